@@ -1,0 +1,102 @@
+"""What a student is taught with: the teacher's outputs, computed once, and the loss that uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..spaces.plan import Recovery
+from .precision import autocast_context, to_training_layout
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the teacher says of one batch. outputs: [B, K]. features: the inputs of its last layer, [B, D]."""
+
+    outputs: Tensor
+    features: Tensor
+
+
+@dataclass
+class Lessons:
+    """The teacher's answers by (epoch, step), kept in memory where the data says that batches repeat exactly.
+
+    The teacher runs once per batch of the epoch plan, not once per trial. last_layer: the linear layer whose
+    inputs are the features; None when there is none.
+    """
+
+    teacher: nn.Module
+    last_layer: str | None
+    device: torch.device
+    _kept: dict[tuple[int, int], Lesson] = field(default_factory=dict)
+
+    def lesson(self, epoch: int, step: int, inputs: Tensor, keep: bool) -> Lesson:
+        """The teacher's answer to `inputs` [B, ...], which are the batch (epoch, step)."""
+        if keep and (epoch, step) in self._kept:
+            return self._kept[epoch, step]
+        with torch.no_grad(), autocast_context(self.device), FeatureTap(self.teacher, self.last_layer) as tap:
+            outputs = self.teacher(to_training_layout(inputs, self.device))
+        # half the memory; distillation does not see the difference
+        lesson = Lesson(outputs.detach().to(torch.bfloat16), tap.features.detach().to(torch.bfloat16))
+        if keep:
+            self._kept[epoch, step] = lesson
+        return lesson
+
+
+class FeatureTap:
+    """Within the context, `features` holds the latest inputs of one layer, [B, D]."""
+
+    def __init__(self, module: nn.Module, layer: str | None) -> None:
+        self.features = torch.empty(0)
+        self._module = module.get_submodule(layer) if layer else None
+
+    def __enter__(self) -> FeatureTap:
+        if self._module is not None:
+            self._handle = self._module.register_forward_pre_hook(self._catch)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._module is not None:
+            self._handle.remove()
+
+    def _catch(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self.features = inputs[0].flatten(1)
+
+
+def distillation_loss(
+    recovery: Recovery,
+    outputs: Tensor,
+    labels: Tensor,
+    lesson: Lesson,
+    features: Tensor,
+    kept_features: Sequence[int] | None,
+) -> Tensor:
+    """alpha T^2 KL(teacher / T || student / T) + (1 - alpha) cross-entropy + feature_weight * distance of features.
+
+    outputs: the student's, [B, K]. labels: [B]. features: the student's, [B, D']. kept_features: which of the
+    teacher's D features the student still has (all when None); the distance is the mean square error over the
+    teacher's mean square, so that it has no unit. After Hinton et al. 2015 (arXiv:1503.02531) and Romero et al.
+    2015 (arXiv:1412.6550), without an adapter, as the student's channels are some of the teacher's.
+    """
+    outputs = outputs.float()
+    t = recovery.temperature
+    loss = outputs.new_zeros(())
+    if recovery.alpha < 1:
+        loss = loss + (1 - recovery.alpha) * F.cross_entropy(outputs, labels)
+    if recovery.alpha > 0:
+        soft = F.log_softmax(lesson.outputs.float() / t, dim=1)
+        loss = loss + recovery.alpha * t * t * F.kl_div(
+            F.log_softmax(outputs / t, dim=1), soft, reduction="batchmean", log_target=True
+        )
+    if recovery.feature_weight > 0 and features.numel():
+        wanted = lesson.features.float()
+        if kept_features is not None:
+            wanted = wanted[:, list(kept_features)]
+        if wanted.shape == features.shape:
+            distance = F.mse_loss(features.float(), wanted) / wanted.square().mean().clamp_min(1e-8)
+            loss = loss + recovery.feature_weight * distance
+    return loss

@@ -1,0 +1,51 @@
+"""Fold batch norms into the layers before them, as every runtime does at load."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+
+def norm_pairs(model: nn.Module, example_input: torch.Tensor) -> tuple[tuple[str, str], ...]:
+    """(layer, batch norm) names such that the norm is the only reader of the layer's outputs.
+
+    Read from torch.export's graph, which sees functional code that module hooks would miss.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(model, (example_input,))
+    names = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
+    readers: Counter[str] = Counter()
+    for node in program.graph.nodes:
+        readers.update(names[a.name] for a in node.all_input_nodes if a.name in names)
+    modules = dict(model.named_modules())
+    pairs = []
+    for node in program.graph.nodes:
+        if "batch_norm" not in str(node.target):
+            continue
+        source, scale = node.args[0], node.args[1]
+        if scale is None or len(source.users) != 1 or len(source.args) < 2 or not hasattr(source.args[1], "name"):
+            continue
+        weight = names.get(source.args[1].name, "")
+        layer, norm = weight.rpartition(".")[0], names.get(scale.name, "").rpartition(".")[0]
+        fusable = isinstance(modules.get(layer), nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
+        if fusable and isinstance(modules.get(norm), nn.modules.batchnorm._BatchNorm) and readers[weight] == 1:
+            pairs.append((layer, norm))
+    return tuple(pairs)
+
+
+def fused(model: nn.Module, pairs: Sequence[tuple[str, str]]) -> nn.Module:
+    """A copy of `model` in eval mode with each pair made one layer with a bias."""
+    copied = copy.deepcopy(model).eval()
+    for layer, norm in pairs:
+        first, second = copied.get_submodule(layer), copied.get_submodule(norm)
+        fuse = fuse_linear_bn_eval if isinstance(first, nn.Linear) else fuse_conv_bn_eval
+        copied.set_submodule(layer, fuse(first, second))  # type: ignore[type-var]
+        copied.set_submodule(norm, nn.Identity())
+    return copied

@@ -1,0 +1,51 @@
+"""Which device and number format training runs in."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+
+def training_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def training_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device has fast instructions for it, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    return torch.bfloat16 if _cpu_has_fast_bf16() else torch.float32
+
+
+def autocast_context(device: torch.device) -> torch.autocast:
+    """A fresh autocast to `training_dtype(device)`, switched off where that is float32: one for each step."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=training_dtype(device) == torch.bfloat16)
+
+
+def to_training_layout(inputs: Tensor, device: torch.device) -> Tensor:
+    """The batch on the device; images [B, C, H, W] in channels_last, everything else as it is."""
+    inputs = inputs.to(device, non_blocking=True)
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
+
+
+def module_to_training_layout(module: nn.Module, device: torch.device) -> nn.Module:
+    """Move the module to the device, its convolution weights in channels_last. Changes it in place."""
+    module.to(device)
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return module
+
+
+@functools.cache
+def _cpu_has_fast_bf16() -> bool:
+    # torch runs bfloat16 on any CPU, but without these instructions slower than float32.
+    try:
+        flags = Path("/proc/cpuinfo").read_text(errors="replace").split()
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags

@@ -1,0 +1,189 @@
+"""Recovery: a shrunk student learns from the teacher, rung by rung, and can stop and go on at any rung."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import TrialFailed
+from ..spaces.plan import Plan
+from .distill import FeatureTap, Lessons, distillation_loss
+from .fake_quant import FakeQuantizer
+from .images import ImageData
+from .precision import autocast_context, module_to_training_layout, to_training_layout
+from .sources import StreamedData
+from .student import Student
+
+SLICE_STEPS = 5
+"""Steps between looks at the clock of others: whether to stop, and whether a latency is being measured."""
+MOMENTUM = 0.9
+WARMUP = 0.05
+CLIP_NORM = 5.0
+AWARE_FROM = 0.5
+"""Fake quantization sets in after this part of the training: weights settle first, then the grid."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a full recovery is. epochs: of the training data. rungs: fractions of it, ascending, the last 1."""
+
+    epochs: float
+    rungs: tuple[float, ...]
+    batch_size: int
+    weight_decay: float = 5e-4
+    seed: int = 0
+
+    def steps(self, data: ImageData | StreamedData) -> int:
+        """Optimizer steps of a full recovery."""
+        return max(len(self.rungs), round(self.epochs * data.epoch_plan(0, self.batch_size, self.seed).steps))
+
+    def rung_step(self, rung: int, data: ImageData | StreamedData) -> int:
+        """The step at which this rung (0 is the first) ends."""
+        return max(rung + 1, round(self.steps(data) * self.rungs[rung]))
+
+
+class Stopped(Exception):
+    """Training was asked to stop; its checkpoint is that of the last rung."""
+
+
+@dataclass(frozen=True)
+class Recoverer:
+    """Trains students. quiet: entered around every few steps, so that latencies are measured in peace."""
+
+    data: ImageData | StreamedData
+    lessons: Lessons
+    schedule: Schedule
+    device: torch.device
+    quiet: Callable[[], AbstractContextManager[Any]]
+
+    def recover(self, student: Student, plan: Plan, rung: int, checkpoint: Path, stop: Callable[[], bool]) -> None:
+        """Train `student` in place up to the end of `rung`, from `checkpoint` if there is one, and write it anew.
+
+        Raises:
+            TrialFailed: the loss is no longer a number.
+            Stopped: `stop()` came true.
+        """
+        recovery = plan.recovery
+        assert recovery is not None
+        total = self.schedule.steps(self.data)
+        until = self.schedule.rung_step(rung, self.data)
+        module = module_to_training_layout(student.module, self.device)
+        optimizer = torch.optim.SGD(
+            _parameter_sets(module, self.schedule.weight_decay), lr=0.0, momentum=MOMENTUM, nesterov=True
+        )
+        fake = FakeQuantizer(module, plan.bits if recovery.quantization_aware else {})
+        step = _load(checkpoint, module, optimizer, fake)
+        kept = student.stayed_inputs.get(self.lessons.last_layer or "")
+        module.train()
+        try:
+            batches = _Batches(self.data, self.schedule)
+            while step < until:
+                if stop():
+                    raise Stopped
+                with self.quiet():
+                    for now in range(step, min(step + SLICE_STEPS, until)):
+                        if now >= AWARE_FROM * total:
+                            fake.switch_on()
+                        for settings in optimizer.param_groups:
+                            settings["lr"] = recovery.learning_rate * learning_rate_factor(now, total)
+                        loss = self._step(student, module, optimizer, recovery, kept, batches, now)
+                        step = now + 1
+                if not math.isfinite(loss):
+                    raise TrialFailed(
+                        f"the training loss became {loss} at step {step} of {total} "
+                        f"(learning rate {recovery.learning_rate:g})"
+                    )
+        finally:
+            fake.switch_off()
+            module.eval()
+        _save(checkpoint, module, optimizer, fake, step)
+
+    def _step(
+        self,
+        student: Student,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        recovery: Any,
+        kept: Any,
+        batches: _Batches,
+        step: int,
+    ) -> float:
+        epoch, index, inputs, labels = batches.at(step)
+        lesson = self.lessons.lesson(epoch, index, inputs, keep=self.data.cacheable)
+        inputs, labels = to_training_layout(inputs, self.device), labels.to(self.device)
+        with autocast_context(self.device), FeatureTap(module, self.lessons.last_layer) as tap:
+            outputs = module(inputs)
+        loss = distillation_loss(recovery, outputs, labels, lesson, tap.features, kept)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(module.parameters(), CLIP_NORM)
+        optimizer.step()
+        student.hold_masks()
+        return float(loss.detach())
+
+
+def learning_rate_factor(step: int, total: int) -> float:
+    """A short linear warm-up, then half a cosine to zero (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
+    warm = max(1, round(WARMUP * total))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+class _Batches:
+    """The batches of a training by step, over the ends of epochs."""
+
+    def __init__(self, data: ImageData | StreamedData, schedule: Schedule) -> None:
+        self._data, self._schedule = data, schedule
+        self._open(0, 0)
+
+    def at(self, step: int) -> tuple[int, int, Tensor, Tensor]:
+        """(epoch, index within it, inputs [B, ...], labels [B])"""
+        epoch, index = divmod(step, self._plan.steps)
+        if epoch != self._epoch or index < self._first:
+            self._open(epoch, index)
+        # a stream has no random access: a training that goes on within an epoch reads it from its beginning
+        inputs, labels = self._plan.batch(index if self._data.cacheable else index - self._first)
+        return epoch, index, inputs, labels
+
+    def _open(self, epoch: int, index: int) -> None:
+        self._plan = self._data.epoch_plan(epoch, self._schedule.batch_size, self._schedule.seed)
+        self._epoch, self._first = epoch, index
+
+
+def _parameter_sets(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """No decay on biases and normalisation scales."""
+    decayed = [p for p in module.parameters() if p.ndim > 1]
+    plain = [p for p in module.parameters() if p.ndim <= 1]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+def _save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fake: FakeQuantizer, step: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(f".{os.getpid()}.part")
+    state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "ranges": fake.ranges, "step": step}
+    torch.save(state, beside)
+    beside.replace(path)
+
+
+def _load(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fake: FakeQuantizer) -> int:
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    module.load_state_dict(state["module"])
+    optimizer.load_state_dict(state["optimizer"])
+    fake.ranges.update(state["ranges"])
+    return int(state["step"])
+
+
+def load_recovered(student: Student, checkpoint: Path) -> None:
+    """Give `student` the weights of its checkpoint."""
+    student.module.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu")["module"])

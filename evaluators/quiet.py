@@ -1,0 +1,97 @@
+"""The quiet rule: nothing trains on a device of this machine while a latency is measured there.
+
+Readers and writers over two lock files, with the writer first. A training slice passes the turnstile and stays in
+the room; a measurement closes the turnstile, so that no new slice comes in, and waits until the room is empty.
+The operating system drops both locks with the process that held them, however it ended.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+if sys.platform == "win32":
+    from filelock import FileLock
+else:
+    import fcntl
+
+
+class QuietMachine:
+    """The locks of one device of this machine, shared by all processes of this user.
+
+    device: the device that is measured, which is what a trainer names too, even if it trains on another one: a
+    training on the GPU keeps the CPU busy. folder: where the lock files lie, by default the system's temporary
+    folder. The two context managers must not be nested in one thread (RuntimeError instead of a deadlock).
+    """
+
+    def __init__(self, device: str = "cpu", folder: Path | None = None) -> None:
+        user = str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()
+        name = re.sub(r"\W+", "_", device)
+        self._folder = folder or Path(tempfile.gettempdir()) / f"autocompress-quiet-{user}"
+        self._turnstile = self._folder / f"{name}.turnstile"
+        self._room = self._folder / f"{name}.room"
+        self._mine = threading.local()
+
+    @contextmanager
+    def training_slice(self) -> Iterator[None]:
+        """Hold the device for a few hundred milliseconds of training. Blocks while a latency is measured;
+        otherwise it costs some ten microseconds."""
+        with self._not_nested():
+            room = self._room
+            if sys.platform == "win32":
+                # Locks cannot be shared there, so every trainer has a room of its own.
+                room = room.with_suffix(f".room-{os.getpid()}-{threading.get_ident()}")
+            with ExitStack() as staying:
+                with _locked(self._turnstile, shared=True):
+                    staying.enter_context(_locked(room, shared=True))
+                yield
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Have the device alone: waits until the training slices under way are over, and lets no new one start."""
+        with self._not_nested(), _locked(self._turnstile, shared=False):
+            if sys.platform == "win32":
+                for room in self._folder.glob(f"{self._room.name}-*"):
+                    with _locked(room, shared=False):
+                        pass
+                yield
+            else:
+                with _locked(self._room, shared=False):
+                    yield
+
+    @contextmanager
+    def _not_nested(self) -> Iterator[None]:
+        if getattr(self._mine, "inside", False):
+            raise RuntimeError("training_slice() and measuring() cannot be nested in one thread")
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._mine.inside = True
+        try:
+            yield
+        finally:
+            self._mine.inside = False
+
+
+@contextmanager
+def _locked(path: Path, shared: bool) -> Iterator[None]:
+    if sys.platform == "win32":
+        with FileLock(path):
+            yield
+        return
+    # A file opened anew each time: flock belongs to the open file, so threads get locks of their own.
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            # Said aloud, because a worker forked meanwhile still has this file open.
+            fcntl.flock(handle, fcntl.LOCK_UN)
+    finally:
+        os.close(handle)

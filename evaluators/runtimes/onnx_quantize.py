@@ -1,0 +1,133 @@
+"""Files with fewer bits: int8 that runs as int8 on ONNX Runtime, and 16- or 4-bit weights that only store less."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CALIBRATION_BATCH = 32
+
+
+def quantize(model: Any, layers: Mapping[str, str], bits: Mapping[str, int], calibration: np.ndarray[Any, Any]) -> Any:
+    """A copy of `model` (onnx.ModelProto) with the plan's bits.
+
+    layers: node name -> layer name. bits: layer name -> 16, 8 or 4. calibration: [M, ...] float32 inputs from the
+    calibration split, for the activation ranges of 8-bit layers.
+
+    8 bits are QDQ pairs with uint8 activations and int8 weights per channel, the one form that x86 kernels of
+    ONNX Runtime run fast. Operators between 8-bit layers (additions, activations, pooling) go with the layer
+    before them, so that no region has borders inside.
+    """
+    widths = {node: bits.get(layer, 32) for node, layer in layers.items()}
+    if 8 in widths.values():
+        model = _int8(model, [n for n, w in node_bits(model, widths).items() if w != 8], calibration)
+    stored = {layer: width for layer, width in bits.items() if width in (4, 16)}
+    return _store(model, layers, stored) if stored else model
+
+
+def node_bits(model: Any, widths: Mapping[str, int]) -> dict[str, int]:
+    """The bits of every node: its own if it is a layer, else those of the latest layer before it."""
+    found: dict[str, int] = {}
+    made: dict[str, tuple[int, int]] = {}  # tensor -> (index of the latest layer behind it, its bits)
+    for index, node in enumerate(model.graph.node):
+        if node.name in widths:
+            state = (index, widths[node.name])
+        else:
+            state = max((made[t] for t in node.input if t in made), default=(-1, 32))
+        found[node.name] = state[1]
+        made.update(dict.fromkeys(node.output, state))
+    return found
+
+
+def _int8(model: Any, excluded: list[str], calibration: np.ndarray[Any, Any]) -> Any:
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Batches(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            # a graph with a batch of its own takes nothing else: what does not fill one is left out
+            own = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+            size = own or CALIBRATION_BATCH
+            starts = range(0, len(calibration) - (own - 1 if own else 0), size)
+            self.batches = iter([calibration[i : i + size] for i in starts])
+
+        def get_next(self) -> dict[str, np.ndarray[Any, Any]] | None:
+            batch = next(self.batches, None)
+            return None if batch is None else {model.graph.input[0].name: batch}
+
+    with tempfile.TemporaryDirectory(prefix="autocompress-") as folder, _quietly():
+        path = Path(folder) / "int8.onnx"
+        quantize_static(
+            model,
+            path,
+            Batches(),
+            quant_format=QuantFormat.QDQ,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            nodes_to_exclude=excluded,
+            extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
+        )
+        return onnx.load(path)
+
+
+def _store(model: Any, layers: Mapping[str, str], stored: Mapping[str, int]) -> Any:
+    """Weights of the layers in `stored` as float16 with a cast, or as int4 per channel with a dequantization."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    initializers = {i.name: i for i in copy.graph.initializer}
+    before = []
+    for node in copy.graph.node:
+        width = stored.get(layers.get(node.name, ""), 32)
+        if width == 32 or node.input[1] not in initializers:
+            continue
+        name = node.input[1]
+        weight = numpy_helper.to_array(initializers[name])
+        copy.graph.initializer.remove(initializers.pop(name))
+        if width == 16:
+            copy.graph.initializer.append(numpy_helper.from_array(weight.astype(np.float16), f"{name}_fp16"))
+            before.append(helper.make_node("Cast", [f"{name}_fp16"], [name], f"{name}_cast", to=TensorProto.FLOAT))
+            continue
+        # the output channels are the last dimension of a MatMul's weight and, without transB, of a Gemm's
+        trans_b = any(a.name == "transB" and a.i for a in node.attribute)
+        axis = 0 if node.op_type == "Conv" or trans_b else weight.ndim - 1
+        others = tuple(a for a in range(weight.ndim) if a != axis)
+        scale = np.maximum(np.abs(weight).max(axis=others), 1e-12).astype(np.float32) / 7
+        shape = [-1 if a == axis else 1 for a in range(weight.ndim)]
+        codes = np.clip(np.rint(weight / scale.reshape(shape)), -7, 7).astype(np.int8)
+        packed = helper.make_tensor(f"{name}_int4", TensorProto.INT4, weight.shape, codes.flatten().tolist())
+        zero = helper.make_tensor(f"{name}_zero", TensorProto.INT4, scale.shape, [0] * scale.size)
+        copy.graph.initializer.extend([packed, zero, numpy_helper.from_array(scale, f"{name}_scale")])
+        before.append(
+            helper.make_node(
+                "DequantizeLinear",
+                [f"{name}_int4", f"{name}_scale", f"{name}_zero"],
+                [name],
+                f"{name}_dequantize",
+                axis=axis,
+            )
+        )
+    nodes = [*before, *copy.graph.node]
+    del copy.graph.node[:]
+    copy.graph.node.extend(nodes)
+    return copy
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """onnxruntime advises on pre-processing that the template has already had."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(disabled)

@@ -1,0 +1,164 @@
+"""Timing of files in a fresh process: what is asked, what comes back, and the process itself.
+
+A process is a random effect of its own: the pages its memory lies on alone make the same file up to 25 % slower,
+steadily. So every measurement starts a new process, with huge pages asked of glibc, which removes most of that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MeasurementError, RuntimeUnavailable
+from ..spaces.target import Target
+
+# Exit codes of the timing process for errors that are told in one line on its standard error.
+EXIT_MEASUREMENT = 2
+EXIT_UNAVAILABLE = 3
+
+_HUGE_PAGES = "glibc.malloc.hugetlb"
+_HANGS_AFTER_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class TimingRequest:
+    """What one timing process does: the reference and the candidates, each timed once in every round.
+
+    precision: half-width of the 95 % interval of each log-ratio at which it stops, after min_rounds and before
+    max_rounds. max_seconds: of warm-up and rounds together, after loading.
+    """
+
+    reference: str
+    candidates: tuple[str, ...]
+    runtime: str = "onnxruntime"
+    device: str = "cpu"
+    threads: int = 1
+    batch: int = 1
+    precision: float = 0.02
+    min_rounds: int = 8
+    max_rounds: int = 30
+    max_seconds: float = 20.0
+    seed: int = 0
+
+    @property
+    def target(self) -> Target:
+        return Target(self.runtime, self.device, self.threads, self.batch)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TimingRequest:
+        return cls(**{**data, "candidates": tuple(data["candidates"])})
+
+
+@dataclass(frozen=True, eq=False)
+class ModelTimes:
+    """One file in one process. wall_ms, cpu_ms: [rounds, calls], the CPU time being that of the whole process.
+    queue_share: [rounds], the part of a round spent waiting for a core, nan where it cannot be read.
+    peak_memory_mb: of a process that holds this file alone."""
+
+    wall_ms: NDArray[np.float64]
+    cpu_ms: NDArray[np.float64]
+    queue_share: NDArray[np.float64]
+    load_ms: float
+    warmup: int
+    peak_memory_mb: float
+
+    def to_dict(self) -> dict[str, Any]:
+        arrays = {name: _rounded(getattr(self, name)) for name in ("wall_ms", "cpu_ms", "queue_share")}
+        return {**arrays, "load_ms": self.load_ms, "warmup": self.warmup, "peak_memory_mb": self.peak_memory_mb}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelTimes:
+        arrays = {name: np.array(data[name], dtype=float) for name in ("wall_ms", "cpu_ms", "queue_share")}
+        return cls(**{**data, **arrays})
+
+
+@dataclass(frozen=True, eq=False)
+class ProcessTimes:
+    """All files of one process. synchronous: as the runtime says. pressure: share of the time in which some task
+    of the machine waited for a core (Linux PSI), None where it cannot be read."""
+
+    reference: ModelTimes
+    candidates: tuple[ModelTimes, ...]
+    synchronous: bool
+    pressure: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        models = [times.to_dict() for times in (self.reference, *self.candidates)]
+        return {"models": models, "synchronous": self.synchronous, "pressure": self.pressure}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ProcessTimes:
+        reference, *candidates = (ModelTimes.from_dict(times) for times in data["models"])
+        return cls(reference, tuple(candidates), data["synchronous"], data["pressure"])
+
+
+def time_in_fresh_process(request: TimingRequest) -> ProcessTimes:
+    """Run one timing process. Raises MeasurementError (a file that cannot be timed, or the process died) and
+    RuntimeUnavailable."""
+    for path in (request.reference, *request.candidates):
+        if not Path(path).is_file():
+            raise MeasurementError(f"{path}: no such file; it cannot be timed")
+    # -P: a folder `numpy` or `search` where the user happens to stand must not be imported.
+    command = [sys.executable, "-P", "-m", "autocompress.evaluators.timing_child"]
+    try:
+        done = subprocess.run(
+            command,
+            input=json.dumps(asdict(request)),
+            capture_output=True,
+            text=True,
+            env=_environment(os.environ, request.threads),
+            timeout=_HANGS_AFTER_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise MeasurementError(
+            f"{_names(request)}: no answer from the timing process after {_HANGS_AFTER_SECONDS} s; "
+            "check that the file can be run"
+        ) from None
+    if done.returncode != 0:
+        raise _failure(request, done.returncode, done.stderr)
+    return ProcessTimes.from_dict(json.loads(done.stdout))
+
+
+def _failure(request: TimingRequest, code: int, stderr: str) -> MeasurementError | RuntimeUnavailable:
+    last = next((line.strip() for line in reversed(stderr.splitlines()) if line.strip()), "no message")
+    if code == EXIT_MEASUREMENT:
+        return MeasurementError(last)
+    if code == EXIT_UNAVAILABLE:
+        return RuntimeUnavailable(last)
+    if code < 0:
+        name = signal.Signals(-code).name if -code in list(signal.Signals) else str(-code)
+        last = f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else f": {last}")
+    return MeasurementError(f"{_names(request)}: the timing process failed: {last}")
+
+
+def _names(request: TimingRequest) -> str:
+    return ", ".join(dict.fromkeys((request.reference, *request.candidates)))
+
+
+def _environment(outer: Mapping[str, str], threads: int) -> dict[str, str]:
+    tunables = [part for part in outer.get("GLIBC_TUNABLES", "").split(":") if part]
+    if not any(part.startswith(_HUGE_PAGES) for part in tunables):
+        tunables.append(f"{_HUGE_PAGES}=1")
+    count = str(threads)
+    changed = {"GLIBC_TUNABLES": ":".join(tunables), "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+    return {**outer, **changed}
+
+
+def _rounded(values: NDArray[np.float64]) -> list[Any]:
+    """Four significant digits, as nested lists: a clock on a shared machine knows no more."""
+
+    def short(value: float | Sequence[Any]) -> Any:
+        return [short(part) for part in value] if isinstance(value, list) else float(f"{value:.4g}")
+
+    return [short(part) for part in values.tolist()]

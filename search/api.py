@@ -1,0 +1,46 @@
+"""The search from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import UnknownName
+from ..studies.schema import StudySections
+from ..studies.study_file import StudyFile
+from ..studies.task import Task
+from .front import Front
+from .run import run_search
+
+
+def search(
+    task: Task,
+    budget_ms: float | None = None,
+    *,
+    percentile: int = 50,
+    trials: int | None = None,
+    minutes: float | None = None,
+    runs: str | Path = "runs",
+    fresh: bool = False,
+    **sections: dict[str, Any],
+) -> Front:
+    """Search compressed models for `task` and return the front, as `autocompress search` does.
+
+    budget_ms: latency (milliseconds) that models must meet at `percentile` (50, 90, 95 or 99). trials, minutes: stop
+    conditions, 10 minutes if neither is given. runs: where the study's folder lies; a study of the same name there
+    is resumed unless `fresh`. sections: any section of a study file as a dict, such as
+    `target={"threads": 2}, recovery={"epochs": 5}`.
+
+    Raises:
+        AutoCompressError: what cannot be, in one line (see `autocompress.errors` for the kinds).
+    """
+    if trials is None and minutes is None:
+        minutes = 10.0
+    settings = StudyFile().model_copy(update={"name": task.name})
+    for name, values in sections.items():
+        if name not in StudySections.model_fields or name == "name":
+            raise UnknownName("section", name, set(StudySections.model_fields) - {"name"})
+        settings = settings.changed(name, **values)
+    settings = settings.changed("search", trials=trials, minutes=minutes)
+    settings = settings.changed("budget", latency_ms=budget_ms, percentile=percentile)
+    return run_search(settings, task, Path(runs), fresh).front

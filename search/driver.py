@@ -1,0 +1,224 @@
+"""The driver: asks for plans, sends their jobs to an executor, and writes what came of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, replace
+
+from ..evaluators.measurement import Latency
+from ..spaces.axis import Parameter
+from ..studies.schema import BudgetSection
+from .evaluate import Job, JobResult
+from .executors.base import Executor
+from .proposer import Proposal, Proposer, Worth
+from .record import Trial
+from .rungs import Standing, is_overtaken
+from .sampler import Sampler
+from .storage import Storage
+
+POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When a trial ends early, and when the search does. objectives: names. rungs: of a full recovery.
+    examples: validation images looked at after a rung. max_trials: in this run."""
+
+    budget: BudgetSection
+    objectives: tuple[str, ...]
+    rungs: int
+    examples: int
+    learn_from_gated: bool
+    max_trials: int | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a progress display shows. running: what each job is doing."""
+
+    trials: Sequence[Trial]
+    running: Sequence[str]
+    elapsed_s: float
+
+
+class Driver:
+    """Runs one study. Only this class tells the sampler, and only it writes the storage."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        proposer: Proposer,
+        sampler: Sampler,
+        executor: Executor,
+        latent: dict[str, Parameter],
+        rules: Rules,
+        seed: int,
+    ) -> None:
+        self._storage, self._proposer, self._sampler = storage, proposer, sampler
+        self._executor, self._latent, self._rules, self._seed = executor, latent, rules, seed
+        self._trials = storage.ended()
+        self._active: dict[Future[JobResult], tuple[Trial, Job, int | None]] = {}
+        interrupted = storage.interrupted()
+        proposer.know(self._trials, interrupted)
+        for trial in self._trials:
+            self._learn(trial, None)
+        numbers = [t.number for t in (*self._trials, *interrupted)]
+        self._next_number = max(numbers, default=0) + 1
+        self._started = 0
+        self._start_s = time.monotonic()
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials that ended."""
+        return self._trials
+
+    def run(self, should_stop: Callable[[], bool], watch: Callable[[Snapshot], None]) -> bool:
+        """Until `should_stop()`, the number of trials is reached, or nothing new can be proposed.
+
+        Returns whether the space was exhausted. Errors that end a study are raised once running jobs were dropped.
+        """
+        exhausted = False
+        while True:
+            stopping = should_stop() or exhausted or self._enough()
+            while not stopping and len(self._active) < self._executor.slots:
+                proposal = self._proposer.propose(self._points())
+                if proposal is None:
+                    exhausted = True
+                    break
+                self._begin(proposal)
+                stopping = self._enough()
+            if not self._active or should_stop():
+                return exhausted
+            done, _ = wait(self._active, POLL_S, FIRST_COMPLETED)
+            for future in done:
+                self._advance(future)
+            watch(Snapshot(self._trials, self._doing(), time.monotonic() - self._start_s))
+
+    def _enough(self) -> bool:
+        return self._rules.max_trials is not None and self._started >= self._rules.max_trials
+
+    def _begin(self, proposal: Proposal) -> None:
+        number = proposal.number
+        if number is None:
+            number, self._next_number = self._next_number, self._next_number + 1
+        trial = Trial(number, proposal.plan, proposal.origin, latent=proposal.latent, seed=self._seed)
+        self._storage.begin(trial)
+        self._started += 1
+        self._submit(trial, Job(number, trial.plan, "gate"), proposal.ticket)
+
+    def _submit(self, trial: Trial, job: Job, ticket: int | None) -> None:
+        self._active[self._executor.submit(job)] = (trial, job, ticket)
+
+    def _advance(self, future: Future[JobResult]) -> None:
+        trial, job, ticket = self._active.pop(future)
+        result = future.result()
+        trial = trial.spent(result.seconds)
+        if result.stopped:
+            return
+        if result.failure:
+            self._end(replace(trial, outcome="failed", reason=result.failure), ticket)
+        elif result.latency is not None:
+            trial = replace(trial, gate=result.latency)
+            if reason := self._over(trial, result.latency, result.size_bytes):
+                self._end(replace(trial, outcome="gated", reason=reason), ticket)
+            else:
+                first = Job(trial.number, trial.plan, "build" if trial.plan.recovery is None else "rung")
+                self._submit(trial, first, ticket)
+        elif result.accuracy is not None:
+            self._after_rung(replace(trial, rungs=(*trial.rungs, result.accuracy)), job, ticket)
+        else:
+            self._end(replace(trial, outcome="finished", measurement=result.measurement), ticket)
+
+    def _after_rung(self, trial: Trial, job: Job, ticket: int | None) -> None:
+        if job.rung + 1 == self._rules.rungs:
+            self._submit(trial, Job(trial.number, trial.plan, "build"), ticket)
+            return
+        own = self._standing(trial, job.rung)
+        ended = [t for t in self._trials if len(t.rungs) > job.rung]
+        running = [t for t, _, _ in self._active.values() if len(t.rungs) > job.rung]
+        others = [self._standing(t, job.rung) for t in (*ended, *running)]
+        if not trial.baseline and is_overtaken(own, others, self._rules.examples):
+            reason = f"overtaken after rung {job.rung + 1} of {self._rules.rungs}"
+            self._end(replace(trial, outcome="stopped", reason=reason), ticket)
+        else:
+            self._submit(trial, Job(trial.number, trial.plan, "rung", job.rung + 1), ticket)
+
+    def _standing(self, trial: Trial, rung: int) -> Standing:
+        assert trial.gate is not None
+        return Standing(trial.rungs[rung], (trial.gate.p50_ms,))
+
+    def _over(self, trial: Trial, latency: Latency, size_bytes: int) -> str:
+        """Why the plan cannot meet the study's limits, empty if it may. The lower end of the interval counts here:
+        only the longer measurement at the end decides about plans close to the budget."""
+        if trial.plan.recovery is None and trial.baseline:
+            return ""
+        budget = self._rules.budget
+        tail = latency.at(budget.percentile) * latency.low_ms / latency.high_ms
+        if budget.latency_ms is not None and tail > budget.latency_ms:
+            return f"{tail:.3g} ms or more, over the budget of {budget.latency_ms:g} ms"
+        if budget.max_mb is not None and size_bytes > budget.max_mb * 1e6:
+            return f"{size_bytes / 1e6:.3g} MB, over the limit of {budget.max_mb:g} MB"
+        return ""
+
+    def _end(self, trial: Trial, ticket: int | None) -> None:
+        values = None
+        if trial.measurement is not None:
+            values = [value for _, value in self._named(trial)]
+        self._storage.end(trial, values, self._latent)
+        self._trials.append(trial)
+        self._learn(trial, ticket)
+
+    def _learn(self, trial: Trial, ticket: int | None) -> None:
+        """Tell the sampler. What was stopped counts with its accuracy so far; what failed is forgotten."""
+        costs = self._costs(trial)
+        if ticket is not None:
+            limit = self._rules.budget.latency_ms
+            if trial.outcome == "gated" and self._rules.learn_from_gated and trial.gate and limit:
+                self._sampler.reject(ticket, trial.gate.p50_ms / limit - 1)
+            elif costs is None:
+                self._sampler.reject(ticket)
+            else:
+                self._sampler.tell(ticket, costs)
+        elif costs is not None and trial.latent is not None:
+            self._sampler.add(trial.latent, costs)
+
+    def _named(self, trial: Trial) -> list[tuple[str, float]]:
+        m = trial.measurement
+        assert m is not None
+        values = {
+            "accuracy": m.accuracy,
+            "latency_ms": m.latency.p50_ms,
+            "size_bytes": float(m.size_bytes),
+            "compressed_bytes": float(m.compressed_bytes),
+        }
+        return [(o, values[o]) for o in self._rules.objectives]
+
+    def _costs(self, trial: Trial) -> list[float] | None:
+        if trial.measurement is not None:
+            return [-v if o == "accuracy" else v for o, v in self._named(trial)]
+        if trial.outcome == "stopped" and set(self._rules.objectives) <= {"accuracy", "latency_ms"}:
+            assert trial.gate is not None
+            return [-trial.rungs[-1] if o == "accuracy" else trial.gate.p50_ms for o in self._rules.objectives]
+        return None
+
+    def _points(self) -> list[Worth]:
+        budget = self._rules.budget
+        points = []
+        for trial in self._trials:
+            if trial.measurement is None:
+                continue
+            costs = self._costs(trial)
+            assert costs is not None
+            fits = budget.latency_ms is None or trial.measurement.latency.p50_ms <= budget.latency_ms
+            points.append(Worth(trial, tuple(costs), fits))
+        return points
+
+    def _doing(self) -> list[str]:
+        words = {"gate": "measuring its shape", "build": "building and measuring its file", "rung": "training, rung "}
+        doing = []
+        for trial, job, _ in self._active.values():
+            rung = f"{job.rung + 1} of {self._rules.rungs}" if job.step == "rung" else ""
+            doing.append(f"trial {trial.number} ({trial.origin}): {words[job.step]}{rung}")
+        return doing

@@ -1,0 +1,205 @@
+"""Evaluation: a pure function of (workbench, job). It can run here, in a worker process or on a Ray node."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from ..compression.export import make_template
+from ..compression.precision import autocast_context, to_training_layout
+from ..compression.recover import Stopped, load_recovered
+from ..compression.student import Student, make_student
+from ..errors import TrialFailed
+from ..evaluators.accuracy import predict
+from ..evaluators.measurement import Latency, Measurement
+from ..evaluators.runtimes.base import BuildRequest
+from ..evaluators.size import compressed_bytes, file_bytes
+from ..spaces.plan import Plan
+from ..studies.task import score
+from .files import read_json, write_json
+from .workbench import LOOK_IMAGES, Workbench, largest_difference
+
+GATE_CALIBRATION = 8
+"""Inputs that calibrate a file which is only timed: latency does not depend on the ranges."""
+PARITY = 1e-3
+"""Largest relative difference allowed between a float file and its student."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One step of one trial. step: "gate" times the shape, "rung" trains to the end of that rung and looks,
+    "build" makes the final file and measures it."""
+
+    number: int
+    plan: Plan
+    step: Literal["gate", "rung", "build"]
+    rung: int = 0
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What came of a job. Exactly one of the results is there, or `failure` says in one line why none is."""
+
+    latency: Latency | None = None
+    size_bytes: int = 0
+    accuracy: float | None = None
+    measurement: Measurement | None = None
+    failure: str = ""
+    stopped: bool = False
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def evaluate(bench: Workbench, job: Job) -> JobResult:
+    """Do the job. A trial that cannot go on gives a failure; errors that end a study are raised."""
+    clock = Clock()
+    try:
+        if job.step == "gate":
+            latency, size = _gate(bench, job, clock)
+            return JobResult(latency=latency, size_bytes=size, seconds=clock.seconds)
+        if job.step == "rung":
+            return JobResult(accuracy=_rung(bench, job, clock), seconds=clock.seconds)
+        return JobResult(measurement=_build(bench, job, clock), seconds=clock.seconds)
+    except TrialFailed as failure:
+        return JobResult(failure=str(failure), seconds=clock.seconds)
+    except Stopped:
+        return JobResult(stopped=True, seconds=clock.seconds)
+
+
+def trial_folder(study: Path, number: int) -> Path:
+    """Where a trial's files lie."""
+    return study / "trials" / f"{number:04d}"
+
+
+def checkpoint_path(study: Path, plan: Plan, rung: int) -> Path:
+    """Where the weights of a student lie after a rung; trials that are taught alike share them."""
+    return study / "checkpoints" / f"{plan.training_key()}-{rung}.pt"
+
+
+class Clock:
+    """Adds up seconds by kind of work."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def time(self, kind: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[kind] = self.seconds.get(kind, 0.0) + time.perf_counter() - start
+
+
+def _gate(bench: Workbench, job: Job, clock: Clock) -> tuple[Latency, int]:
+    cached = bench.folder / "latency" / f"{job.plan.shape_key()}.json"
+    known = read_json(cached)
+    if known is not None and known["calibration"] == bench.meter.calibration.fingerprint:  # type: ignore[union-attr]
+        return Latency.from_dict(known["latency"]), known["size_bytes"]
+    path = trial_folder(bench.folder, job.number) / f"gate{bench.runtime.suffix}"
+    with clock.time("building"):
+        student = make_student(bench.task.teacher, bench.space.ground.groups, job.plan)
+        _write(bench, student, job.plan, path, GATE_CALIBRATION)
+    with clock.time("measuring"):
+        latency = bench.meter.measure([path])[0]
+        size = file_bytes(path)
+    path.unlink()
+    fingerprint = bench.meter.calibration.fingerprint  # type: ignore[union-attr]
+    write_json(cached, {"latency": latency.to_dict(), "size_bytes": size, "calibration": fingerprint})
+    return latency, size
+
+
+def _rung(bench: Workbench, job: Job, clock: Clock) -> float:
+    path = checkpoint_path(bench.folder, job.plan, job.rung)
+    look = path.with_suffix(".json")
+    known = read_json(look)
+    if known is not None:
+        return float(known["accuracy"])
+    with clock.time("training"):
+        student = make_student(bench.task.teacher, bench.space.ground.groups, job.plan)
+        earlier = checkpoint_path(bench.folder, job.plan, job.rung - 1)
+        if job.rung and earlier.exists() and not path.exists():
+            shutil.copyfile(earlier, path.with_suffix(".earlier"))
+            path.with_suffix(".earlier").replace(path)
+        bench.recoverer.recover(student, job.plan, job.rung, path, bench.stop)
+    with clock.time("measuring"):
+        accuracy = look_at(bench, student.module)
+    write_json(look, {"accuracy": accuracy, "plan": job.plan.to_dict()})
+    return accuracy
+
+
+def look_at(bench: Workbench, module: torch.nn.Module) -> float:
+    """The metric of a student in torch on a part of the validation split: for stopping, never for a report."""
+    device = bench.recoverer.device
+    data, outputs = bench.task.validation, []
+    count = min(LOOK_IMAGES, len(data))
+    module.to(device).eval()
+    with torch.no_grad(), autocast_context(device):
+        for start in range(0, count, 256):
+            inputs = to_training_layout(data.inputs(slice(start, min(count, start + 256))), device)
+            outputs.append(module(inputs).float().cpu())
+    return score(bench.task.metric, torch.cat(outputs), data.labels[:count])
+
+
+def _build(bench: Workbench, job: Job, clock: Clock) -> Measurement:
+    folder = trial_folder(bench.folder, job.number)
+    path = folder / f"model{bench.runtime.suffix}"
+    part = folder / f"model.part{bench.runtime.suffix}"
+    with clock.time("building"):
+        student = make_student(bench.task.teacher, bench.space.ground.groups, job.plan)
+        if job.plan.recovery is not None:
+            last = len(bench.recoverer.schedule.rungs) - 1
+            load_recovered(student, checkpoint_path(bench.folder, job.plan, last))
+            student.hold_masks()
+        _write(bench, student, job.plan, part, len(bench.task.calibration))
+        part.replace(path)
+    with clock.time("measuring"):
+        outputs = torch.from_numpy(predict(path, bench.runtime, bench.target, bench.validation_inputs()))
+        accuracy = score(bench.task.metric, outputs, bench.task.validation.labels)
+        latency = bench.meter.measure([path])[0]
+        operators = bench.runtime.inspect(path, bench.target)
+    measurement = Measurement(
+        accuracy=accuracy,
+        latency=latency,
+        size_bytes=file_bytes(path),
+        compressed_bytes=compressed_bytes(path),
+        operators=operators,
+        remark=bench.runtime.remark(operators, [job.plan.bits.get(n, 32) for n in bench.template.layers.values()]),
+    )
+    write_json(folder / "measurement.json", measurement.to_dict())
+    return measurement
+
+
+def _write(bench: Workbench, student: Student, plan: Plan, path: Path, calibration: int) -> None:
+    """Build the student's file, and check its float form against the student itself."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    module = student.module.cpu().eval()
+    inputs = bench.task.calibration[:calibration].numpy()
+    template = bench.template
+    model = template.write(module)
+    plain = path.with_name(f"plain{path.suffix}")
+    try:
+        try:
+            bench.runtime.build(BuildRequest(model, template.layers, {}, inputs), plain)
+            agrees = largest_difference(bench, plain, module) <= PARITY
+        except Exception:  # whatever a runtime makes of a graph that cannot be rewritten
+            agrees = False
+        if not agrees:
+            example = torch.cat([bench.task.example_input] * template.batch)
+            template = make_template(module, example)
+            model = template.write(module)
+            bench.runtime.build(BuildRequest(model, template.layers, {}, inputs), plain)
+            if (off := largest_difference(bench, plain, module)) > PARITY:
+                raise TrialFailed(f"the exported file differs from its student by {off:.2g} of the largest output")
+        if plan.bits:
+            bench.runtime.build(BuildRequest(model, template.layers, plan.bits, inputs), path)
+        else:
+            plain.replace(path)
+    finally:
+        plain.unlink(missing_ok=True)

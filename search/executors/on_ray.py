@@ -1,0 +1,54 @@
+"""Jobs on a Ray cluster. Needs the extra `ray`."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future
+from typing import Any
+
+from ...errors import RuntimeUnavailable
+from ..evaluate import Job, JobResult
+from .base import Workplace
+from .worker import prepare_worker, work
+
+
+class RayExecutor:
+    """`workers` jobs at a time on the cluster that Ray finds (RAY_ADDRESS), or on one it starts here.
+
+    The study's folder must be visible under the same path on every node. Retries are the study's business, not
+    Ray's: a job whose node dies is queued again when the study is resumed.
+    """
+
+    def __init__(self, workplace: Workplace, workers: int) -> None:
+        try:
+            import ray
+        except ImportError as error:
+            raise RuntimeUnavailable("executor 'ray' needs Ray: pip install 'autocompress[ray]'") from error
+        self._ray: Any = ray
+        self._own = not ray.is_initialized()
+        if self._own:
+            ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False)
+        self.slots = workers
+        cores = max(1, (os.cpu_count() or 1) // workers)
+
+        def do(settings: Any, folder: Any, job: Job) -> JobResult:
+            prepare_worker(cores)
+            return work(settings, folder, job)
+
+        self._task = ray.remote(do).options(num_cpus=cores, max_retries=0)
+        self._settings = ray.put(workplace.settings)
+        self._folder = workplace.folder
+        self._running: dict[Future[JobResult], Any] = {}
+
+    def submit(self, job: Job) -> Future[JobResult]:
+        reference = self._task.remote(self._settings, self._folder, job)
+        future: Future[JobResult] = reference.future()
+        self._running[future] = reference
+        future.add_done_callback(lambda done: self._running.pop(done, None))
+        return future
+
+    def close(self) -> None:
+        for reference in list(self._running.values()):
+            self._ray.cancel(reference, force=True)
+        if self._own:
+            self._ray.shutdown()

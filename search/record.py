@@ -1,0 +1,78 @@
+"""A trial: a plan, its state and what was measured of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from ..evaluators.measurement import Latency, Measurement
+from ..spaces.axis import Value
+from ..spaces.plan import Plan
+
+Outcome = Literal["running", "gated", "stopped", "finished", "failed"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial, running or ended. Never changed: each step gives a new one.
+
+    origin: "search", "move of N", or what a user would do by hand, such as "teacher" (see `baseline`). latent: what
+    a sampler knows of the plan. gate: latency of its shape, measured before training. rungs: accuracy of the
+    student on the validation split after each rung. reason: why it ended, where it did not finish.
+    seconds: by kind of work, "training", "measuring", "building".
+    """
+
+    number: int
+    plan: Plan
+    origin: str
+    outcome: Outcome = "running"
+    latent: Mapping[str, Value] | None = None
+    gate: Latency | None = None
+    rungs: tuple[float, ...] = ()
+    measurement: Measurement | None = None
+    reason: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+
+    @property
+    def baseline(self) -> bool:
+        """Whether it is what a user would do by hand."""
+        return self.origin != "search" and not self.origin.startswith("move")
+
+    @property
+    def finished(self) -> bool:
+        """Whether its file was built and measured."""
+        return self.outcome == "finished"
+
+    def spent(self, seconds: Mapping[str, float]) -> Trial:
+        """With these seconds added."""
+        total = {k: self.seconds.get(k, 0.0) + seconds.get(k, 0.0) for k in {*self.seconds, *seconds}}
+        return replace(self, seconds=total)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "number": self.number,
+            "plan": self.plan.to_dict(),
+            "origin": self.origin,
+            "outcome": self.outcome,
+            "latent": None if self.latent is None else dict(self.latent),
+            "gate": self.gate and asdict(self.gate),
+            "rungs": list(self.rungs),
+            "measurement": self.measurement and self.measurement.to_dict(),
+            "reason": self.reason,
+            "seconds": dict(self.seconds),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Trial:
+        return cls(
+            **{
+                **data,
+                "plan": Plan.from_dict(data["plan"]),
+                "gate": data["gate"] and Latency.from_dict(data["gate"]),
+                "rungs": tuple(data["rungs"]),
+                "measurement": data["measurement"] and Measurement.from_dict(data["measurement"]),
+            }
+        )

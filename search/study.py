@@ -1,0 +1,137 @@
+"""A study opened for searching: its folder, its teacher, its workbench and its storage."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ..errors import StorageError, UsageError
+from ..studies.checkpoint import save_weights
+from ..studies.study_file import StudyFile
+from ..studies.task import Task
+from ..studies.teacher import prepare_teacher
+from .confirm import read_confirmed
+from .describe import describe
+from .files import disk_errors, read_json, write_json
+from .front import Front
+from .probe import Probe, apply_probe, check_budget, probe
+from .storage import Storage
+from .workbench import Workbench, open_workbench
+
+Say = Callable[[str], None]
+FIXED = ("task", "data", "teacher", "target", "recovery")
+"""Sections that cannot change while a study goes on: their trials would not compare."""
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """Everything a driver needs."""
+
+    settings: StudyFile
+    folder: Path
+    bench: Workbench
+    probe: Probe
+    storage: Storage
+
+
+def study_folder(runs: Path, name: str, fresh: bool) -> Path:
+    """The study's folder, a new one if `fresh`: `digits`, then `digits-2`, ... Nothing is overwritten."""
+    names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
+    folders = [runs / name]
+    for candidate in names:
+        if not (runs / candidate).exists():
+            return runs / candidate if fresh else folders[-1]
+        folders.append(runs / candidate)
+    raise AssertionError("counting does not end")
+
+
+@contextlib.contextmanager
+def opened(
+    settings: StudyFile,
+    task: Task | None,
+    runs: Path,
+    fresh: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    say: Say = lambda line: None,
+) -> Iterator[OpenStudy]:
+    """Open the study in its folder, alone: two searches never write one study.
+
+    Raises:
+        StorageError: another search has the study open, its database is corrupt, or it was begun with other settings.
+        BudgetError: the budget is below the fastest plan. And what data, tasks, exports and runtimes raise.
+    """
+    folder = study_folder(runs, settings.name, fresh)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StorageError(f"{folder}: another search has this study open; wait for it, or use --fresh") from None
+    try:
+        _check_settings(folder, settings)
+        storage = Storage(folder, settings.name, settings.search.objectives)
+        task = task or settings.build_task()
+        teacher = prepare_teacher(settings, task, folder, say, stop, _epoch_line(say))
+        if settings.teacher.epochs == 0:
+            save_weights(teacher, folder / "teacher.safetensors")
+        prepared = replace(task, teacher=teacher).prepared()
+        bench = open_workbench(prepared, settings, folder, stop, say)
+        found = probe(bench)
+        bench = apply_probe(bench, found, settings.space.axes)
+        if settings.budget.latency_ms is not None:
+            check_budget(found, settings.budget.latency_ms, settings.budget.percentile)
+        write_json(folder / "space.json", describe(bench, found))
+        write_json(folder / "study.json", settings.model_dump(mode="json", by_alias=True))
+        yield OpenStudy(settings, folder, bench, found, storage)
+    finally:
+        lock.release()
+
+
+def read_front(folder: Path) -> Front:
+    """The front of a study as it stands on disk.
+
+    Raises:
+        UsageError: there is no study in this folder. StorageError: its database is corrupt.
+    """
+    settings = read_json(folder / "study.json")
+    if settings is None:
+        raise UsageError(f"no study in {folder}; give the folder of a search, such as runs/digits")
+    objectives = tuple(settings["search"]["objectives"])
+    trials = Storage(folder, settings["name"], objectives).ended()
+    numbers = [t.number for t in trials]
+    budget = settings["budget"]
+    return Front(
+        folder,
+        objectives,
+        tuple(trials),
+        read_confirmed(folder, numbers),
+        budget["percentile"],
+        budget["latency_ms"],
+    )
+
+
+def _check_settings(folder: Path, settings: StudyFile) -> None:
+    old: dict[str, Any] | None = read_json(folder / "study.json")
+    if old is None:
+        return
+    new = settings.model_dump(mode="json", by_alias=True)
+    for section in FIXED:
+        if old[section] != new[section]:
+            key = next(k for k in new[section] if old[section].get(k) != new[section][k])
+            raise StorageError(
+                f"{folder} was begun with [{section}] {key} = {old[section].get(key)!r}, now it is "
+                f"{new[section][key]!r}: its trials would not compare; use --fresh, or change it back"
+            )
+    if tuple(old["search"]["objectives"]) != settings.search.objectives:
+        raise StorageError(f"{folder} was begun with other objectives ({old['search']['objectives']}); use --fresh")
+
+
+def _epoch_line(say: Say) -> Callable[[int, int, float], None]:
+    return lambda epoch, epochs, loss: say(f"teacher: epoch {epoch} of {epochs}, loss {loss:.3f}")

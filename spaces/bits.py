@@ -1,0 +1,73 @@
+"""The axis `bits`: the precision of each layer, decided by region.
+
+Layers that alternate between int8 and fp32 run slower than fp32 on CPUs (every border costs a conversion of the
+whole feature map), so neighbours of one resolution share one decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from .axis import Choice, Ground, Parameter, Value
+from .groups import LeftOut
+from .layers import Layer
+from .plan import Plan
+
+MAX_REGIONS = 6
+
+
+@dataclass(frozen=True)
+class BitsAxis:
+    """One choice of bits for each region of the network; regions are runs of layers with one output area."""
+
+    ground: Ground
+    name: str = "bits"
+
+    def offered(self) -> tuple[int, ...]:
+        """The bit-widths that can be chosen, widest first."""
+        capabilities = self.ground.capabilities
+        runnable = {*capabilities.latency_bits, *capabilities.storage_bits}
+        if self.ground.bits is not None:
+            return tuple(sorted(runnable & {32, *self.ground.bits}, reverse=True))
+        return tuple(sorted(runnable if self.ground.storage_counts else capabilities.latency_bits, reverse=True))
+
+    def regions(self) -> tuple[tuple[Layer, ...], ...]:
+        """At most MAX_REGIONS runs of layers, in order of execution."""
+        runs: list[list[Layer]] = []
+        for layer in self.ground.layers:
+            if runs and runs[-1][-1].area == layer.area:
+                runs[-1].append(layer)
+            else:
+                runs.append([layer])
+        if len(runs) == 1:  # no change of resolution (a transformer): even parts by depth
+            layers = list(self.ground.layers)
+            size = max(1, -(-len(layers) // 4))
+            runs = [layers[i : i + size] for i in range(0, len(layers), size)]
+        while len(runs) > MAX_REGIONS:
+            pairs = range(len(runs) - 1)
+            i = min(pairs, key=lambda k: _macs(runs[k]) + _macs(runs[k + 1]))
+            runs[i : i + 2] = [runs[i] + runs[i + 1]]
+        return tuple(tuple(layer for layer in run if layer.name not in self.ground.keep) for run in runs)
+
+    def parameters(self) -> dict[str, Parameter]:
+        options = tuple(str(b) for b in self.offered())
+        if len(options) < 2:
+            return {}
+        return {f"bits_{i}": Choice(options) for i, region in enumerate(self.regions()) if region}
+
+    def apply(self, plan: Plan, values: Mapping[str, Value]) -> Plan:
+        bits = {}
+        for i, region in enumerate(self.regions()):
+            width = int(values.get(f"bits_{i}", 32))
+            bits.update({layer.name: width for layer in region if width < 32})
+        return replace(plan, bits=bits)
+
+    def left_out(self) -> tuple[LeftOut, ...]:
+        gone = set(self.ground.capabilities.storage_bits) - set(self.offered())
+        why = "makes files smaller but has no faster kernel on this target; offered when size counts"
+        return tuple(LeftOut(f"{b} bits", why) for b in sorted(gone))
+
+
+def _macs(run: list[Layer]) -> int:
+    return sum(layer.macs for layer in run)

@@ -1,0 +1,116 @@
+"""Moves: plans next to a plan, layer by layer. They refine what a low-dimensional description found."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from .axis import Number
+from .bits import BitsAxis
+from .channels import ChannelAxis
+from .patterns import PatternAxis
+from .plan import Pattern, Plan
+from .recovery import RecoveryAxis
+from .space import Space
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Mover:
+    """Draws neighbours of plans within a space."""
+
+    space: Space
+
+    def move(self, plan: Plan, random_: random.Random) -> Plan:
+        """A legal plan that differs from `plan` in one decision, or in two that pay for each other; `plan` itself
+        when the space allows no move."""
+        kinds: list[Callable[[Plan, random.Random], Plan]] = []
+        for axis in self.space.axes:
+            if not axis.parameters():
+                continue
+            if isinstance(axis, ChannelAxis):
+                kinds += [self._one_group, self._two_groups]
+            elif isinstance(axis, BitsAxis):
+                kinds.append(self._one_region)
+            elif isinstance(axis, PatternAxis):
+                kinds.append(self._one_pattern)
+            elif isinstance(axis, RecoveryAxis):
+                kinds.append(self._recovery)
+        random_.shuffle(kinds)
+        for kind in kinds:
+            moved = kind(plan, random_)
+            if moved != plan:
+                return moved
+        return plan
+
+    def _one_group(self, plan: Plan, random_: random.Random) -> Plan:
+        return self._step_groups(plan, random_, (random_.choice((-1, 1)),))
+
+    def _two_groups(self, plan: Plan, random_: random.Random) -> Plan:
+        return self._step_groups(plan, random_, (1, -1))
+
+    def _step_groups(self, plan: Plan, random_: random.Random, steps: tuple[int, ...]) -> Plan:
+        channels = dict(plan.channels)
+        axis = self._axis(ChannelAxis)
+        pool = list(axis.groups())
+        random_.shuffle(pool)
+        for step in steps:
+            for i, (group, choices) in enumerate(pool):
+                at = choices.index(channels.get(group.name, group.channels)) + step
+                if 0 <= at < len(choices):
+                    channels[group.name] = choices[at]
+                    del pool[i]
+                    break
+        full = {group.name: group.channels for group, _ in axis.groups()}
+        return replace(plan, channels={k: v for k, v in channels.items() if v < full[k]})
+
+    def _one_region(self, plan: Plan, random_: random.Random) -> Plan:
+        axis = self._axis(BitsAxis)
+        region = random_.choice([r for r in axis.regions() if r])
+        now = plan.bits.get(region[0].name, 32)
+        width = random_.choice([b for b in axis.offered() if b != now])
+        bits = {**plan.bits, **{layer.name: width for layer in region}}
+        moved = replace(plan, bits={k: v for k, v in bits.items() if v < 32})
+        if moved.recovery is not None and all(b >= 16 for b in moved.bits.values()):
+            moved = replace(moved, recovery=replace(moved.recovery, quantization_aware=False))
+        return moved
+
+    def _one_pattern(self, plan: Plan, random_: random.Random) -> Plan:
+        axis = self._axis(PatternAxis)
+        layer = random_.choice(axis.layers())
+        patterns = dict(plan.patterns)
+        kind = random_.choice(("dense", *axis.offered()))
+        if kind == "dense":
+            patterns.pop(layer.name, None)
+        else:
+            rate = 0.5 if kind == "2:4" else random_.choice((0.3, 0.5, 0.6, 0.7, 0.8, 0.9))
+            patterns[layer.name] = Pattern(kind, rate)
+        return replace(plan, patterns=patterns)
+
+    def _recovery(self, plan: Plan, random_: random.Random) -> Plan:
+        """Another way to teach: one number is drawn anew near its old value, or quantization awareness flips."""
+        if plan.recovery is None:
+            return plan
+        axis = self._axis(RecoveryAxis)
+        values = {
+            "temperature": plan.recovery.temperature,
+            "alpha": plan.recovery.alpha,
+            "learning_rate": plan.recovery.learning_rate,
+            "feature_weight": plan.recovery.feature_weight,
+            "quantization": "aware" if plan.recovery.quantization_aware else "post_training",
+        }
+        name = random_.choice(list(axis.parameters()))
+        parameter = axis.parameters()[name]
+        if isinstance(parameter, Number):
+            old = float(values[name])
+            near = old * 2 ** random_.uniform(-1, 1) if parameter.log else old + random_.uniform(-0.25, 0.25)
+            values[name] = min(parameter.high, max(parameter.low, near))
+        else:
+            values[name] = random_.choice([o for o in parameter.options if o != values[name]])
+        return axis.apply(plan, values)
+
+    def _axis(self, kind: type[T]) -> T:
+        return next(axis for axis in self.space.axes if isinstance(axis, kind))

@@ -1,0 +1,80 @@
+"""The joint space: every decision that this task and this target really allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..errors import UnknownName
+from .axis import Axis, Ground, Parameter, Value
+from .bits import BitsAxis
+from .channels import ChannelAxis
+from .groups import LeftOut
+from .patterns import PatternAxis
+from .plan import Plan, Recovery
+from .recovery import RecoveryAxis
+
+AXES = ("width", "channels", "pattern", "bits", "recovery")
+"""The axes a study file may name. `channels` refines `width`: each group moves on top of it."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """The joint space. `latent()` is what a sampler draws, `decode` the plan it stands for, `key` its digest."""
+
+    ground: Ground
+    axes: tuple[Axis, ...]
+    default_recovery: Recovery = field(default_factory=Recovery)
+
+    def latent(self) -> dict[str, Parameter]:
+        """The few numbers a sampler draws: name -> parameter."""
+        return {name: parameter for axis in self.axes for name, parameter in axis.parameters().items()}
+
+    def decode(self, latent: Mapping[str, Value]) -> Plan:
+        """The legal plan that `latent` stands for; every drawn value gives one."""
+        plan = Plan(recovery=self.default_recovery)
+        for axis in self.axes:
+            if axis.parameters():
+                plan = axis.apply(plan, latent)
+        return plan
+
+    def key(self, plan: Plan) -> str:
+        """A digest of the plan's canonical JSON."""
+        return plan.key()
+
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What is not offered here, with the reason."""
+        return tuple(entry for axis in self.axes for entry in axis.left_out())
+
+    def uniform(self, width: float, bits: int, recovery: Recovery | None) -> Plan:
+        """The plan that treats every group and layer alike: what a user would do by hand."""
+        plan = ChannelAxis(self.ground).apply(Plan(), {"width": width})
+        if bits < 32:
+            axis = BitsAxis(self.ground)
+            plan = axis.apply(plan, {f"bits_{i}": float(bits) for i in range(len(axis.regions()))})
+        return Plan(plan.channels, plan.bits, {}, recovery)
+
+
+def build_space(ground: Ground, axes: Sequence[str] = AXES) -> Space:
+    """The space over the named axes.
+
+    Raises:
+        UnknownName: an axis or a kept layer that does not exist.
+    """
+    for name in axes:
+        if name not in AXES:
+            raise UnknownName("axis", name, AXES)
+    known = {layer.name for layer in ground.layers}
+    for name in ground.keep:
+        if name not in known:
+            raise UnknownName("layer", name, known)
+    chosen: list[Axis] = []
+    if "width" in axes or "channels" in axes:
+        chosen.append(ChannelAxis(ground, profile="channels" in axes))
+    if "pattern" in axes:
+        chosen.append(PatternAxis(ground))
+    if "bits" in axes:
+        chosen.append(BitsAxis(ground))
+    if "recovery" in axes:
+        chosen.append(RecoveryAxis(ground))
+    return Space(ground, tuple(chosen))

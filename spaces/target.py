@@ -1,0 +1,30 @@
+"""A target: where the model will run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """A runtime on a device. threads: intra-op threads of the runtime. batch: images per inference."""
+
+    runtime: str = "onnxruntime"
+    device: str = "cpu"
+    threads: int = 1
+    batch: int = 1
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a runtime can really use on this device.
+
+    latency_bits: bit-widths with a kernel that can be faster than 32. storage_bits: bit-widths that run but only
+    make the file smaller. channel_multiple: channel counts worth having are multiples of this (of 8 where a
+    group has at most 24 channels). patterns: sparsity patterns that can be faster.
+    """
+
+    latency_bits: tuple[int, ...]
+    storage_bits: tuple[int, ...]
+    channel_multiple: int
+    patterns: tuple[str, ...] = ()

@@ -1,0 +1,115 @@
+"""Weights from and to files. Nothing in a file is ever executed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import DataError, StorageError
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Copy the weights in a file into the model: `.safetensors`, else a torch file read with weights_only.
+
+    A `state_dict` inside is unwrapped and the prefix `module.` dropped. Raises DataError for a file that is
+    missing, corrupt or holds code, and names the first key that does not fit; the model is then unchanged.
+    """
+    path = Path(path)
+    state = _read(path)
+    wanted = model.state_dict()
+    # Files from before batch norms counted their batches are fine: the count does not change any output.
+    for key in wanted:
+        if key not in state and not key.endswith("num_batches_tracked"):
+            raise DataError(f"{path}: has no weights {key!r}, which the model needs; is it another architecture?")
+    for key, value in state.items():
+        if key not in wanted:
+            raise DataError(f"{path}: weights {key!r} have no place in the model; is it another architecture?")
+        if value.shape != wanted[key].shape:
+            raise DataError(
+                f"{path}: weights {key!r} have shape {list(value.shape)}, the model has "
+                f"{list(wanted[key].shape)}; is it another width or number of classes?"
+            )
+    model.load_state_dict(state, strict=False)
+
+
+def save_weights(model: nn.Module, path: str | Path, notes: Mapping[str, str] | None = None) -> None:
+    """Write the model's weights as safetensors, with notes in the header: whole, or not at all.
+
+    Raises StorageError when the file cannot be written.
+    """
+    from safetensors.torch import save
+
+    # Cloned, because the format refuses tensors that share memory.
+    state = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
+    _write_whole(Path(path), save(state, metadata=dict(notes or {})))
+
+
+def read_notes(path: str | Path) -> dict[str, str]:
+    """The notes of a file that `save_weights` wrote; empty when it is missing or unreadable."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError):
+        return {}
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = file.name
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        cause = error.strerror or error
+        raise StorageError(f"cannot write {path}: {cause}; free space or choose another folder") from error
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise DataError(f"no checkpoint {path}: correct the path, or leave it out to start from random weights")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise DataError(f"{path}: holds no state_dict of tensors: save model.state_dict()")
+    return {str(key).removeprefix("module."): value for key, value in content.items()}
+
+
+def _read_safetensors(path: Path) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path}: not a readable safetensors file ({error}): fetch or save it again") from error
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle versions: what cannot be read is told below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can fail in any way the unpickler knows
+        # torch refuses any name outside its list of tensor types by this word; everything else is damage.
+        if "unsupported global" in str(error).lower():
+            raise DataError(
+                f"{path}: holds pickled Python objects, which could run code and are not loaded: "
+                "save model.state_dict() or safetensors"
+            ) from error
+        raise DataError(f"{path}: not a readable checkpoint, damaged or cut off: fetch it again") from error

@@ -1,0 +1,140 @@
+"""What may stand in a study file: its sections, their keys, defaults and allowed ranges."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ..errors import StudyFileError
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """One section: unknown keys, wrong types, NaN and infinity are refused."""
+
+    # A list in TOML becomes a tuple, so that a section can be hashed and never changes.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class TaskSection(Section):
+    """A task of the user's own, key `from`: `my_task.py`, `my_task.py:function` or `module:function`."""
+
+    source: str | None = Field(default=None, alias="from")
+
+
+class DataSection(Section):
+    """Ready-made data. validation: taken off train, a fraction or a count. mean, std: one number per channel."""
+
+    kind: Literal["digits", "parquet", "torchvision", "image_folder"] = "digits"
+    train: str | None = None
+    test: str | None = None
+    name: str | None = None
+    root: str = "."
+    validation: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = 0.25
+    mean: Annotated[tuple[float, ...], Field(strict=False)] = ()
+    std: Annotated[tuple[Positive, ...], Field(strict=False)] = ()
+    augment: Literal["none", "crop", "crop_flip"] = "none"
+    image_size: Count | None = None
+
+    def file(self, key: Literal["train", "test", "name"]) -> str:
+        """The value of a key that this kind of data cannot do without. Raises StudyFileError when it is absent."""
+        value: str | None = getattr(self, key)
+        if value is None:
+            raise StudyFileError(f"[data] kind = {self.kind!r} needs {key!r}: add it")
+        return value
+
+
+class TeacherSection(Section):
+    """The network. epochs: of training, or of fine-tuning when there is a checkpoint; 0 takes it as it is."""
+
+    model: str | None = None
+    width: Count | None = None
+    checkpoint: str | None = None
+    epochs: Annotated[int, Field(ge=0)] = 0
+    learning_rate: Positive = 0.02
+    batch_size: Count = 128
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class TargetSection(Section):
+    """Where the model will run. batch: images per inference."""
+
+    runtime: str = "onnxruntime"
+    device: str = "cpu"
+    threads: Count = 1
+    batch: Count = 1
+
+
+class BudgetSection(Section):
+    """What a model must meet. percentile: of latency. min_accuracy: in the metric's own units."""
+
+    latency_ms: Positive | None = None
+    percentile: Literal[50, 90, 95, 99] = 50
+    max_mb: Positive | None = None
+    min_accuracy: Positive | None = None
+
+
+class SpaceSection(Section):
+    """What may change. keep: layers left as they are. bits, patterns: None offers all that the target can use."""
+
+    axes: Annotated[
+        tuple[Literal["width", "channels", "pattern", "bits", "recovery"], ...], Field(strict=False, min_length=1)
+    ] = ("width", "channels", "pattern", "bits", "recovery")
+    keep: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    min_channels_fraction: Annotated[float, Field(ge=0.1, le=1)] = 0.25
+    bits: Annotated[tuple[Literal[4, 8, 16, 32], ...], Field(strict=False, min_length=1)] | None = None
+    patterns: Annotated[tuple[Literal["unstructured", "2:4"], ...], Field(strict=False)] | None = None
+
+
+class RecoverySection(Section):
+    """How long a student is taught. rungs: fractions of epochs after which it is looked at; the last is 1."""
+
+    epochs: Positive = 2.0
+    rungs: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(strict=False, min_length=1)] = (
+        0.25,
+        0.5,
+        1.0,
+    )
+    batch_size: Count = 128
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+
+    @model_validator(mode="after")
+    def _rungs_rise_to_one(self) -> RecoverySection:
+        rungs = self.rungs
+        if any(a >= b for a, b in pairwise(rungs)) or rungs[-1] != 1.0:
+            raise ValueError(f"rungs = {list(rungs)} must rise strictly and end with 1.0")
+        return self
+
+
+class SearchSection(Section):
+    """How the front is found. trials, minutes: stop conditions. infeasible: what the sampler is told of such plans."""
+
+    trials: Count | None = None
+    minutes: Positive | None = None
+    objectives: Annotated[
+        tuple[Literal["accuracy", "latency_ms", "size_bytes", "compressed_bytes"], ...],
+        Field(strict=False, min_length=1),
+    ] = ("accuracy", "latency_ms")
+    seed: Annotated[int, Field(ge=0)] = 0
+    workers: Count = 1
+    executor: Literal["local", "processes", "ray"] = "local"
+    sampler: Literal["auto", "tpe", "random", "nsga2"] = "auto"
+    infeasible: Literal["reject", "constraint"] = "reject"
+
+
+class StudySections(Section):
+    """A whole study file."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "study"
+    task: TaskSection = TaskSection()
+    data: DataSection = DataSection()
+    teacher: TeacherSection = TeacherSection()
+    target: TargetSection = TargetSection()
+    budget: BudgetSection = BudgetSection()
+    space: SpaceSection = SpaceSection()
+    recovery: RecoverySection = RecoverySection()
+    search: SearchSection = SearchSection()

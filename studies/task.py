@@ -1,0 +1,172 @@
+"""A task: what must stay true. A teacher, its data and a metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from ..compression.images import ImageData, check_labels, seeded_generator
+from ..compression.sources import StreamedData, as_data, materialise
+from ..errors import DataError, MetricError, StudyFileError
+from .loading import load_function
+
+Metric = Callable[[Tensor, Tensor], float]
+Source = Dataset[Any] | DataLoader[Any] | ImageData
+
+CALIBRATION_IMAGES = 512
+
+
+def top1(outputs: Tensor, labels: Tensor) -> float:
+    """The share of rows, 0 to 1, whose largest output [N, K] is at the label [N]."""
+    return float((outputs.argmax(1) == labels).float().mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What must stay true of a compressed model.
+
+    teacher: a trained classifier, inputs [N, ...] to outputs [N, K]. train, validation, test: map-style torch
+    Datasets or DataLoaders of (float input, integer label), or ImageData. metric: outputs [N, K] and labels [N]
+    to a number, higher is better. example_input: a batch of 1, by default the first of validation. calibration:
+    inputs [M, ...] or a split, for quantization; by default up to 512 of train. Nothing is read before `prepared`.
+    """
+
+    teacher: nn.Module
+    train: Source
+    validation: Source
+    test: Source
+    metric: Metric = top1
+    example_input: Tensor | None = None
+    calibration: Tensor | Source | None = None
+    name: str = "task"
+
+    def prepared(self) -> PreparedTask:
+        """Read the splits and try the teacher on a batch; the teacher is put into eval mode.
+
+        Raises DataError for an empty or unusable split, labels out of range, or outputs that are not finite
+        numbers [N, K].
+        """
+        validation = materialise(self.validation, "validation")
+        test = materialise(self.test, "test")
+        train = as_data(self.train, "train")
+        for split, data in (("train", train), ("validation", validation), ("test", test)):
+            if len(data) == 0:
+                raise DataError(f"the {split} split is empty: give at least one item")
+        self.teacher.eval()
+        classes = _output_count(self.teacher, validation.inputs(slice(0, 4)))
+        check_labels(validation.labels, classes, "validation")
+        check_labels(test.labels, classes, "test")
+        if isinstance(train, ImageData):
+            check_labels(train.labels, classes, "train")
+            _check_shape("train", train.images[:1], validation.images[:1])
+        else:
+            train = train.with_classes(classes)
+        _check_shape("test", test.images[:1], validation.images[:1])
+        example = validation.inputs(slice(0, 1)) if self.example_input is None else self.example_input[:1].float()
+        _check_shape("example_input", example, validation.images[:1])
+        calibration = _calibration_inputs(train if self.calibration is None else self.calibration)
+        _check_shape("calibration", calibration[:1], validation.images[:1])
+        return PreparedTask(
+            self.teacher, train, calibration, validation, test, self.metric, example, classes, self.name
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedTask:
+    """A task whose parts were read and checked: inputs fit the teacher, labels lie in 0..classes-1.
+
+    calibration: inputs [M, ...], float32. example_input: [1, ...], float32.
+    """
+
+    teacher: nn.Module
+    train: ImageData | StreamedData
+    calibration: Tensor
+    validation: ImageData
+    test: ImageData
+    metric: Metric
+    example_input: Tensor
+    classes: int
+    name: str
+
+
+def score(metric: Metric, outputs: Tensor, labels: Tensor) -> float:
+    """What the metric says of outputs [N, K] and labels [N]. Raises MetricError unless it is a finite number."""
+    name = getattr(metric, "__name__", type(metric).__name__)
+    try:
+        value = metric(outputs, labels)
+    except Exception as error:
+        message = (str(error).splitlines() or [""])[0]
+        raise MetricError(f"metric {name!r} raised {type(error).__name__}: {message}") from error
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError):
+        got = type(value).__name__
+        raise MetricError(f"metric {name!r} returned a {got}, not a number: return one float") from None
+    if not math.isfinite(number):
+        raise MetricError(
+            f"metric {name!r} returned {number} for {len(labels)} rows: return a finite number, higher is better"
+        )
+    return number
+
+
+def load_task(spec: str, folder: Path | None = None) -> Task:
+    """The task of `path/to/file.py` (its function `task()`), `file.py:function` or `module:function`.
+
+    Raises StudyFileError or UnknownName when there is none, or when the user's code raises.
+    """
+    result = load_function(spec, "task", folder)()
+    if not isinstance(result, Task):
+        raise StudyFileError(f"{spec} returned a {type(result).__name__}, not a Task: return autocompress.Task(...)")
+    teacher: Any = result.teacher
+    if not isinstance(teacher, nn.Module):
+        raise StudyFileError(f"{spec}: the task's teacher is a {type(teacher).__name__}: give a torch.nn.Module")
+    return result
+
+
+def _output_count(teacher: nn.Module, inputs: Tensor) -> int:
+    device = next((p.device for p in teacher.parameters()), torch.device("cpu"))
+    try:
+        with torch.no_grad():
+            outputs = teacher(inputs.to(device))
+    except Exception as error:
+        message = (str(error).strip().splitlines() or [""])[0]
+        raise DataError(
+            f"the teacher cannot take validation inputs of shape {list(inputs.shape)}: "
+            f"{type(error).__name__}: {message}"
+        ) from error
+    if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(inputs):
+        got = str(list(outputs.shape)) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+        raise DataError(f"the teacher must give outputs [N, K], got {got} for {len(inputs)} inputs: wrap it")
+    if not bool(torch.isfinite(outputs).all()):
+        raise DataError("the teacher gives NaN or infinite outputs on validation inputs: check its weights")
+    return outputs.shape[1]
+
+
+def _check_shape(name: str, got: Tensor, expected: Tensor) -> None:
+    if got.shape[1:] != expected.shape[1:]:
+        raise DataError(
+            f"{name} has inputs of shape {list(got.shape[1:])}, validation has {list(expected.shape[1:])}: "
+            "all splits must agree"
+        )
+
+
+def _calibration_inputs(source: Tensor | Source | StreamedData) -> Tensor:
+    if isinstance(source, Tensor):
+        return source.float()
+    data = as_data(source, "calibration")
+    count = min(CALIBRATION_IMAGES, len(data))
+    if isinstance(data, ImageData):
+        order = torch.randperm(len(data), generator=seeded_generator("calibration"))
+        return data.inputs(order[:count])
+    plan = data.epoch_plan(epoch=0, batch_size=min(64, count), seed=0)
+    batches: list[Tensor] = []
+    while sum(map(len, batches)) < count and len(batches) < plan.steps:
+        batches.append(plan.batch(len(batches))[0])
+    return torch.cat(batches)[:count]

@@ -1,0 +1,134 @@
+"""The teacher of a study: trained or fine-tuned once, then kept."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..compression.images import ImageData
+from ..compression.precision import (
+    autocast_context,
+    module_to_training_layout,
+    to_training_layout,
+    training_device,
+)
+from ..compression.sources import StreamedData, as_data
+from ..errors import StudyFileError
+from .checkpoint import load_weights, read_notes, save_weights
+from .schema import TeacherSection
+from .study_file import StudyFile
+from .task import Task
+
+Progress = Callable[[int, int, float], None]
+"""Called after every epoch with (epochs done, epochs in all, mean loss of the epoch)."""
+
+WARM_UP_FRACTION = 0.15
+WEIGHT_DECAY = 5e-4
+
+
+class TeacherStopped(Exception):
+    """Training was asked to stop before its end; nothing was kept, because half a schedule is no teacher."""
+
+
+def prepare_teacher(
+    study_file: StudyFile,
+    task: Task,
+    cache_dir: Path,
+    log: Callable[[str], None] = lambda line: None,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Progress = lambda epoch, epochs, loss: None,
+) -> nn.Module:
+    """The teacher after [teacher] epochs of training on the train split alone, in eval mode, on the CPU.
+
+    Kept in cache_dir/teacher.safetensors and taken from there as long as [teacher], [data] and the weights it
+    starts from are the same. task.teacher itself is not changed. Raises TeacherStopped when stop() says so,
+    StudyFileError when training diverges, DataError and StorageError for files.
+    """
+    section = study_file.teacher
+    teacher = copy.deepcopy(task.teacher).eval()
+    if section.epochs == 0:
+        return teacher
+    path = cache_dir / "teacher.safetensors"
+    key = _key(study_file, teacher)
+    if read_notes(path).get("key") == key:
+        load_weights(teacher, path)
+        log(f"teacher: taken from {path}")
+        return teacher
+    start_s = time.monotonic()
+    loss = _train(teacher, as_data(task.train), section, stop, progress)
+    save_weights(teacher, path, {"key": key})
+    log(f"teacher: {section.epochs} epochs in {time.monotonic() - start_s:.0f} s, last mean loss {loss:.3f}")
+    return teacher
+
+
+def _key(study_file: StudyFile, teacher: nn.Module) -> str:
+    digest = hashlib.sha256()
+    parts = {name: getattr(study_file, name).model_dump(mode="json") for name in ("teacher", "data", "task")}
+    digest.update(json.dumps(parts, sort_keys=True).encode())
+    for name, value in teacher.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _train(
+    teacher: nn.Module,
+    data: ImageData | StreamedData,
+    section: TeacherSection,
+    stop: Callable[[], bool],
+    progress: Progress,
+) -> float:
+    device = training_device()
+    if isinstance(data, ImageData):
+        data = data.to(device)
+    module_to_training_layout(teacher, device).train()
+    optimizer = torch.optim.SGD(
+        teacher.parameters(), section.learning_rate, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY
+    )
+    mean_loss = math.nan
+    for epoch in range(section.epochs):
+        plan = data.epoch_plan(epoch, section.batch_size, section.seed)
+        total = torch.zeros((), device=device)
+        for step in range(plan.steps):
+            if stop():
+                raise TeacherStopped
+            done = (epoch + step / plan.steps) / section.epochs
+            for group in optimizer.param_groups:
+                group["lr"] = section.learning_rate * schedule(done)
+            inputs, labels = plan.batch(step)
+            with autocast_context(device):
+                outputs = teacher(to_training_layout(inputs, device))
+            loss = F.cross_entropy(outputs.float(), labels.to(device))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            # Summed on the device: reading the loss at every step would wait for a GPU each time.
+            total += loss.detach()
+        mean_loss = float(total) / plan.steps
+        if not math.isfinite(mean_loss):
+            raise StudyFileError(
+                f"[teacher] training diverged (loss {mean_loss} in epoch {epoch + 1}, learning_rate "
+                f"{section.learning_rate:g}): lower learning_rate"
+            )
+        progress(epoch + 1, section.epochs, mean_loss)
+    teacher.to("cpu").eval()
+    for parameter in teacher.parameters():
+        parameter.data = parameter.data.contiguous()
+        parameter.grad = None
+    return mean_loss
+
+
+def schedule(done: float) -> float:
+    """The share of the peak learning rate at `done` (0 to 1) of the training: a short rise, then half a cosine."""
+    if done < WARM_UP_FRACTION:
+        return 0.1 + 0.9 * done / WARM_UP_FRACTION
+    return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP_FRACTION) / (1 - WARM_UP_FRACTION)))

@@ -1,0 +1,181 @@
+"""Ready-made data: what is read is what is stored, and every fault of a file is told in one line."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from autocompress.errors import DataError, UnknownName
+from autocompress.studies.datasets import Splits, build_data
+from autocompress.studies.schema import DataSection
+
+
+def pixels(seed: int, size: int = 8, channels: int = 3) -> np.ndarray[Any, Any]:
+    shape = (size, size, channels) if channels == 3 else (size, size)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def png(seed: int, size: int = 8, channels: int = 3) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels(seed, size, channels)).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_parquet(path: Path, images: Any, labels: Any, struct: bool = True) -> None:
+    column = [{"bytes": image, "path": ""} for image in images] if struct else images
+    pq.write_table(pa.table({"image": column, "label": labels}), path)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    for name, first, count in (("train", 0, 20), ("test", 100, 10)):
+        write_parquet(
+            tmp_path / f"{name}.parquet", [png(first + i) for i in range(count)], [i % 5 for i in range(count)]
+        )
+    return tmp_path
+
+
+def parquet(folder: Path, **values: Any) -> Splits:
+    given = {"kind": "parquet", "train": "train.parquet", "test": "test.parquet", "validation": 5, **values}
+    return build_data(DataSection.model_validate(given), folder)
+
+
+def test_digits_are_real_disjoint_and_stratified() -> None:
+    splits = build_data(DataSection())
+    sizes = [len(part) for part in (splits.train, splits.validation, splits.test)]
+    assert sum(sizes) == 1797 and sizes == [1077, 360, 360]
+    assert splits.train.images.shape[1:] == (1, 16, 16) and splits.train.images.dtype == torch.uint8
+    assert splits.train.images.max() == 255
+    for part in (splits.train, splits.validation, splits.test):
+        assert part.labels.bincount().min() > 0.08 * len(part)
+    again = build_data(DataSection())
+    assert torch.equal(again.test.images, splits.test.images)
+
+
+@pytest.mark.parametrize("struct", [True, False])
+def test_parquet_gives_back_the_very_pixels(files: Path, struct: bool) -> None:
+    write_parquet(files / "test.parquet", [png(100 + i) for i in range(10)], [i % 5 for i in range(10)], struct)
+    splits = parquet(files)
+    assert len(splits.train) == 15 and len(splits.validation) == 5
+    for i in range(10):
+        assert np.array_equal(splits.test.images[i].permute(1, 2, 0).numpy(), pixels(100 + i))
+    assert splits.test.labels.tolist() == [i % 5 for i in range(10)]
+
+
+def test_parquet_validation_never_overlaps_train(files: Path) -> None:
+    splits = parquet(files)
+    train = {row.numpy().tobytes() for row in splits.train.images}
+    validation = {row.numpy().tobytes() for row in splits.validation.images}
+    assert len(train | validation) == 20 and not train & validation
+    assert torch.equal(parquet(files).validation.images, splits.validation.images)
+
+
+def test_grey_images_have_one_channel_and_sizes_can_be_set(files: Path) -> None:
+    for name in ("train", "test"):
+        write_parquet(files / f"{name}.parquet", [png(i, 8 + i, 1) for i in range(9)], [0] * 9)
+    assert parquet(files, image_size=6).test.images.shape == (9, 1, 6, 6)
+    with pytest.raises(DataError, match=r"row 1: 9 x 9 pixels, but .*row 0 has 8 x 8: .*image_size"):
+        parquet(files)
+
+
+def test_missing_parquet_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOCOMPRESS_DATA", str(tmp_path / "elsewhere"))
+    with pytest.raises(DataError, match=r"no data file 'train.parquet'") as caught:
+        parquet(tmp_path)
+    for folder in (tmp_path, Path.cwd(), tmp_path / "elsewhere"):
+        assert str(folder) in str(caught.value)
+
+
+def test_data_folder_of_the_environment_is_the_last_resort(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOCOMPRESS_DATA", str(files))
+    assert len(parquet(tmp_path / "studies").test) == 10
+
+
+def test_corrupt_parquet(files: Path) -> None:
+    path = files / "test.parquet"
+    content = path.read_bytes()
+    for damaged in (b"", b"not parquet at all", content[: len(content) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"test.parquet: not a readable parquet file") as caught:
+            parquet(files)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"img": [b""], "label": [1]}, "no column 'image', it has img, label"),
+        ({"image": [b""]}, "no column 'label'"),
+        ({"image": ["text"], "label": [1]}, "column 'image' has type string"),
+        ({"image": [png(0)], "label": ["cat"]}, "column 'label' has type string"),
+        ({"image": [png(0)], "label": [None]}, "column 'label'"),
+        ({"image": [png(0), b"junk"], "label": [0, 1]}, "row 1: not a readable image"),
+        ({"image": [png(0), png(1)[:60]], "label": [0, 1]}, "row 1: not a readable image"),
+        ({"image": [png(0), None], "label": [0, 1]}, "row 1: not a readable image"),
+        ({"image": [png(0, channels=1), png(1)], "label": [0, 1]}, "row 1: a colour image among grey"),
+        ({"image": pa.array([], pa.binary()), "label": pa.array([], pa.int64())}, "has no rows"),
+        ({"image": [png(i) for i in range(9)], "label": [0] * 8 + [-1]}, "label -1"),
+    ],
+)
+def test_unusable_parquet_gets_one_line(files: Path, table: dict[str, Any], message: str) -> None:
+    pq.write_table(pa.table(table), files / "train.parquet")
+    with pytest.raises(DataError, match=message) as caught:
+        parquet(files)
+    assert "\n" not in str(caught.value)
+
+
+def test_folder_of_images(tmp_path: Path) -> None:
+    for part, count in (("train", 6), ("test", 2)):
+        for label, name in enumerate(("cat", "dog")):
+            folder = tmp_path / part / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                (folder / f"{i}.png").write_bytes(png(10 * label + i, 8 + i))
+    section = DataSection(kind="image_folder", train="train", test="test", image_size=8, validation=4)
+    splits = build_data(section, tmp_path)
+    assert len(splits.train) == 8 and splits.test.labels.tolist() == [0, 0, 1, 1]
+    assert np.array_equal(splits.test.images[0].permute(1, 2, 0).numpy(), pixels(0))
+    (tmp_path / "test" / "bird").mkdir()
+    with pytest.raises(DataError, match=r"no such class in train, which has cat, dog"):
+        build_data(section, tmp_path)
+
+
+def test_torchvision_name_and_absence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision import datasets
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnknownName, match="did you mean 'CIFAR10'"):
+        build_data(DataSection(kind="torchvision", name="CIFAR-10"))
+
+    def offline(self: Any) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(datasets.MNIST, "download", offline)
+    with pytest.raises(DataError, match=f"dataset MNIST is not in {tmp_path}.*no route to host"):
+        build_data(DataSection(kind="torchvision", name="MNIST"))
+
+
+@pytest.mark.parametrize("layout", ["grey", "last", "first"])
+def test_torchvision_layouts_become_one(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision import datasets
+
+    shape = {"grey": (12, 8, 8), "last": (12, 8, 8, 3), "first": (12, 3, 8, 8)}[layout]
+
+    class Stored:
+        def __init__(self, root: str, train: bool = True, download: bool = False) -> None:
+            self.data = np.zeros(shape, dtype=np.uint8)
+            self.targets = [0, 1, 2] * 4
+
+    monkeypatch.setattr(datasets, "CIFAR10", Stored)
+    splits = build_data(DataSection(kind="torchvision", name="CIFAR10"))
+    assert splits.test.images.shape == (12, 1 if layout == "grey" else 3, 8, 8)

@@ -1,0 +1,225 @@
+"""Latency: what a user may rely on, the statistics behind it and what is told when it fails."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx_models import conv_chain
+
+from autocompress.errors import MeasurementError, RuntimeUnavailable
+from autocompress.evaluators.bench import bench, comparison_lines
+from autocompress.evaluators.latency import Calibration, LatencyMeter, is_faster
+from autocompress.evaluators.machine import conditions, fingerprint
+from autocompress.evaluators.measurement import Latency
+from autocompress.evaluators.statistics import (
+    Estimate,
+    calm_wall_ms,
+    choose_statistic,
+    combine,
+    disturbances,
+    log_ratio,
+    student_t_95,
+)
+from autocompress.evaluators.timing import ModelTimes, ProcessTimes, TimingRequest, time_in_fresh_process
+from autocompress.spaces.target import Target
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("latency")
+    return {
+        "reference": conv_chain(folder / "reference.onnx", channels=32, depth=4),
+        "twin": conv_chain(folder / "twin.onnx", channels=32, depth=4),
+        "big": conv_chain(folder / "big.onnx", channels=64, depth=8),
+    }
+
+
+@pytest.fixture(scope="module")
+def meter(files: dict[str, Path]) -> LatencyMeter:
+    return LatencyMeter.calibrated(Target(), files["reference"])
+
+
+def test_a_model_is_as_fast_as_itself_and_a_bigger_one_is_slower(meter: LatencyMeter, files: dict[str, Path]) -> None:
+    reference, twin, big = meter.measure([files["reference"], files["twin"], files["big"]], max_seconds=0.5)
+    assert reference.ratio == pytest.approx(1, rel=0.1)
+    assert twin.ratio == pytest.approx(1, rel=0.1)
+    assert big.ratio > 2
+    assert is_faster(reference, big) == "faster"
+    assert is_faster(big, twin) == "slower"
+    assert is_faster(twin, twin) == "tie"
+    for latency in (reference, twin, big):
+        assert latency.low_ms <= latency.p50_ms <= latency.high_ms
+        assert latency.ratio_low <= latency.ratio <= latency.ratio_high
+        assert latency.p50_ms <= latency.p90_ms <= latency.p95_ms <= latency.p99_ms
+        assert latency.samples > 0
+        assert latency.load_ms > 0
+        assert latency.peak_memory_mb > 10
+        assert Latency.from_dict(json.loads(json.dumps(latency.to_dict()))) == latency
+
+
+def test_a_calibration_survives_json_and_is_refused_on_another_machine(
+    meter: LatencyMeter, files: dict[str, Path]
+) -> None:
+    assert meter.calibration is not None
+    stored = Calibration.from_dict(json.loads(json.dumps(meter.calibration.to_dict())))
+    assert stored == meter.calibration
+    assert replace(meter, calibration=stored).is_current()
+    elsewhere = replace(meter, calibration=replace(stored, fingerprint="elsewhere"))
+    with pytest.raises(MeasurementError, match="calibrate again"):
+        elsewhere.measure([files["twin"]])
+    with pytest.raises(MeasurementError, match="not calibrated"):
+        replace(meter, calibration=None).measure([files["twin"]])
+
+
+def test_a_file_that_cannot_be_timed_is_told_in_one_line(meter: LatencyMeter, tmp_path: Path) -> None:
+    corrupt = tmp_path / "corrupt.onnx"
+    corrupt.write_bytes(b"no model at all")
+    for path in (corrupt, tmp_path / "missing.onnx"):
+        with pytest.raises(MeasurementError) as caught:
+            meter.measure([path])
+        assert path.name in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_device_that_is_not_there_is_told_as_such(files: dict[str, Path]) -> None:
+    request = TimingRequest(str(files["reference"]), (), device="no such device")
+    with pytest.raises(RuntimeUnavailable, match="no such device"):
+        time_in_fresh_process(request)
+
+
+@pytest.mark.parametrize(("code", "words"), [(1, "MemoryError: out of it"), (-9, "SIGKILL")])
+def test_a_timing_process_that_dies_is_an_error_with_its_last_words(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, code: int, words: str
+) -> None:
+    died = subprocess.CompletedProcess([], code, "", "Traceback\nMemoryError: out of it\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: died)
+    with pytest.raises(MeasurementError, match=words):
+        time_in_fresh_process(TimingRequest(str(files["reference"]), ()))
+
+
+def test_huge_pages_are_asked_for_beside_what_the_user_has_tuned(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, str]] = []
+
+    def run(*_: object, env: dict[str, str], **__: object) -> subprocess.CompletedProcess[str]:
+        seen.append(env)
+        return subprocess.CompletedProcess([], 1, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    for tuned in ("", "glibc.malloc.check=1", "glibc.malloc.hugetlb=2"):
+        monkeypatch.setenv("GLIBC_TUNABLES", tuned)
+        with pytest.raises(MeasurementError):
+            time_in_fresh_process(TimingRequest(str(files["reference"]), (), threads=3))
+    asked = "glibc.malloc.hugetlb=1"
+    assert [env["GLIBC_TUNABLES"] for env in seen] == [
+        asked,
+        f"glibc.malloc.check=1:{asked}",
+        "glibc.malloc.hugetlb=2",
+    ]
+    assert {env["OMP_NUM_THREADS"] for env in seen} == {"3"}
+
+
+def test_bench_compares_files_with_the_first(files: dict[str, Path]) -> None:
+    paths = [files["reference"], files["big"]]
+    first, big = bench(paths, Target(), precision=0.05, processes=1, max_seconds=0.5)
+    assert first.ratio == first.ratio_low == first.ratio_high == 1
+    assert big.p50_ms > first.p50_ms
+    lines = comparison_lines(paths, [first, big])
+    assert len(lines) == 2
+    assert "x reference.onnx" in lines[1]
+    assert "slower" in lines[1]
+
+
+def test_the_fingerprint_does_not_change_with_the_load() -> None:
+    now = conditions(Target(), "1.0")
+    assert fingerprint({**now, "load_1min": 99.0}) == fingerprint(now)
+    assert fingerprint({**now, "threads": 64}) != fingerprint(now)
+    assert fingerprint(json.loads(json.dumps(now))) == fingerprint(now)
+
+
+# Statistics, on made-up clocks
+
+
+def _noisy(log_time: float, random: np.random.Generator, drift: np.ndarray, calls: int = 20) -> np.ndarray:
+    noise = 0.03 * np.abs(random.standard_normal((len(drift), calls)))
+    own = 0.01 * random.standard_normal((len(drift), 1))
+    return np.exp(log_time + drift[:, None] + own + noise)
+
+
+def test_the_interval_of_a_ratio_covers_the_truth() -> None:
+    truth, covered, trials = math.log(0.9), 0, 200
+    random = np.random.default_rng(0)
+    for _ in range(trials):
+        drift = np.cumsum(0.02 * random.standard_normal(12))  # what changes slowly falls on both
+        estimate = log_ratio(_noisy(truth, random, drift), _noisy(0.0, random, drift), 0.2)
+        covered += abs(estimate.log - truth) <= estimate.half_width
+    assert covered / trials >= 0.85
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=7), st.floats(0, 0.1))
+def test_combined_processes_keep_their_mean_and_never_claim_too_much(logs: list[float], half: float) -> None:
+    estimate = combine([Estimate(log, half) for log in logs])
+    assert estimate.log == pytest.approx(sum(logs) / len(logs), abs=1e-9)
+    assert estimate.half_width >= half / math.sqrt(len(logs)) - 1e-12
+    value, low, high = estimate.interval()
+    assert low <= value <= high
+
+
+def test_more_processes_that_agree_narrow_the_interval() -> None:
+    widths = [combine([Estimate(0.0, 0.01)] * count).half_width for count in (1, 2, 3, 7)]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] > 0.03
+
+
+@pytest.mark.parametrize(("freedom", "quantile"), [(3, 3.182), (7, 2.365), (10, 2.228), (100, 1.984)])
+def test_student_t(freedom: int, quantile: float) -> None:
+    assert student_t_95(freedom) == pytest.approx(quantile, rel=0.01)
+
+
+def _times(wall: float = 1.0, cpu: float = 1.0, queue: float = 0.0, rounds: int = 9) -> ModelTimes:
+    shape = (rounds, 5)
+    return ModelTimes(np.full(shape, wall), np.full(shape, cpu), np.full(rounds, queue), 1.0, 1, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        (_times(), None),
+        (_times(queue=float("nan")), None),
+        (_times(queue=0.3), "for a core"),
+        (_times(wall=1.5), "CPU time"),
+    ],
+)
+def test_other_work_on_the_machine_is_noticed(times: ModelTimes, words: str | None) -> None:
+    statistic = choose_statistic(Target(), synchronous=True)
+    found = disturbances(ProcessTimes(_times(), (times,), True, None), statistic)
+    # The share is a mean over the files, so one of two waiting shows as half.
+    assert [words in line for line in found] == [True] if words else found == []
+
+
+def test_a_reference_slower_than_when_calibrated_is_noticed() -> None:
+    statistic = choose_statistic(Target(), synchronous=True)
+    process = ProcessTimes(_times(), (), True, None)
+    assert disturbances(process, statistic, reference_floor_ms=0.95) == []
+    assert "calibrated" in disturbances(process, statistic, reference_floor_ms=0.8)[0]
+
+
+def test_tails_come_from_rounds_nothing_disturbed() -> None:
+    times = _times()
+    times.wall_ms[:3], times.queue_share[:3] = 5.0, 0.5
+    assert calm_wall_ms(times, choose_statistic(Target(), True)).max() == 1.0
+
+
+def test_cpu_time_counts_only_where_it_means_something() -> None:
+    assert choose_statistic(Target(), True).clock == "cpu"
+    for target, synchronous in ((Target(threads=2), True), (Target(device="cuda"), True), (Target(), False)):
+        assert choose_statistic(target, synchronous).clock == "wall"

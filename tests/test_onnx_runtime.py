@@ -1,0 +1,116 @@
+"""ONNX Runtime: the seam, what it finds in a file, and what it refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from onnx_models import conv_chain
+
+from autocompress.errors import DataError, MeasurementError, RuntimeUnavailable, UnknownName, UsageError
+from autocompress.evaluators.accuracy import predict
+from autocompress.evaluators.runtimes import registry
+from autocompress.evaluators.runtimes.conformance import RuntimeConformance
+from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
+from autocompress.evaluators.size import compressed_bytes, file_bytes
+from autocompress.spaces.target import Target
+
+
+class TestOnnxRuntime(RuntimeConformance):
+    def make_runtime(self) -> OnnxRuntime:
+        return OnnxRuntime()
+
+    def sample_artifact(self, folder: Path) -> Path:
+        return conv_chain(folder / "sample.onnx")
+
+
+def test_inspect_counts_blocked_convolutions_as_convolutions(tmp_path: Path) -> None:
+    counts = OnnxRuntime().inspect(conv_chain(tmp_path / "m.onnx", channels=32, depth=4), Target())
+    assert counts["Conv"] == 4
+    assert "Relu" not in counts  # fused: this is the graph that runs, not the file's
+
+
+def test_a_file_with_two_inputs_is_refused(tmp_path: Path) -> None:
+    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in ("a", "b")]
+    out = helper.make_tensor_value_info("c", TensorProto.FLOAT, [1, 2])
+    graph = helper.make_graph([helper.make_node("Add", ["a", "b"], ["c"])], "two", sides, [out])
+    path = tmp_path / "two.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    with pytest.raises(MeasurementError, match="2 inputs"):
+        OnnxRuntime().load(path, Target())
+
+
+def test_a_gpu_that_is_not_there_is_an_error_and_no_silent_fall_back(tmp_path: Path) -> None:
+    if "cuda" in OnnxRuntime().available().devices:
+        pytest.skip("this machine has onnxruntime-gpu")
+    with pytest.raises(RuntimeUnavailable, match="CUDAExecutionProvider"):
+        OnnxRuntime().load(conv_chain(tmp_path / "m.onnx"), Target(device="cuda"))
+
+
+@pytest.mark.parametrize("batch", [1, 4, "n"])
+def test_predict_gives_one_answer_per_image_whatever_the_batch(tmp_path: Path, batch: int | str) -> None:
+    images = np.random.default_rng(1).standard_normal((7, 3, 16, 16)).astype(np.float32)
+    path = conv_chain(tmp_path / "m.onnx", batch=batch)
+    scores = predict(path, OnnxRuntime(), Target(batch=3), images)
+    assert scores.shape == (7, 10)
+    single = OnnxRuntime().load(conv_chain(tmp_path / "one.onnx", batch=1), Target())
+    for image, score in zip(images, scores, strict=True):
+        np.testing.assert_allclose(single.run(image[None])[0], score, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 16, 16), (2, 3, 8, 8), (2, 3)])
+def test_predict_refuses_images_that_do_not_fit(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataError):
+        predict(conv_chain(tmp_path / "m.onnx"), OnnxRuntime(), Target(), np.zeros(shape, np.float32))
+
+
+def test_size_counts_the_weights_stored_beside_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"x" * 1000)
+    assert file_bytes(path) == 1000
+    assert compressed_bytes(path) < 100
+    (tmp_path / "m.onnx.data").write_bytes(b"y" * 500)
+    assert file_bytes(path) == 1500
+    with pytest.raises(MeasurementError):
+        file_bytes(tmp_path / "missing.onnx")
+
+
+def test_the_registry_knows_onnxruntime_and_answers_an_unknown_name() -> None:
+    assert registry.get_runtime("onnxruntime").name == "onnxruntime"
+    assert "onnxruntime" in registry.all_runtimes()
+    with pytest.raises(UnknownName, match=r"did you mean 'onnxruntime'.*install"):
+        registry.get_runtime("onxruntime")
+
+
+def test_the_registry_refuses_two_packages_with_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    same = [EntryPoint("mine", f"package_{side}:Mine", registry.GROUP) for side in "ab"]
+    monkeypatch.setattr(registry, "entry_points", lambda group: same)
+    with pytest.raises(UsageError, match="two packages"):
+        registry.get_runtime("mine")
+
+
+def test_a_runtime_that_cannot_be_loaded_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("no_such_package:Mine", "builtins:object"):
+        entry = EntryPoint("mine", value, registry.GROUP)
+        monkeypatch.setattr(registry, "entry_points", lambda group, entry=entry: [entry])
+        with pytest.raises(RuntimeUnavailable, match="mine"):
+            registry.get_runtime("mine")
+
+
+def test_running_a_file_imports_no_torch(tmp_path: Path) -> None:
+    path = conv_chain(tmp_path / "m.onnx")
+    code = (
+        "import sys; from pathlib import Path; import autocompress.evaluators.timing_child;"
+        "from autocompress.evaluators.runtimes.registry import get_runtime;"
+        "from autocompress.spaces.target import Target;"
+        f"get_runtime('onnxruntime').load(Path({str(path)!r}), Target());"
+        "print([name for name in ('torch', 'pandas', 'onnx', 'optuna') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
