@@ -55,7 +55,8 @@ class Template:
             if node.op_type == "Conv" and node.name in self.layers:
                 for attribute in node.attribute:
                     if attribute.name == "group":
-                        attribute.i = int(small.get_submodule(self.layers[node.name]).groups)
+                        module: Any = small.get_submodule(self.layers[node.name])
+                        attribute.i = module.groups
         return model
 
 

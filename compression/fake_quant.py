@@ -27,7 +27,7 @@ class FakeQuantizer:
     def switch_on(self) -> None:
         """Let the layers compute with quantized weights and inputs."""
         for name, (layer, width) in self._layers.items():
-            layer.forward = self._forward(name, layer, width)  # type: ignore[method-assign]
+            layer.forward = self._forward(name, layer, width)
 
     def switch_off(self) -> None:
         """Give the layers their own arithmetic back."""

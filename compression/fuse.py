@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -45,7 +46,7 @@ def fused(model: nn.Module, pairs: Sequence[tuple[str, str]]) -> nn.Module:
     copied = copy.deepcopy(model).eval()
     for layer, norm in pairs:
         first, second = copied.get_submodule(layer), copied.get_submodule(norm)
-        fuse = fuse_linear_bn_eval if isinstance(first, nn.Linear) else fuse_conv_bn_eval
-        copied.set_submodule(layer, fuse(first, second))  # type: ignore[type-var]
+        fuse: Any = fuse_linear_bn_eval if isinstance(first, nn.Linear) else fuse_conv_bn_eval
+        copied.set_submodule(layer, fuse(first, second))
         copied.set_submodule(norm, nn.Identity())
     return copied

@@ -28,8 +28,8 @@ def baselines(space: Space) -> Iterator[Baseline]:
     precision; and the fixed pipeline of tutorials: prune half, fine-tune on labels, quantize, export."""
     precisions = [b for b in (8, 16, 4) if b in offered_bits(space)]
     yield Baseline("teacher", Plan(), None)
-    for bits in precisions:
-        yield Baseline(f"teacher int{bits}" if bits < 16 else "teacher fp16", space.uniform(1.0, bits, None), None)
+    for plain in precisions:
+        yield Baseline(f"teacher int{plain}" if plain < 16 else "teacher fp16", space.uniform(1.0, plain, None), None)
     if any(axis.name == "width" and axis.parameters() for axis in space.axes):
         for width in LADDER:
             for bits in (8, 32) if 8 in precisions else (32,):

@@ -36,9 +36,11 @@ class Rules:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a progress display shows. running: what each job is doing."""
+    """What a progress display shows. trials: that ended, the last `new` of them in this run. running: what each job
+    is doing."""
 
     trials: Sequence[Trial]
+    new: int
     running: Sequence[str]
     elapsed_s: float
 
@@ -59,6 +61,7 @@ class Driver:
         self._storage, self._proposer, self._sampler = storage, proposer, sampler
         self._executor, self._latent, self._rules, self._seed = executor, latent, rules, seed
         self._trials = storage.ended()
+        self._known = len(self._trials)
         self._active: dict[Future[JobResult], tuple[Trial, Job, int | None]] = {}
         interrupted = storage.interrupted()
         proposer.know(self._trials, interrupted)
@@ -94,7 +97,9 @@ class Driver:
             done, _ = wait(self._active, POLL_S, FIRST_COMPLETED)
             for future in done:
                 self._advance(future)
-            watch(Snapshot(self._trials, self._doing(), time.monotonic() - self._start_s))
+            watch(
+                Snapshot(self._trials, len(self._trials) - self._known, self._doing(), time.monotonic() - self._start_s)
+            )
 
     def _enough(self) -> bool:
         return self._rules.max_trials is not None and self._started >= self._rules.max_trials

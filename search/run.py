@@ -120,7 +120,7 @@ def _driver(study: OpenStudy, executor: Executor) -> Driver:
     settings, bench = study.settings, study.bench
     search = settings.search
     latent = bench.space.latent()
-    sampler = Sampler(latent, ["minimize"] * len(search.objectives), search.seed, search.sampler)
+    sampler = Sampler(latent, len(search.objectives), search.seed, search.sampler)
     rules = Rules(
         budget=settings.budget,
         objectives=search.objectives,

@@ -23,21 +23,19 @@ def distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution:
 
 
 class Sampler:
-    """Draws latent numbers. directions: "maximize" or "minimize", one for each objective.
+    """Draws latent numbers. objectives: how many values a plan is told with; lower is better.
 
     What it is told is kept in memory alone: a resumed study tells it everything again. A multi-objective TPE
     (Ozaki et al. 2020, GECCO, doi:10.1145/3377930.3389817) with all numbers drawn jointly is the default; NSGA-II
     takes over where a study grows too long for it.
     """
 
-    def __init__(
-        self, latent: Mapping[str, Parameter], directions: Sequence[str], seed: int, name: SamplerName = "auto"
-    ) -> None:
+    def __init__(self, latent: Mapping[str, Parameter], objectives: int, seed: int, name: SamplerName = "auto") -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._distributions = {k: distribution(p) for k, p in latent.items()}
         self._seed = seed
         self._name = name
-        self._study = optuna.create_study(directions=list(directions), sampler=self._sampler(name))
+        self._study = optuna.create_study(directions=["minimize"] * objectives, sampler=self._sampler(name))
         self._told = 0
 
     def ask(self) -> tuple[int, dict[str, Value]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import sqlalchemy
@@ -37,7 +37,9 @@ class Storage:
         self.folder = folder
         self.path = folder / "study.db"
         self.objectives = tuple(objectives)
-        directions = ["maximize" if o == "accuracy" else "minimize" for o in objectives]
+        directions: list[Literal["maximize", "minimize"]] = [
+            "maximize" if o == "accuracy" else "minimize" for o in objectives
+        ]
         try:
             storage = optuna.storages.RDBStorage(
                 f"sqlite:///{self.path}", engine_kwargs={"connect_args": {"timeout": 30}}

@@ -12,17 +12,19 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import StorageError, UsageError
+from ..spaces.space import build_space
+from ..spaces.target import Target
 from ..studies.checkpoint import save_weights
 from ..studies.study_file import StudyFile
 from ..studies.task import Task
-from ..studies.teacher import prepare_teacher
+from ..studies.teacher import TeacherStopped, prepare_teacher
 from .confirm import read_confirmed
 from .describe import describe
 from .files import disk_errors, read_json, write_json
 from .front import Front
 from .probe import Probe, apply_probe, check_budget, probe
 from .storage import Storage
-from .workbench import Workbench, open_workbench
+from .workbench import Workbench, lay_ground, open_workbench
 
 Say = Callable[[str], None]
 FIXED = ("task", "data", "teacher", "target", "recovery")
@@ -78,16 +80,20 @@ def opened(
         _check_settings(folder, settings)
         storage = Storage(folder, settings.name, settings.search.objectives)
         task = task or settings.build_task()
-        teacher = prepare_teacher(settings, task, folder, say, stop, _epoch_line(say))
+        try:
+            teacher = prepare_teacher(settings, task, folder, say, stop, _epoch_line(say))
+        except TeacherStopped:
+            raise KeyboardInterrupt from None
         if settings.teacher.epochs == 0:
             save_weights(teacher, folder / "teacher.safetensors")
         prepared = replace(task, teacher=teacher).prepared()
         bench = open_workbench(prepared, settings, folder, stop, say)
-        found = probe(bench)
+        found = probe(bench, settings.budget.latency_ms)
         bench = apply_probe(bench, found, settings.space.axes)
         if settings.budget.latency_ms is not None:
             check_budget(found, settings.budget.latency_ms, settings.budget.percentile)
-        write_json(folder / "space.json", describe(bench, found))
+            _compare_teacher(bench, settings.budget.latency_ms, say)
+        write_json(folder / "space.json", describe(bench.space, bench.left_out, bench.target, found))
         write_json(folder / "study.json", settings.model_dump(mode="json", by_alias=True))
         yield OpenStudy(settings, folder, bench, found, storage)
     finally:
@@ -115,6 +121,24 @@ def read_front(folder: Path) -> Front:
         budget["percentile"],
         budget["latency_ms"],
     )
+
+
+def describe_without_measuring(settings: StudyFile) -> dict[str, Any]:
+    """The space of a study as it is before its target was probed; nothing is trained or measured."""
+    task = settings.build_task().prepared()
+    ground, left_out = lay_ground(task, settings)
+    space = build_space(ground, settings.space.axes)
+    return describe(space, left_out, Target(**settings.target.model_dump()), None)
+
+
+def _compare_teacher(bench: Workbench, budget_ms: float, say: Say) -> None:
+    calibration = bench.meter.calibration
+    assert calibration is not None
+    figure = f"{calibration.p50_ms:.3g} ms (p50; {calibration.low_ms:.3g} to {calibration.high_ms:.3g})"
+    if calibration.high_ms <= budget_ms:
+        say(f"the teacher already meets the budget of {budget_ms:g} ms: {figure}; searching on for better")
+    else:
+        say(f"the teacher takes {figure}; the budget is {budget_ms:g} ms")
 
 
 def _check_settings(folder: Path, settings: StudyFile) -> None:

@@ -53,7 +53,7 @@ class Workbench:
         """The teacher's own file."""
         return self.meter.reference
 
-    def validation_inputs(self) -> np.ndarray:  # type: ignore[type-arg]
+    def validation_inputs(self) -> np.ndarray:
         """All validation inputs, [N, ...] float32."""
         return self.task.validation.inputs(slice(None)).numpy()
 
@@ -71,25 +71,10 @@ def open_workbench(
         ExportError: the teacher cannot be exported. RuntimeUnavailable, MeasurementError: the target cannot be used.
         UnknownName: the study names an axis, layer or runtime that does not exist.
     """
-    target = Target(**settings.target.model_dump())
-    runtime = get_runtime(target.runtime)
-    availability = runtime.available()
-    if not availability.ok:
-        raise RuntimeUnavailable(f"runtime {target.runtime!r} cannot be used: {availability.reason}")
-    teacher, example = task.teacher.cpu(), task.example_input
-    layers = find_layers(teacher, example)
-    groups, left_out = find_groups(teacher, example, {layer.name: layer.depth for layer in layers})
-    log(f"network: {len(layers)} layers, {len(groups)} prunable groups, {len(left_out)} left out")
-    ground = Ground(
-        layers=layers,
-        groups=groups,
-        capabilities=runtime.capabilities(target),
-        keep=frozenset(settings.space.keep),
-        min_fraction=settings.space.min_channels_fraction,
-        storage_counts=storage_counts(settings),
-        bits=settings.space.bits,
-        patterns=settings.space.patterns,
-    )
+    ground, left_out = lay_ground(task, settings)
+    log(f"network: {len(ground.layers)} layers, {len(ground.groups)} prunable groups, {len(left_out)} left out")
+    target, runtime = _target(settings)
+    teacher = task.teacher
     space = build_space(ground, settings.space.axes)
     template, reference = _teacher_file(task, runtime, target, folder)
     meter = LatencyMeter(target, reference, _calibration(folder))
@@ -98,7 +83,7 @@ def open_workbench(
         assert meter.calibration is not None
         write_json(folder / "calibration.json", meter.calibration.to_dict())
     device = training_device()
-    last = next((layer.name for layer in reversed(layers) if layer.kind == "linear"), None)
+    last = next((layer.name for layer in reversed(ground.layers) if layer.kind == "linear"), None)
     quiet = QuietMachine(target.device)
     schedule = Schedule(
         epochs=settings.recovery.epochs,
@@ -110,6 +95,34 @@ def open_workbench(
     answering = module_to_training_layout(copy.deepcopy(teacher), device)
     recoverer = Recoverer(task.train, Lessons(answering, last, device), schedule, device, quiet.training_slice)
     return Workbench(task, target, runtime, space, template, recoverer, meter, left_out, folder, stop)
+
+
+def lay_ground(task: PreparedTask, settings: StudySections) -> tuple[Ground, tuple[LeftOut, ...]]:
+    """What the study's space stands on, and the groups that cannot be pruned. Raises as `open_workbench` does."""
+    target, runtime = _target(settings)
+    teacher, example = task.teacher.cpu(), task.example_input
+    layers = find_layers(teacher, example)
+    groups, left_out = find_groups(teacher, example, {layer.name: layer.depth for layer in layers})
+    ground = Ground(
+        layers=layers,
+        groups=groups,
+        capabilities=runtime.capabilities(target),
+        keep=frozenset(settings.space.keep),
+        min_fraction=settings.space.min_channels_fraction,
+        storage_counts=storage_counts(settings),
+        bits=settings.space.bits,
+        patterns=settings.space.patterns,
+    )
+    return ground, left_out
+
+
+def _target(settings: StudySections) -> tuple[Target, Runtime]:
+    target = Target(**settings.target.model_dump())
+    runtime = get_runtime(target.runtime)
+    availability = runtime.available()
+    if not availability.ok:
+        raise RuntimeUnavailable(f"runtime {target.runtime!r} cannot be used: {availability.reason}")
+    return target, runtime
 
 
 def storage_counts(settings: StudySections) -> bool:

@@ -59,7 +59,8 @@ class Axis(Protocol):
     left_out(): what this axis does not offer here, and why.
     """
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def parameters(self) -> dict[str, Parameter]: ...
 

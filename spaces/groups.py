@@ -93,14 +93,15 @@ def find_groups(
         with _quietly():
             candidates = list(_walk(copy.deepcopy(model), example_input, depths))
     except Exception as error:  # torch-pruning raises bare exceptions of many kinds on graphs it cannot trace
-        reason = f"torch-pruning cannot trace this network ({type(error).__name__}: {_line(error)})"
-        return (), (LeftOut("all groups", reason),)
+        untraced = f"torch-pruning cannot trace this network ({type(error).__name__}: {_line(error)})"
+        return (), (LeftOut("all groups", untraced),)
     with torch.no_grad():
         shape = model(example_input).shape
     alone: list[Group] = []
     left: list[LeftOut] = []
     for group in sorted(candidates, key=lambda g: g.depth):
-        if reason := _why_not(model, [group], example_input, shape):
+        reason = _why_not(model, [group], example_input, shape)
+        if reason:
             left.append(LeftOut(group.name, reason))
         else:
             alone.append(group)
@@ -128,9 +129,9 @@ def remove_channels(model: nn.Module, groups: Sequence[Group], channels: Mapping
             continue
         gone = set(range(group.channels)) - set(group.keep(count))
         for member in group.members:
-            side = (member.layer, member.side)
-            lost.setdefault(side, set()).update(i for r, i in member.pairs if r in gone)
-            prune[side] = member.prune
+            at = (member.layer, member.side)
+            lost.setdefault(at, set()).update(i for r, i in member.pairs if r in gone)
+            prune[at] = member.prune
     stayed: dict[str, list[int]] = {}
     for (name, side), indices in lost.items():
         if not indices:

@@ -1,0 +1,295 @@
+"""The command line. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import __version__
+from .errors import AutoCompressError, UsageError
+
+if TYPE_CHECKING:
+    from .search.front import Front
+    from .search.run import Outcome, Stop
+    from .studies.study_file import StudyFile
+
+DEFAULT_STUDY = "autocompress.toml"
+
+
+class Commands(click.Group):
+    """Shows what a user did wrong in one line (exit code 2), and anything else with a traceback (exit code 1)."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **{**kwargs, "standalone_mode": False})
+        except click.exceptions.Exit as leave:
+            sys.exit(leave.exit_code)
+        except click.ClickException as error:
+            fail(error.format_message())
+        except AutoCompressError as error:
+            fail(str(error))
+        except (click.Abort, KeyboardInterrupt):
+            fail("interrupted; what was measured is kept, run the same command again to go on", code=130)
+        except BrokenPipeError:
+            sys.exit(0)
+        except Exception as error:
+            import errno
+
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                fail(f"the disk is full ({error.filename or 'while writing'}); free some space and run it again")
+            traceback.print_exc()
+            sys.exit(1)
+
+
+def fail(message: str, code: int = 2) -> None:
+    """One line on standard error, then exit."""
+    click.echo(f"autocompress: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="autocompress")
+def main() -> None:
+    """Search compressed versions of a trained PyTorch network that meet a latency budget on this machine."""
+
+
+@main.command()
+@click.argument("study", required=False)
+@click.option("--budget-ms", type=float, help="Latency that models must meet, in milliseconds.")
+@click.option("--percentile", type=click.Choice(["50", "90", "95", "99"]), help="Of latency, held against the budget.")
+@click.option("--max-mb", type=float, help="Largest model file, in megabytes; makes file size count in the search.")
+@click.option("--task", "task_spec", help="Your own task: my_task.py, my_task.py:function or module:function.")
+@click.option("--trials", type=int, help="Stop after this many trials of this run.")
+@click.option("--minutes", type=float, help="Stop after this many minutes of searching.")
+@click.option("--hours", type=float, help="The same in hours.")
+@click.option("--workers", type=int, help="Trials at a time.")
+@click.option("--executor", help="Where trials run: local, processes or ray.")
+@click.option("--seed", type=int, help="Of the search.")
+@click.option("--threads", type=int, help="Threads of the runtime on the target.")
+@click.option("--batch", type=int, help="Images per inference on the target.")
+@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Where studies are kept.")
+@click.option("--fresh", is_flag=True, help="Start anew in a new folder instead of resuming.")
+@click.option("--quiet", is_flag=True, help="Print nothing but the front.")
+def search(study: str | None, **options: Any) -> None:
+    """Search a STUDY: a .toml file or a bundled study.
+
+    Without one, ./autocompress.toml if it exists, else the bundled study `digits`. The same command resumes a study
+    that was stopped. Ctrl-C ends a search cleanly.
+    """
+    from .search.run import Stop, run_search
+
+    settings = with_options(find_study(study, options["task_spec"]), options)
+    progress = make_progress(settings, options["quiet"])
+    stop = Stop()
+    restore = listen_to_ctrl_c(stop)
+    try:
+        outcome = run_search(settings, None, options["runs"], options["fresh"], progress, stop)
+    finally:
+        restore()
+        progress.close()
+    print_front(outcome.front)
+    if not options["quiet"]:
+        print_outcome(outcome)
+
+
+@main.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--csv", "form", flag_value="csv", help="All trials as CSV, every decision a column.")
+@click.option("--json", "form", flag_value="json", help="All trials as JSON, one object a trial.")
+@click.option("--parquet", type=click.Path(path_type=Path), help="Write all trials to this Parquet file.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Write a picture of the front (.svg or .png).")
+def front(study: Path, form: str | None, parquet: Path | None, plot: Path | None) -> None:
+    """Print the front of STUDY, a study's folder or its name."""
+    from .search.study import read_front
+
+    found = read_front(study_path(study))
+    if parquet is not None:
+        found.to_pandas().to_parquet(parquet)
+    if plot is not None:
+        from .search.plot import plot as draw
+
+        draw(found, plot)
+    if form == "csv":
+        click.echo(found.to_pandas().to_csv(index=False), nl=False)
+    elif form == "json":
+        click.echo(found.to_pandas().to_json(orient="records", indent=1))
+    elif parquet is None and plot is None:
+        print_front(found)
+
+
+@main.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--budget-ms", type=float, help="Latency the model must meet; the study's own budget if not given.")
+@click.option("--min-accuracy", type=float, help="Accuracy the model must have on the validation split.")
+@click.option("--max-mb", type=float, help="Largest file, in megabytes.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to copy the model to.")
+def pick(study: Path, budget_ms: float | None, min_accuracy: float | None, max_mb: float | None, out: Path) -> None:
+    """Copy the most accurate model of STUDY under the constraints, with its card."""
+    from .search.study import read_front
+
+    for name, value in (("budget-ms", budget_ms), ("max-mb", max_mb), ("min-accuracy", min_accuracy)):
+        if value is not None and not 0 < value < float("inf"):
+            raise UsageError(f"--{name} {value:g}; allowed: a number above 0")
+    found = read_front(study_path(study))
+    picked = found.pick(found.budget_ms if budget_ms is None else budget_ms, min_accuracy, max_mb)
+    path = picked.save(out)
+    latency = picked.entry.latency
+    click.echo(
+        f"{path}: trial {picked.entry.trial.number}, accuracy {picked.entry.accuracy:.4f}, p50 {latency.p50_ms:.3f} ms "
+        f"({latency.low_ms:.3f} to {latency.high_ms:.3f}); its card is {path.with_name('card.md')}"
+    )
+
+
+@main.command()
+@click.argument("study", required=False)
+@click.option("--task", "task_spec", help="Your own task: my_task.py, my_task.py:function or module:function.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def space(study: str | None, task_spec: str | None, as_json: bool) -> None:
+    """Show every layer and group of STUDY, the choices it has, and what was left out and why."""
+    import json
+
+    from .search.files import read_json
+    from .spacetable import print_space
+
+    folder = Path(study or "")
+    known = next((p for p in (folder, Path("runs") / folder) if study and (p / "space.json").exists()), None)
+    if known is not None and task_spec is None:
+        described = read_json(known / "space.json")
+    else:
+        from .search.study import describe_without_measuring
+
+        described = describe_without_measuring(find_study(study, task_spec))
+    if as_json:
+        click.echo(json.dumps(described, indent=1))
+    else:
+        print_space(described)
+
+
+@main.command()
+@click.argument("models", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--runtime", default="onnxruntime", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def bench(models: tuple[Path, ...], threads: int, batch: int, runtime: str, as_json: bool) -> None:
+    """Measure model files, side by side when there are several."""
+    import json
+
+    from .evaluators.bench import bench as measure
+    from .evaluators.bench import comparison_lines
+    from .spaces.target import Target
+
+    latencies = measure(models, Target(runtime, "cpu", threads, batch))
+    if as_json:
+        click.echo(json.dumps([{"file": str(p), **x.to_dict()} for p, x in zip(models, latencies, strict=True)]))
+        return
+    for line in comparison_lines(models, latencies):
+        click.echo(line)
+    shown = latencies[0].conditions
+    click.echo(", ".join(f"{k} {v}" for k, v in shown.items() if v not in (None, [], ())))
+
+
+def find_study(study: str | None, task_spec: str | None) -> StudyFile:
+    """The study to search, by the rules of `search`."""
+    from .studies.study_file import StudyFile, load_study
+
+    if task_spec is not None:
+        if study is not None:
+            raise UsageError(f"both a study ({study}) and --task ({task_spec}) were given; give one of them")
+        stem = Path(task_spec.partition(":")[0]).stem or "task"
+        settings = StudyFile(name=stem, path=Path(DEFAULT_STUDY)).changed("task", **{"from": task_spec})
+        return settings.changed("search", minutes=10.0)
+    if study is None:
+        study = DEFAULT_STUDY if Path(DEFAULT_STUDY).exists() else "digits"
+    return load_study(study)
+
+
+def with_options(settings: StudyFile, options: dict[str, Any]) -> StudyFile:
+    """The study with what the command line says on top."""
+    percentile = options["percentile"]
+    minutes = options["minutes"] if options["hours"] is None else 60 * options["hours"]
+    if options["minutes"] is not None and options["hours"] is not None:
+        raise UsageError("both --minutes and --hours were given; give one of them")
+    wanted = {
+        "budget": {
+            "latency_ms": options["budget_ms"],
+            "percentile": None if percentile is None else int(percentile),
+            "max_mb": options["max_mb"],
+        },
+        "search": {k: options[k] for k in ("trials", "workers", "executor", "seed")} | {"minutes": minutes},
+        "target": {k: options[k] for k in ("threads", "batch")},
+    }
+    for section, values in wanted.items():
+        given = {k: v for k, v in values.items() if v is not None}
+        if given:
+            settings = settings.changed(section, **given)
+    if options["trials"] is not None and minutes is None:
+        settings = settings.changed("search", minutes=None)  # a number of trials was asked for, not a time
+    workers = settings.search.workers
+    if workers > 1 and settings.search.executor == "local":
+        settings = settings.changed("search", executor="processes")
+    return settings
+
+
+def study_path(study: Path) -> Path:
+    """A study's folder, given as a path or as a name under runs/."""
+    if not study.exists() and (Path("runs") / study).exists():
+        return Path("runs") / study
+    return study
+
+
+def make_progress(settings: StudyFile, quiet: bool) -> Any:
+    """Live in a terminal, lines elsewhere, nothing if quiet."""
+    from . import progress
+
+    kind = progress.LiveProgress if sys.stdout.isatty() else progress.PlainProgress
+    return (progress.QuietProgress if quiet else kind)(settings.budget.latency_ms, settings.budget.percentile)
+
+
+def listen_to_ctrl_c(stop: Stop) -> Any:
+    """Ctrl-C once asks the search to end; twice ends it at once. Returns what restores the old behaviour."""
+
+    def asked(_number: int, _frame: Any) -> None:
+        if stop.asked.is_set():
+            raise KeyboardInterrupt
+        click.echo("\nending after this step (Ctrl-C again ends at once); finished trials are kept", err=True)
+        stop.asked.set()
+
+    old = signal.signal(signal.SIGINT, asked)
+    return lambda: signal.signal(signal.SIGINT, old)
+
+
+def print_front(found: Front) -> None:
+    """The table, for a terminal or for a file."""
+    from .search import table
+
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        console = Console()
+        console.print(table.rich_table(found))
+        console.print(table.legend(found), style="dim", highlight=False)
+        console.print(table.verdict(found), style="bold", highlight=False)
+        return
+    for line in (*table.plain_lines(found), table.legend(found), table.verdict(found)):
+        click.echo(line)
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Where the time went, and what to do next."""
+    counts = [t.outcome for t in outcome.front.trials]
+    spent = ", ".join(f"{kind} {seconds:.0f} s" for kind, seconds in sorted(outcome.seconds.items()))
+    click.echo(
+        f"{counts.count('finished')} trials finished, {counts.count('gated')} stopped at the gate, "
+        f"{counts.count('stopped')} stopped early, {counts.count('failed')} failed"
+    )
+    click.echo(f"search {outcome.search_s:.0f} s ({spent}), in all {outcome.wall_s:.0f} s")
+    if outcome.exhausted:
+        click.echo("every plan of this space that can be drawn was tried")
+    name = outcome.front.folder
+    click.echo(f"next: autocompress pick {name} --out deploy; autocompress front {name} --plot front.svg")

@@ -1,0 +1,112 @@
+"""How a running search is shown: live in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from .search.driver import Snapshot
+    from .search.record import Trial
+
+
+class PlainProgress:
+    """One line for each trial that ends."""
+
+    def __init__(self, budget_ms: float | None, percentile: int) -> None:
+        self._budget_ms, self._percentile = budget_ms, percentile
+        self._shown: int | None = None
+        self._start_s = time.monotonic()
+
+    def say(self, line: str) -> None:
+        print(f"[{_clock(time.monotonic() - self._start_s)}] {line}", flush=True)
+
+    def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
+        if self._shown is None:
+            # trials of an earlier run are not told again
+            self._shown = len(snapshot.trials) - snapshot.new
+        for trial in snapshot.trials[self._shown :]:
+            self.say(trial_line(trial))
+        self._shown = len(snapshot.trials)
+
+    def close(self) -> None:
+        """Nothing is left on the screen to take away."""
+
+
+class QuietProgress(PlainProgress):
+    """Nothing at all until the end."""
+
+    def say(self, line: str) -> None:
+        pass
+
+
+class LiveProgress(PlainProgress):
+    """A few lines in place: counts, the best model so far, what is running, time left; ended trials scroll above."""
+
+    def __init__(self, budget_ms: float | None, percentile: int) -> None:
+        super().__init__(budget_ms, percentile)
+        self._live = Live(Text("opening the study"), console=Console(), refresh_per_second=4)
+        self._live.start()
+
+    def say(self, line: str) -> None:
+        self._live.console.print(Text(f"[{_clock(time.monotonic() - self._start_s)}] {line}", style="dim"))
+
+    def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
+        super().show(snapshot, time_left_s)
+        outcomes = [t.outcome for t in snapshot.trials]
+        grid = Table.grid(padding=(0, 2))
+        grid.add_row(
+            "trials",
+            f"{outcomes.count('finished')} finished, {outcomes.count('gated')} stopped at the gate, "
+            f"{outcomes.count('stopped')} stopped early, {outcomes.count('failed')} failed",
+        )
+        grid.add_row("best", best_line(snapshot.trials, self._budget_ms, self._percentile))
+        for doing in snapshot.running:
+            grid.add_row("now", doing)
+        if time_left_s is not None:
+            grid.add_row("time left", _clock(max(0.0, time_left_s)))
+        self._live.update(Group(Text(""), grid))
+
+    def close(self) -> None:
+        """Take the live lines away."""
+        self._live.update(Text(""))
+        self._live.stop()
+
+
+def trial_line(trial: Trial) -> str:
+    """What became of a trial, in one line."""
+    head = f"trial {trial.number} ({trial.origin}): {trial.outcome}"
+    if trial.measurement is None:
+        return f"{head}, {trial.reason}"
+    m = trial.measurement
+    remark = f"; {m.remark}" if m.remark else ""
+    return (
+        f"{head}, accuracy {m.accuracy:.4f}, p50 {m.latency.p50_ms:.3f} ms "
+        f"({m.latency.low_ms:.3f} to {m.latency.high_ms:.3f}), {m.size_bytes / 1000:.0f} kB{remark}"
+    )
+
+
+def best_line(trials: Sequence[Trial], budget_ms: float | None, percentile: int) -> str:
+    """The most accurate finished trial under the budget so far."""
+    fitting = [
+        t for t in trials if t.measurement and (budget_ms is None or t.measurement.latency.at(percentile) <= budget_ms)
+    ]
+    where = "" if budget_ms is None else f" under {budget_ms:g} ms"
+    if not fitting:
+        return f"none{where} yet"
+    best = max(fitting, key=lambda t: t.measurement.accuracy if t.measurement else 0.0)
+    assert best.measurement is not None
+    m = best.measurement
+    return f"trial {best.number}{where}: accuracy {m.accuracy:.4f}, p50 {m.latency.p50_ms:.3f} ms"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

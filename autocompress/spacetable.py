@@ -1,0 +1,58 @@
+"""A space on the screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+def print_space(described: dict[str, Any]) -> None:
+    """Print what `search.describe.describe` says as tables."""
+    console = Console(highlight=False)
+    layers = _table("Layers", ("layer", "kind", "weight", "MMACs", "group", "region", "bits", "patterns"))
+    for layer in described["layers"]:
+        region = layer["bits_region"]
+        layers.add_row(
+            layer["name"],
+            layer["kind"],
+            " x ".join(map(str, layer["weight"])),
+            f"{layer['macs'] / 1e6:.2f}",
+            layer["group"] or "-",
+            "-" if region is None else str(region),
+            " ".join(map(str, layer["bits"])),
+            " ".join(layer["patterns"]),
+        )
+    console.print(layers)
+    groups = _table("Groups: layers whose channels shrink together", ("group", "kind", "channels", "choices", "layers"))
+    for group in described["groups"]:
+        choices = " ".join(map(str, group["choices"]))
+        groups.add_row(group["name"], group["kind"], str(group["channels"]), choices, ", ".join(group["layers"]))
+    console.print(groups)
+    numbers = _table("Numbers the sampler draws", ("number", "range"))
+    for name, parameter in described["numbers"].items():
+        if "options" in parameter:
+            numbers.add_row(name, " | ".join(parameter["options"]))
+        else:
+            scale = ", logarithmic" if parameter["log"] else ""
+            numbers.add_row(name, f"{parameter['low']:g} to {parameter['high']:g}{scale}")
+    console.print(numbers)
+    if described["left_out"]:
+        left = _table("Left out", ("what", "why"))
+        for entry in described["left_out"]:
+            left.add_row(entry["name"], entry["reason"])
+        console.print(left)
+    for kind, p in described["probe"].items():
+        console.print(
+            f"probe: the teacher with {kind} zeros takes {p['ratio_to_dense']:.2f} "
+            f"({p['low']:.2f} to {p['high']:.2f}) of the dense teacher's time on this target"
+        )
+
+
+def _table(title: str, heads: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    return table

@@ -1,0 +1,66 @@
+"""A picture of the front."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .front import Entry, Front
+
+BLUE, GREY, ORANGE, GREEN = "#2563eb", "#9ca3af", "#d97706", "#16a34a"
+
+
+def plot(front: Front, path: Path) -> None:
+    """Accuracy over latency (ms, with intervals) of every finished trial, as .svg or .png."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    best = {e.trial.number for e in front.best}
+    figure, axes = plt.subplots(figsize=(8.4, 4.8), layout="constrained")
+    others = [e for e in front.entries if e.trial.number not in best and not e.trial.baseline]
+    by_hand = [e for e in front.entries if e.trial.baseline]
+    axes.scatter([e.latency.p50_ms for e in others], [_percent(e) for e in others], s=18, c=GREY, label="other trials")
+    line = front.best
+    axes.step(
+        [e.latency.p50_ms for e in line], [_percent(e) for e in line], where="post", color=BLUE, lw=1.2, alpha=0.6
+    )
+    _points(axes, line, BLUE, "o", "the front", 6)
+    _points(axes, by_hand, ORANGE, "s", "by hand", 5)
+    for entry in by_hand:
+        axes.annotate(
+            entry.trial.origin,
+            (entry.latency.p50_ms, _percent(entry)),
+            xytext=(6, -11),
+            textcoords="offset points",
+            fontsize=7.5,
+            color=ORANGE,
+        )
+    if front.budget_ms:
+        axes.axvline(front.budget_ms, color=GREEN, ls="--", lw=1, label=f"budget {front.budget_ms:g} ms")
+    axes.set_xscale("log")
+    ticks = matplotlib.ticker.LogLocator(subs=(1, 1.5, 2, 3, 5, 7))
+    axes.xaxis.set_major_locator(ticks)
+    axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    axes.set_xlabel(f"latency of the exported file, ms (p50, {front.entries[0].latency.conditions.get('cpu', '')})")
+    axes.set_ylabel("accuracy on validation, %")
+    axes.set_title(f"{front.folder.name}: accuracy and latency of exported files", loc="left", fontsize=11)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right", fontsize=8.5)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def _percent(entry: Entry) -> float:
+    return 100 * entry.accuracy
+
+
+def _points(axes: object, entries: list[Entry], color: str, marker: str, label: str, size: int) -> None:
+    x = [e.latency.p50_ms for e in entries]
+    low = [e.latency.p50_ms - e.latency.low_ms for e in entries]
+    high = [e.latency.high_ms - e.latency.p50_ms for e in entries]
+    axes.errorbar(  # type: ignore[attr-defined]
+        x, [_percent(e) for e in entries], xerr=[low, high], fmt=marker, color=color, ms=size, lw=1, label=label
+    )

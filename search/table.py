@@ -1,0 +1,104 @@
+"""The front as a table: rich for terminals, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .confirm import candidates
+from .front import Entry, Front
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+HEADS = ("", "trial", "origin", "accuracy", "test", "p50 ms", "95 % interval", "speed-up", "kB", "zstd kB", "model")
+
+
+def rows(front: Front) -> list[tuple[str, ...]]:
+    """One row for each model of the front and each thing a user would do by hand, fastest first.
+
+    The first column marks the front with `*`, and a budget that is met with `<`.
+    """
+    on_front = {e.trial.number for e in front.best}
+    fitting = {e.trial.number for e in front.under(front.budget_ms)}
+    found: list[tuple[str, ...]] = []
+    for entry in candidates(front):
+        measurement, latency = entry.trial.measurement, entry.latency
+        assert measurement is not None
+        number = entry.trial.number
+        mark = ("*" if number in on_front else " ") + ("<" if front.budget_ms and number in fitting else " ")
+        speed_up = front.speed_up(entry)
+        found.append(
+            (
+                mark,
+                str(number),
+                entry.trial.origin + (" (disturbed)" if latency.disturbed else ""),
+                f"{entry.accuracy:.4f}",
+                f"{entry.confirmed.test_accuracy:.4f}" if entry.confirmed else "-",
+                f"{latency.p50_ms:.3f}",
+                f"{latency.low_ms:.3f} to {latency.high_ms:.3f}",
+                f"{speed_up:.2f} x" if speed_up else "-",
+                f"{measurement.size_bytes / 1000:.0f}",
+                f"{measurement.compressed_bytes / 1000:.0f}",
+                _near(front, entry),
+            )
+        )
+    return found
+
+
+def rich_table(front: Front) -> Table:
+    """The table with the front in bold and what a user would do by hand dimmed where it is beaten."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, title=title(front), title_justify="left", title_style="bold")
+    for head in HEADS:
+        right = head not in ("", "origin", "model", "95 % interval")
+        table.add_column(head, justify="right" if right else "left", overflow="fold", no_wrap=head != "model")
+    for row in rows(front):
+        style = "bold green" if "*" in row[0] and "<" in row[0] else "bold" if "*" in row[0] else "dim"
+        table.add_row(*row, style=style)
+    return table
+
+
+def plain_lines(front: Front) -> list[str]:
+    """The table as aligned text."""
+    lines = [HEADS, *rows(front)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADS))]
+    body = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return [title(front), *body]
+
+
+def title(front: Front) -> str:
+    """The study and the budget in one line."""
+    budget = f", p{front.percentile} budget {front.budget_ms:g} ms" if front.budget_ms else ""
+    return f"{front.folder.name}: {len(front.best)} models on the front of {len(front.trials)} trials{budget}"
+
+
+def legend(front: Front) -> str:
+    """What the marks mean."""
+    budget = ", < under the budget with the upper end of its interval" if front.budget_ms else ""
+    return f"* on the front{budget}; accuracy: validation split; all others: what one would do by hand"
+
+
+def verdict(front: Front) -> str:
+    """The best model under the budget in one line, or why there is none."""
+    if not front.entries:
+        return "no model was finished: give the search more time"
+    found = front.under(front.budget_ms)
+    if not found:
+        return front.explain(front.budget_ms)
+    best = found[0]
+    speed_up = front.speed_up(best)
+    times = f", {speed_up:.2f} times as fast as the teacher" if speed_up else ""
+    return (
+        f"best{' under the budget' if front.budget_ms else ''}: trial {best.trial.number}, accuracy "
+        f"{best.accuracy:.4f}, p50 {best.latency.p50_ms:.3f} ms{times}: {_near(front, best)}"
+    )
+
+
+def _near(front: Front, entry: Entry) -> str:
+    path = front.path(entry)
+    relative = os.path.relpath(path)
+    return relative if not relative.startswith("..") else str(Path(path))
