@@ -1,0 +1,234 @@
+"""Export: a student's file answers as the student does, whatever the structure and the bits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import nets
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from autocompress.compression.export import export_onnx, free_reshape, make_template
+from autocompress.compression.student import make_student
+from autocompress.errors import ExportError
+from autocompress.evaluators.runtimes.base import BuildRequest
+from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
+from autocompress.spaces.plan import Plan
+from autocompress.spaces.target import Target
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("cifar_resnet20", "mobilenet_v2")]
+
+
+def answers(model: Any, inputs: Tensor) -> np.ndarray[Any, Any]:
+    """What plain onnxruntime makes of a ModelProto."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: inputs.numpy()})[0]
+
+
+def assert_near(got: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], relative: float = 1e-5) -> None:
+    assert got.shape == expected.shape
+    assert np.abs(got - expected).max() <= relative * np.abs(expected).max()
+
+
+def student_of(name: str, width: float = 0.6) -> nn.Module:
+    """A pruned student whose norms moved as in training: the file must have its values, not the teacher's."""
+    net = nets.net(name)
+    latent = {"width": width, "width_slope": -0.3, "width_curve": 0.2, "width_inner": -0.4}
+    plan = net.space.axes[0].apply(Plan(), latent)
+    assert plan.channels, "nothing was pruned"
+    return nets.shaken(make_student(net.model, net.ground.groups, plan).module, seed=3).eval()
+
+
+@pytest.mark.parametrize("name", [*nets.SMALL, *SLOW])
+def test_a_pruned_students_file_answers_as_the_student_and_as_torchs_own_export(name: str) -> None:
+    student, net = student_of(name), nets.net(name)
+    written = nets.template(name).write(student)
+    for batch in (1, 3):
+        inputs = net.inputs(batch)
+        with torch.no_grad():
+            expected = student(inputs).numpy()
+        assert_near(answers(written, inputs), expected)
+    one = net.inputs(1)
+    assert_near(answers(written, one), answers(export_onnx(student, net.example), one))
+
+
+@pytest.mark.parametrize("name", [*nets.SMALL, *SLOW])
+def test_one_template_serves_students_of_any_width(name: str) -> None:
+    net = nets.net(name)
+    for width in (0.25, 0.9):
+        student = student_of(name, width)
+        with torch.no_grad():
+            expected = student(net.inputs(2)).numpy()
+        assert_near(answers(nets.template(name).write(student), net.inputs(2)), expected)
+    with torch.no_grad():
+        expected = net.model(net.inputs(2)).numpy()
+    assert_near(answers(nets.template(name).write(net.model), net.inputs(2)), expected)
+
+
+def test_writing_changes_neither_the_student_nor_the_template() -> None:
+    student, template = student_of("flatten"), nets.template("flatten")
+    before = {k: v.clone() for k, v in student.state_dict().items()}
+    graph = template.model.SerializeToString()
+    template.write(student)
+    assert all(torch.equal(v, before[k]) for k, v in student.state_dict().items())
+    assert template.model.SerializeToString() == graph
+
+
+def test_norms_and_biases_that_did_nothing_in_the_teacher_count_in_the_student() -> None:
+    # an exporter drops what happens to be zero or one; training then gives it another value
+    teacher = nets.ConcatNet().eval()
+    for module in teacher.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+    example = torch.zeros(1, 3, 16, 16)
+    template = make_template(teacher, example)
+    student = nets.shaken(nets.ConcatNet(), seed=5).eval()
+    inputs = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert_near(answers(template.write(student), inputs), student(inputs).numpy())
+
+
+@st.composite
+def reshapes(draw: st.DrawFn) -> tuple[list[int], list[int], int, list[int]]:
+    """A reshape as networks have them: batch kept, dimensions split or merged; with a new size of the channel axis."""
+    axis_sizes = draw(st.lists(st.sampled_from([1, 2, 3, 4, 6]), min_size=2, max_size=4))
+    old = [1, *axis_sizes]
+    axis = 1 if len(old) >= 4 else len(old) - 1
+    cuts = draw(st.sets(st.integers(2, len(old) - 1)))
+    edges = [1, *sorted(cuts), len(old)]
+    new = [1, *(prod(old[a:b]) for a, b in zip(edges, edges[1:], strict=False))]
+    if draw(st.booleans()):
+        old, new, axis = old, [*new, 1], axis
+    return old, new, axis, [*old[:axis], old[axis] * draw(st.sampled_from([1, 2, 5])), *old[axis + 1 :]]
+
+
+@given(reshapes(), st.integers(1, 4))
+def test_a_freed_reshape_takes_any_channel_count_and_any_batch(
+    case: tuple[list[int], list[int], int, list[int]], batch: int
+) -> None:
+    old, new, axis, other = case
+    free = free_reshape(old, new, axis)
+    assert free.count(-1) == 1 and len(free) == len(new)
+
+    def resolved(shape: list[int]) -> list[int]:
+        copied = [shape[i] if d == 0 else d for i, d in enumerate(free)]
+        rest = prod(d for d in copied if d != -1)
+        assert prod(shape) % rest == 0
+        return [prod(shape) // rest if d == -1 else d for d in copied]
+
+    assert resolved(old) == new, "the teacher's own shape comes back"
+    wide = resolved([batch, *other[1:]])
+    assert prod(wide) == batch * prod(other[1:])
+    if free[0] == 0:
+        assert wide[0] == batch, "images do not mix"
+
+
+@torch.library.custom_op("autocompress_tests::oddity", mutates_args=())
+def oddity(x: Tensor) -> Tensor:
+    return x.clone()
+
+
+@oddity.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+class Odd(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(oddity(x))
+
+
+class Branching(nn.Module):
+    """Decides by values, which no exporter can follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) if float(x.sum()) > 0 else self.linear(-x)
+
+
+def test_an_operator_without_an_onnx_form_is_named_in_one_line() -> None:
+    with pytest.raises(ExportError, match=r"autocompress_tests\.oddity") as caught:
+        make_template(Odd().eval(), torch.zeros(1, 4))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_that_cannot_be_traced_is_told_in_one_line() -> None:
+    with pytest.raises(ExportError, match="cannot be exported") as caught:
+        make_template(Branching().eval(), torch.zeros(1, 4))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+def build(name: str, module: nn.Module, bits: dict[str, int], path: Path) -> Path:
+    template = nets.template(name)
+    calibration = nets.net(name).inputs(64).numpy()
+    OnnxRuntime().build(BuildRequest(template.write(module), template.layers, bits, calibration), path)
+    return path
+
+
+def convolutions(name: str) -> list[str]:
+    return [layer.name for layer in nets.net(name).ground.layers if layer.kind == "conv"]
+
+
+@pytest.mark.parametrize("name", [*nets.SMALL, *SLOW])
+def test_as_many_layers_run_in_int8_as_were_asked_for(name: str, tmp_path: Path) -> None:
+    student = student_of(name)
+    bits = {layer.name: 8 for layer in nets.net(name).ground.layers}
+    path = build(name, student, bits, tmp_path / "int8.onnx")
+    operators = OnnxRuntime().inspect(path, Target())
+    assert operators.get("QLinearConv", 0) == len(convolutions(name))
+    assert "Conv" not in operators and "Gemm" not in operators
+    asked = [bits[layer] for layer in nets.template(name).layers.values()]
+    assert OnnxRuntime().remark(operators, asked) == ""
+    inputs = nets.net(name).inputs(8)
+    with torch.no_grad():
+        expected = student(inputs).numpy()
+    got = OnnxRuntime().load(path, Target()).run(inputs.numpy())
+    assert_near(got, expected, 0.25)
+
+
+def test_layers_left_at_32_bits_stay_float(tmp_path: Path) -> None:
+    names = convolutions("digits")
+    small = {name: 8 for name in names if not name.startswith("layer3")}
+    path = build("digits", student_of("digits"), small, tmp_path / "mixed.onnx")
+    operators = OnnxRuntime().inspect(path, Target())
+    assert operators["QLinearConv"] == len(small)
+    assert operators["Conv"] == len(names) - len(small)
+    assert operators.get("Gemm", 0) + operators.get("MatMul", 0) == 1
+
+
+@pytest.mark.parametrize("name", nets.SMALL)
+@pytest.mark.parametrize(("width", "part", "near"), [(16, 0.65, 2e-3), (4, 0.35, 0.5)])
+def test_stored_bits_make_the_file_smaller_and_change_the_answers_little(
+    name: str, width: int, part: float, near: float, tmp_path: Path
+) -> None:
+    model = nets.net(name).model
+    bits = {layer.name: width for layer in nets.net(name).ground.layers}
+    path = build(name, model, bits, tmp_path / "stored.onnx")
+    plain = build(name, model, {}, tmp_path / "plain.onnx")
+    assert path.stat().st_size < part * plain.stat().st_size
+    inputs = nets.net(name).inputs(4).numpy()
+    run = [OnnxRuntime().load(p, Target()).run(inputs) for p in (path, plain)]
+    assert_near(run[0], run[1], near)
+
+
+def test_a_file_of_ours_tells_nothing_of_the_machine_it_was_made_on() -> None:
+    written = nets.template("flatten").write(student_of("flatten")).SerializeToString()
+    for part in (str(Path.cwd()), str(Path(torch.__file__).parent), str(Path.home())):
+        assert part.encode() not in written
+    kinds = Counter(n.op_type for n in nets.template("flatten").model.graph.node)
+    assert kinds["Conv"] == 2 and "BatchNormalization" not in kinds, "norms are folded into the layers before them"
