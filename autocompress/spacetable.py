@@ -12,6 +12,8 @@ from rich.table import Table
 def print_space(described: dict[str, Any]) -> None:
     """Print what `search.describe.describe` says as tables."""
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=150)  # a file is as wide as it needs to be
     layers = _table("Layers", ("layer", "kind", "weight", "MMACs", "group", "region", "bits", "patterns"))
     for layer in described["layers"]:
         region = layer["bits_region"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Callable
@@ -51,7 +52,7 @@ class Schedule:
 
 
 class Stopped(Exception):
-    """Training was asked to stop; its checkpoint is that of the last rung."""
+    """Training was asked to stop; its checkpoint says at which step, and the same rung goes on from there."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class Recoverer:
             batches = _Batches(self.data, self.schedule)
             while step < until:
                 if stop():
+                    _save(checkpoint, module, optimizer, fake, step)
                     raise Stopped
                 with self.quiet():
                     for now in range(step, min(step + SLICE_STEPS, until)):
@@ -170,7 +172,9 @@ def _save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fake:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".{os.getpid()}.part")
     state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "ranges": fake.ranges, "step": step}
-    torch.save(state, beside)
+    buffer = io.BytesIO()  # torch's own writer says nothing useful when a disk is full
+    torch.save(state, buffer)
+    beside.write_bytes(buffer.getbuffer())
     beside.replace(path)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 
+from ..errors import MeasurementError
 from ..evaluators.measurement import Latency
 from ..spaces.axis import Parameter
 from ..studies.schema import BudgetSection
@@ -19,6 +20,8 @@ from .sampler import Sampler
 from .storage import Storage
 
 POLL_S = 0.2
+MANY_FAILURES = 8
+"""So many failed trials in a row are not bad luck of single plans."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,9 @@ class Driver:
         self._storage.end(trial, values, self._latent)
         self._trials.append(trial)
         self._learn(trial, ticket)
+        last = self._trials[-MANY_FAILURES:]
+        if len(last) == MANY_FAILURES and all(t.outcome == "failed" for t in last):
+            raise MeasurementError(f"the last {MANY_FAILURES} trials failed, the latest because {trial.reason}")
 
     def _learn(self, trial: Trial, ticket: int | None) -> None:
         """Tell the sampler. What was stopped counts with its accuracy so far; what failed is forgotten."""

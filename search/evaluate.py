@@ -16,14 +16,14 @@ from ..compression.export import make_template
 from ..compression.precision import autocast_context, to_training_layout
 from ..compression.recover import Stopped, load_recovered
 from ..compression.student import Student, make_student
-from ..errors import TrialFailed
+from ..errors import MeasurementError, TrialFailed
 from ..evaluators.accuracy import predict
 from ..evaluators.measurement import Latency, Measurement
 from ..evaluators.runtimes.base import BuildRequest
 from ..evaluators.size import compressed_bytes, file_bytes
 from ..spaces.plan import Plan
 from ..studies.task import score
-from .files import read_json, write_json
+from .files import disk_errors, read_json, write_json
 from .workbench import LOOK_IMAGES, Workbench, largest_difference
 
 GATE_CALIBRATION = 8
@@ -60,13 +60,14 @@ def evaluate(bench: Workbench, job: Job) -> JobResult:
     """Do the job. A trial that cannot go on gives a failure; errors that end a study are raised."""
     clock = Clock()
     try:
-        if job.step == "gate":
-            latency, size = _gate(bench, job, clock)
-            return JobResult(latency=latency, size_bytes=size, seconds=clock.seconds)
-        if job.step == "rung":
-            return JobResult(accuracy=_rung(bench, job, clock), seconds=clock.seconds)
-        return JobResult(measurement=_build(bench, job, clock), seconds=clock.seconds)
-    except TrialFailed as failure:
+        with disk_errors(bench.folder):
+            if job.step == "gate":
+                latency, size = _gate(bench, job, clock)
+                return JobResult(latency=latency, size_bytes=size, seconds=clock.seconds)
+            if job.step == "rung":
+                return JobResult(accuracy=_rung(bench, job, clock), seconds=clock.seconds)
+            return JobResult(measurement=_build(bench, job, clock), seconds=clock.seconds)
+    except (TrialFailed, MeasurementError) as failure:
         return JobResult(failure=str(failure), seconds=clock.seconds)
     except Stopped:
         return JobResult(stopped=True, seconds=clock.seconds)

@@ -27,11 +27,13 @@ def plot(front: Front, path: Path) -> None:
     )
     _points(axes, line, BLUE, "o", "the front", 6)
     _points(axes, by_hand, ORANGE, "s", "by hand", 5)
+    above = False
     for entry in by_hand:
+        above = not above  # neighbours differ, so that names do not lie on each other
         axes.annotate(
             entry.trial.origin,
             (entry.latency.p50_ms, _percent(entry)),
-            xytext=(6, -11),
+            xytext=(6, 6 if above else -12),
             textcoords="offset points",
             fontsize=7.5,
             color=ORANGE,
@@ -39,11 +41,14 @@ def plot(front: Front, path: Path) -> None:
     if front.budget_ms:
         axes.axvline(front.budget_ms, color=GREEN, ls="--", lw=1, label=f"budget {front.budget_ms:g} ms")
     axes.set_xscale("log")
+    axes.margins(x=0.12)
     ticks = matplotlib.ticker.LogLocator(subs=(1, 1.5, 2, 3, 5, 7))
     axes.xaxis.set_major_locator(ticks)
     axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
     axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    axes.set_xlabel(f"latency of the exported file, ms (p50, {front.entries[0].latency.conditions.get('cpu', '')})")
+    axes.set_xlabel(
+        f"latency of the exported file, ms (p50, {front.entries[0].latency.conditions.get('device_name', '')})"
+    )
     axes.set_ylabel("accuracy on validation, %")
     axes.set_title(f"{front.folder.name}: accuracy and latency of exported files", loc="left", fontsize=11)
     axes.grid(alpha=0.25)

@@ -90,7 +90,10 @@ class Storage:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    text = " ".join(str(getattr(error, "orig", None) or error).split())[:160]
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__) is not None:
+        causes.append(cause)  # Optuna's own words hide SQLite's
+    text = " ".join(str(getattr(causes[-1], "orig", None) or causes[-1]).split())[:160]
     if "disk is full" in text or "No space left" in text:
         return f"{path}: the disk is full; free some space and run the same command again"
     return f"{path}: not a usable study database ({text}); restore it, or start anew with --fresh"

@@ -68,6 +68,9 @@ def opened(
         StorageError: another search has the study open, its database is corrupt, or it was begun with other settings.
         BudgetError: the budget is below the fastest plan. And what data, tasks, exports and runtimes raise.
     """
+    say("reading the data and the teacher")
+    # built before anything is written: a mistyped task leaves no study behind
+    task = task or settings.build_task()
     folder = study_folder(runs, settings.name, fresh)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +82,6 @@ def opened(
     try:
         _check_settings(folder, settings)
         storage = Storage(folder, settings.name, settings.search.objectives)
-        task = task or settings.build_task()
         try:
             teacher = prepare_teacher(settings, task, folder, say, stop, _epoch_line(say))
         except TeacherStopped:

@@ -1,6 +1,6 @@
 """A task of your own: copy this file, put in your network and your data, then run
 
-    autocompress search --task my_task.py --budget-ms 0.1
+    autocompress search --task my_task.py --budget-ms 0.025
 
 The file defines `task()`. It returns what must stay true of the compressed models: the trained teacher, the
 data, and the metric. Everything here is plain PyTorch; nothing needs to be known of AutoCompress but `Task`.

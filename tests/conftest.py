@@ -10,7 +10,9 @@ import pytest
 from hypothesis import settings
 
 from autocompress.cli import main
+from autocompress.search.executors.base import Workplace
 from autocompress.search.front import Front
+from autocompress.studies.study_file import StudyFile
 
 # Some examples build a network: how long one takes says nothing about the law it tries.
 settings.register_profile("tests", deadline=None, max_examples=60)
@@ -63,3 +65,18 @@ def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
         return code, said.out, said.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def workplace(tiny_task: Path, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """What executors need, over the tiny task."""
+    from autocompress.search.workbench import open_workbench
+    from autocompress.studies.checkpoint import save_weights
+
+    folder = tmp_path_factory.mktemp("workplace")
+    settings = StudyFile().changed("task", **{"from": str(tiny_task)})
+    for name, values in SECTIONS.items():
+        settings = settings.changed(name, **values)
+    task = settings.build_task()
+    save_weights(task.teacher, folder / "teacher.safetensors")
+    return Workplace(open_workbench(task.prepared(), settings, folder), settings, folder)

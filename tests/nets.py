@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -77,6 +78,8 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "flatten": (FlattenNet, (3, 16, 16)),
 }
 SMALL = ("digits", "concat", "grouped", "flatten")
+ALL = [pytest.param(name, marks=pytest.mark.slow) if name == "mobilenet_v2" else name for name in NETS]
+"""For parametrize: finding the groups of the largest takes seconds."""
 
 CAPABILITIES = Capabilities(latency_bits=(32, 8), storage_bits=(16, 4), channel_multiple=8, patterns=("2:4",))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def reshapes(draw: st.DrawFn) -> tuple[list[int], list[int], int, list[int]]:
     axis = 1 if len(old) >= 4 else len(old) - 1
     cuts = draw(st.sets(st.integers(2, len(old) - 1)))
     edges = [1, *sorted(cuts), len(old)]
-    new = [1, *(prod(old[a:b]) for a, b in zip(edges, edges[1:], strict=False))]
+    new = [1, *(prod(old[a:b]) for a, b in pairwise(edges))]
     if draw(st.booleans()):
         old, new, axis = old, [*new, 1], axis
     return old, new, axis, [*old[:axis], old[axis] * draw(st.sampled_from([1, 2, 5])), *old[axis + 1 :]]
@@ -232,3 +233,15 @@ def test_a_file_of_ours_tells_nothing_of_the_machine_it_was_made_on() -> None:
         assert part.encode() not in written
     kinds = Counter(n.op_type for n in nets.template("flatten").model.graph.node)
     assert kinds["Conv"] == 2 and "BatchNormalization" not in kinds, "norms are folded into the layers before them"
+
+
+@pytest.mark.parametrize("width", [16, 8, 4])
+def test_building_a_file_leaves_the_graph_it_was_asked_with(width: int, tmp_path: Path) -> None:
+    template = nets.template("flatten")
+    bits = dict.fromkeys(template.layers.values(), width)
+    request = BuildRequest(
+        template.write(student_of("flatten")), template.layers, bits, nets.net("flatten").inputs(8).numpy()
+    )
+    before = request.model.SerializeToString()
+    OnnxRuntime().build(request, tmp_path / "m.onnx")
+    assert request.model.SerializeToString() == before

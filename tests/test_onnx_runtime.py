@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -28,6 +29,26 @@ class TestOnnxRuntime(RuntimeConformance):
 
     def sample_artifact(self, folder: Path) -> Path:
         return conv_chain(folder / "sample.onnx")
+
+
+def test_a_built_int8_file_runs_int8_kernels_and_the_float_file_none(tmp_path: Path) -> None:
+    runtime = OnnxRuntime()
+    request, _, _ = TestOnnxRuntime().sample_student()
+    small = replace(request, bits=dict.fromkeys(request.layers.values(), 8))
+    for name, asked, convolutions in (("float", request, 0), ("int8", small, 2)):
+        runtime.build(asked, tmp_path / name)
+        operators = runtime.inspect(tmp_path / name, Target())
+        assert operators.get("QLinearConv", 0) == convolutions
+        assert operators.get("Conv", 0) == 2 - convolutions
+    assert runtime.remark(operators, [8, 8, 32]) and not runtime.remark(operators, [8, 8, 8])
+
+
+def test_what_cannot_be_quantized_is_told_in_one_line(tmp_path: Path) -> None:
+    request, _, _ = TestOnnxRuntime().sample_student()
+    wrong = replace(request, bits={"0": 8}, calibration=np.zeros((4, 5, 8, 8), np.float32))
+    with pytest.raises(MeasurementError, match="cannot be quantized") as caught:
+        OnnxRuntime().build(wrong, tmp_path / "m.onnx")
+    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 
 
 def test_inspect_counts_blocked_convolutions_as_convolutions(tmp_path: Path) -> None:

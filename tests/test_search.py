@@ -69,9 +69,7 @@ def test_reported_latencies_are_those_of_a_plain_loop(finished: Front) -> None:
     options.intra_op_num_threads = 1
     inputs = np.zeros((32, 1, 8, 8), np.float32)
     for entry in (finished.best[0], finished.best[-1]):
-        session = onnxruntime.InferenceSession(
-            str(finished.path(entry)), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(str(finished.path(entry)), options, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
         times = []
         for _ in range(300):
@@ -151,7 +149,7 @@ def test_trials_learn(finished: Front) -> None:
         assert trial.measurement.accuracy > 0.3, "far above chance after two epochs from the teacher's weights"
 
 
-def test_a_model_over_the_memory_limit_stops_at_the_gate(finished: Front) -> None:
+def test_what_is_over_the_budget_is_not_trained(finished: Front) -> None:
     for trial in finished.trials:
         if trial.outcome == "gated":
-            assert trial.reason and not trial.rungs, "what is over the budget is not trained"
+            assert trial.reason and not trial.rungs

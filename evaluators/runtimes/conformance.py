@@ -7,6 +7,7 @@ class TestMyRuntime(RuntimeConformance):
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from ...errors import MeasurementError, RuntimeUnavailable
 from ...spaces.target import Target
-from .base import Runtime
+from .base import BuildRequest, Runtime
 
 _BITS = {32, 16, 8, 4, 2}
 _PATTERNS = {"unstructured", "2:4"}
@@ -35,6 +36,27 @@ class RuntimeConformance:
     def sample_artifact(self, folder: Path) -> Path:
         """A small file of this runtime with one floating-point input, written into `folder`."""
         raise NotImplementedError("sample_artifact: write a file of your runtime and return its path")
+
+    def sample_student(self) -> tuple[BuildRequest, NDArray[Any], NDArray[Any]]:
+        """A small student on its way to a file, in 32 bits; inputs [8, ...] and what the student makes of them."""
+        import torch
+
+        from ...compression.export import make_template
+
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(0)
+            student = torch.nn.Sequential(
+                torch.nn.Conv2d(3, 16, 3, padding=1),
+                torch.nn.ReLU(),
+                torch.nn.Conv2d(16, 16, 3, padding=1),
+                torch.nn.ReLU(),
+                torch.nn.Flatten(),
+                torch.nn.Linear(16 * 8 * 8, 10),
+            ).eval()
+            inputs = torch.randn(64, 3, 8, 8)
+            template = make_template(student, torch.zeros(1, 3, 8, 8))
+            request = BuildRequest(template.write(student), template.layers, {}, inputs.numpy())
+            return request, inputs[:8].numpy(), student(inputs[:8]).numpy()
 
     def test_it_is_a_runtime_with_a_usable_name(self) -> None:
         runtime = self.make_runtime()
@@ -78,6 +100,38 @@ class RuntimeConformance:
         assert counts
         assert all(isinstance(name, str) and count > 0 for name, count in counts.items())
 
+    def test_a_built_file_answers_as_its_student(self, tmp_path: Path) -> None:
+        runtime = self._usable()
+        request, inputs, outputs = self.sample_student()
+        path = tmp_path / f"float{runtime.suffix}"
+        runtime.build(request, path)
+        assert _distance(self._answers(runtime, path, inputs), outputs) < 1e-3
+        operators = runtime.inspect(path, self.target)
+        assert runtime.remark(operators, [32] * len(request.layers)) == ""
+
+    def test_a_file_of_fewer_bits_answers_nearly_as_its_student_and_runs_what_was_asked(self, tmp_path: Path) -> None:
+        runtime = self._usable()
+        offered = runtime.capabilities(self.target)
+        request, inputs, outputs = self.sample_student()
+        for bits in {*offered.latency_bits, *offered.storage_bits} & {16, 8, 4}:
+            path = tmp_path / f"bits{bits}{runtime.suffix}"
+            runtime.build(replace(request, bits=dict.fromkeys(request.layers.values(), bits)), path)
+            near = {16: 0.01, 8: 0.1, 4: 0.6}[bits]
+            assert _distance(self._answers(runtime, path, inputs), outputs) < near
+            operators = runtime.inspect(path, self.target)
+            assert runtime.remark(operators, [bits] * len(request.layers)) == ""
+
+    def test_a_graph_that_is_not_as_asked_is_remarked_on(self, tmp_path: Path) -> None:
+        runtime = self._usable()
+        if 8 not in runtime.capabilities(self.target).latency_bits:
+            pytest.skip("this runtime has no int8 kernels on this target, so none can be missing")
+        request, _, _ = self.sample_student()
+        path = tmp_path / f"float{runtime.suffix}"
+        runtime.build(request, path)
+        remark = runtime.remark(runtime.inspect(path, self.target), [8] * len(request.layers))
+        assert remark
+        assert "\n" not in remark
+
     def test_a_missing_file_is_told_in_one_line(self, tmp_path: Path) -> None:
         runtime = self._usable()
         missing = tmp_path / f"missing{runtime.suffix}"
@@ -101,6 +155,12 @@ class RuntimeConformance:
         with pytest.raises(RuntimeUnavailable):
             runtime.load(path, Target(runtime=runtime.name, device="no such device"))
 
+    def _answers(self, runtime: Runtime, path: Path, inputs: NDArray[Any]) -> NDArray[Any]:
+        loaded = runtime.load(path, self.target)
+        batch = loaded.input_shape[0] or len(inputs)
+        parts = [inputs[i : i + batch] for i in range(0, len(inputs), batch)]
+        return np.concatenate([loaded.run(part.astype(loaded.input_dtype)) for part in parts])
+
     def _usable(self) -> Runtime:
         runtime = self.make_runtime()
         answer = runtime.available()
@@ -111,3 +171,9 @@ class RuntimeConformance:
     def _input(self, shape: tuple[int | None, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         sizes = [shape[0] or self.target.batch, *(size or 1 for size in shape[1:])]
         return np.random.default_rng(0).standard_normal(sizes).astype(dtype)
+
+
+def _distance(got: NDArray[Any], expected: NDArray[Any]) -> float:
+    """The largest difference, relative to the largest output."""
+    assert got.shape == expected.shape
+    return float(np.abs(got - expected).max() / np.abs(expected).max())

@@ -61,10 +61,12 @@ def _int8(model: Any, excluded: list[str], calibration: np.ndarray[Any, Any]) ->
             batch = next(self.batches, None)
             return None if batch is None else {model.graph.input[0].name: batch}
 
+    own = onnx.ModelProto()
+    own.CopyFrom(model)  # quantize_static moves the weights of what it is given into files of its own
     with tempfile.TemporaryDirectory(prefix="autocompress-") as folder, _quietly():
         path = Path(folder) / "int8.onnx"
         quantize_static(
-            model,
+            own,
             path,
             Batches(),
             quant_format=QuantFormat.QDQ,

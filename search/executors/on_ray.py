@@ -52,3 +52,5 @@ class RayExecutor:
             self._ray.cancel(reference, force=True)
         if self._own:
             self._ray.shutdown()
+            for future in list(self._running):
+                future.cancel()  # nobody is left to answer it

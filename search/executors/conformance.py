@@ -1,0 +1,61 @@
+"""What every executor must do, as a test class that a package which brings one runs against itself.
+
+class TestMyExecutor(ExecutorConformance):
+    def make_executor(self, workplace): return MyExecutor(workplace, 2)
+
+A fixture `workplace` must give a `Workplace` over some small task, whose folder holds `teacher.safetensors`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import CancelledError
+
+import pytest
+
+from ...spaces.plan import Pattern, Plan
+from ..evaluate import Job
+from .base import Executor, Workplace
+
+PATIENCE_S = 300.0
+"""A job that has not ended after this time never will."""
+
+
+class ExecutorConformance:
+    """Subclass it under a name that begins with Test and fill in the hook; pytest does the rest."""
+
+    def make_executor(self, workplace: Workplace) -> Executor:
+        """The executor under test, ready for jobs."""
+        raise NotImplementedError("make_executor: return your executor")
+
+    def test_jobs_give_their_results_or_their_errors(self, workplace: Workplace) -> None:
+        executor = self.make_executor(workplace)
+        try:
+            assert executor.slots >= 1
+            ground = workplace.bench.space.ground
+            small = workplace.bench.space.uniform(ground.min_fraction, 32, None)
+            jobs = [Job(9001, Plan(), "gate"), Job(9002, small, "gate")]
+            futures = [executor.submit(job) for job in jobs]
+            # a plan for another network: an internal fault, which must reach the driver and break nothing else
+            wrong = executor.submit(Job(9003, Plan(patterns={"no.such.layer": Pattern("2:4", 0.5)}), "gate"))
+            for future in futures:
+                result = future.result(PATIENCE_S)
+                assert result.latency is not None and not result.failure
+                assert 0 < result.latency.low_ms <= result.latency.p50_ms <= result.latency.high_ms
+                assert result.size_bytes > 0
+            assert futures[0].result().size_bytes > futures[1].result().size_bytes, "each job has its own result"
+            with pytest.raises(AttributeError, match="no"):
+                wrong.result(PATIENCE_S)
+            after = executor.submit(Job(9004, Plan(), "build")).result(PATIENCE_S)
+            assert after.measurement is not None and after.measurement.accuracy > 0
+        finally:
+            executor.close()
+
+    def test_after_close_nothing_is_left_to_wait_for(self, workplace: Workplace) -> None:
+        executor = self.make_executor(workplace)
+        futures = [executor.submit(Job(9010 + i, Plan(), "build")) for i in range(executor.slots + 2)]
+        executor.close()
+        for future in futures:
+            # cancelled, broken off or finished: each of them is an end
+            with contextlib.suppress(CancelledError):
+                future.exception(PATIENCE_S)

@@ -1,0 +1,184 @@
+"""The command line: every mistake of a user's gives one line, exit code 2 and no traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autocompress.search.files import write_json
+from autocompress.search.front import Front
+from autocompress.search.storage import Storage
+from autocompress.studies.study_file import StudyFile
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+def assert_one_line(said: tuple[int, str, str], *parts: str) -> None:
+    code, _, err = said
+    assert code == 2, err
+    assert len(err.strip().splitlines()) == 1 and err.startswith("autocompress: "), err
+    for part in parts:
+        assert part in err, err
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands run in an empty folder: what they write by mistake would be seen, and no study lies around."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("search", "--budget-ms", "0"), ("latency_ms = 0", "above 0")),
+        (("search", "--budget-ms", "-1"), ("latency_ms = -1", "above 0")),
+        (("search", "--budget-ms", "nan"), ("nan", "above 0")),
+        (("search", "--budget-ms", "inf"), ("inf", "above 0")),
+        (("search", "--budget-ms", "fast"), ("fast", "--budget-ms")),
+        (("search", "--max-mb", "0"), ("max_mb = 0", "above 0")),
+        (("search", "--trials", "0"), ("trials = 0", "from 1")),
+        (("search", "--minutes", "-3"), ("minutes = -3", "above 0")),
+        (("search", "--minutes", "3", "--hours", "1"), ("--minutes", "--hours")),
+        (("search", "--threads", "0"), ("threads = 0", "from 1")),
+        (("search", "--workers", "0"), ("workers = 0", "from 1")),
+        (("search", "--seed", "-1"), ("seed = -1",)),
+        (("search", "--percentile", "75"), ("75", "50")),
+        (("search", "--executor", "rya"), ("rya", "ray")),
+        (("search", "--budget", "3"), ("--budget",)),
+        (("search", "digit"), ("'digit'", "did you mean 'digits'")),
+        (("search", "nothing.toml"), ("no study file nothing.toml", "digits")),
+        (("search", "--task", "missing.py"), ("no file 'missing.py'",)),
+        (("search", "--task", "no_such_module:task"), ("no_such_module",)),
+        (("search", "digits", "--task", "mine.py"), ("both", "give one")),
+        (("serch",), ("serch",)),
+        (("front", "nowhere"), ("no study in nowhere",)),
+        (("front",), ("STUDY",)),
+        (("pick", "nowhere", "--out", "x"), ("no study in nowhere",)),
+        (("pick", "nowhere"), ("--out",)),
+        (("pick", "nowhere", "--out", "x", "--budget-ms", "nan"), ("budget-ms nan", "above 0")),
+        (("pick", "nowhere", "--out", "x", "--max-mb", "0"), ("max-mb 0", "above 0")),
+        (("space", "nothing.toml"), ("no study file nothing.toml",)),
+        (("bench",), ("MODELS",)),
+        (("bench", "missing.onnx"), ("missing.onnx",)),
+        (("bench", "missing.onnx", "--threads", "0"), ("0",)),
+        (("bench", "missing.onnx", "--runtime", "onnxruntim"), ("did you mean 'onnxruntime'",)),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_mistake_on_the_command_line(cli: Cli, arguments: tuple[str, ...], parts: tuple[str, ...]) -> None:
+    assert_one_line(cli(*arguments), *parts)
+    assert not list(Path().iterdir()), "nothing was begun"
+
+
+@pytest.mark.parametrize(
+    ("section", "parts"),
+    [
+        ("[search]\nminuts = 3", ("unknown key 'minuts'", "did you mean 'minutes'")),
+        ("[space]\naxes = ['widht']", ("'widht'", "did you mean 'width'")),
+        ("[space]\nkeep = ['0', '33']", ("unknown layer '33'", "3")),
+        ("[target]\nruntime = 'onnxruntim'", ("did you mean 'onnxruntime'",)),
+        ("[target]\ndevice = 'tpu'", ("'tpu'", "cpu")),
+    ],
+)
+def test_a_mistake_in_a_study_file(
+    cli: Cli, tmp_path: Path, tiny_task: Path, section: str, parts: tuple[str, ...]
+) -> None:
+    study = tmp_path / "mine.toml"
+    study.write_text(f"[task]\nfrom = '{tiny_task}'\n{section}\n")
+    assert_one_line(cli("space", study), *parts)
+    assert_one_line(cli("search", study, "--trials", 1), *parts)
+
+
+def test_labels_out_of_range_name_the_row(cli: Cli, tiny_task: Path) -> None:
+    said = cli("search", "--task", f"{tiny_task}:wrong_labels_task", "--trials", 1)
+    assert_one_line(said, "validation labels: row 7", "0 to 9")
+
+
+@pytest.fixture
+def empty_study(tmp_path: Path) -> Path:
+    """A study that was begun but has no trial."""
+    folder = tmp_path / "runs" / "mine"
+    settings = StudyFile().model_copy(update={"name": "mine"})
+    write_json(folder / "study.json", settings.model_dump(mode="json", by_alias=True))
+    Storage(folder, "mine", settings.search.objectives)
+    return folder
+
+
+def test_a_study_without_models_says_so(cli: Cli, empty_study: Path) -> None:
+    code, out, err = cli("front", "mine")
+    assert (code, err) == (0, "") and "no model was finished" in out
+    assert_one_line(cli("pick", "mine", "--out", "x"), "no model was finished")
+
+
+@pytest.mark.parametrize("content", [b"not a database at all" * 50, None])
+def test_a_corrupt_database(cli: Cli, empty_study: Path, content: bytes | None) -> None:
+    path = empty_study / "study.db"
+    whole = path.read_bytes()
+    for beside in empty_study.glob("study.db-*"):
+        beside.unlink()
+    path.write_bytes(whole[: len(whole) // 3] if content is None else content)
+    assert_one_line(cli("front", empty_study), "study.db", "--fresh")
+
+
+def test_a_corrupt_json_file(cli: Cli, empty_study: Path) -> None:
+    (empty_study / "study.json").write_text("{")
+    assert_one_line(cli("front", empty_study), "study.json", "--fresh")
+
+
+@pytest.mark.slow
+def test_a_budget_out_of_reach_tells_the_fastest_measured(cli: Cli, tiny_task: Path) -> None:
+    said = cli("search", "--task", tiny_task, "--trials", 1, "--budget-ms", "0.000001")
+    assert_one_line(said, "out of reach", "fastest plan", "measured at", "ms")
+
+
+@pytest.mark.slow
+def test_a_metric_that_gives_no_number(cli: Cli, tiny_task: Path) -> None:
+    said = cli("search", "--task", f"{tiny_task}:nan_task", "--trials", 1)
+    assert_one_line(said, "metric 'odd_metric' returned nan")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("limits", "binding"),
+    [
+        (("--budget-ms", "0.000001"), "latency"),
+        (("--max-mb", "0.00001"), "size"),
+        (("--min-accuracy", "2"), "accuracy"),
+    ],
+)
+def test_impossible_constraints_name_what_binds(
+    cli: Cli, finished: Front, tmp_path: Path, limits: tuple[str, ...], binding: str
+) -> None:
+    said = cli("pick", finished.folder, "--out", tmp_path / "x", *limits)
+    assert_one_line(said, "no model meets the constraints", "closest is trial", "held back by its", binding)
+
+
+def imported_by(*arguments: str) -> list[str]:
+    code = (
+        "import sys; from autocompress.cli import main\n"
+        f"try: main.main({list(arguments)!r})\n"
+        "except SystemExit: pass\n"
+        "print([n for n in ('torch', 'pandas', 'optuna', 'onnxruntime', 'matplotlib') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip().splitlines()
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("search", "--help"), ("--version",)])
+def test_help_costs_no_heavy_import(arguments: tuple[str, ...]) -> None:
+    lines = imported_by(*arguments)
+    assert len(lines) > 1 and lines[-1] == "[]"
+
+
+def test_an_internal_fault_gives_a_traceback_and_exit_code_1(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr("autocompress.cli.find_study", broken)
+    code, _, err = cli("search")
+    assert code == 1 and "Traceback" in err and "a fault of ours" in err

@@ -1,0 +1,58 @@
+"""What the README shows is what the project does."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_marked_blocks_are_filled_from_their_files() -> None:
+    spec = importlib.util.spec_from_file_location("fill_readme", ROOT / "docs" / "fill_readme.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.filled(README) == README
+
+
+def test_every_command_shown_exists_with_its_options() -> None:
+    from autocompress.cli import main
+
+    shown = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("autocompress ")]
+    assert len(shown) >= 5
+    for line in shown:
+        words = shlex.split(line, comments=True)[1:]
+        command = main.commands[words[0]]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {w for w in words if w.startswith("--")} <= known, line
+
+
+def test_make_targets_shown_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\w+)", "\n".join(blocks("sh")), flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+@pytest.mark.slow
+def test_the_python_example_runs(tmp_path: Path) -> None:
+    """As shown, but for a number of trials in place of half an hour."""
+    (code,) = (block for block in blocks("python") if "autocompress.search(" in block)
+    (tmp_path / "example.py").write_text(code.replace("minutes=30", "trials=4"))
+    shutil.copy(ROOT / "studies" / "my_task.py", tmp_path)
+    done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "deploy" / "model.onnx").exists()
+    assert "sha256" in (tmp_path / "deploy" / "card.json").read_text()

@@ -1,0 +1,265 @@
+"""Recovery: training in rungs is training straight through, and the teacher is asked once."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from autocompress.compression.distill import FeatureTap, Lesson, Lessons, distillation_loss
+from autocompress.compression.fake_quant import FakeQuantizer, fake_quantized_weight
+from autocompress.compression.images import ImageData
+from autocompress.compression.recover import Recoverer, Schedule, Stopped, learning_rate_factor, load_recovered
+from autocompress.compression.student import Student, make_student
+from autocompress.errors import TrialFailed
+from autocompress.spaces.groups import find_groups
+from autocompress.spaces.layers import find_layers
+from autocompress.spaces.plan import Pattern, Plan, Recovery
+from autocompress.studies.models import cifar_resnet
+
+CPU = torch.device("cpu")
+Never: Callable[[], bool] = lambda: False  # noqa: E731
+
+
+class Counting(nn.Module):
+    """The teacher, counting how often it is asked."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.asked = inner, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.asked += 1
+        return self.inner(x)
+
+
+class Bench:
+    """A small residual teacher, 120 random images and a plan with every kind of decision in it."""
+
+    def __init__(self, epochs: float = 3.0, rungs: tuple[float, ...] = (0.4, 1.0), scale: float = 1.0) -> None:
+        torch.manual_seed(0)
+        self.model = cifar_resnet(8, width=8, shortcut="conv", channels=1).eval()
+        images = scale * torch.randn(120, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+        self.data = ImageData(images, torch.arange(120) % 10)
+        example = images[:1]
+        layers = find_layers(self.model, example)
+        self.groups, _ = find_groups(self.model, example, {x.name: x.depth for x in layers})
+        self.teacher = Counting(self.model)
+        self.schedule = Schedule(epochs, rungs, batch_size=24)
+        lessons = _OwnNames(self.teacher, "linear", CPU)
+        self.recoverer = Recoverer(self.data, lessons, self.schedule, CPU, contextlib.nullcontext)
+        channels = {g.name: g.channels // 2 for g in self.groups}
+        self.plan = Plan(
+            channels,
+            {"layer2.0.conv1": 8, "linear": 4},
+            {"layer3.0.conv2": Pattern("2:4", 0.5), "layer1.0.conv1": Pattern("unstructured", 0.5)},
+            Recovery(3.0, 0.6, 0.02, 0.5, quantization_aware=True),
+        )
+
+    def student(self, plan: Plan | None = None) -> Student:
+        return make_student(self.model, self.groups, plan or self.plan)
+
+
+class _OwnNames(Lessons):
+    """Lessons of a counted teacher, whose layers lie one level deeper than the student's."""
+
+    def lesson(self, epoch: int, step: int, inputs: Tensor, keep: bool) -> Lesson:
+        name, self.last_layer = self.last_layer, f"inner.{self.last_layer}"
+        try:
+            return super().lesson(epoch, step, inputs, keep)
+        finally:
+            self.last_layer = name
+
+
+def assert_same(a: nn.Module, b: nn.Module) -> None:
+    other = b.state_dict()
+    for key, value in a.state_dict().items():
+        torch.testing.assert_close(value, other[key], rtol=1e-5, atol=1e-6)
+
+
+def test_training_in_rungs_is_training_straight_through(tmp_path: Path) -> None:
+    bench = Bench()
+    straight = bench.student()
+    bench.recoverer.recover(straight, bench.plan, 1, tmp_path / "straight.pt", Never)
+    first = bench.student()
+    bench.recoverer.recover(first, bench.plan, 0, tmp_path / "rungs.pt", Never)
+    assert any(
+        not torch.equal(a, b) for a, b in zip(first.module.parameters(), straight.module.parameters(), strict=True)
+    )
+    later = bench.student()  # another process: nothing but the checkpoint is left of the first rung
+    bench.recoverer.recover(later, bench.plan, 1, tmp_path / "rungs.pt", Never)
+    assert_same(later.module, straight.module)
+    again = bench.student()
+    load_recovered(again, tmp_path / "rungs.pt")
+    assert_same(again.module, straight.module)
+    assert not again.module.training and not later.module.training
+
+
+def test_the_teacher_is_asked_once_for_each_batch(tmp_path: Path) -> None:
+    bench = Bench()
+    for number in range(3):
+        bench.recoverer.recover(bench.student(), bench.plan, 1, tmp_path / f"{number}.pt", Never)
+    assert bench.teacher.asked == bench.schedule.steps(bench.data) == 15
+
+
+def test_masks_and_shapes_hold_through_training(tmp_path: Path) -> None:
+    bench = Bench()
+    student = bench.student()
+    before = {k: v.clone() for k, v in student.module.state_dict().items()}
+    bench.recoverer.recover(student, bench.plan, 1, tmp_path / "c.pt", Never)
+    for name, mask in student.masks.items():
+        weight = student.module.get_submodule(name).weight
+        assert bool((weight[mask == 0] == 0).all()) and bool((weight[mask == 1] != 0).all())
+    assert all(before[k].shape == v.shape for k, v in student.module.state_dict().items())
+    assert not torch.equal(before["conv1.weight"], student.module.state_dict()["conv1.weight"]), "it did learn"
+
+
+def test_a_student_comes_nearer_to_its_teacher(tmp_path: Path) -> None:
+    bench = Bench(epochs=4)
+    plan = replace(bench.plan, bits={}, patterns={}, recovery=Recovery(2.0, 1.0, 0.02))
+    student = bench.student(plan)
+    inputs = bench.data.inputs(slice(None))
+
+    def distance() -> float:
+        with torch.no_grad():
+            return float((student.module.eval()(inputs) - bench.model(inputs)).square().mean())
+
+    before = distance()
+    bench.recoverer.recover(student, plan, 1, tmp_path / "c.pt", Never)
+    assert distance() < before
+
+
+@pytest.mark.parametrize("slices", [0, 1, 2])
+def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path, slices: int) -> None:
+    bench = Bench(epochs=2.4, rungs=(1.0,))
+    straight = bench.student()
+    bench.recoverer.recover(straight, bench.plan, 0, tmp_path / "straight.pt", Never)
+    path = tmp_path / "c.pt"
+    calls = itertools.count()
+    with pytest.raises(Stopped):
+        bench.recoverer.recover(bench.student(), bench.plan, 0, path, lambda: next(calls) >= slices)
+    assert {p.suffix for p in tmp_path.iterdir()} == {".pt"}, "no half checkpoint"
+    later = bench.student()
+    bench.recoverer.recover(later, bench.plan, 0, path, Never)
+    assert_same(later.module, straight.module)
+
+
+@pytest.mark.parametrize(("scale", "learning_rate"), [(1.0, 1e30), (float("inf"), 0.01)])
+def test_a_diverging_training_fails_the_trial_and_keeps_no_checkpoint(
+    tmp_path: Path, scale: float, learning_rate: float
+) -> None:
+    bench = Bench(scale=scale)
+    plan = replace(bench.plan, recovery=Recovery(learning_rate=learning_rate))
+    with pytest.raises(TrialFailed, match="loss became") as caught:
+        bench.recoverer.recover(bench.student(plan), plan, 1, tmp_path / "c.pt", Never)
+    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
+@given(st.integers(1, 500))
+def test_the_learning_rate_rises_shortly_then_falls_to_nearly_nothing(total: int) -> None:
+    factors = [learning_rate_factor(step, total) for step in range(total)]
+    assert all(0 < f <= 1 for f in factors) and max(factors) == 1
+    peak = factors.index(1)
+    assert factors[: peak + 1] == sorted(factors[: peak + 1])
+    assert factors[peak:] == sorted(factors[peak:], reverse=True)
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x - x.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+@given(
+    temperature=st.floats(1, 10),
+    alpha=st.floats(0, 1),
+    weight=st.floats(0, 1),
+    seed=st.integers(0, 999),
+    cut=st.booleans(),
+)
+def test_the_loss_is_the_published_formula(
+    temperature: float, alpha: float, weight: float, seed: int, cut: bool
+) -> None:
+    random = np.random.default_rng(seed)
+    own, teacher = (3 * random.standard_normal((6, 5)) for _ in range(2))
+    labels = random.integers(0, 5, 6)
+    features, wanted = random.standard_normal((6, 4)), random.standard_normal((6, 7))
+    kept = [0, 2, 3, 6]
+    wanted_here = wanted[:, kept] if cut else wanted[:, :4]
+    p, q = softmax(teacher / temperature), softmax(own / temperature)
+    kl = (p * np.log(p / q)).sum(1).mean()
+    cross_entropy = -np.log(softmax(own)[np.arange(6), labels]).mean()
+    distance = ((features - wanted_here) ** 2).mean() / (wanted_here**2).mean()
+    expected = alpha * temperature**2 * kl + (1 - alpha) * cross_entropy + weight * distance
+    got = distillation_loss(
+        Recovery(temperature, alpha, 0.1, weight),
+        torch.tensor(own, dtype=torch.float32),
+        torch.tensor(labels),
+        Lesson(torch.tensor(teacher, dtype=torch.float32), torch.tensor(wanted if cut else wanted_here).float()),
+        torch.tensor(features, dtype=torch.float32),
+        kept if cut else None,
+    )
+    assert float(got) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_features_are_compared_with_the_teachers_own_that_stayed() -> None:
+    # a student that only lost channels of its last stage gives, there, exactly the teacher's features
+    bench = Bench()
+    last = next(g for g in bench.groups if "linear" in {m.layer for m in g.members if m.side == "in"})
+    student = bench.student(Plan({last.name: last.channels // 2}))
+    kept = list(student.stayed_inputs["linear"])
+    assert len(kept) == last.channels // 2
+    assert kept == last.keep(last.channels // 2)
+    with torch.no_grad(), FeatureTap(bench.model, "linear") as of_teacher, FeatureTap(student.module, "linear") as own:
+        inputs = bench.data.inputs(slice(0, 4))
+        bench.model(inputs)
+        student.module.eval()(inputs)
+    assert own.features.shape == of_teacher.features[:, kept].shape
+    if "layer3.0.conv2" in {m.layer for m in last.members if m.side == "out"}:
+        torch.testing.assert_close(own.features, of_teacher.features[:, kept], rtol=1e-4, atol=1e-5)
+
+
+@given(st.sampled_from([4, 8]), st.integers(0, 999), st.sampled_from([(3, 5), (4, 2, 3, 3)]))
+def test_fake_quantized_weights_lie_on_their_grid(width: int, seed: int, shape: tuple[int, ...]) -> None:
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    top = 2 ** (width - 1) - 1
+    quantized = fake_quantized_weight(weight, width)
+    scale = weight.abs().flatten(1).amax(1).view(-1, *[1] * (weight.ndim - 1)) / top
+    codes = quantized / scale
+    torch.testing.assert_close(codes, codes.round(), rtol=0, atol=1e-3)
+    assert float(codes.abs().max()) <= top + 1e-3
+    assert bool(((quantized - weight).abs() <= scale / 2 * 1.001).all()), "the nearest point of the grid"
+    torch.testing.assert_close(fake_quantized_weight(quantized, width), quantized)
+
+
+def test_fake_quantization_switches_off_without_a_trace() -> None:
+    bench = Bench()
+    inputs = bench.data.inputs(slice(0, 8))
+    module = bench.student(Plan()).module.eval()
+    state = {k: v.clone() for k, v in module.state_dict().items()}
+    with torch.no_grad():
+        before = module(inputs)
+        fake = FakeQuantizer(module, {"conv1": 8, "linear": 4, "layer1.0.conv1": 16})
+        fake.switch_on()
+        during = module(inputs)
+        fake.switch_off()
+        assert torch.equal(module(inputs), before)
+    assert not torch.equal(during, before)
+    assert set(fake.ranges) == {"conv1"}, "only 8-bit layers have quantized inputs"
+    assert all(torch.equal(v, state[k]) for k, v in module.state_dict().items())
+
+
+def test_gradients_pass_through_fake_quantization() -> None:
+    layer = nn.Sequential(nn.Linear(4, 3))
+    FakeQuantizer(layer, {"0": 8}).switch_on()
+    layer(torch.randn(5, 4)).square().sum().backward()
+    gradient = layer[0].weight.grad
+    assert gradient is not None and float(gradient.abs().sum()) > 0

@@ -1,0 +1,115 @@
+"""Searches that are killed, interrupted and resumed, in processes of their own, as users run them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from autocompress.search.storage import Storage
+from autocompress.search.study import read_front, study_folder
+
+
+def test_a_fresh_study_never_takes_the_folder_of_another(tmp_path: Path) -> None:
+    assert study_folder(tmp_path, "digits", fresh=False) == tmp_path / "digits"
+    for wanted in ("digits", "digits-2", "digits-3"):
+        folder = study_folder(tmp_path, "digits", fresh=True)
+        assert folder == tmp_path / wanted
+        folder.mkdir()
+    assert study_folder(tmp_path, "digits", fresh=False) == tmp_path / "digits-3", "the latest is resumed"
+
+
+class Search:
+    """A search in a process group of its own, so that all of it can be killed."""
+
+    def __init__(self, *arguments: object) -> None:
+        command = [sys.executable, "-m", "autocompress", "search", *map(str, arguments)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+        self.said: list[str] = []
+
+    def lines(self) -> Iterator[str]:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said.append(line)
+            yield line
+
+    def wait_for_trials(self, count: int) -> None:
+        """Until so many trials of this run have ended."""
+        ended = 0
+        for line in self.lines():
+            ended += bool(re.search(r"\] trial \d+ \(", line))
+            if ended == count:
+                return
+        raise AssertionError(f"the search ended early:\n{''.join(self.said)}\n{self.errors()}")
+
+    def errors(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.read()
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def end(self) -> int:
+        for _ in self.lines():
+            pass
+        return self.process.wait()
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_and_ctrl_c_ends_it_with_its_front(tiny_task: Path, tmp_path: Path) -> None:
+    options = ("--task", tiny_task, "--batch", 32, "--trials", 40, "--runs", tmp_path)
+    first = Search(*options)
+    try:
+        first.wait_for_trials(3)
+        second = Search(*options)
+        assert second.end() == 2, "two searches never write one study"
+        complaint = second.errors()
+        assert len(complaint.splitlines()) == 1 and "open" in complaint
+    finally:
+        first.kill()
+    folder = tmp_path / "tiny_task"
+    before = read_front(folder).trials
+    assert len(before) >= 3
+    interrupted = Storage(folder, "tiny_task", ("accuracy", "latency_ms")).interrupted()
+    assert len(interrupted) == 1, "one worker, one trial under way"
+
+    again = Search(*options)
+    try:
+        again.wait_for_trials(2)
+        os.kill(again.process.pid, signal.SIGINT)
+        assert again.end() == 0
+    finally:
+        if again.process.poll() is None:
+            again.kill()
+    printed = "".join(again.said)
+    assert "best" in printed and "model.onnx" in printed, "Ctrl-C still gives the front"
+    assert "Traceback" not in printed + again.errors()
+
+    after = read_front(folder)
+    assert after.trials[: len(before)] == before, "nothing that was measured is measured or numbered again"
+    numbers = [t.number for t in after.trials]
+    assert len(set(numbers)) == len(numbers)
+    assert after.trials[len(before)].number == interrupted[0].number, "what was under way comes first"
+    assert after.trials[len(before)].plan == interrupted[0].plan
+    assert len({t.plan.key() for t in after.trials}) == len(after.trials), "no plan is tried twice"
+    assert after.confirmed
+
+
+@pytest.mark.slow
+def test_other_settings_are_refused_and_fresh_begins_anew(tiny_task: Path, tmp_path: Path) -> None:
+    options = ("--task", tiny_task, "--trials", 1, "--runs", tmp_path, "--quiet")
+    assert Search(*options, "--batch", 32).end() == 0
+    other = Search(*options, "--batch", 16)
+    assert other.end() == 2
+    complaint = other.errors()
+    assert len(complaint.splitlines()) == 1 and "--fresh" in complaint and "batch" in complaint
+    assert Search(*options, "--batch", 16, "--fresh").end() == 0
+    assert [len(read_front(tmp_path / n).trials) for n in ("tiny_task", "tiny_task-2")] == [1, 1]
