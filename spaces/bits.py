@@ -60,8 +60,16 @@ class BitsAxis:
         bits = {}
         for i, region in enumerate(self.regions()):
             width = int(values.get(f"bits_{i}", 32))
-            bits.update({layer.name: width for layer in region if width < 32})
-        return replace(plan, bits=bits)
+            bits.update({layer.name: width for layer in region})
+        return replace(plan, bits=self.settled(bits))
+
+    def settled(self, bits: Mapping[str, int]) -> dict[str, int]:
+        """`bits` as a plan holds them: without 32, and with one precision for all float layers where the target
+        knows no other way."""
+        if self.ground.capabilities.one_float and 16 in bits.values():
+            named = {layer.name: bits.get(layer.name, 32) for layer in self.ground.layers}
+            bits = {name: min(width, 16) for name, width in named.items()}
+        return {name: width for name, width in bits.items() if width < 32}
 
     def left_out(self) -> tuple[LeftOut, ...]:
         gone = set(self.ground.capabilities.storage_bits) - set(self.offered())

@@ -73,7 +73,7 @@ class Mover:
         now = plan.bits.get(region[0].name, 32)
         width = random_.choice([b for b in axis.offered() if b != now])
         bits = {**plan.bits, **{layer.name: width for layer in region}}
-        moved = replace(plan, bits={k: v for k, v in bits.items() if v < 32})
+        moved = replace(plan, bits=axis.settled(bits))
         if moved.recovery is not None and all(b >= 16 for b in moved.bits.values()):
             moved = replace(moved, recovery=replace(moved.recovery, quantization_aware=False))
         return moved

@@ -21,10 +21,12 @@ class Capabilities:
 
     latency_bits: bit-widths with a kernel that can be faster than 32. storage_bits: bit-widths that run but only
     make the file smaller. channel_multiple: channel counts worth having are multiples of this (of 8 where a
-    group has at most 24 channels). patterns: sparsity patterns that can be faster.
+    group has at most 24 channels). patterns: sparsity patterns that can be faster. one_float: all float layers of
+    a file run in one precision, so that 16 bits anywhere means 16 bits wherever it is not less.
     """
 
     latency_bits: tuple[int, ...]
     storage_bits: tuple[int, ...]
     channel_multiple: int
     patterns: tuple[str, ...] = ()
+    one_float: bool = False

@@ -107,6 +107,9 @@ def _splits(train: ImageData, test: ImageData, section: DataSection) -> Splits:
             f"train images are {list(train.images.shape[1:])}, test images {list(test.images.shape[1:])}: "
             "make them one size, or set image_size"
         )
+    if section.validation_from == "test":
+        kept, validation = test.split(section.validation, SPLIT_SEED)
+        return Splits(train, validation, kept)
     kept, validation = train.split(section.validation, SPLIT_SEED)
     return Splits(kept, validation, test)
 

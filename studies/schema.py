@@ -27,7 +27,8 @@ class TaskSection(Section):
 
 
 class DataSection(Section):
-    """Ready-made data. validation: taken off train, a fraction or a count. mean, std: one number per channel."""
+    """Ready-made data. validation: a fraction or a count, taken off train; or off test, for a checkpoint that was
+    trained on all of train, whose accuracy there would flatter it. mean, std: one number per channel."""
 
     kind: Literal["digits", "parquet", "torchvision", "image_folder"] = "digits"
     train: str | None = None
@@ -35,6 +36,7 @@ class DataSection(Section):
     name: str | None = None
     root: str = "."
     validation: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = 0.25
+    validation_from: Literal["train", "test"] = "train"
     mean: Annotated[tuple[float, ...], Field(strict=False)] = ()
     std: Annotated[tuple[Positive, ...], Field(strict=False)] = ()
     augment: Literal["none", "crop", "crop_flip"] = "none"

@@ -179,3 +179,10 @@ def test_torchvision_layouts_become_one(layout: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(datasets, "CIFAR10", Stored)
     splits = build_data(DataSection(kind="torchvision", name="CIFAR10"))
     assert splits.test.images.shape == (12, 1 if layout == "grey" else 3, 8, 8)
+
+
+def test_validation_can_come_off_test_for_checkpoints_that_have_seen_all_of_train(files: Path) -> None:
+    splits = parquet(files, validation=3, validation_from="test")
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [20, 3, 7]
+    shown = {image.numpy().tobytes() for image in splits.train.images}
+    assert not shown & {image.numpy().tobytes() for image in (*splits.validation.images, *splits.test.images)}

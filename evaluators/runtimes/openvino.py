@@ -1,0 +1,142 @@
+"""OpenVINO: ONNX files on the CPU. Needs the extra `openvino`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import MeasurementError, RuntimeUnavailable
+from ...spaces.target import Capabilities, Target
+from ..machine import instruction_sets
+from .base import Availability, BuildRequest, Loaded
+
+PRECISION_KEY = "autocompress.float_precision"
+"""Metadata of a file: what its float layers are to run in, "f32" or "bf16". OpenVINO would choose by itself."""
+INT8 = ("I8", "U8")
+
+
+class OpenVino:
+    """OpenVINO (https://docs.openvino.ai). Layers of 16 bits run in bfloat16: all float layers do, or none."""
+
+    name = "openvino"
+    suffix = ".onnx"
+    synchronous = True
+
+    def available(self) -> Availability:
+        """Whether openvino can be imported, its version and devices. Never raises."""
+        try:
+            import openvino
+        except Exception as error:
+            return Availability(False, f"{_one_line(error)}; pip install 'autocompress[openvino]'")
+        return Availability(True, version=openvino.__version__.partition("-")[0], devices=("cpu",))
+
+    def capabilities(self, target: Target) -> Capabilities:
+        """bfloat16 pays where the CPU has instructions for it, int8 everywhere. Zeros are not skipped; channels are
+        padded to the vector width, in steps without cliffs. Raises RuntimeUnavailable for a device but cpu."""
+        if target.device != "cpu":
+            raise RuntimeUnavailable(f"openvino: unknown device {target.device!r}, allowed: cpu; change the target")
+        fast_bf16 = bool({"amx_bf16", "avx512_bf16"} & set(instruction_sets() or ()))
+        bits = (32, 16, 8) if fast_bf16 else (32, 8)
+        return Capabilities(latency_bits=bits, storage_bits=(), channel_multiple=8, one_float=True)
+
+    def build(self, request: BuildRequest, path: Path) -> None:
+        """An ONNX file in OpenVINO's favourite form: QDQ with uint8 activations, int8 weights per channel; the
+        precision of its float layers is written into its metadata. Raises MeasurementError."""
+        from .onnx_quantize import quantize
+
+        eight = {layer: bits for layer, bits in request.bits.items() if bits == 8}
+        try:
+            model = quantize(request.model, request.layers, eight, request.calibration)
+        except Exception as error:
+            raise MeasurementError(f"{path}: cannot be quantized: {_one_line(error)}") from error
+        entry = model.metadata_props.add()
+        entry.key, entry.value = PRECISION_KEY, "bf16" if 16 in request.bits.values() else "f32"
+        path.write_bytes(model.SerializeToString())
+
+    def remark(self, operators: Mapping[str, int], bits: Sequence[int]) -> str:
+        """Compares the precisions in the compiled graph with those asked for."""
+        asked = Counter("int8" if b == 8 else "BF16" if 16 in bits else "FP32" for b in bits)
+        built: Counter[str] = Counter()
+        for name, count in operators.items():
+            kind, _, precision = name.partition(" in ")
+            if kind in ("Convolution", "FullyConnected"):
+                built["int8" if precision in INT8 else precision] += count
+        if all(built[precision] == count for precision, count in asked.items()):
+            return ""
+        return f"layers run in {_words(built)}, asked for {_words(asked)}"
+
+    def load(self, path: Path, target: Target) -> Loaded:
+        """Compile a file for one inference at a time. Raises MeasurementError, RuntimeUnavailable."""
+        return _LoadedModel(path, _compiled(path, target))
+
+    def inspect(self, path: Path, target: Target) -> dict[str, int]:
+        """"operator in precision" -> count, of the compiled graph. Raises MeasurementError, RuntimeUnavailable."""
+        graph = _compiled(path, target).get_runtime_model()
+        kinds: Counter[str] = Counter()
+        for operator in graph.get_ops():
+            info = operator.get_rt_info()
+            kind, precision = info["layerType"], info["runtimePrecision"]
+            text = (str(x.value if hasattr(x, "value") else x).strip('"') for x in (kind, precision))
+            kinds[" in ".join(text)] += 1
+        return dict(sorted(kinds.items()))
+
+
+class _LoadedModel:
+    def __init__(self, path: Path, compiled: Any) -> None:
+        if len(compiled.inputs) != 1:
+            raise MeasurementError(f"{path}: has {len(compiled.inputs)} inputs, allowed: 1; export it with one input")
+        shape = compiled.inputs[0].get_partial_shape()
+        self.input_shape: tuple[int | None, ...] = tuple(d.get_length() if d.is_static else None for d in shape)
+        self.input_dtype: np.dtype[Any] = np.dtype(compiled.inputs[0].get_element_type().to_dtype())
+        self._path = path
+        self._request = compiled.create_infer_request()
+
+    def run(self, array: NDArray[Any]) -> NDArray[Any]:
+        try:
+            self._request.infer([array], share_inputs=True)
+        except Exception as error:
+            raise MeasurementError(f"{self._path}: cannot be run: {_one_line(error)}") from error
+        output: NDArray[Any] = self._request.get_output_tensor(0).data
+        return output.copy()
+
+
+def _compiled(path: Path, target: Target) -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise RuntimeUnavailable(f"openvino: {_one_line(error)}; pip install 'autocompress[openvino]'") from error
+    if target.device != "cpu":
+        raise RuntimeUnavailable(f"openvino: unknown device {target.device!r}, allowed: cpu; change the target")
+    if not path.is_file():
+        raise MeasurementError(f"{path}: no such file; give an .onnx file")
+    try:
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+            "INFERENCE_NUM_THREADS": target.threads,
+            "INFERENCE_PRECISION_HINT": _float_precision(path),
+        }
+        return openvino.Core().compile_model(str(path), "CPU", settings)
+    except Exception as error:
+        raise MeasurementError(f"{path}: OpenVINO cannot load it: {_one_line(error)}") from error
+
+
+def _float_precision(path: Path) -> str:
+    """What the file says of its float layers; f32 for a file that does not come from here."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    return next((p.value for p in model.metadata_props if p.key == PRECISION_KEY), "f32")
+
+
+def _words(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{precision} {count}" for precision, count in sorted(counts.items()) if count)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,148 @@
+"""PyTorch itself: the student as an exported program (.pt2), eager or compiled. The honest baseline."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import MeasurementError, RuntimeUnavailable
+from ...spaces.target import Capabilities, Target
+from ..machine import instruction_sets
+from .base import Availability, BuildRequest, Loaded
+
+
+class PyTorch:
+    """PyTorch, operator by operator. Layers of 16 bits run in bfloat16: the whole network does, or none of it."""
+
+    name = "pytorch"
+    suffix = ".pt2"
+    synchronous = True
+    compiles = False
+
+    def available(self) -> Availability:
+        """PyTorch is what the project stands on. Never raises."""
+        from importlib.metadata import version
+
+        return Availability(True, version=version("torch"), devices=("cpu",))
+
+    def capabilities(self, target: Target) -> Capabilities:
+        """bfloat16 where the CPU has instructions for it; no int8. Raises RuntimeUnavailable for other devices."""
+        _check(self.name, target)
+        fast_bf16 = bool({"amx_bf16", "avx512_bf16"} & set(instruction_sets() or ()))
+        bits = (32, 16) if fast_bf16 else (32,)
+        return Capabilities(latency_bits=bits, storage_bits=(), channel_multiple=8, one_float=True)
+
+    def build(self, request: BuildRequest, path: Path) -> None:
+        """An exported program with a free batch dimension where the network allows it. Raises MeasurementError."""
+        import torch
+
+        if any(b < 16 for b in request.bits.values()):
+            raise MeasurementError(f"{path}: {self.name} has no kernels below 16 bits; plan 32 or 16")
+        module = request.module()
+        if 16 in request.bits.values():
+            module = _Half(module)
+        example = torch.from_numpy(request.calibration[:2])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                batch = ({0: torch.export.Dim("batch", min=1)},)
+                program = torch.export.export(module.eval(), (example,), dynamic_shapes=batch)
+            except Exception:  # a network that fixes its batch: a class token, a reshape with numbers
+                whole = torch.from_numpy(request.calibration[: request.batch])
+                program = torch.export.export(module.eval(), (whole,))
+            torch.export.save(program, path)
+
+    def remark(self, operators: Mapping[str, int], bits: Sequence[int]) -> str:
+        """Eager PyTorch runs what the program says."""
+        return ""
+
+    def load(self, path: Path, target: Target) -> Loaded:
+        """Load a program; compiled ones are compiled at their first run. Raises MeasurementError."""
+        return _LoadedProgram(path, _program(self.name, path, target), target, self.compiles)
+
+    def inspect(self, path: Path, target: Target) -> dict[str, int]:
+        """ATen operator -> count in the program. Raises MeasurementError."""
+        nodes = _program(self.name, path, target).graph.nodes
+        counts = Counter(str(node.target) for node in nodes if node.op == "call_function")
+        return dict(sorted(counts.items()))
+
+
+class TorchCompile(PyTorch):
+    """torch.compile with the inductor back end: a C++ compiler is needed, and a minute for the first run."""
+
+    name = "torch_compile"
+    compiles = True
+
+    def available(self) -> Availability:
+        """Whether there is a C++ compiler beside PyTorch. Never raises."""
+        import shutil
+
+        found = super().available()
+        if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+            return Availability(False, "torch.compile needs a C++ compiler: install g++ or clang", found.version)
+        return found
+
+
+class _LoadedProgram:
+    def __init__(self, path: Path, program: Any, target: Target, compiles: bool) -> None:
+        import torch
+
+        torch.set_num_threads(target.threads)
+        placeholder = program.graph_signature.user_inputs[0]
+        value = next(n for n in program.graph.nodes if n.name == placeholder).meta["val"]
+        self.input_shape = tuple(d if isinstance(d, int) else None for d in value.shape)
+        self.input_dtype: np.dtype[Any] = np.dtype("float32")
+        self._path = path
+        module = program.module()
+        self._module: Any = torch.compile(module) if compiles else module
+
+    def run(self, array: NDArray[Any]) -> NDArray[Any]:
+        import torch
+
+        try:
+            with torch.inference_mode():
+                output: NDArray[Any] = self._module(torch.from_numpy(array)).numpy()
+        except Exception as error:
+            raise MeasurementError(f"{self._path}: cannot be run: {' '.join(str(error).split())[:300]}") from error
+        return output
+
+
+def _program(name: str, path: Path, target: Target) -> Any:
+    import torch
+
+    _check(name, target)
+    if not path.is_file():
+        raise MeasurementError(f"{path}: no such file; give a .pt2 file")
+    try:
+        return torch.export.load(path)
+    except Exception as error:
+        raise MeasurementError(f"{path}: PyTorch cannot load it: {' '.join(str(error).split())[:300]}") from error
+
+
+def _check(name: str, target: Target) -> None:
+    if target.device != "cpu":
+        raise RuntimeUnavailable(f"{name}: unknown device {target.device!r}, allowed: cpu; change the target")
+
+
+def _Half(module: Any) -> Any:  # noqa: N802 - makes a class only once torch is there
+    import copy
+
+    import torch
+
+    class Half(torch.nn.Module):
+        """The network in bfloat16, with float32 outside."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = copy.deepcopy(module).to(torch.bfloat16)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.inner(inputs.to(torch.bfloat16)).float()  # type: ignore[no-any-return]
+
+    return Half()
