@@ -12,13 +12,12 @@ import click
 
 from . import __version__
 from .errors import AutoCompressError, UsageError
+from .options import find_study, study_path, with_options
+from .show import print_front, print_outcome
 
 if TYPE_CHECKING:
-    from .search.front import Front
-    from .search.run import Outcome, Stop
+    from .search.run import Stop
     from .studies.study_file import StudyFile
-
-DEFAULT_STUDY = "autocompress.toml"
 
 
 class Commands(click.Group):
@@ -74,7 +73,7 @@ def main() -> None:
 @click.option("--batch", type=int, help="Images per inference on the target.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Where studies are kept.")
 @click.option("--fresh", is_flag=True, help="Start anew in a new folder instead of resuming.")
-@click.option("--quiet", is_flag=True, help="Print nothing but the front.")
+@click.option("--quiet", is_flag=True, help="Plain lines instead of a live display.")
 def search(study: str | None, **options: Any) -> None:
     """Search a STUDY: a .toml file or a bundled study.
 
@@ -93,8 +92,7 @@ def search(study: str | None, **options: Any) -> None:
         restore()
         progress.close()
     print_front(outcome.front)
-    if not options["quiet"]:
-        print_outcome(outcome)
+    print_outcome(outcome)
 
 
 @main.command()
@@ -194,61 +192,27 @@ def bench(models: tuple[Path, ...], threads: int, batch: int, runtime: str, as_j
     click.echo(", ".join(f"{k} {v}" for k, v in shown.items() if v not in (None, [], ())))
 
 
-def find_study(study: str | None, task_spec: str | None) -> StudyFile:
-    """The study to search, by the rules of `search`."""
-    from .studies.study_file import StudyFile, load_study
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def runtimes(as_json: bool) -> None:
+    """List the runtimes a model may ship to: whether each can be used here and why not, and what it can use."""
+    import json
 
-    if task_spec is not None:
-        if study is not None:
-            raise UsageError(f"both a study ({study}) and --task ({task_spec}) were given; give one of them")
-        stem = Path(task_spec.partition(":")[0]).stem or "task"
-        settings = StudyFile(name=stem, path=Path(DEFAULT_STUDY)).changed("task", **{"from": task_spec})
-        return settings.changed("search", minutes=10.0)
-    if study is None:
-        study = DEFAULT_STUDY if Path(DEFAULT_STUDY).exists() else "digits"
-    return load_study(study)
+    from .runtimetable import describe_runtimes, print_runtimes
 
-
-def with_options(settings: StudyFile, options: dict[str, Any]) -> StudyFile:
-    """The study with what the command line says on top."""
-    percentile = options["percentile"]
-    minutes = options["minutes"] if options["hours"] is None else 60 * options["hours"]
-    if options["minutes"] is not None and options["hours"] is not None:
-        raise UsageError("both --minutes and --hours were given; give one of them")
-    wanted = {
-        "budget": {
-            "latency_ms": options["budget_ms"],
-            "percentile": None if percentile is None else int(percentile),
-            "max_mb": options["max_mb"],
-        },
-        "search": {k: options[k] for k in ("trials", "workers", "executor", "seed")} | {"minutes": minutes},
-        "target": {k: options[k] for k in ("threads", "batch")},
-    }
-    for section, values in wanted.items():
-        given = {k: v for k, v in values.items() if v is not None}
-        if given:
-            settings = settings.changed(section, **given)
-    if options["trials"] is not None and minutes is None:
-        settings = settings.changed("search", minutes=None)  # a number of trials was asked for, not a time
-    workers = settings.search.workers
-    if workers > 1 and settings.search.executor == "local":
-        settings = settings.changed("search", executor="processes")
-    return settings
-
-
-def study_path(study: Path) -> Path:
-    """A study's folder, given as a path or as a name under runs/."""
-    if not study.exists() and (Path("runs") / study).exists():
-        return Path("runs") / study
-    return study
+    described = describe_runtimes()
+    if as_json:
+        click.echo(json.dumps(described, indent=1))
+    else:
+        print_runtimes(described)
 
 
 def make_progress(settings: StudyFile, quiet: bool) -> Any:
-    """Live in a terminal, lines elsewhere, nothing if quiet."""
+    """Live in a terminal, plain lines elsewhere or if quiet."""
     from . import progress
 
-    kind = progress.LiveProgress if sys.stdout.isatty() else progress.PlainProgress
-    return (progress.QuietProgress if quiet else kind)(settings.budget.latency_ms, settings.budget.percentile)
+    kind = progress.LiveProgress if sys.stdout.isatty() and not quiet else progress.PlainProgress
+    return kind(settings.budget.latency_ms, settings.budget.percentile)
 
 
 def listen_to_ctrl_c(stop: Stop) -> Any:
@@ -262,34 +226,3 @@ def listen_to_ctrl_c(stop: Stop) -> Any:
 
     old = signal.signal(signal.SIGINT, asked)
     return lambda: signal.signal(signal.SIGINT, old)
-
-
-def print_front(found: Front) -> None:
-    """The table, for a terminal or for a file."""
-    from .search import table
-
-    if sys.stdout.isatty():
-        from rich.console import Console
-
-        console = Console()
-        console.print(table.rich_table(found))
-        console.print(table.legend(found), style="dim", highlight=False)
-        console.print(table.verdict(found), style="bold", highlight=False)
-        return
-    for line in (*table.plain_lines(found), table.legend(found), table.verdict(found)):
-        click.echo(line)
-
-
-def print_outcome(outcome: Outcome) -> None:
-    """Where the time went, and what to do next."""
-    counts = [t.outcome for t in outcome.front.trials]
-    spent = ", ".join(f"{kind} {seconds:.0f} s" for kind, seconds in sorted(outcome.seconds.items()))
-    click.echo(
-        f"{counts.count('finished')} trials finished, {counts.count('gated')} stopped at the gate, "
-        f"{counts.count('stopped')} stopped early, {counts.count('failed')} failed"
-    )
-    click.echo(f"search {outcome.search_s:.0f} s ({spent}), in all {outcome.wall_s:.0f} s")
-    if outcome.exhausted:
-        click.echo("every plan of this space that can be drawn was tried")
-    name = outcome.front.folder
-    click.echo(f"next: autocompress pick {name} --out deploy; autocompress front {name} --plot front.svg")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -39,19 +40,15 @@ class PlainProgress:
         """Nothing is left on the screen to take away."""
 
 
-class QuietProgress(PlainProgress):
-    """Nothing at all until the end."""
-
-    def say(self, line: str) -> None:
-        pass
-
-
 class LiveProgress(PlainProgress):
     """A few lines in place: counts, the best model so far, what is running, time left; ended trials scroll above."""
 
     def __init__(self, budget_ms: float | None, percentile: int) -> None:
         super().__init__(budget_ms, percentile)
-        self._live = Live(Text("opening the study"), console=Console(), refresh_per_second=4)
+        self._snapshot: Snapshot | None = None
+        self._end_s: float | None = None
+        # the display draws itself from a thread of its own, so that time goes on while a student is trained
+        self._live = Live(get_renderable=self._draw, console=Console(), refresh_per_second=2)
         self._live.start()
 
     def say(self, line: str) -> None:
@@ -59,24 +56,28 @@ class LiveProgress(PlainProgress):
 
     def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
         super().show(snapshot, time_left_s)
-        outcomes = [t.outcome for t in snapshot.trials]
-        grid = Table.grid(padding=(0, 2))
-        grid.add_row(
-            "trials",
-            f"{outcomes.count('finished')} finished, {outcomes.count('gated')} stopped at the gate, "
-            f"{outcomes.count('stopped')} stopped early, {outcomes.count('failed')} failed",
-        )
-        grid.add_row("best", best_line(snapshot.trials, self._budget_ms, self._percentile))
-        for doing in snapshot.running:
-            grid.add_row("now", doing)
-        if time_left_s is not None:
-            grid.add_row("time left", _clock(max(0.0, time_left_s)))
-        self._live.update(Group(Text(""), grid))
+        self._snapshot = snapshot
+        self._end_s = None if time_left_s is None else time.monotonic() + time_left_s
 
     def close(self) -> None:
         """Take the live lines away."""
-        self._live.update(Text(""))
+        self._snapshot = None
         self._live.stop()
+
+    def _draw(self) -> RenderableType:
+        snapshot = self._snapshot
+        if snapshot is None:
+            return Text("")
+        count = Counter(t.outcome for t in snapshot.trials)
+        grid = Table.grid(padding=(0, 2))
+        gated = f"{count['gated']} stopped at the gate, {count['stopped']} stopped early, {count['failed']} failed"
+        grid.add_row("trials", f"{count['finished']} finished, {gated}")
+        grid.add_row("best", best_line(snapshot.trials, self._budget_ms, self._percentile))
+        for doing in snapshot.running:
+            grid.add_row("now", doing)
+        if self._end_s is not None:
+            grid.add_row("time left", _clock(max(0.0, self._end_s - time.monotonic())))
+        return Group(Text(""), grid)
 
 
 def trial_line(trial: Trial) -> str:

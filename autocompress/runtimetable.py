@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 
-def describe_runtimes(threads: int, batch: int) -> list[dict[str, Any]]:
+def describe_runtimes() -> list[dict[str, Any]]:
     """Every known runtime in plain values: whether it can be used here and why not, version, devices, and the bits
     and channel counts that it can really use on the first of its devices."""
     from .evaluators.runtimes.registry import all_runtimes
@@ -21,7 +21,7 @@ def describe_runtimes(threads: int, batch: int) -> list[dict[str, Any]]:
         entry: dict[str, Any] = {"name": name, "available": state.ok, "reason": state.reason, "version": state.version}
         entry["devices"] = list(state.devices)
         if state.ok and state.devices:
-            can = runtime.capabilities(Target(name, state.devices[0], threads, batch))
+            can = runtime.capabilities(Target(name, state.devices[0]))
             entry |= {
                 "latency_bits": list(can.latency_bits),
                 "storage_bits": list(can.storage_bits),

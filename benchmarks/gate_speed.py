@@ -46,8 +46,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = open_workbench(task, settings, Path(folder))
         start = time.perf_counter()
-        export_onnx(make_student(task.teacher, (), bench.space.decode(draw(bench.space, random.Random(0)))).module,
-                    task.example_input)
+        export_onnx(
+            make_student(task.teacher, (), bench.space.decode(draw(bench.space, random.Random(0)))).module,
+            task.example_input,
+        )
         export_s = time.perf_counter() - start
         rows = []
         for number in range(options.plans):
@@ -57,8 +59,9 @@ def main() -> None:
             rows.append((result.seconds["building"], result.seconds["measuring"], time.perf_counter() - start))
         shown = conditions(bench.target, "")
     print(f"{options.study}, {options.plans} random plans; {shown['device_name']}, load {shown['load_1min']}")
-    for name, seconds in zip(("shrink, write, check, quantize", "load, time", "gate in all"), zip(*rows, strict=True),
-                             strict=True):
+    for name, seconds in zip(
+        ("shrink, write, check, quantize", "load, time", "gate in all"), zip(*rows, strict=True), strict=True
+    ):
         print(f"{name:31} {statistics.median(seconds):6.2f} s ({min(seconds):.2f} to {max(seconds):.2f})")
     print(f"{'one export by torch.onnx':31} {export_s:6.2f} s")
 

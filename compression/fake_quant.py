@@ -24,6 +24,11 @@ class FakeQuantizer:
         self._layers = {name: (module.get_submodule(name), width) for name, width in bits.items() if width < 16}
         self.ranges: dict[str, Tensor] = {}
 
+    @property
+    def quantizes(self) -> bool:
+        """Whether there is any layer below 16 bits."""
+        return bool(self._layers)
+
     def switch_on(self) -> None:
         """Let the layers compute with quantized weights and inputs."""
         for name, (layer, width) in self._layers.items():
@@ -49,9 +54,9 @@ class FakeQuantizer:
         if training or name not in self.ranges:
             low, high = torch.aminmax(inputs.detach())
             now = torch.stack([low.clamp(max=0), high.clamp(min=0)]).float()
-            old = self.ranges.get(name, now)
+            old = self.ranges.get(name, now).to(now.device)
             self.ranges[name] = old + RANGE_MOMENTUM * (now - old)
-        low, high = self.ranges[name]
+        low, high = self.ranges[name].to(inputs.device)
         scale = ((high - low) / 255).clamp_min(1e-8)
         zero = (-low / scale).round().clamp(0, 255).to(torch.int32)
         return torch.fake_quantize_per_tensor_affine(inputs, scale, zero, 0, 255)

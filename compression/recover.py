@@ -65,8 +65,12 @@ class Recoverer:
     device: torch.device
     quiet: Callable[[], AbstractContextManager[Any]]
 
-    def recover(self, student: Student, plan: Plan, rung: int, checkpoint: Path, stop: Callable[[], bool]) -> None:
+    def recover(
+        self, student: Student, plan: Plan, rung: int, checkpoint: Path, stop: Callable[[], bool]
+    ) -> FakeQuantizer:
         """Train `student` in place up to the end of `rung`, from `checkpoint` if there is one, and write it anew.
+
+        Returns the plan's fake quantization, switched off, with the ranges that the training saw, if it saw any.
 
         Raises:
             TrialFailed: the loss is no longer a number.
@@ -80,10 +84,11 @@ class Recoverer:
         optimizer = torch.optim.SGD(
             _parameter_sets(module, self.schedule.weight_decay), lr=0.0, momentum=MOMENTUM, nesterov=True
         )
-        fake = FakeQuantizer(module, plan.bits if recovery.quantization_aware else {})
+        fake = FakeQuantizer(module, plan.bits)
         step = _load(checkpoint, module, optimizer, fake)
         kept = student.stayed_inputs.get(self.lessons.last_layer or "")
         module.train()
+        torch.manual_seed(self.schedule.seed + step)  # for networks with dropout
         try:
             batches = _Batches(self.data, self.schedule)
             while step < until:
@@ -92,7 +97,7 @@ class Recoverer:
                     raise Stopped
                 with self.quiet():
                     for now in range(step, min(step + SLICE_STEPS, until)):
-                        if now >= AWARE_FROM * total:
+                        if recovery.quantization_aware and now >= AWARE_FROM * total:
                             fake.switch_on()
                         for settings in optimizer.param_groups:
                             settings["lr"] = recovery.learning_rate * learning_rate_factor(now, total)
@@ -106,7 +111,8 @@ class Recoverer:
         finally:
             fake.switch_off()
             module.eval()
-        _save(checkpoint, module, optimizer, fake, step)
+        _save(checkpoint, module, optimizer if step < total else None, fake, step)
+        return fake
 
     def _step(
         self,
@@ -145,20 +151,22 @@ class _Batches:
 
     def __init__(self, data: ImageData | StreamedData, schedule: Schedule) -> None:
         self._data, self._schedule = data, schedule
-        self._open(0, 0)
+        self._steps = data.epoch_plan(0, schedule.batch_size, schedule.seed).steps
+        self._epoch, self._first = -1, 0
 
     def at(self, step: int) -> tuple[int, int, Tensor, Tensor]:
         """(epoch, index within it, inputs [B, ...], labels [B])"""
-        epoch, index = divmod(step, self._plan.steps)
-        if epoch != self._epoch or index < self._first:
-            self._open(epoch, index)
-        # a stream has no random access: a training that goes on within an epoch reads it from its beginning
+        epoch, index = divmod(step, self._steps)
+        if epoch != self._epoch:
+            seed = self._schedule.seed
+            if index and not self._data.cacheable:
+                # a stream has no random access: a training that goes on within an epoch takes another order, or it
+                # would see the first part of this one twice and the rest never
+                seed += 1000 * index
+            self._plan = self._data.epoch_plan(epoch, self._schedule.batch_size, seed)
+            self._epoch, self._first = epoch, index
         inputs, labels = self._plan.batch(index if self._data.cacheable else index - self._first)
         return epoch, index, inputs, labels
-
-    def _open(self, epoch: int, index: int) -> None:
-        self._plan = self._data.epoch_plan(epoch, self._schedule.batch_size, self._schedule.seed)
-        self._epoch, self._first = epoch, index
 
 
 def _parameter_sets(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -168,10 +176,14 @@ def _parameter_sets(module: nn.Module, weight_decay: float) -> list[dict[str, An
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
 
 
-def _save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fake: FakeQuantizer, step: int) -> None:
+def _save(
+    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer | None, fake: FakeQuantizer, step: int
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".{os.getpid()}.part")
-    state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "ranges": fake.ranges, "step": step}
+    # a finished training needs no momentum any more, which is half of the file
+    momentum = optimizer.state_dict() if optimizer else None
+    state = {"module": module.state_dict(), "optimizer": momentum, "ranges": fake.ranges, "step": step}
     buffer = io.BytesIO()  # torch's own writer says nothing useful when a disk is full
     torch.save(state, buffer)
     beside.write_bytes(buffer.getbuffer())
@@ -183,7 +195,8 @@ def _load(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fake:
         return 0
     state = torch.load(path, weights_only=True, map_location="cpu")
     module.load_state_dict(state["module"])
-    optimizer.load_state_dict(state["optimizer"])
+    if state["optimizer"] is not None:
+        optimizer.load_state_dict(state["optimizer"])
     fake.ranges.update(state["ranges"])
     return int(state["step"])
 

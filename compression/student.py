@@ -28,7 +28,7 @@ class Student:
         for name, mask in self.masks.items():
             weight = self.module.get_submodule(name).weight
             assert isinstance(weight, torch.Tensor)
-            weight.mul_(mask)
+            weight.mul_(mask.to(weight.device))
 
 
 def make_student(teacher: nn.Module, groups: Sequence[Group], plan: Plan) -> Student:
@@ -55,7 +55,7 @@ def mask_of(weight: torch.Tensor, pattern: Pattern) -> torch.Tensor:
     want it (Mishra et al. 2021, arXiv:2104.08378, section 3); inputs beyond the last full four stay dense.
     """
     size = weight.abs()
-    mask = torch.ones(weight.shape, dtype=weight.dtype)
+    mask = torch.ones(weight.shape, dtype=weight.dtype, device=weight.device)
     if pattern.kind == "unstructured":
         drop = int(pattern.rate * weight.numel())
         if drop:

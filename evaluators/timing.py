@@ -111,6 +111,7 @@ def time_in_fresh_process(request: TimingRequest) -> ProcessTimes:
     # -P: a folder `numpy` or `search` where the user happens to stand must not be imported.
     command = [sys.executable, "-P", "-m", "autocompress.evaluators.timing_child"]
     try:
+        # a session of its own: Ctrl-C in a terminal is for the search, which lets a measurement come to its end
         done = subprocess.run(
             command,
             input=json.dumps(asdict(request)),
@@ -119,6 +120,7 @@ def time_in_fresh_process(request: TimingRequest) -> ProcessTimes:
             env=_environment(os.environ, request.threads),
             timeout=_HANGS_AFTER_SECONDS,
             check=False,
+            start_new_session=True,
         )
     except subprocess.TimeoutExpired:
         raise MeasurementError(

@@ -7,11 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
-from ..evaluators.accuracy import predict
 from ..evaluators.measurement import Latency
-from ..studies.task import score
+from .evaluate import file_accuracy
 from .files import read_json, write_json
 from .front import Confirmed, Entry, Front
 from .workbench import Workbench
@@ -27,7 +24,7 @@ def candidates(front: Front) -> list[Entry]:
     """The front, what a user would have done by hand, and the best model under the budget."""
     chosen = {e.trial.number: e for e in front.best}
     chosen |= {e.trial.number: e for e in front.entries if e.trial.baseline}
-    chosen |= {e.trial.number: e for e in front.under(front.budget_ms)[:1]}
+    chosen |= {e.trial.number: e for e in front.fitting[:1]}
     return sorted(chosen.values(), key=lambda e: e.latency.p50_ms)
 
 
@@ -52,7 +49,7 @@ def confirm(bench: Workbench, front: Front, say: Callable[[str], None] = lambda 
                 digest = hashlib.sha256(front.path(entry).read_bytes()).hexdigest()
                 old = known.get(str(entry.trial.number), {})
                 scored = old.get("sha256") == digest
-                accuracy = old["test_accuracy"] if scored else test_accuracy(bench, front.path(entry))
+                accuracy = old["test_accuracy"] if scored else file_accuracy(bench, front.path(entry), bench.task.test)
                 found[entry.trial.number] = Confirmed(latency, accuracy)
                 known[str(entry.trial.number)] = {
                     "sha256": digest,
@@ -62,13 +59,6 @@ def confirm(bench: Workbench, front: Front, say: Callable[[str], None] = lambda 
             write_json(path, known)
         front = front.with_confirmed(found)
     return front
-
-
-def test_accuracy(bench: Workbench, path: Path) -> float:
-    """The file's score on the test split."""
-    data = bench.task.test
-    outputs = predict(path, bench.runtime, bench.target, data.inputs(slice(None)).numpy())
-    return score(bench.task.metric, torch.from_numpy(outputs), data.labels)
 
 
 def read_confirmed(folder: Path, numbers: Sequence[int]) -> dict[int, Confirmed]:

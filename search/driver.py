@@ -97,12 +97,16 @@ class Driver:
                 stopping = self._enough()
             if not self._active or should_stop():
                 return exhausted
+            watch(self._snapshot())
+            self._executor.run_pending()
             done, _ = wait(self._active, POLL_S, FIRST_COMPLETED)
             for future in done:
                 self._advance(future)
-            watch(
-                Snapshot(self._trials, len(self._trials) - self._known, self._doing(), time.monotonic() - self._start_s)
-            )
+            watch(self._snapshot())
+
+    def _snapshot(self) -> Snapshot:
+        new = len(self._trials) - self._known
+        return Snapshot(self._trials, new, self._doing(), time.monotonic() - self._start_s)
 
     def _enough(self) -> bool:
         return self._rules.max_trials is not None and self._started >= self._rules.max_trials
@@ -128,7 +132,7 @@ class Driver:
         if result.failure:
             self._end(replace(trial, outcome="failed", reason=result.failure), ticket)
         elif result.latency is not None:
-            trial = replace(trial, gate=result.latency)
+            trial = replace(trial, gate=result.latency, gate_bytes=result.size_bytes)
             if reason := self._over(trial, result.latency, result.size_bytes):
                 self._end(replace(trial, outcome="gated", reason=reason), ticket)
             else:
@@ -147,7 +151,9 @@ class Driver:
         ended = [t for t in self._trials if len(t.rungs) > job.rung]
         running = [t for t, _, _ in self._active.values() if len(t.rungs) > job.rung]
         others = [self._standing(t, job.rung) for t in (*ended, *running)]
-        if not trial.baseline and is_overtaken(own, others, self._rules.examples):
+        # a compressed size is known at the end only: nobody is stopped for what it may yet gain there
+        comparable = "compressed_bytes" not in self._rules.objectives and "accuracy" in self._rules.objectives
+        if comparable and not trial.baseline and is_overtaken(own, others, self._rules.examples):
             reason = f"overtaken after rung {job.rung + 1} of {self._rules.rungs}"
             self._end(replace(trial, outcome="stopped", reason=reason), ticket)
         else:
@@ -155,12 +161,14 @@ class Driver:
 
     def _standing(self, trial: Trial, rung: int) -> Standing:
         assert trial.gate is not None
-        return Standing(trial.rungs[rung], (trial.gate.p50_ms,))
+        costs = {"latency_ms": trial.gate.p50_ms, "size_bytes": float(trial.gate_bytes)}
+        return Standing(trial.rungs[rung], tuple(costs[o] for o in self._rules.objectives if o in costs))
 
     def _over(self, trial: Trial, latency: Latency, size_bytes: int) -> str:
         """Why the plan cannot meet the study's limits, empty if it may. The lower end of the interval counts here:
-        only the longer measurement at the end decides about plans close to the budget."""
-        if trial.plan.recovery is None and trial.baseline:
+        only the longer measurement at the end decides about plans close to the budget. What a user would do by hand
+        is never stopped: it shows what the search is worth."""
+        if trial.baseline:
             return ""
         budget = self._rules.budget
         tail = latency.at(budget.percentile) * latency.low_ms / latency.high_ms

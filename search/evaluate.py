@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
+from filelock import FileLock
 
 from ..compression.export import make_template
+from ..compression.fake_quant import FakeQuantizer
+from ..compression.images import ImageData, seeded_generator
 from ..compression.precision import autocast_context, to_training_layout
 from ..compression.recover import Stopped, load_recovered
 from ..compression.student import Student, make_student
-from ..errors import MeasurementError, TrialFailed
+from ..errors import AutoCompressError, ExportError, MeasurementError, TrialFailed
 from ..evaluators.accuracy import predict
 from ..evaluators.measurement import Latency, Measurement
 from ..evaluators.runtimes.base import BuildRequest
 from ..evaluators.size import compressed_bytes, file_bytes
 from ..spaces.plan import Plan
 from ..studies.task import score
-from .files import disk_errors, read_json, write_json
+from .files import disk_errors, read_json, trial_folder, write_bytes, write_json
 from .workbench import LOOK_IMAGES, Workbench, largest_difference
 
 GATE_CALIBRATION = 8
 """Inputs that calibrate a file which is only timed: latency does not depend on the ranges."""
+CHUNK = 1024
+"""Images that are float numbers in memory at a time, whatever the size of a split."""
+LOOK_CALIBRATION = 128
+"""Calibration inputs that set activation ranges for the look after a rung."""
 PARITY = 1e-3
 """Largest relative difference allowed between a float file and its student."""
 
@@ -67,20 +76,26 @@ def evaluate(bench: Workbench, job: Job) -> JobResult:
             if job.step == "rung":
                 return JobResult(accuracy=_rung(bench, job, clock), seconds=clock.seconds)
             return JobResult(measurement=_build(bench, job, clock), seconds=clock.seconds)
-    except (TrialFailed, MeasurementError) as failure:
+    except (TrialFailed, MeasurementError, ExportError) as failure:
         return JobResult(failure=str(failure), seconds=clock.seconds)
+    except AutoCompressError:
+        raise
+    except Exception as fault:
+        # one plan that cannot be must not end a night of searching, nor every attempt to resume it
+        path = trial_folder(bench.folder, job.number) / "fault.txt"
+        write_bytes(path, traceback.format_exc().encode())
+        return JobResult(failure=f"{type(fault).__name__}: {_line(fault)} (see {path})", seconds=clock.seconds)
     except Stopped:
         return JobResult(stopped=True, seconds=clock.seconds)
-
-
-def trial_folder(study: Path, number: int) -> Path:
-    """Where a trial's files lie."""
-    return study / "trials" / f"{number:04d}"
 
 
 def checkpoint_path(study: Path, plan: Plan, rung: int) -> Path:
     """Where the weights of a student lie after a rung; trials that are taught alike share them."""
     return study / "checkpoints" / f"{plan.training_key()}-{rung}.pt"
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 class Clock:
@@ -118,34 +133,46 @@ def _gate(bench: Workbench, job: Job, clock: Clock) -> tuple[Latency, int]:
 
 def _rung(bench: Workbench, job: Job, clock: Clock) -> float:
     path = checkpoint_path(bench.folder, job.plan, job.rung)
-    look = path.with_suffix(".json")
-    known = read_json(look)
-    if known is not None:
-        return float(known["accuracy"])
-    with clock.time("training"):
-        student = make_student(bench.task.teacher, bench.space.ground.groups, job.plan)
-        earlier = checkpoint_path(bench.folder, job.plan, job.rung - 1)
-        if job.rung and earlier.exists() and not path.exists():
-            shutil.copyfile(earlier, path.with_suffix(".earlier"))
-            path.with_suffix(".earlier").replace(path)
-        bench.recoverer.recover(student, job.plan, job.rung, path, bench.stop)
-    with clock.time("measuring"):
-        accuracy = look_at(bench, student.module)
-    write_json(look, {"accuracy": accuracy, "plan": job.plan.to_dict()})
-    return accuracy
+    look = path.with_suffix(f".{job.plan.key()}.json")
+    # trials that differ in bits alone share their training: one of them trains, the other waits for it
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        known = read_json(look)
+        if known is not None:
+            return float(known["accuracy"])
+        with clock.time("training"):
+            student = make_student(bench.task.teacher, bench.space.ground.groups, job.plan)
+            earlier = checkpoint_path(bench.folder, job.plan, job.rung - 1)
+            if job.rung and earlier.exists() and not path.exists():
+                beside = path.with_suffix(f".{os.getpid()}.part")
+                shutil.copyfile(earlier, beside)
+                beside.replace(path)
+            fake = bench.recoverer.recover(student, job.plan, job.rung, path, bench.stop)
+            earlier.unlink(missing_ok=True)
+        with clock.time("measuring"):
+            accuracy = look_at(bench, student.module, fake)
+        write_json(look, {"accuracy": accuracy, "plan": job.plan.to_dict()})
+        return accuracy
 
 
-def look_at(bench: Workbench, module: torch.nn.Module) -> float:
-    """The metric of a student in torch on a part of the validation split: for stopping, never for a report."""
+def look_at(bench: Workbench, module: torch.nn.Module, fake: FakeQuantizer) -> float:
+    """The metric of a student in torch, with its bits, on a part of the validation split that is the same for every
+    student: for stopping, never for a report."""
     device = bench.recoverer.device
     data, outputs = bench.task.validation, []
-    count = min(LOOK_IMAGES, len(data))
+    order = torch.randperm(len(data), generator=seeded_generator("look"))[:LOOK_IMAGES]
     module.to(device).eval()
-    with torch.no_grad(), autocast_context(device):
-        for start in range(0, count, 256):
-            inputs = to_training_layout(data.inputs(slice(start, min(count, start + 256))), device)
-            outputs.append(module(inputs).float().cpu())
-    return score(bench.task.metric, torch.cat(outputs), data.labels[:count])
+    fake.switch_on()
+    try:
+        with torch.no_grad(), autocast_context(device):
+            if fake.quantizes and not fake.ranges:
+                module(to_training_layout(bench.task.calibration[:LOOK_CALIBRATION], device))
+            for rows in torch.split(order, 256):
+                inputs = to_training_layout(data.inputs(rows), device)
+                outputs.append(module(inputs).float().cpu())
+    finally:
+        fake.switch_off()
+    return score(bench.task.metric, torch.cat(outputs), data.labels[order])
 
 
 def _build(bench: Workbench, job: Job, clock: Clock) -> Measurement:
@@ -161,8 +188,7 @@ def _build(bench: Workbench, job: Job, clock: Clock) -> Measurement:
         _write(bench, student, job.plan, part, len(bench.task.calibration))
         part.replace(path)
     with clock.time("measuring"):
-        outputs = torch.from_numpy(predict(path, bench.runtime, bench.target, bench.validation_inputs()))
-        accuracy = score(bench.task.metric, outputs, bench.task.validation.labels)
+        accuracy = file_accuracy(bench, path, bench.task.validation)
         latency = bench.meter.measure([path])[0]
         operators = bench.runtime.inspect(path, bench.target)
     measurement = Measurement(
@@ -177,29 +203,36 @@ def _build(bench: Workbench, job: Job, clock: Clock) -> Measurement:
     return measurement
 
 
+def file_accuracy(bench: Workbench, path: Path, data: ImageData) -> float:
+    """The metric of a file, run by its runtime over all of a split."""
+    parts = (data.inputs(slice(i, i + CHUNK)).numpy() for i in range(0, len(data), CHUNK))
+    outputs = predict(path, bench.runtime, bench.target, parts)
+    return score(bench.task.metric, torch.from_numpy(outputs), data.labels)
+
+
 def _write(bench: Workbench, student: Student, plan: Plan, path: Path, calibration: int) -> None:
     """Build the student's file, and check its float form against the student itself."""
     path.parent.mkdir(parents=True, exist_ok=True)
     module = student.module.cpu().eval()
     inputs = bench.task.calibration[:calibration].numpy()
     template = bench.template
-    model = template.write(module)
+    request = BuildRequest(template.write(module), template.layers, {}, inputs, module, template.batch)
     plain = path.with_name(f"plain{path.suffix}")
     try:
         try:
-            bench.runtime.build(BuildRequest(model, template.layers, {}, inputs), plain)
+            bench.runtime.build(request, plain)
             agrees = largest_difference(bench, plain, module) <= PARITY
         except Exception:  # whatever a runtime makes of a graph that cannot be rewritten
             agrees = False
         if not agrees:
             example = torch.cat([bench.task.example_input] * template.batch)
             template = make_template(module, example)
-            model = template.write(module)
-            bench.runtime.build(BuildRequest(model, template.layers, {}, inputs), plain)
+            request = replace(request, model=template.write(module), layers=template.layers)
+            bench.runtime.build(request, plain)
             if (off := largest_difference(bench, plain, module)) > PARITY:
                 raise TrialFailed(f"the exported file differs from its student by {off:.2g} of the largest output")
         if plan.bits:
-            bench.runtime.build(BuildRequest(model, template.layers, plan.bits, inputs), path)
+            bench.runtime.build(replace(request, bits=plan.bits), path)
         else:
             plain.replace(path)
     finally:

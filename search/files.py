@@ -13,6 +13,11 @@ from typing import Any
 from ..errors import StorageError
 
 
+def trial_folder(study: Path, number: int) -> Path:
+    """Where a trial's files lie."""
+    return study / "trials" / f"{number:04d}"
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write `data` beside `path`, then move it into place. Raises StorageError when the disk is full."""
     write_bytes(path, json.dumps(data, indent=1).encode())

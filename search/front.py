@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BudgetError
 from ..evaluators.measurement import Latency
-from .evaluate import trial_folder
+from .files import trial_folder
 from .record import Trial
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def non_dominated(points: Sequence[Sequence[float]]) -> list[int]:
 class Front:
     """All finished trials of a study, and among them those that no other beats.
 
-    folder: of the study. teacher: the number of the teacher's own trial, against which speed-ups are told.
+    folder: of the study. percentile, budget_ms, min_accuracy, max_mb: what the study asks of a model.
     """
 
     folder: Path
@@ -77,6 +77,8 @@ class Front:
     confirmed: dict[int, Confirmed]
     percentile: int = 50
     budget_ms: float | None = None
+    min_accuracy: float | None = None
+    max_mb: float | None = None
 
     @property
     def entries(self) -> list[Entry]:
@@ -95,6 +97,11 @@ class Front:
     def teacher(self) -> Entry | None:
         """The teacher as it is."""
         return next((e for e in self.entries if e.trial.origin == "teacher"), None)
+
+    @property
+    def fitting(self) -> list[Entry]:
+        """Finished trials that meet all that the study asks, most accurate first."""
+        return self.under(self.budget_ms, self.min_accuracy, self.max_mb)
 
     def path(self, entry: Entry) -> Path:
         """The entry's model file."""

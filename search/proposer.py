@@ -8,9 +8,12 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..spaces.axis import Value
+from ..spaces.axis import Number, Value
+from ..spaces.bits import BitsAxis
+from ..spaces.channels import ChannelAxis
 from ..spaces.moves import Mover
 from ..spaces.plan import Plan
+from ..spaces.recovery import RecoveryAxis
 from ..spaces.space import Space
 from .baselines import baselines, seeds
 from .front import non_dominated
@@ -81,7 +84,8 @@ class Proposer:
                 for _ in range(self._random.choice((1, 1, 2, 3))):
                     plan = self._mover.move(plan, self._random)
                 if plan != parent.plan and self._space.key(plan) not in self._seen:
-                    return self._note(Proposal(plan, f"move of {parent.number}", parent.latent))
+                    latent = redescribed(self._space, parent.latent, plan)
+                    return self._note(Proposal(plan, f"move of {parent.number}", latent))
         for _ in range(REDRAWS):
             ticket, latent = self._sampler.ask()
             plan = self._space.decode(latent)
@@ -99,3 +103,31 @@ class Proposer:
         taught = [p for p in points if p.trial.plan.recovery is not None]
         best = [taught[i] for i in non_dominated([p.cost for p in taught])]
         return [p.trial for p in best for _ in range(2 if p.fits else 1)]
+
+
+def redescribed(space: Space, latent: Mapping[str, Value] | None, plan: Plan) -> dict[str, Value] | None:
+    """Latent numbers for a plan that was made by a move, so that a sampler learns of what was tried.
+
+    Bits and recovery are told as they are; of the channels, which no few numbers describe exactly, the width is scaled
+    by what the move did to the channels kept in all.
+    """
+    if latent is None:
+        return None
+    found = dict(latent)
+    for axis in space.axes:
+        if isinstance(axis, BitsAxis):
+            regions = [r for r in enumerate(axis.regions()) if r[1]]
+            found |= {f"bits_{i}": str(plan.bits.get(region[0].name, 32)) for i, region in regions}
+        elif isinstance(axis, RecoveryAxis) and plan.recovery is not None:
+            values = vars(plan.recovery)
+            found |= {name: values[name] for name in axis.parameters() if name in values}
+            if "quantization" in found:
+                found["quantization"] = "aware" if plan.recovery.quantization_aware else "post_training"
+        elif isinstance(axis, ChannelAxis) and "width" in found:
+            before = space.decode(latent).channels
+            groups = [group for group, _ in axis.groups()]
+            kept = [sum(c.get(g.name, g.channels) for g in groups) for c in (before, plan.channels)]
+            width = axis.parameters()["width"]
+            assert isinstance(width, Number)
+            found["width"] = min(width.high, max(width.low, float(found["width"]) * kept[1] / kept[0]))
+    return found

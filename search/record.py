@@ -18,7 +18,7 @@ class Trial:
     """One trial, running or ended. Never changed: each step gives a new one.
 
     origin: "search", "move of N", or what a user would do by hand, such as "teacher" (see `baseline`). latent: what
-    a sampler knows of the plan. gate: latency of its shape, measured before training. rungs: accuracy of the
+    a sampler knows of the plan. gate, gate_bytes: latency and size of its shape, before training. rungs: accuracy of the
     student on the validation split after each rung. reason: why it ended, where it did not finish.
     seconds: by kind of work, "training", "measuring", "building".
     """
@@ -29,6 +29,7 @@ class Trial:
     outcome: Outcome = "running"
     latent: Mapping[str, Value] | None = None
     gate: Latency | None = None
+    gate_bytes: int = 0
     rungs: tuple[float, ...] = ()
     measurement: Measurement | None = None
     reason: str = ""
@@ -58,6 +59,7 @@ class Trial:
             "outcome": self.outcome,
             "latent": None if self.latent is None else dict(self.latent),
             "gate": self.gate and asdict(self.gate),
+            "gate_bytes": self.gate_bytes,
             "rungs": list(self.rungs),
             "measurement": self.measurement and self.measurement.to_dict(),
             "reason": self.reason,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +16,6 @@ from .executors.base import Executor, Workplace
 from .executors.registry import make_executor
 from .front import Front
 from .proposer import Proposer
-from .record import Trial
 from .sampler import Sampler
 from .study import OpenStudy, opened, read_front
 from .workbench import LOOK_IMAGES
@@ -90,10 +88,15 @@ def run_search(
         executor = make_executor(settings.search.executor, workplace, settings.search.workers)
         driver = _driver(study, executor)
         before = {t.number for t in driver.trials}
+        known = read_front(study.folder)
+        judged = -1
 
         def watch(snapshot: Snapshot) -> None:
-            if end_s is not None:
-                front = _front(study, snapshot.trials)
+            nonlocal judged
+            # several times a second, beside a training: nothing costly but when a trial has ended
+            if end_s is not None and len(snapshot.trials) != judged:
+                judged = len(snapshot.trials)
+                front = replace(known, trials=tuple(snapshot.trials))
                 waiting = [e for e in candidates(front) if e.trial.number not in front.confirmed]
                 stop.deadline_s = end_s - max(MIN_RESERVE_S, SECONDS_PER_FILE * len(waiting))
             watcher.show(snapshot, None if stop.deadline_s is None else stop.deadline_s - time.monotonic())
@@ -108,12 +111,8 @@ def run_search(
         for trial in driver.trials:
             for kind, value in trial.seconds.items() if trial.number not in before else ():
                 seconds[kind] = seconds.get(kind, 0.0) + value
-        front = confirm(study.bench, _front(study, driver.trials), watcher.say)
+        front = confirm(study.bench, replace(known, trials=tuple(driver.trials)), watcher.say)
         return Outcome(front, time.monotonic() - begin_s, search_s, seconds, exhausted, stop.asked.is_set())
-
-
-def _front(study: OpenStudy, trials: Sequence[Trial]) -> Front:
-    return replace(read_front(study.folder), trials=tuple(trials))
 
 
 def _driver(study: OpenStudy, executor: Executor) -> Driver:

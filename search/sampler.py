@@ -22,6 +22,13 @@ def distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution:
     return optuna.distributions.CategoricalDistribution(parameter.options)
 
 
+def _holds(parameter: optuna.distributions.BaseDistribution, value: Value) -> bool:
+    try:
+        return parameter._contains(parameter.to_internal_repr(value))
+    except (TypeError, ValueError):
+        return False
+
+
 class Sampler:
     """Draws latent numbers. objectives: how many values a plan is told with; lower is better.
 
@@ -40,8 +47,9 @@ class Sampler:
 
     def ask(self) -> tuple[int, dict[str, Value]]:
         """A ticket and latent numbers."""
-        if self._name == "auto" and self._told == MANY_TRIALS:
-            self._study.sampler = self._sampler("nsga2")
+        if self._name == "auto" and self._told >= MANY_TRIALS:
+            self._name = "nsga2"
+            self._study.sampler = self._sampler(self._name)
         trial = self._study.ask(self._distributions)
         return trial.number, dict(trial.params)
 
@@ -64,7 +72,10 @@ class Sampler:
 
     def add(self, latent: Mapping[str, Value], values: Sequence[float]) -> None:
         """A plan that somebody else proposed, and what it was worth."""
-        inside = {k: v for k, v in latent.items() if k in self._distributions}
+        known = {k: v for k, v in latent.items() if k in self._distributions}
+        if any(not _holds(self._distributions[k], v) for k, v in known.items()):
+            return  # of an earlier run of the study, whose space was another
+        inside = known
         trial = optuna.trial.create_trial(
             state=optuna.trial.TrialState.COMPLETE,
             values=list(values),

@@ -16,8 +16,7 @@ import sqlalchemy
 
 from ..errors import StorageError
 from ..spaces.axis import Parameter
-from .evaluate import trial_folder
-from .files import read_json, write_json
+from .files import read_json, trial_folder, write_json
 from .record import Trial
 from .sampler import distribution
 

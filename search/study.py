@@ -122,6 +122,8 @@ def read_front(folder: Path) -> Front:
         read_confirmed(folder, numbers),
         budget["percentile"],
         budget["latency_ms"],
+        budget["min_accuracy"],
+        budget["max_mb"],
     )
 
 

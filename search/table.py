@@ -21,7 +21,7 @@ def rows(front: Front) -> list[tuple[str, ...]]:
     The first column marks the front with `*`, and a budget that is met with `<`.
     """
     on_front = {e.trial.number for e in front.best}
-    fitting = {e.trial.number for e in front.under(front.budget_ms)}
+    fitting = {e.trial.number for e in front.fitting}
     found: list[tuple[str, ...]] = []
     for entry in candidates(front):
         measurement, latency = entry.trial.measurement, entry.latency
@@ -86,9 +86,9 @@ def verdict(front: Front) -> str:
     """The best model under the budget in one line, or why there is none."""
     if not front.entries:
         return "no model was finished: give the search more time"
-    found = front.under(front.budget_ms)
+    found = front.fitting
     if not found:
-        return front.explain(front.budget_ms)
+        return front.explain(front.budget_ms, front.min_accuracy, front.max_mb)
     best = found[0]
     speed_up = front.speed_up(best)
     times = f", {speed_up:.2f} times as fast as the teacher" if speed_up else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,10 @@ import torch
 
 from ..compression.distill import Lessons
 from ..compression.export import Template, make_template
+from ..compression.images import ImageData
 from ..compression.precision import module_to_training_layout, training_device
 from ..compression.recover import Recoverer, Schedule
-from ..errors import MeasurementError, RuntimeUnavailable
+from ..errors import MeasurementError, RuntimeUnavailable, StorageError
 from ..evaluators.latency import Calibration, LatencyMeter
 from ..evaluators.quiet import QuietMachine
 from ..evaluators.runtimes.base import BuildRequest, Runtime
@@ -29,6 +31,8 @@ from ..studies.schema import StudySections
 from ..studies.task import PreparedTask
 from .files import read_json, write_bytes, write_json
 
+CALIBRATIONS = 3
+"""Tries at a calibration that nothing disturbs: every latency of a study hangs on it."""
 LOOK_IMAGES = 5000
 """At most this many validation images are looked at after a rung; the file itself is judged on all of them."""
 
@@ -53,10 +57,6 @@ class Workbench:
         """The teacher's own file."""
         return self.meter.reference
 
-    def validation_inputs(self) -> np.ndarray:
-        """All validation inputs, [N, ...] float32."""
-        return self.task.validation.inputs(slice(None)).numpy()
-
 
 def open_workbench(
     task: PreparedTask,
@@ -64,8 +64,11 @@ def open_workbench(
     folder: Path,
     stop: Callable[[], bool] = lambda: False,
     log: Callable[[str], None] = lambda line: None,
+    worker: bool = False,
 ) -> Workbench:
     """Look at the teacher, export it, and calibrate the target; what was measured before is taken from `folder`.
+
+    worker: this process works for a driver, which has calibrated already; it changes nothing in the folder.
 
     Raises:
         ExportError: the teacher cannot be exported. RuntimeUnavailable, MeasurementError: the target cannot be used.
@@ -79,8 +82,21 @@ def open_workbench(
     template, reference = _teacher_file(task, runtime, target, folder)
     meter = LatencyMeter(target, reference, _calibration(folder))
     if not meter.is_current():
+        if worker:
+            raise MeasurementError(
+                f"{folder}: calibrated on another kind of machine than this worker's; use alike nodes"
+            )
+        _refuse_mixture(folder)
         meter = LatencyMeter.calibrated(target, reference)
+        for _ in range(CALIBRATIONS - 1):
+            assert meter.calibration is not None
+            if not meter.calibration.disturbed:
+                break
+            log("other work ran while the target was calibrated; calibrating again")
+            meter = LatencyMeter.calibrated(target, reference)
         assert meter.calibration is not None
+        if meter.calibration.disturbed:
+            log("the machine stayed busy: latencies of this study are marked as disturbed and may read too high")
         write_json(folder / "calibration.json", meter.calibration.to_dict())
     device = training_device()
     last = next((layer.name for layer in reversed(ground.layers) if layer.kind == "linear"), None)
@@ -93,7 +109,8 @@ def open_workbench(
         seed=settings.search.seed,
     )
     answering = module_to_training_layout(copy.deepcopy(teacher), device)
-    recoverer = Recoverer(task.train, Lessons(answering, last, device), schedule, device, quiet.training_slice)
+    train = task.train.to(device) if isinstance(task.train, ImageData) else task.train
+    recoverer = Recoverer(train, Lessons(answering, last, device), schedule, device, quiet.training_slice)
     return Workbench(task, target, runtime, space, template, recoverer, meter, left_out, folder, stop)
 
 
@@ -151,8 +168,10 @@ def _teacher_file(task: PreparedTask, runtime: Runtime, target: Target, folder: 
         many = example if batch is None else torch.cat(list(itertools.repeat(example, batch)))
         template = make_template(task.teacher, many)
         calibration = task.calibration[: max(2, target.batch)].numpy()
-        request = BuildRequest(template.write(task.teacher), template.layers, {}, calibration)
-        trial = reference.with_suffix(".part")
+        request = BuildRequest(
+            template.write(task.teacher), template.layers, {}, calibration, task.teacher, template.batch
+        )
+        trial = reference.with_suffix(f".{os.getpid()}.part")
         trial.parent.mkdir(parents=True, exist_ok=True)
         runtime.build(request, trial)
         try:
@@ -164,12 +183,20 @@ def _teacher_file(task: PreparedTask, runtime: Runtime, target: Target, folder: 
             if batch is not None:
                 raise
             continue  # a class token or the like fixes the batch: export for the target's own
-        if not reference.exists() or reference.read_bytes() != trial.read_bytes():
+        if not reference.exists():
             write_bytes(reference, trial.read_bytes())
-            (folder / "calibration.json").unlink(missing_ok=True)
         trial.unlink()
         return template, reference
     raise AssertionError("one of the two forms loads or raises")
+
+
+def _refuse_mixture(folder: Path) -> None:
+    """A study's latencies are compared with each other: all of them, or none, under the present conditions."""
+    if any((folder / "trials").glob("*/measurement.json")):
+        raise StorageError(
+            f"{folder} was measured under other conditions (machine, runtime version, threads or memory settings): "
+            "its latencies would not compare with today's; use --fresh"
+        )
 
 
 def _calibration(folder: Path) -> Calibration | None:

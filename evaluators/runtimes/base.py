@@ -28,12 +28,15 @@ class Availability:
 class BuildRequest:
     """A student on its way to a file. model: its float graph (onnx.ModelProto). layers: node name -> layer name.
     bits: layer name -> 16, 8 or 4, for layers that are not 32. calibration: inputs [M, ...] float32 from the
-    calibration split, for the ranges of activations."""
+    calibration split, for the ranges of activations. module: the student itself (torch.nn.Module in eval mode, on the
+    CPU), for runtimes that do not start from ONNX. batch: that of the graph, 1 where it is free."""
 
     model: Any
     layers: Mapping[str, str]
     bits: Mapping[str, int]
     calibration: NDArray[Any]
+    module: Any = None
+    batch: int = 1
 
 
 class Loaded(Protocol):

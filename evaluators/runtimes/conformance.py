@@ -55,7 +55,7 @@ class RuntimeConformance:
             ).eval()
             inputs = torch.randn(64, 3, 8, 8)
             template = make_template(student, torch.zeros(1, 3, 8, 8))
-            request = BuildRequest(template.write(student), template.layers, {}, inputs.numpy())
+            request = BuildRequest(template.write(student), template.layers, {}, inputs.numpy(), student)
             return request, inputs[:8].numpy(), student(inputs[:8]).numpy()
 
     def test_it_is_a_runtime_with_a_usable_name(self) -> None:

@@ -75,7 +75,7 @@ class OpenVino:
         return _LoadedModel(path, _compiled(path, target))
 
     def inspect(self, path: Path, target: Target) -> dict[str, int]:
-        """"operator in precision" -> count, of the compiled graph. Raises MeasurementError, RuntimeUnavailable."""
+        """ "operator in precision" -> count, of the compiled graph. Raises MeasurementError, RuntimeUnavailable."""
         graph = _compiled(path, target).get_runtime_model()
         kinds: Counter[str] = Counter()
         for operator in graph.get_ops():

@@ -44,7 +44,7 @@ class PyTorch:
 
         if any(b < 16 for b in request.bits.values()):
             raise MeasurementError(f"{path}: {self.name} has no kernels below 16 bits; plan 32 or 16")
-        module = request.module()
+        module = request.module
         if 16 in request.bits.values():
             module = _Half(module)
         example = torch.from_numpy(request.calibration[:2])

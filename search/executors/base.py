@@ -25,12 +25,15 @@ class Workplace:
 class Executor(Protocol):
     """Runs jobs, `slots` at a time. A job that raises gives the exception through its future.
 
-    close(): ends what still runs, at once; the driver then counts those trials as interrupted.
+    run_pending(): called by the driver when it has nothing else to do; an executor without threads or processes of
+    its own does its jobs then. close(): ends what still runs, at once; those trials then count as interrupted.
     """
 
     slots: int
 
     def submit(self, job: Job) -> Future[JobResult]: ...
+
+    def run_pending(self) -> None: ...
 
     def close(self) -> None: ...
 

@@ -47,6 +47,9 @@ class RayExecutor:
         future.add_done_callback(lambda done: self._running.pop(done, None))
         return future
 
+    def run_pending(self) -> None:
+        """Nothing: jobs run elsewhere."""
+
     def close(self) -> None:
         for reference in list(self._running.values()):
             self._ray.cancel(reference, force=True)

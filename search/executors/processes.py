@@ -24,6 +24,9 @@ class ProcessExecutor:
     def submit(self, job: Job) -> Future[JobResult]:
         return self._pool.submit(work, self._workplace.settings, self._workplace.folder, job)
 
+    def run_pending(self) -> None:
+        """Nothing: jobs run elsewhere."""
+
     def close(self) -> None:
         for process in list((self._pool._processes or {}).values()):
             process.terminate()

@@ -31,4 +31,4 @@ def work(settings: StudyFile, folder: Path, job: Job) -> JobResult:
 def _bench(settings: StudyFile, folder: Path) -> Workbench:
     task = settings.build_task()
     load_weights(task.teacher, folder / "teacher.safetensors")
-    return open_workbench(task.prepared(), settings, folder)
+    return open_workbench(task.prepared(), settings, folder, worker=True)
