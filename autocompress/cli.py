@@ -130,11 +130,15 @@ def pick(study: Path, budget_ms: float | None, min_accuracy: float | None, max_m
     """Copy the most accurate model of STUDY under the constraints, with its card."""
     from .search.study import read_front
 
-    for name, value in (("budget-ms", budget_ms), ("max-mb", max_mb), ("min-accuracy", min_accuracy)):
+    for name, value in (("budget-ms", budget_ms), ("max-mb", max_mb)):
         if value is not None and not 0 < value < float("inf"):
             raise UsageError(f"--{name} {value:g}; allowed: a number above 0")
     found = read_front(study_path(study))
-    picked = found.pick(found.budget_ms if budget_ms is None else budget_ms, min_accuracy, max_mb)
+    picked = found.pick(
+        found.budget_ms if budget_ms is None else budget_ms,
+        found.min_accuracy if min_accuracy is None else min_accuracy,
+        found.max_mb if max_mb is None else max_mb,
+    )
     path = picked.save(out)
     latency = picked.entry.latency
     click.echo(

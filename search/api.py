@@ -5,19 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import UnknownName
+from ..errors import UnknownName, UsageError
 from ..studies.schema import StudySections
 from ..studies.study_file import StudyFile
 from ..studies.task import Task
 from .front import Front
 from .run import run_search
 
+DEFAULT_MINUTES = 10.0
+
 
 def search(
     task: Task,
     budget_ms: float | None = None,
     *,
-    percentile: int = 50,
+    percentile: int | None = None,
     trials: int | None = None,
     minutes: float | None = None,
     runs: str | Path = "runs",
@@ -34,13 +36,17 @@ def search(
     Raises:
         AutoCompressError: what cannot be, in one line (see `autocompress.errors` for the kinds).
     """
-    if trials is None and minutes is None:
-        minutes = 10.0
     settings = StudyFile().model_copy(update={"name": task.name})
     for name, values in sections.items():
         if name not in StudySections.model_fields or name == "name":
             raise UnknownName("section", name, set(StudySections.model_fields) - {"name"})
         settings = settings.changed(name, **values)
-    settings = settings.changed("search", trials=trials, minutes=minutes)
-    settings = settings.changed("budget", latency_ms=budget_ms, percentile=percentile)
+    given = {"search": {"trials": trials, "minutes": minutes}}
+    given["budget"] = {"latency_ms": budget_ms, "percentile": percentile}
+    for name, values in given.items():
+        settings = settings.changed(name, **{k: v for k, v in values.items() if v is not None})
+    if settings.search.executor != "local" or settings.search.workers > 1:
+        raise UsageError("a task made in Python runs in this process; for more workers write it into a file: --task")
+    if settings.search.trials is None and settings.search.minutes is None:
+        settings = settings.changed("search", minutes=DEFAULT_MINUTES)
     return run_search(settings, task, Path(runs), fresh).front

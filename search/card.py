@@ -58,9 +58,10 @@ def card_text(values: dict[str, Any]) -> str:
         f"| size, compressed size | {values['size_bytes']:,} bytes, {values['compressed_bytes']:,} bytes |",
         f"| SHA-256 | `{values['sha256']}` |",
         "",
-        "Accuracy is that of this file, run by the runtime named below. Latency is the wall time of one inference of"
-        " this file, input in place and output ready, timed in fresh processes beside the teacher's file; processes"
-        " ran with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`, which deployments should set too.",
+        "Accuracy is that of this file, run by the runtime named below. Latency is the wall time of one inference,"
+        " input in place and output ready: the ratio of this file to the teacher's, timed in turns in fresh"
+        " processes, times the teacher's median; processes ran with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`, which"
+        " deployments should set too.",
         "",
         "## Measured on",
         "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, replace
 
 from ..errors import MeasurementError
@@ -125,7 +125,13 @@ class Driver:
 
     def _advance(self, future: Future[JobResult]) -> None:
         trial, job, ticket = self._active.pop(future)
-        result = future.result()
+        try:
+            result = future.result()
+        except BrokenExecutor as error:
+            raise MeasurementError(
+                f"a worker died in trial {trial.number} (out of memory?); lower --workers and run the same command "
+                "again: finished trials are kept"
+            ) from error
         trial = trial.spent(result.seconds)
         if result.stopped:
             return

@@ -157,7 +157,7 @@ class Front:
             for name, limit, value, _ in limits:
                 if limit is not None and name != skip:
                     got = value(entry)
-                    gap = limit / max(got, 1e-12) - 1 if name == "accuracy" else got / limit - 1
+                    gap = (limit - got if name == "accuracy" else got - limit) / max(abs(limit), 1e-12)
                     if gap > 0:
                         over[name] = gap
             return over

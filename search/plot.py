@@ -17,22 +17,24 @@ def plot(front: Front, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     best = {e.trial.number for e in front.best}
+    shares = all(0 <= e.accuracy <= 1 for e in front.entries)
+    scale = 100.0 if shares else 1.0
     figure, axes = plt.subplots(figsize=(8.4, 4.8), layout="constrained")
     others = [e for e in front.entries if e.trial.number not in best and not e.trial.baseline]
     by_hand = [e for e in front.entries if e.trial.baseline]
-    axes.scatter([e.latency.p50_ms for e in others], [_percent(e) for e in others], s=18, c=GREY, label="other trials")
+    x, y = [e.latency.p50_ms for e in others], [e.accuracy * scale for e in others]
+    axes.scatter(x, y, s=18, c=GREY, label="other trials")
     line = front.best
-    axes.step(
-        [e.latency.p50_ms for e in line], [_percent(e) for e in line], where="post", color=BLUE, lw=1.2, alpha=0.6
-    )
-    _points(axes, line, BLUE, "o", "the front", 6)
-    _points(axes, by_hand, ORANGE, "s", "by hand", 5)
+    x, y = [e.latency.p50_ms for e in line], [e.accuracy * scale for e in line]
+    axes.step(x, y, where="post", color=BLUE, lw=1.2, alpha=0.6)
+    _points(axes, line, scale, BLUE, "o", "the front", 6)
+    _points(axes, by_hand, scale, ORANGE, "s", "by hand", 5)
     above = False
     for entry in by_hand:
         above = not above  # neighbours differ, so that names do not lie on each other
         axes.annotate(
             entry.trial.origin,
-            (entry.latency.p50_ms, _percent(entry)),
+            (entry.latency.p50_ms, entry.accuracy * scale),
             xytext=(6, 6 if above else -12),
             textcoords="offset points",
             fontsize=7.5,
@@ -49,7 +51,7 @@ def plot(front: Front, path: Path) -> None:
     axes.set_xlabel(
         f"latency of the exported file, ms (p50, {front.entries[0].latency.conditions.get('device_name', '')})"
     )
-    axes.set_ylabel("accuracy on validation, %")
+    axes.set_ylabel("accuracy on validation, %" if shares else "metric on validation")
     axes.set_title(f"{front.folder.name}: accuracy and latency of exported files", loc="left", fontsize=11)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -58,14 +60,10 @@ def plot(front: Front, path: Path) -> None:
     plt.close(figure)
 
 
-def _percent(entry: Entry) -> float:
-    return 100 * entry.accuracy
-
-
-def _points(axes: object, entries: list[Entry], color: str, marker: str, label: str, size: int) -> None:
+def _points(axes: object, entries: list[Entry], scale: float, color: str, marker: str, label: str, size: int) -> None:
     x = [e.latency.p50_ms for e in entries]
     low = [e.latency.p50_ms - e.latency.low_ms for e in entries]
     high = [e.latency.high_ms - e.latency.p50_ms for e in entries]
     axes.errorbar(  # type: ignore[attr-defined]
-        x, [_percent(e) for e in entries], xerr=[low, high], fmt=marker, color=color, ms=size, lw=1, label=label
+        x, [e.accuracy * scale for e in entries], xerr=[low, high], fmt=marker, color=color, ms=size, lw=1, label=label
     )

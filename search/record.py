@@ -18,8 +18,8 @@ class Trial:
     """One trial, running or ended. Never changed: each step gives a new one.
 
     origin: "search", "move of N", or what a user would do by hand, such as "teacher" (see `baseline`). latent: what
-    a sampler knows of the plan. gate, gate_bytes: latency and size of its shape, before training. rungs: accuracy of the
-    student on the validation split after each rung. reason: why it ended, where it did not finish.
+    a sampler knows of the plan. gate, gate_bytes: latency and file size of its shape, before training. rungs:
+    accuracy of the student on the validation split after each rung. reason: why it ended, where it did not finish.
     seconds: by kind of work, "training", "measuring", "building".
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -11,12 +12,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from ..compression.images import ImageData
 from ..errors import StorageError, UsageError
 from ..spaces.space import build_space
 from ..spaces.target import Target
 from ..studies.checkpoint import save_weights
 from ..studies.study_file import StudyFile
-from ..studies.task import Task
+from ..studies.task import PreparedTask, Task
 from ..studies.teacher import TeacherStopped, prepare_teacher
 from .confirm import read_confirmed
 from .describe import describe
@@ -89,6 +91,7 @@ def opened(
         if settings.teacher.epochs == 0:
             save_weights(teacher, folder / "teacher.safetensors")
         prepared = replace(task, teacher=teacher).prepared()
+        _check_identity(folder, prepared)
         bench = open_workbench(prepared, settings, folder, stop, say)
         found = probe(bench, settings.budget.latency_ms)
         bench = apply_probe(bench, found, settings.space.axes)
@@ -159,6 +162,28 @@ def _check_settings(folder: Path, settings: StudyFile) -> None:
             )
     if tuple(old["search"]["objectives"]) != settings.search.objectives:
         raise StorageError(f"{folder} was begun with other objectives ({old['search']['objectives']}); use --fresh")
+
+
+def _check_identity(folder: Path, task: PreparedTask) -> None:
+    """A study is about one teacher and one set of data: trials of others would not compare."""
+    digest = hashlib.sha256()
+    for name, value in task.teacher.state_dict().items():
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    now = {"teacher": digest.hexdigest()[:16]}
+    for split, data in (("train", task.train), ("validation", task.validation), ("test", task.test)):
+        labels = data.labels.numpy().tobytes() if isinstance(data, ImageData) else b""
+        now[split] = f"{len(data)} items, {hashlib.sha256(labels).hexdigest()[:16]}"
+    path = folder / "identity.json"
+    before = read_json(path)
+    if before is None:
+        write_json(path, now)
+        return
+    for part, value in now.items():
+        if before.get(part) != value:
+            raise StorageError(
+                f"{folder} was begun with another {part} ({before.get(part)}, now {value}): its trials would not "
+                "compare; use --fresh, or give the task a name of its own"
+            )
 
 
 def _epoch_line(say: Say) -> Callable[[int, int, float], None]:

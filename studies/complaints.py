@@ -19,11 +19,6 @@ def complaint(error: ValidationError) -> str:
     return f"{text} (and {others} more)" if others else text
 
 
-def allowed(section: str, key: str) -> str:
-    """What a key may be, in words: `a number above 0`."""
-    return _in_words(_schema_of(section)["properties"][key])
-
-
 def _one(mistake: Any) -> str:
     loc = [part for part in mistake["loc"] if not str(part).startswith("constrained-")]
     section, key = (str(loc[0]), str(loc[1])) if len(loc) > 1 else ("", str(loc[0]))

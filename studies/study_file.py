@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ..errors import DataError, StudyFileError, UnknownName, UsageError
 from .checkpoint import load_weights
-from .complaints import allowed, complaint
+from .complaints import complaint
 from .paths import find_data
 from .schema import StudySections
 from .task import Task, load_task
@@ -37,10 +37,10 @@ class StudyFile(StudySections):
         before = getattr(self, section)
         merged = {**before.model_dump(by_alias=True, exclude_unset=True), **values}
         try:
-            checked = type(before).model_validate(merged)
+            # as a part of the whole, so that mistakes are told as those in a file are
+            checked = getattr(StudySections.model_validate({section: merged}), section)
         except ValidationError as error:
-            key = str(error.errors()[0]["loc"][0])
-            raise UsageError(f"{key} = {merged[key]!r}; allowed: {allowed(section, key)}") from error
+            raise UsageError(complaint(error)) from error
         return self.model_copy(update={section: checked})
 
     def build_task(self) -> Task:

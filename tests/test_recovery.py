@@ -19,12 +19,13 @@ from autocompress.compression.distill import FeatureTap, Lesson, Lessons, distil
 from autocompress.compression.fake_quant import FakeQuantizer, fake_quantized_weight
 from autocompress.compression.images import ImageData
 from autocompress.compression.recover import Recoverer, Schedule, Stopped, learning_rate_factor, load_recovered
+from autocompress.compression.sources import StreamedData
 from autocompress.compression.student import Student, make_student
 from autocompress.errors import TrialFailed
 from autocompress.spaces.groups import find_groups
 from autocompress.spaces.layers import find_layers
 from autocompress.spaces.plan import Pattern, Plan, Recovery
-from autocompress.studies.models import cifar_resnet
+from autocompress.studies.models import cifar_resnet, digits_net
 
 CPU = torch.device("cpu")
 Never: Callable[[], bool] = lambda: False  # noqa: E731
@@ -263,3 +264,30 @@ def test_gradients_pass_through_fake_quantization() -> None:
     layer(torch.randn(5, 4)).square().sum().backward()
     gradient = layer[0].weight.grad
     assert gradient is not None and float(gradient.abs().sum()) > 0
+
+
+class Jittered(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
+    """Items that are another each time, as random augmentation makes them; notes which were asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def __len__(self) -> int:
+        return 64
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        self.asked.append(index)
+        return torch.randn(1, 16, 16), index % 10
+
+
+def test_streamed_data_is_trained_on_over_rungs_that_end_within_an_epoch(tmp_path: Path) -> None:
+    source = Jittered()
+    net = digits_net().eval()
+    plan = Plan(recovery=Recovery(learning_rate=0.01))
+    schedule = Schedule(epochs=1.0, rungs=(0.5, 1.0), batch_size=16)
+    lessons = Lessons(net, None, torch.device("cpu"))
+    recoverer = Recoverer(StreamedData(source), lessons, schedule, lessons.device, contextlib.nullcontext)
+    for rung in (0, 1):
+        student = make_student(net, (), plan)
+        recoverer.recover(student, plan, rung, tmp_path / "student.pt", lambda: False)
+    assert len(source.asked) >= 64

@@ -84,7 +84,7 @@ def test_a_killed_search_goes_on_and_ctrl_c_ends_it_with_its_front(tiny_task: Pa
     again = Search(*options)
     try:
         again.wait_for_trials(2)
-        os.kill(again.process.pid, signal.SIGINT)
+        os.killpg(again.process.pid, signal.SIGINT)  # as a terminal does: every process of the search gets it
         assert again.end() == 0
     finally:
         if again.process.poll() is None:

@@ -13,9 +13,14 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
+import torch
+from conftest import SECTIONS
 
+import autocompress
+from autocompress.errors import StorageError
 from autocompress.search.front import Front, dominates
 from autocompress.search.study import read_front
+from autocompress.studies.task import load_task
 
 pytestmark = pytest.mark.slow
 
@@ -153,3 +158,12 @@ def test_what_is_over_the_budget_is_not_trained(finished: Front) -> None:
     for trial in finished.trials:
         if trial.outcome == "gated":
             assert trial.reason and not trial.rungs
+
+
+def test_another_teacher_under_the_same_name_is_refused(finished: Front, tiny_task: Path) -> None:
+    """Trials of two teachers would stand on one front without a word."""
+    task = load_task(str(tiny_task))
+    with torch.no_grad():
+        next(task.teacher.parameters()).mul_(1.5)
+    with pytest.raises(StorageError, match="another teacher"):
+        autocompress.search(task, budget_ms=50.0, trials=1, runs=finished.folder.parent, **SECTIONS)
