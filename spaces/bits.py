@@ -14,6 +14,7 @@ from .groups import LeftOut
 from .layers import Layer
 from .plan import Plan
 
+MIN_REGIONS = 4
 MAX_REGIONS = 6
 
 
@@ -40,10 +41,9 @@ class BitsAxis:
                 runs[-1].append(layer)
             else:
                 runs.append([layer])
-        if len(runs) == 1:  # no change of resolution (a transformer): even parts by depth
-            layers = list(self.ground.layers)
-            size = max(1, -(-len(layers) // 4))
-            runs = [layers[i : i + size] for i in range(0, len(layers), size)]
+        while len(runs) < MIN_REGIONS and len(longest := max(runs, key=len)) >= 4:
+            at, half = runs.index(longest), len(longest) // 2  # little change of resolution: parts by depth
+            runs[at : at + 1] = [longest[:half], longest[half:]]
         while len(runs) > MAX_REGIONS:
             pairs = range(len(runs) - 1)
             i = min(pairs, key=lambda k: _macs(runs[k]) + _macs(runs[k + 1]))
