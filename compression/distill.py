@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from ..spaces.plan import Recovery
 from .precision import autocast_context, to_training_layout
 
+LIMIT_BYTES = 2 * 2**30
+"""Of answers kept in memory; beyond it the teacher is asked again."""
+
 
 @dataclass(frozen=True)
 class Lesson:
@@ -42,7 +45,8 @@ class Lessons:
             outputs = self.teacher(to_training_layout(inputs, self.device))
         # half the memory; distillation does not see the difference
         lesson = Lesson(outputs.detach().to(torch.bfloat16), tap.features.detach().to(torch.bfloat16))
-        if keep:
+        size = (lesson.outputs.nbytes + lesson.features.nbytes) * (len(self._kept) + 1)
+        if keep and size <= LIMIT_BYTES:
             self._kept[epoch, step] = lesson
         return lesson
 

@@ -24,6 +24,8 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     path = Path(path)
     state = _read(path)
     wanted = model.state_dict()
+    if not any(key.startswith("module.") for key in wanted):  # DataParallel's prefix, unless it is the model's own
+        state = {key.removeprefix("module."): value for key, value in state.items()}
     # Files from before batch norms counted their batches are fine: the count does not change any output.
     for key in wanted:
         if key not in state and not key.endswith("num_batches_tracked"):
@@ -87,7 +89,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
         raise DataError(f"{path}: holds no state_dict of tensors: save model.state_dict()")
-    return {str(key).removeprefix("module."): value for key, value in content.items()}
+    return {str(key): value for key, value in content.items()}
 
 
 def _read_safetensors(path: Path) -> Any:

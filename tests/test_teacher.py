@@ -185,3 +185,15 @@ def test_diverging_training_is_told_in_one_line(tmp_path: Path, study: StudyFile
 
 def test_without_epochs_the_teacher_is_taken_as_it_is(tmp_path: Path, study: StudyFile, task: Task) -> None:
     assert equal(prepare_teacher(study.changed("teacher", epochs=0), task, tmp_path), task.teacher)
+
+
+def test_a_network_with_a_part_called_module_gets_its_own_weights_back(tmp_path: Path) -> None:
+    class Wrapped(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = torch.nn.Linear(3, 2)
+
+    one, other = Wrapped(), Wrapped()
+    save_weights(one, tmp_path / "w.safetensors")
+    load_weights(other, tmp_path / "w.safetensors")
+    assert torch.equal(one.module.weight, other.module.weight)
