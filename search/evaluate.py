@@ -76,6 +76,8 @@ def evaluate(bench: Workbench, job: Job) -> JobResult:
             if job.step == "rung":
                 return JobResult(accuracy=_rung(bench, job, clock), seconds=clock.seconds)
             return JobResult(measurement=_build(bench, job, clock), seconds=clock.seconds)
+    except Stopped:
+        return JobResult(stopped=True, seconds=clock.seconds)
     except (TrialFailed, MeasurementError, ExportError) as failure:
         return JobResult(failure=str(failure), seconds=clock.seconds)
     except AutoCompressError:
@@ -85,8 +87,6 @@ def evaluate(bench: Workbench, job: Job) -> JobResult:
         path = trial_folder(bench.folder, job.number) / "fault.txt"
         write_bytes(path, traceback.format_exc().encode())
         return JobResult(failure=f"{type(fault).__name__}: {_line(fault)} (see {path})", seconds=clock.seconds)
-    except Stopped:
-        return JobResult(stopped=True, seconds=clock.seconds)
 
 
 def checkpoint_path(study: Path, plan: Plan, rung: int) -> Path:

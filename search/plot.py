@@ -27,8 +27,8 @@ def plot(front: Front, path: Path) -> None:
     line = front.best
     x, y = [e.latency.p50_ms for e in line], [e.accuracy * scale for e in line]
     axes.step(x, y, where="post", color=BLUE, lw=1.2, alpha=0.6)
-    _points(axes, line, scale, BLUE, "o", "the front", 6)
-    _points(axes, by_hand, scale, ORANGE, "s", "by hand", 5)
+    _points(axes, by_hand, scale, ORANGE, "s", "by hand", 7)
+    _points(axes, line, scale, BLUE, "o", "the front", 5)
     above = False
     for entry in by_hand:
         above = not above  # neighbours differ, so that names do not lie on each other
@@ -42,12 +42,13 @@ def plot(front: Front, path: Path) -> None:
         )
     if front.budget_ms:
         axes.axvline(front.budget_ms, color=GREEN, ls="--", lw=1, label=f"budget {front.budget_ms:g} ms")
-    axes.set_xscale("log")
     axes.margins(x=0.12)
-    ticks = matplotlib.ticker.LogLocator(subs=(1, 1.5, 2, 3, 5, 7))
-    axes.xaxis.set_major_locator(ticks)
-    axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-    axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    times = [e.latency.p50_ms for e in front.entries]
+    if max(times) > 5 * min(times):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+        axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     axes.set_xlabel(
         f"latency of the exported file, ms (p50, {front.entries[0].latency.conditions.get('device_name', '')})"
     )
