@@ -48,4 +48,6 @@ def print_runtimes(described: list[dict[str, Any]]) -> None:
             str(entry.get("channel_multiple", "-")),
         )
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=150)  # a file is as wide as it needs to be
     console.print(table)

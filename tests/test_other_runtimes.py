@@ -55,7 +55,7 @@ def test_openvino_runs_the_precision_of_the_plan_and_not_its_own_choice(tmp_path
         runtime.build(replace(request, bits=asked), path)
         kinds = runtime.inspect(path, Target())
         found[bits] = next(k for k in kinds if k.startswith("Convolution")).partition(" in ")[2]
-    assert found[32].upper() == "FP32"
+    assert found[32].upper() == "F32"
     assert found.get(16, "BF16").upper() == "BF16"
     assert found[8].upper() in ("U8", "I8")
     exact = runtime.load(tmp_path / "32.onnx", Target()).run(inputs[:1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,18 +55,19 @@ class OpenVino:
             model = quantize(request.model, request.layers, eight, request.calibration)
         except Exception as error:
             raise MeasurementError(f"{path}: cannot be quantized: {_one_line(error)}") from error
+        model = copy.deepcopy(model)  # without quantization it is the request's own
         entry = model.metadata_props.add()
         entry.key, entry.value = PRECISION_KEY, "bf16" if 16 in request.bits.values() else "f32"
         path.write_bytes(model.SerializeToString())
 
     def remark(self, operators: Mapping[str, int], bits: Sequence[int]) -> str:
         """Compares the precisions in the compiled graph with those asked for."""
-        asked = Counter("int8" if b == 8 else "BF16" if 16 in bits else "FP32" for b in bits)
+        asked = Counter("int8" if b == 8 else "bf16" if 16 in bits else "f32" for b in bits)
         built: Counter[str] = Counter()
         for name, count in operators.items():
             kind, _, precision = name.partition(" in ")
             if kind in ("Convolution", "FullyConnected"):
-                built["int8" if precision in INT8 else precision] += count
+                built["int8" if precision in INT8 else precision.lower()] += count
         if all(built[precision] == count for precision, count in asked.items()):
             return ""
         return f"layers run in {_words(built)}, asked for {_words(asked)}"
