@@ -18,7 +18,7 @@ from .base import Availability, BuildRequest, Loaded
 
 PRECISION_KEY = "autocompress.float_precision"
 """Metadata of a file: what its float layers are to run in, "f32" or "bf16". OpenVINO would choose by itself."""
-INT8 = ("I8", "U8")
+INT8 = ("i8", "u8")
 
 
 class OpenVino:
@@ -67,7 +67,7 @@ class OpenVino:
         for name, count in operators.items():
             kind, _, precision = name.partition(" in ")
             if kind in ("Convolution", "FullyConnected"):
-                built["int8" if precision in INT8 else precision.lower()] += count
+                built["int8" if precision.lower() in INT8 else precision.lower()] += count
         if all(built[precision] == count for precision, count in asked.items()):
             return ""
         return f"layers run in {_words(built)}, asked for {_words(asked)}"
