@@ -17,7 +17,7 @@ PROCESSES = 3
 SIDE_BY_SIDE = 6
 """Files in one process: more would outgrow the caches that a deployed model has to itself."""
 SECONDS_PER_FILE = 5.0
-"""What confirming one file takes, as an estimate for the time that is kept back."""
+"""What timing one file once more takes, as an estimate for the time that is kept back."""
 
 
 def candidates(front: Front) -> list[Entry]:
@@ -26,6 +26,12 @@ def candidates(front: Front) -> list[Entry]:
     chosen |= {e.trial.number: e for e in front.entries if e.trial.baseline}
     chosen |= {e.trial.number: e for e in front.fitting[:1]}
     return sorted(chosen.values(), key=lambda e: e.latency.p50_ms)
+
+
+def seconds_needed(front: Front, examples: int, batch: int) -> float:
+    """An estimate of what `confirm` would take now, for a test split of so many examples."""
+    waiting = [e for e in candidates(front) if e.trial.number not in front.confirmed]
+    return sum(SECONDS_PER_FILE + examples / batch * e.latency.p50_ms / 1000 for e in waiting)
 
 
 def confirm(bench: Workbench, front: Front, say: Callable[[str], None] = lambda line: None) -> Front:

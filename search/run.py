@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ..studies.study_file import StudyFile
 from ..studies.task import Task
-from .confirm import SECONDS_PER_FILE, candidates, confirm
+from .confirm import confirm, seconds_needed
 from .driver import Driver, Rules, Snapshot
 from .executors.base import Executor, Workplace
 from .executors.registry import make_executor
@@ -97,8 +97,8 @@ def run_search(
             if end_s is not None and len(snapshot.trials) != judged:
                 judged = len(snapshot.trials)
                 front = replace(known, trials=tuple(snapshot.trials))
-                waiting = [e for e in candidates(front) if e.trial.number not in front.confirmed]
-                stop.deadline_s = end_s - max(MIN_RESERVE_S, SECONDS_PER_FILE * len(waiting))
+                needed_s = seconds_needed(front, len(study.bench.task.test), study.bench.target.batch)
+                stop.deadline_s = end_s - max(MIN_RESERVE_S, needed_s)
             watcher.show(snapshot, None if stop.deadline_s is None else stop.deadline_s - time.monotonic())
 
         stop.deadline_s = None if end_s is None else end_s - MIN_RESERVE_S

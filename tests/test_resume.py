@@ -95,6 +95,7 @@ def test_a_killed_search_goes_on_and_ctrl_c_ends_it_with_its_front(tiny_task: Pa
 
     after = read_front(folder)
     assert after.trials[: len(before)] == before, "nothing that was measured is measured or numbered again"
+    assert all(t.outcome != "failed" for t in after.trials), "a trial that was interrupted has not failed"
     numbers = [t.number for t in after.trials]
     assert len(set(numbers)) == len(numbers)
     assert after.trials[len(before)].number == interrupted[0].number, "what was under way comes first"
