@@ -60,11 +60,13 @@ class Template:
         return model
 
 
-def make_template(teacher: nn.Module, example_input: torch.Tensor) -> Template:
+def make_template(teacher: nn.Module, example_input: torch.Tensor, exact: bool = False) -> Template:
     """Export `teacher` (eval mode) for `example_input` as a template: [1, ...] for a free batch, [B, ...] for B.
 
     Parameters are replaced by random numbers first: an exporter drops what happens to be zero or one, and equal
-    values could not be told apart when initializers are traced back to their parameters.
+    values could not be told apart when initializers are traced back to their parameters. Where an exporter stores
+    parameters in another form (attention's joint projection, split in three), they cannot be traced back; with
+    `exact` the weights stay what they are and the template writes this one network only.
 
     Raises:
         ExportError: the network has an operator that cannot be exported; the message names it.
@@ -73,7 +75,7 @@ def make_template(teacher: nn.Module, example_input: torch.Tensor) -> Template:
         pairs = norm_pairs(teacher, example_input)
     except Exception as error:
         raise ExportError(f"the teacher cannot be exported: {_reason(error)}") from error
-    noisy = _randomised(fused(teacher, pairs))
+    noisy = fused(teacher, pairs) if exact else _randomised(fused(teacher, pairs))
     model = export_onnx(noisy, example_input)
     values = {name: t.detach().float().numpy() for name, t in (*noisy.named_parameters(), *noisy.named_buffers())}
     sources = _trace_back(model, values)
@@ -81,7 +83,7 @@ def make_template(teacher: nn.Module, example_input: torch.Tensor) -> Template:
     readers = {s: name.rpartition(".")[0] for s, (name, _) in sources.items() if name.endswith(".weight")}
     nodes = [n for n in model.graph.node if n.op_type in ("Conv", "Gemm", "MatMul")]
     layers = {n.name: readers[n.input[1]] for n in nodes if n.input[1] in readers}
-    return Template(model, len(example_input), pairs, sources, layers)
+    return Template(model, len(example_input), pairs, {} if exact else sources, layers)
 
 
 def export_onnx(module: nn.Module, example_input: torch.Tensor) -> Any:

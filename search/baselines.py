@@ -29,7 +29,9 @@ def baselines(space: Space) -> Iterator[Baseline]:
     precisions = [b for b in (8, 16, 4) if b in offered_bits(space)]
     yield Baseline("teacher", Plan(), None)
     for plain in precisions:
-        yield Baseline(f"teacher int{plain}" if plain < 16 else "teacher fp16", space.uniform(1.0, plain, None), None)
+        yield Baseline(
+            f"teacher int{plain}" if plain < 16 else "teacher 16 bits", space.uniform(1.0, plain, None), None
+        )
     if any(axis.name == "width" and axis.parameters() for axis in space.axes):
         for width in LADDER:
             for bits in (8, 32) if 8 in precisions else (32,):

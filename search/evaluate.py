@@ -226,7 +226,7 @@ def _write(bench: Workbench, student: Student, plan: Plan, path: Path, calibrati
             agrees = False
         if not agrees:
             example = torch.cat([bench.task.example_input] * template.batch)
-            template = make_template(module, example)
+            template = make_template(module, example, exact=True)
             request = replace(request, model=template.write(module), layers=template.layers)
             bench.runtime.build(request, plain)
             if (off := largest_difference(bench, plain, module)) > PARITY:

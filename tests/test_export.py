@@ -245,3 +245,25 @@ def test_building_a_file_leaves_the_graph_it_was_asked_with(width: int, tmp_path
     before = request.model.SerializeToString()
     OnnxRuntime().build(request, tmp_path / "m.onnx")
     assert request.model.SerializeToString() == before
+
+
+class Attention(nn.Module):
+    """Its joint projection is stored in three parts by the exporter, which no rewriting could follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.MultiheadAttention(16, 2, batch_first=True)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found, _ = self.inner(x, x, x, need_weights=False)
+        return self.head(found.mean(1))  # type: ignore[no-any-return]
+
+
+def test_an_exact_template_writes_networks_whose_weights_cannot_be_traced(tmp_path: Path) -> None:
+    net, example = Attention().eval(), torch.randn(2, 5, 16)
+    model = make_template(net, example, exact=True).write(net)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    with torch.no_grad():
+        expected = net(example).numpy()
+    np.testing.assert_allclose(session.run(None, {"input": example.numpy()})[0], expected, rtol=1e-4, atol=1e-5)
