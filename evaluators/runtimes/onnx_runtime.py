@@ -59,7 +59,7 @@ class OnnxRuntime:
         convolutions. Float convolutions are blocked by 16 channels (NCHWc). Zeros are not skipped."""
         _provider(target)
         if target.device == "cuda":
-            return Capabilities(latency_bits=(32, 16), storage_bits=(8, 4), channel_multiple=8)
+            return Capabilities(latency_bits=(32,), storage_bits=(16, 8, 4), channel_multiple=8)
         present = instruction_sets()
         x86 = platform.machine().lower() in ("x86_64", "amd64")
         if x86 and present is not None and "avx2" not in present:
