@@ -12,20 +12,30 @@ from rich.table import Table
 def describe_runtimes() -> list[dict[str, Any]]:
     """Every known runtime in plain values: whether it can be used here and why not, version, devices, and the bits
     and channel counts that it can really use on the first of its devices."""
+    from .errors import RuntimeUnavailable
+    from .evaluators.runtimes.base import Availability
     from .evaluators.runtimes.registry import all_runtimes
     from .spaces.target import Target
 
     found = []
     for name, runtime in sorted(all_runtimes().items()):
-        state = runtime.available()
-        entry: dict[str, Any] = {"name": name, "available": state.ok, "reason": state.reason, "version": state.version}
-        entry["devices"] = list(state.devices)
-        if state.ok and state.devices:
+        broken = isinstance(runtime, RuntimeUnavailable)
+        state = Availability(False, str(runtime)) if broken else runtime.available()
+        entry: dict[str, Any] = {
+            "name": name,
+            "available": state.ok,
+            "builds": state.builds,
+            "reason": state.reason,
+            "version": state.version,
+            "devices": list(state.devices),
+        }
+        if not broken and state.builds and state.devices:
             can = runtime.capabilities(Target(name, state.devices[0]))
             entry |= {
                 "latency_bits": list(can.latency_bits),
                 "storage_bits": list(can.storage_bits),
                 "channel_multiple": can.channel_multiple,
+                "patterns": list(can.patterns),
             }
         found.append(entry)
     return found
@@ -40,7 +50,7 @@ def print_runtimes(described: list[dict[str, Any]]) -> None:
     for entry in described:
         table.add_row(
             entry["name"],
-            "yes" if entry["available"] else f"no: {entry['reason']}",
+            _here(entry),
             entry["version"] or "-",
             " ".join(entry["devices"]) or "-",
             " ".join(map(str, entry.get("latency_bits", []))) or "-",
@@ -51,3 +61,9 @@ def print_runtimes(described: list[dict[str, Any]]) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=150)  # a file is as wide as it needs to be
     console.print(table)
+
+
+def _here(entry: dict[str, Any]) -> str:
+    if entry["available"]:
+        return "yes"
+    return f"{'builds only' if entry['builds'] else 'no'}: {entry['reason']}"

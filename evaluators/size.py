@@ -10,7 +10,7 @@ from ..errors import MeasurementError
 
 
 def file_bytes(path: Path) -> int:
-    """Bytes of a file and of the weights stored next to it. Raises MeasurementError if it is missing."""
+    """Bytes of a file and of the weights stored next to it, or of a folder. Raises MeasurementError if missing."""
     return sum(part.stat().st_size for part in _parts(path))
 
 
@@ -21,6 +21,8 @@ def compressed_bytes(path: Path, level: int = 19) -> int:
 
 
 def _parts(path: Path) -> list[Path]:
+    if path.is_dir():  # a package, as Core ML's
+        return sorted(part for part in path.rglob("*") if part.is_file())
     if not path.is_file():
         raise MeasurementError(f"{path}: no such file; its size cannot be told")
     weights = path.with_name(path.name + ".data")

@@ -15,13 +15,20 @@ from ...spaces.target import Capabilities, Target
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a runtime can be used here. reason: if not, what is missing and what to do. devices: those it
-    can run on here, such as "cpu"."""
+    """Whether a runtime can be used here. ok: files can be built and run here. reason: if not, what is missing and
+    what to do. devices: those its files are for, such as "cpu"; where ok, those found here. builds_only: files can be
+    written here but not run (an engine without its GPU); they are timed and scored elsewhere."""
 
     ok: bool
     reason: str = ""
     version: str = ""
     devices: tuple[str, ...] = ()
+    builds_only: bool = False
+
+    @property
+    def builds(self) -> bool:
+        """Whether files can be written here, be it only that."""
+        return self.ok or self.builds_only
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,8 @@ class Runtime(Protocol):
         ...
 
     def build(self, request: BuildRequest, path: Path) -> None:
-        """Write the file for this runtime. Never run in a timing process, so it may import what it likes.
+        """Write the file for this runtime (or the folder, where its form is one). Never run in a timing process, so
+        it may import what it likes.
 
         Raises MeasurementError if this runtime has no form for what the request asks."""
         ...

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ...errors import MeasurementError, RuntimeUnavailable
 from ...spaces.target import Target
+from ..size import file_bytes
 from .base import BuildRequest, Runtime
 
 _BITS = {32, 16, 8, 4, 2}
@@ -25,7 +26,8 @@ _PATTERNS = {"unstructured", "2:4"}
 
 class RuntimeConformance:
     """Subclass it under a name that begins with Test, and fill in the two hooks; pytest does the rest. A runtime
-    that is not available here is skipped, after its `available` was tried."""
+    that is not available here is skipped, after its `available` was tried; one that only builds here has its files
+    built and not run."""
 
     target = Target()
 
@@ -66,20 +68,30 @@ class RuntimeConformance:
 
     def test_available_answers_without_raising(self) -> None:
         answer = self.make_runtime().available()
-        if answer.ok:
+        if answer.builds:
             assert answer.version
             assert answer.devices
-        else:
+        if not answer.ok:
             assert answer.reason
             assert "\n" not in answer.reason
 
     def test_capabilities_are_within_what_is_allowed(self) -> None:
-        offered = self._usable().capabilities(self.target)
+        offered = self._building().capabilities(self.target)
         assert 32 in offered.latency_bits
         assert set(offered.latency_bits) | set(offered.storage_bits) <= _BITS
         assert not set(offered.latency_bits) & set(offered.storage_bits)
         assert offered.channel_multiple >= 1
         assert set(offered.patterns) <= _PATTERNS
+
+    def test_it_builds_a_file_in_every_bit_width_it_offers(self, tmp_path: Path) -> None:
+        runtime = self._building()
+        offered = runtime.capabilities(self.target)
+        request, _, _ = self.sample_student()
+        for bits in {*offered.latency_bits, *offered.storage_bits} & {32, 16, 8, 4}:
+            path = tmp_path / f"bits{bits}{runtime.suffix}"
+            asked = {} if bits == 32 else dict.fromkeys(request.layers.values(), bits)
+            runtime.build(replace(request, bits=asked), path)
+            assert file_bytes(path) > 0
 
     def test_a_run_answers_for_each_image_and_the_same_each_time(self, tmp_path: Path) -> None:
         loaded = self._usable().load(self.sample_artifact(tmp_path), self.target)
@@ -165,6 +177,13 @@ class RuntimeConformance:
         runtime = self.make_runtime()
         answer = runtime.available()
         if not answer.ok:
+            pytest.skip(answer.reason)
+        return runtime
+
+    def _building(self) -> Runtime:
+        runtime = self.make_runtime()
+        answer = runtime.available()
+        if not answer.builds:
             pytest.skip(answer.reason)
         return runtime
 

@@ -21,10 +21,16 @@ def get_runtime(name: str) -> Runtime:
     return _made(found[name])
 
 
-def all_runtimes() -> dict[str, Runtime]:
-    """Name -> runtime, sorted by name; also of those that cannot run here, see `available()`. Raises as
-    `get_runtime` does."""
-    return {name: _made(entry) for name, entry in sorted(_by_name(entry_points(group=GROUP)).items())}
+def all_runtimes() -> dict[str, Runtime | RuntimeUnavailable]:
+    """Name -> runtime, sorted by name; also of those that cannot run here, see `available()`. For a class that cannot
+    be loaded, what is wrong with it: one broken package must not hide the others. Raises UsageError."""
+    found: dict[str, Runtime | RuntimeUnavailable] = {}
+    for name, entry in sorted(_by_name(entry_points(group=GROUP)).items()):
+        try:
+            found[name] = _made(entry)
+        except RuntimeUnavailable as broken:
+            found[name] = broken
+    return found
 
 
 def _by_name(entries: Iterable[EntryPoint]) -> dict[str, EntryPoint]:
