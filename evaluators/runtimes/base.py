@@ -36,7 +36,8 @@ class BuildRequest:
     """A student on its way to a file. model: its float graph (onnx.ModelProto). layers: node name -> layer name.
     bits: layer name -> 16, 8 or 4, for layers that are not 32. calibration: inputs [M, ...] float32 from the
     calibration split, for the ranges of activations. module: the student itself (torch.nn.Module in eval mode, on the
-    CPU), for runtimes that do not start from ONNX. batch: that of the graph, 1 where it is free."""
+    CPU), for runtimes that do not start from ONNX. batch: that of the graph, 1 where it is free. target_batch: images
+    per inference on the target, which a file with a free batch is to be best at."""
 
     model: Any
     layers: Mapping[str, str]
@@ -44,6 +45,7 @@ class BuildRequest:
     calibration: NDArray[Any]
     module: Any = None
     batch: int = 1
+    target_batch: int = 1
 
 
 class Loaded(Protocol):

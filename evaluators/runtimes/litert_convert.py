@@ -1,0 +1,211 @@
+"""A network as a LiteRT graph in float32, in which every tensor that a layer makes carries the layer's name."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_3D", "FULLY_CONNECTED", "BATCH_MATMUL")
+"""Operators that hold a layer's weights, as their second input."""
+
+
+def convert(module: Any, layers: Iterable[str], inputs: NDArray[Any], batch: int) -> bytes:
+    """The file of `module` (torch.nn.Module in eval mode on the CPU), with inputs and outputs as the network has them.
+
+    layers: names of the modules to be found again, in the order they run. inputs: [M, ...] float32. batch: where it
+    is 1, the batch dimension is left free if the graph then answers for two inputs what it answers for each alone.
+    """
+    import torch
+
+    from ...compression.fuse import fused, norm_pairs
+
+    example = torch.from_numpy(np.resize(inputs, (batch, *inputs.shape[1:])))
+    with quietly():
+        import litert_torch
+
+        litert_torch.config.show_progress = False
+        # folded first: the converter traces the network four times, and the fewer operators the faster it is
+        folded = fused(module, norm_pairs(module, example))
+        content = litert_torch.convert(folded, (example,)).model_content()
+    graph = Graph(content)
+    weights = folded.state_dict()
+    graph.name_tensors({name: weights[f"{name}.weight"].numpy() for name in layers})
+    fixed = graph.content()
+    if batch != 1:
+        return fixed
+    graph.free_batch()
+    free = graph.content()
+    return free if _agree(fixed, free, inputs[:2]) else fixed
+
+
+class Graph:
+    """The only subgraph of a LiteRT file, to be changed. kinds: the operator type of each of `operators`."""
+
+    def __init__(self, content: bytes) -> None:
+        from ai_edge_litert.tools import flatbuffer_utils
+
+        self.model: Any = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+        self.tensors: list[Any] = self.model.subgraphs[0].tensors
+        self.operators: list[Any] = self.model.subgraphs[0].operators
+        self.kinds = [str(flatbuffer_utils.opcode_to_name(self.model, op.opcodeIndex)) for op in self.operators]
+
+    def content(self) -> bytes:
+        """The file."""
+        from ai_edge_litert.tools import flatbuffer_utils
+
+        return bytes(flatbuffer_utils.convert_object_to_bytearray(self.model))
+
+    def is_constant(self, tensor: int) -> bool:
+        """Whether a tensor is stored in the file; -1, an input left out, is not."""
+        return tensor >= 0 and self.model.buffers[self.tensors[tensor].buffer].data is not None
+
+    def is_computed_float(self, tensor: int) -> bool:
+        """Whether a tensor is a float32 input or activation."""
+        from ai_edge_litert.schema_py_generated import TensorType
+
+        return self.tensors[tensor].type == TensorType.FLOAT32 and not self.is_constant(tensor)
+
+    def constant(self, tensor: int, dtype: Any = np.float32) -> NDArray[Any]:
+        """What a constant tensor holds."""
+        data = self.model.buffers[self.tensors[tensor].buffer].data
+        return np.frombuffer(bytes(data), dtype).reshape(self.tensors[tensor].shape)
+
+    def name_tensors(self, weights: dict[str, NDArray[Any]]) -> None:
+        """Call the output of a layer's operator as the layer, and all else by its operator's type and place.
+
+        weights: layer name -> its weight [out, in, ...]. The converter's own names are made of Python classes, are
+        long, and say of a fused operator only one of the modules it comes from; so layers are known by weight."""
+        left = dict(weights)
+        for index, (op, kind) in enumerate(zip(self.operators, self.kinds, strict=True)):
+            name = f"{kind.lower()}#{index}"  # no module is called so
+            if kind in WEIGHTED and self.is_constant(op.inputs[1]):
+                held = self.constant(op.inputs[1])
+                found = next((layer for layer, weight in left.items() if _is_same(held, weight)), None)
+                if found is not None:
+                    del left[found]
+                    name = found
+            for place, tensor in enumerate(op.outputs):
+                self.tensors[tensor].name = (f"{name}:{place}" if place else name).encode()
+            for place, tensor in enumerate(op.inputs):
+                if self.is_constant(tensor):
+                    self.tensors[tensor].name = f"{name}/{place}".encode()
+        for tensor in self.model.subgraphs[0].inputs:
+            self.tensors[tensor].name = b"input"
+
+    def free_batch(self) -> None:
+        """Let the first dimension, now 1, be any: reshapes and slices take theirs from what they read."""
+        for op, kind in zip(self.operators, self.kinds, strict=True):
+            reads, makes = self.tensors[op.inputs[0]].shape, self.tensors[op.outputs[0]].shape
+            if len(reads) < 2 or len(makes) < 2 or reads[0] != 1 or makes[0] != 1:
+                continue
+            if kind == "RESHAPE" and -1 not in makes:
+                self._replace(op, 1, [-1, *makes[1:]])
+                op.builtinOptions = None  # an old form of the same, which would have to agree
+                op.builtinOptionsType = 0
+            elif kind == "SLICE" and self.is_constant(op.inputs[2]):
+                self._replace(op, 2, [-1, *self.constant(op.inputs[2], np.int32)[1:]])
+            elif kind == "STRIDED_SLICE" and len(reads) == len(makes):
+                op.builtinOptions.beginMask |= 1
+                op.builtinOptions.endMask |= 1
+        graph = self.model.subgraphs[0]
+        for tensor in (*graph.inputs, *graph.outputs):
+            shape = self.tensors[tensor].shape
+            self.tensors[tensor].shapeSignature = [-1, *shape[1:]]
+
+    def _replace(self, op: Any, place: int, values: Iterable[int]) -> None:
+        """Give an operator an int32 input of its own: constants are shared between operators."""
+        import copy
+
+        tensor = copy.copy(self.tensors[op.inputs[place]])
+        buffer = copy.copy(self.model.buffers[tensor.buffer])
+        data = np.array(list(values), np.int32)
+        buffer.data = data.view(np.uint8)
+        tensor.buffer, tensor.shape = len(self.model.buffers), [len(data)]
+        tensor.name = f"{self.tensors[op.outputs[0]].name.decode()}/{place}:free".encode()
+        self.model.buffers.append(buffer)
+        op.inputs[place] = len(self.tensors)
+        self.tensors.append(tensor)
+
+
+def answers(content: bytes, inputs: NDArray[Any]) -> NDArray[Any]:
+    """What a file in float32 answers for all inputs at once."""
+    interpreter = make_interpreter(content)
+    first = interpreter.get_input_details()[0]["index"]
+    with quietly():
+        interpreter.resize_tensor_input(first, inputs.shape)
+        interpreter.allocate_tensors()
+    interpreter.set_tensor(first, np.ascontiguousarray(inputs))
+    interpreter.invoke()
+    output: NDArray[Any] = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    return output
+
+
+def make_interpreter(content: bytes, **settings: Any) -> Any:
+    """An interpreter of a file's bytes, on the threads of this process."""
+    import torch
+
+    with quietly():
+        from ai_edge_litert.interpreter import Interpreter
+
+        return Interpreter(model_content=content, num_threads=torch.get_num_threads(), **settings)
+
+
+def fingerprint(module: Any, layers: Iterable[str], batch: int) -> bytes:
+    """A digest of all that `convert` makes a file from."""
+    import hashlib
+
+    digest = hashlib.blake2b(repr((id(module), module, tuple(layers), batch)).encode())
+    for name, tensor in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.digest()
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """No warnings, and nothing on the standard error, to which LiteRT's C++ code writes its progress whatever Python's
+    logging says. Errors are raised, not written."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        kept = os.dup(2)
+    except OSError:  # already closed
+        kept = -1
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        if kept >= 0:
+            os.dup2(nowhere, 2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if kept >= 0:
+            os.dup2(kept, 2)
+            os.close(kept)
+        os.close(nowhere)
+        logging.disable(disabled)
+
+
+def _is_same(held: NDArray[Any], weight: NDArray[Any]) -> bool:
+    """Whether `held`, of a LiteRT operator, is a layer's weight [out, in, ...] with its channels moved to the end."""
+    forms = [np.moveaxis(weight, 1, -1), np.moveaxis(weight, 0, -1)]
+    return any(f.squeeze().shape == held.squeeze().shape and np.array_equal(f.squeeze(), held.squeeze()) for f in forms)
+
+
+def _agree(fixed: bytes, free: bytes, inputs: NDArray[Any]) -> bool:
+    if len(inputs) < 2:
+        return False
+    try:
+        together = answers(free, inputs)
+    except (RuntimeError, ValueError):  # something in it is made for one input, such as a class token
+        return False
+    alone = np.concatenate([answers(fixed, one[None]) for one in inputs])
+    near = 1e-4 * max(1.0, float(np.abs(alone).max()))
+    return together.shape == alone.shape and float(np.abs(together - alone).max()) <= near
