@@ -1,46 +1,161 @@
-"""Files side by side on this machine, without a study: `autocompress bench MODEL.onnx [OTHER.onnx ...]`."""
+"""Files side by side on this machine, without a study: `autocompress bench MODEL.onnx [OTHER.tflite ...]`."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..errors import RuntimeUnavailable, UsageError
 from ..spaces.target import Target
-from .latency import LatencyMeter, compare, summary, wall_median
 from .measurement import Latency
-from .statistics import Estimate, combine
+from .quiet import QuietMachine
+from .runtimes.base import Runtime
+from .runtimes.registry import all_runtimes, get_runtime
+from .side_by_side import MOST_PROCESSES, SideBySide
+from .timing import TimedFile
+
+PREFERRED = ("onnxruntime", "pytorch", "executorch", "litert", "coreml", "tensorrt", "tensorrt_rtx")
+"""Of runtimes with one suffix, the first of these is taken for a file; runtimes not named here follow by name."""
 
 
 def bench(
-    paths: Sequence[Path], target: Target, precision: float = 0.01, processes: int = 3, max_seconds: float = 3.0
+    files: Sequence[TimedFile],
+    precision: float | None = None,
+    processes: int = 3,
+    max_seconds: float = 3.0,
+    limit_seconds: float | None = None,
+    quiet: QuietMachine | None = None,
 ) -> list[Latency]:
-    """Latencies of `paths`, in their order, in the same rounds of fresh processes.
+    """Latencies of `files`, in their order, in the same rounds of fresh processes; each may have its own runtime.
 
-    p50_ms is each file's own median wall time; ratio is to the first file. max_seconds: of timing per file and
-    process. Raises MeasurementError, RuntimeUnavailable, UnknownName (of the runtime).
+    p50_ms is each file's own median wall time; ratio is to the first file. precision: half-width of the 95 %
+    interval to reach for every ratio (for one file: for its p50) by more processes, see `shortfall` for whether it
+    was. max_seconds: of timing per file and process. limit_seconds: no process but the first starts later. quiet:
+    the lock it is measured under, by default those of the files' devices. Raises MeasurementError,
+    RuntimeUnavailable, UnknownName (of a runtime).
     """
-    first, *others = paths
-    meter = LatencyMeter(target, first, precision=precision)
-    runs, facts = meter.run_beside(others, processes, max_seconds * len(paths))
-    statistic = meter.statistic()
-    latencies = []
-    for index in range(len(paths)):
-        own = [(run.reference, *run.candidates)[index] for run in runs]
-        beside = [compare(times, run.reference, statistic) for times, run in zip(own, runs, strict=True)]
-        ratio = combine(beside) if index > 0 else Estimate(0.0, 0.0)
-        latencies.append(summary(own, wall_median(own, statistic), ratio, statistic, facts))
-    return latencies
+    # One process stops at 1 %, or earlier where the whole need not be as sure as that.
+    own = 0.01 if precision is None else min(max(precision, 0.0025), 0.02)
+    beside = SideBySide(tuple(files), max_seconds * len(files), precision=own, quiet=quiet)
+    readings = beside.take(processes, precision, limit_seconds)
+    return [readings.latency(index, readings.p50(index), readings.ratio(index)) for index in range(len(files))]
 
 
-def comparison_lines(paths: Sequence[Path], latencies: Sequence[Latency]) -> list[str]:
+def timed_files(
+    names: Sequence[str], runtimes: Sequence[str] = (), device: str | None = None, threads: int = 1, batch: int = 1
+) -> list[TimedFile]:
+    """Files as a user names them, "model.onnx", "openvino:model.onnx" or "tensorrt@cuda:model.engine", each with where
+    it runs.
+
+    A file without a runtime of its own runs in each of `runtimes` whose suffix it has (in the only one, whatever its
+    suffix); without any, in the first that has its suffix, see PREFERRED. device: by default "cpu" where the runtime
+    knows it, else its first. Raises UnknownName, UsageError, RuntimeUnavailable.
+    """
+    found = []
+    for name in names:
+        own, own_device, path = _parted(name)
+        chosen = [get_runtime(own)] if own else _fitting(path, [get_runtime(given) for given in runtimes])
+        for runtime in chosen:
+            place = own_device or device or _usual_device(runtime)
+            found.append(TimedFile(path, Target(runtime.name, place, threads, batch)))
+    return found
+
+
+def parse_precision(text: str) -> float:
+    """The fraction that "2%" or "0.02" stands for. Raises UsageError."""
+    wrong = UsageError(f"precision {text!r}; allowed: a percentage such as 2% or a fraction below 1 such as 0.02")
+    number = text.strip()
+    try:
+        value = float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
+    except ValueError:
+        raise wrong from None
+    if not 0 < value < 1:
+        raise wrong
+    return value
+
+
+def comparison_lines(files: Sequence[TimedFile], latencies: Sequence[Latency]) -> list[str]:
     """One line per file: its median with interval, its ratio to the first file and what that means."""
-    width = max(len(path.name) for path in paths)
+    names = _labels(files)
+    width = max(map(len, names))
     lines: list[str] = []
-    for path, latency in zip(paths, latencies, strict=True):
-        line = f"{path.name:<{width}}  {latency.p50_ms:.3g} ms ({latency.low_ms:.3g} to {latency.high_ms:.3g})"
+    for name, latency in zip(names, latencies, strict=True):
+        line = f"{name:<{width}}  {latency.p50_ms:.3g} ms ({latency.low_ms:.3g} to {latency.high_ms:.3g})"
+        energy = "-" if latency.energy_mj is None else f"{latency.energy_mj:.3g}"
+        peak = "-" if latency.peak_memory_mb is None else f"{latency.peak_memory_mb:.0f}"
+        line += f"  {latency.throughput_per_s:.4g} images/s  peak {peak} MB  energy {energy} mJ"
         if lines:
             verdict = "faster" if latency.ratio_high < 1 else "slower" if latency.ratio_low > 1 else "tie"
-            line += f"  {latency.ratio:.3f} x {paths[0].name} ({latency.ratio_low:.3f} to {latency.ratio_high:.3f})"
+            line += f"  {latency.ratio:.3f} x {names[0]} ({latency.ratio_low:.3f} to {latency.ratio_high:.3f})"
             line += f": {verdict}"
         lines.append(line + ("  [disturbed: other work ran meanwhile]" if latency.disturbed else ""))
     return lines
+
+
+def conditions_line(latencies: Sequence[Latency]) -> str:
+    """What it was measured on and how; where the files differ in that, each one's value."""
+    parts = []
+    for name in latencies[0].conditions:
+        values = [latency.conditions[name] for latency in latencies]
+        shown = dict.fromkeys(str(value) for value in values if value not in (None, [], ()))
+        if shown:
+            parts.append(f"{name} {' | '.join(shown)}")
+    return ", ".join(parts)
+
+
+def shortfall(latencies: Sequence[Latency], precision: float) -> str:
+    """In words how far the widest interval is from the precision asked for; empty when it was reached."""
+    if len(latencies) == 1:
+        widest = math.log(latencies[0].high_ms / latencies[0].low_ms) / 2
+    else:
+        widest = max(math.log(latency.ratio_high / latency.ratio_low) / 2 for latency in latencies[1:])
+    if widest <= precision:
+        return ""
+    processes = latencies[0].processes
+    hint = f"ask for more than {MOST_PROCESSES} processes" if processes >= MOST_PROCESSES else "give it more time"
+    hint = "measure on a quiet machine" if any(latency.disturbed for latency in latencies) else hint
+    return f"the precision of ± {precision:.3g} was not reached: ± {widest:.2g} after {processes} processes; {hint}"
+
+
+def _parted(name: str) -> tuple[str, str, Path]:
+    """Runtime, device and path; the first two are empty where the name is but a path, as is that of a file which is
+    there, and that of a drive with its letter."""
+    before, colon, path = name.partition(":")
+    runtime, _, device = before.partition("@")
+    if not colon or Path(name).exists() or len(runtime) < 2 or not runtime.isidentifier():
+        return "", "", Path(name)
+    return runtime, device, Path(path)
+
+
+def _fitting(path: Path, given: Sequence[Runtime]) -> list[Runtime]:
+    if len(given) == 1:
+        return list(given)
+    known = given or sorted(_working(), key=_rank)
+    fitting = [runtime for runtime in known if runtime.suffix == path.suffix]
+    if not fitting:
+        shown = ", ".join(f"{runtime.suffix} ({runtime.name})" for runtime in known)
+        raise UsageError(f"{path}: no runtime has files {path.suffix!r}; known: {shown}; write RUNTIME:{path.name}")
+    return fitting if given else fitting[:1]
+
+
+def _working() -> list[Runtime]:
+    return [runtime for runtime in all_runtimes().values() if not isinstance(runtime, RuntimeUnavailable)]
+
+
+def _rank(runtime: Runtime) -> tuple[int, str]:
+    return (PREFERRED.index(runtime.name) if runtime.name in PREFERRED else len(PREFERRED), runtime.name)
+
+
+def _usual_device(runtime: Runtime) -> str:
+    devices = runtime.available().devices
+    return devices[0] if devices and "cpu" not in devices else "cpu"
+
+
+def _labels(files: Sequence[TimedFile]) -> list[str]:
+    """The shortest names that tell the files apart: without folder and target where those are alike."""
+    paths = {file.path for file in files}
+    same_names = len({path.name for path in paths}) < len(paths)
+    several = len({file.target.name for file in files}) > 1
+    names = (str(file.path) if same_names else file.path.name for file in files)
+    return [f"{file.target.name}:{name}" if several else name for file, name in zip(files, names, strict=True)]

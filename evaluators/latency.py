@@ -16,8 +16,9 @@ from .machine import conditions, fingerprint
 from .measurement import Latency
 from .quiet import QuietMachine
 from .runtimes.registry import get_runtime
-from .statistics import Estimate, Statistic, calm_wall_ms, choose_statistic, combine, disturbances, log_ratio, log_time
-from .timing import ModelTimes, ProcessTimes, TimingRequest, time_in_fresh_process
+from .side_by_side import SideBySide
+from .statistics import Estimate
+from .timing import TimedFile
 
 
 @dataclass(frozen=True)
@@ -74,27 +75,35 @@ class LatencyMeter:
     def calibrate(self, processes: int = 3, max_seconds: float = 3.0) -> Calibration:
         """Time the reference alone in fresh processes, once more for each that was disturbed.
         Raises MeasurementError, RuntimeUnavailable."""
-        runs, facts = self.run_beside((), processes, max_seconds)
-        statistic = self.statistic()
-        p50_ms, low_ms, high_ms = wall_median([run.reference for run in runs], statistic).interval()
+        readings = self._beside((), max_seconds).take(processes, peaks=False)
+        p50_ms, low_ms, high_ms = readings.p50(0).interval()
         return Calibration(
             p50_ms=p50_ms,
             low_ms=low_ms,
             high_ms=high_ms,
-            floor_ms=float(np.median([statistic.floor_ms(run.reference) for run in runs])),
-            processes=len(runs),
-            disturbed=bool(facts["disturbances"]),
+            floor_ms=float(np.median([readings.statistics[0].floor_ms(times) for times in readings.times(0)])),
+            processes=len(readings.runs),
+            disturbed=bool(readings.troubles),
             fingerprint=fingerprint(self.conditions()),
-            conditions=facts,
+            conditions=readings.conditions(0),
         )
 
-    def measure(self, paths: Sequence[Path], processes: int = 1, max_seconds: float = 1.0) -> list[Latency]:
+    def measure(
+        self,
+        paths: Sequence[Path],
+        processes: int = 1,
+        max_seconds: float = 1.0,
+        until: float | None = None,
+        limit_seconds: float | None = None,
+    ) -> list[Latency]:
         """Latencies of `paths`, in their order; all take turns in the same rounds.
 
         processes: fresh processes, one after the other; the interval shrinks with their number. max_seconds: of
-        timing per file and process. Processes that were disturbed are run once more, twice as long; if that is no
-        better, the result counts all of them and is marked disturbed. Raises MeasurementError (a file cannot be
-        timed, the meter is not calibrated, or was on another machine) and RuntimeUnavailable.
+        timing per file and process. until: half-width of the 95 % interval to reach for every ratio, by more
+        processes (up to `side_by_side.MOST_PROCESSES`) while limit_seconds are not over; whether it was reached is in
+        the ratios' intervals. Processes that were disturbed are run once more, twice as long; if that is no better,
+        the result counts all of them and is marked disturbed. Raises MeasurementError (a file cannot be timed, the
+        meter is not calibrated, or was on another machine) and RuntimeUnavailable.
         """
         calibration = self.calibration
         if calibration is None:
@@ -104,56 +113,27 @@ class LatencyMeter:
                 f"{self.reference}: calibrated under other conditions ({calibration.fingerprint}) than today's "
                 f"({fingerprint(self.conditions())}): machine, runtime, threads or batch; calibrate again"
             )
-        runs, facts = self.run_beside(paths, processes, max_seconds * len(paths))
-        statistic = self.statistic()
+        # one process is a quick look: it is not worth another for the memory of what it loaded second
+        beside = self._beside(paths, max_seconds * len(paths))
+        readings = beside.take(processes, until, limit_seconds, peaks=processes > 1)
         half_width = math.log(calibration.high_ms / calibration.low_ms) / 2
         reference_p50 = Estimate(math.log(calibration.p50_ms), half_width)
         latencies = []
-        for index in range(len(paths)):
-            ratio = combine([compare(run.candidates[index], run.reference, statistic) for run in runs])
+        for index in range(1, len(paths) + 1):
+            ratio = readings.ratio(index)
             p50 = Estimate(ratio.log + reference_p50.log, math.hypot(ratio.half_width, reference_p50.half_width))
-            latencies.append(summary([run.candidates[index] for run in runs], p50, ratio, statistic, facts))
+            latencies.append(readings.latency(index, p50, ratio))
         return latencies
 
-    def statistic(self) -> Statistic:
-        """The number files are compared by on this target."""
-        return choose_statistic(self.target, get_runtime(self.target.runtime).synchronous)
-
-    def run_beside(
-        self, paths: Sequence[Path], processes: int, seconds: float
-    ) -> tuple[list[ProcessTimes], dict[str, Any]]:
-        """Time `paths` beside the reference in fresh processes of `seconds` each, and once more, twice as long,
-        for each that was disturbed. Gives the calm ones if they are as many as asked, else all; and the
-        conditions, with the disturbances of what it gives, in words."""
-        facts = self.conditions()
-        statistic = self.statistic()
-        floor_ms = self.calibration.floor_ms if self.calibration else None
-
-        def troubles(runs: Sequence[ProcessTimes]) -> list[str]:
-            return [words for run in runs for words in disturbances(run, statistic, floor_ms)]
-
-        runs = [self._run(paths, index, seconds, rounds_times=1) for index in range(processes)]
-        again = sum(bool(troubles([run])) for run in runs)
-        runs += [self._run(paths, processes + index, 2 * seconds, rounds_times=2) for index in range(again)]
-        calm = [run for run in runs if not troubles([run])]
-        given = calm if len(calm) >= processes else runs
-        named = f"{statistic.clock} time, {statistic.quantile:.0%} quantile"
-        return given, {**facts, "statistic": named, "disturbances": troubles(given)}
-
-    def _run(self, paths: Sequence[Path], index: int, seconds: float, rounds_times: int) -> ProcessTimes:
-        request = TimingRequest(
-            reference=str(self.reference),
-            candidates=tuple(map(str, paths)),
-            **asdict(self.target),
+    def _beside(self, paths: Sequence[Path], seconds: float) -> SideBySide:
+        return SideBySide(
+            tuple(TimedFile(path, self.target) for path in (self.reference, *paths)),
+            seconds,
             precision=self.precision,
-            min_rounds=TimingRequest.min_rounds * rounds_times,
-            max_rounds=TimingRequest.max_rounds * rounds_times,
-            max_seconds=seconds,
-            seed=self.seed + index,
+            quiet=self.quiet,
+            seed=self.seed,
+            floor_ms=self.calibration.floor_ms if self.calibration else None,
         )
-        # A lock per process, so that a training waits a second at a time rather than for all of them.
-        with (self.quiet or QuietMachine(self.target.device)).measuring():
-            return time_in_fresh_process(request)
 
 
 def is_faster(a: Latency, b: Latency) -> Literal["faster", "slower", "tie"]:
@@ -161,43 +141,3 @@ def is_faster(a: Latency, b: Latency) -> Literal["faster", "slower", "tie"]:
     if a.ratio_high < b.ratio_low:
         return "faster"
     return "slower" if a.ratio_low > b.ratio_high else "tie"
-
-
-def compare(candidate: ModelTimes, reference: ModelTimes, statistic: Statistic) -> Estimate:
-    """log(candidate / reference) in one process."""
-    return log_ratio(statistic.of(candidate), statistic.of(reference), statistic.quantile)
-
-
-def wall_median(runs: Sequence[ModelTimes], statistic: Statistic) -> Estimate:
-    """log of the median wall time (ms) of one file over processes, from calm rounds."""
-    return combine([log_time(calm_wall_ms(times, statistic), 0.5) for times in runs])
-
-
-def summary(
-    runs: Sequence[ModelTimes], p50: Estimate, ratio: Estimate, statistic: Statistic, facts: Mapping[str, Any]
-) -> Latency:
-    """The Latency of one file: tails and mean stand to the median as they did in the calm rounds."""
-    p50_ms, low_ms, high_ms = p50.interval()
-    own = [wall / np.median(wall) for wall in (calm_wall_ms(times, statistic) for times in runs)]
-    relative = np.concatenate([wall.ravel() for wall in own])
-    p90, p95, p99 = (float(x) for x in np.quantile(relative, (0.90, 0.95, 0.99)))
-    value, ratio_low, ratio_high = ratio.interval()
-    return Latency(
-        p50_ms=p50_ms,
-        low_ms=low_ms,
-        high_ms=high_ms,
-        p90_ms=p50_ms * p90,
-        p95_ms=p50_ms * p95,
-        p99_ms=p50_ms * p99,
-        mean_ms=p50_ms * float(relative.mean()),
-        ratio=value,
-        ratio_low=ratio_low,
-        ratio_high=ratio_high,
-        samples=sum(times.wall_ms.size for times in runs),
-        warmup=sum(times.warmup for times in runs),
-        processes=len(runs),
-        disturbed=bool(facts["disturbances"]),
-        load_ms=float(np.median([times.load_ms for times in runs])),
-        peak_memory_mb=max(times.peak_memory_mb for times in runs),
-        conditions=dict(facts),
-    )

@@ -20,7 +20,8 @@ _INSTRUCTION_SETS = (
     "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
     "asimddp", "i8mm", "bf16", "sve", "sve2",
 )  # fmt: skip
-_PASSING = ("load_1min",)
+# What changes from one minute to the next; some of it is added by a measurement.
+_PASSING = ("load_1min", "pressure", "queue_share", "cpu_mhz", "gpu_mhz", "statistic", "disturbances")
 
 
 def conditions(target: Target, runtime_version: str) -> dict[str, Any]:
@@ -47,6 +48,30 @@ def fingerprint(conditions: Mapping[str, Any]) -> str:
     """12 hex digits of everything in `conditions` that stays the same from one minute to the next."""
     stable = {name: value for name, value in conditions.items() if name not in _PASSING}
     return hashlib.sha256(json.dumps(stable, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def cpu_mhz() -> float | None:
+    """The clock of the core that this thread is on, or of the first that tells; None where none does. A core that
+    rests clocks down, so it is asked for right after work."""
+    fields = (_read("/proc/thread-self/stat") or "").rpartition(")")[2].split()
+    core = fields[36] if len(fields) > 36 else "0"  # field 39 of proc(5), counted after the name
+    khz = _read(f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq")
+    if khz is not None and khz.isdigit():
+        return round(int(khz) / 1000, 1)
+    try:
+        frequency = psutil.cpu_freq()
+    except (OSError, NotImplementedError, AttributeError):  # as the system likes: it is no more than a remark
+        return None
+    return round(frequency.current, 1) if frequency and frequency.current else None
+
+
+def gpu_mhz() -> float | None:
+    """The clock of the first GPU's multiprocessors; None where no driver tells it."""
+    answer = _first_line(["nvidia-smi", "--query-gpu=clocks.sm", "--format=csv,noheader,nounits"])
+    try:
+        return float(answer or "")
+    except ValueError:
+        return None
 
 
 def instruction_sets() -> list[str] | None:

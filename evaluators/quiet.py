@@ -33,7 +33,8 @@ class QuietMachine:
 
     def __init__(self, device: str = "cpu", folder: Path | None = None) -> None:
         user = str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()
-        name = re.sub(r"\W+", "_", device)
+        gpu = device in ("cuda", "tensorrt")  # two names of one GPU
+        name = "cuda" if gpu else re.sub(r"\W+", "_", device)
         self._folder = folder or Path(tempfile.gettempdir()) / f"autocompress-quiet-{user}"
         self._turnstile = self._folder / f"{name}.turnstile"
         self._room = self._folder / f"{name}.room"

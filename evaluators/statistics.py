@@ -71,6 +71,11 @@ def choose_statistic(target: Target, synchronous: bool) -> Statistic:
     return Statistic("wall", 0.10)
 
 
+def common_statistic(one: Statistic, other: Statistic) -> Statistic:
+    """What two files are compared by: wall time unless CPU time means the same for both."""
+    return one if one == other else Statistic("wall", 0.10)
+
+
 def log_ratio(candidate: Times, reference: Times, quantile: float) -> Estimate:
     """log(candidate / reference) of one quantile over all calls, [rounds, calls] each, of the same rounds.
 
@@ -128,25 +133,27 @@ def calm_wall_ms(times: ModelTimes, statistic: Statistic) -> Times:
     return times.wall_ms[calm] if calm.mean() >= 1 / 3 else times.wall_ms
 
 
-def disturbances(process: ProcessTimes, statistic: Statistic, reference_floor_ms: float | None = None) -> list[str]:
+def disturbances(
+    process: ProcessTimes, statistics: Sequence[Statistic], reference_floor_ms: float | None = None
+) -> list[str]:
     """What shows that other work ran on the cores of a process, in words; empty if nothing does.
 
-    reference_floor_ms: the reference's statistic when it was calibrated."""
+    statistics: one for each file. reference_floor_ms: the reference's statistic when it was calibrated."""
     found = []
-    models = (process.reference, *process.candidates)
-    shares = np.concatenate([times.queue_share for times in models])
-    share = float(np.nanmean(shares)) if not np.isnan(shares).all() else 0.0
+    pairs = list(zip(process.models, statistics, strict=True))
+    share = process.queue_share or 0.0
     if share > _MOST_QUEUE_SHARE:
         found.append(f"waited {share:.0%} of the time for a core")
-    spread = max(float(np.median(statistic.of(t))) / statistic.floor_ms(t) for t in models)
+    spread, by = max(
+        ((float(np.median(s.of(t))) / s.floor_ms(t), s) for t, s in pairs), key=lambda spread_by: spread_by[0]
+    )
     if spread > _MOST_SPREAD:
-        found.append(f"median {spread:.2f} x the {statistic.quantile:.0%} quantile of {statistic.clock} time")
-    if statistic.clock == "cpu":
-        excess = max(float(np.median(t.wall_ms) / np.median(t.cpu_ms)) for t in models)
-        if excess > _MOST_WALL_OVER_CPU:
-            found.append(f"wall time {excess:.2f} x CPU time")
+        found.append(f"median {spread:.2f} x the {by.quantile:.0%} quantile of {by.clock} time")
+    excess = [float(np.median(t.wall_ms) / np.median(t.cpu_ms)) for t, s in pairs if s.clock == "cpu"]
+    if excess and max(excess) > _MOST_WALL_OVER_CPU:
+        found.append(f"wall time {max(excess):.2f} x CPU time")
     if reference_floor_ms is not None:
-        drift = statistic.floor_ms(process.reference) / reference_floor_ms
+        drift = statistics[0].floor_ms(process.reference) / reference_floor_ms
         if drift > _MOST_REFERENCE_DRIFT:
             found.append(f"reference {drift:.2f} x as slow as when calibrated")
     return found

@@ -28,22 +28,28 @@ EXIT_UNAVAILABLE = 3
 
 _HUGE_PAGES = "glibc.malloc.hugetlb"
 _HANGS_AFTER_SECONDS = 900
+_ARRAYS = ("wall_ms", "cpu_ms", "queue_share")
+
+
+@dataclass(frozen=True)
+class TimedFile:
+    """A file and where it is to run."""
+
+    path: Path
+    target: Target
 
 
 @dataclass(frozen=True)
 class TimingRequest:
-    """What one timing process does: the reference and the candidates, each timed once in every round.
+    """What one timing process does: every file is timed once in every round, beside the first, the reference. Each
+    has its own target, so files of several runtimes can take turns in one process.
 
     precision: half-width of the 95 % interval of each log-ratio at which it stops, after min_rounds and before
-    max_rounds. max_seconds: of warm-up and rounds together, after loading.
+    max_rounds; with max_rounds 0 the files are only loaded and run once. max_seconds: of warm-up and rounds
+    together, after loading.
     """
 
-    reference: str
-    candidates: tuple[str, ...]
-    runtime: str = "onnxruntime"
-    device: str = "cpu"
-    threads: int = 1
-    batch: int = 1
+    files: tuple[TimedFile, ...]
     precision: float = 0.02
     min_rounds: int = 8
     max_rounds: int = 30
@@ -51,70 +57,83 @@ class TimingRequest:
     seed: int = 0
 
     @property
-    def target(self) -> Target:
-        return Target(self.runtime, self.device, self.threads, self.batch)
+    def threads(self) -> int:
+        """The most threads any of the files runs with."""
+        return max(file.target.threads for file in self.files)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TimingRequest:
-        return cls(**{**data, "candidates": tuple(data["candidates"])})
+        files = tuple(TimedFile(Path(file["path"]), Target(**file["target"])) for file in data["files"])
+        return cls(**{**data, "files": files})
 
 
 @dataclass(frozen=True, eq=False)
 class ModelTimes:
     """One file in one process. wall_ms, cpu_ms: [rounds, calls], the CPU time being that of the whole process.
     queue_share: [rounds], the part of a round spent waiting for a core, nan where it cannot be read.
-    peak_memory_mb: of a process that holds this file alone."""
+    peak_memory_mb: of the whole process when this file was the first that it loaded; None if it was not, because
+    what one file gives back to the allocator the next one takes unseen. energy_mj: of one inference, None where the
+    machine does not tell."""
 
     wall_ms: NDArray[np.float64]
     cpu_ms: NDArray[np.float64]
     queue_share: NDArray[np.float64]
     load_ms: float
     warmup: int
-    peak_memory_mb: float
+    peak_memory_mb: float | None = None
+    energy_mj: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        arrays = {name: _rounded(getattr(self, name)) for name in ("wall_ms", "cpu_ms", "queue_share")}
-        return {**arrays, "load_ms": self.load_ms, "warmup": self.warmup, "peak_memory_mb": self.peak_memory_mb}
+        numbers = {name: getattr(self, name) for name in ("load_ms", "warmup", "peak_memory_mb", "energy_mj")}
+        return {name: _rounded(getattr(self, name)) for name in _ARRAYS} | numbers
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ModelTimes:
-        arrays = {name: np.array(data[name], dtype=float) for name in ("wall_ms", "cpu_ms", "queue_share")}
-        return cls(**{**data, **arrays})
+        return cls(**{**data, **{name: np.array(data[name], dtype=float) for name in _ARRAYS}})
 
 
 @dataclass(frozen=True, eq=False)
 class ProcessTimes:
-    """All files of one process. synchronous: as the runtime says. pressure: share of the time in which some task
-    of the machine waited for a core (Linux PSI), None where it cannot be read."""
+    """All files of one process, the reference first. pressure: share of the time in which some task of the machine
+    waited for a core (Linux PSI). cpu_mhz, gpu_mhz: clocks while files ran. None where they cannot be read."""
 
-    reference: ModelTimes
-    candidates: tuple[ModelTimes, ...]
-    synchronous: bool
-    pressure: float | None
+    models: tuple[ModelTimes, ...]
+    pressure: float | None = None
+    cpu_mhz: float | None = None
+    gpu_mhz: float | None = None
+
+    @property
+    def reference(self) -> ModelTimes:
+        return self.models[0]
+
+    @property
+    def queue_share(self) -> float | None:
+        """Mean part of the time that the files waited for a core, None where it cannot be read."""
+        shares = np.concatenate([times.queue_share for times in self.models])
+        return None if np.isnan(shares).all() else float(np.nanmean(shares))
 
     def to_dict(self) -> dict[str, Any]:
-        models = [times.to_dict() for times in (self.reference, *self.candidates)]
-        return {"models": models, "synchronous": self.synchronous, "pressure": self.pressure}
+        shared = {name: getattr(self, name) for name in ("pressure", "cpu_mhz", "gpu_mhz")}
+        return {"models": [times.to_dict() for times in self.models]} | shared
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ProcessTimes:
-        reference, *candidates = (ModelTimes.from_dict(times) for times in data["models"])
-        return cls(reference, tuple(candidates), data["synchronous"], data["pressure"])
+        return cls(**{**data, "models": tuple(ModelTimes.from_dict(times) for times in data["models"])})
 
 
 def time_in_fresh_process(request: TimingRequest) -> ProcessTimes:
     """Run one timing process. Raises MeasurementError (a file that cannot be timed, or the process died) and
     RuntimeUnavailable."""
-    for path in (request.reference, *request.candidates):
-        if not Path(path).is_file():
-            raise MeasurementError(f"{path}: no such file; it cannot be timed")
+    for file in request.files:
+        if not file.path.exists():  # a folder is a file too, as Core ML's packages
+            raise MeasurementError(f"{file.path}: no such file; it cannot be timed")
     # -P: a folder `numpy` or `search` where the user happens to stand must not be imported.
     command = [sys.executable, "-P", "-m", "autocompress.evaluators.timing_child"]
     try:
         # a session of its own: Ctrl-C in a terminal is for the search, which lets a measurement come to its end
         done = subprocess.run(
             command,
-            input=json.dumps(asdict(request)),
+            input=json.dumps(asdict(request), default=str),
             capture_output=True,
             text=True,
             env=_environment(os.environ, request.threads),
@@ -145,7 +164,7 @@ def _failure(request: TimingRequest, code: int, stderr: str) -> MeasurementError
 
 
 def _names(request: TimingRequest) -> str:
-    return ", ".join(dict.fromkeys((request.reference, *request.candidates)))
+    return ", ".join(dict.fromkeys(str(file.path) for file in request.files))
 
 
 def _environment(outer: Mapping[str, str], threads: int) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The timing process: `python -m autocompress.evaluators.timing_child`, a request on stdin, a reply on stdout.
 
-It imports numpy and the runtime, never torch: it has to start in a few tenths of a second. Files take turns in an
+It imports numpy and the runtimes of its files, and torch only with them: it has to start in a few tenths of a
+second. Files take turns in an
 order shuffled anew for each round (as in google/benchmark's random interleaving), so that what changes slowly on
 the machine falls on all of them alike.
 """
@@ -14,7 +15,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MeasurementError, RuntimeUnavailable
-from .runtimes.base import Loaded, Runtime
+from .energy import EnergyMeter
+from .machine import cpu_mhz, gpu_mhz
+from .runtimes.base import Loaded
 from .runtimes.registry import get_runtime
-from .statistics import choose_statistic, log_ratio
-from .timing import EXIT_MEASUREMENT, EXIT_UNAVAILABLE, ModelTimes, ProcessTimes, TimingRequest
+from .statistics import Statistic, choose_statistic, common_statistic, log_ratio
+from .timing import EXIT_MEASUREMENT, EXIT_UNAVAILABLE, ModelTimes, ProcessTimes, TimedFile, TimingRequest
 
 # A block is long enough for a quantile of its own, and short enough that all files see the same machine.
 _BLOCK_MS = 15.0
@@ -36,6 +39,8 @@ _REFILL_NS = 1_000_000
 _FEWEST_ROUNDS = 4  # when the time is up
 _WARMUP_SECONDS, _WARMUP_CAP_SECONDS = 0.2, 2.0
 _SETTLED = 0.05
+_ENERGY_SECONDS = 1.0  # a GPU's counter moves ten times a second
+_GPUS = {"tensorrt": "cuda"}  # devices that are another by another name
 
 
 @dataclass
@@ -43,8 +48,10 @@ class _Subject:
     """One loaded file and its times so far, in nanoseconds."""
 
     call: Callable[[], object]
+    statistic: Statistic
     load_ms: float
-    peak_memory_mb: float
+    peak_memory_mb: float | None
+    energy_mj: float | None = None
     warmup: int = 0
     calls: int = _FEWEST_CALLS
     wall_ns: list[list[int]] = field(default_factory=list)
@@ -54,20 +61,19 @@ class _Subject:
     def times(self) -> ModelTimes:
         wall, cpu = (np.array(rows, dtype=float) / 1e6 for rows in (self.wall_ns, self.cpu_ns))
         share = np.array(self.queue_share)
-        return ModelTimes(wall, cpu, share, round(self.load_ms, 3), self.warmup, round(self.peak_memory_mb, 2))
+        load_ms = round(self.load_ms, 3)
+        return ModelTimes(wall, cpu, share, load_ms, self.warmup, self.peak_memory_mb, self.energy_mj)
 
 
 def measure(request: TimingRequest) -> ProcessTimes:
     """Load, warm up and time all files of the request. Raises MeasurementError, RuntimeUnavailable."""
     order = random.Random(request.seed)
-    runtime = get_runtime(request.runtime)
-    paths = [Path(path) for path in (request.reference, *request.candidates)]
-    runtime.available()  # imports its library, which is not to be counted as a file's load time or memory
-    bare_mb = _memory_mb("VmRSS")
     made: dict[int, _Subject] = {}
-    for index in order.sample(range(len(paths)), len(paths)):
-        made[index] = _build(runtime, paths[index], request, bare_mb)
-    subjects = [made[index] for index in range(len(paths))]
+    for index in order.sample(range(len(request.files)), len(request.files)):
+        made[index] = _build(request.files[index], alone=not made)
+    subjects = [made[index] for index in range(len(request.files))]
+    if request.max_rounds == 0:
+        return ProcessTimes(tuple(subject.times() for subject in subjects))
     gc.collect()
     gc.disable()
     started = time.perf_counter()
@@ -76,49 +82,73 @@ def measure(request: TimingRequest) -> ProcessTimes:
     share = 0.2 * request.max_seconds / len(subjects)
     for subject in subjects:
         _warm_up(subject, min(_WARMUP_SECONDS, share), min(_WARMUP_CAP_SECONDS, 2 * share))
-    statistic = choose_statistic(request.target, runtime.synchronous)
-    reference, *candidates = subjects
+    clocks: list[float | None] = []
     for done in range(1, request.max_rounds + 1):
         for subject in order.sample(subjects, len(subjects)):
             if request.threads > 1:
                 time.sleep(_REST_SECONDS)
             _time_block(subject)
+        clocks.append(cpu_mhz())
         if time.perf_counter() - started > request.max_seconds and done >= min(_FEWEST_ROUNDS, request.min_rounds):
             break
-        if done >= request.min_rounds and done % 2 == 0:
-            base = statistic.of(reference.times())
-            others = [statistic.of(subject.times()) for subject in candidates]
-            # A reference on its own is held against a constant: then its own interval counts.
-            pairs = [(other, base) for other in others] or [(base, np.ones_like(base))]
-            if all(log_ratio(a, b, statistic.quantile).half_width <= request.precision for a, b in pairs):
-                break
+        if done >= request.min_rounds and done % 2 == 0 and _widest(subjects) <= request.precision:
+            break
     elapsed_us = (time.perf_counter() - started) * 1e6
     after = _pressure_us()
-    share_waiting = None if pressure is None or after is None else round((after - pressure) / elapsed_us, 4)
+    gpu_clock = gpu_mhz() if any(file.target.device != "cpu" for file in request.files) else None
+    for file, subject in zip(request.files, subjects, strict=True):
+        if (meter := EnergyMeter.for_device(_GPUS.get(file.target.device, file.target.device))) is not None:
+            seconds = min(_ENERGY_SECONDS, request.max_seconds / (3 * len(subjects)))
+            subject.energy_mj = _energy_mj(subject.call, meter, seconds)
+    known = [clock for clock in clocks if clock is not None]
     return ProcessTimes(
-        reference.times(), tuple(subject.times() for subject in candidates), runtime.synchronous, share_waiting
+        tuple(subject.times() for subject in subjects),
+        pressure=None if pressure is None or after is None else round((after - pressure) / elapsed_us, 4),
+        cpu_mhz=float(np.median(known)) if known else None,
+        gpu_mhz=gpu_clock,
     )
 
 
-def _build(runtime: Runtime, path: Path, request: TimingRequest, bare_mb: float) -> _Subject:
-    _forget_peak()
-    before_mb = _memory_mb("VmRSS")
+def _widest(subjects: Sequence[_Subject]) -> float:
+    """The widest half-interval of the log-ratios to the first file; of its own time if it is alone."""
+    reference, *others = subjects
+    base = reference.times()
+    if not others:
+        own = reference.statistic.of(base)
+        return log_ratio(own, np.ones_like(own), reference.statistic.quantile).half_width
+    widths = []
+    for other in others:
+        statistic = common_statistic(other.statistic, reference.statistic)
+        ratio = log_ratio(statistic.of(other.times()), statistic.of(base), statistic.quantile)
+        widths.append(ratio.half_width)
+    return max(widths)
+
+
+def _build(file: TimedFile, alone: bool) -> _Subject:
+    """Load a file and run it once. alone: it is the first of the process, so that its peak memory is the file's."""
+    runtime = get_runtime(file.target.runtime)
+    runtime.available()  # imports its library, which is not to be counted as a file's load time
     started = time.perf_counter()
-    loaded = runtime.load(path, request.target)
+    loaded = runtime.load(file.path, file.target)
     load_ms = (time.perf_counter() - started) * 1e3
-    array = _input(path, loaded, request)
+    array = _input(file, loaded)
     loaded.run(array)
-    return _Subject(lambda: loaded.run(array), load_ms, bare_mb + _memory_mb("VmHWM") - before_mb)
+    statistic = choose_statistic(file.target, runtime.synchronous)
+    return _Subject(lambda: loaded.run(array), statistic, load_ms, round(_peak_memory_mb(), 2) if alone else None)
 
 
-def _input(path: Path, loaded: Loaded, request: TimingRequest) -> NDArray[Any]:
+def _input(file: TimedFile, loaded: Loaded) -> NDArray[Any]:
     batch, *rest = loaded.input_shape
     if any(length is None for length in rest):
         raise MeasurementError(
-            f"{path}: input shape is {list(loaded.input_shape)}, allowed: only the batch open; "
+            f"{file.path}: input shape is {list(loaded.input_shape)}, allowed: only the batch open; "
             "export it with a fixed image size"
         )
-    shape = [batch or request.batch, *(length or 1 for length in rest)]
+    if batch not in (None, file.target.batch):
+        raise MeasurementError(
+            f"{file.path}: made for a batch of {batch}, asked for {file.target.batch}; ask for {batch}"
+        )
+    shape = [file.target.batch, *(length or 1 for length in rest)]
     if not np.issubdtype(loaded.input_dtype, np.floating):
         return np.zeros(shape, dtype=loaded.input_dtype)
     return np.random.default_rng(0).standard_normal(shape).astype(loaded.input_dtype)
@@ -168,6 +198,18 @@ def _time_block(subject: _Subject) -> None:
     subject.queue_share.append(float("nan") if waited is None or now is None else (now - waited) / took)
 
 
+def _energy_mj(call: Callable[[], object], meter: EnergyMeter, seconds: float) -> float | None:
+    """Of one inference, from a block of them back to back; None if the counter did not move. What the device draws at
+    rest is in it, as it is for whoever runs the file."""
+    ends = time.perf_counter() + seconds
+    before, calls = meter.joules(), 0
+    while calls == 0 or time.perf_counter() < ends:
+        call()
+        calls += 1
+    spent = meter.joules() - before
+    return float(f"{1e3 * spent / calls:.4g}") if spent > 0 else None
+
+
 def _queue_wait_ns() -> int | None:
     """Time this thread stood ready without a core: second field, in Linux' Documentation/scheduler/sched-stats."""
     try:
@@ -184,17 +226,11 @@ def _pressure_us() -> int | None:
         return None
 
 
-def _forget_peak() -> None:
-    """Set VmHWM back to VmRSS: Linux' Documentation/filesystems/proc, clear_refs."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _memory_mb(name: str) -> float:
-    """VmRSS or VmHWM of this process; where there is no /proc, its peak so far for both."""
+def _peak_memory_mb() -> float:
+    """The most resident memory this process had so far: VmHWM of Linux' Documentation/filesystems/proc."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(name + ":"):
+            if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
     if sys.platform == "win32":
         return 0.0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,20 +17,23 @@ from hypothesis import strategies as st
 from onnx_models import conv_chain
 
 from autocompress.errors import MeasurementError, RuntimeUnavailable
-from autocompress.evaluators.bench import bench, comparison_lines
+from autocompress.evaluators import side_by_side, timing_child
+from autocompress.evaluators.energy import EnergyMeter
 from autocompress.evaluators.latency import Calibration, LatencyMeter, is_faster
 from autocompress.evaluators.machine import conditions, fingerprint
 from autocompress.evaluators.measurement import Latency
+from autocompress.evaluators.side_by_side import Readings, SideBySide
 from autocompress.evaluators.statistics import (
     Estimate,
     calm_wall_ms,
     choose_statistic,
     combine,
+    common_statistic,
     disturbances,
     log_ratio,
     student_t_95,
 )
-from autocompress.evaluators.timing import ModelTimes, ProcessTimes, TimingRequest, time_in_fresh_process
+from autocompress.evaluators.timing import ModelTimes, ProcessTimes, TimedFile, TimingRequest, time_in_fresh_process
 from autocompress.spaces.target import Target
 
 
@@ -47,8 +52,13 @@ def meter(files: dict[str, Path]) -> LatencyMeter:
     return LatencyMeter.calibrated(Target(), files["reference"])
 
 
+def _alone(path: Path, **target: Any) -> TimingRequest:
+    return TimingRequest((TimedFile(path, Target(**target)),), max_seconds=0.2)
+
+
 def test_a_model_is_as_fast_as_itself_and_a_bigger_one_is_slower(meter: LatencyMeter, files: dict[str, Path]) -> None:
-    reference, twin, big = meter.measure([files["reference"], files["twin"], files["big"]], max_seconds=0.5)
+    paths = [files["reference"], files["twin"], files["big"]]
+    reference, twin, big = meter.measure(paths, processes=2, max_seconds=0.5)
     assert reference.ratio == pytest.approx(1, rel=0.1)
     assert twin.ratio == pytest.approx(1, rel=0.1)
     assert big.ratio > 2
@@ -61,7 +71,7 @@ def test_a_model_is_as_fast_as_itself_and_a_bigger_one_is_slower(meter: LatencyM
         assert latency.p50_ms <= latency.p90_ms <= latency.p95_ms <= latency.p99_ms
         assert latency.samples > 0
         assert latency.load_ms > 0
-        assert latency.peak_memory_mb > 10
+        assert latency.peak_memory_mb is not None and latency.peak_memory_mb > 10
         assert Latency.from_dict(json.loads(json.dumps(latency.to_dict()))) == latency
 
 
@@ -90,7 +100,7 @@ def test_a_file_that_cannot_be_timed_is_told_in_one_line(meter: LatencyMeter, tm
 
 
 def test_a_device_that_is_not_there_is_told_as_such(files: dict[str, Path]) -> None:
-    request = TimingRequest(str(files["reference"]), (), device="no such device")
+    request = _alone(files["reference"], device="no such device")
     with pytest.raises(RuntimeUnavailable, match="no such device"):
         time_in_fresh_process(request)
 
@@ -102,7 +112,7 @@ def test_a_timing_process_that_dies_is_an_error_with_its_last_words(
     died = subprocess.CompletedProcess([], code, "", "Traceback\nMemoryError: out of it\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: died)
     with pytest.raises(MeasurementError, match=words):
-        time_in_fresh_process(TimingRequest(str(files["reference"]), ()))
+        time_in_fresh_process(_alone(files["reference"]))
 
 
 def test_huge_pages_are_asked_for_beside_what_the_user_has_tuned(
@@ -118,7 +128,7 @@ def test_huge_pages_are_asked_for_beside_what_the_user_has_tuned(
     for tuned in ("", "glibc.malloc.check=1", "glibc.malloc.hugetlb=2"):
         monkeypatch.setenv("GLIBC_TUNABLES", tuned)
         with pytest.raises(MeasurementError):
-            time_in_fresh_process(TimingRequest(str(files["reference"]), (), threads=3))
+            time_in_fresh_process(_alone(files["reference"], threads=3))
     asked = "glibc.malloc.hugetlb=1"
     assert [env["GLIBC_TUNABLES"] for env in seen] == [
         asked,
@@ -128,20 +138,10 @@ def test_huge_pages_are_asked_for_beside_what_the_user_has_tuned(
     assert {env["OMP_NUM_THREADS"] for env in seen} == {"3"}
 
 
-def test_bench_compares_files_with_the_first(files: dict[str, Path]) -> None:
-    paths = [files["reference"], files["big"]]
-    first, big = bench(paths, Target(), precision=0.05, processes=1, max_seconds=0.5)
-    assert first.ratio == first.ratio_low == first.ratio_high == 1
-    assert big.p50_ms > first.p50_ms
-    lines = comparison_lines(paths, [first, big])
-    assert len(lines) == 2
-    assert "x reference.onnx" in lines[1]
-    assert "slower" in lines[1]
-
-
 def test_the_fingerprint_does_not_change_with_the_load() -> None:
     now = conditions(Target(), "1.0")
-    assert fingerprint({**now, "load_1min": 99.0}) == fingerprint(now)
+    for passing in ("load_1min", "pressure", "queue_share", "cpu_mhz", "gpu_mhz"):
+        assert fingerprint({**now, passing: 99.0}) == fingerprint(now)
     assert fingerprint({**now, "threads": 64}) != fingerprint(now)
     assert fingerprint(json.loads(json.dumps(now))) == fingerprint(now)
 
@@ -201,16 +201,23 @@ def _times(wall: float = 1.0, cpu: float = 1.0, queue: float = 0.0, rounds: int 
 )
 def test_other_work_on_the_machine_is_noticed(times: ModelTimes, words: str | None) -> None:
     statistic = choose_statistic(Target(), synchronous=True)
-    found = disturbances(ProcessTimes(_times(), (times,), True, None), statistic)
+    found = disturbances(ProcessTimes((_times(), times)), [statistic, statistic])
     # The share is a mean over the files, so one of two waiting shows as half.
     assert [words in line for line in found] == [True] if words else found == []
 
 
+def test_a_file_whose_cpu_time_means_nothing_is_not_blamed_for_it() -> None:
+    cpu, wall = choose_statistic(Target(), True), choose_statistic(Target(threads=2), True)
+    process = ProcessTimes((_times(), _times(wall=1.5)))
+    assert disturbances(process, [cpu, cpu])
+    assert disturbances(process, [cpu, wall]) == []
+
+
 def test_a_reference_slower_than_when_calibrated_is_noticed() -> None:
     statistic = choose_statistic(Target(), synchronous=True)
-    process = ProcessTimes(_times(), (), True, None)
-    assert disturbances(process, statistic, reference_floor_ms=0.95) == []
-    assert "calibrated" in disturbances(process, statistic, reference_floor_ms=0.8)[0]
+    process = ProcessTimes((_times(),))
+    assert disturbances(process, [statistic], reference_floor_ms=0.95) == []
+    assert "calibrated" in disturbances(process, [statistic], reference_floor_ms=0.8)[0]
 
 
 def test_tails_come_from_rounds_nothing_disturbed() -> None:
@@ -223,3 +230,120 @@ def test_cpu_time_counts_only_where_it_means_something() -> None:
     assert choose_statistic(Target(), True).clock == "cpu"
     for target, synchronous in ((Target(threads=2), True), (Target(device="cuda"), True), (Target(), False)):
         assert choose_statistic(target, synchronous).clock == "wall"
+
+
+def test_two_files_are_compared_by_cpu_time_only_where_it_means_something_for_both() -> None:
+    cpu, wall = choose_statistic(Target(), True), choose_statistic(Target(device="cuda"), True)
+    assert common_statistic(cpu, cpu) == cpu
+    assert {common_statistic(*pair).clock for pair in ((cpu, wall), (wall, cpu), (wall, wall))} == {"wall"}
+
+
+# What a measurement carries
+
+
+def test_records_of_earlier_versions_are_still_read() -> None:
+    numbers = dict.fromkeys(("p50_ms", "low_ms", "high_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms"), 2.0)
+    ratios = dict.fromkeys(("ratio", "ratio_low", "ratio_high"), 1.0)
+    counts = {"samples": 10, "warmup": 3, "processes": 1, "disturbed": False, "load_ms": 1.0, "peak_memory_mb": 50.0}
+    latency = Latency.from_dict({**numbers, **ratios, **counts, "conditions": {"batch": 8}})
+    assert latency.energy_mj is None
+    assert latency.throughput_per_s == pytest.approx(4000)
+
+
+def test_the_peak_memory_of_a_file_does_not_depend_on_its_company(files: dict[str, Path], meter: LatencyMeter) -> None:
+    """What one file gives back to the allocator the next one takes unseen: each is measured on its own."""
+    alone = time_in_fresh_process(replace(_alone(files["twin"]), max_rounds=0)).reference.peak_memory_mb
+    assert alone is not None
+    for company in (["twin", "big"], ["big", "reference", "twin"]):
+        latencies = meter.measure([files[name] for name in company], max_seconds=0.1)
+        assert latencies[company.index("twin")].peak_memory_mb == pytest.approx(alone, rel=0.1)
+
+
+def test_conditions_say_what_went_on_meanwhile_in_plain_numbers(meter: LatencyMeter) -> None:
+    assert meter.calibration is not None
+    facts = meter.calibration.conditions
+    for name in ("pressure", "queue_share", "cpu_mhz", "gpu_mhz"):
+        assert facts[name] is None or facts[name] >= 0
+    if Path("/proc/thread-self/schedstat").exists():
+        assert facts["queue_share"] is not None
+
+
+class _Counter(EnergyMeter):
+    """A counter of half a joule at each reading."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    def joules(self) -> float:
+        self.read += 1
+        return 0.5 * self.read
+
+
+def test_energy_is_told_where_it_is_counted_and_never_made_up(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = replace(_alone(files["twin"]), max_seconds=0.05)
+    monkeypatch.setattr(EnergyMeter, "for_device", lambda _: None)
+    uncounted = timing_child.measure(request)
+    assert uncounted.reference.energy_mj is None
+    monkeypatch.setattr(EnergyMeter, "for_device", lambda _: _Counter())
+    counted = ProcessTimes.from_dict(json.loads(json.dumps(timing_child.measure(request).to_dict())))
+    assert counted.reference.energy_mj is not None
+    assert 0 < counted.reference.energy_mj <= 500  # half a joule over at least one inference
+
+    def told(*runs: ProcessTimes) -> float | None:
+        statistic = choose_statistic(Target(), True)
+        readings = Readings(request.files, (statistic,), runs, ({"batch": 1},), peaks_mb=(1.0,))
+        return readings.latency(0, readings.p50(0), readings.ratio(0)).energy_mj
+
+    assert told(uncounted) is None
+    assert told(counted) == pytest.approx(counted.reference.energy_mj)
+
+
+def test_a_file_for_another_batch_is_refused_and_not_timed_as_something_else(tmp_path: Path) -> None:
+    fixed = conv_chain(tmp_path / "fixed.onnx", batch=4)
+    with pytest.raises(MeasurementError, match=r"batch of 4, asked for 1"):
+        time_in_fresh_process(_alone(fixed))
+    assert time_in_fresh_process(_alone(fixed, batch=4)).reference.wall_ms.size > 0
+
+
+# How many processes
+
+
+def _sure(half: float) -> ProcessTimes:
+    """A process whose files differ from round to round by about `half`."""
+    wall = np.exp(np.random.default_rng(0).normal(0, half, (12, 5)))
+    return ProcessTimes((_times(rounds=12), replace(_times(rounds=12), wall_ms=wall, cpu_ms=wall)))
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """The processes that a measurement of two files takes, when each is as unsure as said."""
+
+    def count(half: float, processes: int, **asked: float) -> int:
+        started: list[int] = []
+
+        def run(_: SideBySide, index: int, __: int) -> ProcessTimes:
+            started.append(index)
+            return _sure(half)
+
+        monkeypatch.setattr(SideBySide, "_run", run)
+        monkeypatch.setattr(SideBySide, "_peaks_mb", lambda *_: (1.0, 1.0))
+        monkeypatch.setattr(side_by_side, "disturbances", lambda *_: [])
+        file = TimedFile(Path("made-up.onnx"), Target())
+        SideBySide((file, file), seconds=1.0).take(processes, **asked)
+        return len(started)
+
+    return count
+
+
+def test_processes_are_added_until_the_precision_is_reached_or_cannot_be(counted: Callable[..., int]) -> None:
+    assert counted(0.001, 3) == 3
+    assert counted(0.001, 3, until=0.05) == 3
+    assert counted(0.001, 1, until=0.02) > 1
+    assert counted(0.2, 3, until=0.001) == side_by_side.MOST_PROCESSES
+    assert counted(0.2, 9, until=0.001) == 9
+
+
+def test_no_process_but_the_first_starts_after_the_time_limit(counted: Callable[..., int]) -> None:
+    assert counted(0.2, 3, until=0.001, limit_seconds=0) == 1

@@ -7,9 +7,11 @@ import sys
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from onnx_models import conv_chain
@@ -67,10 +69,45 @@ def test_a_file_with_two_inputs_is_refused(tmp_path: Path) -> None:
         OnnxRuntime().load(path, Target())
 
 
-def test_a_gpu_that_is_not_there_is_an_error_and_no_silent_fall_back(tmp_path: Path) -> None:
-    if "cuda" in OnnxRuntime().available().devices:
+@pytest.mark.parametrize(("device", "provider"), [("cuda", "CUDA"), ("tensorrt", "Tensorrt")])
+def test_a_gpu_that_is_not_there_is_an_error_and_no_silent_fall_back(
+    tmp_path: Path, device: str, provider: str
+) -> None:
+    if device in OnnxRuntime().available().devices:
         pytest.skip("this machine has onnxruntime-gpu")
-    with pytest.raises(RuntimeUnavailable, match="CUDAExecutionProvider"):
+    for verb in (OnnxRuntime().load, OnnxRuntime().inspect):
+        with pytest.raises(RuntimeUnavailable, match=f"{provider}ExecutionProvider") as caught:
+            verb(conv_chain(tmp_path / "m.onnx"), Target(device=device))
+        assert "\n" not in str(caught.value)
+
+
+class _PlacedElsewhere(onnxruntime.InferenceSession):  # type: ignore[misc]
+    """A session of an onnxruntime with a GPU provider that loads and then takes no operator."""
+
+    def __init__(self, path: str, options: Any, providers: list[str], **settings: Any) -> None:
+        self.asked = providers
+        super().__init__(path, options, providers=["CPUExecutionProvider"], **settings)
+
+    def get_providers(self) -> list[str]:
+        return self.asked
+
+
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_a_gpu_that_takes_no_operator_is_an_error_too(
+    tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    present = [f"{name}ExecutionProvider" for name in ("Tensorrt", "CUDA", "CPU")]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: present)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", _PlacedElsewhere)
+    with pytest.raises(RuntimeUnavailable, match=r"places no operator of it.*Conv on CPUExecutionProvider"):
+        OnnxRuntime().load(conv_chain(tmp_path / "m.onnx"), Target(device=device))
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_provider_left_out_in_silence_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As happens where onnxruntime-gpu is installed and the libraries it needs are not."""
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    with pytest.raises(RuntimeUnavailable, match="fell back from CUDAExecutionProvider to CPUExecutionProvider"):
         OnnxRuntime().load(conv_chain(tmp_path / "m.onnx"), Target(device="cuda"))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from onnx_models import conv_chain
 
+from autocompress.errors import RuntimeUnavailable
 from autocompress.evaluators.runtimes.conformance import RuntimeConformance
 from autocompress.evaluators.runtimes.openvino import OpenVino
 from autocompress.evaluators.runtimes.pytorch import PyTorch, TorchCompile
@@ -60,6 +63,45 @@ def test_openvino_runs_the_precision_of_the_plan_and_not_its_own_choice(tmp_path
     assert found[8].upper() in ("U8", "I8")
     exact = runtime.load(tmp_path / "32.onnx", Target()).run(inputs[:1])
     np.testing.assert_allclose(exact, outputs[:1], rtol=1e-4, atol=1e-5)
+
+
+def test_openvino_is_loaded_without_libraries_that_a_user_would_not_ship(tmp_path: Path) -> None:
+    """They would count as its memory and its load time."""
+    if not OpenVino().available().ok:
+        pytest.skip(OpenVino().available().reason)
+    path = conv_chain(tmp_path / "m.onnx")
+    code = (
+        "import sys; from pathlib import Path; import autocompress.evaluators.timing_child;"
+        "from autocompress.evaluators.runtimes.openvino import OpenVino;"
+        "from autocompress.spaces.target import Target;"
+        f"OpenVino().load(Path({str(path)!r}), Target());"
+        "print([name for name in ('torch', 'onnx', 'onnxruntime') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("runtime", [PyTorch(), TorchCompile()])
+def test_pytorch_on_a_gpu_that_is_not_there_is_an_error_and_no_run_on_the_cpu(tmp_path: Path, runtime: PyTorch) -> None:
+    if "cuda" in runtime.available().devices:
+        pytest.skip("this machine has a CUDA device")
+    path = tmp_path / "sample.pt2"
+    runtime.build(TestPyTorch().sample_student()[0], path)
+    for verb in (runtime.load, runtime.inspect):
+        with pytest.raises(RuntimeUnavailable, match="no CUDA device") as caught:
+            verb(path, Target(runtime.name, "cuda"))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.gpu
+def test_pytorch_on_a_gpu_answers_as_on_the_cpu(tmp_path: Path) -> None:
+    if "cuda" not in PyTorch().available().devices:
+        pytest.skip("this machine has no CUDA device")
+    request, inputs, outputs = TestPyTorch().sample_student()
+    PyTorch().build(request, tmp_path / "sample.pt2")
+    loaded = PyTorch().load(tmp_path / "sample.pt2", Target("pytorch", "cuda"))
+    for image, output in zip(inputs, outputs, strict=True):  # more of them than there are buffers
+        np.testing.assert_allclose(loaded.run(image[None])[0], output, rtol=1e-2, atol=1e-3)
 
 
 def test_every_runtime_is_listed_with_what_it_can_use_or_why_not(cli: Callable[..., Said]) -> None:

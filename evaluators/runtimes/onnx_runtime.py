@@ -1,4 +1,4 @@
-"""ONNX Runtime: ONNX files on the CPU, and on NVIDIA GPUs where onnxruntime-gpu is installed."""
+"""ONNX Runtime: ONNX files on the CPU, and on NVIDIA GPUs, by CUDA or TensorRT, where onnxruntime-gpu is installed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ from ...spaces.target import Capabilities, Target
 from ..machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded
 
-# Device -> provider asked for. The runtime adds its CPU provider for what a GPU has no kernel for.
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+# Device -> the provider asked for, and those for what it has no kernel for.
+_PROVIDERS = {
+    "cpu": ("CPUExecutionProvider",),
+    "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
+    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
+}
+_RECORD_PLACES = "session.record_ep_graph_assignment_info"
 _INT8_OPERATORS = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "DynamicQuantizeMatMul")
 _DTYPES = {"float": "float32", "double": "float64"}
 
@@ -32,11 +37,14 @@ def session_options(target: Target) -> Any:
     options.intra_op_num_threads = target.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # errors are raised; told once is enough
+    if target.device != "cpu":
+        options.add_session_config_entry(_RECORD_PLACES, "1")
     return options
 
 
 class OnnxRuntime:
-    """ONNX Runtime (https://onnxruntime.ai). On a GPU, the copies of input and output belong to the latency."""
+    """ONNX Runtime (https://onnxruntime.ai). On a GPU, the copies of input and output belong to the latency; an
+    operator that the GPU has no kernel for runs on the CPU, but a network that would run there as a whole does not."""
 
     name = "onnxruntime"
     suffix = ".onnx"
@@ -49,16 +57,16 @@ class OnnxRuntime:
         except Exception as error:
             return Availability(False, f"{_one_line(error)}; pip install onnxruntime (or onnxruntime-gpu)")
         present = onnxruntime.get_available_providers()
-        devices = tuple(device for device, provider in _PROVIDERS.items() if provider in present)
+        devices = tuple(device for device, providers in _PROVIDERS.items() if providers[0] in present)
         return Availability(True, version=onnxruntime.__version__, devices=devices)
 
     def capabilities(self, target: Target) -> Capabilities:
-        """Kernels that exist on the target. Raises RuntimeUnavailable for a device other than cpu and cuda.
+        """Kernels that exist on the target. Raises RuntimeUnavailable for a device it does not know.
 
         CPU: 8 bits are faster where there is a kernel for u8 times s8; 16 and 4 bits are turned back to float for
         convolutions. Float convolutions are blocked by 16 channels (NCHWc). Zeros are not skipped."""
-        _provider(target)
-        if target.device == "cuda":
+        _providers(target)
+        if target.device != "cpu":
             return Capabilities(latency_bits=(32,), storage_bits=(16, 8, 4), channel_multiple=8)
         present = instruction_sets()
         x86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -93,8 +101,11 @@ class OnnxRuntime:
         return _LoadedSession(path, session)
 
     def inspect(self, path: Path, target: Target) -> dict[str, int]:
-        """Operator type -> count in the optimised graph; Conv counts the blocked (NCHWc) ones too.
+        """Operator type -> count in the optimised graph; Conv counts the blocked (NCHWc) ones too. On a GPU, of the
+        graph as it was shared out, with what was left to others as "Conv on CPUExecutionProvider".
         Raises MeasurementError, RuntimeUnavailable."""
+        if target.device != "cpu":  # an optimised graph with compiled parts cannot be written
+            return _placed(_session(path, target, session_options(target)), _providers(target)[0])
         import onnx
 
         with tempfile.TemporaryDirectory(prefix="autocompress-inspect-") as folder:
@@ -128,7 +139,7 @@ class _LoadedSession:
 
 
 def _session(path: Path, target: Target, options: Any) -> Any:
-    asked = _provider(target)
+    asked, *others = _providers(target)
     try:
         import onnxruntime
     except ImportError as error:
@@ -140,20 +151,41 @@ def _session(path: Path, target: Target, options: Any) -> Any:
         )
     if not path.is_file():
         raise MeasurementError(f"{path}: no such file; give an .onnx file")
-    providers = [asked] if target.device == "cpu" else [asked, _PROVIDERS["cpu"]]
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        # Without its fall back it would still leave a provider out in silence: hence the checks below.
+        session = onnxruntime.InferenceSession(str(path), options, providers=[asked, *others], enable_fallback=0)
     except Exception as error:
         raise MeasurementError(f"{path}: ONNX Runtime cannot load it: {_one_line(error)}") from error
-    used = session.get_providers()[0]
-    if used != asked:
-        raise RuntimeUnavailable(
-            f"onnxruntime fell back from {asked} to {used}; check the CUDA and cuDNN libraries or use device 'cpu'"
-        )
+    _refuse_other_places(path, target, session, asked)
     return session
 
 
-def _provider(target: Target) -> str:
+def _refuse_other_places(path: Path, target: Target, session: Any, asked: str) -> None:
+    """Raise RuntimeUnavailable if the provider asked for does nothing in this session."""
+    used = session.get_providers()[0]
+    if used != asked:
+        raise RuntimeUnavailable(
+            f"onnxruntime fell back from {asked} to {used}; check the CUDA, cuDNN and TensorRT libraries or use "
+            "device 'cpu'"
+        )
+    if target.device != "cpu":
+        places = _placed(session, asked)
+        if all(" on " in kind for kind in places):
+            raise RuntimeUnavailable(
+                f"{path}: onnxruntime places no operator of it on {asked}, but {', '.join(places)}; use device 'cpu'"
+            )
+
+
+def _placed(session: Any, asked: str) -> dict[str, int]:
+    """Operator type -> count, of a session that recorded where each runs; elsewhere than `asked`, with the place."""
+    kinds: Counter[str] = Counter()
+    for part in session.get_provider_graph_assignment_info():
+        place = "" if part.ep_name == asked else f" on {part.ep_name}"
+        kinds.update(node.op_type + place for node in part.get_nodes())
+    return dict(sorted(kinds.items()))
+
+
+def _providers(target: Target) -> tuple[str, ...]:
     if target.device not in _PROVIDERS:
         raise RuntimeUnavailable(
             f"onnxruntime: unknown device {target.device!r}, allowed: {', '.join(_PROVIDERS)}; change the target"
