@@ -69,6 +69,10 @@ def main() -> None:
 @click.option("--workers", type=int, help="Trials at a time.")
 @click.option("--executor", help="Where trials run: local, processes or ray.")
 @click.option("--seed", type=int, help="Of the search.")
+@click.option(
+    "--target", "targets", multiple=True, help="Runtime to ship to, as RUNTIME or RUNTIME@DEVICE; repeatable."
+)
+@click.option("--any-of", is_flag=True, help="Each model is for the best of the targets, not for all of them.")
 @click.option("--threads", type=int, help="Threads of the runtime on the target.")
 @click.option("--batch", type=int, help="Images per inference on the target.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Where studies are kept.")
@@ -148,6 +152,36 @@ def pick(study: Path, budget_ms: float | None, min_accuracy: float | None, max_m
 
 
 @main.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--trial", type=int, required=True, help="Number of a finished trial.")
+@click.option("--to", required=True, help="Runtimes, such as openvino,litert,tensorrt@cuda.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("export"), show_default=True)
+@click.option("--task", "task_spec", help="The study's task, where it was searched from Python.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def export(study: Path, trial: int, to: str, out: Path, task_spec: str | None, as_json: bool) -> None:
+    """Build one trial of STUDY for other runtimes, each file checked against the student it was built from."""
+    import json
+
+    from .exporttable import print_exported
+    from .search.export import export as build
+
+    names = list(dict.fromkeys(name.strip() for name in to.split(",") if name.strip()))
+    task = None
+    if task_spec is not None:
+        from .studies.task import load_task
+
+        task = load_task(task_spec)
+    found = build(study_path(study), trial, names, out, task, lambda line: click.echo(line, err=True))
+    if as_json:
+        click.echo(json.dumps(json.loads((out / "export.json").read_text()), indent=1))
+    else:
+        print_exported(found)
+    missing = [entry for entry in found if entry.path is None]
+    if missing:
+        fail("; ".join(f"{entry.target}: {entry.reason}" for entry in missing))
+
+
+@main.command()
 @click.argument("study", required=False)
 @click.option("--task", "task_spec", help="Your own task: my_task.py, my_task.py:function or module:function.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -173,27 +207,57 @@ def space(study: str | None, task_spec: str | None, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("models", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("models", nargs=-1, required=True, metavar="[RUNTIME[@DEVICE]:]MODELS...")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--runtime", default="onnxruntime", show_default=True)
+@click.option(
+    "--runtime", "runtimes", multiple=True, help="Runtime of the models; several compare them with each other."
+)
+@click.option("--device", help="Device to run on, such as cuda; by default the CPU where the runtime knows it.")
+@click.option("--precision", help="Add processes until the 95 % intervals are as narrow: ± 2% or ± 0.02.")
+@click.option(
+    "--processes", type=click.IntRange(min=1), default=3, show_default=True, help="Fresh processes to time in."
+)
+@click.option("--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Start no process later than that.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def bench(models: tuple[Path, ...], threads: int, batch: int, runtime: str, as_json: bool) -> None:
-    """Measure model files, side by side when there are several."""
+def bench(
+    models: tuple[str, ...],
+    threads: int,
+    batch: int,
+    runtimes: tuple[str, ...],
+    device: str | None,
+    precision: str | None,
+    processes: int,
+    max_seconds: float | None,
+    as_json: bool,
+) -> None:
+    """Measure model files, side by side when there are several, also files of different runtimes.
+
+    The runtime is chosen by the file's suffix: .onnx onnxruntime, .pt2 pytorch, others as `autocompress runtimes`
+    lists them; write openvino:model.onnx, or --runtime, for another one. With --precision, processes are added, up
+    to 7, for 120 seconds unless --max-seconds says otherwise.
+    """
     import json
 
     from .evaluators.bench import bench as measure
-    from .evaluators.bench import comparison_lines
-    from .spaces.target import Target
+    from .evaluators.bench import comparison_lines, conditions_line, parse_precision, shortfall, timed_files
 
-    latencies = measure(models, Target(runtime, "cpu", threads, batch))
+    wanted = None if precision is None else parse_precision(precision)
+    files = timed_files(models, runtimes, device, threads, batch)
+    limit = max_seconds or (None if wanted is None else 120.0)
+    latencies = measure(files, wanted, processes, limit_seconds=limit)
     if as_json:
-        click.echo(json.dumps([{"file": str(p), **x.to_dict()} for p, x in zip(models, latencies, strict=True)]))
-        return
-    for line in comparison_lines(models, latencies):
-        click.echo(line)
-    shown = latencies[0].conditions
-    click.echo(", ".join(f"{k} {v}" for k, v in shown.items() if v not in (None, [], ())))
+        rows = [
+            {"file": str(f.path), **vars(f.target), "throughput_per_s": x.throughput_per_s, **x.to_dict()}
+            for f, x in zip(files, latencies, strict=True)
+        ]
+        click.echo(json.dumps(rows))
+    else:
+        for line in comparison_lines(files, latencies):
+            click.echo(line)
+        click.echo(conditions_line(latencies))
+    if wanted is not None and (words := shortfall(latencies, wanted)):
+        click.echo(words, err=True)
 
 
 @main.command()
@@ -216,7 +280,7 @@ def make_progress(settings: StudyFile, quiet: bool) -> Any:
     from . import progress
 
     kind = progress.LiveProgress if sys.stdout.isatty() and not quiet else progress.PlainProgress
-    return kind(settings.budget.latency_ms, settings.budget.percentile)
+    return kind(settings.budgets(), settings.budget.percentile)
 
 
 def listen_to_ctrl_c(stop: Stop) -> Any:

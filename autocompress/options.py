@@ -41,7 +41,7 @@ def with_options(settings: StudyFile, options: dict[str, Any]) -> StudyFile:
             "max_mb": options["max_mb"],
         },
         "search": {k: options[k] for k in ("trials", "workers", "executor", "seed")} | {"minutes": minutes},
-        "target": {k: options[k] for k in ("threads", "batch")},
+        "target": {k: options[k] for k in ("threads", "batch")} | _targets(options),
     }
     for section, values in wanted.items():
         given = {k: v for k, v in values.items() if v is not None}
@@ -53,6 +53,15 @@ def with_options(settings: StudyFile, options: dict[str, Any]) -> StudyFile:
     if workers > 1 and settings.search.executor == "local":
         settings = settings.changed("search", executor="processes")
     return settings
+
+
+def _targets(options: dict[str, Any]) -> dict[str, Any]:
+    names = options["targets"]
+    if options["any_of"] and len(names) < 2:
+        raise UsageError("--any-of chooses between targets; give --target twice or more")
+    if not names:
+        return {}
+    return {"runtime": names[0] if len(names) == 1 else tuple(names), "any_of": options["any_of"]}
 
 
 def study_path(study: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class PlainProgress:
     """One line for each trial that ends."""
 
-    def __init__(self, budget_ms: float | None, percentile: int) -> None:
-        self._budget_ms, self._percentile = budget_ms, percentile
+    def __init__(self, budgets: Mapping[str, float], percentile: int) -> None:
+        """budgets: latency (ms) by target; percentile: of latency, held against them."""
+        self._budgets, self._percentile = budgets, percentile
         self._shown: int | None = None
         self._start_s = time.monotonic()
 
@@ -43,8 +44,8 @@ class PlainProgress:
 class LiveProgress(PlainProgress):
     """A few lines in place: counts, the best model so far, what is running, time left; ended trials scroll above."""
 
-    def __init__(self, budget_ms: float | None, percentile: int) -> None:
-        super().__init__(budget_ms, percentile)
+    def __init__(self, budgets: Mapping[str, float], percentile: int) -> None:
+        super().__init__(budgets, percentile)
         self._snapshot: Snapshot | None = None
         self._end_s: float | None = None
         # the display draws itself from a thread of its own, so that time goes on while a student is trained
@@ -72,7 +73,7 @@ class LiveProgress(PlainProgress):
         grid = Table.grid(padding=(0, 2))
         gated = f"{count['gated']} stopped at the gate, {count['stopped']} stopped early, {count['failed']} failed"
         grid.add_row("trials", f"{count['finished']} finished, {gated}")
-        grid.add_row("best", best_line(snapshot.trials, self._budget_ms, self._percentile))
+        grid.add_row("best", best_line(snapshot.trials, self._budgets, self._percentile))
         for doing in snapshot.running:
             grid.add_row("now", doing)
         if self._end_s is not None:
@@ -82,29 +83,43 @@ class LiveProgress(PlainProgress):
 
 def trial_line(trial: Trial) -> str:
     """What became of a trial, in one line."""
+    where = f" on {trial.plan.target}" if trial.plan.target else ""
     head = f"trial {trial.number} ({trial.origin}): {trial.outcome}"
     if trial.measurement is None:
         return f"{head}, {trial.reason}"
     m = trial.measurement
-    remark = f"; {m.remark}" if m.remark else ""
+    remarks = [f"; {m.remark}" if m.remark else ""]
+    remarks += [f"; {name}: {file.remark}" for name, file in m.elsewhere.items() if file.remark]
+    others = "".join(f", {file.latency.p50_ms:.3f} ms on {name}" for name, file in m.elsewhere.items())
     return (
-        f"{head}, accuracy {m.accuracy:.4f}, p50 {m.latency.p50_ms:.3f} ms "
-        f"({m.latency.low_ms:.3f} to {m.latency.high_ms:.3f}), {m.size_bytes / 1000:.0f} kB{remark}"
+        f"{head}, accuracy {min(file.accuracy for file in m.files):.4f}, p50 {m.latency.p50_ms:.3f} ms "
+        f"({m.latency.low_ms:.3f} to {m.latency.high_ms:.3f}){where}{others}, {m.size_bytes / 1000:.0f} kB"
+        f"{''.join(remarks)}"
     )
 
 
-def best_line(trials: Sequence[Trial], budget_ms: float | None, percentile: int) -> str:
-    """The most accurate finished trial under the budget so far."""
-    fitting = [
-        t for t in trials if t.measurement and (budget_ms is None or t.measurement.latency.at(percentile) <= budget_ms)
-    ]
-    where = "" if budget_ms is None else f" under {budget_ms:g} ms"
-    if not fitting:
+def best_line(trials: Sequence[Trial], budgets: Mapping[str, float], percentile: int) -> str:
+    """The most accurate finished trial under the budgets so far."""
+    limits = sorted(set(budgets.values()))
+    where = f" under {' and '.join(f'{limit:g} ms' for limit in limits)}" if limits else ""
+    first = next(iter(budgets), "")
+    best: tuple[float, Trial] | None = None
+    for trial in trials:
+        m = trial.measurement
+        if m is None:
+            continue
+        found = {trial.plan.target or first: m, **m.elsewhere}
+        if any(name in budgets and file.latency.at(percentile) > budgets[name] for name, file in found.items()):
+            continue
+        accuracy = min(file.accuracy for file in m.files)
+        if best is None or accuracy > best[0]:
+            best = accuracy, trial
+    if best is None:
         return f"none{where} yet"
-    best = max(fitting, key=lambda t: t.measurement.accuracy if t.measurement else 0.0)
-    assert best.measurement is not None
-    m = best.measurement
-    return f"trial {best.number}{where}: accuracy {m.accuracy:.4f}, p50 {m.latency.p50_ms:.3f} ms"
+    accuracy, trial = best
+    assert trial.measurement is not None
+    home = f" on {trial.plan.target}" if trial.plan.target else ""
+    return f"trial {trial.number}{where}: accuracy {accuracy:.4f}, p50 {trial.measurement.latency.p50_ms:.3f} ms{home}"
 
 
 def _clock(seconds: float) -> str:

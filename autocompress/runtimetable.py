@@ -19,8 +19,7 @@ def describe_runtimes() -> list[dict[str, Any]]:
 
     found = []
     for name, runtime in sorted(all_runtimes().items()):
-        broken = isinstance(runtime, RuntimeUnavailable)
-        state = Availability(False, str(runtime)) if broken else runtime.available()
+        state = Availability(False, str(runtime)) if isinstance(runtime, RuntimeUnavailable) else runtime.available()
         entry: dict[str, Any] = {
             "name": name,
             "available": state.ok,
@@ -29,7 +28,7 @@ def describe_runtimes() -> list[dict[str, Any]]:
             "version": state.version,
             "devices": list(state.devices),
         }
-        if not broken and state.builds and state.devices:
+        if not isinstance(runtime, RuntimeUnavailable) and state.builds and state.devices:
             can = runtime.capabilities(Target(name, state.devices[0]))
             entry |= {
                 "latency_bits": list(can.latency_bits),

@@ -46,11 +46,38 @@ def print_space(described: dict[str, Any]) -> None:
         for entry in described["left_out"]:
             left.add_row(entry["name"], entry["reason"])
         console.print(left)
-    for kind, p in described["probe"].items():
-        console.print(
-            f"probe: the teacher with {kind} zeros takes {p['ratio_to_dense']:.2f} "
-            f"({p['low']:.2f} to {p['high']:.2f}) of the dense teacher's time on this target"
-        )
+    if described.get("knobs"):  # not in what earlier versions wrote
+        _print_knobs(console, described["knobs"])
+    for target, patterns in described["probe"].items():
+        for kind, p in patterns.items():
+            console.print(
+                f"probe: the teacher with {kind} zeros takes {p['ratio_to_dense']:.2f} "
+                f"({p['low']:.2f} to {p['high']:.2f}) of the dense teacher's time on {target}"
+            )
+
+
+def _print_knobs(console: Console, knobs: dict[str, Any]) -> None:
+    heads = ("kind", "decision", "time", "95 % interval", "verdict")
+    bits = _table("What fewer bits win: time of small networks of one kind over that in 32 bits", (*heads, "on"))
+    for entry in knobs["bits"]:
+        frozen = ": frozen" if entry["frozen"] else ": kept" if entry["verdict"] == "does not pay" else ""
+        verdict = f"{entry['verdict']}{frozen}"
+        bits.add_row(entry["kind"], f"{entry['bits']} bits", *_measured(entry), verdict, entry["target"])
+    console.print(bits)
+    if knobs["channels"]:
+        title = "What fewer channels win: a step pays that wins half of what its arithmetic promises"
+        channels = _table(title, (*heads, "on"))
+        for entry in knobs["channels"]:
+            count = f"{entry['channels'] - entry['step']} of {entry['channels']} in {entry['bits']} bits"
+            channels.add_row(entry["kind"], count, *_measured(entry), entry["verdict"], entry["target"])
+        console.print(channels)
+    steps = ", ".join(f"{kind} {step}" for kind, step in knobs["steps"].items())
+    console.print(f"channels in steps of: {steps} (a group: the largest of its layers; declared {knobs['declared']})")
+
+
+def _measured(entry: dict[str, Any]) -> tuple[str, str]:
+    disturbed = ", disturbed" if entry["disturbed"] else ""
+    return f"{entry['ratio']:.2f}", f"{entry['low']:.2f} to {entry['high']:.2f}{disturbed}"
 
 
 def _table(title: str, heads: tuple[str, ...]) -> Table:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ..spaces.axis import Number, Value
+from ..spaces.axis import Choice, Number, Value
 from ..spaces.plan import Plan, Recovery
 from ..spaces.space import Space
 
@@ -24,6 +24,12 @@ class Baseline:
 
 
 def baselines(space: Space) -> Iterator[Baseline]:
+    """What a user would do by hand, on every target that plans choose from."""
+    for baseline in _by_hand(space):
+        yield from _at_home(space, baseline)
+
+
+def _by_hand(space: Space) -> Iterator[Baseline]:
     """The teacher as it is and in every plain precision of the target; uniform pruning with recovery, in every
     precision; and the fixed pipeline of tutorials: prune half, fine-tune on labels, quantize, export."""
     precisions = [b for b in (8, 16, 4) if b in offered_bits(space)]
@@ -41,6 +47,18 @@ def baselines(space: Space) -> Iterator[Baseline]:
                 yield Baseline("prune, fine-tune, int8", space.uniform(width, 8, Recovery(alpha=0.0)), None)
 
 
+def _at_home(space: Space, baseline: Baseline) -> Iterator[Baseline]:
+    if not space.homes:
+        yield baseline
+    for index, home in enumerate(space.homes):
+        plan = space.settled(replace(baseline.plan, target=home))
+        if plan.bits == baseline.plan.bits:  # else this target has no such precision
+            latent = None if baseline.latent is None else {**baseline.latent, "target": home}
+            named = index == 0 or baseline.name == "search"
+            name = baseline.name if named else f"{baseline.name}, {home}"
+            yield Baseline(name, plan, latent)
+
+
 def seeds(space: Space) -> Iterator[Baseline]:
     """Plans worth a trial before any sampler knows better; they count as the search's own."""
     lowest = 8 if 8 in offered_bits(space) else 32
@@ -48,8 +66,9 @@ def seeds(space: Space) -> Iterator[Baseline]:
     aware = replace(gentle, quantization_aware=lowest == 8)
     latent = uniform_latent(space, 1.0, lowest, aware)
     if any(axis.name == "recovery" for axis in space.axes):
-        yield Baseline("search", space.uniform(1.0, lowest, aware), latent)
-        yield Baseline("search", space.uniform(1.0, 32, gentle), uniform_latent(space, 1.0, 32, gentle))
+        plain = uniform_latent(space, 1.0, 32, gentle)
+        yield from _at_home(space, Baseline("search", space.uniform(1.0, lowest, aware), latent))
+        yield from _at_home(space, Baseline("search", space.uniform(1.0, 32, gentle), plain))
 
 
 def offered_bits(space: Space) -> tuple[int, ...]:
@@ -72,7 +91,10 @@ def uniform_latent(space: Space, width: float, bits: int, recovery: Recovery | N
     latent: dict[str, Value] = {}
     for name, parameter in space.latent().items():
         if name.startswith("bits_"):
-            latent[name] = str(bits)
+            frozen = isinstance(parameter, Choice) and str(bits) not in parameter.options
+            latent[name] = "32" if frozen else str(bits)
+        elif name == "target":
+            latent[name] = next(iter(space.homes))
         elif name in known:
             value = known[name]
             latent[name] = max(parameter.low, float(value)) if isinstance(parameter, Number) else value

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
+from .files import digest
 from .front import Picked
 
 
@@ -15,7 +15,8 @@ def card_values(picked: Picked) -> dict[str, Any]:
     assert measurement is not None
     return {
         "file": picked.path.name,
-        "sha256": hashlib.sha256(picked.path.read_bytes()).hexdigest(),
+        "sha256": digest(picked.path),
+        "target": front.home(entry),
         "study": front.folder.name,
         "trial": entry.trial.number,
         "origin": entry.trial.origin,
@@ -33,6 +34,19 @@ def card_values(picked: Picked) -> dict[str, Any]:
         "operators": measurement.operators,
         "remark": measurement.remark,
         "conditions": latency.conditions,
+        "elsewhere": {
+            name: {
+                "file": f"{name}/{front.path(entry, name).name}",
+                "sha256": digest(front.path(entry, name)),
+                "validation_accuracy": measurement.elsewhere[name].accuracy,
+                "p50_ms": other.p50_ms,
+                "p50_interval_ms": [other.low_ms, other.high_ms],
+                "size_bytes": measurement.elsewhere[name].size_bytes,
+                "remark": measurement.elsewhere[name].remark,
+                "conditions": other.conditions,
+            }
+            for name, other in entry.elsewhere.items()
+        },
         "plan": entry.trial.plan.to_dict(),
         "seed": entry.trial.seed,
     }
@@ -57,6 +71,7 @@ def card_text(values: dict[str, Any]) -> str:
         f"| speed-up over the teacher | {values['speed_up'] or float('nan'):.2f} x |",
         f"| size, compressed size | {values['size_bytes']:,} bytes, {values['compressed_bytes']:,} bytes |",
         f"| SHA-256 | `{values['sha256']}` |",
+        *(f"| on {name} (`{other['file']}`) | {_short(other)} |" for name, other in values["elsewhere"].items()),
         "",
         "Accuracy is that of this file, run by the runtime named below. Latency is the wall time of one inference,"
         " input in place and output ready: the ratio of this file to the teacher's, timed in turns in fresh"
@@ -74,3 +89,11 @@ def card_text(values: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _short(other: dict[str, Any]) -> str:
+    low, high = other["p50_interval_ms"]
+    return (
+        f"{other['p50_ms']:.3f} ms ({low:.3f} to {high:.3f}), accuracy {other['validation_accuracy']:.4f}, "
+        f"{other['size_bytes']:,} bytes"
+    )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..evaluators.measurement import Latency
 from .evaluate import file_accuracy
-from .files import read_json, write_json
+from .files import digest, read_json, write_json
 from .front import Confirmed, Entry, Front
 from .workbench import Workbench
 
@@ -31,7 +31,8 @@ def candidates(front: Front) -> list[Entry]:
 def seconds_needed(front: Front, examples: int, batch: int) -> float:
     """An estimate of what `confirm` would take now, for a test split of so many examples."""
     waiting = [e for e in candidates(front) if e.trial.number not in front.confirmed]
-    return sum(SECONDS_PER_FILE + examples / batch * e.latency.p50_ms / 1000 for e in waiting)
+    latencies = [latency for e in waiting for latency in (e.latency, *e.elsewhere.values())]
+    return sum(SECONDS_PER_FILE + examples / batch * latency.p50_ms / 1000 for latency in latencies)
 
 
 def confirm(bench: Workbench, front: Front, say: Callable[[str], None] = lambda line: None) -> Front:
@@ -41,37 +42,52 @@ def confirm(bench: Workbench, front: Front, say: Callable[[str], None] = lambda 
     on the front; what comes up then is confirmed too.
     """
     path = bench.folder / "confirmed.json"
-    known = read_json(path) or {}
+    known: dict[str, Any] = read_json(path) or {}
     for _ in range(3):
         waiting = [e for e in candidates(front) if e.trial.number not in front.confirmed]
         if not waiting:
             break
-        found: dict[int, Confirmed] = {}
-        for start in range(0, len(waiting), SIDE_BY_SIDE):
-            part = waiting[start : start + SIDE_BY_SIDE]
-            say(f"confirming {start + 1} to {start + len(part)} of {len(waiting)} models")
-            latencies = bench.meter.measure([front.path(e) for e in part], processes=PROCESSES)
-            for entry, latency in zip(part, latencies, strict=True):
-                digest = hashlib.sha256(front.path(entry).read_bytes()).hexdigest()
-                old = known.get(str(entry.trial.number), {})
-                scored = old.get("sha256") == digest
-                accuracy = old["test_accuracy"] if scored else file_accuracy(bench, front.path(entry), bench.task.test)
-                found[entry.trial.number] = Confirmed(latency, accuracy)
-                known[str(entry.trial.number)] = {
-                    "sha256": digest,
-                    "test_accuracy": accuracy,
-                    "latency": asdict(latency),
-                }
-            write_json(path, known)
-        front = front.with_confirmed(found)
+        looks: dict[int, dict[str, Look]] = {}
+        for station in bench.stations:
+            here = [e for e in waiting if front.home(e) == station.name or station.name in e.elsewhere]
+            for start in range(0, len(here), SIDE_BY_SIDE):
+                part = here[start : start + SIDE_BY_SIDE]
+                where = f" on {station.name}" if len(bench.stations) > 1 else ""
+                say(f"confirming {start + 1} to {start + len(part)} of {len(here)} models{where}")
+                files = [front.path(e, station.name) for e in part]
+                for entry, file, latency in zip(
+                    part, files, station.meter.measure(files, processes=PROCESSES), strict=True
+                ):
+                    old = known.get(str(entry.trial.number), {}).get("files", {}).get(station.name, {})
+                    sha = digest(file)
+                    scored = old.get("sha256") == sha
+                    accuracy = old["test_accuracy"] if scored else file_accuracy(bench, station, file, bench.task.test)
+                    looks.setdefault(entry.trial.number, {})[station.name] = Look(latency, accuracy, sha)
+        for entry in waiting:
+            found = looks[entry.trial.number]
+            files_known = {name: vars(look) | {"latency": look.latency.to_dict()} for name, look in found.items()}
+            known[str(entry.trial.number)] = {"home": front.home(entry), "files": files_known}
+        write_json(path, known)
+        front = front.with_confirmed(read_confirmed(bench.folder, list(looks)))
     return front
+
+
+@dataclass(frozen=True)
+class Look:
+    """A second look at one file."""
+
+    latency: Latency
+    test_accuracy: float
+    sha256: str
 
 
 def read_confirmed(folder: Path, numbers: Sequence[int]) -> dict[int, Confirmed]:
     """What `confirm` kept of these trials."""
     known = read_json(folder / "confirmed.json") or {}
-    return {
-        int(n): Confirmed(Latency.from_dict(v["latency"]), v["test_accuracy"])
-        for n, v in known.items()
-        if int(n) in set(numbers)
-    }
+    found = {}
+    for number in (n for n in numbers if str(n) in known):
+        entry = known[str(number)]
+        latencies = {name: Latency.from_dict(file["latency"]) for name, file in entry["files"].items()}
+        accuracy = min(file["test_accuracy"] for file in entry["files"].values())
+        found[number] = Confirmed(latencies.pop(entry["home"]), accuracy, latencies)
+    return found

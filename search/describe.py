@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..spaces.axis import Number
+from ..spaces.axis import Ground, Number
 from ..spaces.bits import BitsAxis
 from ..spaces.channels import ChannelAxis
 from ..spaces.groups import LeftOut
+from ..spaces.knobs import BitsTime, ChannelTime, Knobs
 from ..spaces.space import Space
 from ..spaces.target import Target
 from .probe import Probe
 
 
-def describe(space: Space, left_out: Sequence[LeftOut], target: Target, probe: Probe | None) -> dict[str, Any]:
-    """Layers, groups with their channel counts, the numbers a sampler draws, and what was left out and why."""
+def describe(
+    space: Space, left_out: Sequence[LeftOut], targets: Sequence[Target], probes: Mapping[str, Probe]
+) -> dict[str, Any]:
+    """Layers, groups with their channel counts, the numbers a sampler draws, and what was left out and why. probes:
+    what was measured on the targets, by their names."""
     ground = space.ground
     choices = {group.name: counts for group, counts in ChannelAxis(ground).groups()}
     bits = BitsAxis(ground)
@@ -24,7 +28,7 @@ def describe(space: Space, left_out: Sequence[LeftOut], target: Target, probe: P
     writers = {m.layer: g.name for g in ground.groups for m in g.members if m.side != "in"}
     missing = {(entry.name, entry.reason) for entry in (*left_out, *space.left_out())}
     return {
-        "target": vars(target),
+        "targets": [vars(target) for target in targets],
         "layers": [
             {
                 "name": layer.name,
@@ -33,7 +37,7 @@ def describe(space: Space, left_out: Sequence[LeftOut], target: Target, probe: P
                 "macs": layer.macs,
                 "group": writers.get(layer.name),
                 "bits_region": regions.get(layer.name),
-                "bits": list(bits.offered()) if layer.name in regions else [32],
+                "bits": list(bits.offered_in(bits.regions()[regions[layer.name]])) if layer.name in regions else [32],
                 "patterns": ["dense", *patterns],
             }
             for layer in ground.layers
@@ -54,7 +58,42 @@ def describe(space: Space, left_out: Sequence[LeftOut], target: Target, probe: P
         },
         "left_out": [{"name": name, "reason": reason} for name, reason in sorted(missing)],
         "probe": {
-            kind: {"ratio_to_dense": ratio, "low": low, "high": high}
-            for kind, (ratio, low, high) in (probe.pattern_ratios if probe else {}).items()
+            name: {
+                kind: {"ratio_to_dense": ratio, "low": low, "high": high}
+                for kind, (ratio, low, high) in probe.pattern_ratios.items()
+            }
+            for name, probe in probes.items()
         },
+        "knobs": None if ground.knobs is None else describe_knobs(ground),
     }
+
+
+def describe_knobs(ground: Ground) -> dict[str, Any]:
+    """What bits and channels were measured to win, by kind of layer, and the step of channels that follows for each.
+    ratio: of bits to 32 bits; of fewer channels to `channels`. frozen: whether a region of such layers lost those bits
+    by it; beside layers that gain, or where size counts, they are kept."""
+    knobs = ground.knobs or Knobs()
+    axis = BitsAxis(ground)
+    frozen = {(layer.kind, b) for region in axis.regions() for b in axis.frozen(region) for layer in region}
+    kinds = sorted({layer.kind for layer in ground.layers})
+
+    return {
+        "bits": [
+            {"kind": t.kind, "bits": t.bits, **_ratio(t), "frozen": (t.kind, t.bits) in frozen}
+            for t in knobs.bits
+            if t.kind in kinds
+        ],
+        "channels": [
+            {"kind": t.kind, "bits": t.bits, "channels": t.channels, "step": t.step, **_ratio(t)}
+            for t in knobs.channels
+            if t.kind in kinds
+        ],
+        "steps": {kind: knobs.multiple(kind, ground.capabilities) for kind in kinds},
+        "declared": ground.capabilities.channel_multiple,
+    }
+
+
+def _ratio(time: BitsTime | ChannelTime) -> dict[str, Any]:
+    r = time.ratio
+    named = {"ratio": r.value, "low": r.low, "high": r.high, "disturbed": r.disturbed}
+    return {**named, "verdict": time.verdict, "target": time.target}

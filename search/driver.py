@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, replace
 
@@ -13,6 +13,7 @@ from ..spaces.axis import Parameter
 from ..studies.schema import BudgetSection
 from .evaluate import Job, JobResult
 from .executors.base import Executor
+from .objectives import costs_of, gate_latency, is_latency, worth
 from .proposer import Proposal, Proposer, Worth
 from .record import Trial
 from .rungs import Standing, is_overtaken
@@ -26,10 +27,13 @@ MANY_FAILURES = 8
 
 @dataclass(frozen=True)
 class Rules:
-    """When a trial ends early, and when the search does. objectives: names. rungs: of a full recovery.
-    examples: validation images looked at after a rung. max_trials: in this run."""
+    """When a trial ends early, and when the search does. targets: names, the first one first. budgets: latency (ms) by
+    target. objectives: see `objectives`. rungs: of a full recovery. examples: validation images looked at after a
+    rung. max_trials: in this run."""
 
     budget: BudgetSection
+    targets: tuple[str, ...]
+    budgets: Mapping[str, float]
     objectives: tuple[str, ...]
     rungs: int
     examples: int
@@ -137,9 +141,10 @@ class Driver:
             return
         if result.failure:
             self._end(replace(trial, outcome="failed", reason=result.failure), ticket)
-        elif result.latency is not None:
-            trial = replace(trial, gate=result.latency, gate_bytes=result.size_bytes)
-            if reason := self._over(trial, result.latency, result.size_bytes):
+        elif result.latencies:
+            (_, gate), *others = result.latencies.items()
+            trial = replace(trial, gate=gate, gate_bytes=result.size_bytes, gate_elsewhere=dict(others))
+            if reason := self._over(trial, result.latencies):
                 self._end(replace(trial, outcome="gated", reason=reason), ticket)
             else:
                 first = Job(trial.number, trial.plan, "build" if trial.plan.recovery is None else "rung")
@@ -166,28 +171,31 @@ class Driver:
             self._submit(trial, Job(trial.number, trial.plan, "rung", job.rung + 1), ticket)
 
     def _standing(self, trial: Trial, rung: int) -> Standing:
-        assert trial.gate is not None
-        costs = {"latency_ms": trial.gate.p50_ms, "size_bytes": float(trial.gate_bytes)}
+        costs = {o: gate_latency(o, trial).p50_ms for o in self._rules.objectives if is_latency(o)}
+        costs["size_bytes"] = float(trial.gate_bytes)
         return Standing(trial.rungs[rung], tuple(costs[o] for o in self._rules.objectives if o in costs))
 
-    def _over(self, trial: Trial, latency: Latency, size_bytes: int) -> str:
+    def _over(self, trial: Trial, latencies: Mapping[str, Latency]) -> str:
         """Why the plan cannot meet the study's limits, empty if it may. The lower end of the interval counts here:
         only the longer measurement at the end decides about plans close to the budget. What a user would do by hand
         is never stopped: it shows what the search is worth."""
         if trial.baseline:
             return ""
-        budget = self._rules.budget
-        tail = latency.at(budget.percentile) * latency.low_ms / latency.high_ms
-        if budget.latency_ms is not None and tail > budget.latency_ms:
-            return f"{tail:.3g} ms or more, over the budget of {budget.latency_ms:g} ms"
-        if budget.max_mb is not None and size_bytes > budget.max_mb * 1e6:
-            return f"{size_bytes / 1e6:.3g} MB, over the limit of {budget.max_mb:g} MB"
+        for name, latency in latencies.items():
+            limit = self._rules.budgets.get(name)
+            tail = latency.at(self._rules.budget.percentile) * latency.low_ms / latency.high_ms
+            if limit is not None and tail > limit:
+                where = f" on {name}" if len(self._rules.targets) > 1 else ""
+                return f"{tail:.3g} ms or more{where}, over the budget of {limit:g} ms"
+        max_mb = self._rules.budget.max_mb
+        if max_mb is not None and trial.gate_bytes > max_mb * 1e6:
+            return f"{trial.gate_bytes / 1e6:.3g} MB, over the limit of {max_mb:g} MB"
         return ""
 
     def _end(self, trial: Trial, ticket: int | None) -> None:
         values = None
         if trial.measurement is not None:
-            values = [value for _, value in self._named(trial)]
+            values = [worth(o, trial.measurement) for o in self._rules.objectives]
         self._storage.end(trial, values, self._latent)
         self._trials.append(trial)
         self._learn(trial, ticket)
@@ -199,9 +207,9 @@ class Driver:
         """Tell the sampler. What was stopped counts with its accuracy so far; what failed is forgotten."""
         costs = self._costs(trial)
         if ticket is not None:
-            limit = self._rules.budget.latency_ms
-            if trial.outcome == "gated" and self._rules.learn_from_gated and trial.gate and limit:
-                self._sampler.reject(ticket, trial.gate.p50_ms / limit - 1)
+            over = self._excess(trial)
+            if trial.outcome == "gated" and self._rules.learn_from_gated and over is not None:
+                self._sampler.reject(ticket, over)
             elif costs is None:
                 self._sampler.reject(ticket)
             else:
@@ -209,35 +217,32 @@ class Driver:
         elif costs is not None and trial.latent is not None:
             self._sampler.add(trial.latent, costs)
 
-    def _named(self, trial: Trial) -> list[tuple[str, float]]:
-        m = trial.measurement
-        assert m is not None
-        values = {
-            "accuracy": m.accuracy,
-            "latency_ms": m.latency.p50_ms,
-            "size_bytes": float(m.size_bytes),
-            "compressed_bytes": float(m.compressed_bytes),
-        }
-        return [(o, values[o]) for o in self._rules.objectives]
+    def _gates(self, trial: Trial) -> dict[str, Latency]:
+        """Latency of a trial's shape by target."""
+        if trial.gate is None:
+            return {}
+        return {trial.plan.target or self._rules.targets[0]: trial.gate, **trial.gate_elsewhere}
+
+    def _excess(self, trial: Trial) -> float | None:
+        """The largest of measured / limit - 1 over the targets with a budget."""
+        limits = self._rules.budgets
+        found = [latency.p50_ms / limits[name] - 1 for name, latency in self._gates(trial).items() if name in limits]
+        return max(found, default=None)
 
     def _costs(self, trial: Trial) -> list[float] | None:
         if trial.measurement is not None:
-            return [-v if o == "accuracy" else v for o, v in self._named(trial)]
-        if trial.outcome == "stopped" and set(self._rules.objectives) <= {"accuracy", "latency_ms"}:
-            assert trial.gate is not None
-            return [-trial.rungs[-1] if o == "accuracy" else trial.gate.p50_ms for o in self._rules.objectives]
+            return costs_of(self._rules.objectives, trial.measurement)
+        if trial.outcome == "stopped" and all(o == "accuracy" or is_latency(o) for o in self._rules.objectives):
+            known = {o: gate_latency(o, trial).p50_ms for o in self._rules.objectives if is_latency(o)}
+            return [-trial.rungs[-1] if o == "accuracy" else known[o] for o in self._rules.objectives]
         return None
 
     def _points(self) -> list[Worth]:
-        budget = self._rules.budget
         points = []
         for trial in self._trials:
-            if trial.measurement is None:
-                continue
-            costs = self._costs(trial)
-            assert costs is not None
-            fits = budget.latency_ms is None or trial.measurement.latency.p50_ms <= budget.latency_ms
-            points.append(Worth(trial, tuple(costs), fits))
+            if trial.measurement is not None:
+                found = costs_of(self._rules.objectives, trial.measurement)
+                points.append(Worth(trial, tuple(found), (self._excess(trial) or 0.0) <= 0))
         return points
 
     def _doing(self) -> list[str]:

@@ -28,7 +28,8 @@ from ..evaluators.runtimes.base import BuildRequest
 from ..evaluators.size import compressed_bytes, file_bytes
 from ..spaces.plan import Plan
 from ..studies.task import score
-from .files import disk_errors, read_json, trial_folder, write_bytes, write_json
+from .files import disk_errors, move, read_json, remove, trial_folder, write_bytes, write_json
+from .station import Station
 from .workbench import LOOK_IMAGES, Workbench, largest_difference
 
 GATE_CALIBRATION = 8
@@ -54,9 +55,10 @@ class Job:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What came of a job. Exactly one of the results is there, or `failure` says in one line why none is."""
+    """What came of a job. Exactly one of the results is there, or `failure` says in one line why none is.
+    latencies: of a shape, by target, the first target first; size_bytes: of its largest file."""
 
-    latency: Latency | None = None
+    latencies: Mapping[str, Latency] = field(default_factory=dict)
     size_bytes: int = 0
     accuracy: float | None = None
     measurement: Measurement | None = None
@@ -71,8 +73,8 @@ def evaluate(bench: Workbench, job: Job) -> JobResult:
     try:
         with disk_errors(bench.folder):
             if job.step == "gate":
-                latency, size = _gate(bench, job, clock)
-                return JobResult(latency=latency, size_bytes=size, seconds=clock.seconds)
+                latencies, size = _gate(bench, job, clock)
+                return JobResult(latencies, size, seconds=clock.seconds)
             if job.step == "rung":
                 return JobResult(accuracy=_rung(bench, job, clock), seconds=clock.seconds)
             return JobResult(measurement=_build(bench, job, clock), seconds=clock.seconds)
@@ -113,22 +115,27 @@ class Clock:
             self.seconds[kind] = self.seconds.get(kind, 0.0) + time.perf_counter() - start
 
 
-def _gate(bench: Workbench, job: Job, clock: Clock) -> tuple[Latency, int]:
-    cached = bench.folder / "latency" / f"{job.plan.shape_key()}.json"
-    known = read_json(cached)
-    if known is not None and known["calibration"] == bench.meter.calibration.fingerprint:  # type: ignore[union-attr]
-        return Latency.from_dict(known["latency"]), known["size_bytes"]
-    path = trial_folder(bench.folder, job.number) / f"gate{bench.runtime.suffix}"
-    with clock.time("building"):
-        student = make_student(bench.task.teacher, bench.space.ground.groups, job.plan)
-        _write(bench, student, job.plan, path, GATE_CALIBRATION)
-    with clock.time("measuring"):
-        latency = bench.meter.measure([path])[0]
-        size = file_bytes(path)
-    path.unlink()
-    fingerprint = bench.meter.calibration.fingerprint  # type: ignore[union-attr]
-    write_json(cached, {"latency": latency.to_dict(), "size_bytes": size, "calibration": fingerprint})
-    return latency, size
+def _gate(bench: Workbench, job: Job, clock: Clock) -> tuple[dict[str, Latency], int]:
+    found: dict[str, Latency] = {}
+    largest = 0
+    student = None
+    for station in bench.homes(job.plan):
+        cached = station.folder / "latency" / f"{job.plan.shape_key()}.json"
+        known = read_json(cached)
+        if known is None or known["calibration"] != station.calibration.fingerprint:
+            path = trial_folder(bench.folder, job.number) / f"gate{station.runtime.suffix}"
+            with clock.time("building"):
+                student = student or make_student(bench.task.teacher, bench.space.ground.groups, job.plan)
+                _write(bench, station, student, job.plan, path, GATE_CALIBRATION)
+            with clock.time("measuring"):
+                latency = station.meter.measure([path])[0]
+                size = file_bytes(path)
+            remove(path)
+            known = {"latency": latency.to_dict(), "size_bytes": size, "calibration": station.calibration.fingerprint}
+            write_json(cached, known)
+        found[station.name] = Latency.from_dict(known["latency"])
+        largest = max(largest, known["size_bytes"])
+    return found, largest
 
 
 def _rung(bench: Workbench, job: Job, clock: Clock) -> float:
@@ -176,64 +183,82 @@ def look_at(bench: Workbench, module: torch.nn.Module, fake: FakeQuantizer) -> f
 
 
 def _build(bench: Workbench, job: Job, clock: Clock) -> Measurement:
-    folder = trial_folder(bench.folder, job.number)
-    path = folder / f"model{bench.runtime.suffix}"
-    part = folder / f"model.part{bench.runtime.suffix}"
     with clock.time("building"):
-        student = make_student(bench.task.teacher, bench.space.ground.groups, job.plan)
-        if job.plan.recovery is not None:
-            last = len(bench.recoverer.schedule.rungs) - 1
-            load_recovered(student, checkpoint_path(bench.folder, job.plan, last))
-            student.hold_masks()
-        _write(bench, student, job.plan, part, len(bench.task.calibration))
-        part.replace(path)
-    with clock.time("measuring"):
-        accuracy = file_accuracy(bench, path, bench.task.validation)
-        latency = bench.meter.measure([path])[0]
-        operators = bench.runtime.inspect(path, bench.target)
-    measurement = Measurement(
-        accuracy=accuracy,
-        latency=latency,
-        size_bytes=file_bytes(path),
-        compressed_bytes=compressed_bytes(path),
-        operators=operators,
-        remark=bench.runtime.remark(operators, [job.plan.bits.get(n, 32) for n in bench.template.layers.values()]),
-    )
-    write_json(folder / "measurement.json", measurement.to_dict())
+        student = recovered_student(bench, job.plan)
+    measured: dict[str, Measurement] = {}
+    for station in bench.homes(job.plan):
+        path = model_path(bench, job.number, station)
+        part = path.with_name(f"part{path.suffix}")
+        with clock.time("building"):
+            _write(bench, station, student, job.plan, part, len(bench.task.calibration))
+            move(part, path)
+        with clock.time("measuring"):
+            operators = station.runtime.inspect(path, station.target)
+            bits = [job.plan.bits.get(n, 32) for n in station.template.layers.values()]
+            measured[station.name] = Measurement(
+                accuracy=file_accuracy(bench, station, path, bench.task.validation),
+                latency=station.meter.measure([path])[0],
+                size_bytes=file_bytes(path),
+                compressed_bytes=compressed_bytes(path),
+                operators=operators,
+                remark=station.runtime.remark(operators, bits),
+            )
+    first, *others = measured
+    measurement = replace(measured[first], elsewhere={name: measured[name] for name in others})
+    write_json(trial_folder(bench.folder, job.number) / "measurement.json", measurement.to_dict())
     return measurement
 
 
-def file_accuracy(bench: Workbench, path: Path, data: ImageData) -> float:
+def model_path(bench: Workbench, number: int, station: Station) -> Path:
+    """Where a trial's file for a target lies: the first target's, or the only one's, in the trial's own folder."""
+    folder = trial_folder(bench.folder, number)
+    if station is not bench.first and not bench.space.homes:
+        folder = folder / station.name
+    return folder / f"model{station.runtime.suffix}"
+
+
+def recovered_student(bench: Workbench, plan: Plan) -> Student:
+    """The student of a plan with the weights that its recovery ended with. Raises TrialFailed without those."""
+    student = make_student(bench.task.teacher, bench.space.ground.groups, plan)
+    if plan.recovery is not None:
+        last = len(bench.recoverer.schedule.rungs) - 1
+        load_recovered(student, checkpoint_path(bench.folder, plan, last))
+        student.hold_masks()
+    return student
+
+
+def file_accuracy(bench: Workbench, station: Station, path: Path, data: ImageData) -> float:
     """The metric of a file, run by its runtime over all of a split."""
     parts = (data.inputs(slice(i, i + CHUNK)).numpy() for i in range(0, len(data), CHUNK))
-    outputs = predict(path, bench.runtime, bench.target, parts)
+    outputs = predict(path, station.runtime, station.target, parts)
     return score(bench.task.metric, torch.from_numpy(outputs), data.labels)
 
 
-def _write(bench: Workbench, student: Student, plan: Plan, path: Path, calibration: int) -> None:
+def _write(bench: Workbench, station: Station, student: Student, plan: Plan, path: Path, calibration: int) -> None:
     """Build the student's file, and check its float form against the student itself."""
     path.parent.mkdir(parents=True, exist_ok=True)
     module = student.module.cpu().eval()
     inputs = bench.task.calibration[:calibration].numpy()
-    template = bench.template
-    request = BuildRequest(template.write(module), template.layers, {}, inputs, module, template.batch)
+    runtime, template = station.runtime, station.template
+    model, batch = template.write(module), station.target.batch
+    request = BuildRequest(model, template.layers, {}, inputs, module, template.batch, batch)
     plain = path.with_name(f"plain{path.suffix}")
     try:
         try:
-            bench.runtime.build(request, plain)
-            agrees = largest_difference(bench, plain, module) <= PARITY
+            runtime.build(request, plain)
+            agrees = largest_difference(bench, station, plain, module) <= PARITY
         except Exception:  # whatever a runtime makes of a graph that cannot be rewritten
             agrees = False
         if not agrees:
             example = torch.cat([bench.task.example_input] * template.batch)
             template = make_template(module, example, exact=True)
             request = replace(request, model=template.write(module), layers=template.layers)
-            bench.runtime.build(request, plain)
-            if (off := largest_difference(bench, plain, module)) > PARITY:
+            runtime.build(request, plain)
+            if (off := largest_difference(bench, station, plain, module)) > PARITY:
                 raise TrialFailed(f"the exported file differs from its student by {off:.2g} of the largest output")
         if plan.bits:
-            bench.runtime.build(replace(request, bits=plan.bits), path)
+            runtime.build(replace(request, bits=plan.bits), path)
         else:
-            plain.replace(path)
+            move(plain, path)
     finally:
-        plain.unlink(missing_ok=True)
+        remove(plain)

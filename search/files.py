@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +45,43 @@ def read_json(path: Path) -> Any:
         return None
     except (OSError, ValueError) as error:
         raise StorageError(f"{path}: cannot be read ({error}); delete it, or start anew with --fresh") from error
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a model, a file or a folder, beside `target`, then move it into place."""
+    beside = target.with_name(f"{target.stem}.{os.getpid()}.copy{target.suffix}")
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, beside, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(source, beside)
+        move(beside, target)
+
+
+def move(source: Path, target: Path) -> None:
+    """Put a model, a file or a folder, in place of what is there."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    source.replace(target)
+
+
+def remove(path: Path) -> None:
+    """Remove a model, a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a model, hexadecimal: of the file, or of a folder's files in the order of their names."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    whole = hashlib.sha256()
+    for part in sorted(p for p in path.rglob("*") if p.is_file()):
+        whole.update(f"{part.relative_to(path)}\n".encode() + part.read_bytes())
+    return whole.hexdigest()
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from .front import Front
+from .front import Entry, Front
+from .objectives import worth
 
 
 def to_frame(front: Front) -> pd.DataFrame:
@@ -21,6 +22,7 @@ def to_frame(front: Front) -> pd.DataFrame:
             "origin": trial.origin,
             "outcome": trial.outcome,
             "on_front": trial.number in on_front,
+            "target": trial.plan.target or front.targets[0],
             "reason": trial.reason,
             "gate_p50_ms": trial.gate.p50_ms if trial.gate else None,
             "rung_accuracy": trial.rungs[-1] if trial.rungs else None,
@@ -29,7 +31,7 @@ def to_frame(front: Front) -> pd.DataFrame:
             confirmed = front.confirmed.get(trial.number)
             latency = confirmed.latency if confirmed else trial.measurement.latency
             row |= {
-                "accuracy": trial.measurement.accuracy,
+                "accuracy": worth("accuracy", trial.measurement),
                 "test_accuracy": confirmed.test_accuracy if confirmed else None,
                 "p50_ms": latency.p50_ms,
                 "p50_low_ms": latency.low_ms,
@@ -43,6 +45,10 @@ def to_frame(front: Front) -> pd.DataFrame:
                 "peak_memory_mb": latency.peak_memory_mb,
                 "remark": trial.measurement.remark,
             }
+            for name, other in Entry(trial, confirmed).elsewhere.items():
+                row |= {f"p50_ms@{name}": other.p50_ms, f"p50_low_ms@{name}": other.low_ms}
+                row |= {f"p50_high_ms@{name}": other.high_ms, f"disturbed@{name}": other.disturbed}
+                row[f"accuracy@{name}"] = trial.measurement.elsewhere[name].accuracy
         row |= {f"seconds.{k}": v for k, v in trial.seconds.items()}
         row |= {f"channels.{k}": v for k, v in trial.plan.channels.items()}
         row |= {f"bits.{k}": v for k, v in trial.plan.bits.items()}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BudgetError
 from ..evaluators.measurement import Latency
 from .files import trial_folder
+from .objectives import is_latency, worth
 from .record import Trial
 
 if TYPE_CHECKING:
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A second, longer look at a file: latency, interleaved with the others', and accuracy on the test split."""
+    """A second, longer look at a trial's files: latency, interleaved with the others', and accuracy on the test
+    split. elsewhere: latency on further targets; the accuracy is then the lowest of all files'."""
 
     latency: Latency
     test_accuracy: float
+    elsewhere: Mapping[str, Latency] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class Entry:
 
     @property
     def accuracy(self) -> float:
-        """On the validation split, of the file."""
+        """On the validation split, of the file; of several files, the lowest."""
         assert self.trial.measurement is not None
-        return self.trial.measurement.accuracy
+        return worth("accuracy", self.trial.measurement)
 
     @property
     def latency(self) -> Latency:
@@ -44,14 +46,27 @@ class Entry:
         assert self.trial.measurement is not None
         return self.confirmed.latency if self.confirmed else self.trial.measurement.latency
 
+    @property
+    def elsewhere(self) -> Mapping[str, Latency]:
+        """The same for further targets, by name."""
+        assert self.trial.measurement is not None
+        if self.confirmed and self.confirmed.elsewhere:
+            return self.confirmed.elsewhere
+        return {name: file.latency for name, file in self.trial.measurement.elsewhere.items()}
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether other work ran while one of its latencies was measured."""
+        return any(latency.disturbed for latency in (self.latency, *self.elsewhere.values()))
+
     def objective(self, name: str) -> float:
         """One objective's value, lower is better."""
         assert self.trial.measurement is not None
-        if name == "accuracy":
-            return -self.accuracy
-        if name == "latency_ms":
-            return self.latency.p50_ms
-        return float(getattr(self.trial.measurement, name))
+        if is_latency(name):
+            other = name.partition("@")[2]
+            return (self.elsewhere[other] if other else self.latency).p50_ms
+        value = worth(name, self.trial.measurement)
+        return -value if name == "accuracy" else value
 
 
 def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
@@ -68,7 +83,9 @@ def non_dominated(points: Sequence[Sequence[float]]) -> list[int]:
 class Front:
     """All finished trials of a study, and among them those that no other beats.
 
-    folder: of the study. percentile, budget_ms, min_accuracy, max_mb: what the study asks of a model.
+    folder: of the study. percentile, budget_ms, min_accuracy, max_mb: what the study asks of a model. targets: names,
+    the first one first. any_of: each model is for one of them. budgets: latency (ms) asked for on single targets, by
+    name, where that is not budget_ms.
     """
 
     folder: Path
@@ -79,6 +96,9 @@ class Front:
     budget_ms: float | None = None
     min_accuracy: float | None = None
     max_mb: float | None = None
+    targets: tuple[str, ...] = ("onnxruntime",)
+    any_of: bool = False
+    budgets: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def entries(self) -> list[Entry]:
@@ -103,30 +123,40 @@ class Front:
         """Finished trials that meet all that the study asks, most accurate first."""
         return self.under(self.budget_ms, self.min_accuracy, self.max_mb)
 
-    def path(self, entry: Entry) -> Path:
-        """The entry's model file."""
-        return next(trial_folder(self.folder, entry.trial.number).glob("model.*"))
+    def home(self, entry: Entry) -> str:
+        """The target that the entry's own latency is for: the first, or the one its plan chose."""
+        return entry.trial.plan.target or self.targets[0]
+
+    def path(self, entry: Entry, target: str | None = None) -> Path:
+        """The entry's model file; `target`: one of the further targets' instead."""
+        folder = trial_folder(self.folder, entry.trial.number)
+        return next((folder / target if target and target != self.home(entry) else folder).glob("model.*"))
 
     def speed_up(self, entry: Entry) -> float | None:
-        """How many times faster than the teacher, None where the teacher was not measured."""
+        """How many times faster than the teacher on the first target, None where that was not measured."""
         return self.teacher.latency.p50_ms / entry.latency.p50_ms if self.teacher else None
 
     def under(
         self, budget_ms: float | None, min_accuracy: float | None = None, max_mb: float | None = None
     ) -> list[Entry]:
         """Finished trials that meet every constraint, most accurate first. A latency meets its budget when the upper
-        end of its interval does."""
+        end of its interval does; budget_ms holds for targets without a budget of their own."""
         found = []
         for e in self.entries:
-            assert e.trial.measurement is not None
-            if budget_ms is not None and e.latency.at(self.percentile) > budget_ms:
+            if any(over > 1 for over in self._shares(e, budget_ms)):
                 continue
             if min_accuracy is not None and e.accuracy < min_accuracy:
                 continue
-            if max_mb is not None and e.trial.measurement.size_bytes > max_mb * 1e6:
+            if max_mb is not None and e.objective("size_bytes") > max_mb * 1e6:
                 continue
             found.append(e)
         return sorted(found, key=lambda e: (-e.accuracy, e.latency.p50_ms))
+
+    def _shares(self, entry: Entry, budget_ms: float | None) -> list[float]:
+        """Latency over limit, for each target of the entry that has one."""
+        found = {self.home(entry): entry.latency, **entry.elsewhere}
+        limits = {name: self.budgets.get(name, budget_ms) for name in found}
+        return [found[name].at(self.percentile) / limit for name, limit in limits.items() if limit is not None]
 
     def pick(
         self, budget_ms: float | None = None, min_accuracy: float | None = None, max_mb: float | None = None
@@ -147,9 +177,9 @@ class Front:
         if not entries:
             return "no model was finished yet: give the search more time"
         limits: list[tuple[str, float | None, Any, str]] = [
-            (f"p{self.percentile} latency", budget_ms, lambda e: e.latency.at(self.percentile), "ms"),
+            (f"p{self.percentile} latency", budget_ms, lambda e: self._tail_ms(e, budget_ms), "ms"),
             ("accuracy", min_accuracy, lambda e: e.accuracy, ""),
-            ("size", max_mb, lambda e: e.trial.measurement.size_bytes / 1e6, "MB"),
+            ("size", max_mb, lambda e: e.objective("size_bytes") / 1e6, "MB"),
         ]
 
         def excess(entry: Entry, skip: str = "") -> dict[str, float]:
@@ -177,6 +207,13 @@ class Front:
             f"{closest.latency.at(self.percentile):.3f} ms at p{self.percentile}), held back by its {binding}{met}"
         )
 
+    def _tail_ms(self, entry: Entry, budget_ms: float | None) -> float:
+        """The latency (ms) held against budget_ms; of several targets, the one that is furthest over its own limit,
+        in proportion."""
+        if budget_ms is None:
+            return entry.latency.at(self.percentile)
+        return max(self._shares(entry, budget_ms)) * budget_ms
+
     def with_confirmed(self, confirmed: dict[int, Confirmed]) -> Front:
         """The same front with longer measurements."""
         return replace(self, confirmed={**self.confirmed, **confirmed})
@@ -201,15 +238,17 @@ class Picked:
         return self.front.path(self.entry)
 
     def save(self, folder: str | Path) -> Path:
-        """Copy the model with its card (`card.md`, `card.json`) into `folder`; returns the model's new path."""
+        """Copy the model with its card (`card.md`, `card.json`) into `folder`, and its files for further targets into
+        folders named after those; returns the model's new path."""
         from .card import card_text, card_values
-        from .files import disk_errors, write_bytes, write_json
+        from .files import copy, write_bytes, write_json
 
         folder = Path(folder)
         target = folder / self.path.name
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self.path, target)
+        copy(self.path, target)
+        for name in self.entry.elsewhere:
+            source = self.front.path(self.entry, name)
+            copy(source, folder / name / source.name)
         values = card_values(self)
         write_json(folder / "card.json", values)
         write_bytes(folder / "card.md", card_text(values).encode())

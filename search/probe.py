@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +11,7 @@ from ..evaluators.measurement import Latency
 from ..spaces.bits import BitsAxis
 from ..spaces.patterns import KINDS, PatternAxis
 from ..spaces.plan import Pattern, Plan
-from ..spaces.space import Space, build_space
+from ..spaces.space import Space
 from .baselines import offered_bits
 from .evaluate import Job, evaluate
 from .files import read_json, write_json
@@ -39,7 +38,7 @@ def probe(bench: Workbench, budget_ms: float | None = None) -> Probe:
     The smallest plan need not be the fastest (narrow int8 layers are slower than wider ones on some CPUs), so
     when it misses the budget, the fastest is looked for by descent before anything is called out of reach.
     """
-    path = bench.folder / "probe.json"
+    path = bench.first.folder / "probe.json"
     assert bench.meter.calibration is not None
     known = read_json(path)
     same = known is not None and known["calibration"] == bench.meter.calibration.fingerprint
@@ -66,14 +65,6 @@ def probe(bench: Workbench, budget_ms: float | None = None) -> Probe:
     data: dict[str, Any] = {"calibration": bench.meter.calibration.fingerprint, "patterns": ratios}
     write_json(path, {**data, "budget_ms": budget_ms, "fastest": {k: v.to_dict() for k, v in latencies.items()}})
     return Probe(ratios, latencies)
-
-
-def apply_probe(bench: Workbench, found: Probe, axes: tuple[str, ...]) -> Workbench:
-    """The workbench with a space that offers what was seen to pay."""
-    ground = bench.space.ground
-    gains = tuple(kind for kind, (_, _, high) in found.pattern_ratios.items() if high < GAIN)
-    capabilities = replace(ground.capabilities, patterns=gains)
-    return replace(bench, space=build_space(replace(ground, capabilities=capabilities), axes))
 
 
 def check_budget(found: Probe, budget_ms: float, percentile: int) -> None:
@@ -113,7 +104,7 @@ def _neighbours(space: Space, plan: Plan) -> Iterator[Plan]:
             yield replace(plan, channels=kept | ({} if count == full else dict.fromkeys(names, count)))
     for axis in space.axes:
         if isinstance(axis, BitsAxis):
-            for region, bits in itertools.product(axis.regions(), axis.offered()):
+            for region, bits in ((r, b) for r in axis.regions() for b in axis.offered_in(r)):
                 others = {k: v for k, v in plan.bits.items() if k not in {layer.name for layer in region}}
                 yield replace(plan, bits=others | ({} if bits == 32 else {layer.name: bits for layer in region}))
 
@@ -124,6 +115,6 @@ def _groups(space: Space) -> Any:
 
 def _latency(bench: Workbench, plan: Plan) -> Latency:
     result = evaluate(bench, Job(PROBE_NUMBER, plan, "gate"))
-    if result.latency is None:
+    if not result.latencies:
         raise BudgetError(f"the target cannot be probed: {result.failure}")
-    return result.latency
+    return result.latencies[bench.first.name]

@@ -18,7 +18,8 @@ class Trial:
     """One trial, running or ended. Never changed: each step gives a new one.
 
     origin: "search", "move of N", or what a user would do by hand, such as "teacher" (see `baseline`). latent: what
-    a sampler knows of the plan. gate, gate_bytes: latency and file size of its shape, before training. rungs:
+    a sampler knows of the plan. gate, gate_bytes: latency and file size of its shape, before training, and
+    gate_elsewhere the latency on further targets, by name. rungs:
     accuracy of the student on the validation split after each rung. reason: why it ended, where it did not finish.
     seconds: by kind of work, "training", "measuring", "building".
     """
@@ -30,6 +31,7 @@ class Trial:
     latent: Mapping[str, Value] | None = None
     gate: Latency | None = None
     gate_bytes: int = 0
+    gate_elsewhere: Mapping[str, Latency] = field(default_factory=dict)
     rungs: tuple[float, ...] = ()
     measurement: Measurement | None = None
     reason: str = ""
@@ -60,6 +62,7 @@ class Trial:
             "latent": None if self.latent is None else dict(self.latent),
             "gate": self.gate and asdict(self.gate),
             "gate_bytes": self.gate_bytes,
+            "gate_elsewhere": {name: asdict(latency) for name, latency in self.gate_elsewhere.items()},
             "rungs": list(self.rungs),
             "measurement": self.measurement and self.measurement.to_dict(),
             "reason": self.reason,
@@ -74,6 +77,7 @@ class Trial:
                 **data,
                 "plan": Plan.from_dict(data["plan"]),
                 "gate": data["gate"] and Latency.from_dict(data["gate"]),
+                "gate_elsewhere": {k: Latency.from_dict(v) for k, v in data.get("gate_elsewhere", {}).items()},
                 "rungs": tuple(data["rungs"]),
                 "measurement": data["measurement"] and Measurement.from_dict(data["measurement"]),
             }

@@ -15,6 +15,7 @@ from .driver import Driver, Rules, Snapshot
 from .executors.base import Executor, Workplace
 from .executors.registry import make_executor
 from .front import Front
+from .objectives import objectives_of
 from .proposer import Proposer
 from .sampler import Sampler
 from .study import OpenStudy, opened, read_front
@@ -117,12 +118,14 @@ def run_search(
 
 def _driver(study: OpenStudy, executor: Executor) -> Driver:
     settings, bench = study.settings, study.bench
-    search = settings.search
+    search, objectives = settings.search, objectives_of(settings)
     latent = bench.space.latent()
-    sampler = Sampler(latent, len(search.objectives), search.seed, search.sampler)
+    sampler = Sampler(latent, len(objectives), search.seed, search.sampler)
     rules = Rules(
         budget=settings.budget,
-        objectives=search.objectives,
+        targets=tuple(station.name for station in bench.stations),
+        budgets=settings.budgets(),
+        objectives=objectives,
         rungs=len(settings.recovery.rungs),
         examples=min(LOOK_IMAGES, len(bench.task.validation)),
         learn_from_gated=search.infeasible == "constraint",

@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 from ..compression.images import ImageData
 from ..errors import StorageError, UsageError
 from ..spaces.space import build_space
-from ..spaces.target import Target
 from ..studies.checkpoint import save_weights
+from ..studies.schema import StudySections
 from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task
 from ..studies.teacher import TeacherStopped, prepare_teacher
@@ -24,11 +24,12 @@ from .confirm import read_confirmed
 from .describe import describe
 from .files import disk_errors, read_json, write_json
 from .front import Front
-from .probe import Probe, apply_probe, check_budget, probe
+from .objectives import objectives_of
+from .probes import apply_probes, check_budgets, probes
+from .station import Say, Station
 from .storage import Storage
-from .workbench import Workbench, lay_ground, open_workbench
+from .workbench import Workbench, homes, lay_ground, open_workbench
 
-Say = Callable[[str], None]
 FIXED = ("task", "data", "teacher", "target", "recovery")
 """Sections that cannot change while a study goes on: their trials would not compare."""
 
@@ -40,7 +41,6 @@ class OpenStudy:
     settings: StudyFile
     folder: Path
     bench: Workbench
-    probe: Probe
     storage: Storage
 
 
@@ -83,7 +83,8 @@ def opened(
         raise StorageError(f"{folder}: another search has this study open; wait for it, or use --fresh") from None
     try:
         _check_settings(folder, settings)
-        storage = Storage(folder, settings.name, settings.search.objectives)
+        budgets = settings.budgets()
+        storage = Storage(folder, settings.name, objectives_of(settings))
         try:
             teacher = prepare_teacher(settings, task, folder, say, stop, _epoch_line(say))
         except TeacherStopped:
@@ -93,14 +94,15 @@ def opened(
         prepared = replace(task, teacher=teacher).prepared()
         _check_identity(folder, prepared)
         bench = open_workbench(prepared, settings, folder, stop, say)
-        found = probe(bench, settings.budget.latency_ms)
-        bench = apply_probe(bench, found, settings.space.axes)
-        if settings.budget.latency_ms is not None:
-            check_budget(found, settings.budget.latency_ms, settings.budget.percentile)
-            _compare_teacher(bench, settings.budget.latency_ms, say)
-        write_json(folder / "space.json", describe(bench.space, bench.left_out, bench.target, found))
+        found = probes(bench, budgets)
+        bench = apply_probes(bench, found, settings)
+        check_budgets(found, budgets, settings.budget.percentile, settings.target.any_of)
+        for station in bench.stations:
+            _compare_teacher(station, budgets.get(station.name), len(bench.stations) > 1, say)
+        described = describe(bench.space, bench.left_out, [s.target for s in bench.stations], found)
+        write_json(folder / "space.json", described)
         write_json(folder / "study.json", settings.model_dump(mode="json", by_alias=True))
-        yield OpenStudy(settings, folder, bench, found, storage)
+        yield OpenStudy(settings, folder, bench, storage)
     finally:
         lock.release()
 
@@ -114,19 +116,22 @@ def read_front(folder: Path) -> Front:
     settings = read_json(folder / "study.json")
     if settings is None:
         raise UsageError(f"no study in {folder}; give the folder of a search, such as runs/digits")
-    objectives = tuple(settings["search"]["objectives"])
+    sections = StudySections.model_validate({k: settings[k] for k in ("target", "budget", "search")})
+    objectives = objectives_of(sections)
     trials = Storage(folder, settings["name"], objectives).ended()
-    numbers = [t.number for t in trials]
-    budget = settings["budget"]
+    budget = sections.budget
     return Front(
         folder,
         objectives,
         tuple(trials),
-        read_confirmed(folder, numbers),
-        budget["percentile"],
-        budget["latency_ms"],
-        budget["min_accuracy"],
-        budget["max_mb"],
+        read_confirmed(folder, [t.number for t in trials]),
+        budget.percentile,
+        budget.latency_ms,
+        budget.min_accuracy,
+        budget.max_mb,
+        tuple(target.name for target in sections.target.targets()),
+        sections.target.any_of,
+        budget.on,
     )
 
 
@@ -134,14 +139,16 @@ def describe_without_measuring(settings: StudyFile) -> dict[str, Any]:
     """The space of a study as it is before its target was probed; nothing is trained or measured."""
     task = settings.build_task().prepared()
     ground, left_out = lay_ground(task, settings)
-    space = build_space(ground, settings.space.axes)
-    return describe(space, left_out, Target(**settings.target.model_dump()), None)
+    space = build_space(ground, settings.space.axes, homes(settings))
+    return describe(space, left_out, settings.target.targets(), {})
 
 
-def _compare_teacher(bench: Workbench, budget_ms: float, say: Say) -> None:
-    calibration = bench.meter.calibration
-    assert calibration is not None
-    figure = f"{calibration.p50_ms:.3g} ms (p50; {calibration.low_ms:.3g} to {calibration.high_ms:.3g})"
+def _compare_teacher(station: Station, budget_ms: float | None, several: bool, say: Say) -> None:
+    if budget_ms is None:
+        return
+    calibration = station.calibration
+    where = f" on {station.name}" if several else ""
+    figure = f"{calibration.p50_ms:.3g} ms (p50; {calibration.low_ms:.3g} to {calibration.high_ms:.3g}){where}"
     if calibration.high_ms <= budget_ms:
         say(f"the teacher already meets the budget of {budget_ms:g} ms: {figure}; searching on for better")
     else:
@@ -154,10 +161,12 @@ def _check_settings(folder: Path, settings: StudyFile) -> None:
         return
     new = settings.model_dump(mode="json", by_alias=True)
     for section in FIXED:
-        if old[section] != new[section]:
-            key = next(k for k in new[section] if old[section].get(k) != new[section][k])
+        # a key that came with a later version had its default
+        before = getattr(StudySections(), section).model_dump(mode="json", by_alias=True) | old[section]
+        if before != new[section]:
+            key = next(k for k in new[section] if before[k] != new[section][k])
             raise StorageError(
-                f"{folder} was begun with [{section}] {key} = {old[section].get(key)!r}, now it is "
+                f"{folder} was begun with [{section}] {key} = {before[key]!r}, now it is "
                 f"{new[section][key]!r}: its trials would not compare; use --fresh, or change it back"
             )
     if tuple(old["search"]["objectives"]) != settings.search.objectives:

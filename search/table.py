@@ -12,7 +12,15 @@ from .front import Entry, Front
 if TYPE_CHECKING:
     from rich.table import Table
 
-HEADS = ("", "trial", "origin", "accuracy", "test", "p50 ms", "95 % interval", "speed-up", "kB", "zstd kB", "model")
+
+def heads(front: Front) -> tuple[str, ...]:
+    """The columns: with several targets, one for each further latency, or which target a model is for."""
+    others = () if front.any_of else tuple(f"{name} ms" for name in front.targets[1:])
+    home = ("target",) if front.any_of else ()
+    return (
+        *("", "trial", "origin", *home, "accuracy", "test", "p50 ms", "95 % interval"),
+        *(*others, "speed-up", "kB", "zstd kB", "model"),
+    )
 
 
 def rows(front: Front) -> list[tuple[str, ...]]:
@@ -33,11 +41,13 @@ def rows(front: Front) -> list[tuple[str, ...]]:
             (
                 mark,
                 str(number),
-                entry.trial.origin + (" (disturbed)" if latency.disturbed else ""),
+                entry.trial.origin + (" (disturbed)" if entry.disturbed else ""),
+                *((front.home(entry),) if front.any_of else ()),
                 f"{entry.accuracy:.4f}",
                 f"{entry.confirmed.test_accuracy:.4f}" if entry.confirmed else "-",
                 f"{latency.p50_ms:.3f}",
                 f"{latency.low_ms:.3f} to {latency.high_ms:.3f}",
+                *(f"{other.p50_ms:.3f}" for other in entry.elsewhere.values()),
                 f"{speed_up:.2f} x" if speed_up else "-",
                 f"{measurement.size_bytes / 1000:.0f}",
                 f"{measurement.compressed_bytes / 1000:.0f}",
@@ -53,8 +63,8 @@ def rich_table(front: Front) -> Table:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, title=title(front), title_justify="left", title_style="bold")
-    for head in HEADS:
-        right = head not in ("", "origin", "model", "95 % interval")
+    for head in heads(front):
+        right = head not in ("", "origin", "target", "model", "95 % interval")
         table.add_column(head, justify="right" if right else "left", overflow="fold", no_wrap=head != "model")
     for row in rows(front):
         style = "bold green" if "*" in row[0] and "<" in row[0] else "bold" if "*" in row[0] else "dim"
@@ -64,8 +74,8 @@ def rich_table(front: Front) -> Table:
 
 def plain_lines(front: Front) -> list[str]:
     """The table as aligned text."""
-    lines = [HEADS, *rows(front)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADS))]
+    lines = [heads(front), *rows(front)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     body = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
     return [title(front), *body]
 
@@ -73,13 +83,17 @@ def plain_lines(front: Front) -> list[str]:
 def title(front: Front) -> str:
     """The study and the budget in one line."""
     budget = f", p{front.percentile} budget {front.budget_ms:g} ms" if front.budget_ms else ""
+    budget += "".join(f", {limit:g} ms on {name}" for name, limit in front.budgets.items())
     return f"{front.folder.name}: {len(front.best)} models on the front of {len(front.trials)} trials{budget}"
 
 
 def legend(front: Front) -> str:
     """What the marks mean."""
     budget = ", < under the budget with the upper end of its interval" if front.budget_ms else ""
-    return f"* on the front{budget}; accuracy: validation split; all others: what one would do by hand"
+    several = len(front.targets) > 1 and not front.any_of
+    lowest = ", the lowest of a model's files" if several else ""
+    where = f"; p50 on {front.targets[0]}" if several else ""
+    return f"* on the front{budget}; accuracy: validation split{lowest}{where}; all others: what one would do by hand"
 
 
 def verdict(front: Front) -> str:
@@ -92,9 +106,12 @@ def verdict(front: Front) -> str:
     best = found[0]
     speed_up = front.speed_up(best)
     times = f", {speed_up:.2f} times as fast as the teacher" if speed_up else ""
+    times += f" on {front.targets[0]}" if len(front.targets) > 1 else ""
+    times += "".join(f", {other.p50_ms:.3f} ms on {name}" for name, other in best.elsewhere.items())
+    where = f" on {front.home(best)}" if front.any_of else ""
     return (
         f"best{' under the budget' if front.budget_ms else ''}: trial {best.trial.number}, accuracy "
-        f"{best.accuracy:.4f}, p50 {best.latency.p50_ms:.3f} ms{times}: {_near(front, best)}"
+        f"{best.accuracy:.4f}, p50 {best.latency.p50_ms:.3f} ms{where}{times}: {_near(front, best)}"
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .groups import Group, LeftOut
+from .knobs import Knobs
 from .layers import Layer
 from .plan import Plan
 from .target import Capabilities
@@ -39,6 +40,7 @@ class Ground:
 
     keep: layers the user wants left as they are. min_fraction: smallest part of a group's channels that may stay.
     storage_counts: file size is an objective or a constraint, so that choices that only make files smaller count.
+    knobs: what bits and channels were measured to win on the target; None where that is not known.
     """
 
     layers: tuple[Layer, ...]
@@ -49,6 +51,17 @@ class Ground:
     storage_counts: bool = False
     bits: tuple[int, ...] | None = None
     patterns: tuple[str, ...] | None = None
+    knobs: Knobs | None = None
+
+    def multiple(self, group: Group) -> int:
+        """The counts of this group worth having are multiples of it: the largest that any of its kinds of layers
+        asks for."""
+        if self.knobs is None:
+            return self.capabilities.channel_multiple
+        touched = {member.layer for member in group.members}
+        kinds = {layer.kind for layer in self.layers if layer.name in touched}
+        multiples = [self.knobs.multiple(kind, self.capabilities) for kind in kinds]
+        return max(multiples, default=self.capabilities.channel_multiple)
 
 
 class Axis(Protocol):

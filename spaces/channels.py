@@ -29,7 +29,7 @@ class ChannelAxis:
         ground = self.ground
         found = []
         for group in ground.groups:
-            choices = group.choices(ground.capabilities.channel_multiple, ground.min_fraction)
+            choices = group.choices(ground.multiple(group), ground.min_fraction)
             kept = {m.layer for m in group.members if m.side != "in"} & ground.keep
             if len(choices) > 1 and not kept:
                 found.append((group, choices))
@@ -68,7 +68,7 @@ class ChannelAxis:
         for group in self.ground.groups:
             if group.name not in offered:
                 kept = sorted({m.layer for m in group.members} & self.ground.keep)
-                step = self.ground.capabilities.channel_multiple
+                step = self.ground.multiple(group)
                 why = f"{group.channels} channels have no smaller count in steps of {step}"
                 if kept:
                     why = f"kept as asked ({kept[0]})"

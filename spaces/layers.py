@@ -19,8 +19,9 @@ KINDS: tuple[tuple[type[nn.Module], str], ...] = (
 class Layer:
     """One operator with weights.
 
-    depth: 0 for the first layer that runs, 1 for the last. weights: numbers in the weight tensor. macs:
-    multiply-accumulates for one example. area: positions of the output map (1 for a linear layer on [N, F]).
+    kind: "conv", "pointwise" (a convolution over one position), "depthwise" or "linear". depth: 0 for the first layer
+    that runs, 1 for the last. weights: numbers in the weight tensor. macs: multiply-accumulates for one example.
+    area: positions of the output map (1 for a linear layer on [N, F]).
     """
 
     name: str
@@ -65,5 +66,12 @@ def find_layers(model: nn.Module, example_input: torch.Tensor) -> tuple[Layer, .
 
 
 def kind_of(module: nn.Module) -> str | None:
-    """ "conv" or "linear"; None for a module that is no layer."""
-    return next((kind for cls, kind in KINDS if isinstance(module, cls)), None)
+    """ "conv", "pointwise", "depthwise" or "linear", which run in different kernels; None for a module that is no
+    layer."""
+    kind = next((kind for cls, kind in KINDS if isinstance(module, cls)), None)
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        if module.groups == module.in_channels > 1:
+            return "depthwise"
+        if module.groups == 1 and set(module.kernel_size) == {1}:
+            return "pointwise"
+    return kind

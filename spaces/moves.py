@@ -10,6 +10,7 @@ from typing import TypeVar
 from .axis import Number
 from .bits import BitsAxis
 from .channels import ChannelAxis
+from .homes import TargetAxis
 from .patterns import PatternAxis
 from .plan import Pattern, Plan
 from .recovery import RecoveryAxis
@@ -39,9 +40,11 @@ class Mover:
                 kinds.append(self._one_pattern)
             elif isinstance(axis, RecoveryAxis):
                 kinds.append(self._recovery)
+            elif isinstance(axis, TargetAxis):
+                kinds.append(self._target)
         random_.shuffle(kinds)
         for kind in kinds:
-            moved = kind(plan, random_)
+            moved = self.space.settled(kind(plan, random_))
             if moved != plan:
                 return moved
         return plan
@@ -69,9 +72,9 @@ class Mover:
 
     def _one_region(self, plan: Plan, random_: random.Random) -> Plan:
         axis = self._axis(BitsAxis)
-        region = random_.choice([r for r in axis.regions() if r])
+        region = random_.choice([r for r in axis.regions() if r and len(axis.offered_in(r)) > 1])
         now = plan.bits.get(region[0].name, 32)
-        width = random_.choice([b for b in axis.offered() if b != now])
+        width = random_.choice([b for b in axis.offered_in(region) if b != now])
         bits = {**plan.bits, **{layer.name: width for layer in region}}
         moved = replace(plan, bits=axis.settled(bits))
         if moved.recovery is not None and all(b >= 16 for b in moved.bits.values()):
@@ -111,6 +114,10 @@ class Mover:
         else:
             values[name] = random_.choice([o for o in parameter.options if o != values[name]])
         return axis.apply(plan, values)
+
+    def _target(self, plan: Plan, random_: random.Random) -> Plan:
+        others = [name for name in self.space.homes if name != plan.target]
+        return replace(plan, target=random_.choice(others))
 
     def _axis(self, kind: type[T]) -> T:
         return next(axis for axis in self.space.axes if isinstance(axis, kind))

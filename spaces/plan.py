@@ -43,13 +43,15 @@ class Plan:
 
     channels: group name -> channels kept, for groups that shrink. bits: layer name -> 16, 8 or 4, for layers
     that are not 32. patterns: layer name -> pattern, for layers that are not dense. recovery: None when the
-    student is not trained at all. An empty plan is the teacher as it is.
+    student is not trained at all. target: the one its file is for, where a study chooses among several; else empty.
+    An empty plan is the teacher as it is.
     """
 
     channels: Mapping[str, int] = field(default_factory=dict)
     bits: Mapping[str, int] = field(default_factory=dict)
     patterns: Mapping[str, Pattern] = field(default_factory=dict)
     recovery: Recovery | None = None
+    target: str = ""
 
     def __post_init__(self) -> None:
         for name in ("channels", "bits", "patterns"):
@@ -65,6 +67,7 @@ class Plan:
             "bits": dict(self.bits),
             "patterns": {k: [p.kind, p.rate] for k, p in self.patterns.items()},
             "recovery": None if self.recovery is None else vars(self.recovery).copy(),
+            "target": self.target,
         }
 
     def to_json(self) -> str:
@@ -80,6 +83,7 @@ class Plan:
             bits=data["bits"],
             patterns={k: Pattern(kind, rate) for k, (kind, rate) in data["patterns"].items()},
             recovery=None if recovery is None else Recovery(**recovery),
+            target=data.get("target", ""),
         )
 
     @classmethod
@@ -92,13 +96,13 @@ class Plan:
         return _digest(self.to_json())
 
     def shape_key(self) -> str:
-        """The key of what decides latency: channels, bits and patterns, not how the student is taught."""
+        """The key of what decides latency: channels, bits, patterns and target, not how the student is taught."""
         return replace(self, recovery=None).key()
 
     def training_key(self) -> str:
         """The key of what decides the trained weights: bits count only when training sees them."""
         aware = self.recovery is not None and self.recovery.quantization_aware
-        return (self if aware else replace(self, bits={})).key()
+        return replace(self, bits=self.bits if aware else {}, target="").key()
 
 
 def _digest(text: str) -> str:

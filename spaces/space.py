@@ -10,9 +10,11 @@ from .axis import Axis, Ground, Parameter, Value
 from .bits import BitsAxis
 from .channels import ChannelAxis
 from .groups import LeftOut
+from .homes import TargetAxis, settle
 from .patterns import PatternAxis
 from .plan import Plan, Recovery
 from .recovery import RecoveryAxis
+from .target import Capabilities
 
 AXES = ("width", "channels", "pattern", "bits", "recovery")
 """The axes a study file may name. `channels` refines `width`: each group moves on top of it."""
@@ -20,11 +22,14 @@ AXES = ("width", "channels", "pattern", "bits", "recovery")
 
 @dataclass(frozen=True)
 class Space:
-    """The joint space. `latent()` is what a sampler draws, `decode` the plan it stands for, `key` its digest."""
+    """The joint space. `latent()` is what a sampler draws, `decode` the plan it stands for, `key` its digest.
+
+    homes: the targets that each plan chooses from, name -> capabilities; empty where there is no such choice."""
 
     ground: Ground
     axes: tuple[Axis, ...]
     default_recovery: Recovery = field(default_factory=Recovery)
+    homes: Mapping[str, Capabilities] = field(default_factory=dict)
 
     def latent(self) -> dict[str, Parameter]:
         """The few numbers a sampler draws: name -> parameter."""
@@ -36,7 +41,11 @@ class Space:
         for axis in self.axes:
             if axis.parameters():
                 plan = axis.apply(plan, latent)
-        return plan
+        return self.settled(plan)
+
+    def settled(self, plan: Plan) -> Plan:
+        """`plan` as the target it chose can run it; see `homes.settle`."""
+        return settle(plan, self.homes, [layer.name for layer in self.ground.layers])
 
     def key(self, plan: Plan) -> str:
         """A digest of the plan's canonical JSON."""
@@ -55,8 +64,8 @@ class Space:
         return Plan(plan.channels, plan.bits, {}, recovery)
 
 
-def build_space(ground: Ground, axes: Sequence[str] = AXES) -> Space:
-    """The space over the named axes.
+def build_space(ground: Ground, axes: Sequence[str] = AXES, homes: Mapping[str, Capabilities] | None = None) -> Space:
+    """The space over the named axes. homes: targets that each plan chooses from, name -> capabilities.
 
     Raises:
         UnknownName: an axis or a kept layer that does not exist.
@@ -77,4 +86,6 @@ def build_space(ground: Ground, axes: Sequence[str] = AXES) -> Space:
         chosen.append(BitsAxis(ground))
     if "recovery" in axes:
         chosen.append(RecoveryAxis(ground))
-    return Space(ground, tuple(chosen))
+    if homes:
+        chosen.append(TargetAxis(homes))
+    return Space(ground, tuple(chosen), homes=homes or {})

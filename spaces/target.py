@@ -14,6 +14,11 @@ class Target:
     threads: int = 1
     batch: int = 1
 
+    @property
+    def name(self) -> str:
+        """The runtime, with the device where that is not the CPU: "openvino", "tensorrt@cuda"."""
+        return self.runtime if self.device == "cpu" else f"{self.runtime}@{self.device}"
+
 
 @dataclass(frozen=True)
 class Capabilities:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..errors import StudyFileError
+from ..spaces.target import Target
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -63,18 +64,43 @@ class TeacherSection(Section):
 
 
 class TargetSection(Section):
-    """Where the model will run. batch: images per inference."""
+    """Where the model will run. runtime: a name, or several; one may name its device, as in "tensorrt@cuda", where
+    that is not `device`. With several, each model is built for all of them, or with any_of for the one its plan
+    chooses. batch: images per inference. probe_seconds: spent at most, on each target, on finding out which bits and
+    channel counts win there; what is left open stays as the runtime declares it."""
 
-    runtime: str = "onnxruntime"
+    runtime: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = "onnxruntime"
+    any_of: bool = False
     device: str = "cpu"
     threads: Count = 1
     batch: Count = 1
+    probe_seconds: Annotated[float, Field(ge=0)] = 30.0
+
+    def targets(self) -> tuple[Target, ...]:
+        """The targets, the first one first: speed-ups are to the teacher there."""
+        names = (self.runtime,) if isinstance(self.runtime, str) else self.runtime
+        found = []
+        for name in names:
+            runtime, _, device = name.partition("@")
+            found.append(Target(runtime, device or self.device, self.threads, self.batch))
+        return tuple(found)
+
+    @model_validator(mode="after")
+    def _targets_differ(self) -> TargetSection:
+        names = [target.name for target in self.targets()]
+        if len(names) > len(set(names)):
+            raise ValueError(f"runtime = {names} names one target twice")
+        if self.any_of and len(names) < 2:
+            raise ValueError(f"any_of chooses between targets, but runtime names {names[0]!r} alone")
+        return self
 
 
 class BudgetSection(Section):
-    """What a model must meet. percentile: of latency. min_accuracy: in the metric's own units."""
+    """What a model must meet. latency_ms: on every target, but for those with a budget of their own in `on`.
+    percentile: of latency. min_accuracy: in the metric's own units."""
 
     latency_ms: Positive | None = None
+    on: dict[str, Positive] = {}
     percentile: Literal[50, 90, 95, 99] = 50
     max_mb: Positive | None = None
     min_accuracy: Positive | None = None
@@ -140,3 +166,14 @@ class StudySections(Section):
     space: SpaceSection = SpaceSection()
     recovery: RecoverySection = RecoverySection()
     search: SearchSection = SearchSection()
+
+    def budgets(self) -> dict[str, float]:
+        """Target name -> latency budget (ms), of the targets that have one.
+
+        Raises StudyFileError for a budget on a target that the study does not have."""
+        names = [target.name for target in self.target.targets()]
+        for name in self.budget.on:
+            if name not in names:
+                raise StudyFileError(f"[budget.on] names {name!r}; allowed: the study's targets, {', '.join(names)}")
+        found = {name: self.budget.on.get(name, self.budget.latency_ms) for name in names}
+        return {name: limit for name, limit in found.items() if limit is not None}

@@ -18,6 +18,7 @@ from autocompress.spaces.axis import Axis, Ground, Number, Parameter, Value
 from autocompress.spaces.bits import BitsAxis
 from autocompress.spaces.channels import ChannelAxis
 from autocompress.spaces.conformance import AxisConformance
+from autocompress.spaces.knobs import BitsTime, ChannelTime, Knobs, Ratio
 from autocompress.spaces.moves import Mover
 from autocompress.spaces.patterns import PatternAxis
 from autocompress.spaces.plan import Plan
@@ -43,6 +44,19 @@ class TestPatternAxis(AxisConformance):
 class TestBitsAxis(AxisConformance):
     def make_axis(self) -> Axis:
         return BitsAxis(rich_ground())
+
+
+class TestBitsAxisWhereSomeDoNotPay(AxisConformance):
+    def make_axis(self) -> Axis:
+        dead = Knobs((BitsTime("conv", 8, Ratio(1.31, 1.28, 1.34), "here"),))
+        return BitsAxis(replace(nets.net("digits").ground, knobs=dead))
+
+
+class TestChannelAxisInMeasuredSteps(AxisConformance):
+    def make_axis(self) -> Axis:
+        ratios = {4: Ratio(1.0, 0.99, 1.01), 8: Ratio(0.99, 0.98, 1.0), 16: Ratio(0.58, 0.57, 0.6)}
+        times = (ChannelTime("conv", b, 64, s, (1 - s / 64) ** 2, r) for b in (32, 8) for s, r in ratios.items())
+        return ChannelAxis(replace(nets.net("digits").ground, knobs=Knobs((), tuple(times))))
 
 
 class TestRecoveryAxis(AxisConformance):
