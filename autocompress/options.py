@@ -41,7 +41,7 @@ def with_options(settings: StudyFile, options: dict[str, Any]) -> StudyFile:
             "max_mb": options["max_mb"],
         },
         "search": {k: options[k] for k in ("trials", "workers", "executor", "seed")} | {"minutes": minutes},
-        "target": {k: options[k] for k in ("threads", "batch")} | _targets(options),
+        "target": {k: options[k] for k in ("threads", "batch")} | _targets(options) | _precision(options),
     }
     for section, values in wanted.items():
         given = {k: v for k, v in values.items() if v is not None}
@@ -62,6 +62,14 @@ def _targets(options: dict[str, Any]) -> dict[str, Any]:
     if not names:
         return {}
     return {"runtime": names[0] if len(names) == 1 else tuple(names), "any_of": options["any_of"]}
+
+
+def _precision(options: dict[str, Any]) -> dict[str, Any]:
+    if options["precision"] is None:
+        return {}
+    from .evaluators.bench import parse_precision
+
+    return {"precision": parse_precision(options["precision"])}
 
 
 def study_path(study: Path) -> Path:

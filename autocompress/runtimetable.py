@@ -42,7 +42,16 @@ def describe_runtimes() -> list[dict[str, Any]]:
 
 def print_runtimes(described: list[dict[str, Any]]) -> None:
     """Print what `describe_runtimes` says."""
-    heads = ("runtime", "here", "version", "devices", "bits that can be faster", "that store less", "channels by")
+    heads = (
+        "runtime",
+        "here",
+        "version",
+        "devices",
+        "bits that can be faster",
+        "that store less",
+        "zeros",
+        "channels by",
+    )
     table = Table(box=box.SIMPLE_HEAD)
     for head in heads:
         table.add_column(head, overflow="fold")
@@ -54,6 +63,7 @@ def print_runtimes(described: list[dict[str, Any]]) -> None:
             " ".join(entry["devices"]) or "-",
             " ".join(map(str, entry.get("latency_bits", []))) or "-",
             " ".join(map(str, entry.get("storage_bits", []))) or "-",
+            " ".join(entry.get("patterns", [])) or "-",
             str(entry.get("channel_multiple", "-")),
         )
     console = Console(highlight=False)

@@ -21,10 +21,11 @@ def print_front(found: Front) -> None:
 
         console = Console()
         console.print(table.rich_table(found))
-        console.print(table.legend(found), style="dim", highlight=False)
+        for line in (table.legend(found), *table.probed(found)):
+            console.print(line, style="dim", highlight=False)
         console.print(table.verdict(found), style="bold", highlight=False)
         return
-    for line in (*table.plain_lines(found), table.legend(found), table.verdict(found)):
+    for line in (*table.plain_lines(found), table.legend(found), *table.probed(found), table.verdict(found)):
         click.echo(line)
 
 

@@ -16,6 +16,8 @@ from .workbench import Workbench
 PROCESSES = 3
 SIDE_BY_SIDE = 6
 """Files in one process: more would outgrow the caches that a deployed model has to itself."""
+LIMIT_SECONDS = 90.0
+"""After these, files measured side by side are not measured in further processes for the sake of precision."""
 SECONDS_PER_FILE = 3.5
 """What timing one file once more takes, as an estimate for the time that is kept back."""
 
@@ -55,9 +57,9 @@ def confirm(bench: Workbench, front: Front, say: Callable[[str], None] = lambda 
                 where = f" on {station.name}" if len(bench.stations) > 1 else ""
                 say(f"confirming {start + 1} to {start + len(part)} of {len(here)} models{where}")
                 files = [front.path(e, station.name) for e in part]
-                for entry, file, latency in zip(
-                    part, files, station.meter.measure(files, processes=PROCESSES), strict=True
-                ):
+                meter = station.meter
+                latencies = meter.measure(files, PROCESSES, until=meter.precision, limit_seconds=LIMIT_SECONDS)
+                for entry, file, latency in zip(part, files, latencies, strict=True):
                     old = known.get(str(entry.trial.number), {}).get("files", {}).get(station.name, {})
                     sha = digest(file)
                     scored = old.get("sha256") == sha

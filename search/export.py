@@ -75,8 +75,8 @@ def export(
     A target that cannot be had does not keep the others from being built. Raises UsageError (no such trial, or its
     weights are gone), UnknownName (of a target), and what the study's data raise.
     """
-    settings = StudyFile.model_validate_json((folder / "study.json").read_bytes())
     plan = _plan(folder, number)
+    settings = StudyFile.model_validate_json((folder / "study.json").read_bytes())
     wanted = [_target(name, settings) for name in targets]
     runtimes = {target.name: get_runtime(target.runtime) for target in wanted}
     say("reading the data and the teacher")

@@ -79,17 +79,24 @@ def usable_runtime(target: Target) -> Runtime:
 
 
 def open_station(
-    task: PreparedTask, target: Target, templates: Templates, folder: Path, measured: bool, worker: bool, say: Say
+    task: PreparedTask,
+    target: Target,
+    templates: Templates,
+    folder: Path,
+    precision: float,
+    measured: bool,
+    worker: bool,
+    say: Say,
 ) -> Station:
     """Build the teacher's file and calibrate the target; what is in `folder` already is taken from there.
 
-    measured: the study has latencies that must compare with this calibration. worker: nothing may be written.
-    Raises ExportError, RuntimeUnavailable, MeasurementError, StorageError.
+    precision: of latencies, see `LatencyMeter`. measured: the study has latencies that must compare with this
+    calibration. worker: nothing may be written. Raises ExportError, RuntimeUnavailable, MeasurementError, StorageError.
     """
     runtime = usable_runtime(target)
     template, reference = _teacher_file(task, runtime, target, templates, folder)
     known = read_json(folder / "calibration.json")
-    meter = LatencyMeter(target, reference, None if known is None else Calibration.from_dict(known))
+    meter = LatencyMeter(target, reference, None if known is None else Calibration.from_dict(known), precision)
     if not meter.is_current():
         if worker:
             raise MeasurementError(
@@ -101,20 +108,20 @@ def open_station(
                 f"{folder} was measured under other conditions (machine, runtime version, threads or memory settings): "
                 "its latencies would not compare with today's; use --fresh"
             )
-        meter = _calibrated(target, reference, say)
+        meter = _calibrated(target, reference, precision, say)
         assert meter.calibration is not None
         write_json(folder / "calibration.json", meter.calibration.to_dict())
     return Station(target, runtime, template, meter, folder)
 
 
-def _calibrated(target: Target, reference: Path, say: Say) -> LatencyMeter:
-    meter = LatencyMeter.calibrated(target, reference)
+def _calibrated(target: Target, reference: Path, precision: float, say: Say) -> LatencyMeter:
+    meter = LatencyMeter.calibrated(target, reference, precision)
     for _ in range(CALIBRATIONS - 1):
         assert meter.calibration is not None
         if not meter.calibration.disturbed:
             return meter
         say("other work ran while the target was calibrated; calibrating again")
-        meter = LatencyMeter.calibrated(target, reference)
+        meter = LatencyMeter.calibrated(target, reference, precision)
     if meter.calibration is not None and meter.calibration.disturbed:
         say("the machine stayed busy: latencies of this study are marked as disturbed and may read too high")
     return meter
@@ -136,14 +143,16 @@ def _teacher_file(
         try:
             runtime.build(request, trial)
             loaded = runtime.load(trial, target)
-            for size in (1, 3) if free else (target.batch,):
+            if loaded.input_shape[0] not in (None, target.batch):
+                raise MeasurementError(f"{trial}: takes {loaded.input_shape[0]} inputs at a time, not {target.batch}")
+            for size in (1, 3) if loaded.input_shape[0] is None else (target.batch,):
                 loaded.run(np.repeat(example, size, axis=0))
         except MeasurementError:
             if not free:
                 raise
             continue  # a class token or the like fixes the batch: export for the target's own
-        expected = task.teacher(templates.many(template.batch)).detach().numpy()
-        off = np.abs(loaded.run(np.repeat(example, template.batch, axis=0)) - expected).max()
+        expected = task.teacher(templates.many(target.batch)).detach().numpy()
+        off = np.abs(loaded.run(np.repeat(example, target.batch, axis=0)) - expected).max()
         if off > 1e-3 * max(1.0, float(np.abs(expected).max())):
             # weights that the exporter stores in another form were not written: this file is exported on its own
             exact = make_template(task.teacher, templates.many(template.batch), exact=True)

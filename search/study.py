@@ -32,6 +32,8 @@ from .workbench import Workbench, homes, lay_ground, open_workbench
 
 FIXED = ("task", "data", "teacher", "target", "recovery")
 """Sections that cannot change while a study goes on: their trials would not compare."""
+FREE = {"probe_seconds", "precision"}
+"""Keys of those sections that may: how long to look does not change what is seen."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +165,8 @@ def _check_settings(folder: Path, settings: StudyFile) -> None:
     for section in FIXED:
         # a key that came with a later version had its default
         before = getattr(StudySections(), section).model_dump(mode="json", by_alias=True) | old[section]
-        if before != new[section]:
-            key = next(k for k in new[section] if before[k] != new[section][k])
+        key = next((k for k in new[section] if k not in FREE and before[k] != new[section][k]), None)
+        if key is not None:
             raise StorageError(
                 f"{folder} was begun with [{section}] {key} = {before[key]!r}, now it is "
                 f"{new[section][key]!r}: its trials would not compare; use --fresh, or change it back"

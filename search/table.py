@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .confirm import candidates
+from .files import read_json
 from .front import Entry, Front
+from .probe import GAIN
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -94,6 +96,29 @@ def legend(front: Front) -> str:
     lowest = ", the lowest of a model's files" if several else ""
     where = f"; p50 on {front.targets[0]}" if several else ""
     return f"* on the front{budget}; accuracy: validation split{lowest}{where}; all others: what one would do by hand"
+
+
+def probed(front: Front) -> list[str]:
+    """What was measured to pay on the targets, and what was left alone because it does not, with the ratios."""
+    described = read_json(front.folder / "space.json") or {}
+    knobs = described.get("knobs") or {"bits": [], "steps": {}}
+    lines = []
+    for entry in knobs["bits"]:
+        words = f"{entry['bits']} bits for {entry['kind']} layers take {_ratio(entry)} of the time of 32"
+        lines.append((entry["target"], words + (": left alone" if entry["frozen"] else "")))
+    for target, patterns in described.get("probe", {}).items():
+        for kind, entry in patterns.items():
+            words = f"{kind} zeros take {_ratio(entry | {'ratio': entry['ratio_to_dense']})} of the time of none"
+            lines.append((target, words + ("" if entry["high"] < GAIN else ": left alone for speed")))
+    found = [f"probed on {target}: {words}" for target, words in lines]
+    if knobs["steps"]:
+        found.append(f"channels in steps of: {', '.join(f'{kind} {step}' for kind, step in knobs['steps'].items())}")
+    return found
+
+
+def _ratio(entry: dict[str, Any]) -> str:
+    value = entry["ratio"]
+    return f"{value:.2f} ({entry['low']:.2f} to {entry['high']:.2f})"
 
 
 def verdict(front: Front) -> str:

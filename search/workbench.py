@@ -107,7 +107,8 @@ def open_workbench(
     stations: list[Station] = []
     for target in targets:
         place = folder / "targets" / target.name if stations else folder
-        stations.append(open_station(task, target, templates, place, measured, worker, log))
+        precision = settings.target.precision
+        stations.append(open_station(task, target, templates, place, precision, measured, worker, log))
     seconds = settings.target.probe_seconds
     ground = replace(ground, knobs=study_knobs(targets, ground.layers, folder, seconds, worker, log, stop))
     device = training_device()

@@ -67,7 +67,8 @@ class TargetSection(Section):
     """Where the model will run. runtime: a name, or several; one may name its device, as in "tensorrt@cuda", where
     that is not `device`. With several, each model is built for all of them, or with any_of for the one its plan
     chooses. batch: images per inference. probe_seconds: spent at most, on each target, on finding out which bits and
-    channel counts win there; what is left open stays as the runtime declares it."""
+    channel counts win there; what is left open stays as the runtime declares it. precision: half of the 95 % interval
+    of a latency, relative, at which a measurement may stop, and which those of the front are to have."""
 
     runtime: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = "onnxruntime"
     any_of: bool = False
@@ -75,6 +76,7 @@ class TargetSection(Section):
     threads: Count = 1
     batch: Count = 1
     probe_seconds: Annotated[float, Field(ge=0)] = 30.0
+    precision: Annotated[float, Field(gt=0, lt=1)] = 0.02
 
     def targets(self) -> tuple[Target, ...]:
         """The targets, the first one first: speed-ups are to the teacher there."""

@@ -49,6 +49,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("search", "--seed", "-1"), ("seed = -1",)),
         (("search", "--percentile", "75"), ("75", "50")),
         (("search", "--executor", "rya"), ("rya", "ray")),
+        (("search", "--precision", "2"), ("'2'", "2% or a fraction")),
+        (("search", "--target", "openvino", "--any-of"), ("--any-of", "--target twice")),
+        (("search", "--target", "onnxruntime", "--target", "onnxruntime"), ("one target twice",)),
         (("search", "--budget", "3"), ("--budget",)),
         (("search", "digit"), ("'digit'", "did you mean 'digits'")),
         (("search", "nothing.toml"), ("no study file nothing.toml", "digits")),
@@ -62,6 +65,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("pick", "nowhere"), ("--out",)),
         (("pick", "nowhere", "--out", "x", "--budget-ms", "nan"), ("budget-ms nan", "above 0")),
         (("pick", "nowhere", "--out", "x", "--max-mb", "0"), ("max-mb 0", "above 0")),
+        (("export", "nowhere", "--trial", "1", "--to", "openvino"), ("no study in nowhere",)),
         (("space", "nothing.toml"), ("no study file nothing.toml",)),
         (("bench",), ("MODELS",)),
         (("bench", "missing.onnx"), ("missing.onnx",)),
@@ -83,6 +87,7 @@ def test_a_mistake_on_the_command_line(cli: Cli, arguments: tuple[str, ...], par
         ("[space]\nkeep = ['0', '33']", ("unknown layer '33'", "3")),
         ("[target]\nruntime = 'onnxruntim'", ("did you mean 'onnxruntime'",)),
         ("[target]\ndevice = 'tpu'", ("'tpu'", "cpu")),
+        ("[target]\nruntime = ['onnxruntime', 'openvin']", ("did you mean 'openvino'",)),
     ],
 )
 def test_a_mistake_in_a_study_file(

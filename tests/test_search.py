@@ -100,6 +100,7 @@ def test_front_prints_the_table_and_exports_every_trial(
     assert (code, err) == (0, "") and "best under the budget" in out
     for entry in finished.best:
         assert f"{entry.latency.p50_ms:.3f}" in out
+    assert "probed on onnxruntime: 2:4 zeros take" in out, "what was seen to pay, and what was not"
     code, out, _ = cli("front", finished.folder, "--json")
     rows = json.loads(out)
     assert code == 0 and [r["trial"] for r in rows] == list(range(1, 9))

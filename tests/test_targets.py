@@ -96,7 +96,7 @@ def search(tiny_task: Path, runs: Path, **target: Any) -> Front:
         if not (found := get_runtime(name).available()).ok:
             pytest.skip(found.reason)
     sections = {**SECTIONS, "target": SECTIONS["target"] | target}
-    return autocompress.search(load_task(str(tiny_task)), budget_ms=50.0, trials=12, runs=runs, **sections)
+    return autocompress.search(load_task(str(tiny_task)), budget_ms=50.0, trials=8, runs=runs, **sections)
 
 
 @pytest.fixture(scope="module")
