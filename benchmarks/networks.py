@@ -100,7 +100,7 @@ class Network:
             return TimedFile(path, target)
         capabilities = runtime.capabilities(target)
         if variant.bits not in capabilities.latency_bits:
-            raise MeasurementError(f"{runtime_name} offers {sorted(capabilities.latency_bits)} bits to be faster by")
+            raise MeasurementError(f"no faster kernels on {runtime_name}")
         plan = self.plan(variant, capabilities)
         student = make_student(self.module, self.groups, plan).module.eval()
         model = self.template.write(student)
