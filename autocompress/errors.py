@@ -73,3 +73,9 @@ class MeasurementError(AutoCompressError):
 
 class TrialFailed(Exception):
     """One trial cannot go on (its loss diverged, its file does not agree); the study goes on."""
+
+
+def one_line(error: BaseException | str) -> str:
+    """What another library said, on one line of at most 300 characters, for the end of a message of ours; the kind of
+    error where it said nothing."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import MeasurementError, RuntimeUnavailable
+from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from .base import Availability, BuildRequest, Loaded
 from .coreml_convert import LAYER_OPERATORS, convert, quietly
@@ -50,7 +50,7 @@ class CoreMl:
             _library()
             importlib.import_module("coremltools.libcoremlpython")  # Core ML itself, which a broken install lacks
         except Exception as error:
-            return Availability(False, f"{_one_line(error)}; {_INSTALL}", found)
+            return Availability(False, f"{one_line(error)}; {_INSTALL}", found)
         neural_engine = platform.machine() == "arm64"
         return Availability(True, version=found, devices=tuple(d for d in _UNITS if d != "ane" or neural_engine))
 
@@ -82,7 +82,7 @@ class CoreMl:
             except MeasurementError as error:
                 raise MeasurementError(f"{path}: {error}") from error
             except Exception as error:
-                raise MeasurementError(f"{path}: cannot be converted for Core ML: {_one_line(error)}") from error
+                raise MeasurementError(f"{path}: cannot be converted for Core ML: {one_line(error)}") from error
             if path.exists():
                 path.rename(Path(folder) / "replaced")
             part.rename(path)
@@ -146,13 +146,13 @@ class _LoadedPackage:
                 self._model = library.models.MLModel(str(path), compute_units=library.ComputeUnit[units])
                 self._model.get_compiled_model_path()
         except Exception as error:
-            raise MeasurementError(f"{path}: Core ML cannot load it: {_one_line(error)}") from error
+            raise MeasurementError(f"{path}: Core ML cannot load it: {one_line(error)}") from error
 
     def run(self, array: NDArray[Any]) -> NDArray[Any]:
         try:
             output: NDArray[Any] = self._model.predict({self._input: array})[self._output]
         except Exception as error:
-            raise MeasurementError(f"{self._path}: cannot be run: {_one_line(error)}") from error
+            raise MeasurementError(f"{self._path}: cannot be run: {one_line(error)}") from error
         return output
 
 
@@ -181,7 +181,7 @@ def _spec(path: Path) -> Any:
     try:
         spec = library.models.utils.load_spec(str(path))
     except Exception as error:
-        raise MeasurementError(f"{path}: is no Core ML package: {_one_line(error)}") from error
+        raise MeasurementError(f"{path}: is no Core ML package: {one_line(error)}") from error
     if b"@model_path/weights/" in spec.SerializeToString() and not any(path.rglob("weight.bin")):
         raise MeasurementError(f"{path}: its weights are missing, weight.bin is not there; copy the whole folder")
     if spec.WhichOneof("Type") != "mlProgram":
@@ -202,13 +202,9 @@ def _library() -> Any:
         with quietly():
             import coremltools
     except ImportError as error:
-        raise RuntimeUnavailable(f"coreml: {_one_line(error)}; {_INSTALL}") from error
+        raise RuntimeUnavailable(f"coreml: {one_line(error)}; {_INSTALL}") from error
     return coremltools
 
 
 def _words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{word} {count}" for word, count in sorted(counts.items()) if count)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import MeasurementError, RuntimeUnavailable
+from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from .base import Availability, BuildRequest, Loaded
 from .executorch_program import DELEGATE, OUTSIDE, missing_bytes, operators
@@ -48,7 +48,7 @@ class ExecuTorch:
                 return Availability(False, f"this build of executorch has no XNNPACK; {_INSTALL}")
             return Availability(True, version=version("executorch"), devices=("cpu",))
         except Exception as error:
-            return Availability(False, f"{_one_line(error)}; {_INSTALL}")
+            return Availability(False, f"{one_line(error)}; {_INSTALL}")
 
     def capabilities(self, target: Target) -> Capabilities:
         """XNNPACK has int8 kernels for every CPU. Half precision is not offered: its weights are stored in 32 bits, and
@@ -66,7 +66,7 @@ class ExecuTorch:
             with _python_quiet():
                 path.write_bytes(_lowered(request))
         except Exception as error:
-            raise MeasurementError(f"{path}: cannot be lowered for ExecuTorch: {_one_line(error)}") from error
+            raise MeasurementError(f"{path}: cannot be lowered for ExecuTorch: {one_line(error)}") from error
 
     def remark(self, operators: Mapping[str, int], bits: Sequence[int]) -> str:
         """Compares the layers that XNNPACK runs with the bits asked for, and tells of those it left behind."""
@@ -96,7 +96,7 @@ class ExecuTorch:
         try:
             return operators(path)
         except Exception as error:
-            raise MeasurementError(f"{path}: ExecuTorch cannot load it: {_one_line(error)}") from error
+            raise MeasurementError(f"{path}: ExecuTorch cannot load it: {one_line(error)}") from error
 
 
 class _LoadedMethod:
@@ -117,7 +117,7 @@ class _LoadedMethod:
                 self._method = self._program.load_method(_METHOD)
                 meta = self._method.method_meta()
             except Exception as error:
-                raise MeasurementError(f"{path}: ExecuTorch cannot load it: {_one_line(error)}") from error
+                raise MeasurementError(f"{path}: ExecuTorch cannot load it: {one_line(error)}") from error
         if meta.num_inputs() != 1:
             raise MeasurementError(f"{path}: has {meta.num_inputs()} inputs, allowed: 1; export it with one input")
         kind = meta.input_tensor_meta(0)
@@ -143,7 +143,7 @@ class _LoadedMethod:
             outputs = self._method.call([torch.from_numpy(np.require(array, requirements=("C", "W")))])
             output: NDArray[Any] = outputs[0].numpy()
         except Exception as error:
-            raise MeasurementError(f"{self._path}: cannot be run: {_one_line(error)}") from error
+            raise MeasurementError(f"{self._path}: cannot be run: {one_line(error)}") from error
         return output
 
 
@@ -175,7 +175,7 @@ def _native() -> Any:
         import torch  # noqa: F401 - its libraries must be there first
         from executorch.extension.pybindings import _C
     except ImportError as error:
-        raise RuntimeUnavailable(f"executorch: {_one_line(error)}; {_INSTALL}") from error
+        raise RuntimeUnavailable(f"executorch: {one_line(error)}; {_INSTALL}") from error
     return _C
 
 
@@ -190,7 +190,7 @@ def _check_file(path: Path) -> None:
     try:
         missing = missing_bytes(path)
     except (ValueError, OSError) as error:
-        raise MeasurementError(f"{path}: ExecuTorch cannot load it: {_one_line(error)}") from error
+        raise MeasurementError(f"{path}: ExecuTorch cannot load it: {one_line(error)}") from error
     if missing:
         raise MeasurementError(
             f"{path}: ExecuTorch cannot load it: {missing} bytes are missing at its end; copy it again"
@@ -212,7 +212,3 @@ def _python_quiet() -> Iterator[None]:
 
 def _words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{precision} {count}" for precision, count in sorted(counts.items()) if count)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import MeasurementError, RuntimeUnavailable
+from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from ..machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded
@@ -49,7 +49,7 @@ class LiteRt:
                 return Availability(False, f"{', '.join(missing)} not installed; {_INSTALL}")
             return Availability(True, version=version("ai-edge-litert"), devices=("cpu",))
         except Exception as error:
-            return Availability(False, f"{_one_line(error)}; {_INSTALL}")
+            return Availability(False, f"{one_line(error)}; {_INSTALL}")
 
     def capabilities(self, target: Target) -> Capabilities:
         """int8 has kernels of its own. 16 bits are stored as float16 and computed as float32. 4 bits are not offered:
@@ -81,7 +81,7 @@ class LiteRt:
             if request.bits:
                 content = quantize(content, layers, request.bits, request.calibration)
         except Exception as error:
-            raise MeasurementError(f"{path}: cannot be converted for LiteRT: {_one_line(error)}") from error
+            raise MeasurementError(f"{path}: cannot be converted for LiteRT: {one_line(error)}") from error
         path.write_bytes(content)
 
     def remark(self, operators: Mapping[str, int], bits: Sequence[int]) -> str:
@@ -141,7 +141,7 @@ class _LoadedInterpreter:
             self._interpreter.invoke()
             output: NDArray[Any] = self._interpreter.get_tensor(self._output)  # a copy
         except Exception as error:
-            raise MeasurementError(f"{self._path}: cannot be run: {_one_line(error)}") from error
+            raise MeasurementError(f"{self._path}: cannot be run: {one_line(error)}") from error
         return output
 
 
@@ -151,7 +151,7 @@ def _interpreter(path: Path, target: Target) -> Any:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
-        raise RuntimeUnavailable(f"litert: {_one_line(error)}; {_INSTALL}") from error
+        raise RuntimeUnavailable(f"litert: {one_line(error)}; {_INSTALL}") from error
     if not path.is_file():
         raise MeasurementError(f"{path}: no such file; give a .tflite file")
     try:
@@ -163,7 +163,7 @@ def _interpreter(path: Path, target: Target) -> Any:
                 interpreter.resize_tensor_input(inputs[0]["index"], shape, strict=True)
             interpreter.allocate_tensors()
     except Exception as error:
-        raise MeasurementError(f"{path}: LiteRT cannot load it: {_one_line(error)}") from error
+        raise MeasurementError(f"{path}: LiteRT cannot load it: {one_line(error)}") from error
     if len(inputs) != 1:
         raise MeasurementError(f"{path}: has {len(inputs)} inputs, allowed: 1; convert it with one input")
     return interpreter
@@ -199,7 +199,3 @@ def _precision(operator: Mapping[str, Any], makers: Mapping[int, Mapping[str, An
 def _check(target: Target) -> None:
     if target.device != "cpu":
         raise RuntimeUnavailable(f"litert: unknown device {target.device!r}, allowed: cpu; change the target")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

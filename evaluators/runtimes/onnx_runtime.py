@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import MeasurementError, RuntimeUnavailable
+from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from ..machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded
@@ -55,7 +55,7 @@ class OnnxRuntime:
         try:
             import onnxruntime
         except Exception as error:
-            return Availability(False, f"{_one_line(error)}; pip install onnxruntime (or onnxruntime-gpu)")
+            return Availability(False, f"{one_line(error)}; pip install onnxruntime (or onnxruntime-gpu)")
         present = onnxruntime.get_available_providers()
         devices = tuple(device for device, providers in _PROVIDERS.items() if providers[0] in present)
         return Availability(True, version=onnxruntime.__version__, devices=devices)
@@ -81,7 +81,7 @@ class OnnxRuntime:
         try:
             model = quantize(request.model, request.layers, request.bits, request.calibration)
         except Exception as error:
-            raise MeasurementError(f"{path}: cannot be quantized: {_one_line(error)}") from error
+            raise MeasurementError(f"{path}: cannot be quantized: {one_line(error)}") from error
         path.write_bytes(model.SerializeToString())
 
     def remark(self, operators: Mapping[str, int], bits: Sequence[int]) -> str:
@@ -134,7 +134,7 @@ class _LoadedSession:
         try:
             output: NDArray[Any] = self._session.run(None, {self._name: array})[0]
         except Exception as error:
-            raise MeasurementError(f"{self._path}: cannot be run: {_one_line(error)}") from error
+            raise MeasurementError(f"{self._path}: cannot be run: {one_line(error)}") from error
         return output
 
 
@@ -143,7 +143,7 @@ def _session(path: Path, target: Target, options: Any) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise RuntimeUnavailable(f"onnxruntime: {_one_line(error)}; pip install onnxruntime") from error
+        raise RuntimeUnavailable(f"onnxruntime: {one_line(error)}; pip install onnxruntime") from error
     if asked not in onnxruntime.get_available_providers():
         raise RuntimeUnavailable(
             f"onnxruntime {onnxruntime.__version__} has no {asked} for device {target.device!r}; "
@@ -155,7 +155,7 @@ def _session(path: Path, target: Target, options: Any) -> Any:
         # Without its fall back it would still leave a provider out in silence: hence the checks below.
         session = onnxruntime.InferenceSession(str(path), options, providers=[asked, *others], enable_fallback=0)
     except Exception as error:
-        raise MeasurementError(f"{path}: ONNX Runtime cannot load it: {_one_line(error)}") from error
+        raise MeasurementError(f"{path}: ONNX Runtime cannot load it: {one_line(error)}") from error
     _refuse_other_places(path, target, session, asked)
     return session
 
@@ -191,7 +191,3 @@ def _providers(target: Target) -> tuple[str, ...]:
             f"onnxruntime: unknown device {target.device!r}, allowed: {', '.join(_PROVIDERS)}; change the target"
         )
     return _PROVIDERS[target.device]
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

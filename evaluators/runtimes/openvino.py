@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import MeasurementError, RuntimeUnavailable
+from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from ..machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded
@@ -33,7 +33,7 @@ class OpenVino:
         try:
             import openvino
         except Exception as error:
-            return Availability(False, f"{_one_line(error)}; pip install 'autocompress[openvino]'")
+            return Availability(False, f"{one_line(error)}; pip install 'autocompress[openvino]'")
         return Availability(True, version=openvino.__version__.partition("-")[0], devices=("cpu",))
 
     def capabilities(self, target: Target) -> Capabilities:
@@ -55,7 +55,7 @@ class OpenVino:
         try:
             model = quantize(request.model, request.layers, eight, request.calibration)
         except Exception as error:
-            raise MeasurementError(f"{path}: cannot be quantized: {_one_line(error)}") from error
+            raise MeasurementError(f"{path}: cannot be quantized: {one_line(error)}") from error
         model = copy.deepcopy(model)  # without quantization it is the request's own
         for value in (*model.graph.input, *model.graph.output):
             first = value.type.tensor_type.shape.dim[0]
@@ -115,7 +115,7 @@ class _LoadedModel:
                 self._bound = array if shared else None
             self._request.infer()
         except Exception as error:
-            raise MeasurementError(f"{self._path}: cannot be run: {_one_line(error)}") from error
+            raise MeasurementError(f"{self._path}: cannot be run: {one_line(error)}") from error
         output: NDArray[Any] = self._request.get_output_tensor(0).data
         return output.copy()
 
@@ -124,7 +124,7 @@ def _compiled(path: Path, target: Target) -> Any:
     try:
         import openvino
     except ImportError as error:
-        raise RuntimeUnavailable(f"openvino: {_one_line(error)}; pip install 'autocompress[openvino]'") from error
+        raise RuntimeUnavailable(f"openvino: {one_line(error)}; pip install 'autocompress[openvino]'") from error
     if target.device != "cpu":
         raise RuntimeUnavailable(f"openvino: unknown device {target.device!r}, allowed: cpu; change the target")
     if not path.is_file():
@@ -140,7 +140,7 @@ def _compiled(path: Path, target: Target) -> Any:
         }
         return core.compile_model(model, "CPU", settings)
     except Exception as error:
-        raise MeasurementError(f"{path}: OpenVINO cannot load it: {_one_line(error)}") from error
+        raise MeasurementError(f"{path}: OpenVINO cannot load it: {one_line(error)}") from error
 
 
 def _float_precision(model: Any) -> str:
@@ -152,7 +152,3 @@ def _float_precision(model: Any) -> str:
 
 def _words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{precision} {count}" for precision, count in sorted(counts.items()) if count)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import MeasurementError, RuntimeUnavailable
+from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from ..machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded
@@ -33,7 +33,7 @@ class PyTorch:
 
             devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
         except Exception as error:
-            return Availability(False, f"{_one_line(error)}; pip install torch")
+            return Availability(False, f"{one_line(error)}; pip install torch")
         return Availability(True, version=str(torch.__version__), devices=devices)
 
     def capabilities(self, target: Target) -> Capabilities:
@@ -124,7 +124,7 @@ class _LoadedProgram:
                 # On a GPU, the copy back waits for all that went before it.
                 output: NDArray[Any] = self._module(inputs).cpu().numpy()
         except Exception as error:
-            raise MeasurementError(f"{self._path}: cannot be run: {_one_line(error)}") from error
+            raise MeasurementError(f"{self._path}: cannot be run: {one_line(error)}") from error
         return output
 
 
@@ -163,7 +163,7 @@ def _program(name: str, path: Path, target: Target) -> Any:
     try:
         return torch.export.load(path)
     except Exception as error:
-        raise MeasurementError(f"{path}: PyTorch cannot load it: {_one_line(error)}") from error
+        raise MeasurementError(f"{path}: PyTorch cannot load it: {one_line(error)}") from error
 
 
 def _check(name: str, target: Target) -> None:
@@ -192,7 +192,3 @@ def _Half(module: Any) -> Any:  # noqa: N802 - makes a class only once torch is 
             return self.inner(inputs.to(torch.bfloat16)).float()  # type: ignore[no-any-return]
 
     return Half()
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import MeasurementError, RuntimeUnavailable
+from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from .base import Availability, BuildRequest, Loaded
 from .tensorrt_engine import LoadedEngine, gpu
@@ -102,7 +102,7 @@ class TensorRt:
             activations = self._kernels[8] == "int8"  # nothing is gained by rounding them for any other kernel
             model = typed(request.model, request.layers, request.bits, request.calibration, activations)
         except Exception as error:
-            raise MeasurementError(f"{what}: cannot be quantized: {_one_line(error)}") from error
+            raise MeasurementError(f"{what}: cannot be quantized: {one_line(error)}") from error
         logger = _logger(trt)
         builder = trt.Builder(logger)
         network = builder.create_network(self._network_flags(trt))
@@ -110,7 +110,7 @@ class TensorRt:
         if not parser.parse(model.SerializeToString()):
             first = parser.get_error(0)
             told = f"{first.code().name} at {first.node_operator()} {first.node_name()!r}: {first.desc()}"
-            raise MeasurementError(f"{what}: {self.name} cannot read it: {_one_line(told)}")
+            raise MeasurementError(f"{what}: {self.name} cannot read it: {one_line(told)}")
         config = builder.create_builder_config()
         config.clear_flag(trt.BuilderFlag.TF32)  # on by default, and ten bits of mantissa are not float32
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # what `inspect` reads
@@ -129,7 +129,7 @@ class TensorRt:
             config.set_timing_cache(config.create_timing_cache(known), False)
         engine = builder.build_serialized_network(network, config)
         if engine is None:
-            raise MeasurementError(f"{what}: {self.name} cannot build it: {_one_line(' '.join(logger.errors))}")
+            raise MeasurementError(f"{what}: {self.name} cannot build it: {one_line(' '.join(logger.errors))}")
         if cache:
             cache.parent.mkdir(parents=True, exist_ok=True)
             part = cache.with_suffix(f".{os.getpid()}.part")
@@ -176,7 +176,7 @@ class TensorRt:
         engine = runtime.deserialize_cuda_engine(path.read_bytes())
         context = None if engine is None else self._context(trt, engine)
         if context is None:
-            told = _one_line(" ".join(logger.errors))
+            told = one_line(" ".join(logger.errors))
             raise MeasurementError(f"{path}: {self.name} cannot load it: {told}; build it for this GPU and version")
         return LoadedEngine(path, trt, engine, context, target.batch, (logger, runtime))
 
@@ -186,7 +186,7 @@ class TensorRt:
             try:
                 return importlib.import_module(module)
             except Exception as error:
-                problem = _one_line(error)
+                problem = one_line(error)
         raise RuntimeUnavailable(f"{self.name}: {problem}; {self._install}")
 
     def _check(self, target: Target) -> None:
@@ -287,7 +287,3 @@ def _precision(told: str) -> str:
 
 def _words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()) if count)
-
-
-def _one_line(error: BaseException | str) -> str:
-    return " ".join(str(error).split())[:300]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import MeasurementError
+from ...errors import MeasurementError, one_line
 
 _CUDA = "cuda.bindings.runtime"  # comes with torch; torch itself would cost each timing process seconds
 
@@ -50,7 +50,7 @@ class LoadedEngine:
         into.host[...] = array
         self._cuda("cudaMemcpyAsync", into.device, into.address, into.size, self._cuda.to_device, stream)
         if not self.context.execute_async_v3(int(stream)):
-            raise MeasurementError(f"{self._path}: cannot be run: {_one_line(' '.join(self._alive[0].errors))}")
+            raise MeasurementError(f"{self._path}: cannot be run: {one_line(' '.join(self._alive[0].errors))}")
         self._cuda("cudaMemcpyAsync", out.address, out.device, out.size, self._cuda.to_host, stream)
         self._cuda("cudaStreamSynchronize", stream)
         return out.host.copy()
@@ -105,7 +105,7 @@ def gpu() -> tuple[tuple[int, int] | None, str]:
     try:
         cuda = importlib.import_module(_CUDA)
     except Exception as error:
-        return None, f"{_one_line(error)} (pip install cuda-bindings)"
+        return None, f"{one_line(error)} (pip install cuda-bindings)"
     failed, count = cuda.cudaGetDeviceCount()
     if int(failed) or not count:
         why = cuda.cudaGetErrorString(failed)[1].decode() if int(failed) else "none is visible"
@@ -114,7 +114,3 @@ def gpu() -> tuple[tuple[int, int] | None, str]:
     parts = (which.cudaDevAttrComputeCapabilityMajor, which.cudaDevAttrComputeCapabilityMinor)
     major, minor = (cuda.cudaDeviceGetAttribute(part, 0)[1] for part in parts)
     return (major, minor), ""
-
-
-def _one_line(error: BaseException | str) -> str:
-    return " ".join(str(error).split())[:300]
