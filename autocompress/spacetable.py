@@ -11,6 +11,8 @@ from rich.table import Table
 
 def print_space(described: dict[str, Any]) -> None:
     """Print what `search.describe.describe` says as tables."""
+    from .search.describe import patterns_probed
+
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=150)  # a file is as wide as it needs to be
@@ -48,7 +50,7 @@ def print_space(described: dict[str, Any]) -> None:
         console.print(left)
     if described.get("knobs"):  # not in what earlier versions wrote
         _print_knobs(console, described["knobs"])
-    for target, patterns in described["probe"].items():
+    for target, patterns in patterns_probed(described).items():
         for kind, p in patterns.items():
             console.print(
                 f"probe: the teacher with {kind} zeros takes {p['ratio_to_dense']:.2f} "

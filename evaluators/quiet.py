@@ -23,6 +23,12 @@ else:
     import fcntl
 
 
+def lock_name(device: str) -> str:
+    """The name of a device's locks; "cuda" and "tensorrt" are two names of one GPU. Whoever takes the locks of several
+    devices takes each name once, in alphabetical order, so that no two wait for each other."""
+    return "cuda" if device in ("cuda", "tensorrt") else re.sub(r"\W+", "_", device)
+
+
 class QuietMachine:
     """The locks of one device of this machine, shared by all processes of this user.
 
@@ -33,8 +39,7 @@ class QuietMachine:
 
     def __init__(self, device: str = "cpu", folder: Path | None = None) -> None:
         user = str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()
-        gpu = device in ("cuda", "tensorrt")  # two names of one GPU
-        name = "cuda" if gpu else re.sub(r"\W+", "_", device)
+        name = lock_name(device)
         self._folder = folder or Path(tempfile.gettempdir()) / f"autocompress-quiet-{user}"
         self._turnstile = self._folder / f"{name}.turnstile"
         self._room = self._folder / f"{name}.room"

@@ -12,7 +12,7 @@ import numpy as np
 
 from .machine import conditions
 from .measurement import Latency
-from .quiet import QuietMachine
+from .quiet import QuietMachine, lock_name
 from .runtimes.registry import get_runtime
 from .statistics import (
     Estimate,
@@ -99,8 +99,8 @@ class SideBySide:
 
     def _quietly(self, request: TimingRequest) -> ProcessTimes:
         with ExitStack() as held:
-            # In one order everywhere, so that two measurements never wait for each other.
-            for device in sorted({file.target.device for file in request.files}) if self.quiet is None else ():
+            devices = {lock_name(file.target.device) for file in request.files}
+            for device in sorted(devices) if self.quiet is None else ():
                 held.enter_context(QuietMachine(device).measuring())
             if self.quiet is not None:
                 held.enter_context(self.quiet.measuring())

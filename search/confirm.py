@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from ..evaluators.measurement import Latency
 from .evaluate import file_accuracy
 from .files import digest, read_json, write_json
 from .front import Confirmed, Entry, Front
+from .station import Station
 from .workbench import Workbench
 
 PROCESSES = 3
@@ -49,38 +49,32 @@ def confirm(bench: Workbench, front: Front, say: Callable[[str], None] = lambda 
         waiting = [e for e in candidates(front) if e.trial.number not in front.confirmed]
         if not waiting:
             break
-        looks: dict[int, dict[str, Look]] = {}
         for station in bench.stations:
             here = [e for e in waiting if front.home(e) == station.name or station.name in e.elsewhere]
             for start in range(0, len(here), SIDE_BY_SIDE):
                 part = here[start : start + SIDE_BY_SIDE]
                 where = f" on {station.name}" if len(bench.stations) > 1 else ""
                 say(f"confirming {start + 1} to {start + len(part)} of {len(here)} models{where}")
-                files = [front.path(e, station.name) for e in part]
-                meter = station.meter
-                latencies = meter.measure(files, PROCESSES, until=meter.precision, limit_seconds=LIMIT_SECONDS)
-                for entry, file, latency in zip(part, files, latencies, strict=True):
-                    old = known.get(str(entry.trial.number), {}).get("files", {}).get(station.name, {})
-                    sha = digest(file)
-                    scored = old.get("sha256") == sha
-                    accuracy = old["test_accuracy"] if scored else file_accuracy(bench, station, file, bench.task.test)
-                    looks.setdefault(entry.trial.number, {})[station.name] = Look(latency, accuracy, sha)
-        for entry in waiting:
-            found = looks[entry.trial.number]
-            files_known = {name: vars(look) | {"latency": look.latency.to_dict()} for name, look in found.items()}
-            known[str(entry.trial.number)] = {"home": front.home(entry), "files": files_known}
-        write_json(path, known)
-        front = front.with_confirmed(read_confirmed(bench.folder, list(looks)))
+                _look_again(bench, station, front, part, known)
+                write_json(path, known)
+        front = front.with_confirmed(read_confirmed(bench.folder, [e.trial.number for e in waiting]))
     return front
 
 
-@dataclass(frozen=True)
-class Look:
-    """A second look at one file."""
-
-    latency: Latency
-    test_accuracy: float
-    sha256: str
+def _look_again(bench: Workbench, station: Station, front: Front, part: Sequence[Entry], known: dict[str, Any]) -> None:
+    """Measure these entries' files for one target, and note it in `known`."""
+    files = [front.path(entry, station.name) for entry in part]
+    meter = station.meter
+    latencies = meter.measure(files, PROCESSES, until=meter.precision, limit_seconds=LIMIT_SECONDS)
+    for entry, file, latency in zip(part, files, latencies, strict=True):
+        noted = known.setdefault(str(entry.trial.number), {})
+        old = noted.get("files", {}).get(station.name, noted)
+        sha256 = digest(file)
+        scored = old.get("sha256") == sha256
+        accuracy = old["test_accuracy"] if scored else file_accuracy(bench, station, file, bench.task.test)
+        look = {"sha256": sha256, "test_accuracy": accuracy, "latency": latency.to_dict()}
+        noted |= {"home": front.home(entry), "elsewhere": list(entry.elsewhere)}
+        noted["files"] = {**noted.get("files", {}), station.name: look}
 
 
 def read_confirmed(folder: Path, numbers: Sequence[int]) -> dict[int, Confirmed]:
@@ -89,6 +83,11 @@ def read_confirmed(folder: Path, numbers: Sequence[int]) -> dict[int, Confirmed]
     found = {}
     for number in (n for n in numbers if str(n) in known):
         entry = known[str(number)]
+        if "files" not in entry:  # of a version that knew one target
+            found[number] = Confirmed(Latency.from_dict(entry["latency"]), entry["test_accuracy"])
+            continue
+        if entry["home"] not in entry["files"] or not set(entry["elsewhere"]) <= set(entry["files"]):
+            continue  # interrupted between two targets
         latencies = {name: Latency.from_dict(file["latency"]) for name, file in entry["files"].items()}
         accuracy = min(file["test_accuracy"] for file in entry["files"].values())
         found[number] = Confirmed(latencies.pop(entry["home"]), accuracy, latencies)

@@ -68,6 +68,14 @@ def describe(
     }
 
 
+def patterns_probed(described: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Target -> pattern -> ratio to dense, of what `describe` said, now or in a version that knew one target."""
+    probe: dict[str, Any] = described.get("probe", {})
+    if any("ratio_to_dense" in entry for entry in probe.values()):
+        return {described["target"]["runtime"]: probe}
+    return probe
+
+
 def describe_knobs(ground: Ground) -> dict[str, Any]:
     """What bits and channels were measured to win, by kind of layer, and the step of channels that follows for each.
     ratio: of bits to 32 bits; of fewer channels to `channels`. frozen: whether a region of such layers lost those bits

@@ -12,7 +12,14 @@ import torch
 
 from ..compression.recover import load_recovered
 from ..compression.student import make_student
-from ..errors import AutoCompressError, MeasurementError, RuntimeUnavailable, UsageError
+from ..errors import (
+    AutoCompressError,
+    MeasurementError,
+    RuntimeUnavailable,
+    StorageError,
+    UsageError,
+    one_line,
+)
 from ..evaluators.accuracy import predict
 from ..evaluators.bench import bench
 from ..evaluators.measurement import Latency
@@ -29,7 +36,7 @@ from ..studies.checkpoint import load_weights
 from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task, score
 from .evaluate import CHUNK, checkpoint_path
-from .files import digest, move, remove, write_json
+from .files import digest, disk_errors, move, remove, write_json
 from .station import Templates
 from .study import read_front
 
@@ -77,7 +84,9 @@ def export(
     """
     plan = _plan(folder, number)
     settings = StudyFile.model_validate_json((folder / "study.json").read_bytes())
-    wanted = [_target(name, settings) for name in targets]
+    wanted = list({target.name: target for target in (_target(name, settings) for name in targets)}.values())
+    if not wanted:
+        raise UsageError("no target to export for; name one or more, such as openvino,litert")
     runtimes = {target.name: get_runtime(target.runtime) for target in wanted}
     say("reading the data and the teacher")
     if task is None and settings.task.source is None and settings.teacher.model is None:
@@ -91,9 +100,13 @@ def export(
     for target in wanted:
         say(f"building for {target.name}")
         try:
-            found.append(_one(job, target, runtimes[target.name], out / target.name))
-        except AutoCompressError as error:
-            found.append(Exported(target.name, reason=str(error)))
+            with disk_errors(out):
+                found.append(_one(job, target, runtimes[target.name], out / target.name))
+        except StorageError:
+            raise
+        except Exception as error:  # whatever a library makes of a network that it does not know
+            kind = "" if isinstance(error, AutoCompressError) else f"{type(error).__name__}: "
+            found.append(Exported(target.name, reason=f"{kind}{one_line(error)}"))
     write_json(out / "export.json", {"study": folder.name, "trial": number, "files": [_plain(e) for e in found]})
     return found
 
@@ -148,15 +161,18 @@ def _one(work: _Work, target: Target, runtime: Runtime, out: Path) -> Exported:
     bits = settle(replace(work.plan, target=target.name), homes, layers).bits
     out.mkdir(parents=True, exist_ok=True)
     path, part = out / f"model{runtime.suffix}", out / f"part{runtime.suffix}"
+    remove(path)  # of an earlier export: what is there is what this one says
     try:
         request = _built(work, target, runtime, bits, part, state.ok)
+        built = Exported(target.name, path, digest(part), file_bytes(part), bits)
+        if state.ok:
+            built = _checked(work, target, runtime, built, part, request)
+        else:
+            built = replace(built, reason=f"not run: {state.reason}")
         move(part, path)
     finally:
         remove(part)
-    built = Exported(target.name, path, digest(path), file_bytes(path), bits)
-    if not state.ok:
-        return replace(built, reason=f"not run: {state.reason}")
-    return _checked(work, target, runtime, built, request)
+    return built
 
 
 def _built(
@@ -172,38 +188,41 @@ def _built(
             runtime.build(request, part)
             if runs:
                 loaded = runtime.load(part, target)
-                loaded.run(np.repeat(example, loaded.input_shape[0] or target.batch, axis=0))
-                if loaded.input_shape[0] not in (None, target.batch):
-                    continue  # this runtime fixes the batch of the graph: give it the target's own
+                takes = loaded.input_shape[0]
+                if takes not in (None, target.batch):
+                    raise MeasurementError(f"{part}: takes {takes} inputs at a time, not {target.batch}")
+                for size in (1, 3) if takes is None else (takes,):
+                    loaded.run(np.repeat(example, size, axis=0))
             return request
         except MeasurementError:
             if not free:
                 raise
-    return request
+    raise AssertionError("one of the two forms is built or raises")
 
 
-def _checked(work: _Work, target: Target, runtime: Runtime, built: Exported, request: BuildRequest) -> Exported:
-    assert built.path is not None
+def _checked(
+    work: _Work, target: Target, runtime: Runtime, built: Exported, part: Path, request: BuildRequest
+) -> Exported:
     data = work.task.validation
     inputs = data.inputs(slice(0, SAMPLES))
     with torch.no_grad():
         expected = work.student(inputs).float().numpy()
-    got = predict(built.path, runtime, target, inputs.numpy())
+    got = predict(part, runtime, target, inputs.numpy())
     difference = float(np.abs(got - expected).max() / max(1.0, float(np.abs(expected).max())))
     if not built.bits and difference > PARITY:
         raise MeasurementError(
-            f"{built.path}: differs from its student by {difference:.2g} of the largest output, allowed: {PARITY:g}; "
+            f"the file differs from its student by {difference:.2g} of the largest output, allowed: {PARITY:g}; "
             "this runtime does not run this network right"
         )
     parts = (data.inputs(slice(i, i + CHUNK)).numpy() for i in range(0, len(data), CHUNK))
-    outputs = predict(built.path, runtime, target, parts)
-    operators = runtime.inspect(built.path, target)
+    outputs = predict(part, runtime, target, parts)
+    operators = runtime.inspect(part, target)
     return replace(
         built,
         difference=difference,
         agreement=float((got.argmax(-1) == expected.argmax(-1)).mean()),
         accuracy=score(work.task.metric, torch.from_numpy(outputs), data.labels),
-        latency=bench([TimedFile(built.path, target)])[0],
+        latency=bench([TimedFile(part, target)])[0],
         operators=operators,
         remark=runtime.remark(operators, [built.bits.get(name, 32) for name in request.layers.values()]),
     )

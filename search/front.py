@@ -101,6 +101,11 @@ class Front:
     budgets: Mapping[str, float] = field(default_factory=dict)
 
     @property
+    def limits_latency(self) -> bool:
+        """Whether the study has a budget on any target."""
+        return self.budget_ms is not None or bool(self.budgets)
+
+    @property
     def entries(self) -> list[Entry]:
         """Every finished trial, fastest first."""
         found = [Entry(t, self.confirmed.get(t.number)) for t in self.trials if t.finished]
@@ -177,7 +182,7 @@ class Front:
         if not entries:
             return "no model was finished yet: give the search more time"
         limits: list[tuple[str, float | None, Any, str]] = [
-            (f"p{self.percentile} latency", budget_ms, lambda e: self._tail_ms(e, budget_ms), "ms"),
+            self._latency_limit(budget_ms),
             ("accuracy", min_accuracy, lambda e: e.accuracy, ""),
             ("size", max_mb, lambda e: e.objective("size_bytes") / 1e6, "MB"),
         ]
@@ -207,12 +212,14 @@ class Front:
             f"{closest.latency.at(self.percentile):.3f} ms at p{self.percentile}), held back by its {binding}{met}"
         )
 
-    def _tail_ms(self, entry: Entry, budget_ms: float | None) -> float:
-        """The latency (ms) held against budget_ms; of several targets, the one that is furthest over its own limit,
-        in proportion."""
-        if budget_ms is None:
-            return entry.latency.at(self.percentile)
-        return max(self._shares(entry, budget_ms)) * budget_ms
+    def _latency_limit(self, budget_ms: float | None) -> tuple[str, float | None, Any, str]:
+        """What `explain` says of latency: its name, the limit, the value of an entry, the unit. Of several targets it
+        is the one that is furthest over its own limit, in proportion."""
+        name = f"p{self.percentile} latency"
+        if budget_ms is None and self.budgets:
+            return name, 1.0, lambda e: max(self._shares(e, None), default=0.0), "times the budget of its target"
+        limit = budget_ms or 1.0
+        return name, budget_ms, lambda e: max(self._shares(e, limit), default=0.0) * limit, "ms"
 
     def with_confirmed(self, confirmed: dict[int, Confirmed]) -> Front:
         """The same front with longer measurements."""

@@ -18,7 +18,15 @@ def probes(bench: Workbench, budgets: Mapping[str, float]) -> dict[str, Probe]:
     for station in bench.stations:
         alone = bench
         if len(bench.stations) > 1:
-            ground = replace(bench.space.ground, capabilities=station.runtime.capabilities(station.target))
+            joint = bench.space.ground
+            can = station.runtime.capabilities(station.target)
+            if not bench.space.homes:  # a model for all targets has only bits that all can run
+                runnable = {*joint.capabilities.latency_bits, *joint.capabilities.storage_bits}
+                faster = tuple(b for b in can.latency_bits if b in runnable)
+                can = replace(
+                    can, latency_bits=faster, storage_bits=tuple(b for b in can.storage_bits if b in runnable)
+                )
+            ground = replace(joint, capabilities=can)
             axes = [axis.name for axis in bench.space.axes if axis.name != "target"]
             alone = bench.at(station, build_space(ground, axes))
         found[station.name] = probe(alone, budgets.get(station.name))

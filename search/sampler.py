@@ -22,7 +22,8 @@ def distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution:
     return optuna.distributions.CategoricalDistribution(parameter.options)
 
 
-def _holds(parameter: optuna.distributions.BaseDistribution, value: Value) -> bool:
+def holds(parameter: optuna.distributions.BaseDistribution, value: Value) -> bool:
+    """Whether a value is one that could be drawn."""
     try:
         return parameter._contains(parameter.to_internal_repr(value))
     except (TypeError, ValueError):
@@ -73,7 +74,7 @@ class Sampler:
     def add(self, latent: Mapping[str, Value], values: Sequence[float]) -> None:
         """A plan that somebody else proposed, and what it was worth."""
         known = {k: v for k, v in latent.items() if k in self._distributions}
-        if any(not _holds(self._distributions[k], v) for k, v in known.items()):
+        if any(not holds(self._distributions[k], v) for k, v in known.items()):
             return  # of an earlier run of the study, whose space was another
         inside = known
         trial = optuna.trial.create_trial(

@@ -18,7 +18,7 @@ from ..errors import StorageError
 from ..spaces.axis import Parameter
 from .files import read_json, trial_folder, write_json
 from .record import Trial
-from .sampler import distribution
+from .sampler import distribution, holds
 
 STATES = {
     "finished": optuna.trial.TrialState.COMPLETE,
@@ -73,7 +73,8 @@ class Storage:
 
     def end(self, trial: Trial, values: Sequence[float] | None, latent: dict[str, Parameter]) -> None:
         """Write a trial that ended, in one transaction. values: its objectives, for a finished one."""
-        params = {k: v for k, v in (trial.latent or {}).items() if k in latent}
+        # of a plan that was moved or widened, a number can lie outside what the sampler draws
+        params = {k: v for k, v in (trial.latent or {}).items() if k in latent and holds(distribution(latent[k]), v)}
         attributes: dict[str, Any] = {"trial": json.dumps(trial.to_dict()), "origin": trial.origin}
         row = optuna.trial.create_trial(
             state=STATES[trial.outcome],

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .confirm import candidates
+from .describe import patterns_probed
 from .files import read_json
 from .front import Entry, Front
 from .probe import GAIN
@@ -37,7 +38,7 @@ def rows(front: Front) -> list[tuple[str, ...]]:
         measurement, latency = entry.trial.measurement, entry.latency
         assert measurement is not None
         number = entry.trial.number
-        mark = ("*" if number in on_front else " ") + ("<" if front.budget_ms and number in fitting else " ")
+        mark = ("*" if number in on_front else " ") + ("<" if front.limits_latency and number in fitting else " ")
         speed_up = front.speed_up(entry)
         found.append(
             (
@@ -91,7 +92,7 @@ def title(front: Front) -> str:
 
 def legend(front: Front) -> str:
     """What the marks mean."""
-    budget = ", < under the budget with the upper end of its interval" if front.budget_ms else ""
+    budget = ", < under the budget with the upper end of its interval" if front.limits_latency else ""
     several = len(front.targets) > 1 and not front.any_of
     lowest = ", the lowest of a model's files" if several else ""
     where = f"; p50 on {front.targets[0]}" if several else ""
@@ -106,7 +107,7 @@ def probed(front: Front) -> list[str]:
     for entry in knobs["bits"]:
         words = f"{entry['bits']} bits for {entry['kind']} layers take {_ratio(entry)} of the time of 32"
         lines.append((entry["target"], words + (": left alone" if entry["frozen"] else "")))
-    for target, patterns in described.get("probe", {}).items():
+    for target, patterns in patterns_probed(described).items():
         for kind, entry in patterns.items():
             words = f"{kind} zeros take {_ratio(entry | {'ratio': entry['ratio_to_dense']})} of the time of none"
             lines.append((target, words + ("" if entry["high"] < GAIN else ": left alone for speed")))
@@ -135,7 +136,7 @@ def verdict(front: Front) -> str:
     times += "".join(f", {other.p50_ms:.3f} ms on {name}" for name, other in best.elsewhere.items())
     where = f" on {front.home(best)}" if front.any_of else ""
     return (
-        f"best{' under the budget' if front.budget_ms else ''}: trial {best.trial.number}, accuracy "
+        f"best{' under the budget' if front.limits_latency else ''}: trial {best.trial.number}, accuracy "
         f"{best.accuracy:.4f}, p50 {best.latency.p50_ms:.3f} ms{where}{times}: {_near(front, best)}"
     )
 

@@ -17,7 +17,7 @@ from ..compression.precision import module_to_training_layout, training_device
 from ..compression.recover import Recoverer, Schedule
 from ..evaluators.knobs import study_knobs
 from ..evaluators.latency import LatencyMeter
-from ..evaluators.quiet import QuietMachine
+from ..evaluators.quiet import QuietMachine, lock_name
 from ..evaluators.runtimes.base import Runtime
 from ..spaces.axis import Ground
 from ..spaces.groups import LeftOut, find_groups
@@ -109,8 +109,10 @@ def open_workbench(
         place = folder / "targets" / target.name if stations else folder
         precision = settings.target.precision
         stations.append(open_station(task, target, templates, place, precision, measured, worker, log))
+    # the space of a study stays what it was: one that was begun without knobs goes on without them
+    begun = worker or any((folder / "trials").glob("*/plan.json"))
     seconds = settings.target.probe_seconds
-    ground = replace(ground, knobs=study_knobs(targets, ground.layers, folder, seconds, worker, log, stop))
+    ground = replace(ground, knobs=study_knobs(targets, ground.layers, folder, seconds, begun, log, stop))
     device = training_device()
     last = next((layer.name for layer in reversed(ground.layers) if layer.kind == "linear"), None)
     schedule = Schedule(
@@ -163,7 +165,7 @@ def storage_counts(settings: StudySections) -> bool:
 
 def training_slices(targets: Sequence[Target]) -> Callable[[], contextlib.AbstractContextManager[None]]:
     """What a slice of training runs under: it pauses while a latency is measured on any of the targets' devices."""
-    locks = [QuietMachine(device) for device in sorted({target.device for target in targets})]
+    locks = [QuietMachine(device) for device in sorted({lock_name(target.device) for target in targets})]
 
     @contextlib.contextmanager
     def slices() -> Iterator[None]:

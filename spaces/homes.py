@@ -33,13 +33,17 @@ def joint_capabilities(found: Sequence[Capabilities], any_of: bool) -> Capabilit
     )
 
 
-def settle(plan: Plan, homes: Mapping[str, Capabilities], layers: Sequence[str]) -> Plan:
+def settle(
+    plan: Plan, homes: Mapping[str, Capabilities], layers: Sequence[str], allowed: Sequence[int] | None = None
+) -> Plan:
     """`plan` as the target it chose can run it: bits without a kernel there become the next wider ones, and all float
-    layers get one precision where the target knows no other way. layers: names of all layers."""
+    layers get one precision where the target knows no other way. layers: names of all layers. allowed: the bits that
+    the user asked for, besides 32; None for all."""
     if plan.target not in homes:
         return plan
     can = homes[plan.target]
-    runnable = {32, *can.latency_bits, *can.storage_bits}
+    runnable = {*can.latency_bits, *can.storage_bits}
+    runnable = {32, *(runnable if allowed is None else runnable & set(allowed))}
     bits = {layer: min(b for b in runnable if b >= width) for layer, width in plan.bits.items()}
     if can.one_float and 16 in bits.values():
         bits = {layer: min(bits.get(layer, 32), 16) for layer in layers}

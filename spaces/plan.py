@@ -61,14 +61,14 @@ class Plan:
         return hash(self.to_json())
 
     def to_dict(self) -> dict[str, Any]:
-        """A dict of plain JSON types, empty parts included."""
-        return {
+        """A dict of plain JSON types, empty parts included; the target only where there is one."""
+        found: dict[str, Any] = {
             "channels": dict(self.channels),
             "bits": dict(self.bits),
             "patterns": {k: [p.kind, p.rate] for k, p in self.patterns.items()},
             "recovery": None if self.recovery is None else vars(self.recovery).copy(),
-            "target": self.target,
         }
+        return found | ({"target": self.target} if self.target else {})
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces; equal plans give equal text."""

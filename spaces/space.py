@@ -45,7 +45,7 @@ class Space:
 
     def settled(self, plan: Plan) -> Plan:
         """`plan` as the target it chose can run it; see `homes.settle`."""
-        return settle(plan, self.homes, [layer.name for layer in self.ground.layers])
+        return settle(plan, self.homes, [layer.name for layer in self.ground.layers], self.ground.bits)
 
     def key(self, plan: Plan) -> str:
         """A digest of the plan's canonical JSON."""

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from autocompress.evaluators.quiet import QuietMachine
+from autocompress.evaluators.quiet import QuietMachine, lock_name
 
 GENEROUS_SECONDS = 60
 
 _OTHER = """
 import sys
 from pathlib import Path
-from autocompress.evaluators.quiet import QuietMachine
+from autocompress.evaluators.quiet import QuietMachine, lock_name
 quiet = QuietMachine(folder=Path(sys.argv[2]))
 verb = getattr(quiet, sys.argv[1])
 print("ready", flush=True)
@@ -123,3 +123,8 @@ def test_nesting_is_an_error_and_no_deadlock(tmp_path: Path) -> None:
         pass
     with quiet.measuring():
         pass
+
+
+def test_two_names_of_one_gpu_are_one_lock() -> None:
+    """Taken once each, by whoever measures on both: a process would wait for itself."""
+    assert lock_name("cuda") == lock_name("tensorrt") != lock_name("cpu")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +19,10 @@ from conftest import SECTIONS
 
 import autocompress
 from autocompress.errors import StorageError
+from autocompress.search.executors.base import Workplace
 from autocompress.search.front import Front, dominates
 from autocompress.search.study import read_front
+from autocompress.search.workbench import open_workbench
 from autocompress.studies.task import load_task
 
 pytestmark = pytest.mark.slow
@@ -36,6 +39,38 @@ def test_a_search_gives_a_front_of_files_that_are_there(finished: Front) -> None
         assert entry.trial.measurement.size_bytes == finished.path(entry).stat().st_size
     costs = [[-e.accuracy, e.latency.p50_ms] for e in finished.best]
     assert not any(dominates(a, b) for a in costs for b in costs)
+
+
+def test_a_study_of_the_version_before_several_targets_opens(
+    finished: Front, tmp_path: Path, cli: Callable[..., Any]
+) -> None:
+    folder = Path(shutil.copytree(finished.folder, tmp_path / "old"))
+    confirmed = json.loads((folder / "confirmed.json").read_text())
+    plain = {number: entry["files"]["onnxruntime"] for number, entry in confirmed.items()}
+    (folder / "confirmed.json").write_text(json.dumps(plain))
+    described = json.loads((folder / "space.json").read_text())
+    del described["knobs"]
+    described |= {"target": described.pop("targets")[0], "probe": described["probe"]["onnxruntime"]}
+    (folder / "space.json").write_text(json.dumps(described))
+    settings = json.loads((folder / "study.json").read_text())
+    for section, keys in (("target", ("any_of", "probe_seconds", "precision")), ("budget", ("on",))):
+        for key in keys:
+            del settings[section][key]
+    (folder / "study.json").write_text(json.dumps(settings))
+    code, out, err = cli("front", folder)
+    assert (code, err) == (0, "")
+    assert "probed on onnxruntime: 2:4 zeros take" in out
+    assert [e.confirmed for e in read_front(folder).best] == [e.confirmed for e in finished.best]
+    assert cli("space", folder)[0] == 0
+
+
+def test_a_study_that_was_begun_without_knobs_goes_on_without_them(workplace: Workplace, tmp_path: Path) -> None:
+    """Other channel counts in the middle of a study would leave its trials outside its own space."""
+    settings = workplace.settings.changed("target", probe_seconds=30.0)
+    (tmp_path / "trials" / "0001").mkdir(parents=True)
+    (tmp_path / "trials" / "0001" / "plan.json").write_text("{}")
+    bench = open_workbench(settings.build_task().prepared(), settings, tmp_path)
+    assert bench.space.ground.knobs is None
 
 
 def outsider(task_file: Path) -> tuple[Any, Any]:

@@ -148,6 +148,20 @@ def test_a_model_fits_only_where_every_target_meets_its_budget(for_all: Front) -
 
 
 @pytest.mark.slow
+def test_budgets_on_single_targets_alone_are_told_and_explained(for_all: Front) -> None:
+    from dataclasses import replace
+
+    from autocompress.search.table import legend, verdict
+
+    alone = replace(for_all, budget_ms=None, budgets={"openvino": 1e-6})
+    assert not alone.fitting
+    assert "times the budget of its target" in verdict(alone)
+    assert "under the budget" in legend(alone)
+    loose = replace(for_all, budget_ms=None, budgets={"openvino": 1e6})
+    assert "best under the budget" in verdict(loose)
+
+
+@pytest.mark.slow
 def test_the_model_picked_comes_with_its_files_for_all_targets(
     for_all: Front, tmp_path: Path, cli: Callable[..., Said]
 ) -> None:
