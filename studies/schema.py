@@ -20,6 +20,9 @@ class Section(BaseModel):
     # A list in TOML becomes a tuple, so that a section can be hashed and never changes.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # a table in a section is a dict, which has no hash of its own
+
 
 class TaskSection(Section):
     """A task of the user's own, key `from`: `my_task.py`, `my_task.py:function` or `module:function`."""

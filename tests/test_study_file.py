@@ -132,3 +132,11 @@ def test_task_file_is_found_beside_the_study_file(tmp_path: Path) -> None:
     write(tmp_path, f"{source}\ndef task(): return load('digits').build_task()", "mine.py")
     task = load_study(write(tmp_path, "[task]\nfrom = 'mine.py'")).build_task()
     assert task.name == "digits"
+
+
+def test_a_study_can_be_a_key_whatever_its_sections_hold(tmp_path: Path) -> None:
+    """Workers keep one workbench for each study."""
+    text = "[target]\nruntime = ['onnxruntime', 'openvino']\n[budget.on]\nopenvino = 1.0"
+    one, two = load_study(write(tmp_path, text)), load_study(write(tmp_path, text))
+    assert {one: 1}[two] == 1
+    assert hash(one) != hash(two.changed("budget", latency_ms=3.0))
