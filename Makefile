@@ -6,12 +6,15 @@ BIN := $(VENV)/bin
 ROOMS := search spaces evaluators compression studies
 ARGS ?= --budget-ms 5
 
-.PHONY: search test quick lint types clean
+.PHONY: search test coverage quick lint types clean
 
 search: $(VENV)/installed
 	$(BIN)/autocompress search $(ARGS)
 
 test: $(VENV)/installed lint types
+	$(BIN)/python -m pytest
+
+coverage: $(VENV)/installed
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 quick: $(VENV)/installed

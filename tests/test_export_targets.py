@@ -36,7 +36,7 @@ def exported(finished: Front, tiny_task: Path, tmp_path_factory: pytest.TempPath
     export(finished.folder, trial.number, names(HERE + ELSEWHERE), out, load_task(str(tiny_task)))
     record = json.loads((out / "export.json").read_text())
     assert record["trial"] == trial.number
-    return {file["target"]: {**file, "path": out / file["path"]} for file in record["files"]}
+    return {file["target"].partition("@")[0]: {**file, "path": out / file["path"]} for file in record["files"]}
 
 
 def parts_of(path: Path) -> bytes:
@@ -85,7 +85,7 @@ def test_one_target_that_cannot_be_had_does_not_keep_the_others_from_being_built
     arguments = ("--trial", number, "--to", f"{missing},onnxruntime", "--out", tmp_path, "--task", tiny_task)
     code, out, err = cli("export", finished.folder, *arguments)
     assert code == 2
-    assert f"{missing}: not built: " in err and "Traceback" not in err
+    assert missing in err and "not built: " in err and "Traceback" not in err
     assert (tmp_path / "onnxruntime" / "model.onnx").is_file()
     assert "onnxruntime" in out
 
