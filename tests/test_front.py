@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from autocompress.errors import BudgetError
@@ -106,6 +106,7 @@ def test_a_latency_meets_its_budget_with_the_upper_end_of_its_interval() -> None
 NAMES = {"latency": 0, "accuracy": 1, "size": 2}
 
 
+@settings(suppress_health_check=[HealthCheck.filter_too_much])  # many fronts have a model that fits
 @given(fronts(), limits)
 def test_what_is_said_to_do_really_does(front: Front, limit: Limits) -> None:
     assume(not front.under(*limit))
