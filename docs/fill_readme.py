@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 SOURCES = {
     "front": ("text", "docs/front.txt"),
+    "export": ("text", "docs/export.txt"),
     "my_task": ("python", "studies/my_task.py"),
     "study_file": ("toml", "studies/cifar10_resnet20.toml"),
 }
