@@ -75,7 +75,7 @@ def main() -> None:
 @click.option("--any-of", is_flag=True, help="Each model is for the best of the targets, not for all of them.")
 @click.option("--threads", type=int, help="Threads of the runtime on the target.")
 @click.option("--batch", type=int, help="Images per inference on the target.")
-@click.option("--precision", help="Of latencies: half of the 95 % interval, such as 2%.")
+@click.option("--precision", help="Of ratios to the teacher's latency: half of the 95 % interval, such as 2%.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Where studies are kept.")
 @click.option("--fresh", is_flag=True, help="Start anew in a new folder instead of resuming.")
 @click.option("--quiet", is_flag=True, help="Plain lines instead of a live display.")

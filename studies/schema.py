@@ -71,7 +71,8 @@ class TargetSection(Section):
     that is not `device`. With several, each model is built for all of them, or with any_of for the one its plan
     chooses. batch: images per inference. probe_seconds: spent at most, on each target, on finding out which bits and
     channel counts win there; what is left open stays as the runtime declares it. precision: half of the 95 % interval
-    of a latency, relative, at which a measurement may stop, and which those of the front are to have."""
+    of the ratio to the teacher's latency, at which a measurement may stop, and for which the front is measured in up
+    to seven processes; the milliseconds carry the teacher's own interval besides."""
 
     runtime: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = "onnxruntime"
     any_of: bool = False
