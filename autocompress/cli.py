@@ -13,6 +13,7 @@ import click
 from . import __version__
 from .errors import AutoCompressError, UsageError
 from .options import find_study, study_path, with_options
+from .sensitivitycommand import sensitivity
 from .show import print_front, print_outcome
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def main() -> None:
 @click.option("--trials", type=int, help="Stop after this many trials of this run.")
 @click.option("--minutes", type=float, help="Stop after this many minutes of searching.")
 @click.option("--hours", type=float, help="The same in hours.")
+@click.option("--patience", type=float, help="Stop when the front has not moved for this many minutes.")
 @click.option("--workers", type=int, help="Trials at a time.")
 @click.option("--executor", help="Where trials run: local, processes or ray.")
 @click.option("--seed", type=int, help="Of the search.")
@@ -274,6 +276,9 @@ def runtimes(as_json: bool) -> None:
         click.echo(json.dumps(described, indent=1))
     else:
         print_runtimes(described)
+
+
+main.add_command(sensitivity)
 
 
 def make_progress(settings: StudyFile, quiet: bool) -> Any:

@@ -40,7 +40,7 @@ def with_options(settings: StudyFile, options: dict[str, Any]) -> StudyFile:
             "percentile": None if percentile is None else int(percentile),
             "max_mb": options["max_mb"],
         },
-        "search": {k: options[k] for k in ("trials", "workers", "executor", "seed")} | {"minutes": minutes},
+        "search": {k: options[k] for k in ("trials", "patience", "workers", "executor", "seed")} | {"minutes": minutes},
         "target": {k: options[k] for k in ("threads", "batch")} | _targets(options) | _precision(options),
     }
     for section, values in wanted.items():

@@ -71,7 +71,7 @@ class LiveProgress(PlainProgress):
             return Text("")
         count = Counter(t.outcome for t in snapshot.trials)
         grid = Table.grid(padding=(0, 2))
-        gated = f"{count['gated']} stopped at the gate, {count['stopped']} stopped early, {count['failed']} failed"
+        gated = f"{count['gated']} stopped at the gate, {snapshot.waiting} waiting at a rung, {count['failed']} failed"
         grid.add_row("trials", f"{count['finished']} finished, {gated}")
         grid.add_row("best", best_line(snapshot.trials, self._budgets, self._percentile))
         for doing in snapshot.running:

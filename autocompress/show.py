@@ -35,9 +35,13 @@ def print_outcome(outcome: Outcome) -> None:
     spent = ", ".join(f"{kind} {seconds:.0f} s" for kind, seconds in sorted(outcome.seconds.items()))
     click.echo(
         f"{counts.count('finished')} trials finished, {counts.count('gated')} stopped at the gate, "
-        f"{counts.count('stopped')} stopped early, {counts.count('failed')} failed"
+        f"{outcome.waiting} waiting at a rung, {counts.count('failed')} failed"
     )
     click.echo(f"search {outcome.search_s:.0f} s ({spent}), in all {outcome.wall_s:.0f} s")
+    if outcome.outlook is not None:
+        click.echo(outcome.outlook.line())
+    if outcome.done:
+        click.echo("ended because the front has not moved for as long as --patience says")
     if outcome.exhausted:
         click.echo("every plan of this space that can be drawn was tried")
     name = outcome.front.folder

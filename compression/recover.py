@@ -203,4 +203,10 @@ def _load(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fake:
 
 def load_recovered(student: Student, checkpoint: Path) -> None:
     """Give `student` the weights of its checkpoint."""
-    student.module.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu")["module"])
+    student.module.load_state_dict(read_weights(checkpoint))
+
+
+def read_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """Parameters and buffers by name, as a training wrote them."""
+    state: dict[str, Tensor] = torch.load(checkpoint, weights_only=True, map_location="cpu")["module"]
+    return state

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, replace
 
 from ..errors import MeasurementError
-from ..evaluators.measurement import Latency
-from ..spaces.axis import Parameter
-from ..studies.schema import BudgetSection
 from .evaluate import Job, JobResult
 from .executors.base import Executor
-from .objectives import costs_of, gate_latency, is_latency, worth
+from .kin import Kin
+from .objectives import costs_of, worth
 from .proposer import Proposal, Proposer, Worth
 from .record import Trial
-from .rungs import Standing, is_overtaken
-from .sampler import Sampler
+from .rules import Rules
 from .storage import Storage
+from .waiting import WaitingRoom
 
 POLL_S = 0.2
 MANY_FAILURES = 8
@@ -26,63 +24,74 @@ MANY_FAILURES = 8
 
 
 @dataclass(frozen=True)
-class Rules:
-    """When a trial ends early, and when the search does. targets: names, the first one first. budgets: latency (ms) by
-    target. objectives: see `objectives`. rungs: of a full recovery. examples: validation images looked at after a
-    rung. max_trials: in this run."""
-
-    budget: BudgetSection
-    targets: tuple[str, ...]
-    budgets: Mapping[str, float]
-    objectives: tuple[str, ...]
-    rungs: int
-    examples: int
-    learn_from_gated: bool
-    max_trials: int | None
-
-
-@dataclass(frozen=True)
 class Snapshot:
     """What a progress display shows. trials: that ended, the last `new` of them in this run. running: what each job
-    is doing."""
+    is doing. waiting: students that wait at a rung."""
 
     trials: Sequence[Trial]
     new: int
     running: Sequence[str]
     elapsed_s: float
+    waiting: int = 0
 
 
 class Driver:
-    """Runs one study. Only this class tells the sampler, and only it writes the storage."""
+    """Runs one study. Only this class tells the proposer, and only it writes the storage.
+
+    time_left_s: until the search has to end, None where it need not. clock_s: of the time that is spent. since_s: when,
+    on that clock, this run of the study began; now if None."""
 
     def __init__(
         self,
         storage: Storage,
         proposer: Proposer,
-        sampler: Sampler,
         executor: Executor,
-        latent: dict[str, Parameter],
         rules: Rules,
         seed: int,
+        kin: Kin | None = None,
+        time_left_s: Callable[[], float | None] = lambda: None,
+        clock_s: Callable[[], float] = time.monotonic,
+        since_s: float | None = None,
     ) -> None:
-        self._storage, self._proposer, self._sampler = storage, proposer, sampler
-        self._executor, self._latent, self._rules, self._seed = executor, latent, rules, seed
+        self._storage, self._proposer, self._kin = storage, proposer, kin
+        self._executor, self._rules, self._seed = executor, rules, seed
+        self._time_left_s, self._clock_s = time_left_s, clock_s
         self._trials = storage.ended()
         self._known = len(self._trials)
-        self._active: dict[Future[JobResult], tuple[Trial, Job, int | None]] = {}
+        self._active: dict[Future[JobResult], tuple[Trial, Job]] = {}
+        self._proposals: dict[int, Proposal] = {}
         interrupted = storage.interrupted()
-        proposer.know(self._trials, interrupted)
-        for trial in self._trials:
-            self._learn(trial, None)
+        waiting = [t for t in interrupted if t.outcome == "waiting"]
+        self._room = WaitingRoom(rules, waiting)
+        proposer.know([*self._trials, *waiting], [t for t in interrupted if t.outcome != "waiting"])
+        for trial in (*self._trials, *waiting):
+            self._learn(trial)
         numbers = [t.number for t in (*self._trials, *interrupted)]
         self._next_number = max(numbers, default=0) + 1
         self._started = 0
-        self._start_s = time.monotonic()
+        self._run_s = clock_s()
+        earlier_s = max((t.ended_s or 0.0 for t in self._trials), default=0.0)
+        self._start_s = (self._run_s if since_s is None else since_s) - earlier_s
 
     @property
     def trials(self) -> list[Trial]:
         """All trials that ended."""
         return self._trials
+
+    @property
+    def opening(self) -> bool:
+        """Whether what every study begins with is still under way."""
+        return self._proposer.opening
+
+    @property
+    def searched_s(self) -> float:
+        """Seconds of searching, over all runs of the study."""
+        return self._clock_s() - self._start_s
+
+    @property
+    def waiting(self) -> int:
+        """How many students wait at a rung."""
+        return len(self._room)
 
     def run(self, should_stop: Callable[[], bool], watch: Callable[[Snapshot], None]) -> bool:
         """Until `should_stop()`, the number of trials is reached, or nothing new can be proposed.
@@ -91,14 +100,16 @@ class Driver:
         """
         exhausted = False
         while True:
-            stopping = should_stop() or exhausted or self._enough()
-            while not stopping and len(self._active) < self._executor.slots:
+            while len(self._active) < self._executor.slots and not should_stop():
+                if self._go_on():
+                    continue
+                if exhausted or self._enough() or self._too_late():
+                    break
                 proposal = self._proposer.propose(self._points())
                 if proposal is None:
                     exhausted = True
                     break
                 self._begin(proposal)
-                stopping = self._enough()
             if not self._active or should_stop():
                 return exhausted
             watch(self._snapshot())
@@ -110,10 +121,32 @@ class Driver:
 
     def _snapshot(self) -> Snapshot:
         new = len(self._trials) - self._known
-        return Snapshot(self._trials, new, self._doing(), time.monotonic() - self._start_s)
+        elapsed_s = self._clock_s() - self._run_s
+        return Snapshot(self._trials, new, self._doing(), elapsed_s, len(self._room))
 
     def _enough(self) -> bool:
         return self._rules.max_trials is not None and self._started >= self._rules.max_trials
+
+    def _too_late(self) -> bool:
+        """Whether a new student could not come to its end in the time that is left."""
+        left_s = self._time_left_s()
+        return (
+            left_s is not None and not self._proposer.opening and left_s < self._room.seconds_of_a_trial(self._trials)
+        )
+
+    def _go_on(self) -> bool:
+        """Let a waiting student go on, if one should."""
+        running = [t for t, _ in self._active.values()]
+        left_s = self._time_left_s() if self._too_late() or self._enough() else None
+        trial = self._room.next(self._trials, running, left_s)
+        if trial is None:
+            return False
+        level = len(trial.rungs)
+        job = Job(trial.number, trial.plan, "rung", level, trial.heritage)
+        if level == len(self._rules.rungs):
+            job = replace(job, step="build", rung=0)
+        self._submit(replace(trial, outcome="running"), job)
+        return True
 
     def _begin(self, proposal: Proposal) -> None:
         number = proposal.number
@@ -122,13 +155,14 @@ class Driver:
         trial = Trial(number, proposal.plan, proposal.origin, latent=proposal.latent, seed=self._seed)
         self._storage.begin(trial)
         self._started += 1
-        self._submit(trial, Job(number, trial.plan, "gate"), proposal.ticket)
+        self._proposals[number] = proposal
+        self._submit(trial, Job(number, trial.plan, "gate"))
 
-    def _submit(self, trial: Trial, job: Job, ticket: int | None) -> None:
-        self._active[self._executor.submit(job)] = (trial, job, ticket)
+    def _submit(self, trial: Trial, job: Job) -> None:
+        self._active[self._executor.submit(job)] = (trial, job)
 
     def _advance(self, future: Future[JobResult]) -> None:
-        trial, job, ticket = self._active.pop(future)
+        trial, job = self._active.pop(future)
         try:
             result = future.result()
         except BrokenExecutor as error:
@@ -138,117 +172,87 @@ class Driver:
             ) from error
         trial = trial.spent(result.seconds)
         if result.stopped:
+            if trial.first_look is not None or trial.rungs:
+                self._storage.begin(replace(trial, outcome="waiting"))  # the next run goes on from this rung
             return
         if result.failure:
-            self._end(replace(trial, outcome="failed", reason=result.failure), ticket)
+            self._end(replace(trial, outcome="failed", reason=result.failure))
         elif result.latencies:
-            (_, gate), *others = result.latencies.items()
-            trial = replace(trial, gate=gate, gate_bytes=result.size_bytes, gate_elsewhere=dict(others))
-            if reason := self._over(trial, result.latencies):
-                self._end(replace(trial, outcome="gated", reason=reason), ticket)
-            else:
-                first = Job(trial.number, trial.plan, "build" if trial.plan.recovery is None else "rung")
-                self._submit(trial, first, ticket)
+            self._after_gate(trial, result)
+        elif job.step == "look":
+            assert result.accuracy is not None
+            heritage = job.heritage if result.inherits else None
+            self._wait(replace(trial, first_look=result.accuracy, heritage=heritage))
         elif result.accuracy is not None:
-            self._after_rung(replace(trial, rungs=(*trial.rungs, result.accuracy)), job, ticket)
+            self._wait(replace(trial, rungs=(*trial.rungs, result.accuracy)))
         else:
-            self._end(replace(trial, outcome="finished", measurement=result.measurement), ticket)
+            self._end(replace(trial, outcome="finished", measurement=result.measurement))
 
-    def _after_rung(self, trial: Trial, job: Job, ticket: int | None) -> None:
-        if job.rung + 1 == self._rules.rungs:
-            self._submit(trial, Job(trial.number, trial.plan, "build"), ticket)
+    def _after_gate(self, trial: Trial, result: JobResult) -> None:
+        (name, gate), *others = result.latencies.items()
+        trial = replace(trial, gate=gate, gate_bytes=result.size_bytes, gate_elsewhere=dict(others))
+        self._proposer.measured(trial.plan, {name: gate.p50_ms, **{n: x.p50_ms for n, x in others}})
+        if reason := self._rules.over(trial, result.latencies):
+            self._end(replace(trial, outcome="gated", reason=reason))
+        elif trial.plan.recovery is None:
+            self._submit(trial, Job(trial.number, trial.plan, "build"))
+        elif trial.baseline or not self._rules.looks:
+            self._submit(trial, Job(trial.number, trial.plan, "rung"))
+        else:
+            heritage = self._kin.nearest(trial.plan, self._trials) if self._kin else None
+            self._submit(trial, Job(trial.number, trial.plan, "look", heritage=heritage))
+
+    def _wait(self, trial: Trial) -> None:
+        """A student has reached a rung: it waits there until it is its turn, or goes on at once."""
+        if trial.baseline or not self._rules.halves:
+            level = len(trial.rungs)
+            last = level == len(self._rules.rungs)
+            job = Job(trial.number, trial.plan, "build" if last else "rung", 0 if last else level, trial.heritage)
+            self._submit(trial, job)
             return
-        own = self._standing(trial, job.rung)
-        ended = [t for t in self._trials if len(t.rungs) > job.rung]
-        running = [t for t, _, _ in self._active.values() if len(t.rungs) > job.rung]
-        others = [self._standing(t, job.rung) for t in (*ended, *running)]
-        # a compressed size is known at the end only: nobody is stopped for what it may yet gain there
-        comparable = "compressed_bytes" not in self._rules.objectives and "accuracy" in self._rules.objectives
-        if comparable and not trial.baseline and is_overtaken(own, others, self._rules.examples):
-            reason = f"overtaken after rung {job.rung + 1} of {self._rules.rungs}"
-            self._end(replace(trial, outcome="stopped", reason=reason), ticket)
-        else:
-            self._submit(trial, Job(trial.number, trial.plan, "rung", job.rung + 1), ticket)
+        trial = replace(trial, outcome="waiting")
+        self._storage.begin(trial)
+        if trial.rungs:
+            self._learn(trial)
+        self._room.enter(trial)
 
-    def _standing(self, trial: Trial, rung: int) -> Standing:
-        costs = {o: gate_latency(o, trial).p50_ms for o in self._rules.objectives if is_latency(o)}
-        costs["size_bytes"] = float(trial.gate_bytes)
-        return Standing(trial.rungs[rung], tuple(costs[o] for o in self._rules.objectives if o in costs))
-
-    def _over(self, trial: Trial, latencies: Mapping[str, Latency]) -> str:
-        """Why the plan cannot meet the study's limits, empty if it may. The lower end of the interval counts here:
-        only the longer measurement at the end decides about plans close to the budget. What a user would do by hand
-        is never stopped: it shows what the search is worth."""
-        if trial.baseline:
-            return ""
-        for name, latency in latencies.items():
-            limit = self._rules.budgets.get(name)
-            tail = latency.at(self._rules.budget.percentile) * latency.low_ms / latency.high_ms
-            if limit is not None and tail > limit:
-                where = f" on {name}" if len(self._rules.targets) > 1 else ""
-                return f"{tail:.3g} ms or more{where}, over the budget of {limit:g} ms"
-        max_mb = self._rules.budget.max_mb
-        if max_mb is not None and trial.gate_bytes > max_mb * 1e6:
-            return f"{trial.gate_bytes / 1e6:.3g} MB, over the limit of {max_mb:g} MB"
-        return ""
-
-    def _end(self, trial: Trial, ticket: int | None) -> None:
+    def _end(self, trial: Trial) -> None:
+        trial = replace(trial, ended_s=self.searched_s)
         values = None
         if trial.measurement is not None:
             values = [worth(o, trial.measurement) for o in self._rules.objectives]
-        self._storage.end(trial, values, self._latent)
+        self._storage.end(trial, values, self._proposer.latent)
         self._trials.append(trial)
-        self._learn(trial, ticket)
+        self._learn(trial)
         last = self._trials[-MANY_FAILURES:]
         if len(last) == MANY_FAILURES and all(t.outcome == "failed" for t in last):
             raise MeasurementError(f"the last {MANY_FAILURES} trials failed, the latest because {trial.reason}")
 
-    def _learn(self, trial: Trial, ticket: int | None) -> None:
-        """Tell the sampler. What was stopped counts with its accuracy so far; what failed is forgotten."""
-        costs = self._costs(trial)
-        if ticket is not None:
-            over = self._excess(trial)
-            if trial.outcome == "gated" and self._rules.learn_from_gated and over is not None:
-                self._sampler.reject(ticket, over)
-            elif costs is None:
-                self._sampler.reject(ticket)
-            else:
-                self._sampler.tell(ticket, costs)
-        elif costs is not None and trial.latent is not None:
-            self._sampler.add(trial.latent, costs)
-
-    def _gates(self, trial: Trial) -> dict[str, Latency]:
-        """Latency of a trial's shape by target."""
-        if trial.gate is None:
-            return {}
-        return {trial.plan.target or self._rules.targets[0]: trial.gate, **trial.gate_elsewhere}
-
-    def _excess(self, trial: Trial) -> float | None:
-        """The largest of measured / limit - 1 over the targets with a budget."""
-        limits = self._rules.budgets
-        found = [latency.p50_ms / limits[name] - 1 for name, latency in self._gates(trial).items() if name in limits]
-        return max(found, default=None)
-
-    def _costs(self, trial: Trial) -> list[float] | None:
-        if trial.measurement is not None:
-            return costs_of(self._rules.objectives, trial.measurement)
-        if trial.outcome == "stopped" and all(o == "accuracy" or is_latency(o) for o in self._rules.objectives):
-            known = {o: gate_latency(o, trial).p50_ms for o in self._rules.objectives if is_latency(o)}
-            return [-trial.rungs[-1] if o == "accuracy" else known[o] for o in self._rules.objectives]
-        return None
+    def _learn(self, trial: Trial) -> None:
+        """Tell the proposer. What waits or was stopped counts with what may become of it; what failed is forgotten."""
+        over = self._rules.excess(trial)
+        told = trial.outcome == "gated" and self._rules.learn_from_gated
+        proposal = self._proposals.get(trial.number)
+        self._proposer.learn(trial, self._rules.costs(trial, self._trials), over if told else None, proposal)
 
     def _points(self) -> list[Worth]:
         points = []
         for trial in self._trials:
             if trial.measurement is not None:
                 found = costs_of(self._rules.objectives, trial.measurement)
-                points.append(Worth(trial, tuple(found), (self._excess(trial) or 0.0) <= 0))
+                excess = self._rules.excess(trial)
+                points.append(Worth(trial, tuple(found), (excess or 0.0) <= 0, self._rules.interest(trial)))
         return points
 
     def _doing(self) -> list[str]:
-        words = {"gate": "measuring its shape", "build": "building and measuring its file", "rung": "training, rung "}
+        words = {
+            "gate": "measuring its shape",
+            "look": "looking at it untrained",
+            "build": "building and measuring its file",
+            "rung": "training, rung ",
+        }
         doing = []
-        for trial, job, _ in self._active.values():
-            rung = f"{job.rung + 1} of {self._rules.rungs}" if job.step == "rung" else ""
+        for trial, job in self._active.values():
+            rung = f"{job.rung + 1} of {len(self._rules.rungs)}" if job.step == "rung" else ""
             doing.append(f"trial {trial.number} ({trial.origin}): {words[job.step]}{rung}")
         return doing

@@ -16,10 +16,8 @@ import torch
 from filelock import FileLock
 
 from ..compression.export import make_template
-from ..compression.fake_quant import FakeQuantizer
-from ..compression.images import ImageData, seeded_generator
-from ..compression.precision import autocast_context, to_training_layout
-from ..compression.recover import Stopped, load_recovered
+from ..compression.images import ImageData
+from ..compression.recover import Stopped
 from ..compression.student import Student, make_student
 from ..errors import AutoCompressError, ExportError, MeasurementError, TrialFailed
 from ..evaluators.accuracy import predict
@@ -29,38 +27,42 @@ from ..evaluators.size import compressed_bytes, file_bytes
 from ..spaces.plan import Plan
 from ..studies.task import score
 from .files import disk_errors, move, read_json, remove, trial_folder, write_bytes, write_json
+from .record import Heritage
 from .station import Station
-from .workbench import LOOK_IMAGES, Workbench, largest_difference
+from .students import checkpoint_path, first_accuracy, look_at, recovered_student, start_student
+from .workbench import Workbench, largest_difference
 
 GATE_CALIBRATION = 8
 """Inputs that calibrate a file which is only timed: latency does not depend on the ranges."""
 CHUNK = 1024
 """Images that are float numbers in memory at a time, whatever the size of a split."""
-LOOK_CALIBRATION = 128
-"""Calibration inputs that set activation ranges for the look after a rung."""
 PARITY = 1e-3
 """Largest relative difference allowed between a float file and its student."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One step of one trial. step: "gate" times the shape, "rung" trains to the end of that rung and looks,
-    "build" makes the final file and measures it."""
+    """One step of one trial. step: "gate" times the shape, "look" looks at the untrained student, "rung" trains to the
+    end of that rung and looks, "build" makes the final file and measures it. heritage: whose weights the student
+    begins with; at a look, whose it may begin with if that is better than the teacher's."""
 
     number: int
     plan: Plan
-    step: Literal["gate", "rung", "build"]
+    step: Literal["gate", "look", "rung", "build"]
     rung: int = 0
+    heritage: Heritage | None = None
 
 
 @dataclass(frozen=True)
 class JobResult:
     """What came of a job. Exactly one of the results is there, or `failure` says in one line why none is.
-    latencies: of a shape, by target, the first target first; size_bytes: of its largest file."""
+    latencies: of a shape, by target, the first target first; size_bytes: of its largest file. inherits: after a look,
+    whether the heritage is the better start."""
 
     latencies: Mapping[str, Latency] = field(default_factory=dict)
     size_bytes: int = 0
     accuracy: float | None = None
+    inherits: bool = False
     measurement: Measurement | None = None
     failure: str = ""
     stopped: bool = False
@@ -75,6 +77,10 @@ def evaluate(bench: Workbench, job: Job) -> JobResult:
             if job.step == "gate":
                 latencies, size = _gate(bench, job, clock)
                 return JobResult(latencies, size, seconds=clock.seconds)
+            if job.step == "look":
+                with clock.time("measuring"):
+                    accuracy, inherits = first_accuracy(bench, job.plan, job.heritage)
+                return JobResult(accuracy=accuracy, inherits=inherits, seconds=clock.seconds)
             if job.step == "rung":
                 return JobResult(accuracy=_rung(bench, job, clock), seconds=clock.seconds)
             return JobResult(measurement=_build(bench, job, clock), seconds=clock.seconds)
@@ -89,11 +95,6 @@ def evaluate(bench: Workbench, job: Job) -> JobResult:
         path = trial_folder(bench.folder, job.number) / "fault.txt"
         write_bytes(path, traceback.format_exc().encode())
         return JobResult(failure=f"{type(fault).__name__}: {_line(fault)} (see {path})", seconds=clock.seconds)
-
-
-def checkpoint_path(study: Path, plan: Plan, rung: int) -> Path:
-    """Where the weights of a student lie after a rung; trials that are taught alike share them."""
-    return study / "checkpoints" / f"{plan.training_key()}-{rung}.pt"
 
 
 def _line(error: BaseException) -> str:
@@ -132,6 +133,7 @@ def _gate(bench: Workbench, job: Job, clock: Clock) -> tuple[dict[str, Latency],
                 size = file_bytes(path)
             remove(path)
             known = {"latency": latency.to_dict(), "size_bytes": size, "calibration": station.calibration.fingerprint}
+            known["plan"] = replace(job.plan, recovery=None).to_dict()
             write_json(cached, known)
         found[station.name] = Latency.from_dict(known["latency"])
         largest = max(largest, known["size_bytes"])
@@ -139,7 +141,7 @@ def _gate(bench: Workbench, job: Job, clock: Clock) -> tuple[dict[str, Latency],
 
 
 def _rung(bench: Workbench, job: Job, clock: Clock) -> float:
-    path = checkpoint_path(bench.folder, job.plan, job.rung)
+    path = checkpoint_path(bench.folder, job.plan, job.rung, job.heritage)
     look = path.with_suffix(f".{job.plan.key()}.json")
     # trials that differ in bits alone share their training: one of them trains, the other waits for it
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,8 +150,8 @@ def _rung(bench: Workbench, job: Job, clock: Clock) -> float:
         if known is not None:
             return float(known["accuracy"])
         with clock.time("training"):
-            student = make_student(bench.task.teacher, bench.space.ground.groups, job.plan)
-            earlier = checkpoint_path(bench.folder, job.plan, job.rung - 1)
+            student = start_student(bench, job.plan, job.heritage)
+            earlier = checkpoint_path(bench.folder, job.plan, job.rung - 1, job.heritage)
             if job.rung and earlier.exists() and not path.exists():
                 beside = path.with_suffix(f".{os.getpid()}.part")
                 shutil.copyfile(earlier, beside)
@@ -162,29 +164,9 @@ def _rung(bench: Workbench, job: Job, clock: Clock) -> float:
         return accuracy
 
 
-def look_at(bench: Workbench, module: torch.nn.Module, fake: FakeQuantizer) -> float:
-    """The metric of a student in torch, with its bits, on a part of the validation split that is the same for every
-    student: for stopping, never for a report."""
-    device = bench.recoverer.device
-    data, outputs = bench.task.validation, []
-    order = torch.randperm(len(data), generator=seeded_generator("look"))[:LOOK_IMAGES]
-    module.to(device).eval()
-    fake.switch_on()
-    try:
-        with torch.no_grad(), autocast_context(device):
-            if fake.quantizes and not fake.ranges:
-                module(to_training_layout(bench.task.calibration[:LOOK_CALIBRATION], device))
-            for rows in torch.split(order, 256):
-                inputs = to_training_layout(data.inputs(rows), device)
-                outputs.append(module(inputs).float().cpu())
-    finally:
-        fake.switch_off()
-    return score(bench.task.metric, torch.cat(outputs), data.labels[order])
-
-
 def _build(bench: Workbench, job: Job, clock: Clock) -> Measurement:
     with clock.time("building"):
-        student = recovered_student(bench, job.plan)
+        student = recovered_student(bench, job.plan, job.heritage)
     measured: dict[str, Measurement] = {}
     for station in bench.homes(job.plan):
         path = model_path(bench, job.number, station)
@@ -215,16 +197,6 @@ def model_path(bench: Workbench, number: int, station: Station) -> Path:
     if station is not bench.first and not bench.space.homes:
         folder = folder / station.name
     return folder / f"model{station.runtime.suffix}"
-
-
-def recovered_student(bench: Workbench, plan: Plan) -> Student:
-    """The student of a plan with the weights that its recovery ended with. Raises TrialFailed without those."""
-    student = make_student(bench.task.teacher, bench.space.ground.groups, plan)
-    if plan.recovery is not None:
-        last = len(bench.recoverer.schedule.rungs) - 1
-        load_recovered(student, checkpoint_path(bench.folder, plan, last))
-        student.hold_masks()
-    return student
 
 
 def file_accuracy(bench: Workbench, station: Station, path: Path, data: ImageData) -> float:

@@ -35,9 +35,11 @@ from ..spaces.target import Target
 from ..studies.checkpoint import load_weights
 from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task, score
-from .evaluate import CHUNK, checkpoint_path
+from .evaluate import CHUNK
 from .files import digest, disk_errors, move, remove, write_json
+from .record import Trial
 from .station import Templates
+from .students import checkpoint_path
 from .study import read_front
 
 SAMPLES = 64
@@ -82,7 +84,7 @@ def export(
     A target that cannot be had does not keep the others from being built. Raises UsageError (no such trial, or its
     weights are gone), UnknownName (of a target), and what the study's data raise.
     """
-    plan = _plan(folder, number)
+    trial = _trial(folder, number)
     settings = StudyFile.model_validate_json((folder / "study.json").read_bytes())
     wanted = list({target.name: target for target in (_target(name, settings) for name in targets)}.values())
     if not wanted:
@@ -94,8 +96,8 @@ def export(
     task = task or settings.build_task()
     load_weights(task.teacher, folder / "teacher.safetensors")
     prepared = task.prepared()
-    student = recovered(prepared, plan, folder, len(settings.recovery.rungs))
-    job = _Work(prepared, student, plan, Templates(student, prepared.example_input, exact=True))
+    student = recovered(prepared, trial, folder, len(settings.recovery.rungs))
+    job = _Work(prepared, student, trial.plan, Templates(student, prepared.example_input, exact=True))
     found = []
     for target in wanted:
         say(f"building for {target.name}")
@@ -111,28 +113,27 @@ def export(
     return found
 
 
-def recovered(task: PreparedTask, plan: Plan, folder: Path, rungs: int) -> torch.nn.Module:
-    """The student of a plan, in eval mode on the CPU, with the weights that its recovery ended with. rungs: of a
+def recovered(task: PreparedTask, trial: Trial, folder: Path, rungs: int) -> torch.nn.Module:
+    """The student of a trial, in eval mode on the CPU, with the weights that its recovery ended with. rungs: of a
     recovery. Raises UsageError when they are gone."""
     teacher, example = task.teacher.cpu(), task.example_input
     layers = find_layers(teacher, example)
     groups, _ = find_groups(teacher, example, {layer.name: layer.depth for layer in layers})
-    student = make_student(teacher, groups, plan)
-    if plan.recovery is not None:
-        path = checkpoint_path(folder, plan, rungs - 1)
+    student = make_student(teacher, groups, trial.plan)
+    if trial.plan.recovery is not None:
+        path = checkpoint_path(folder, trial.plan, rungs - 1, trial.heritage)
         if not path.exists():
             raise UsageError(f"{path}: the weights of this trial are gone; keep the folder checkpoints of a study")
         load_recovered(student, path)
-        student.hold_masks()
     return student.module.cpu().eval()
 
 
-def _plan(folder: Path, number: int) -> Plan:
+def _trial(folder: Path, number: int) -> Trial:
     trials = {trial.number: trial for trial in read_front(folder).trials if trial.finished}
     if number not in trials:
         known = ", ".join(map(str, sorted(trials))) or "none"
         raise UsageError(f"{folder} has no finished trial {number}; finished: {known}")
-    return trials[number].plan
+    return trials[number]
 
 
 def _target(name: str, settings: StudyFile) -> Target:

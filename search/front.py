@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from ..errors import BudgetError
 from ..evaluators.measurement import Latency
 from .files import trial_folder
 from .objectives import is_latency, worth
+from .pareto import non_dominated
 from .record import Trial
 
 if TYPE_CHECKING:
@@ -67,16 +68,6 @@ class Entry:
             return (self.elsewhere[other] if other else self.latency).p50_ms
         value = worth(name, self.trial.measurement)
         return -value if name == "accuracy" else value
-
-
-def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether `a` is nowhere worse than `b` and somewhere better; lower is better."""
-    return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
-
-
-def non_dominated(points: Sequence[Sequence[float]]) -> list[int]:
-    """Indices of the points that no other point dominates; lower is better."""
-    return [i for i, p in enumerate(points) if not any(dominates(q, p) for q in points)]
 
 
 @dataclass(frozen=True)

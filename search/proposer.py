@@ -1,65 +1,112 @@
-"""What is tried next: plans left over from an interrupted run, what a user would do by hand, seeds, then the sampler
-and moves around the front in turn."""
+"""What is tried next: plans left over from an interrupted run, the opening, then samplers over few numbers, moves
+around the front and crossovers of it in turn. What is predicted to miss the budget is dropped before it is built."""
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
-from ..spaces.axis import Number, Value
-from ..spaces.bits import BitsAxis
-from ..spaces.channels import ChannelAxis
+from ..evaluators.latency_model import LatencyLearner
+from ..spaces.axis import Parameter, Value
+from ..spaces.crossover import Crossover
+from ..spaces.forecast import guess_for
+from ..spaces.guide import Guide
 from ..spaces.moves import Mover
 from ..spaces.plan import Plan
-from ..spaces.recovery import RecoveryAxis
+from ..spaces.sites import Sites
 from ..spaces.space import Space
-from .baselines import baselines, seeds
-from .front import non_dominated
+from .baselines import Baseline
+from .pareto import non_dominated
 from .record import Trial
+from .redescribe import redescribed
 from .sampler import Sampler
 
-MOVE_SHARE = 0.5
-"""Part of the proposals, once there is a front, that move a plan of it."""
 REDRAWS = 60
 """Draws before the space counts as exhausted."""
+CANDIDATES = 6
+"""Neighbours that are drawn for one proposal; one that no other beats in predicted latency and damage is taken."""
+SLACK = 3.0
+"""A plan is dropped where it is predicted to be over the budget by more than this many times the usual error."""
+LEAST_SLACK = 0.05
+"""And by more than this part of it: the gate that would decide costs a second, a good plan left out costs more."""
+
+
+class Encoding(Protocol):
+    """A description of plans in few numbers: `spaces.space.Space`, `spaces.shares.ShareEncoding`."""
+
+    def latent(self) -> dict[str, Parameter]: ...
+
+    def decode(self, latent: Mapping[str, Value]) -> Plan: ...
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An encoding with a sampler over its numbers. share: of the proposals, against those of other ways."""
+
+    name: str
+    encoding: Encoding
+    sampler: Sampler
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A plan to try. ticket: the sampler's, where it drew the plan. number: of the trial it goes on with, if any."""
+    """A plan to try. ticket: of the arm's sampler, where that drew the plan. number: of the trial it goes on with, if
+    any."""
 
     plan: Plan
     origin: str
     latent: Mapping[str, Value] | None
     ticket: int | None = None
     number: int | None = None
+    arm: str = ""
 
 
 @dataclass(frozen=True)
 class Worth:
-    """A point of the front so far. cost: objectives, lower is better. fits: under every limit of the study."""
+    """A finished trial. cost: objectives, lower is better. fits: under every limit of the study. interest: how much
+    the user looks there."""
 
     trial: Trial
     cost: tuple[float, ...]
     fits: bool
+    interest: float = 1.0
 
 
 class Proposer:
-    """Never proposes a plan twice."""
+    """Never proposes a plan twice.
 
-    def __init__(self, space: Space, sampler: Sampler, seed: int, with_baselines: bool = True) -> None:
-        self._space = space
-        self._sampler = sampler
+    opening: what every study begins with. budgets: latency (ms) by target. moves, crossovers: their shares of the
+    proposals once there is a front, against those of the arms.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        arms: Sequence[Arm],
+        seed: int,
+        opening: Sequence[Baseline] = (),
+        guide: Guide | None = None,
+        budgets: Mapping[str, float] | None = None,
+        moves: float = 1.0,
+        crossovers: float = 0.25,
+    ) -> None:
+        self._space, self._arms = space, {arm.name: arm for arm in arms}
+        self._guide, self._budgets = guide or Guide(), dict(budgets or {})
+        self._shares = (moves, crossovers)
         self._random = random.Random(seed)
-        self._mover = Mover(space)
+        self._sites = Sites(space)
+        self._crossover = Crossover(self._sites)
+        self._mover = Mover(space, guide)
         self._seen: set[str] = set()
-        opening = [*baselines(space), *seeds(space)] if with_baselines else []
         self._queue: deque[Proposal] = deque(Proposal(b.plan, b.name, b.latent) for b in opening)
 
     def know(self, trials: Sequence[Trial], interrupted: Sequence[Trial]) -> None:
-        """What an earlier run of this study ended, and what it left running: the latter comes first again."""
+        """What an earlier run of this study proposed, and what it left running: the latter comes first again."""
         self._random.seed(f"{self._random.random()}/{len(trials)}")
         self._seen.update(trial.plan.key() for trial in trials)
         for trial in reversed(interrupted):
@@ -67,8 +114,13 @@ class Proposer:
 
     @property
     def opening(self) -> bool:
-        """Whether baselines and seeds are still to come."""
+        """Whether plans of the opening are still to come."""
         return bool(self._queue)
+
+    @property
+    def latent(self) -> dict[str, Parameter]:
+        """All numbers that some arm draws."""
+        return {name: p for arm in self._arms.values() for name, p in arm.encoding.latent().items()}
 
     def propose(self, points: Sequence[Worth]) -> Proposal | None:
         """The next plan; None when nothing new can be drawn from this space."""
@@ -76,58 +128,111 @@ class Proposer:
             proposal = self._queue.popleft()
             if self._space.key(proposal.plan) not in self._seen:
                 return self._note(proposal)
-        parents = self._parents(points)
-        if parents and self._random.random() < MOVE_SHARE:
-            for _ in range(REDRAWS):
-                parent = self._random.choice(parents)
-                plan = parent.plan
-                for _ in range(self._random.choice((1, 1, 2, 3))):
-                    plan = self._mover.move(plan, self._random)
-                if plan != parent.plan and self._space.key(plan) not in self._seen:
-                    latent = redescribed(self._space, parent.latent, plan)
-                    return self._note(Proposal(plan, f"move of {parent.number}", latent))
+        parents = [p for p in points if p.trial.plan.recovery is not None]
+        parents = [parents[i] for i in non_dominated([p.cost for p in parents])]
+        ways: list[tuple[float, Callable[[], Proposal | None]]] = [
+            (arm.share, partial(self._draw, arm)) for arm in self._arms.values()
+        ]
+        if parents:
+            ways.append((self._shares[0], partial(self._moved, parents)))
+        if len(parents) > 1:
+            ways.append((self._shares[1], partial(self._crossed, parents)))
         for _ in range(REDRAWS):
-            ticket, latent = self._sampler.ask()
-            plan = self._space.decode(latent)
-            if self._space.key(plan) not in self._seen:
-                return self._note(Proposal(plan, "search", latent, ticket))
-            self._sampler.reject(ticket)
+            way = self._random.choices([w for _, w in ways], [share for share, _ in ways])[0]
+            drawn = way()
+            if drawn is not None:
+                return self._note(drawn)
         return None
+
+    def measured(self, plan: Plan, latencies_ms: Mapping[str, float]) -> None:
+        """A shape's latency by target: the guide learns from it."""
+        for name, ms in latencies_ms.items():
+            guess = self._guide.latency.get(name)
+            if isinstance(guess, LatencyLearner):
+                guess.add(plan, ms)
+
+    def learn(
+        self, trial: Trial, costs: Sequence[float] | None, violation: float | None, proposal: Proposal | None
+    ) -> None:
+        """What became of a trial. costs: its objectives, lower is better, None while nothing is known of them.
+        violation: measured / limit - 1, of one that the samplers are to learn to avoid."""
+        if costs is None:
+            arm = self._arms.get(proposal.arm) if proposal else None
+            if arm and proposal and proposal.ticket is not None and proposal.latent is not None:
+                arm.sampler.reject(trial.number, proposal.latent, proposal.ticket, violation)
+            return
+        for arm in self._arms.values():
+            drawn = proposal is not None and proposal.arm == arm.name
+            if trial.latent is not None:
+                arm.sampler.tell(trial.number, trial.latent, costs, proposal.ticket if proposal and drawn else None)
 
     def _note(self, proposal: Proposal) -> Proposal:
         self._seen.add(self._space.key(proposal.plan))
         return proposal
 
-    def _parents(self, points: Sequence[Worth]) -> list[Trial]:
-        """Trials of the front that were trained, those within the limits twice: users look there."""
-        taught = [p for p in points if p.trial.plan.recovery is not None]
-        best = [taught[i] for i in non_dominated([p.cost for p in taught])]
-        return [p.trial for p in best for _ in range(2 if p.fits else 1)]
+    def _is_new(self, plan: Plan) -> bool:
+        return self._space.key(plan) not in self._seen and not self._hopeless(plan)
 
+    def _hopeless(self, plan: Plan) -> bool:
+        """Whether a plan is surely over a budget, as far as the guide can tell."""
+        for name, limit in self._budgets.items():
+            guess = self._guide.latency.get(name)
+            if guess is None or plan.target not in ("", name):
+                continue
+            if guess.predict_ms(plan) > limit * (1 + max(LEAST_SLACK, SLACK * guess.relative_error)):
+                return True
+        return False
 
-def redescribed(space: Space, latent: Mapping[str, Value] | None, plan: Plan) -> dict[str, Value] | None:
-    """Latent numbers for a plan that was made by a move, so that a sampler learns of what was tried.
-
-    Bits and recovery are told as they are; of the channels, which no few numbers describe exactly, the width is scaled
-    by what the move did to the channels kept in all.
-    """
-    if latent is None:
+    def _draw(self, arm: Arm) -> Proposal | None:
+        ticket, latent = arm.sampler.ask()
+        plan = arm.encoding.decode(latent)
+        if self._is_new(plan):
+            return Proposal(plan, "search", latent, ticket, arm=arm.name)
+        arm.sampler.reject(-1, latent, ticket)
         return None
-    found = dict(latent)
-    for axis in space.axes:
-        if isinstance(axis, BitsAxis):
-            regions = [r for r in enumerate(axis.regions()) if r[1]]
-            found |= {f"bits_{i}": str(plan.bits.get(region[0].name, 32)) for i, region in regions}
-        elif isinstance(axis, RecoveryAxis) and plan.recovery is not None:
-            values = vars(plan.recovery)
-            found |= {name: values[name] for name in axis.parameters() if name in values}
-            if "quantization" in found:
-                found["quantization"] = "aware" if plan.recovery.quantization_aware else "post_training"
-        elif isinstance(axis, ChannelAxis) and "width" in found:
-            before = space.decode(latent).channels
-            groups = [group for group, _ in axis.groups()]
-            kept = [sum(c.get(g.name, g.channels) for g in groups) for c in (before, plan.channels)]
-            width = axis.parameters()["width"]
-            assert isinstance(width, Number)
-            found["width"] = min(width.high, max(width.low, float(found["width"]) * kept[1] / kept[0]))
-    return found
+
+    def _moved(self, parents: Sequence[Worth]) -> Proposal | None:
+        def draw() -> Proposal:
+            parent = self._parent(parents)
+            plan = parent.plan
+            for _ in range(self._random.choice((1, 1, 2, 3))):
+                plan = self._mover.move(plan, self._random)
+            latent = redescribed(self._space, parent.latent, plan)
+            return Proposal(plan, f"move of {parent.number}", latent)
+
+        return self._pick(draw)
+
+    def _crossed(self, parents: Sequence[Worth]) -> Proposal | None:
+        def draw() -> Proposal:
+            a, b = self._parent(parents), self._parent(parents)
+            plan = self._crossover.cross(a.plan, b.plan, self._random)
+            latent = redescribed(self._space, a.latent, plan)
+            return Proposal(plan, f"cross of {a.number} and {b.number}", latent)
+
+        return self._pick(draw)
+
+    def _parent(self, parents: Sequence[Worth]) -> Trial:
+        """A trial of the front, the likelier the more the user looks there."""
+        return self._random.choices(parents, [p.interest for p in parents])[0].trial
+
+    def _pick(self, draw: Callable[[], Proposal]) -> Proposal | None:
+        """One of a few new candidates, of those that no other beats in what the guide says of them."""
+        found = list(self._new_ones(draw))
+        if not found:
+            return None
+        if self._guide.damage and self._guide.latency:
+            guessed = [(self._predicted_ms(p.plan), self._guide.damage_of(self._sites, p.plan)) for p in found]
+            found = [found[i] for i in non_dominated(guessed)]
+        return self._random.choice(found)
+
+    def _new_ones(self, draw: Callable[[], Proposal]) -> Iterator[Proposal]:
+        guided = bool(self._guide.damage and self._guide.latency)
+        wanted = CANDIDATES if guided else 1
+        for _ in range(2 * CANDIDATES):
+            if wanted and self._is_new((proposal := draw()).plan):
+                wanted -= 1
+                yield proposal
+
+    def _predicted_ms(self, plan: Plan) -> float:
+        guess = guess_for(self._guide, plan.target)
+        return guess.predict_ms(plan) if guess else 0.0

@@ -8,16 +8,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from ..spaces.guide import Guide
 from ..studies.study_file import StudyFile
 from ..studies.task import Task
 from .confirm import confirm, seconds_needed
-from .driver import Driver, Rules, Snapshot
+from .driver import Driver, Snapshot
 from .executors.base import Executor, Workplace
 from .executors.registry import make_executor
 from .front import Front
+from .guidance import guided
+from .kin import Kin
 from .objectives import objectives_of
-from .proposer import Proposer
-from .sampler import Sampler
+from .patience import Outlook, outlook
+from .rules import Rules
+from .strategy import make_proposer
 from .study import OpenStudy, opened, read_front
 from .workbench import LOOK_IMAGES
 
@@ -55,8 +59,9 @@ class Stop:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The front, and where the wall time went. wall_s: in all. search_s: of the driver's loop, of which training_s,
-    measuring_s and building_s were spent in jobs of this run."""
+    """The front, and where the wall time went. wall_s: in all. search_s: of the search itself, of which `seconds` were
+    spent in jobs of this run, by kind of work. waiting: students that wait at a rung. outlook: what a further hour may
+    bring. done: the study's patience was at its end."""
 
     front: Front
     wall_s: float
@@ -64,6 +69,9 @@ class Outcome:
     seconds: dict[str, float]
     exhausted: bool
     interrupted: bool
+    waiting: int = 0
+    outlook: Outlook | None = None
+    done: bool = False
 
 
 def run_search(
@@ -85,51 +93,81 @@ def run_search(
         loop_s = time.monotonic()
         minutes = settings.search.minutes
         end_s = None if minutes is None else loop_s + 60 * minutes
-        workplace = Workplace(study.bench, settings, study.folder)
-        executor = make_executor(settings.search.executor, workplace, settings.search.workers)
-        driver = _driver(study, executor)
+        stop.deadline_s = None if end_s is None else end_s - MIN_RESERVE_S
+        bench, guide = guided(study.bench, settings, watcher.say)
+        study = replace(study, bench=bench)
+        executor = make_executor(
+            settings.search.executor, Workplace(bench, settings, study.folder), settings.search.workers
+        )
+        rules = _rules(study)
+        driver = _driver(study, executor, rules, guide, stop, loop_s)
         before = {t.number for t in driver.trials}
         known = read_front(study.folder)
         judged = -1
+        ahead: Outlook | None = None
+        patience_s = None if settings.search.patience is None else 60 * settings.search.patience
 
         def watch(snapshot: Snapshot) -> None:
-            nonlocal judged
+            nonlocal judged, ahead
             # several times a second, beside a training: nothing costly but when a trial has ended
-            if end_s is not None and len(snapshot.trials) != judged:
+            if len(snapshot.trials) != judged:
                 judged = len(snapshot.trials)
-                front = replace(known, trials=tuple(snapshot.trials))
-                needed_s = seconds_needed(front, len(study.bench.task.test), study.bench.target.batch)
-                stop.deadline_s = end_s - max(MIN_RESERVE_S, needed_s)
+                if end_s is not None:
+                    front = replace(known, trials=tuple(snapshot.trials))
+                    needed_s = seconds_needed(front, len(bench.task.test), bench.target.batch)
+                    stop.deadline_s = end_s - max(MIN_RESERVE_S, needed_s)
+                ahead = outlook(snapshot.trials, rules, driver.searched_s)
             watcher.show(snapshot, None if stop.deadline_s is None else stop.deadline_s - time.monotonic())
 
-        stop.deadline_s = None if end_s is None else end_s - MIN_RESERVE_S
+        def should_stop() -> bool:
+            return stop() or _is_done(ahead, driver, patience_s)
+
         try:
-            exhausted = driver.run(stop, watch)
+            exhausted = driver.run(should_stop, watch)
         finally:
             executor.close()
+        done = not stop() and _is_done(ahead, driver, patience_s)
         search_s = time.monotonic() - loop_s
         seconds: dict[str, float] = {}
         for trial in driver.trials:
             for kind, value in trial.seconds.items() if trial.number not in before else ():
                 seconds[kind] = seconds.get(kind, 0.0) + value
-        front = confirm(study.bench, replace(known, trials=tuple(driver.trials)), watcher.say)
-        return Outcome(front, time.monotonic() - begin_s, search_s, seconds, exhausted, stop.asked.is_set())
+        front = confirm(bench, replace(known, trials=tuple(driver.trials)), watcher.say)
+        wall_s = time.monotonic() - begin_s
+        return Outcome(front, wall_s, search_s, seconds, exhausted, stop.asked.is_set(), driver.waiting, ahead, done)
 
 
-def _driver(study: OpenStudy, executor: Executor) -> Driver:
+def _is_done(ahead: Outlook | None, driver: Driver, patience_s: float | None) -> bool:
+    """Whether the front has not moved for as long as the user has patience."""
+    if patience_s is None or ahead is None or driver.opening:
+        return False
+    return driver.searched_s - ahead.last_gain_s > patience_s
+
+
+def _rules(study: OpenStudy) -> Rules:
     settings, bench = study.settings, study.bench
-    search, objectives = settings.search, objectives_of(settings)
-    latent = bench.space.latent()
-    sampler = Sampler(latent, len(objectives), search.seed, search.sampler)
-    rules = Rules(
+    without = settings.search.without
+    return Rules(
         budget=settings.budget,
         targets=tuple(station.name for station in bench.stations),
         budgets=settings.budgets(),
-        objectives=objectives,
-        rungs=len(settings.recovery.rungs),
+        objectives=objectives_of(settings),
+        rungs=settings.recovery.rungs,
         examples=min(LOOK_IMAGES, len(bench.task.validation)),
-        learn_from_gated=search.infeasible == "constraint",
-        max_trials=search.trials,
+        learn_from_gated=settings.search.infeasible == "constraint",
+        max_trials=settings.search.trials,
+        eta=1 if "rungs" in without else settings.search.eta,
+        first_looks="first_look" not in without,
+        inherits="inheritance" not in without,
     )
-    proposer = Proposer(bench.space, sampler, search.seed)
-    return Driver(study.storage, proposer, sampler, executor, latent, rules, search.seed)
+
+
+def _driver(study: OpenStudy, executor: Executor, rules: Rules, guide: Guide, stop: Stop, since_s: float) -> Driver:
+    settings, bench = study.settings, study.bench
+    proposer = make_proposer(bench.space, settings.search, len(rules.objectives), guide, rules.targets, rules.budgets)
+    kin = Kin(study.folder, bench.space.ground.groups, len(rules.rungs)) if rules.inherits else None
+
+    def time_left_s() -> float | None:
+        return None if stop.deadline_s is None else stop.deadline_s - time.monotonic()
+
+    return Driver(study.storage, proposer, executor, rules, settings.search.seed, kin, time_left_s, since_s=since_s)

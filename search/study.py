@@ -32,7 +32,7 @@ from .workbench import Workbench, homes, lay_ground, open_workbench
 
 FIXED = ("task", "data", "teacher", "target", "recovery")
 """Sections that cannot change while a study goes on: their trials would not compare."""
-FREE = {"probe_seconds", "precision"}
+FREE = {"probe_seconds", "learn_seconds", "precision"}
 """Keys of those sections that may: how long to look does not change what is seen."""
 
 

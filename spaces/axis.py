@@ -41,6 +41,8 @@ class Ground:
     keep: layers the user wants left as they are. min_fraction: smallest part of a group's channels that may stay.
     storage_counts: file size is an objective or a constraint, so that choices that only make files smaller count.
     knobs: what bits and channels were measured to win on the target; None where that is not known.
+    sensitivity: group name -> how much the teacher suffers when it shrinks, beside the others, -1 (least) to 1; None
+    where that is not known.
     """
 
     layers: tuple[Layer, ...]
@@ -52,6 +54,7 @@ class Ground:
     bits: tuple[int, ...] | None = None
     patterns: tuple[str, ...] | None = None
     knobs: Knobs | None = None
+    sensitivity: Mapping[str, float] | None = None
 
     def multiple(self, group: Group) -> int:
         """The counts of this group worth having are multiples of it: the largest that any of its kinds of layers

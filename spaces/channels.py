@@ -15,9 +15,10 @@ from .plan import Plan
 class ChannelAxis:
     """How many channels each group keeps.
 
-    A group at depth d keeps width * exp(slope * t + curve * (t^2 - 1/3) + inner * [the group is inside a block])
-    of its channels, t = 2 d - 1, snapped to the nearest count that the target likes. Four numbers describe
-    networks of any depth; single groups are moved later, around the front.
+    A group at depth d keeps width * exp(slope * t + curve * (t^2 - 1/3) + inner * [the group is inside a block]
+    + sensitivity * s) of its channels, t = 2 d - 1, snapped to the nearest count that the target likes; s says how
+    sensitive the group is, -1 to 1, where that was measured. Five numbers describe networks of any depth; single
+    groups are moved later, around the front.
     """
 
     ground: Ground
@@ -47,6 +48,8 @@ class ChannelAxis:
                 found["width_curve"] = Number(-0.8, 0.8)
             if len({group.kind for group, _ in groups}) > 1:
                 found["width_inner"] = Number(-0.8, 0.8)
+            if len({self._sensitivity(group) for group, _ in groups}) > 1:
+                found["width_sensitivity"] = Number(-0.8, 0.8)
         return found
 
     def apply(self, plan: Plan, values: Mapping[str, Value]) -> Plan:
@@ -56,11 +59,16 @@ class ChannelAxis:
             exponent = float(values.get("width_slope", 0.0)) * t
             exponent += float(values.get("width_curve", 0.0)) * (t * t - 1 / 3)
             exponent += float(values.get("width_inner", 0.0)) * (group.kind == "inner")
+            exponent += float(values.get("width_sensitivity", 0.0)) * self._sensitivity(group)
             wanted = group.channels * float(values["width"]) * math.exp(exponent)
             count = min(choices, key=lambda c: (abs(c - wanted), -c))
             if count < group.channels:
                 channels[group.name] = count
         return replace(plan, channels=channels)
+
+    def _sensitivity(self, group: Group) -> float:
+        """-1 to 1; 0 where it is not known."""
+        return (self.ground.sensitivity or {}).get(group.name, 0.0)
 
     def left_out(self) -> tuple[LeftOut, ...]:
         offered = {group.name for group, _ in self.groups()}

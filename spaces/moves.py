@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,24 +11,35 @@ from typing import TypeVar
 from .axis import Number
 from .bits import BitsAxis
 from .channels import ChannelAxis
+from .exchange import Exchange
+from .guide import Guide
 from .homes import TargetAxis
 from .patterns import PatternAxis
 from .plan import Pattern, Plan
 from .recovery import RecoveryAxis
+from .sites import Sites
 from .space import Space
+
+EXCHANGE_SHARE = 0.5
+"""Part of the moves that are exchanges, where a guide tells what to exchange."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Mover:
-    """Draws neighbours of plans within a space."""
+    """Draws neighbours of plans within a space. guide: what is known of damage and latency, for exchanges."""
 
     space: Space
+    guide: Guide | None = None
 
     def move(self, plan: Plan, random_: random.Random) -> Plan:
-        """A legal plan that differs from `plan` in one decision, or in two that pay for each other; `plan` itself
+        """A legal plan that differs from `plan` in one decision, or in some that pay for each other; `plan` itself
         when the space allows no move."""
+        if self._exchange is not None and random_.random() < EXCHANGE_SHARE:
+            swapped = self._exchange.swap(plan, random_)
+            if swapped != plan:
+                return swapped
         kinds: list[Callable[[Plan, random.Random], Plan]] = []
         for axis in self.space.axes:
             if not axis.parameters():
@@ -48,6 +60,10 @@ class Mover:
             if moved != plan:
                 return moved
         return plan
+
+    @functools.cached_property
+    def _exchange(self) -> Exchange | None:
+        return None if self.guide is None else Exchange(Sites(self.space), self.guide)
 
     def _one_group(self, plan: Plan, random_: random.Random) -> Plan:
         return self._step_groups(plan, random_, (random_.choice((-1, 1)),))

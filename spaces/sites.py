@@ -6,7 +6,7 @@ teacher as it is; each later one compresses more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,6 +16,7 @@ from .patterns import PatternAxis
 from .plan import Pattern, Plan
 from .space import Space
 
+Option = int | Pattern | None
 RATES = (0.3, 0.5, 0.7, 0.8, 0.9)
 """Rates of unstructured zeros that a site tells apart."""
 
@@ -49,6 +50,7 @@ class Sites:
     def __init__(self, space: Space) -> None:
         self.space = space
         self.all = tuple(_find(space))
+        self._at: list[dict[Option, int]] = [{option: i for i, option in enumerate(site.options)} for site in self.all]
 
     def __iter__(self) -> Iterator[Site]:
         return iter(self.all)
@@ -82,17 +84,17 @@ class Sites:
 
     def choices(self, plan: Plan) -> tuple[int, ...]:
         """The option that `plan` takes at each site, the nearest one where it takes none of them."""
-        found = []
-        for site in self.all:
-            if site.kind == "pattern":
-                has = plan.patterns.get(site.owner)
-                apart = [_apart(option, has) for option in site.options]
-            else:
-                full = site.options[0]
-                held = plan.channels.get(site.owner) if site.kind == "channels" else plan.bits.get(site.layers[0])
-                apart = [abs(float(option) - float(full if held is None else held)) for option in site.options]  # type: ignore[arg-type]
-            found.append(min(range(len(apart)), key=apart.__getitem__))
-        return tuple(found)
+        return tuple(self._choice(site, at, plan) for site, at in zip(self.all, self._at, strict=True))
+
+    def _choice(self, site: Site, at: Mapping[Option, int], plan: Plan) -> int:
+        now: Option
+        if site.kind == "channels":
+            now = plan.channels.get(site.owner, site.options[0])
+        elif site.kind == "bits":
+            now = plan.bits.get(site.layers[0], site.options[0])
+        else:
+            now = plan.patterns.get(site.owner)
+        return at[now] if now in at else min(at.values(), key=lambda i: _apart(site.options[i], now))
 
 
 def _find(space: Space) -> list[Site]:
@@ -123,7 +125,7 @@ def _find(space: Space) -> list[Site]:
     return sorted(found, key=lambda site: kinds.index(site.kind))
 
 
-def _apart(a: object, b: Pattern | None) -> float:
-    if not isinstance(a, Pattern) or b is None:
-        return 0.0 if a is b else 1.0
-    return abs(a.rate - b.rate) + (a.kind != b.kind)
+def _apart(a: Option, b: Option) -> float:
+    if isinstance(a, Pattern) and isinstance(b, Pattern):
+        return abs(a.rate - b.rate) + (a.kind != b.kind)
+    return abs(a - b) if isinstance(a, int) and isinstance(b, int) else 1.0

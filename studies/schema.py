@@ -14,6 +14,12 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
+Part = Literal[
+    "sensitivity", "latency_model", "seeds", "shares", "profile", "refinement", "rungs", "first_look", "inheritance"
+]
+"""Parts of the search that can be left out."""
+
+
 class Section(BaseModel):
     """One section: unknown keys, wrong types, NaN and infinity are refused."""
 
@@ -70,7 +76,8 @@ class TargetSection(Section):
     """Where the model will run. runtime: a name, or several; one may name its device, as in "tensorrt@cuda", where
     that is not `device`. With several, each model is built for all of them, or with any_of for the one its plan
     chooses. batch: images per inference. probe_seconds: spent at most, on each target, on finding out which bits and
-    channel counts win there; what is left open stays as the runtime declares it. precision: half of the 95 % interval
+    channel counts win there; what is left open stays as the runtime declares it. learn_seconds: spent at most, on each
+    target, on timing plans that a model of its latency is fitted to. precision: half of the 95 % interval
     of the ratio to the teacher's latency, at which a measurement may stop, and for which the front is measured in up
     to seven processes; the milliseconds carry the teacher's own interval besides."""
 
@@ -80,6 +87,7 @@ class TargetSection(Section):
     threads: Count = 1
     batch: Count = 1
     probe_seconds: Annotated[float, Field(ge=0)] = 30.0
+    learn_seconds: Annotated[float, Field(ge=0)] = 30.0
     precision: Annotated[float, Field(gt=0, lt=1)] = 0.02
 
     def targets(self) -> tuple[Target, ...]:
@@ -145,10 +153,13 @@ class RecoverySection(Section):
 
 
 class SearchSection(Section):
-    """How the front is found. trials, minutes: stop conditions. infeasible: what the sampler is told of such plans."""
+    """How the front is found. trials, minutes: stop conditions; patience: a third one, minutes in which the front at the
+    budget has not moved. infeasible: what the sampler is told of such plans. eta: of the students that reach a rung, one
+    in so many goes on. without: parts of the search that are left out, to see what they are worth."""
 
     trials: Count | None = None
     minutes: Positive | None = None
+    patience: Positive | None = None
     objectives: Annotated[
         tuple[Literal["accuracy", "latency_ms", "size_bytes", "compressed_bytes"], ...],
         Field(strict=False, min_length=1),
@@ -156,8 +167,10 @@ class SearchSection(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     workers: Count = 1
     executor: Literal["local", "processes", "ray"] = "local"
-    sampler: Literal["auto", "tpe", "random", "nsga2"] = "auto"
+    sampler: Literal["auto", "tpe", "gp", "random", "nsga2"] = "auto"
     infeasible: Literal["reject", "constraint"] = "reject"
+    eta: Count = 2
+    without: Annotated[tuple[Part, ...], Field(strict=False)] = ()
 
 
 class StudySections(Section):

@@ -1,4 +1,4 @@
-"""The front, what is picked of it, and when a student is overtaken: laws over random trials."""
+"""The front and what is picked of it: laws over random trials."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from autocompress.errors import BudgetError
 from autocompress.evaluators.measurement import Latency, Measurement
-from autocompress.search.front import Front, dominates, non_dominated
+from autocompress.search.front import Front
+from autocompress.search.pareto import dominates, non_dominated
 from autocompress.search.record import Trial
-from autocompress.search.rungs import LATENCY_TIE, Standing, is_overtaken, lead
 from autocompress.spaces.plan import Plan
 
 # few different values, so that ties and equal points are common
@@ -127,30 +127,3 @@ def test_what_is_said_to_do_really_does(front: Front, limit: Limits) -> None:
         assert front.under(*relaxed), f"{name} {value} was said to do"
     if sum(value is not None for value in limit) == 1:
         assert ways, "a single limit can always be relaxed"
-
-
-standings = st.builds(Standing, st.floats(0, 1), st.tuples(st.floats(0.1, 10)))
-
-
-@given(standings, st.lists(standings, max_size=6), st.integers(1, 10_000))
-def test_a_student_is_overtaken_only_by_better_ones_that_cost_no_more(
-    own: Standing, others: list[Standing], examples: int
-) -> None:
-    assert not is_overtaken(own, [own] * 3, examples), "never by an equal"
-    costlier = [o for o in others if o.cost[0] > own.cost[0] * (1 + LATENCY_TIE)]
-    assert not is_overtaken(own, costlier, examples)
-    assert not is_overtaken(own, [o for o in others if o.accuracy <= own.accuracy], examples)
-    if is_overtaken(own, others, examples):
-        assert any(is_overtaken(own, [o], examples) for o in others), "by one of them"
-        assert is_overtaken(own, [*others, own], examples), "and nothing that is added changes it"
-
-
-@given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 10_000))
-def test_more_examples_need_a_smaller_lead(a: float, b: float, examples: int) -> None:
-    assert lead(a, b, 4 * examples) <= lead(a, b, examples) == lead(b, a, examples)
-
-
-def test_a_clear_lead_at_no_more_cost_overtakes() -> None:
-    assert is_overtaken(Standing(0.5, (1.0,)), [Standing(0.9, (0.9,))], 1000)
-    assert not is_overtaken(Standing(0.5, (1.0,)), [Standing(0.51, (0.9,))], 1000), "within chance"
-    assert is_overtaken(Standing(-3.0, (1.0,)), [Standing(-2.0, (1.0,))], 1000), "any metric, not only shares"

@@ -20,7 +20,8 @@ from conftest import SECTIONS
 import autocompress
 from autocompress.errors import StorageError
 from autocompress.search.executors.base import Workplace
-from autocompress.search.front import Front, dominates
+from autocompress.search.front import Front
+from autocompress.search.pareto import dominates
 from autocompress.search.study import read_front
 from autocompress.search.workbench import open_workbench
 from autocompress.studies.task import load_task

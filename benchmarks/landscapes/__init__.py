@@ -1,0 +1,1 @@
+"""Landscapes whose best designs are known, searched by the real search code in simulated time."""

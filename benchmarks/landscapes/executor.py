@@ -1,0 +1,141 @@
+"""An executor whose jobs take no time: each has a price in seconds, which a simulated clock adds up."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+
+from autocompress.evaluators.measurement import Latency, Measurement
+from autocompress.search.evaluate import Job, JobResult
+from autocompress.spaces.plan import Plan
+
+from .landscape import Landscape, plan_rng, row
+
+TARGET = "onnxruntime"
+PARTS = (0.25, 0.5, 1.0)
+"""Parts of a full training at which the rungs end: the default of study files."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Seconds for each job. train_s: of a full training, a rung costs its part of it. look_s: an untrained student's
+    accuracy, or a trained student's with other bits. known_s: of what was measured before."""
+
+    gate_s: float = 1.0
+    look_s: float = 2.0
+    train_s: float = 300.0
+    build_s: float = 10.0
+    known_s: float = 0.05
+
+
+@dataclass(frozen=True)
+class Found:
+    """A finished trial: when, and what was measured of it."""
+
+    clock_s: float
+    plan: Plan
+    latency_ms: float
+    accuracy: float
+
+
+class SimulatedExecutor:
+    """Runs jobs of plans on a landscape, `slots` at a time. clock_s: simulated seconds so far. found: finished
+    trials. Measurements are noisy as the landscape says, and the same for the same plan."""
+
+    def __init__(
+        self,
+        landscape: Landscape,
+        prices: Prices = Prices(),
+        slots: int = 1,
+        parts: Iterable[float] = PARTS,
+    ) -> None:
+        self.slots = slots
+        self.clock_s = 0.0
+        self.found: list[Found] = []
+        self.parts = tuple(parts)
+        self._landscape, self._prices = landscape, prices
+        self._running: list[tuple[float, int, float, Job, Future[JobResult]]] = []
+        self._submitted = 0
+        self._known: set[str] = set()
+
+    def submit(self, job: Job) -> Future[JobResult]:
+        future: Future[JobResult] = Future()
+        self._submitted += 1
+        price_s = self._price_s(job)
+        heapq.heappush(self._running, (self.clock_s + price_s, self._submitted, price_s, job, future))
+        return future
+
+    def run_pending(self) -> None:
+        """Let the clock run to the end of the job that ends first."""
+        if self._running:
+            self.clock_s, _, price_s, job, future = heapq.heappop(self._running)
+            kind = {"rung": "training", "build": "building"}.get(job.step, "measuring")
+            future.set_result(replace(self._result(job), seconds={kind: price_s}))
+
+    def close(self) -> None:
+        """Forget the jobs under way."""
+        for *_, future in self._running:
+            future.cancel()
+        self._running.clear()
+
+    def do(self, job: Job) -> JobResult:
+        """One job by itself."""
+        future = self.submit(job)
+        while not future.done():
+            self.run_pending()
+        return future.result()
+
+    def _price_s(self, job: Job) -> float:
+        if job.step == "build":
+            return self._prices.build_s
+        if job.step == "gate":
+            return self._once(f"gate {job.plan.shape_key()}", self._prices.gate_s, self._prices.known_s)
+        if job.step == "rung":
+            before = self.parts[job.rung - 1] if job.rung else 0.0
+            price_s = self._prices.train_s * (self.parts[job.rung] - before)
+            # plans that differ in bits alone share their training, as in the real workbench
+            return self._once(f"rung {job.plan.training_key()} {job.rung}", price_s, self._prices.look_s)
+        return self._prices.look_s
+
+    def _once(self, what: str, price_s: float, again_s: float) -> float:
+        if what in self._known:
+            return again_s
+        self._known.add(what)
+        return price_s
+
+    def _result(self, job: Job) -> JobResult:
+        if job.step == "gate":
+            return JobResult(latencies={TARGET: self._latency(job.plan)}, size_bytes=_bytes(self._landscape, job.plan))
+        if job.step == "rung":
+            return JobResult(accuracy=self._accuracy(job.plan, self.parts[job.rung]))
+        if job.step != "build":
+            return JobResult(accuracy=self._accuracy(job.plan, 0.0))
+        latency = self._latency(job.plan)
+        accuracy = self._accuracy(job.plan, 0.0 if job.plan.recovery is None else 1.0)
+        self.found.append(Found(self.clock_s, job.plan, latency.p50_ms, accuracy))
+        size_bytes = _bytes(self._landscape, job.plan)
+        return JobResult(measurement=Measurement(accuracy, latency, size_bytes, size_bytes, {}))
+
+    def _latency(self, plan: Plan) -> Latency:
+        landscape = self._landscape
+        true_ms = float(landscape.latency_ms(row(landscape, plan))[0])
+        noise = landscape.latency_spread * plan_rng(landscape.seed, "latency", plan.shape_key()).normal()
+        ms = true_ms * (1 + noise)
+        low, high = ms * (1 - landscape.latency_spread), ms * (1 + landscape.latency_spread)
+        return Latency(ms, low, high, ms, ms, ms, ms, 1.0, 1.0, 1.0, 100, 10, 1, False, 0.0, None)
+
+    def _accuracy(self, plan: Plan, part: float) -> float:
+        landscape = self._landscape
+        accuracy = 1 - landscape.error(plan, part)
+        if landscape.examples is None:
+            return accuracy
+        rng = plan_rng(landscape.seed, "accuracy", plan.key(), part)
+        return float(rng.binomial(landscape.examples, accuracy) / landscape.examples)
+
+
+def _bytes(landscape: Landscape, plan: Plan) -> int:
+    """Size of a file in which each layer has its bits; channels are not counted off, which nothing here asks for."""
+    layers = landscape.space.ground.layers
+    return sum(layer.weights * plan.bits.get(layer.name, 32) // 8 for layer in layers)

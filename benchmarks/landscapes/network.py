@@ -1,0 +1,107 @@
+"""A residual network on paper: its layers, its groups of channels, and what each layer costs on a device."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autocompress.spaces.axis import Ground
+from autocompress.spaces.groups import Group
+from autocompress.spaces.layers import Layer
+from autocompress.spaces.sites import Sites
+from autocompress.spaces.target import Capabilities
+
+from .landscape import Floats, Ints, paper_group
+
+STAGES = ((64, 1024), (128, 256), (256, 64), (512, 16))
+"""(channels, positions of the map) of each stage."""
+SHARES = (0.25, 0.25, 0.3, 0.2)
+"""Of the blocks, by stage."""
+BITS = (32, 16, 8)
+SPEED = {32: 1.0, 16: 0.75, 8: 0.55}
+"""Time of a multiply-accumulate by bits."""
+RAGGED = 0.08
+"""More time for a channel count off a multiple of 32, for each end of a layer."""
+STEP = 16
+TEACHER_MS = 10.0
+
+
+def paper_network(decisions: int) -> Ground:
+    """A stem, blocks of two convolutions in four stages, a classifier: four residual streams, one inner group for each
+    block, and a choice of bits for each of five regions. decisions: all of these together, 13 at least."""
+    blocks = decisions - len(STAGES) - 5
+    counts = [max(1, round(share * blocks)) for share in SHARES]
+    counts[2] += blocks - sum(counts)
+    raw: list[tuple[str, int, int, int, int]] = [("stem", 3, 64, 3, STAGES[0][1])]
+    streams: list[list[tuple[str, str]]] = [[("stem", "out")]]
+    inner: list[tuple[str, int, tuple[tuple[str, str], ...]]] = []
+    wide = STAGES[0][0]
+    for stage, ((channels, area), count) in enumerate(zip(STAGES, counts, strict=True)):
+        if stage:
+            streams.append([])
+        for block in range(count):
+            a, b = f"stage{stage}.{block:02}.conv1", f"stage{stage}.{block:02}.conv2"
+            raw += [(a, wide, channels, 3, area), (b, channels, channels, 3, area)]
+            streams[stage - (stage > 0 and block == 0)].append((a, "in"))
+            streams[stage].append((b, "out"))
+            inner.append((a, channels, ((a, "out"), (b, "in"))))
+            wide = channels
+    raw.append(("classifier", wide, 1000, 1, 1))
+    streams[-1].append(("classifier", "in"))
+    last = len(raw) - 1
+    layers = tuple(
+        Layer(name, "conv" if k > 1 else "linear", i / last, n * m * k * k, n * m * k * k * area, area, (m, n, k, k))
+        for i, (name, n, m, k, area) in enumerate(raw)
+    )
+    depth = {layer.name: layer.depth for layer in layers}
+    groups: list[Group] = []
+    for (channels, _), sides in zip(STAGES, streams, strict=True):
+        first = next(name for name, side in sides if side == "out")
+        groups.append(paper_group(first, channels, depth[first], "stream", tuple(sides)))
+    groups += [paper_group(name, channels, depth[name], "inner", sides) for name, channels, sides in inner]
+    capabilities = Capabilities(BITS, (), STEP)
+    return Ground(layers, tuple(sorted(groups, key=lambda g: g.depth)), capabilities, min_fraction=0.1)
+
+
+class PaperDevice:
+    """What the layers cost: multiply-accumulates by bits, more for channel counts off a multiple of 32, something for
+    every call and for every border between two precisions. Neighbours' widths multiply, so costs do not add up over
+    sites. The teacher takes TEACHER_MS."""
+
+    def __init__(self, ground: Ground, sites: Sites) -> None:
+        at = {layer.name: i for i, layer in enumerate(ground.layers)}
+        self._options = [np.array(site.options, dtype=np.float64) for site in sites]
+        self._ragged = [RAGGED * (np.array(site.options) % 32 != 0) * (site.kind == "channels") for site in sites]
+        self._area = np.array([layer.area for layer in ground.layers], dtype=np.float64)
+        self._taps = np.array([layer.shape[2] * layer.shape[3] for layer in ground.layers], dtype=np.float64)
+        self._ends = np.array([layer.shape[1::-1] for layer in ground.layers], dtype=np.float64)  # channels in, out
+        self._of = np.full((2, len(at)), -1)  # the site that decides a layer's channels in, out
+        self._bits_of = np.full(len(at), -1)
+        members = {group.name: group.members for group in ground.groups}
+        for i, site in enumerate(sites):
+            if site.kind == "bits":
+                self._bits_of[[at[name] for name in site.layers]] = i
+            elif site.kind == "channels":
+                for member in members[site.owner]:
+                    self._of[int(member.side == "out"), at[member.layer]] = i
+        self._unit_ms = 1.0
+        self._unit_ms = TEACHER_MS / float(self(np.zeros((1, len(sites)), dtype=np.int64))[0])
+
+    def __call__(self, choices: Ints) -> Floats:
+        """Latency (ms) [n] of choices [n, sites]."""
+        taken = np.stack([options[choices[:, i]] for i, options in enumerate(self._options)], axis=1)
+        ragged = np.stack([more[choices[:, i]] for i, more in enumerate(self._ragged)], axis=1)
+        ends, more = [], np.ones((len(choices), len(self._area)))
+        for side in (0, 1):
+            decided = self._of[side] >= 0
+            end = np.tile(self._ends[:, side], (len(choices), 1))
+            end[:, decided] = taken[:, self._of[side, decided]]
+            more[:, decided] += ragged[:, self._of[side, decided]]
+            ends.append(end)
+        bits = np.full_like(more, 32.0)
+        bits[:, self._bits_of >= 0] = taken[:, self._bits_of[self._bits_of >= 0]]
+        speed = np.interp(bits, sorted(SPEED), [SPEED[width] for width in sorted(SPEED)])
+        arithmetic = ends[0] * ends[1] * self._taps * self._area * speed * more
+        memory = 40 * self._area * ends[1] * (bits / 32)
+        border = 60 * self._area[1:] * ends[0][:, 1:] * (np.diff(bits, axis=1) != 0)
+        cost = arithmetic.sum(axis=1) + memory.sum(axis=1) + border.sum(axis=1) + 4e5 * len(self._area)
+        return np.asarray(self._unit_ms * cost)

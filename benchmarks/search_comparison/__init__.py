@@ -1,0 +1,1 @@
+"""The search beside what a user would run instead, on a real network, for the same time on the same machine."""

@@ -1,0 +1,122 @@
+"""What a user would run instead of the search. Each rival proposes plans; `race` makes models of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from autocompress.search.baselines import offered_bits
+from autocompress.spaces.channels import ChannelAxis
+from autocompress.spaces.plan import Plan, Recovery
+from autocompress.spaces.space import Space
+
+from .flat import FlatSampler
+
+WIDTHS = 9
+"""Of the uniform grid, evenly spread between the narrowest and the teacher's."""
+RATIOS = (0.5, 0.25, 0.75, 0.1, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8)
+"""Shares of channels that the pipeline prunes, in the order in which an engineer closes in."""
+BY_HAND = Recovery(temperature=4.0, alpha=0.7)
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """A plan to make a model of. ticket: the rival's own."""
+
+    plan: Plan
+    ticket: int = 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of a plan. latency_ms: None where it failed. accuracy: None where it failed or was over the budget,
+    which is found before any training. over: measured / budget - 1; None without a budget."""
+
+    latency_ms: float | None = None
+    accuracy: float | None = None
+    over: float | None = None
+
+
+class Rival(Protocol):
+    """Proposes plans one by one, None when it has no more, and is told what came of each."""
+
+    def ask(self) -> Proposed | None: ...
+
+    def tell(self, proposed: Proposed, found: Found) -> None: ...
+
+
+class Listed:
+    """Goes through a list of plans, each once, whatever comes of them."""
+
+    def __init__(self, plans: Iterable[Plan]) -> None:
+        self._plans = iter(dict.fromkeys(plans))
+
+    def ask(self) -> Proposed | None:
+        """The next plan of the list."""
+        plan = next(self._plans, None)
+        return None if plan is None else Proposed(plan)
+
+    def tell(self, proposed: Proposed, found: Found) -> None:
+        """Nothing is learned."""
+
+
+class Sampled:
+    """One of Optuna's samplers with its own defaults, over one choice per site."""
+
+    def __init__(self, space: Space, sampler: str, seed: int) -> None:
+        self._flat = FlatSampler(space, sampler, seed)
+
+    def ask(self) -> Proposed | None:
+        """What the sampler draws."""
+        return Proposed(*self._flat.ask())
+
+    def tell(self, proposed: Proposed, found: Found) -> None:
+        """A failure is forgotten; what is over the budget is infeasible, by as much as it is over."""
+        self._flat.tell(proposed.ticket, found.latency_ms, found.accuracy, found.over)
+
+
+def grid(space: Space, seed: int) -> Iterator[Plan]:
+    """Uniform designs from coarse to fine: each width in 32 bits, in int8 after training, and in int8 trained for it.
+    The order among widths that are equally coarse is the seed's."""
+    draw = random.Random(seed)
+    low = min((c[0] / g.channels for g, c in ChannelAxis(space.ground).groups()), default=1.0)
+    widths = [low + (1 - low) * i / (WIDTHS - 1) for i in range(WIDTHS)]
+    recovery = space.default_recovery
+    ways = [(32, recovery)]
+    if 8 in offered_bits(space):
+        ways += [(8, recovery), (8, replace(recovery, quantization_aware=True))]
+    for level in _coarse_to_fine(WIDTHS):
+        designs = [(widths[i], *way) for i in level for way in ways]
+        draw.shuffle(designs)
+        yield from (space.uniform(*design) for design in designs)
+
+
+def pipeline(space: Space, seed: int) -> Iterator[Plan]:
+    """What a good engineer runs by hand: prune every group alike, recover by distillation, then quantize; both files of
+    each student are shipped, and the teacher's int8 file costs no training."""
+    precisions = (32, 8) if 8 in offered_bits(space) else (32,)
+    yield from (space.uniform(1.0, bits, None) for bits in precisions)
+    for ratio in RATIOS:
+        yield from (space.uniform(1 - ratio, bits, BY_HAND) for bits in precisions)
+
+
+def _coarse_to_fine(count: int) -> Iterator[list[int]]:
+    """Indices below `count`, a power of two plus one: the middle, the ends, then the middles between those before."""
+    step = (count - 1) // 2
+    yield [step]
+    yield [0, count - 1]
+    while step > 1:
+        yield list(range(step // 2, count - 1, step))
+        step //= 2
+
+
+RIVALS: dict[str, Callable[[Space, int], Rival]] = {
+    "grid": lambda space, seed: Listed(grid(space, seed)),
+    "pipeline": lambda space, seed: Listed(pipeline(space, seed)),
+    "random": lambda space, seed: Sampled(space, "random", seed),
+    "nsga2": lambda space, seed: Sampled(space, "nsga2", seed),
+    "tpe": lambda space, seed: Sampled(space, "tpe", seed),
+}
+"""Name -> the rival over a space, with a seed."""

@@ -1,0 +1,93 @@
+"""Students that start where a measured neighbour ended: its recovered weights, put back into a copy of the teacher."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import TrialFailed
+from ..spaces.groups import Group, remove_channels
+from ..spaces.plan import Plan
+
+
+@torch.no_grad()
+def inherited(teacher: nn.Module, groups: Sequence[Group], neighbour: Plan, state: Mapping[str, Tensor]) -> nn.Module:
+    """A copy of `teacher` that holds the neighbour's weights and buffers wherever the neighbour has kept any, and the
+    teacher's own elsewhere. `make_student` shrinks it as it shrinks the teacher; for the neighbour's own plan it gives
+    back the neighbour.
+
+    neighbour: what the student was shrunk by. state: its state_dict after recovery, on any device. Which channels
+    stay is still for the groups to say, whose importance is the teacher's, so the wider of two students has all
+    channels of the narrower one. What patterns had set to zero stays zero until it is trained.
+
+    Raises:
+        TrialFailed: `state` is not that of a student of this plan.
+    """
+    taught = copy.deepcopy(teacher)
+    values: dict[str, Tensor] = {}
+    origins = _origins(teacher, groups, neighbour)
+    for name, old in _tensors(taught).items():
+        index, found = origins[name], state.get(name)
+        if found is None or found.shape != index.shape:
+            got = "is missing" if found is None else f"has shape {list(found.shape)}, not {list(index.shape)}"
+            raise TrialFailed(f"the neighbour's weights are not those of its plan: {name} {got}")
+        # by position, as checkpoints of students lie in memory in another order than the teacher
+        value = old.reshape(-1).clone()
+        value[index.flatten().to(old.device)] = found.flatten().to(value)
+        values[name] = value.view(old.shape)
+    _untie(taught, values)
+    for name, held in _tensors(taught).items():
+        held.copy_(values[name])
+    return taught
+
+
+def distance(a: Plan, b: Plan, groups: Sequence[Group]) -> float:
+    """How far apart the shapes of two students are: the mean over groups of |log(channels of a / channels of b)|, each
+    group counted as often as it has members, as that many weights change with it.
+
+    A metric on shapes, without unit: 0 for equal channels (bits, patterns and recovery do not count), log 2 where
+    one is twice as wide as the other everywhere.
+    """
+    apart = [abs(math.log(_kept(a, group)) - math.log(_kept(b, group))) * len(group.members) for group in groups]
+    return sum(apart) / max(1, sum(len(group.members) for group in groups))
+
+
+def _kept(plan: Plan, group: Group) -> int:
+    return plan.channels.get(group.name, group.channels)
+
+
+def _origins(teacher: nn.Module, groups: Sequence[Group], plan: Plan) -> dict[str, Tensor]:
+    """For each tensor of a student of this plan, which element of the teacher's (its flat index) each element was."""
+    # shrinking moves numbers without changing them, so a network of indices says where each went; float64 tells
+    # integers apart up to 2^53
+    indices = copy.deepcopy(teacher).double()
+    for tensor in _tensors(indices).values():
+        if tensor.is_floating_point():
+            tensor.copy_(_positions(tensor))
+    remove_channels(indices, groups, plan.channels)
+    # counters and the like belong to no channel: they were not shrunk
+    return {n: t.long() if t.is_floating_point() else _positions(t) for n, t in _tensors(indices).items()}
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, without what a module of the user's may keep beside them."""
+    return {name: tensor for name, tensor in module.state_dict().items() if isinstance(tensor, Tensor)}
+
+
+def _positions(tensor: Tensor) -> Tensor:
+    return torch.arange(tensor.numel(), device=tensor.device).view(tensor.shape)
+
+
+def _untie(module: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Parameters that the teacher's layers shared, and that have parted in the neighbour, become their own."""
+    first: dict[int, str] = {}
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        if isinstance(tensor, nn.Parameter):
+            same = first.setdefault(id(tensor), name)
+            if not torch.equal(values[name], values[same]):
+                owner, _, leaf = name.rpartition(".")
+                setattr(module.get_submodule(owner), leaf, nn.Parameter(tensor.detach().clone()))

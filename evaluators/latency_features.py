@@ -1,0 +1,80 @@
+"""What the latency of a plan hangs on: sums over its layers, by kind and precision, and the borders between precisions.
+
+Layers do not add up to a network's latency (what is fused, what stays in a cache, what runs beside what). So these sums
+are but the terms of a formula whose factors are fitted to whole networks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..spaces.axis import Ground
+from ..spaces.plan import Plan
+from ..spaces.shapes import PlanShapes, Shapes
+
+Vector = NDArray[np.float64]
+
+STEP = 16
+"""Channels that CPU and GPU kernels take at a time: other counts are padded, or fall out of the fast layout."""
+BITS = (4, 8, 16, 32)
+BYTES = (1.0, 1.0, 2.0, 4.0)
+"""Of a number in such a layer: 4 bits are unpacked before they are used."""
+RATES = (0.8, 0.5, 0.7, 1.0)
+"""Time of a multiply-accumulate in so many bits over that in 32, where the target was not probed."""
+# Relative costs on common CPUs: arithmetic and memory traffic of a layer in their usual proportion. Only their
+# proportions matter, and only until samples tell better.
+_MAC = {"conv": 1.0, "pointwise": 1.0, "depthwise": 5.0, "linear": 1.5}
+_RAGGED, _WEIGHT_BYTE, _MAP_BYTE, _LAYER, _BORDER, _BORDER_NUMBER = 0.2, 1.5, 2.5, 75_000.0, 50_000.0, 15.0
+
+
+class Features:
+    """The terms of a latency, for plans over one ground.
+
+    For each kind of layer, precision and pattern: multiply-accumulates; those of layers whose channels are no multiple
+    of STEP, once more; bytes of weights; bytes of the maps read and written; layers. Then borders between precisions,
+    in order of execution, and the numbers that cross them.
+    """
+
+    def __init__(self, ground: Ground) -> None:
+        self.shapes = Shapes(ground)
+        kinds = tuple(dict.fromkeys(layer.kind for layer in ground.layers))
+        self._kind = np.array([kinds.index(layer.kind) for layer in ground.layers])
+        self._classes = len(kinds) * len(BITS) * 2
+        self._bytes = np.array(BYTES)
+        self.prior = np.array([cost for kind in kinds for cost in _priors(ground, kind)] + [_BORDER, _BORDER_NUMBER])
+
+    def of(self, plan: Plan) -> tuple[Vector, Vector]:
+        """The terms [terms], and where among plans this one lies [places]: plans near each other err alike."""
+        shapes = self.shapes.of(plan)
+        return self._terms(shapes), _place(shapes)
+
+    def _terms(self, shapes: PlanShapes) -> Vector:
+        width = np.searchsorted(BITS, np.minimum(shapes.bits, BITS[-1]))
+        label = (self._kind * len(BITS) + width) * 2 + shapes.sparse
+        size = self._bytes[width]
+        # the few inputs of a first layer are laid out in a way of their own
+        ragged = (shapes.outputs % STEP != 0) | ((shapes.inputs % STEP != 0) & (shapes.inputs > 4))
+        maps = shapes.reads + shapes.writes
+        columns = (shapes.macs, shapes.macs * ragged, shapes.weights * size, maps * size, np.ones(len(size)))
+        sums = [np.bincount(label, weights=column, minlength=self._classes) for column in columns]
+        borders = shapes.bits[1:] != shapes.bits[:-1]
+        crossing = [np.count_nonzero(borders), (shapes.reads[1:] * borders).sum()]
+        return np.concatenate([np.stack(sums, axis=1).ravel(), np.array(crossing, dtype=np.float64)])
+
+
+def _place(shapes: PlanShapes) -> Vector:
+    """Doublings of each layer's outputs and halvings of its bits, so that squared distances are means over layers."""
+    bits = np.log2(shapes.bits)
+    return np.asarray(np.concatenate([np.log2(shapes.outputs), bits]) / np.sqrt(len(bits)), dtype=np.float64)
+
+
+def _priors(ground: Ground, kind: str) -> list[float]:
+    """The relative costs of one kind's terms, in each precision, dense and sparse."""
+    found = []
+    for bits, rate in zip(BITS, RATES, strict=True):
+        probed = ground.knobs.bits_time(kind, bits) if ground.knobs else None
+        mac = _MAC.get(kind, 1.0) * (probed.ratio.value if probed else rate)
+        for share in (1.0, 0.7):
+            found += [mac * share, mac * share * _RAGGED, _WEIGHT_BYTE, _MAP_BYTE, _LAYER]
+    return found

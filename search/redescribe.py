@@ -1,0 +1,40 @@
+"""Latent numbers for plans that no numbers were drawn for, so that samplers learn of what was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..spaces.axis import Number, Value
+from ..spaces.bits import BitsAxis
+from ..spaces.channels import ChannelAxis
+from ..spaces.plan import Plan
+from ..spaces.recovery import RecoveryAxis
+from ..spaces.space import Space
+
+
+def redescribed(space: Space, latent: Mapping[str, Value] | None, plan: Plan) -> dict[str, Value] | None:
+    """Latent numbers for a plan that was made by a move, so that a sampler learns of what was tried.
+
+    Bits and recovery are told as they are; of the channels, which no few numbers describe exactly, the width is scaled
+    by what the move did to the channels kept in all.
+    """
+    if latent is None:
+        return None
+    found = dict(latent)
+    for axis in space.axes:
+        if isinstance(axis, BitsAxis):
+            regions = [r for r in enumerate(axis.regions()) if r[1]]
+            found |= {f"bits_{i}": str(plan.bits.get(region[0].name, 32)) for i, region in regions}
+        elif isinstance(axis, RecoveryAxis) and plan.recovery is not None:
+            values = vars(plan.recovery)
+            found |= {name: values[name] for name in axis.parameters() if name in values}
+            if "quantization" in found:
+                found["quantization"] = "aware" if plan.recovery.quantization_aware else "post_training"
+        elif isinstance(axis, ChannelAxis) and "width" in found:
+            before = space.decode(latent).channels
+            groups = [group for group, _ in axis.groups()]
+            kept = [sum(c.get(g.name, g.channels) for g in groups) for c in (before, plan.channels)]
+            width = axis.parameters()["width"]
+            assert isinstance(width, Number)
+            found["width"] = min(width.high, max(width.low, float(found["width"]) * kept[1] / kept[0]))
+    return found

@@ -1,0 +1,109 @@
+"""The waiting room: students at their rungs, and whose turn it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+
+import numpy as np
+from scipy import stats
+
+from .halving import best_of_rung
+from .record import Trial
+from .rules import Rules
+
+ENOUGH_LOOKS = 16
+"""So many students that were looked at before and after a training tell whether the first look can be trusted."""
+TRUSTED = 0.4
+"""The partial tau of first looks, see `look_tau`, from which on the look decides who is trained."""
+
+
+class WaitingRoom:
+    """Holds the students of a study that wait."""
+
+    def __init__(self, rules: Rules, waiting: Sequence[Trial]) -> None:
+        self._rules = rules
+        self._waiting = {trial.number: trial for trial in waiting}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def enter(self, trial: Trial) -> None:
+        """`trial` waits from now on."""
+        self._waiting[trial.number] = trial
+
+    def next(self, ended: Sequence[Trial], running: Sequence[Trial], left_s: float | None) -> Trial | None:
+        """Takes out the student that should go on now, None while none should. From the highest rung down: what is
+        nearly done comes first.
+
+        left_s: given when no new students begin any more; then anybody who can come to its end within these seconds
+        may go on, the best of the highest rung first.
+        """
+        everyone = [*ended, *running, *self._waiting.values()]
+        last = len(self._rules.rungs)
+        for trial in self._waiting.values():
+            if len(trial.rungs) == last or trial.baseline or not self._rules.halves:
+                return self._waiting.pop(trial.number)
+        for level in range(last - 1, -1, -1):
+            here = [t for t in self._waiting.values() if len(t.rungs) == level]
+            if left_s is not None:
+                here = [t for t in here if self._seconds_left(t, ended) < left_s]
+            if not here:
+                continue
+            if level == 0 and not (self._rules.first_looks and trusted(everyone)):
+                return self._waiting.pop(here[0].number)
+            number = self._best(level, everyone, {t.number for t in here}, 1 if left_s is not None else self._rules.eta)
+            if number is not None:
+                return self._waiting.pop(number)
+        return None
+
+    def _best(self, level: int, everyone: Sequence[Trial], here: set[int], eta: int) -> int | None:
+        reached = [t for t in everyone if len(t.rungs) >= level and (level or t.first_look is not None)]
+        standings = [self._rules.standing(t, level) for t in reached if t.gate is not None]
+        gone_on = {t.number for t in reached if t.number not in here}
+        fixed = {t.number for t in reached if t.baseline}
+        return best_of_rung(standings, gone_on - fixed, fixed, eta, self._rules.examples)
+
+    def seconds_of_a_trial(self, ended: Sequence[Trial]) -> float:
+        """What a student usually takes from its proposal to its file; 0 while no one knows."""
+        spent = [sum(t.seconds.values()) for t in ended if t.finished and t.plan.recovery is not None]
+        return median(spent) if spent else 0.0
+
+    def _seconds_left(self, trial: Trial, ended: Sequence[Trial]) -> float:
+        done = self._rules.rungs[len(trial.rungs) - 1] if trial.rungs else 0.0
+        taught = [t for t in ended if t.finished and t.plan.recovery is not None]
+        training = median([t.seconds.get("training", 0.0) for t in taught] or [0.0])
+        rest = median([sum(t.seconds.values()) - t.seconds.get("training", 0.0) for t in taught] or [0.0])
+        return training * (1 - done) + rest
+
+
+def trusted(trials: Sequence[Trial]) -> bool:
+    """Whether first looks have been seen to tell who is better after a training."""
+    tau = look_tau(trials)
+    return tau is not None and tau >= TRUSTED
+
+
+def look_tau(trials: Sequence[Trial]) -> float | None:
+    """Kendall's tau of first looks with the accuracies after the first rung, beyond what their latencies already say;
+    None while too few are known.
+
+    Large students are better before and after: what counts is the partial tau (Kendall 1942, Biometrika 32, p. 277).
+    """
+    known = [
+        (t.first_look, t.rungs[0], t.gate.p50_ms)
+        for t in trials
+        if t.first_look is not None and t.rungs and t.gate is not None
+    ]
+    if len(known) < ENOUGH_LOOKS:
+        return None
+    look, after, latency = np.array(known, float).T
+    together, with_look, with_after = (
+        float(stats.kendalltau(a, b).statistic) for a, b in ((look, after), (look, latency), (after, latency))
+    )
+    if not np.isfinite(together):
+        return None
+    if not np.isfinite(with_look) or not np.isfinite(with_after):
+        return together  # all of one latency
+    rest = (1 - with_look**2) * (1 - with_after**2)
+    return (together - with_look * with_after) / math.sqrt(rest) if rest > 1e-9 else 0.0

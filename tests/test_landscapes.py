@@ -1,0 +1,214 @@
+"""Landscapes with a known optimum: the truth they are scored by, the clock they are searched on, and that the harness
+tells good methods from bad ones."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("moocore")
+pytest.importorskip("pymoo")
+sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks are no part of the package
+
+from scipy.stats import spearmanr
+
+from autocompress.errors import UnknownName
+from autocompress.search.evaluate import Job
+from autocompress.search.pareto import dominates
+from autocompress.search.pareto import non_dominated as slowly_non_dominated
+from autocompress.spaces.plan import Plan, Recovery
+from benchmarks.landscapes.executor import PARTS, TARGET, Found, Prices, SimulatedExecutor
+from benchmarks.landscapes.landscape import Floats, row
+from benchmarks.landscapes.network import TEACHER_MS
+from benchmarks.landscapes.ours import make_search
+from benchmarks.landscapes.problems import LEVELS, NAMES, TestProblem
+from benchmarks.landscapes.reference import searched_front
+from benchmarks.landscapes.report import passing_words
+from benchmarks.landscapes.rivals import RIVALS
+from benchmarks.landscapes.score import MOMENTS, Curve, hypervolume, non_dominated, shares
+from benchmarks.landscapes.simulated import TEACHER_ERROR, SimulatedNetwork
+
+TestProblem.__test__ = False  # type: ignore[attr-defined]  # no test class, whatever its name
+
+
+@pytest.fixture(scope="module")
+def network() -> SimulatedNetwork:
+    return SimulatedNetwork(20, seed=1, interacting=True)
+
+
+@pytest.mark.parametrize("dimensions", [20, 60, 120])
+def test_a_simulated_network_has_as_many_decisions_as_asked_for(dimensions: int) -> None:
+    assert len(SimulatedNetwork(dimensions, 0, False).sites) == dimensions
+    assert len(TestProblem("zdt1", dimensions, 0, True).sites) == dimensions
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_no_design_beats_the_known_front(name: str, shifted: bool) -> None:
+    problem = TestProblem(name, 12, 3, shifted)
+    front = problem.reference()
+    designs = np.random.default_rng(0).integers(0, LEVELS, (500, 12))
+    found = np.stack([problem.latency_ms(designs), problem.best_error(designs)], axis=1)
+    assert not any(dominates(tuple(point), tuple(best)) for point in found for best in front)
+    assert len(non_dominated(front)) > 1 and (front[:, 1] <= 1).all()
+    assert hypervolume(found, problem) < hypervolume(front, problem)
+
+
+def test_the_teacher_is_the_slowest_and_most_accurate(network: SimulatedNetwork) -> None:
+    none = row(network, Plan())
+    assert network.latency_ms(none)[0] == pytest.approx(TEACHER_MS)
+    assert network.best_error(none)[0] == pytest.approx(TEACHER_ERROR)
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=30, deadline=None)
+def test_training_only_helps_and_no_teaching_beats_the_best(network: SimulatedNetwork, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    choices = [int(rng.integers(len(site.options))) for site in network.sites]
+    recovery = Recovery(float(rng.uniform(1, 10)), float(rng.uniform()), float(rng.uniform(0.003, 0.1)), 0.2)
+    plan = network.sites.assemble(choices, Plan(recovery=recovery))
+    errors = [network.error(plan, part) for part in (0.0, *PARTS)]
+    assert errors == sorted(errors, reverse=True)
+    assert network.best_error(row(network, plan))[0] <= errors[-1] + 1e-12
+
+
+def test_learning_curves_cross(network: SimulatedNetwork) -> None:
+    """Else a first rung would be a verdict."""
+    rng = np.random.default_rng(0)
+    early, late = [], []
+    for _ in range(60):
+        choices = [int(rng.integers(min(3, len(site.options)))) for site in network.sites]
+        recovery = Recovery(learning_rate=float(np.exp(rng.uniform(-5, -2.5))))
+        plan = network.sites.assemble(choices, Plan(recovery=recovery))
+        early.append(network.error(plan, PARTS[0]))
+        late.append(network.error(plan, 1.0))
+    assert 0.5 < spearmanr(early, late)[0] < 0.99
+
+
+def test_the_guide_ranks_sites_about_as_well_as_a_look_at_a_real_network() -> None:
+    found = []
+    for seed in range(4):
+        network = SimulatedNetwork(60, seed, False)
+        looks, truth = [], []
+        for i, site in enumerate(network.sites):
+            if site.kind == "channels":
+                half = len(site.options) // 2
+                choices = np.zeros((1, len(network.sites)), dtype=np.int64)
+                choices[0, i] = half
+                looks.append(network.guide.damage[site.name][half])
+                truth.append(network.best_error(choices)[0])
+        found.append(spearmanr(looks, truth)[0])
+    assert 0.6 < np.mean(found) < 0.9
+
+
+def test_predicted_latency_is_off_by_what_it_says(network: SimulatedNetwork) -> None:
+    guess = network.guide.latency[TARGET]
+    rng = np.random.default_rng(0)
+    off = []
+    for _ in range(200):
+        choices = [int(rng.integers(len(site.options))) for site in network.sites]
+        plan = network.sites.assemble(choices, Plan())
+        off.append(abs(guess.predict_ms(plan) / network.latency_ms(row(network, plan))[0] - 1))
+        assert guess.predict_ms(plan) == guess.predict_ms(plan)
+    assert np.median(off) == pytest.approx(guess.relative_error, rel=0.25)
+
+
+def test_another_seed_is_another_network() -> None:
+    first, again, other = (SimulatedNetwork(20, seed, True) for seed in (1, 1, 2))
+    plan = first.space.uniform(0.5, 8, Recovery())
+    assert first.error(plan, 1.0) == again.error(plan, 1.0) != other.error(plan, 1.0)
+
+
+def test_jobs_cost_their_price_and_nothing_is_paid_twice(network: SimulatedNetwork) -> None:
+    prices = Prices()
+    executor = SimulatedExecutor(network, prices)
+    plan = network.space.uniform(0.5, 32, Recovery())
+    gate = executor.do(Job(1, plan, "gate"))
+    assert set(gate.latencies) == {TARGET} and executor.clock_s == prices.gate_s
+    for rung in range(len(PARTS)):
+        assert executor.do(Job(1, plan, "rung", rung)).accuracy is not None
+    assert executor.clock_s == pytest.approx(prices.gate_s + prices.train_s)
+    assert executor.do(Job(1, plan, "build")).measurement is not None
+    assert [found.plan for found in executor.found] == [plan]
+    before_s = executor.clock_s
+    executor.do(Job(2, network.space.uniform(0.5, 8, Recovery()), "rung", 0))
+    assert executor.clock_s - before_s == prices.look_s, "bits alone: the same training"
+
+
+def test_jobs_side_by_side_take_the_time_of_the_longest(network: SimulatedNetwork) -> None:
+    executor = SimulatedExecutor(network, slots=2)
+    build = executor.submit(Job(1, Plan(), "build"))
+    gate = executor.submit(Job(2, network.space.uniform(0.5, 8, None), "gate"))
+    executor.run_pending()
+    assert gate.done() and not build.done() and executor.clock_s == Prices().gate_s
+    executor.run_pending()
+    assert build.done() and executor.clock_s == Prices().build_s
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=30))
+def test_the_fast_front_is_the_front(points: list[tuple[int, int]]) -> None:
+    found: Floats = np.array(points, dtype=float)
+    fast = {points[i] for i in non_dominated(found)}
+    assert fast == {points[i] for i in slowly_non_dominated(points)}
+
+
+def test_a_share_is_of_the_truth_and_one_when_all_of_the_front_is_found() -> None:
+    problem = TestProblem("zdt1", 8, 0, False)
+    recovery = problem.space.default_recovery
+    best = [problem.sites.assemble([level] + [0] * 7, Plan(recovery=recovery)) for level in range(LEVELS)]
+    truth = [problem.latency_ms(row(problem, plan))[0] for plan in best]
+    found = [
+        Found(10.0 * i, plan, ms, 1 - problem.error(plan, 1))
+        for i, (plan, ms) in enumerate(zip(best, truth, strict=True))
+    ]
+    curve = shares(found, problem, problem.reference(), 200.0)
+    assert len(curve) == MOMENTS and curve[-1] == pytest.approx(1.0)
+    assert list(curve) == sorted(curve) and curve[0] < 1
+    lucky = Found(0.0, problem.sites.assemble([0] + [16] * 7, Plan(recovery=recovery)), 1.0, 1.0)
+    assert shares([lucky], problem, problem.reference(), 200.0)[-1] < 0.5, "a lucky measurement does not count"
+
+
+def test_passing_counts_seed_by_seed() -> None:
+    def curve(method: str, seed: int, *values: float) -> Curve:
+        return Curve("p", method, seed, values, 1, 0.0)
+
+    ours = [curve("ours", 0, 0.2, 0.6, 0.7, 0.8), curve("ours", 1, 0.1, 0.2, 0.3, 0.4)]
+    rival = [curve("tpe", 0, 0.1, 0.2, 0.3, 0.6), curve("tpe", 1, 0.3, 0.4, 0.5, 0.5)]
+    assert ours[0].passes(0.6) == 0.5 and ours[1].passes(0.5) is None
+    assert passing_words(ours, rival) == "tpe: 76% of the time, on 1 of 2 seeds"
+
+
+@pytest.mark.parametrize("method", sorted(RIVALS))
+def test_rivals_end_in_time_and_are_scored(method: str, network: SimulatedNetwork) -> None:
+    executor = SimulatedExecutor(network)
+    RIVALS[method](network, executor, 0).run(2000.0)
+    assert executor.found and executor.clock_s < 2000 + 400
+
+
+@pytest.mark.slow
+def test_the_search_itself_runs_on_simulated_time(network: SimulatedNetwork, tmp_path: Path) -> None:
+    executor = SimulatedExecutor(network, slots=2)
+    driver = make_search(network, executor, tmp_path, seed=0)
+    driver.run(lambda: executor.clock_s >= 1500, lambda _: None)
+    assert driver.trials and any(trial.finished for trial in driver.trials)
+    assert sum(trial.finished for trial in driver.trials) == len(executor.found)
+
+
+def test_only_known_parts_are_left_out(network: SimulatedNetwork, tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="rungs"):
+        make_search(network, SimulatedExecutor(network), tmp_path, 0, ("seeds-of-doubt",))
+
+
+@pytest.mark.slow
+def test_the_searched_reference_lies_beyond_what_anybody_finds(network: SimulatedNetwork) -> None:
+    front = searched_front(network, generations=20, rounds=5)
+    grid = [network.space.uniform(w, bits, None) for w in np.linspace(0.1, 1, 19) for bits in (8, 16, 32)]
+    choices = np.array([network.sites.choices(plan) for plan in grid])
+    uniform = np.stack([network.latency_ms(choices), network.best_error(choices)], axis=1)
+    assert hypervolume(uniform, network) < hypervolume(front, network)
+    assert not any(dominates(tuple(a), tuple(b)) for a in uniform for b in front)
