@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import quantiles
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from .record import Trial
 from .rules import Rules
 
 Points = NDArray[np.float64]
-RESAMPLES = 200
+RESAMPLES = 60
 HOUR_S = 3600.0
 WINDOW = 0.5
 """The latest part of the search that says how often the front still moves: early gains come easily."""
@@ -31,9 +30,10 @@ class Gain:
 
 @dataclass(frozen=True)
 class Outlook:
-    """hypervolume: of the front at the user's budget, as a share of what an instant model as good as the best would
-    have, with its 95 % band (low, high): accuracies are those of so many examples, latencies have intervals. gains:
-    when it grew beyond that band. searched_s: seconds of searching. chance: that a further hour moves it."""
+    """hypervolume: of the front under the user's budget, as a share of what a model as accurate as the best would have
+    that takes no time, with its 95 % band (low, high): accuracies are shares of so many examples, latencies have
+    intervals. gains: when it grew beyond that band. searched_s: seconds of searching. chance: that a further hour
+    moves it."""
 
     hypervolume: float
     low: float
@@ -51,8 +51,8 @@ class Outlook:
         """For a report."""
         since = f"{(self.searched_s - self.last_gain_s) / 60:.0f} of {self.searched_s / 60:.0f} minutes"
         return (
-            f"hypervolume at the budget {self.hypervolume:.3f} ({self.low:.3f} to {self.high:.3f}); the front has not "
-            f"moved beyond its noise for {since}: a further hour moves it with a chance of about {self.chance:.0%}"
+            f"hypervolume under the budget {self.hypervolume:.3f} ({self.low:.3f} to {self.high:.3f}); the front has "
+            f"stood still, but for noise, for {since}: a further hour moves it with a chance of about {self.chance:.0%}"
         )
 
 
@@ -66,59 +66,52 @@ def outlook(trials: Sequence[Trial], rules: Rules, searched_s: float) -> Outlook
     found = [t for t in trials if t.measurement is not None and t.ended_s is not None]
     if len(found) < 2 or not {"accuracy", "latency_ms"} <= set(rules.objectives):
         return None
-    points = np.array([_point(t, rules) for t in found])
-    spread = np.array([_spread(t, rules) for t in found])
+    points = np.array([_point(t) for t in found])
     reference = _reference(points, found, rules)
     if reference is None:
         return None
+    spread = np.array([_spread(t, rules) for t in found])
+    noise = np.random.default_rng(0).standard_normal((RESAMPLES, *points.shape)) * spread
     scale = (reference[0] - float(points[:, 0].min())) * reference[1]
-    rng = np.random.default_rng(0)
-    noise = rng.standard_normal((RESAMPLES, *points.shape)) * spread
+
+    def volume(moved: Points) -> float:
+        return hypervolume(moved.tolist(), reference) / scale
+
     gains: list[Gain] = []
-    level = -math.inf
-    band = (0.0, 0.0)
-    last = 0.0
+    level, now, half = 0.0, 0.0, 0.0
     for count in range(1, len(found) + 1):
         if count > 1 and not _may_grow(points[:count]):
             continue
-        last = hypervolume(points[:count].tolist(), reference) / scale
-        if last <= level:
-            continue
-        resampled = [hypervolume((points[:count] + n[:count]).tolist(), reference) / scale for n in noise[:40]]
-        half = 2 * float(np.std(resampled))
-        if last - half > level:
+        now = volume(points[:count])
+        half = 2 * float(np.std([volume(points[:count] + n[:count]) for n in noise]))
+        if now - half > level:
             gains.append(Gain(float(found[count - 1].ended_s or 0.0), found[count - 1].number))
-            level = last
-    resampled = [hypervolume((points + n).tolist(), reference) / scale for n in noise]
-    cuts = quantiles(resampled, n=40)
-    band = (min(cuts[0], last), max(cuts[-1], last))
+            level = now
     window_s = max(WINDOW * searched_s, 1.0)
     moves = sum(gain.at_s > searched_s - window_s for gain in gains)
     chance = 1 - (window_s / (window_s + HOUR_S)) ** (moves + 0.5)
-    return Outlook(last, *band, tuple(gains), searched_s, chance)
+    return Outlook(now, max(0.0, now - half), now + half, tuple(gains), searched_s, chance)
 
 
-def _point(trial: Trial, rules: Rules) -> list[float]:
-    """Accuracy and latency on the first target, lower is better; several targets: the worst latency to budget."""
+def _point(trial: Trial) -> list[float]:
+    """What `outlook` is about: accuracy and the latency on the first target, lower is better."""
     assert trial.measurement is not None
     return [-min(file.accuracy for file in trial.measurement.files), trial.measurement.latency.p50_ms]
 
 
 def _spread(trial: Trial, rules: Rules) -> list[float]:
     assert trial.measurement is not None
-    accuracy, latency = -_point(trial, rules)[0], trial.measurement.latency
+    accuracy, latency = -_point(trial)[0], trial.measurement.latency
     share = 0 <= accuracy <= 1
     error = math.sqrt(accuracy * (1 - accuracy) / max(1, rules.examples)) if share else 0.01 * abs(accuracy)
     return [error, (latency.high_ms - latency.low_ms) / 4]
 
 
 def _reference(points: Points, found: Sequence[Trial], rules: Rules) -> tuple[float, float] | None:
-    """The user's budget, else the teacher's latency, else the slowest; and the least accurate of those within it."""
-    limit = rules.budgets.get(rules.targets[0])
-    if limit is None:
-        limit = max(
-            (p[1] for p, t in zip(points, found, strict=True) if t.origin == "teacher"), default=points[:, 1].max()
-        )
+    """The budget or the teacher's latency, whichever is less, and the least accurate model within that."""
+    limits = [p[1] for p, t in zip(points, found, strict=True) if t.origin == "teacher"]
+    limits += [rules.budgets[rules.targets[0]]] if rules.targets[0] in rules.budgets else []
+    limit = float(min(limits, default=points[:, 1].max()))
     within = points[points[:, 1] <= limit]
     if len(within) < 2 or within[:, 0].max() <= within[:, 0].min():
         return None

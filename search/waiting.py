@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from statistics import median
 
 import numpy as np
-from scipy import stats
 
 from .halving import best_of_rung
 from .record import Trial
@@ -97,6 +96,8 @@ def look_tau(trials: Sequence[Trial]) -> float | None:
     ]
     if len(known) < ENOUGH_LOOKS:
         return None
+    from scipy import stats  # takes seconds to import
+
     look, after, latency = np.array(known, float).T
     together, with_look, with_after = (
         float(stats.kendalltau(a, b).statistic) for a, b in ((look, after), (look, latency), (after, latency))

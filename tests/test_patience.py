@@ -1,0 +1,67 @@
+"""When a search says that it is done: laws over random histories."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import hypothesis.strategies as st
+from hypothesis import given
+
+from autocompress.evaluators.measurement import Latency, Measurement
+from autocompress.search.patience import HOUR_S, Outlook, outlook
+from autocompress.search.record import Trial
+from autocompress.search.rules import Rules
+from autocompress.spaces.plan import Plan
+from autocompress.studies.schema import BudgetSection
+
+RULES = Rules(BudgetSection(), ("cpu",), {"cpu": 5.0}, ("accuracy", "latency_ms"), (1.0,), 5000, False)
+GATE = Latency(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 100, 10, 1, False, 0.0, None)
+
+
+def trial(number: int, accuracy: float, ms: float, ended_s: float) -> Trial:
+    latency = replace(GATE, p50_ms=ms, low_ms=0.99 * ms, high_ms=1.01 * ms)
+    found = Measurement(accuracy, latency, 1000, 1000, {})
+    return Trial(number, Plan(), "search", "finished", measurement=found, ended_s=ended_s)
+
+
+histories = st.lists(st.tuples(st.floats(0.1, 0.99), st.floats(0.5, 6)), min_size=2, max_size=20).map(
+    lambda found: [trial(i, a, ms, 100.0 * i) for i, (a, ms) in enumerate(found, 1)]
+)
+
+
+@given(histories)
+def test_an_outlook_is_what_it_says(trials: list[Trial]) -> None:
+    found = outlook(trials, RULES, 100.0 * len(trials))
+    if found is None:
+        return
+    assert 0 <= found.low <= found.hypervolume <= found.high
+    assert 0 < found.chance < 1
+    assert [g.at_s for g in found.gains] == sorted(g.at_s for g in found.gains)
+    assert found.last_gain_s <= found.searched_s
+
+
+@given(histories, st.floats(1, 100))
+def test_what_is_worse_than_the_front_moves_nothing(trials: list[Trial], hours: float) -> None:
+    before = outlook(trials, RULES, 3600.0)
+    worse = [trial(100 + i, 0.05, 5.5, 3600.0) for i in range(3)]
+    after = outlook([*trials, *worse], RULES, 3600.0 * (1 + hours))
+    if before is None:
+        return
+    assert after is not None and after.gains == before.gains
+    assert after.last_gain_s == before.last_gain_s
+
+
+def test_the_longer_the_front_stands_the_less_is_hoped_for() -> None:
+    history = [trial(1, 0.5, 4.0, 60), trial(2, 0.8, 3.0, 120), trial(3, 0.9, 2.0, 300)]
+    chances = [outlook(history, RULES, hours * HOUR_S) for hours in (0.1, 1, 4, 24)]
+    known = [c.chance for c in chances if isinstance(c, Outlook)]
+    assert len(known) == 4 and known == sorted(known, reverse=True)
+    assert known[0] > 0.8 and known[-1] < 0.1
+
+
+def test_a_gain_within_the_noise_of_accuracy_is_none() -> None:
+    history = [trial(1, 0.5, 4.0, 60), trial(2, 0.9, 2.0, 120), trial(3, 0.901, 2.0, 180)]
+    found = outlook(history, RULES, 200)
+    assert found is not None and [g.number for g in found.gains][-1] == 2
+    clear = outlook([*history, trial(4, 0.95, 1.5, 190)], RULES, 200)
+    assert clear is not None and clear.gains[-1].number == 4
