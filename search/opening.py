@@ -11,7 +11,7 @@ from ..spaces.shares import ShareEncoding
 from ..spaces.space import Space
 from .baselines import Baseline, baselines, offered_bits, seeds, uniform_latent
 
-BUDGET_SHARES = (0.95, 0.8, 0.65, 0.5)
+BUDGET_SHARES = (0.95, 0.85, 0.75, 0.6, 0.45, 0.3, 0.2)
 """Budgets that the program's plans are for, as parts of the largest one: the user's, or the teacher's latency."""
 
 

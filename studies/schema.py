@@ -136,11 +136,7 @@ class RecoverySection(Section):
     """How long a student is taught. rungs: fractions of epochs after which it is looked at; the last is 1."""
 
     epochs: Positive = 2.0
-    rungs: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(strict=False, min_length=1)] = (
-        0.25,
-        0.5,
-        1.0,
-    )
+    rungs: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(strict=False, min_length=1)] = (0.5, 1.0)
     batch_size: Count = 128
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
 
