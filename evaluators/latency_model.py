@@ -25,6 +25,8 @@ ResNet-20 and MobileNetV2 (benchmarks/latency_model.py); half or twice as much i
 UNKNOWN_ERROR = 0.5
 """Relative error while too few samples are there to hold some out: relative costs of layers are guessed then."""
 FOLDS = 8
+MEMORY = 400
+"""Samples that a learner keeps at most: a fit grows with their cube."""
 GROWTH = 1.25
 """A learner fits anew when it has this many times the samples of its last fit."""
 _FEWEST_TO_CHECK = 4
@@ -180,6 +182,7 @@ class LatencyLearner:
         self._rows: dict[str, tuple[Vector, Vector]] = {}
         self._ms: dict[str, float] = {}
         self._model: LatencyModel | None = None
+        self._new = 0
         for plan, ms in samples:
             self.add(plan, ms)
 
@@ -191,13 +194,20 @@ class LatencyLearner:
         key = plan.shape_key()
         if key not in self._rows:
             self._rows[key] = self._features.of(plan)
+        self._new += key not in self._ms
+        self._ms.pop(key, None)
         self._ms[key] = ms
+        if len(self._ms) > MEMORY:  # the earliest were spread over the space; the latest lie where a search looks
+            forgotten = list(self._ms)[MEMORY // 4]
+            del self._ms[forgotten], self._rows[forgotten]
 
     @property
     def model(self) -> LatencyModel:
         """The model of all samples up to the last fit. Raises ValueError before the first sample."""
-        if self._model is None or len(self._ms) >= GROWTH * self._model.samples:
-            self._model = fit_rows(self._features, list(self._rows.values()), list(self._ms.values()))
+        if self._model is None or self._new >= (GROWTH - 1) * self._model.samples:
+            self._new = 0
+            rows = [self._rows[key] for key in self._ms]
+            self._model = fit_rows(self._features, rows, list(self._ms.values()))
         return self._model
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
@@ -39,7 +40,7 @@ class Driver:
     """Runs one study. Only this class tells the proposer, and only it writes the storage.
 
     time_left_s: until the search has to end, None where it need not. clock_s: of the time that is spent. since_s: when,
-    on that clock, this run of the study began; now if None."""
+    on that clock, this run of the study began; now if None. seconds: spent in this run's jobs, by kind of work."""
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class Driver:
         numbers = [t.number for t in (*self._trials, *interrupted)]
         self._next_number = max(numbers, default=0) + 1
         self._started = 0
+        self.seconds: dict[str, float] = {}
         self._run_s = clock_s()
         earlier_s = max((t.ended_s or 0.0 for t in self._trials), default=0.0)
         self._start_s = (self._run_s if since_s is None else since_s) - earlier_s
@@ -101,7 +103,7 @@ class Driver:
         exhausted = False
         while True:
             while len(self._active) < self._executor.slots and not should_stop():
-                if self._go_on():
+                if self._go_on(exhausted):
                     continue
                 if exhausted or self._enough() or self._too_late():
                     break
@@ -134,10 +136,13 @@ class Driver:
             left_s is not None and not self._proposer.opening and left_s < self._room.seconds_of_a_trial(self._trials)
         )
 
-    def _go_on(self) -> bool:
-        """Let a waiting student go on, if one should."""
+    def _go_on(self, exhausted: bool) -> bool:
+        """Let a waiting student go on, if one should. After a number of trials that was asked for, only those go on
+        that stand among the best; where nothing new can be drawn, or comes too late, the time is everyone's."""
         running = [t for t, _ in self._active.values()]
-        left_s = self._time_left_s() if self._too_late() or self._enough() else None
+        left_s = self._time_left_s() if self._too_late() else None
+        if exhausted:
+            left_s = math.inf if (known_s := self._time_left_s()) is None else known_s
         trial = self._room.next(self._trials, running, left_s)
         if trial is None:
             return False
@@ -171,6 +176,8 @@ class Driver:
                 "again: finished trials are kept"
             ) from error
         trial = trial.spent(result.seconds)
+        for kind, value in result.seconds.items():
+            self.seconds[kind] = self.seconds.get(kind, 0.0) + value
         if result.stopped:
             if trial.first_look is not None or trial.rungs:
                 self._storage.begin(replace(trial, outcome="waiting"))  # the next run goes on from this rung
@@ -180,7 +187,6 @@ class Driver:
         elif result.latencies:
             self._after_gate(trial, result)
         elif job.step == "look":
-            assert result.accuracy is not None
             heritage = job.heritage if result.inherits else None
             self._wait(replace(trial, first_look=result.accuracy, heritage=heritage))
         elif result.accuracy is not None:
@@ -196,14 +202,28 @@ class Driver:
             self._end(replace(trial, outcome="gated", reason=reason))
         elif trial.plan.recovery is None:
             self._submit(trial, Job(trial.number, trial.plan, "build"))
+        elif twin := self._twin(trial):
+            job = Job(trial.number, trial.plan, "build", heritage=twin.heritage)
+            self._submit(replace(trial, heritage=twin.heritage), job)
         elif trial.baseline or not self._rules.looks:
             self._submit(trial, Job(trial.number, trial.plan, "rung"))
         else:
             heritage = self._kin.nearest(trial.plan, self._trials) if self._kin else None
             self._submit(trial, Job(trial.number, trial.plan, "look", heritage=heritage))
 
+    def _twin(self, trial: Trial) -> Trial | None:
+        """A trial whose student was taught in the very same way, and only has other bits: its training is this one's
+        too. What a user would do by hand owes nothing to the search."""
+        key = trial.plan.training_key()
+        for other in self._trials:
+            taught = other.finished and other.plan.recovery is not None and other.plan.training_key() == key
+            if taught and (other.heritage is None or not trial.baseline):
+                return other
+        return None
+
     def _wait(self, trial: Trial) -> None:
         """A student has reached a rung: it waits there until it is its turn, or goes on at once."""
+        self._storage.begin(replace(trial, outcome="waiting"))
         if trial.baseline or not self._rules.halves:
             level = len(trial.rungs)
             last = level == len(self._rules.rungs)
@@ -211,7 +231,6 @@ class Driver:
             self._submit(trial, job)
             return
         trial = replace(trial, outcome="waiting")
-        self._storage.begin(trial)
         if trial.rungs:
             self._learn(trial)
         self._room.enter(trial)

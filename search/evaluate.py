@@ -7,7 +7,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -150,12 +150,15 @@ def _rung(bench: Workbench, job: Job, clock: Clock) -> float:
         if known is not None:
             return float(known["accuracy"])
         with clock.time("training"):
-            student = start_student(bench, job.plan, job.heritage)
             earlier = checkpoint_path(bench.folder, job.plan, job.rung - 1, job.heritage)
-            if job.rung and earlier.exists() and not path.exists():
+            if job.rung and not path.exists():
                 beside = path.with_suffix(f".{os.getpid()}.part")
-                shutil.copyfile(earlier, beside)
-                beside.replace(path)
+                with suppress(FileNotFoundError):  # a trial that is taught alike went on, and took it away
+                    shutil.copyfile(earlier, beside)
+                    beside.replace(path)
+            # what was begun has weights of its own; where it began still says which of them patterns hold at zero
+            begun = path.exists() and not job.plan.patterns
+            student = start_student(bench, job.plan, None if begun else job.heritage)
             fake = bench.recoverer.recover(student, job.plan, job.rung, path, bench.stop)
             earlier.unlink(missing_ok=True)
         with clock.time("measuring"):

@@ -24,7 +24,7 @@ LATENCY_TIE = 0.02
 @dataclass(frozen=True)
 class Standing:
     """Where a student stands at a rung. number: of its trial. cost: its objectives besides accuracy, lower is better.
-    rise: what its accuracy gained since the rung before, None at the first. weight: of the gap around it: above 1
+    rise: what its accuracy gained since the rung before, None at the first. weight: of the gap around it, larger
     where the user looks."""
 
     number: int

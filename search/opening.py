@@ -3,36 +3,35 @@ turn, so that a short search has both."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 
-from ..spaces.axis import Number, Value
+from ..spaces.axis import Value
 from ..spaces.shares import ShareEncoding
 from ..spaces.space import Space
 from .baselines import Baseline, baselines, offered_bits, seeds, uniform_latent
 
 BUDGET_SHARES = (0.95, 0.85, 0.75, 0.6, 0.45, 0.3, 0.2)
-"""Budgets that the program's plans are for, as parts of the largest one: the user's, or the teacher's latency."""
+"""Budgets that the program's plans are for, as parts of the largest one."""
 
 
-def opening(space: Space, shares: ShareEncoding | None) -> list[Baseline]:
-    """The plans in their order. shares: the integer program, where there is a guide for it."""
+def opening(space: Space, shares: ShareEncoding | None, tops_ms: Mapping[str, float]) -> list[Baseline]:
+    """The plans in their order. shares: the integer program, where there is a guide for it. tops_ms: the largest budget
+    of the program's plans for each target that plans choose from; for "" where they do not."""
     by_hand = [*baselines(space), *seeds(space)]
-    ours = [] if shares is None else list(solved(space, shares))
+    ours = [] if shares is None else list(solved(space, shares, tops_ms))
     untrained = [b for b in by_hand if b.plan.recovery is None]
     trained = [b for b in by_hand if b.plan.recovery is not None]
     pairs = zip_longest(ours, trained)
     return [*untrained, *(b for pair in pairs for b in pair if b is not None)]
 
 
-def solved(space: Space, shares: ShareEncoding) -> Iterator[Baseline]:
+def solved(space: Space, shares: ShareEncoding, tops_ms: Mapping[str, float]) -> Iterator[Baseline]:
     """The plans of least damage for several budgets, with the default recovery."""
     latent = shares.latent()
-    top = latent["budget_ms"]
-    assert isinstance(top, Number)
     drawn = uniform_latent(space, 1.0, min(offered_bits(space)), space.default_recovery) or {}
-    for home in space.homes or ("",):
+    for home, top_ms in tops_ms.items():
         rest: dict[str, Value] = {name: value for name, value in drawn.items() if name in latent}
         for part in BUDGET_SHARES:
-            numbers = shares.neutral(part * top.high, rest | ({"target": home} if home else {}))
+            numbers = shares.neutral(part * top_ms, rest | ({"target": home} if home else {}))
             yield Baseline("seed", shares.decode(numbers), numbers)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .pareto import hypervolume
+from .pareto import hypervolume, non_dominated
 from .record import Trial
 from .rules import Rules
 
@@ -56,6 +56,32 @@ class Outlook:
         )
 
 
+class Patience:
+    """Whether the front has stood still for as long as the user has patience: since the opening, and in this run.
+
+    minutes: of patience, None for no end of it. searched_s: seconds of searching when this run began."""
+
+    def __init__(self, rules: Rules, minutes: float | None, searched_s: float) -> None:
+        self._rules, self._since_s = rules, searched_s
+        self._limit_s = math.inf if minutes is None else 60 * minutes
+        self._finished = -1
+        self.outlook: Outlook | None = None
+
+    def look(self, trials: Sequence[Trial], searched_s: float, opening: bool) -> None:
+        """Take in the trials that ended. opening: whether what every study begins with is still under way."""
+        if opening:
+            self._since_s = searched_s
+        finished = sum(trial.finished for trial in trials)
+        if finished != self._finished:
+            self._finished = finished
+            self.outlook = outlook(trials, self._rules, searched_s)
+
+    def is_over(self, searched_s: float) -> bool:
+        """Whether to end."""
+        moved_s = self.outlook.last_gain_s if self.outlook else 0.0
+        return searched_s - max(moved_s, self._since_s) > self._limit_s
+
+
 def outlook(trials: Sequence[Trial], rules: Rules, searched_s: float) -> Outlook | None:
     """How the front stands after these trials, in the order they ended; None before two were finished, or where
     accuracy and latency are not both objectives.
@@ -63,7 +89,7 @@ def outlook(trials: Sequence[Trial], rules: Rules, searched_s: float) -> Outlook
     The chance is that of a Poisson process whose rate is not known: k moves in the last T seconds give 1 - (T / (T +
     3600))^(k + 1/2), with Jeffreys' prior on the rate.
     """
-    found = [t for t in trials if t.measurement is not None and t.ended_s is not None]
+    found = [t for t in trials if t.measurement is not None]
     if len(found) < 2 or not {"accuracy", "latency_ms"} <= set(rules.objectives):
         return None
     points = np.array([_point(t) for t in found])
@@ -82,8 +108,9 @@ def outlook(trials: Sequence[Trial], rules: Rules, searched_s: float) -> Outlook
     for count in range(1, len(found) + 1):
         if count > 1 and not _may_grow(points[:count]):
             continue
-        now = volume(points[:count])
-        half = 2 * float(np.std([volume(points[:count] + n[:count]) for n in noise]))
+        front = non_dominated(points[:count].tolist())
+        now = volume(points[front])
+        half = 2 * float(np.std([volume(points[front] + n[front]) for n in noise]))
         if now - half > level:
             gains.append(Gain(float(found[count - 1].ended_s or 0.0), found[count - 1].number))
             level = now
@@ -103,7 +130,7 @@ def _spread(trial: Trial, rules: Rules) -> list[float]:
     assert trial.measurement is not None
     accuracy, latency = -_point(trial)[0], trial.measurement.latency
     share = 0 <= accuracy <= 1
-    error = math.sqrt(accuracy * (1 - accuracy) / max(1, rules.examples)) if share else 0.01 * abs(accuracy)
+    error = math.sqrt(accuracy * (1 - accuracy) / max(1, rules.file_examples)) if share else 0.01 * abs(accuracy)
     return [error, (latency.high_ms - latency.low_ms) / 4]
 
 

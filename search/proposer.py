@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -103,6 +103,7 @@ class Proposer:
         self._crossover = Crossover(self._sites)
         self._mover = Mover(space, guide)
         self._seen: set[str] = set()
+        self._over: tuple[float, Proposal] | None = None
         self._queue: deque[Proposal] = deque(Proposal(b.plan, b.name, b.latent) for b in opening)
 
     def know(self, trials: Sequence[Trial], interrupted: Sequence[Trial]) -> None:
@@ -130,6 +131,7 @@ class Proposer:
                 return self._note(proposal)
         parents = [p for p in points if p.trial.plan.recovery is not None]
         parents = [parents[i] for i in non_dominated([p.cost for p in parents])]
+        self._over = None
         ways: list[tuple[float, Callable[[], Proposal | None]]] = [
             (arm.share, partial(self._draw, arm)) for arm in self._arms.values()
         ]
@@ -137,12 +139,14 @@ class Proposer:
             ways.append((self._shares[0], partial(self._moved, parents)))
         if len(parents) > 1:
             ways.append((self._shares[1], partial(self._crossed, parents)))
-        for _ in range(REDRAWS):
+        ways = [way for way in ways if way[0] > 0]
+        for _ in range(REDRAWS if ways else 0):
             way = self._random.choices([w for _, w in ways], [share for share, _ in ways])[0]
             drawn = way()
             if drawn is not None:
                 return self._note(drawn)
-        return None
+        # nothing is predicted to keep the budget: the gate decides on what comes closest
+        return None if self._over is None else self._note(self._over[1])
 
     def measured(self, plan: Plan, latencies_ms: Mapping[str, float]) -> None:
         """A shape's latency by target: the guide learns from it."""
@@ -158,36 +162,46 @@ class Proposer:
         violation: measured / limit - 1, of one that the samplers are to learn to avoid."""
         if costs is None:
             arm = self._arms.get(proposal.arm) if proposal else None
-            if arm and proposal and proposal.ticket is not None and proposal.latent is not None:
+            ended = trial.outcome in ("gated", "failed")
+            if ended and arm and proposal and proposal.ticket is not None and proposal.latent is not None:
                 arm.sampler.reject(trial.number, proposal.latent, proposal.ticket, violation)
             return
+        if trial.latent is None:
+            return
+        # a number that came with a later version stands for no change where it is not told
+        latent = {"width_sensitivity": 0.0, **trial.latent}
         for arm in self._arms.values():
             drawn = proposal is not None and proposal.arm == arm.name
-            if trial.latent is not None:
-                arm.sampler.tell(trial.number, trial.latent, costs, proposal.ticket if proposal and drawn else None)
+            arm.sampler.tell(trial.number, latent, costs, proposal.ticket if proposal and drawn else None)
 
     def _note(self, proposal: Proposal) -> Proposal:
         self._seen.add(self._space.key(proposal.plan))
         return proposal
 
-    def _is_new(self, plan: Plan) -> bool:
-        return self._space.key(plan) not in self._seen and not self._hopeless(plan)
+    def _is_new(self, proposal: Proposal) -> bool:
+        """Whether the plan was never proposed, and may meet the budgets as far as the guide can tell."""
+        if self._space.key(proposal.plan) in self._seen:
+            return False
+        over = self._predicted_over(proposal.plan)
+        if over > 1 and (self._over is None or over < self._over[0]):
+            self._over = over, replace(proposal, ticket=None, arm="")
+        return over <= 1
 
-    def _hopeless(self, plan: Plan) -> bool:
-        """Whether a plan is surely over a budget, as far as the guide can tell."""
+    def _predicted_over(self, plan: Plan) -> float:
+        """The largest part of what a budget and the usual error allow; above 1 a plan is surely over."""
+        found = 0.0
         for name, limit in self._budgets.items():
             guess = self._guide.latency.get(name)
-            if guess is None or plan.target not in ("", name):
-                continue
-            if guess.predict_ms(plan) > limit * (1 + max(LEAST_SLACK, SLACK * guess.relative_error)):
-                return True
-        return False
+            if guess is not None and plan.target in ("", name):
+                allowed = limit * (1 + max(LEAST_SLACK, SLACK * guess.relative_error))
+                found = max(found, guess.predict_ms(plan) / allowed)
+        return found
 
     def _draw(self, arm: Arm) -> Proposal | None:
         ticket, latent = arm.sampler.ask()
-        plan = arm.encoding.decode(latent)
-        if self._is_new(plan):
-            return Proposal(plan, "search", latent, ticket, arm=arm.name)
+        proposal = Proposal(arm.encoding.decode(latent), "search", latent, ticket, arm=arm.name)
+        if self._is_new(proposal):
+            return proposal
         arm.sampler.reject(-1, latent, ticket)
         return None
 
@@ -229,7 +243,7 @@ class Proposer:
         guided = bool(self._guide.damage and self._guide.latency)
         wanted = CANDIDATES if guided else 1
         for _ in range(2 * CANDIDATES):
-            if wanted and self._is_new((proposal := draw()).plan):
+            if wanted and self._is_new(proposal := draw()):
                 wanted -= 1
                 yield proposal
 

@@ -18,8 +18,8 @@ def redescribed(space: Space, latent: Mapping[str, Value] | None, plan: Plan) ->
     Bits and recovery are told as they are; of the channels, which no few numbers describe exactly, the width is scaled
     by what the move did to the channels kept in all.
     """
-    if latent is None:
-        return None
+    if latent is None or ("width" in space.latent() and "width" not in latent):
+        return None  # of a budget and its prices, which say nothing of a plan next to theirs
     found = dict(latent)
     for axis in space.axes:
         if isinstance(axis, BitsAxis):

@@ -17,9 +17,10 @@ from .record import Trial
 @dataclass(frozen=True)
 class Rules:
     """targets: names, the first one first. budgets: latency (ms) by target. objectives: see `objectives`. rungs:
-    fractions of a full recovery, the last 1. examples: validation images looked at after a rung. eta: one of so many
-    goes on from a rung; 1 lets everyone go on. first_looks: whether a look before any training may decide who is
-    trained. inherits: whether students may begin with a neighbour's weights. max_trials: in this run."""
+    fractions of a full recovery, the last 1. examples: validation images looked at after a rung; look_examples: before
+    any training; file_examples: those that a file is judged on. eta: one of so many goes on from a rung; 1 lets
+    everyone go on. first_looks: whether a look before any training may decide who is trained. inherits: whether
+    students may begin with a neighbour's weights. max_trials: in this run."""
 
     budget: BudgetSection
     targets: tuple[str, ...]
@@ -27,6 +28,8 @@ class Rules:
     objectives: tuple[str, ...]
     rungs: tuple[float, ...]
     examples: int
+    look_examples: int
+    file_examples: int
     learn_from_gated: bool
     max_trials: int | None = None
     eta: int = 2
@@ -70,11 +73,15 @@ class Rules:
     def excess(self, trial: Trial) -> float | None:
         """The largest of measured / limit - 1 over the targets with a budget; None without any."""
         found = [
-            latency.p50_ms / self.budgets[name] - 1
+            latency.at(self.budget.percentile) / self.budgets[name] - 1
             for name, latency in self.gates(trial).items()
             if name in self.budgets
         ]
         return max(found, default=None)
+
+    def examples_at(self, level: int) -> int:
+        """Images behind an accuracy after `level` rungs."""
+        return self.examples if level else self.look_examples
 
     def standing(self, trial: Trial, level: int) -> Standing:
         """Where a trial stands after `level` rungs, 0 being the look before training."""
@@ -97,7 +104,11 @@ class Rules:
         accuracy so far with what most of those that went on have gained from there on."""
         if trial.measurement is not None:
             return costs_of(self.objectives, trial.measurement)
-        if not trial.rungs or not all(o == "accuracy" or is_latency(o) for o in self.objectives):
+        if (
+            trial.outcome == "failed"
+            or not trial.rungs
+            or not all(o == "accuracy" or is_latency(o) for o in self.objectives)
+        ):
             return None
         known = {o: gate_latency(o, trial).p50_ms for o in self.objectives if is_latency(o)}
         at = len(trial.rungs) - 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from ..compression.first_look import LOOK_IMAGES as FIRST_LOOK_IMAGES
 from ..spaces.guide import Guide
 from ..studies.study_file import StudyFile
 from ..studies.task import Task
@@ -19,7 +20,7 @@ from .front import Front
 from .guidance import guided
 from .kin import Kin
 from .objectives import objectives_of
-from .patience import Outlook, outlook
+from .patience import Outlook, Patience
 from .rules import Rules
 from .strategy import make_proposer
 from .study import OpenStudy, opened, read_front
@@ -84,7 +85,8 @@ def run_search(
 ) -> Outcome:
     """Search until the study's stop condition, or until `stop` is asked for; then confirm the front.
 
-    The minutes of the study count from the first trial, and hold the time for confirming the front.
+    The minutes of the study count from when it is open, and hold the time for what is learned before the first trial
+    and for confirming the front.
     """
     watcher = watcher or Silent()
     stop = stop or Stop()
@@ -93,22 +95,20 @@ def run_search(
         loop_s = time.monotonic()
         minutes = settings.search.minutes
         end_s = None if minutes is None else loop_s + 60 * minutes
-        stop.deadline_s = None if end_s is None else end_s - MIN_RESERVE_S
         bench, guide = guided(study.bench, settings, watcher.say)
         study = replace(study, bench=bench)
+        stop.deadline_s = None if end_s is None else end_s - MIN_RESERVE_S
         executor = make_executor(
             settings.search.executor, Workplace(bench, settings, study.folder), settings.search.workers
         )
         rules = _rules(study)
         driver = _driver(study, executor, rules, guide, stop, loop_s)
-        before = {t.number for t in driver.trials}
         known = read_front(study.folder)
         judged = -1
-        ahead: Outlook | None = None
-        patience_s = None if settings.search.patience is None else 60 * settings.search.patience
+        patience = Patience(rules, settings.search.patience, driver.searched_s)
 
         def watch(snapshot: Snapshot) -> None:
-            nonlocal judged, ahead
+            nonlocal judged
             # several times a second, beside a training: nothing costly but when a trial has ended
             if len(snapshot.trials) != judged:
                 judged = len(snapshot.trials)
@@ -116,32 +116,22 @@ def run_search(
                     front = replace(known, trials=tuple(snapshot.trials))
                     needed_s = seconds_needed(front, len(bench.task.test), bench.target.batch)
                     stop.deadline_s = end_s - max(MIN_RESERVE_S, needed_s)
-                ahead = outlook(snapshot.trials, rules, driver.searched_s)
+                patience.look(snapshot.trials, driver.searched_s, driver.opening)
             watcher.show(snapshot, None if stop.deadline_s is None else stop.deadline_s - time.monotonic())
 
         def should_stop() -> bool:
-            return stop() or _is_done(ahead, driver, patience_s)
+            return stop() or patience.is_over(driver.searched_s)
 
         try:
             exhausted = driver.run(should_stop, watch)
         finally:
             executor.close()
-        done = not stop() and _is_done(ahead, driver, patience_s)
+        done = not stop() and patience.is_over(driver.searched_s)
         search_s = time.monotonic() - loop_s
-        seconds: dict[str, float] = {}
-        for trial in driver.trials:
-            for kind, value in trial.seconds.items() if trial.number not in before else ():
-                seconds[kind] = seconds.get(kind, 0.0) + value
         front = confirm(bench, replace(known, trials=tuple(driver.trials)), watcher.say)
         wall_s = time.monotonic() - begin_s
-        return Outcome(front, wall_s, search_s, seconds, exhausted, stop.asked.is_set(), driver.waiting, ahead, done)
-
-
-def _is_done(ahead: Outlook | None, driver: Driver, patience_s: float | None) -> bool:
-    """Whether the front has not moved for as long as the user has patience."""
-    if patience_s is None or ahead is None or driver.opening:
-        return False
-    return driver.searched_s - ahead.last_gain_s > patience_s
+        asked, waiting = stop.asked.is_set(), driver.waiting
+        return Outcome(front, wall_s, search_s, driver.seconds, exhausted, asked, waiting, patience.outlook, done)
 
 
 def _rules(study: OpenStudy) -> Rules:
@@ -154,6 +144,8 @@ def _rules(study: OpenStudy) -> Rules:
         objectives=objectives_of(settings),
         rungs=settings.recovery.rungs,
         examples=min(LOOK_IMAGES, len(bench.task.validation)),
+        look_examples=min(FIRST_LOOK_IMAGES, len(bench.task.validation)),
+        file_examples=len(bench.task.validation),
         learn_from_gated=settings.search.infeasible == "constraint",
         max_trials=settings.search.trials,
         eta=1 if "rungs" in without else settings.search.eta,

@@ -75,8 +75,8 @@ class Sampler:
             distributions=self._distributions,
         )
         if not self._evolves:
+            self._forget(number)
             self._told[number] = trial
-            self._seen.discard(number)
         elif number not in self._told:  # what evolves is told once
             self._told[number] = trial
             if ticket is None:
@@ -86,11 +86,18 @@ class Sampler:
 
     def reject(self, number: int, latent: Mapping[str, Value], ticket: int, violation: float | None = None) -> None:
         """The plan of this ticket cannot be used. violation: measured / limit - 1, where the sampler is to learn
-        from it; else the ticket is forgotten."""
-        if self._evolves:
+        from it; else the ticket is forgotten, with what was told of the trial before."""
+        if not self._evolves:
+            self._forget(number)
+            if violation is not None:
+                self._told[number] = _Violation(dict(latent), violation)
+        elif number not in self._told:
             _tell_violation(self._study, ticket, violation)
-        elif violation is not None:
-            self._told[number] = _Violation(dict(latent), violation)
+
+    def _forget(self, number: int) -> None:
+        """What was told of this trial counts no longer."""
+        if self._told.pop(number, None) is not None and number in self._seen:
+            self._study, self._seen = self._new_study(), set()
 
     @property
     def _evolves(self) -> bool:

@@ -46,7 +46,7 @@ def make_proposer(
         space,
         arms,
         settings.seed,
-        opening(space, None if "seeds" in without else shares),
+        opening(space, None if "seeds" in without else shares, tops_ms(space, guide, targets, budgets)),
         guide,
         budgets,
         MOVES if refined else 0.0,
@@ -61,9 +61,16 @@ def encoding_by_shares(
     if not guide.damage or not set(targets) <= set(guide.latency):
         return None
     sites = Sites(space)
-    lowest_ms, teacher_ms = reach_ms(sites, guide, targets)
-    plain = Plan()
-    shares = [limit / guide.latency[name].predict_ms(plain) for name, limit in budgets.items()]
-    # where each plan chooses its target the laxest budget counts, else all of them
-    within = (max if space.homes else min)(shares, default=1.0)
-    return ShareEncoding(sites, guide, targets, lowest_ms, max(lowest_ms, min(1.0, within) * teacher_ms))
+    lowest_ms, _ = reach_ms(sites, guide, targets)
+    top_ms = max(tops_ms(space, guide, targets, budgets).values())
+    return ShareEncoding(sites, guide, targets, lowest_ms, max(lowest_ms, top_ms))
+
+
+def tops_ms(space: Space, guide: Guide, targets: Sequence[str], budgets: Mapping[str, float]) -> Mapping[str, float]:
+    """The largest latency (ms) worth having: for each target that plans choose from, its budget or what the teacher
+    takes; else one for all, named "", in milliseconds of the first target, as the strictest budget leaves it."""
+    teacher = {name: guide.latency[name].predict_ms(Plan()) for name in targets if name in guide.latency}
+    if space.homes:
+        return {name: min(ms, budgets.get(name, ms)) for name, ms in teacher.items()}
+    part = min((budgets[name] / ms for name, ms in teacher.items() if name in budgets), default=1.0)
+    return {"": min(1.0, part) * next(iter(teacher.values()), 0.0)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ..compression.images import seeded_generator
 from ..compression.inherit import inherited
 from ..compression.recover import load_recovered, read_weights
 from ..compression.student import Student, make_student
-from ..errors import TrialFailed
+from ..errors import MetricError, TrialFailed
 from ..spaces.plan import Plan
 from ..studies.task import score
 from .record import Heritage
@@ -38,10 +39,11 @@ def start_student(bench: Workbench, plan: Plan, heritage: Heritage | None) -> St
     return make_student(teacher, groups, plan)
 
 
-def first_accuracy(bench: Workbench, plan: Plan, heritage: Heritage | None) -> tuple[float, bool]:
+def first_accuracy(bench: Workbench, plan: Plan, heritage: Heritage | None) -> tuple[float | None, bool]:
     """Accuracy of the untrained student with the better of its two starts, the teacher's weights and the heritage, and
-    whether that is the heritage."""
-    task, looks = bench.task, []
+    whether that is the heritage. None where the metric is defined for neither."""
+    task = bench.task
+    looks: dict[Heritage | None, float] = {}
     metric = partial(score, task.metric)
     for start in dict.fromkeys((None, heritage)):
         try:
@@ -49,8 +51,13 @@ def first_accuracy(bench: Workbench, plan: Plan, heritage: Heritage | None) -> t
         except TrialFailed:
             continue  # the heritage is gone: the teacher is still there
         fake = FakeQuantizer(student.module, plan.bits)
-        looks.append(first_look(student, fake, task.calibration, task.validation, metric, bench.recoverer.device))
-    return max(looks), len(looks) > 1 and looks[1] > looks[0]
+        with suppress(MetricError):  # some metrics are not defined for a student that says one class for all
+            accuracy = first_look(student, fake, task.calibration, task.validation, metric, bench.recoverer.device)
+            looks[start] = accuracy
+    if not looks:
+        return None, False
+    best = max(looks, key=looks.__getitem__)
+    return looks[best], best is not None
 
 
 def look_at(bench: Workbench, module: torch.nn.Module, fake: FakeQuantizer) -> float:

@@ -36,13 +36,14 @@ class WaitingRoom:
         """Takes out the student that should go on now, None while none should. From the highest rung down: what is
         nearly done comes first.
 
-        left_s: given when no new students begin any more; then anybody who can come to its end within these seconds
-        may go on, the best of the highest rung first.
+        left_s: given when time is left and no new students can be begun; then anybody who can come to its end within
+        these seconds may go on, the best of the highest rung first.
         """
         everyone = [*ended, *running, *self._waiting.values()]
         last = len(self._rules.rungs)
         for trial in self._waiting.values():
-            if len(trial.rungs) == last or trial.baseline or not self._rules.halves:
+            unseen = trial.first_look is None and not trial.rungs
+            if len(trial.rungs) == last or trial.baseline or unseen or not self._rules.halves:
                 return self._waiting.pop(trial.number)
         for level in range(last - 1, -1, -1):
             here = [t for t in self._waiting.values() if len(t.rungs) == level]
@@ -62,16 +63,16 @@ class WaitingRoom:
         standings = [self._rules.standing(t, level) for t in reached if t.gate is not None]
         gone_on = {t.number for t in reached if t.number not in here}
         fixed = {t.number for t in reached if t.baseline}
-        return best_of_rung(standings, gone_on - fixed, fixed, eta, self._rules.examples)
+        return best_of_rung(standings, gone_on - fixed, fixed, eta, self._rules.examples_at(level))
 
     def seconds_of_a_trial(self, ended: Sequence[Trial]) -> float:
         """What a student usually takes from its proposal to its file; 0 while no one knows."""
-        spent = [sum(t.seconds.values()) for t in ended if t.finished and t.plan.recovery is not None]
+        spent = [sum(t.seconds.values()) for t in ended if t.finished and t.rungs]
         return median(spent) if spent else 0.0
 
     def _seconds_left(self, trial: Trial, ended: Sequence[Trial]) -> float:
         done = self._rules.rungs[len(trial.rungs) - 1] if trial.rungs else 0.0
-        taught = [t for t in ended if t.finished and t.plan.recovery is not None]
+        taught = [t for t in ended if t.finished and t.rungs]
         training = median([t.seconds.get("training", 0.0) for t in taught] or [0.0])
         rest = median([sum(t.seconds.values()) - t.seconds.get("training", 0.0) for t in taught] or [0.0])
         return training * (1 - done) + rest

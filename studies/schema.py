@@ -149,9 +149,9 @@ class RecoverySection(Section):
 
 
 class SearchSection(Section):
-    """How the front is found. trials, minutes: stop conditions; patience: a third one, minutes in which the front at the
-    budget has not moved. infeasible: what the sampler is told of such plans. eta: of the students that reach a rung, one
-    in so many goes on. without: parts of the search that are left out, to see what they are worth."""
+    """How the front is found. trials, minutes: stop conditions; patience: a third one, minutes in which the front under
+    the budget has not moved. infeasible: what the sampler is told of such plans. eta: of the students that reach a
+    rung, one in so many goes on. without: parts of the search that are left out, to see what they are worth."""
 
     trials: Count | None = None
     minutes: Positive | None = None
@@ -167,6 +167,12 @@ class SearchSection(Section):
     infeasible: Literal["reject", "constraint"] = "reject"
     eta: Count = 2
     without: Annotated[tuple[Part, ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _patience_has_a_front(self) -> SearchSection:
+        if self.patience is not None and not {"accuracy", "latency_ms"} <= set(self.objectives):
+            raise ValueError("patience watches accuracy and latency_ms: both must be objectives")
+        return self
 
 
 class StudySections(Section):

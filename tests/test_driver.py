@@ -3,6 +3,7 @@ the real thing."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from hypothesis import given
 from autocompress.evaluators.measurement import Latency
 from autocompress.search.driver import Driver
 from autocompress.search.record import Trial
-from autocompress.search.waiting import ENOUGH_LOOKS, look_tau, trusted
-from autocompress.spaces.plan import Plan
-from autocompress.studies.schema import Part
+from autocompress.search.rules import Rules
+from autocompress.search.waiting import ENOUGH_LOOKS, WaitingRoom, look_tau, trusted
+from autocompress.spaces.plan import Plan, Recovery
+from autocompress.studies.schema import BudgetSection, Part
 from benchmarks.landscapes.executor import Prices, SimulatedExecutor
 from benchmarks.landscapes.landscape import Landscape
 from benchmarks.landscapes.ours import make_search
@@ -57,11 +59,33 @@ def test_what_one_would_do_by_hand_always_comes_to_its_end(landscape: Landscape,
     assert len(by_hand) > 5 and all(t.finished for t in by_hand)
 
 
+def test_what_was_taught_once_is_not_taught_again_for_other_bits(landscape: Landscape, tmp_path: Path) -> None:
+    driver, _ = search(landscape, tmp_path / "study", 1.5)
+    trained: dict[str, list[Trial]] = {}
+    for trial in driver.trials:
+        if trial.finished and trial.plan.recovery is not None:
+            trained.setdefault(trial.plan.training_key(), []).append(trial)
+    assert any(len(alike) > 1 for alike in trained.values()), "uniform pruning stands there in two precisions"
+    assert all(sum(bool(t.rungs) for t in alike) == 1 for alike in trained.values())
+
+
+def test_everybody_goes_on_where_nothing_new_can_be_drawn() -> None:
+    rules = Rules(BudgetSection(), ("cpu",), {}, ("accuracy", "latency_ms"), (0.5, 1.0), 1000, 1000, 1000, False)
+    students = [replace(t, outcome="waiting", plan=Plan(recovery=Recovery())) for t in looked([(0.5, 0.5, 1.0)] * 4)]
+    room = WaitingRoom(rules, students)
+    gone = []
+    while (trial := room.next((), (), math.inf)) is not None:
+        gone.append(trial.number)
+    assert sorted(gone) == [t.number for t in students] and len(room) == 0
+    alone = WaitingRoom(rules, students[:1])
+    assert alone.next((), (), None) is None, "else one of two goes on"
+
+
 def test_students_wait_at_rungs_and_only_some_go_on(landscape: Landscape, tmp_path: Path) -> None:
     driver, _ = search(landscape, tmp_path / "study", 3)
     own = [t for t in driver.trials if t.finished and not t.baseline]
     assert driver.waiting > 0 and own
-    assert all(len(t.rungs) == 3 for t in own), "who finished has been through all rungs"
+    assert all(len(t.rungs) in (0, 3) for t in own), "through all rungs, or taught before in other bits"
     everyone, _ = search(landscape, tmp_path / "all", 3, ("rungs",))
     assert everyone.waiting == 0
 

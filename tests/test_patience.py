@@ -8,13 +8,13 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from autocompress.evaluators.measurement import Latency, Measurement
-from autocompress.search.patience import HOUR_S, Outlook, outlook
+from autocompress.search.patience import HOUR_S, Outlook, Patience, outlook
 from autocompress.search.record import Trial
 from autocompress.search.rules import Rules
 from autocompress.spaces.plan import Plan
 from autocompress.studies.schema import BudgetSection
 
-RULES = Rules(BudgetSection(), ("cpu",), {"cpu": 5.0}, ("accuracy", "latency_ms"), (1.0,), 5000, False)
+RULES = Rules(BudgetSection(), ("cpu",), {"cpu": 5.0}, ("accuracy", "latency_ms"), (1.0,), 5000, 2000, 5000, False)
 GATE = Latency(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 100, 10, 1, False, 0.0, None)
 
 
@@ -57,6 +57,23 @@ def test_the_longer_the_front_stands_the_less_is_hoped_for() -> None:
     known = [c.chance for c in chances if isinstance(c, Outlook)]
     assert len(known) == 4 and known == sorted(known, reverse=True)
     assert known[0] > 0.8 and known[-1] < 0.1
+
+
+def test_patience_ends_some_time_after_the_last_gain_and_never_in_the_opening() -> None:
+    history = [trial(1, 0.5, 4.0, 60), trial(2, 0.9, 2.0, 120)]
+    patience = Patience(RULES, 10.0, 0.0)
+    patience.look(history, 120, opening=True)
+    assert not patience.is_over(130)
+    patience.look(history, 900, opening=True)
+    assert not patience.is_over(900), "the opening is not held against the front"
+    patience.look([*history, trial(3, 0.1, 5.0, 1000)], 1000, opening=False)
+    assert not patience.is_over(1400) and patience.is_over(1501)
+    patience.look([*history, trial(4, 0.97, 1.0, 1400)], 1400, opening=False)
+    assert not patience.is_over(1900) and patience.is_over(2001)
+    again = Patience(RULES, 10.0, 5000.0)
+    again.look(history, 5001, opening=False)
+    assert not again.is_over(5001), "a study that is run again has its patience anew"
+    assert not Patience(RULES, None, 0.0).is_over(1e9)
 
 
 def test_a_gain_within_the_noise_of_accuracy_is_none() -> None:

@@ -26,7 +26,7 @@ def test_bundled_studies_load_by_name() -> None:
 def test_name_and_sections_have_defaults(tmp_path: Path) -> None:
     study = load_study(write(tmp_path, "", "my study.toml"))
     assert study.name == "my_study" and study.target.runtime == "onnxruntime"
-    assert study.recovery.rungs == (0.25, 0.5, 1.0) and study.folder == tmp_path
+    assert study.recovery.rungs == (0.5, 1.0) and study.folder == tmp_path
     hash(study.search)
 
 

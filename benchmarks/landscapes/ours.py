@@ -62,6 +62,8 @@ def make_search(
         objectives=OBJECTIVES,
         rungs=executor.parts,
         examples=landscape.examples or 10**6,
+        look_examples=landscape.examples or 10**6,
+        file_examples=landscape.examples or 10**6,
         learn_from_gated=False,
         eta=1 if "rungs" in without else settings.eta,
         first_looks="first_look" not in without,
