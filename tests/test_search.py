@@ -30,8 +30,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_search_gives_a_front_of_files_that_are_there(finished: Front) -> None:
-    assert len(finished.trials) == 8
-    assert [t.number for t in finished.trials] == list(range(1, 9))
+    numbers = [t.number for t in finished.trials]
+    assert len(set(numbers)) == len(numbers) >= 5 and set(numbers) <= set(range(1, 9)), "the others wait at a rung"
     assert finished.best and finished.teacher is not None
     for entry in finished.best:
         assert finished.path(entry).is_file()
@@ -139,14 +139,14 @@ def test_front_prints_the_table_and_exports_every_trial(
     assert "probed on onnxruntime: 2:4 zeros take" in out, "what was seen to pay, and what was not"
     code, out, _ = cli("front", finished.folder, "--json")
     rows = json.loads(out)
-    assert code == 0 and [r["trial"] for r in rows] == list(range(1, 9))
+    assert code == 0 and [r["trial"] for r in rows] == sorted(t.number for t in finished.trials)
     assert {r["trial"] for r in rows if r["on_front"]} == {e.trial.number for e in finished.best}
     code, out, _ = cli("front", finished.folder, "--csv")
-    assert code == 0 and len(out.strip().splitlines()) == 9
+    assert code == 0 and len(out.strip().splitlines()) == 1 + len(finished.trials)
     table, picture = tmp_path / "t.parquet", tmp_path / "front.svg"
     assert cli("front", finished.folder, "--parquet", table, "--plot", picture)[0] == 0
     frame = pd.read_parquet(table)
-    assert len(frame) == 8 and {"p50_ms", "accuracy", "recovery.temperature"} <= set(frame.columns)
+    assert len(frame) == len(finished.trials) and {"p50_ms", "accuracy", "recovery.temperature"} <= set(frame.columns)
     assert "<svg" in picture.read_text()
 
 
@@ -187,7 +187,8 @@ def test_trials_learn(finished: Front) -> None:
     trained = [t for t in finished.trials if t.plan.recovery is not None and t.finished]
     assert trained
     for trial in trained:
-        assert len(trial.rungs) == 2 and trial.measurement is not None
+        assert len(trial.rungs) in (0, 2), "through both rungs, or taught before, in other bits"
+        assert trial.measurement is not None
         assert trial.measurement.accuracy > 0.3, "far above chance after two epochs from the teacher's weights"
 
 
