@@ -71,9 +71,7 @@ def main() -> None:
 @click.option("--workers", type=int, help="Trials at a time.")
 @click.option("--executor", help="Where trials run: local, processes or ray.")
 @click.option("--seed", type=int, help="Of the search.")
-@click.option(
-    "--target", "targets", multiple=True, help="Runtime to ship to, as RUNTIME or RUNTIME@DEVICE; repeatable."
-)
+@click.option("--target", "targets", multiple=True, help="RUNTIME or RUNTIME@DEVICE to ship to; repeatable.")
 @click.option("--any-of", is_flag=True, help="Each model is for the best of the targets, not for all of them.")
 @click.option("--threads", type=int, help="Threads of the runtime on the target.")
 @click.option("--batch", type=int, help="Images per inference on the target.")
