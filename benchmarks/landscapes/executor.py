@@ -15,7 +15,7 @@ from .landscape import Landscape, plan_rng, row
 
 TARGET = "onnxruntime"
 PARTS = (0.25, 0.5, 1.0)
-"""Parts of a full training at which the rungs end: the default of study files."""
+"""Parts of a full training at which the rungs end; study files have half and whole unless they say otherwise."""
 
 
 @dataclass(frozen=True)

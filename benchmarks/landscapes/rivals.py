@@ -38,7 +38,7 @@ class Rival:
         self._number = 0
 
     def run(self, horizon_s: float) -> None:
-        raise NotImplementedError
+        raise NotImplementedError("run: search until the clock passes horizon_s")
 
     def gate_ms(self, plan: Plan) -> float:
         """The measured latency."""
