@@ -224,7 +224,7 @@ class Driver:
     def _wait(self, trial: Trial) -> None:
         """A student has reached a rung: it waits there until it is its turn, or goes on at once."""
         self._storage.begin(replace(trial, outcome="waiting"))
-        if trial.baseline or not self._rules.halves:
+        if trial.anchor or not self._rules.halves:
             level = len(trial.rungs)
             last = level == len(self._rules.rungs)
             job = Job(trial.number, trial.plan, "build" if last else "rung", 0 if last else level, trial.heritage)

@@ -10,9 +10,12 @@ from ..spaces.axis import Value
 from ..spaces.shares import ShareEncoding
 from ..spaces.space import Space
 from .baselines import Baseline, baselines, offered_bits, seeds, uniform_latent
+from .record import SEED
 
-BUDGET_SHARES = (0.95, 0.85, 0.75, 0.6, 0.45, 0.3, 0.2)
-"""Budgets that the program's plans are for, as parts of the largest one."""
+BUDGET_SHARES = (0.95, 0.45, 0.75, 0.2, 0.85, 0.3, 0.6)
+"""Budgets that the program's plans are for, as parts of the largest one; the first few span the front."""
+SOLVED_AT_ONCE = 2
+"""So many of the program's plans come before each plan that is made by hand: they are more of a front."""
 
 
 def opening(space: Space, shares: ShareEncoding | None, tops_ms: Mapping[str, float]) -> list[Baseline]:
@@ -22,8 +25,8 @@ def opening(space: Space, shares: ShareEncoding | None, tops_ms: Mapping[str, fl
     ours = [] if shares is None else list(solved(space, shares, tops_ms))
     untrained = [b for b in by_hand if b.plan.recovery is None]
     trained = [b for b in by_hand if b.plan.recovery is not None]
-    pairs = zip_longest(ours, trained)
-    return [*untrained, *(b for pair in pairs for b in pair if b is not None)]
+    rounds = zip_longest((ours[i : i + SOLVED_AT_ONCE] for i in range(0, len(ours), SOLVED_AT_ONCE)), trained)
+    return [*untrained, *(b for some, one in rounds for b in (*(some or ()), one) if b is not None)]
 
 
 def solved(space: Space, shares: ShareEncoding, tops_ms: Mapping[str, float]) -> Iterator[Baseline]:
@@ -34,4 +37,4 @@ def solved(space: Space, shares: ShareEncoding, tops_ms: Mapping[str, float]) ->
         rest: dict[str, Value] = {name: value for name, value in drawn.items() if name in latent}
         for part in BUDGET_SHARES:
             numbers = shares.neutral(part * top_ms, rest | ({"target": home} if home else {}))
-            yield Baseline("seed", shares.decode(numbers), numbers)
+            yield Baseline(SEED, shares.decode(numbers), numbers)

@@ -10,7 +10,9 @@ from ..evaluators.measurement import Latency, Measurement
 from ..spaces.axis import Value
 from ..spaces.plan import Plan
 
-OF_THE_SEARCH = ("search", "seed", "move", "cross")
+SEED = "seed"
+"""The origin of the plans that an integer program opens a study with."""
+OF_THE_SEARCH = ("search", SEED, "move", "cross")
 """How origins of what the search itself proposed begin; all others are what a user would do by hand."""
 
 Outcome = Literal["running", "waiting", "gated", "stopped", "finished", "failed"]
@@ -66,6 +68,12 @@ class Trial:
     def baseline(self) -> bool:
         """Whether it is what a user would do by hand."""
         return not self.origin.startswith(OF_THE_SEARCH)
+
+    @property
+    def anchor(self) -> bool:
+        """Whether it is trained to its end whatever others do: it stands for a whole region, and the front of a short
+        study is made of such."""
+        return self.baseline or self.origin == SEED
 
     @property
     def finished(self) -> bool:

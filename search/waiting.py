@@ -43,7 +43,7 @@ class WaitingRoom:
         last = len(self._rules.rungs)
         for trial in self._waiting.values():
             unseen = trial.first_look is None and not trial.rungs
-            if len(trial.rungs) == last or trial.baseline or unseen or not self._rules.halves:
+            if len(trial.rungs) == last or trial.anchor or unseen or not self._rules.halves:
                 return self._waiting.pop(trial.number)
         for level in range(last - 1, -1, -1):
             here = [t for t in self._waiting.values() if len(t.rungs) == level]
@@ -62,7 +62,7 @@ class WaitingRoom:
         reached = [t for t in everyone if len(t.rungs) >= level and (level or t.first_look is not None)]
         standings = [self._rules.standing(t, level) for t in reached if t.gate is not None]
         gone_on = {t.number for t in reached if t.number not in here}
-        fixed = {t.number for t in reached if t.baseline}
+        fixed = {t.number for t in reached if t.anchor}
         return best_of_rung(standings, gone_on - fixed, fixed, eta, self._rules.examples_at(level))
 
     def seconds_of_a_trial(self, ended: Sequence[Trial]) -> float:

@@ -14,8 +14,8 @@ from autocompress.spaces.plan import Plan
 from .landscape import Landscape, plan_rng, row
 
 TARGET = "onnxruntime"
-PARTS = (0.25, 0.5, 1.0)
-"""Parts of a full training at which the rungs end; study files have half and whole unless they say otherwise."""
+PARTS = (0.5, 1.0)
+"""Parts of a full training at which the rungs end, as study files have them."""
 
 
 @dataclass(frozen=True)
