@@ -13,12 +13,12 @@ from hypothesis import given
 
 from autocompress.evaluators.measurement import Latency
 from autocompress.search.driver import Driver
-from autocompress.search.record import Trial
+from autocompress.search.record import SEED, Trial
 from autocompress.search.rules import Rules
 from autocompress.search.waiting import ENOUGH_LOOKS, WaitingRoom, look_tau, trusted
 from autocompress.spaces.plan import Plan, Recovery
 from autocompress.studies.schema import BudgetSection, Part
-from benchmarks.landscapes.executor import Prices, SimulatedExecutor
+from benchmarks.landscapes.executor import PARTS, Prices, SimulatedExecutor
 from benchmarks.landscapes.landscape import Landscape
 from benchmarks.landscapes.ours import make_search
 from benchmarks.landscapes.run import make_landscape
@@ -85,7 +85,9 @@ def test_students_wait_at_rungs_and_only_some_go_on(landscape: Landscape, tmp_pa
     driver, _ = search(landscape, tmp_path / "study", 3)
     own = [t for t in driver.trials if t.finished and not t.baseline]
     assert driver.waiting > 0 and own
-    assert all(len(t.rungs) in (0, 3) for t in own), "through all rungs, or taught before in other bits"
+    assert all(len(t.rungs) in (0, len(PARTS)) for t in own), "through all rungs, or taught before in other bits"
+    seeds = [t for t in driver.trials if t.origin == SEED and t.outcome != "gated"]
+    assert seeds and all(t.finished for t in seeds), "they stand for whole regions"
     everyone, _ = search(landscape, tmp_path / "all", 3, ("rungs",))
     assert everyone.waiting == 0
 
