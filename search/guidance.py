@@ -18,27 +18,31 @@ from .station import Say
 from .workbench import Workbench, homes
 
 SENSITIVITY_SHARE = 0.15
-"""Of the minutes of a search, what its sensitivities may take at most: large networks take long."""
+"""Of the time of a search, what its sensitivities may take at most: large networks take long."""
+LEARNING_SHARE = 0.05
+"""Of the time of a search, what the first plans of each latency model may take at most."""
 
 
-def guided(bench: Workbench, settings: StudySections, say: Say) -> tuple[Workbench, Guide]:
+def guided(bench: Workbench, settings: StudySections, say: Say, left_s: float | None = None) -> tuple[Workbench, Guide]:
     """The workbench, with a space that knows which groups are sensitive, and the guide. What was measured before is
-    not measured again; sensitivities that take too long are gone on with by the next run of the study."""
+    not measured again; sensitivities that take too long are gone on with by the next run of the study.
+
+    left_s: the time of the search, None without an end."""
     without = settings.search.without
-    damage = {} if "sensitivity" in without else _damage(bench, settings, say)
+    damage = {} if "sensitivity" in without else _damage(bench, left_s, say)
     if damage:
         ground = replace(bench.space.ground, sensitivity=sensitivity_ranks(Sites(bench.space), damage))
         bench = replace(bench, space=build_space(ground, settings.space.axes, homes(settings)))
     latency = {}
     if "latency_model" not in without:
-        learn_latency(bench, settings.target.learn_seconds, say, bench.stop)
+        seconds = settings.target.learn_seconds
+        learn_latency(bench, seconds if left_s is None else min(seconds, LEARNING_SHARE * left_s), say, bench.stop)
         latency = {s.name: LatencyLearner(bench.space.ground, samples(s)) for s in bench.stations}
     return bench, Guide(damage, latency)
 
 
-def _damage(bench: Workbench, settings: StudySections, say: Say) -> dict[str, tuple[float, ...]]:
-    minutes = settings.search.minutes
-    end_s = None if minutes is None else time.monotonic() + 60 * minutes * SENSITIVITY_SHARE
+def _damage(bench: Workbench, left_s: float | None, say: Say) -> dict[str, tuple[float, ...]]:
+    end_s = None if left_s is None else time.monotonic() + SENSITIVITY_SHARE * left_s
 
     def stop() -> bool:
         return bench.stop() or (end_s is not None and time.monotonic() > end_s)

@@ -95,9 +95,10 @@ def run_search(
         loop_s = time.monotonic()
         minutes = settings.search.minutes
         end_s = None if minutes is None else loop_s + 60 * minutes
-        bench, guide = guided(study.bench, settings, watcher.say)
-        study = replace(study, bench=bench)
         stop.deadline_s = None if end_s is None else end_s - MIN_RESERVE_S
+        left_s = None if stop.deadline_s is None else stop.deadline_s - loop_s
+        bench, guide = guided(study.bench, settings, watcher.say, left_s)
+        study = replace(study, bench=bench)
         executor = make_executor(
             settings.search.executor, Workplace(bench, settings, study.folder), settings.search.workers
         )

@@ -77,7 +77,8 @@ class TargetSection(Section):
     that is not `device`. With several, each model is built for all of them, or with any_of for the one its plan
     chooses. batch: images per inference. probe_seconds: spent at most, on each target, on finding out which bits and
     channel counts win there; what is left open stays as the runtime declares it. learn_seconds: spent at most, on each
-    target, on timing plans that a model of its latency is fitted to. precision: half of the 95 % interval
+    target, on timing plans that a model of its latency is fitted to, and no more than a twentieth of the minutes of a
+    search. precision: half of the 95 % interval
     of the ratio to the teacher's latency, at which a measurement may stop, and for which the front is measured in up
     to seven processes; the milliseconds carry the teacher's own interval besides."""
 
