@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from .fake_quant import FakeQuantizer
 from .images import ImageData, seeded_generator
-from .precision import autocast_context, module_to_training_layout, to_training_layout
+from .precision import autocast_context, every_layer_called, module_to_training_layout, to_training_layout
 from .student import Student
 
 NORM_INPUTS = 512
@@ -89,7 +89,7 @@ def outputs_with_bits(
     module.to(device).eval()
     fake.switch_on()
     try:
-        with autocast_context(device):
+        with autocast_context(device), every_layer_called():
             if fake.quantizes and not fake.ranges:
                 module(to_training_layout(calibration[:RANGE_INPUTS], device))
             parts = [module(to_training_layout(data.inputs(some), device)) for some in torch.split(rows, CHUNK)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -39,6 +41,18 @@ def module_to_training_layout(module: nn.Module, device: torch.device) -> nn.Mod
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return module
+
+
+@contextlib.contextmanager
+def every_layer_called() -> Iterator[None]:
+    """Meanwhile no fused kernel computes a transformer's layers past their modules: it would not see what was put in
+    place of a layer's forward, nor call its hooks."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 @functools.cache

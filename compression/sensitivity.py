@@ -21,7 +21,9 @@ MOST_COUNTS = 5
 """Channel counts that are measured of one group; the others are interpolated."""
 STUDENT_BYTES = 2**28
 PACK = 32
-"""Decisions that are measured in one pass over the inputs; what is ended is kept."""
+"""Decisions that share a pass of the teacher at most; what is ended is kept."""
+PACK_MACS = 2_000_000_000_000
+"""Multiply-accumulates between two moments at which something is kept: seconds on two cores."""
 
 
 def measure_sensitivity(
@@ -56,7 +58,9 @@ def measure_sensitivity(
     if missing:
         say(f"sensitivity: {len(missing)} decisions on {len(inputs)} inputs")
         meter = DamageMeter(teacher, space.ground.groups, inputs, stop)
-        for done, pack in _packs(missing, meter.bytes):
+        macs = len(inputs) * sum(layer.macs for layer in space.ground.layers)
+        most = min(PACK, max(1, PACK_MACS // max(1, macs)))
+        for done, pack in _packs(missing, most, meter.bytes):
             found |= meter.measure(pack)
             keep(Sensitivity.of(found, len(inputs)))
             if done < len(missing):
@@ -97,12 +101,12 @@ def _spread(counts: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({min(counts, key=lambda c: abs(c - w)) for w in wanted}, reverse=True))
 
 
-def _packs(missing: Sequence[Decision], teacher_bytes: int) -> Iterator[tuple[int, list[Decision]]]:
-    """(how many are done with it, a pack); students of fewer channels lie in memory together."""
+def _packs(missing: Sequence[Decision], most: int, teacher_bytes: int) -> Iterator[tuple[int, list[Decision]]]:
+    """(how many are done with it, a pack of `most`); students of fewer channels lie in memory together."""
     students = [d for d in missing if d.kind == "channels"]
     layers = [d for d in missing if d.kind != "channels"]
     done = 0
-    for these, size in ((layers, PACK), (students, min(PACK, max(1, STUDENT_BYTES // max(1, teacher_bytes))))):
+    for these, size in ((layers, most), (students, min(most, max(1, STUDENT_BYTES // max(1, teacher_bytes))))):
         for at in range(0, len(these), size):
             pack = these[at : at + size]
             done += len(pack)

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .precision import every_layer_called
+
 Call = Callable[[str, Callable[..., Any], Any, Any], Any]
 
 
@@ -39,7 +41,7 @@ class Tape:
     def record(self, module: nn.Module, inputs: Tensor) -> Tensor:
         """The outputs of `module` for `inputs` [B, ...], every call on the tape. What was on it is gone."""
         self._forget()
-        with _around_calls(module, self._recorded):
+        with _around_calls(module, self._recorded), every_layer_called():
             outputs: Tensor = module(inputs.clone())  # some networks normalise their inputs in place
         for i, (given, version) in enumerate(zip(self._given, self._versions, strict=True)):
             if given is not None and given._version != version:
@@ -51,7 +53,7 @@ class Tape:
         """The outputs of `module` for the `inputs` that were recorded. It is the recorded network or a copy of it, and
         whatever was changed in it takes part from call `until` on: earlier calls are answered from the tape."""
         self._at = 0
-        with _around_calls(module, functools.partial(self._played, until)):
+        with _around_calls(module, functools.partial(self._played, until)), every_layer_called():
             outputs: Tensor = module(inputs.clone())
         return outputs
 

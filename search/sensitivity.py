@@ -25,7 +25,7 @@ from ..studies.task import PreparedTask, Task
 from ..studies.teacher import prepare_teacher
 from .workbench import homes, lay_ground
 
-FORMAT = 1
+FORMAT = 2
 """Of the files, and of how damage is measured: others are measured again."""
 
 

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
 import torch
-import torch.nn.functional as F
-from click.testing import CliRunner
 from hypothesis import given
 from nets import SMALL, Net, net
 from torch import Tensor, nn
 
+from autocompress.compression.fake_quant import FakeQuantizer
+from autocompress.compression.first_look import outputs_with_bits
+from autocompress.compression.images import ImageData
 from autocompress.compression.recover import Stopped
 from autocompress.compression.sensitivity import decisions_of, measure_sensitivity, sensitivity_inputs
 from autocompress.compression.student import make_student, mask_of
-from autocompress.compression.tape import Tape
-from autocompress.errors import DataError, UsageError
-from autocompress.search.files import write_json
-from autocompress.search.sensitivity import SensitivityCache, cache_folder, study_sensitivity
-from autocompress.sensitivitycommand import sensitivity as command
+from autocompress.errors import DataError
 from autocompress.spaces.axis import Ground
 from autocompress.spaces.guide import Guide
 from autocompress.spaces.plan import Pattern, Plan
@@ -32,9 +26,6 @@ from autocompress.spaces.sensitivity import Decision, Sensitivity
 from autocompress.spaces.sites import Sites
 from autocompress.spaces.space import Space, build_space
 from autocompress.spaces.target import Capabilities
-from autocompress.studies.checkpoint import save_weights
-from autocompress.studies.study_file import StudyFile
-from autocompress.studies.task import PreparedTask, load_task
 
 CAN = Capabilities(latency_bits=(32, 16, 8), storage_bits=(4,), channel_multiple=8)
 
@@ -43,17 +34,6 @@ def space_of(found: Net, axes: tuple[str, ...] = ("channels", "bits"), only: str
     """only: the one layer that may change."""
     keep = frozenset(la.name for la in found.ground.layers if only is not None and la.name != only)
     return build_space(Ground(found.ground.layers, found.ground.groups, CAN, keep, storage_counts=True), axes)
-
-
-@contextmanager
-def forwards_counted() -> Iterator[list[nn.Module]]:
-    """The modules that ran meanwhile, whosever they are."""
-    ran: list[nn.Module] = []
-    handle = torch.nn.modules.module.register_module_forward_hook(lambda module, _in, _out: ran.append(module))
-    try:
-        yield ran
-    finally:
-        handle.remove()
 
 
 def divergence(expected: Tensor, got: Tensor) -> float:
@@ -216,66 +196,6 @@ def test_the_teacher_is_left_as_it_is(training: bool) -> None:
         assert not module._forward_hooks and not module._forward_pre_hooks
 
 
-class TwiceAndInPlace(nn.Module):
-    """What a tape can trip over: changes in place, a module that runs twice, containers that give no tensor."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.norm, self.relu = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True)
-        self.shared, self.pair = nn.Conv2d(8, 8, 3, padding=1), Pair()
-        self.block = nn.Sequential(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
-        self.head = nn.Linear(8, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.sub_(0.5)
-        x = self.relu(self.norm(self.stem(x)))
-        out = self.shared(F.relu_(self.shared(x)))
-        out += x
-        a, b = self.pair(out)
-        out = self.block(a + b)
-        out.mul_(2)
-        return self.head((self.block(out) + out).mean((2, 3)))
-
-
-class Pair(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.left, self.right = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.left(x), self.right(x)
-
-
-@pytest.mark.parametrize("limit", [0, 20_000, 10**9])
-def test_a_tape_gives_what_a_whole_pass_gives(limit: int) -> None:
-    torch.manual_seed(0)
-    model, inputs = TwiceAndInPlace().eval(), torch.randn(4, 3, 8, 8)
-    tape, whole = Tape(limit), inputs.clone()
-    for _ in range(2):
-        with torch.no_grad():
-            assert torch.equal(tape.record(model, inputs), model(inputs.clone()))
-        for name, part in model.named_modules():
-            changed = copy.deepcopy(model)
-            for parameter in changed.get_submodule(name).parameters():
-                parameter.data.mul_(1.5)
-            with torch.no_grad():
-                expected = changed(inputs.clone())
-            first = min(tape.first[n] for n in tape.first if n == name or n.startswith(f"{name}."))
-            assert torch.equal(tape.play(changed, inputs, first if name else 0), expected), name
-            assert "forward" not in part.__dict__
-    assert torch.equal(inputs, whole)
-
-
-def test_a_tape_spares_what_came_before() -> None:
-    model, inputs = net("cifar_resnet20").model, net("cifar_resnet20").inputs(2)
-    tape = Tape(10**9)
-    tape.record(model, inputs)
-    with forwards_counted() as ran:
-        tape.play(model, inputs, tape.first["linear"])
-    asked = {name for name, module in model.named_modules() if module in ran and name}
-    assert "linear" in asked and not any("." in name for name in asked), "nobody enters the blocks in front of it"
-
-
 def test_it_stops_when_asked_and_goes_on_from_what_was_kept() -> None:
     found = net("digits")
     space, inputs = space_of(found), found.inputs(4)
@@ -304,90 +224,60 @@ def test_heavy_networks_are_looked_at_on_fewer_inputs() -> None:
     assert len(sensitivity_inputs(heavy, calibration)) == 64
 
 
-@pytest.fixture
-def task(tiny_task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PreparedTask:
-    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
-    return load_task(str(tiny_task)).prepared()
-
-
-def space_over(task: PreparedTask, bits: tuple[int, ...] | None = None) -> Space:
-    from autocompress.spaces.groups import find_groups
-    from autocompress.spaces.layers import find_layers
-
-    layers = find_layers(task.teacher, task.example_input)
-    groups, _ = find_groups(task.teacher, task.example_input, {layer.name: layer.depth for layer in layers})
-    return build_space(Ground(layers, groups, CAN, storage_counts=True, bits=bits), ("channels", "bits"))
-
-
-def test_it_is_measured_once(task: PreparedTask, tmp_path: Path) -> None:
-    space = space_over(task)
-    first = study_sensitivity(task, space)
-    assert cache_folder() == tmp_path / "cache" / "sensitivity"
-    with forwards_counted() as ran:
-        assert study_sensitivity(task, space) == first
-    assert not ran
-    (file,) = cache_folder().iterdir()
-    file.write_text(file.read_text()[:-20])
-    assert study_sensitivity(task, space) == first, "a corrupt file is measured again"
-    assert SensitivityCache().read(file.stem) is not None
-
-
-def test_another_weight_or_input_is_measured_anew(task: PreparedTask) -> None:
-    from dataclasses import replace
-
-    space = space_over(task)
-    study_sensitivity(task, space)
-    teacher = copy.deepcopy(task.teacher)
-    with torch.no_grad():
-        next(teacher.parameters()).view(-1)[0] += 1e-3
-    calibration = task.calibration.clone()
-    calibration[0, 0, 0, 0] += 1e-3
-    for other in (replace(task, teacher=teacher), replace(task, calibration=calibration)):
-        with forwards_counted() as ran:
-            study_sensitivity(other, space)
-        assert ran
-    assert len(list(cache_folder().iterdir())) == 3
-
-
-def test_only_what_is_missing_is_measured(task: PreparedTask) -> None:
-    lines: list[str] = []
-    small = study_sensitivity(task, space_over(task, bits=(8,)), say=lines.append)
-    both = study_sensitivity(task, space_over(task, bits=(8, 4)), say=lines.append)
-    assert lines[-1] == f"sensitivity: {len(both.bits)} decisions on 256 inputs", "the same layers at 4 bits"
-    space = space_over(task, bits=(8,))
-    with forwards_counted() as ran:
-        assert study_sensitivity(task, space) == small
-    assert not ran and {width for widths in small.bits.values() for width in widths} == {8}
-
-
-def test_the_table_names_every_layer_and_group(tiny_task: Path, task: PreparedTask, tmp_path: Path) -> None:
-    said = CliRunner().invoke(command, ["--task", str(tiny_task)], catch_exceptions=False)
-    assert said.exit_code == 0
-    data = json.loads(CliRunner().invoke(command, ["--task", str(tiny_task), "--json"]).stdout)
-    found = Sensitivity.from_dict(data)
-    assert found.bits and found.channels and found.inputs == 256
-    for name in (*found.bits, *found.channels):
-        assert f" {name} " in said.stdout
-    for words in ("in nats", "256 calibration inputs", "do not add up"):
-        assert words in " ".join(said.stdout.split())
-
-
-def test_the_folder_of_a_study_brings_its_teacher(task: PreparedTask, tiny_task: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "runs" / "tiny"
-    write_json(folder / "study.json", StudyFile(name="tiny").model_dump(mode="json", by_alias=True))
-    teacher = copy.deepcopy(task.teacher)
-    with torch.no_grad():
-        next(teacher.parameters()).mul_(0.5)
-    save_weights(teacher, folder / "teacher.safetensors")
-    with pytest.raises(UsageError, match="name it with --task"):
-        CliRunner().invoke(command, [str(folder)], catch_exceptions=False)
-    its = CliRunner().invoke(command, [str(folder), "--task", str(tiny_task), "--json"], catch_exceptions=False)
-    other = CliRunner().invoke(command, ["--task", str(tiny_task), "--json"], catch_exceptions=False)
-    assert json.loads(its.stdout).keys() == json.loads(other.stdout).keys() and its.stdout != other.stdout
-    assert not (cache_folder().parent / "teachers").exists(), "nothing was trained"
-
-
 def test_damages_can_be_looked_up_by_decision() -> None:
     found = Sensitivity.of({Decision("bits", "a", 8): 0.1, Decision("channels", "g", 16): 0.0}, 4)
     assert found.bits == {"a": {8: 0.1}} and found.channels == {"g": {16: 0.0}}
     assert found.decisions()[Decision("bits", "a", 8)] == 0.1
+
+
+class Encoder(nn.Module):
+    """A transformer of torch's own layer, which has a fused path past its modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        answers: Tensor = self.head(self.encoder(x).mean(1))
+        return answers
+
+
+def test_layers_of_a_fused_transformer_are_changed_like_any_others() -> None:
+    from autocompress.spaces.layers import find_layers
+
+    torch.manual_seed(0)
+    model, inputs = Encoder().eval(), torch.randn(32, 5, 16)
+    before = torch.backends.mha.get_fastpath_enabled()
+    ground = Ground(tuple(find_layers(model, inputs[:1])), (), CAN, storage_counts=True)
+    assert "encoder.linear1" in {layer.name for layer in ground.layers}
+    found = measure_sensitivity(model, build_space(ground, ("bits",)), inputs)
+    assert all(found.bits[name][4] > 1e-6 for name in ("encoder.linear1", "encoder.linear2", "head"))
+    fake = FakeQuantizer(model, {"encoder.linear1": 4})
+    data = ImageData(inputs, torch.zeros(32, dtype=torch.long))
+    rows = torch.arange(32)
+    plain, rough = (
+        outputs_with_bits(model, quantizer, inputs, data, rows, torch.device("cpu"))
+        for quantizer in (FakeQuantizer(model, {}), fake)
+    )
+    assert not torch.equal(plain, rough), "a look sees the bits"
+    assert torch.backends.mha.get_fastpath_enabled() == before
+
+
+def test_what_a_heavy_network_has_behind_it_is_kept_when_time_is_over() -> None:
+    from dataclasses import replace
+
+    found = net("digits")
+    heavy = tuple(replace(layer, macs=10**12) for layer in found.ground.layers)
+    space = build_space(replace(space_of(found).ground, layers=heavy), ("channels", "bits"))
+    kept: list[Sensitivity] = []
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 3
+
+    with pytest.raises(Stopped):
+        measure_sensitivity(found.model, space, found.inputs(4), stop, keep=kept.append)
+    assert len(kept) >= 2 and len(kept[-1].decisions()) > len(kept[0].decisions())
