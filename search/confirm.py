@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import MetricError
 from ..evaluators.measurement import Latency
 from .evaluate import file_accuracy
 from .files import digest, read_json, write_json
@@ -45,8 +46,9 @@ def confirm(bench: Workbench, front: Front, say: Callable[[str], None] = lambda 
     """
     path = bench.folder / "confirmed.json"
     known: dict[str, Any] = read_json(path) or {}
+    undefined: dict[int, str] = {}
     for _ in range(3):
-        waiting = [e for e in candidates(front) if e.trial.number not in front.confirmed]
+        waiting = [e for e in candidates(front) if e.trial.number not in {*front.confirmed, *undefined}]
         if not waiting:
             break
         for station in bench.stations:
@@ -55,14 +57,20 @@ def confirm(bench: Workbench, front: Front, say: Callable[[str], None] = lambda 
                 part = here[start : start + SIDE_BY_SIDE]
                 where = f" on {station.name}" if len(bench.stations) > 1 else ""
                 say(f"confirming {start + 1} to {start + len(part)} of {len(here)} models{where}")
-                _look_again(bench, station, front, part, known)
+                undefined |= _look_again(bench, station, front, part, known)
                 write_json(path, known)
         front = front.with_confirmed(read_confirmed(bench.folder, [e.trial.number for e in waiting]))
+    for number, reason in undefined.items():
+        say(f"trial {number} has no test score: {reason}")
     return front
 
 
-def _look_again(bench: Workbench, station: Station, front: Front, part: Sequence[Entry], known: dict[str, Any]) -> None:
-    """Measure these entries' files for one target, and note it in `known`."""
+def _look_again(
+    bench: Workbench, station: Station, front: Front, part: Sequence[Entry], known: dict[str, Any]
+) -> dict[int, str]:
+    """Measure these entries' files for one target, and note it in `known`. Returns the trials that the metric is not
+    defined for on the test split, with its reason."""
+    undefined: dict[int, str] = {}
     files = [front.path(entry, station.name) for entry in part]
     meter = station.meter
     latencies = meter.measure(files, PROCESSES, until=meter.precision, limit_seconds=LIMIT_SECONDS)
@@ -71,10 +79,15 @@ def _look_again(bench: Workbench, station: Station, front: Front, part: Sequence
         old = noted.get("files", {}).get(station.name, noted)
         sha256 = digest(file)
         scored = old.get("sha256") == sha256
-        accuracy = old["test_accuracy"] if scored else file_accuracy(bench, station, file, bench.task.test)
+        try:
+            accuracy = old["test_accuracy"] if scored else file_accuracy(bench, station, file, bench.task.test)
+        except MetricError as error:
+            undefined[entry.trial.number] = str(error)
+            continue
         look = {"sha256": sha256, "test_accuracy": accuracy, "latency": latency.to_dict()}
         noted |= {"home": front.home(entry), "elsewhere": list(entry.elsewhere)}
         noted["files"] = {**noted.get("files", {}), station.name: look}
+    return undefined
 
 
 def read_confirmed(folder: Path, numbers: Sequence[int]) -> dict[int, Confirmed]:

@@ -19,7 +19,7 @@ from ..compression.export import make_template
 from ..compression.images import ImageData
 from ..compression.recover import Stopped
 from ..compression.student import Student, make_student
-from ..errors import AutoCompressError, ExportError, MeasurementError, TrialFailed
+from ..errors import AutoCompressError, ExportError, MeasurementError, MetricError, TrialFailed
 from ..evaluators.accuracy import predict
 from ..evaluators.measurement import Latency, Measurement
 from ..evaluators.runtimes.base import BuildRequest
@@ -87,6 +87,10 @@ def evaluate(bench: Workbench, job: Job) -> JobResult:
     except Stopped:
         return JobResult(stopped=True, seconds=clock.seconds)
     except (TrialFailed, MeasurementError, ExportError) as failure:
+        return JobResult(failure=str(failure), seconds=clock.seconds)
+    except MetricError as failure:
+        if replace(job.plan, target="") == Plan():
+            raise  # of the teacher itself: nothing could be compared
         return JobResult(failure=str(failure), seconds=clock.seconds)
     except AutoCompressError:
         raise
