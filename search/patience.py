@@ -89,11 +89,12 @@ def outlook(trials: Sequence[Trial], rules: Rules, searched_s: float) -> Outlook
     The chance is that of a Poisson process whose rate is not known: k moves in the last T seconds give 1 - (T / (T +
     3600))^(k + 1/2), with Jeffreys' prior on the rate.
     """
-    found = [t for t in trials if t.measurement is not None]
+    # what misses a budget, by the percentile that it is about, is no model that the user can take
+    found = [t for t in trials if t.measurement is not None and _fits(t, rules)]
     if len(found) < 2 or not {"accuracy", "latency_ms"} <= set(rules.objectives):
         return None
     points = np.array([_point(t) for t in found])
-    reference = _reference(points, found, rules)
+    reference = _reference(points, _limits(trials, rules))
     if reference is None:
         return None
     spread = np.array([_spread(t, rules) for t in found])
@@ -117,7 +118,7 @@ def outlook(trials: Sequence[Trial], rules: Rules, searched_s: float) -> Outlook
     window_s = max(WINDOW * searched_s, 1.0)
     moves = sum(gain.at_s > searched_s - window_s for gain in gains)
     chance = 1 - (window_s / (window_s + HOUR_S)) ** (moves + 0.5)
-    return Outlook(now, max(0.0, now - half), now + half, tuple(gains), searched_s, chance)
+    return Outlook(now, max(0.0, now - half), min(1.0, now + half), tuple(gains), searched_s, chance)
 
 
 def _point(trial: Trial) -> list[float]:
@@ -134,10 +135,24 @@ def _spread(trial: Trial, rules: Rules) -> list[float]:
     return [error, (latency.high_ms - latency.low_ms) / 4]
 
 
-def _reference(points: Points, found: Sequence[Trial], rules: Rules) -> tuple[float, float] | None:
-    """The budget or the teacher's latency, whichever is less, and the least accurate model within that."""
-    limits = [p[1] for p, t in zip(points, found, strict=True) if t.origin == "teacher"]
-    limits += [rules.budgets[rules.targets[0]]] if rules.targets[0] in rules.budgets else []
+def _fits(trial: Trial, rules: Rules) -> bool:
+    assert trial.measurement is not None
+    found = {trial.plan.target or rules.targets[0]: trial.measurement.latency}
+    found |= {name: file.latency for name, file in trial.measurement.elsewhere.items()}
+    at = rules.budget.percentile
+    return all(latency.at(at) <= rules.budgets.get(name, math.inf) for name, latency in found.items())
+
+
+def _limits(trials: Sequence[Trial], rules: Rules) -> list[float]:
+    """The budget on the first target, or the largest where plans choose theirs, and the teacher's latency (ms)."""
+    chosen = any(trial.plan.target for trial in trials)
+    budgets = [ms for name, ms in rules.budgets.items() if chosen or name == rules.targets[0]]
+    teachers = [t.measurement.latency.p50_ms for t in trials if t.measurement is not None and t.origin == "teacher"]
+    return [*teachers, *([max(budgets)] if budgets else [])]
+
+
+def _reference(points: Points, limits: Sequence[float]) -> tuple[float, float] | None:
+    """The least accurate model within the limits, and their least: budgets and the teacher's latency (ms)."""
     limit = float(min(limits, default=points[:, 1].max()))
     within = points[points[:, 1] <= limit]
     if len(within) < 2 or within[:, 0].max() <= within[:, 0].min():

@@ -84,3 +84,30 @@ def test_a_gain_within_the_noise_of_accuracy_is_none() -> None:
     assert found is not None and [g.number for g in found.gains][-1] == 2
     clear = outlook([*history, trial(4, 0.95, 1.5, 190)], RULES, 200)
     assert clear is not None and clear.gains[-1].number == 4
+
+
+def test_a_tail_over_the_budget_is_no_gain() -> None:
+    rules = replace(RULES, budget=BudgetSection(percentile=90))
+
+    def with_tail(number: int, accuracy: float, ms: float, p90_ms: float) -> Trial:
+        found = trial(number, accuracy, ms, 100.0 * number)
+        assert found.measurement is not None
+        latency = replace(found.measurement.latency, p90_ms=p90_ms)
+        return replace(found, measurement=replace(found.measurement, latency=latency))
+
+    history = [with_tail(1, 0.5, 4.0, 4.4), with_tail(2, 0.8, 3.0, 3.3), with_tail(3, 0.9, 4.0, 6.0)]
+    found = outlook(history, rules, 400.0)
+    assert found is not None and 3 not in {gain.number for gain in found.gains}
+    assert 3 in {gain.number for gain in outlook(history, RULES, 400.0).gains}  # type: ignore[union-attr]
+
+
+def test_where_plans_choose_their_target_each_has_the_budget_of_its_own() -> None:
+    rules = replace(RULES, targets=("slow", "fast"), budgets={"slow": 9.0, "fast": 2.0})
+
+    def on(target: str, number: int, accuracy: float, ms: float) -> Trial:
+        return replace(trial(number, accuracy, ms, 100.0 * number), plan=Plan(target=target))
+
+    history = [on("slow", 1, 0.5, 8.0), on("fast", 2, 0.8, 1.5), on("fast", 3, 0.95, 3.0), on("slow", 4, 0.9, 3.0)]
+    found = outlook(history, rules, 500.0)
+    assert found is not None and {gain.number for gain in found.gains} >= {2, 4}
+    assert 3 not in {gain.number for gain in found.gains}
