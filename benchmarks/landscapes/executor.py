@@ -20,9 +20,11 @@ PARTS = (0.5, 1.0)
 
 @dataclass(frozen=True)
 class Prices:
-    """Seconds for each job. train_s: of a full training, a rung costs its part of it. look_s: an untrained student's
-    accuracy, or a trained student's with other bits. known_s: of what was measured before."""
+    """Seconds for each job. guide_s: of sensitivities and a latency model, where a search has any. train_s: of a full
+    training, a rung costs its part of it. look_s: an untrained student's accuracy, or a trained student's with other
+    bits. known_s: of what was measured before."""
 
+    guide_s: float = 60.0
     gate_s: float = 1.0
     look_s: float = 2.0
     train_s: float = 300.0
@@ -59,6 +61,10 @@ class SimulatedExecutor:
         self._running: list[tuple[float, int, float, Job, Future[JobResult]]] = []
         self._submitted = 0
         self._known: set[str] = set()
+
+    def guide(self) -> None:
+        """Let the clock run for as long as it takes to measure sensitivities and a latency model."""
+        self.clock_s += self._prices.guide_s
 
     def submit(self, job: Job) -> Future[JobResult]:
         future: Future[JobResult] = Future()

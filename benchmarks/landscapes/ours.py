@@ -23,6 +23,7 @@ from .landscape import Landscape
 OBJECTIVES = ("accuracy", "latency_ms")
 ABLE: tuple[Part, ...] = get_args(Part)
 """Parts that can be left out."""
+DEFAULT = SearchSection()
 
 
 def parts_of_training(without: Sequence[str]) -> tuple[float, ...]:
@@ -36,10 +37,11 @@ def make_search(
     folder: Path,
     seed: int,
     without: Sequence[Part] = (),
+    settings: SearchSection = DEFAULT,
     time_left_s: Callable[[], float | None] = lambda: None,
 ) -> Driver:
-    """A driver over `landscape`, ready to run. folder: for its storage. without: names of ABLE. time_left_s: of the
-    search, where that is known.
+    """A driver over `landscape`, ready to run. folder: for its storage. without: names of ABLE. settings: the
+    search's own, but for seed and `without`. time_left_s: of the search, where that is known.
 
     Raises UnknownName for another part.
     """
@@ -48,11 +50,13 @@ def make_search(
             raise UnknownName("part", part, ABLE)
     damage = {} if "sensitivity" in without else landscape.guide.damage
     latency = {} if "latency_model" in without else landscape.guide.latency
+    if damage or latency:
+        executor.guide()
     space = landscape.space
     if damage:
         ground = replace(space.ground, sensitivity=sensitivity_ranks(landscape.sites, damage))
         space = build_space(ground, [axis.name for axis in space.axes])
-    settings = SearchSection(seed=seed, without=tuple(without))
+    settings = settings.model_copy(update={"seed": seed, "without": tuple(without)})
     budgets = {TARGET: landscape.budget_ms}
     proposer = make_proposer(space, settings, len(OBJECTIVES), Guide(damage, latency), (TARGET,), budgets)
     rules = Rules(
@@ -64,7 +68,7 @@ def make_search(
         examples=landscape.examples or 10**6,
         look_examples=landscape.examples or 10**6,
         file_examples=landscape.examples or 10**6,
-        learn_from_gated=False,
+        learn_from_gated=settings.infeasible == "constraint",
         eta=1 if "rungs" in without else settings.eta,
         first_looks="first_look" not in without,
         inherits=False,  # what a neighbour's weights are worth cannot be told without networks

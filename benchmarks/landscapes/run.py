@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autocompress.studies.schema import Part
+from autocompress.studies.schema import Part, SearchSection
 
 from .executor import SimulatedExecutor
 from .landscape import Floats, Landscape
@@ -40,7 +40,8 @@ METHODS = ("ours", *RIVALS)
 
 @dataclass(frozen=True)
 class Task:
-    """One run. cache: a folder for reference fronts, None computes them anew."""
+    """One run. setting: of the search, with its value, in place of the default. cache: a folder for reference fronts,
+    None computes them anew."""
 
     problem: str
     dimensions: int
@@ -48,6 +49,7 @@ class Task:
     seed: int
     hours: float
     without: tuple[Part, ...] = ()
+    setting: tuple[str, str] | None = None
     cache: Path | None = None
 
 
@@ -68,13 +70,16 @@ def run(task: Task) -> Curve:
     if task.method == "ours":
         executor = SimulatedExecutor(landscape, parts=parts_of_training(task.without))
         with tempfile.TemporaryDirectory() as folder:
-            driver = make_search(landscape, executor, Path(folder), task.seed, task.without)
+            settings = SearchSection.model_validate(dict([task.setting] if task.setting else []))
+            driver = make_search(landscape, executor, Path(folder), task.seed, task.without, settings)
             driver.run(lambda: executor.clock_s >= horizon_s, lambda _: None)
     else:
         executor = SimulatedExecutor(landscape)
         RIVALS[task.method](landscape, executor, task.seed).run(horizon_s)
     wall_s = time.perf_counter() - start_s
     method = task.method + "".join(f" without {part}" for part in task.without)
+    if task.setting:
+        method += f" with {'='.join(task.setting)}"
     found = [f for f in executor.found if f.clock_s <= horizon_s]
     return Curve(landscape.name, method, task.seed, shares(found, landscape, reference, horizon_s), len(found), wall_s)
 
@@ -101,7 +106,10 @@ def tasks(options: argparse.Namespace) -> Iterator[Task]:
                 for method in options.methods:
                     yield Task(*common, method, seed, options.hours, cache=options.cache)
                 for part in options.without:
-                    yield Task(*common, "ours", seed, options.hours, (part,), options.cache)
+                    yield Task(*common, "ours", seed, options.hours, (part,), cache=options.cache)
+                for word in options.settings:
+                    key, _, value = word.partition("=")
+                    yield Task(*common, "ours", seed, options.hours, setting=(key, value), cache=options.cache)
 
 
 def all_curves(found: Sequence[Task], jobs: int) -> Iterator[Curve]:
@@ -119,6 +127,9 @@ def main() -> None:
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS), metavar="PROBLEM")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--without", nargs="+", choices=ABLE, default=[], help="Parts to leave out, one at a time.")
+    parser.add_argument(
+        "--with", nargs="+", dest="settings", default=[], metavar="SETTING=VALUE", help="sampler=gp, one at a time."
+    )
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--hours", type=float, default=8.0, help="Simulated.")
     parser.add_argument("--jobs", type=int, default=1, help="Processes.")

@@ -14,10 +14,12 @@ measure a shape first, as the search does, and do not train what is over it.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +72,25 @@ def compare(settings: StudyFile, folder: Path, minutes: float, methods: Sequence
         lay_out(folder, terms.study, runs)
         own = run_settings(settings, seed)
         if method == "ours":
-            run = run_ours(own, task, runs, terms, seed)
+            with own_cache(runs):
+                run = run_ours(own, task, runs, terms, seed)
         else:
             run = run_rival(method, own, task, runs, terms, seed)
         run.write(folder)
         shutil.rmtree(runs / terms.study / "checkpoints", ignore_errors=True)  # the bulk of what a run leaves
+
+
+@contextmanager
+def own_cache(runs: Path) -> Iterator[None]:
+    """What the search keeps for later studies is not there yet: each run pays for its own sensitivities."""
+    before = os.environ.get("AUTOCOMPRESS_CACHE")
+    os.environ["AUTOCOMPRESS_CACHE"] = str((runs / "cache").resolve())
+    try:
+        yield
+    finally:
+        del os.environ["AUTOCOMPRESS_CACHE"]
+        if before is not None:
+            os.environ["AUTOCOMPRESS_CACHE"] = before
 
 
 def changed(settings: StudyFile, words: Sequence[str]) -> StudyFile:

@@ -1,4 +1,4 @@
-"""Optuna on the flat space: one categorical parameter per site, and the numbers of the recovery."""
+"""Optuna on the flat space: one integer per site, the index of its option, and the numbers of the recovery."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import warnings
 import optuna
 
 from autocompress.search.sampler import distribution
-from autocompress.spaces.axis import Choice
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.recovery import RecoveryAxis
 from autocompress.spaces.sites import Sites
@@ -28,8 +27,10 @@ class FlatSampler:
         self._space, self._sites = space, Sites(space)
         self._recovery = next((axis for axis in space.axes if isinstance(axis, RecoveryAxis)), None)
         numbers = {} if self._recovery is None else self._recovery.parameters()
-        options = {site.name: Choice(tuple(map(str, range(len(site.options))))) for site in self._sites}
-        self._distributions = {name: distribution(p) for name, p in (options | numbers).items()}
+        self._distributions: dict[str, optuna.distributions.BaseDistribution] = {
+            **{site.name: optuna.distributions.IntDistribution(0, len(site.options) - 1) for site in self._sites},
+            **{name: distribution(parameter) for name, parameter in numbers.items()},
+        }
         self._study = optuna.create_study(directions=["minimize", "minimize"], sampler=SAMPLERS[sampler](seed=seed))
         self._asked: dict[int, optuna.Trial] = {}
 
