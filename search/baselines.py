@@ -26,7 +26,7 @@ class Baseline:
 def baselines(space: Space) -> Iterator[Baseline]:
     """What a user would do by hand, on every target that plans choose from."""
     for baseline in _by_hand(space):
-        yield from _at_home(space, baseline)
+        yield from at_home(space, baseline)
 
 
 def _by_hand(space: Space) -> Iterator[Baseline]:
@@ -47,14 +47,15 @@ def _by_hand(space: Space) -> Iterator[Baseline]:
                 yield Baseline("prune, fine-tune, int8", space.uniform(width, 8, Recovery(alpha=0.0)), None)
 
 
-def _at_home(space: Space, baseline: Baseline) -> Iterator[Baseline]:
+def at_home(space: Space, baseline: Baseline) -> Iterator[Baseline]:
+    """The baseline on every target that plans choose from and that has its precisions."""
     if not space.homes:
         yield baseline
     for index, home in enumerate(space.homes):
         plan = space.settled(replace(baseline.plan, target=home))
         if plan.bits == baseline.plan.bits:  # else this target has no such precision
             latent = None if baseline.latent is None else {**baseline.latent, "target": home}
-            named = index == 0 or baseline.name == "search"
+            named = index == 0 or baseline.name in ("search", "seed")
             name = baseline.name if named else f"{baseline.name}, {home}"
             yield Baseline(name, plan, latent)
 
@@ -67,8 +68,8 @@ def seeds(space: Space) -> Iterator[Baseline]:
     latent = uniform_latent(space, 1.0, lowest, aware)
     if any(axis.name == "recovery" for axis in space.axes):
         plain = uniform_latent(space, 1.0, 32, gentle)
-        yield from _at_home(space, Baseline("search", space.uniform(1.0, lowest, aware), latent))
-        yield from _at_home(space, Baseline("search", space.uniform(1.0, 32, gentle), plain))
+        yield from at_home(space, Baseline("search", space.uniform(1.0, lowest, aware), latent))
+        yield from at_home(space, Baseline("search", space.uniform(1.0, 32, gentle), plain))
 
 
 def offered_bits(space: Space) -> tuple[int, ...]:

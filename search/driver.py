@@ -249,10 +249,10 @@ class Driver:
 
     def _learn(self, trial: Trial) -> None:
         """Tell the proposer. What waits or was stopped counts with what may become of it; what failed is forgotten."""
-        over = self._rules.excess(trial)
         told = trial.outcome == "gated" and self._rules.learn_from_gated
+        violation = self._rules.violation(trial) if told else None
         proposal = self._proposals.get(trial.number)
-        self._proposer.learn(trial, self._rules.costs(trial, self._trials), over if told else None, proposal)
+        self._proposer.learn(trial, self._rules.costs(trial, self._trials), violation, proposal)
 
     def _points(self) -> list[Worth]:
         points = []

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from statistics import median
 
 from ..evaluators.latency_model import UNKNOWN_ERROR, LatencyModel
 from ..evaluators.measurement import Latency
@@ -31,14 +32,23 @@ MOST_PROBES = 64
 def samples(station: Station) -> list[tuple[Plan, float]]:
     """Every plan measured on this target in its study so far, with its median latency (ms), as far as it compares with
     the present calibration; the teacher first, as it was calibrated. Raises StorageError for a file that is no JSON."""
-    calibration = station.calibration
-    found = {Plan(): calibration.p50_ms}
+    found = {Plan(): station.calibration.p50_ms}
+    found.update((plan, latency.p50_ms) for plan, latency in _measured(station))
+    return list(found.items())
+
+
+def tail_ratio(station: Station, percentile: int) -> float:
+    """What is held against a budget (see `Latency.at`) over the median latency, as is usual on this target: the median
+    over every plan measured so far, 1 before any. Raises StorageError for a file that is no JSON."""
+    return median([x.at(percentile) / x.p50_ms for _, x in _measured(station)] or [1.0])
+
+
+def _measured(station: Station) -> Iterator[tuple[Plan, Latency]]:
     for path in sorted((station.folder / "latency").glob("*.json")):
         known = read_json(path)
         # files of versions that did not yet keep the plan are of no use here
-        if known is not None and known["calibration"] == calibration.fingerprint and "plan" in known:
-            found[Plan.from_dict(known["plan"])] = Latency.from_dict(known["latency"]).p50_ms
-    return list(found.items())
+        if known is not None and known["calibration"] == station.calibration.fingerprint and "plan" in known:
+            yield Plan.from_dict(known["plan"]), Latency.from_dict(known["latency"])
 
 
 def learn_latency(

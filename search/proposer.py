@@ -3,6 +3,7 @@ around the front and crossovers of it in turn. What is predicted to miss the bud
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from ..spaces.sites import Sites
 from ..spaces.space import Space
 from .baselines import Baseline
 from .pareto import non_dominated
-from .record import Trial
+from .record import SEED, Trial
 from .redescribe import redescribed
 from .sampler import Sampler
 
@@ -33,6 +34,10 @@ SLACK = 3.0
 """A plan is dropped where it is predicted to be over the budget by more than this many times the usual error."""
 LEAST_SLACK = 0.05
 """And by more than this part of it: the gate that would decide costs a second, a good plan left out costs more."""
+
+
+SAME_BUDGET = 0.05
+"""Seeds for budgets that differ by less than this part are the same."""
 
 
 class Encoding(Protocol):
@@ -107,7 +112,11 @@ class Proposer:
         self._queue: deque[Proposal] = deque(Proposal(b.plan, b.name, b.latent) for b in opening)
 
     def know(self, trials: Sequence[Trial], interrupted: Sequence[Trial]) -> None:
-        """What an earlier run of this study proposed, and what it left running: the latter comes first again."""
+        """What an earlier run of this study proposed, and what it left running: the latter comes first again. Seeds for
+        budgets that it had seeds for are not proposed anew, though the guide may know better by now."""
+        seeds = [t.latent for t in (*trials, *interrupted) if t.origin == SEED]
+        again = [p for p in self._queue if p.origin == SEED and any(_same_budget(p.latent, s) for s in seeds)]
+        self._queue = deque(p for p in self._queue if p not in again)
         self._random.seed(f"{self._random.random()}/{len(trials)}")
         self._seen.update(trial.plan.key() for trial in trials)
         for trial in reversed(interrupted):
@@ -160,13 +169,14 @@ class Proposer:
     ) -> None:
         """What became of a trial. costs: its objectives, lower is better, None while nothing is known of them.
         violation: measured / limit - 1, of one that the samplers are to learn to avoid."""
-        if costs is None:
-            arm = self._arms.get(proposal.arm) if proposal else None
-            ended = trial.outcome in ("gated", "failed")
-            if ended and arm and proposal and proposal.ticket is not None and proposal.latent is not None:
-                arm.sampler.reject(trial.number, proposal.latent, proposal.ticket, violation)
-            return
         if trial.latent is None:
+            return
+        if costs is None:
+            for arm in self._arms.values() if trial.outcome in ("gated", "failed") else ():
+                drawn = proposal is not None and proposal.arm == arm.name
+                if drawn or arm.encoding.latent().keys() <= trial.latent.keys():
+                    ticket = proposal.ticket if proposal and drawn else None
+                    arm.sampler.reject(trial.number, trial.latent, ticket, violation)
             return
         # a number that came with a later version stands for no change where it is not told
         latent = {"width_sensitivity": 0.0, **trial.latent}
@@ -208,7 +218,8 @@ class Proposer:
     def _moved(self, parents: Sequence[Worth]) -> Proposal | None:
         def draw() -> Proposal:
             parent = self._parent(parents)
-            plan = parent.plan
+            # as near as the space of today comes: an earlier run of the study may have had another
+            plan = self._sites.assemble(self._sites.choices(parent.plan), parent.plan)
             for _ in range(self._random.choice((1, 1, 2, 3))):
                 plan = self._mover.move(plan, self._random)
             latent = redescribed(self._space, parent.latent, plan)
@@ -250,3 +261,10 @@ class Proposer:
     def _predicted_ms(self, plan: Plan) -> float:
         guess = guess_for(self._guide, plan.target)
         return guess.predict_ms(plan) if guess else 0.0
+
+
+def _same_budget(a: Mapping[str, Value] | None, b: Mapping[str, Value] | None) -> bool:
+    """Whether the integer program's plans for two budgets stand for the same region. a, b: their latent numbers."""
+    if a is None or b is None or not {"budget_ms"} <= a.keys() & b.keys() or a.get("target") != b.get("target"):
+        return False
+    return abs(math.log(float(a["budget_ms"]) / float(b["budget_ms"]))) < SAME_BUDGET

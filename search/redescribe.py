@@ -18,9 +18,16 @@ def redescribed(space: Space, latent: Mapping[str, Value] | None, plan: Plan) ->
     Bits and recovery are told as they are; of the channels, which no few numbers describe exactly, the width is scaled
     by what the move did to the channels kept in all.
     """
-    if latent is None or ("width" in space.latent() and "width" not in latent):
+    if latent is None or "budget_ms" in latent:
         return None  # of a budget and its prices, which say nothing of a plan next to theirs
-    found = dict(latent)
+    names = space.latent()
+    # a number that came with a later version stands for no change where it was not told
+    told = {name: value for name, value in {"width_sensitivity": 0.0, **latent}.items() if name in names}
+    if len(told) < len(names):
+        return None  # of an earlier run of the study, whose space was another
+    found = dict(told)
+    if "target" in found:
+        found["target"] = plan.target
     for axis in space.axes:
         if isinstance(axis, BitsAxis):
             regions = [r for r in enumerate(axis.regions()) if r[1]]
@@ -31,7 +38,7 @@ def redescribed(space: Space, latent: Mapping[str, Value] | None, plan: Plan) ->
             if "quantization" in found:
                 found["quantization"] = "aware" if plan.recovery.quantization_aware else "post_training"
         elif isinstance(axis, ChannelAxis) and "width" in found:
-            before = space.decode(latent).channels
+            before = space.decode(told).channels
             groups = [group for group, _ in axis.groups()]
             kept = [sum(c.get(g.name, g.channels) for g in groups) for c in (before, plan.channels)]
             width = axis.parameters()["width"]

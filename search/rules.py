@@ -79,6 +79,13 @@ class Rules:
         ]
         return max(found, default=None)
 
+    def violation(self, trial: Trial) -> float:
+        """The largest of measured / limit - 1 over latency and size, for a sampler that is to learn of it."""
+        found = [0.0] if (excess := self.excess(trial)) is None else [excess]
+        if self.budget.max_mb is not None:
+            found.append(trial.gate_bytes / (self.budget.max_mb * 1e6) - 1)
+        return max(found)
+
     def examples_at(self, level: int) -> int:
         """Images behind an accuracy after `level` rungs."""
         return self.examples if level else self.look_examples

@@ -19,6 +19,7 @@ from .executors.registry import make_executor
 from .front import Front
 from .guidance import guided
 from .kin import Kin
+from .latency_samples import tail_ratio
 from .objectives import objectives_of
 from .patience import Outlook, Patience
 from .rules import Rules
@@ -157,7 +158,10 @@ def _rules(study: OpenStudy) -> Rules:
 
 def _driver(study: OpenStudy, executor: Executor, rules: Rules, guide: Guide, stop: Stop, since_s: float) -> Driver:
     settings, bench = study.settings, study.bench
-    proposer = make_proposer(bench.space, settings.search, len(rules.objectives), guide, rules.targets, rules.budgets)
+    # models predict medians: a budget on a tail leaves less room than its milliseconds say
+    usual = {s.name: tail_ratio(s, settings.budget.percentile) for s in bench.stations}
+    budgets = {name: ms / usual[name] for name, ms in rules.budgets.items()}
+    proposer = make_proposer(bench.space, settings.search, len(rules.objectives), guide, rules.targets, budgets)
     kin = Kin(study.folder, bench.space.ground.groups, len(rules.rungs)) if rules.inherits else None
 
     def time_left_s() -> float | None:

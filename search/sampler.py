@@ -84,14 +84,17 @@ class Sampler:
             else:
                 self._study.tell(ticket, list(values))
 
-    def reject(self, number: int, latent: Mapping[str, Value], ticket: int, violation: float | None = None) -> None:
-        """The plan of this ticket cannot be used. violation: measured / limit - 1, where the sampler is to learn
-        from it; else the ticket is forgotten, with what was told of the trial before."""
+    def reject(
+        self, number: int, latent: Mapping[str, Value], ticket: int | None, violation: float | None = None
+    ) -> None:
+        """The plan of trial `number` cannot be used. ticket: the one it was drawn with. violation: measured / limit -
+        1, where the sampler is to learn from it; else the ticket is forgotten, with what was told of the trial
+        before."""
         if not self._evolves:
             self._forget(number)
-            if violation is not None:
-                self._told[number] = _Violation(dict(latent), violation)
-        elif number not in self._told:
+            if violation is not None and all(holds(d, latent.get(k, "")) for k, d in self._distributions.items()):
+                self._told[number] = _Violation({k: latent[k] for k in self._distributions}, violation)
+        elif number not in self._told and ticket is not None:
             _tell_violation(self._study, ticket, violation)
 
     def _forget(self, number: int) -> None:

@@ -21,7 +21,7 @@ from autocompress.evaluators.latency_model import UNKNOWN_ERROR, LatencyLearner,
 from autocompress.evaluators.measurement import Latency
 from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.search.executors.base import Workplace
-from autocompress.search.latency_samples import learn_latency, probe_plans, samples
+from autocompress.search.latency_samples import learn_latency, probe_plans, samples, tail_ratio
 from autocompress.search.station import Station
 from autocompress.spaces.axis import Ground
 from autocompress.spaces.guide import LatencyGuess
@@ -191,6 +191,7 @@ def station(folder: Path) -> Station:
 
 def test_only_what_compares_with_the_present_calibration_is_a_sample(tmp_path: Path) -> None:
     numbers = dict.fromkeys(("low_ms", "high_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms"), 1.0)
+    numbers["p90_ms"] = 1.5
     ratios = {"ratio": 0.5, "ratio_low": 0.5, "ratio_high": 0.5, "load_ms": 1.0, "peak_memory_mb": None}
     latency = Latency(p50_ms=1.0, samples=1, warmup=1, processes=1, disturbed=False, **numbers, **ratios)
     plan, other = Plan(channels={"a": 8}), Plan(channels={"a": 16})
@@ -202,6 +203,8 @@ def test_only_what_compares_with_the_present_calibration_is_a_sample(tmp_path: P
     }.items():
         (tmp_path / "latency" / f"{name}.json").write_text(json.dumps({"latency": asdict(latency), **content}))
     assert samples(station(tmp_path)) == [(Plan(), 2.0), (plan, 1.0)]
+    assert tail_ratio(station(tmp_path), 50) == 1.0 and tail_ratio(station(tmp_path), 90) == 1.5
+    assert tail_ratio(station(tmp_path / "new"), 90) == 1.0
 
 
 @pytest.mark.slow
