@@ -18,7 +18,7 @@ NORM_INPUTS = 512
 NORM_BATCH = 128
 RANGE_INPUTS = 128
 """Calibration inputs that set the activation ranges of 8-bit layers."""
-LOOK_IMAGES = 2000
+LOOK_IMAGES = 1000
 """At most this many validation images are looked at, the same ones for every student."""
 CHUNK = 256
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ..errors import MeasurementError
 from .evaluate import Job, JobResult
@@ -205,11 +206,12 @@ class Driver:
         elif twin := self._twin(trial):
             job = Job(trial.number, trial.plan, "build", heritage=twin.heritage)
             self._submit(replace(trial, heritage=twin.heritage), job)
-        elif trial.baseline or not self._rules.looks:
-            self._submit(trial, Job(trial.number, trial.plan, "rung"))
         else:
-            heritage = self._kin.nearest(trial.plan, self._trials) if self._kin else None
-            self._submit(trial, Job(trial.number, trial.plan, "look", heritage=heritage))
+            heritage = self._kin.nearest(trial.plan, self._trials) if self._kin and not trial.baseline else None
+            # a look compares students that may be left waiting, and two starts of one
+            compared = self._rules.first_looks and not trial.anchor
+            step: Literal["look", "rung"] = "look" if compared or heritage else "rung"
+            self._submit(trial, Job(trial.number, trial.plan, step, heritage=heritage))
 
     def _twin(self, trial: Trial) -> Trial | None:
         """A trial whose student was taught in the very same way, and only has other bits: its training is this one's

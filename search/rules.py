@@ -37,11 +37,6 @@ class Rules:
     inherits: bool = True
 
     @property
-    def looks(self) -> bool:
-        """Whether students are looked at before any training: the look also tells which start is the better one."""
-        return self.first_looks or self.inherits
-
-    @property
     def halves(self) -> bool:
         """Whether students wait at rungs. A compressed size is known at the end only: where it counts nobody can be
         compared before."""
