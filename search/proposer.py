@@ -22,7 +22,7 @@ from ..spaces.sites import Sites
 from ..spaces.space import Space
 from .baselines import Baseline
 from .pareto import non_dominated
-from .record import SEED, Trial
+from .record import OF_THE_SEARCH, SEED, Trial
 from .redescribe import redescribed
 from .sampler import Sampler
 
@@ -136,8 +136,11 @@ class Proposer:
         """The next plan; None when nothing new can be drawn from this space."""
         while self._queue:
             proposal = self._queue.popleft()
-            if self._space.key(proposal.plan) not in self._seen:
-                return self._note(proposal)
+            # what one would do by hand is measured whatever its latency: it shows what the search is worth
+            own = proposal.number is None and proposal.origin.startswith(OF_THE_SEARCH)
+            if self._space.key(proposal.plan) in self._seen or (own and self._predicted_over(proposal.plan) > 1):
+                continue
+            return self._note(proposal)
         parents = [p for p in points if p.trial.plan.recovery is not None]
         parents = [parents[i] for i in non_dominated([p.cost for p in parents])]
         self._over = None

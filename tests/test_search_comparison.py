@@ -159,6 +159,7 @@ def test_the_report_says_who_was_ahead_when() -> None:
     assert "1.0 times the teacher's latency (2 ms) and accuracy 0.7500" in said
     assert "(grid, 0.3382) in 2 of 2 runs, after 3 of 10 min (30%; runs: 2, 4)" in said
     assert "ours ends 0.1559 above grid (95 % interval -0.03" in said
+    assert "ours minus grid of the same seed: +0.1559 (95 % interval -0.03" in said
     accuracies = said.split("best accuracy under 1.1 ms")[1].splitlines()
     assert accuracies[2].split()[:6] == ["ours", "85.00", "87.00", "89.00", "89.00", "89.00"]
     assert accuracies[4].split()[:6] == ["tpe", "-", "-", "-", "-", "-"], "1.09 ms may be over it, the other has none"

@@ -33,7 +33,7 @@ def report(runs: Sequence[Run]) -> str:
     lines = [*_head(terms, box), "", *_counts(runs)]
     volumes = curves(runs, box.volume)
     lines += ["", "hypervolume at a share of the time, mean over seeds", *_table(volumes, end_s, "{:.4f}")]
-    lines += ["", *_passing(volumes, end_s)]
+    lines += ["", *_passing(volumes, end_s), *_paired(runs, box.volume, end_s)]
     limit = terms.budget_ms
     if limit is None:
         return "\n".join([*lines, "", "no budget: nothing is said of models under one (--set budget.latency_ms=...)"])
@@ -144,6 +144,17 @@ def _passing(found: Curves, end_s: float) -> Iterator[str]:
     sure = difference(ends, theirs)
     spread = "" if sure is None else f" (95 % interval {sure[0]:+.4f} to {sure[1]:+.4f})"
     yield f"ours ends {abs(ahead):.4f} {'above' if ahead >= 0 else 'below'} {name}{spread}"
+
+
+def _paired(runs: Sequence[Run], worth: Callable[[Sequence[Point]], float], end_s: float) -> Iterator[str]:
+    """How far above each rival ours ends, pair by pair: the runs of one seed followed each other, so that what the
+    machine did meanwhile hit them alike."""
+    ends = {(run.method, run.seed): curve(run.points, worth).at(end_s) for run in runs}
+    for rival in sorted({method for method, _ in ends} - {"ours"}):
+        apart = [ends["ours", s] - end for (m, s), end in ends.items() if m == rival and ("ours", s) in ends]
+        if sure := interval(apart):
+            words = f"{statistics.mean(apart):+.4f} (95 % interval {sure[0]:+.4f} to {sure[1]:+.4f})"
+            yield f"ours minus {rival} of the same seed: {words}"
 
 
 def _minutes(seconds: float) -> str:
