@@ -19,7 +19,7 @@ settings.register_profile("tests", deadline=None, max_examples=60)
 settings.load_profile("tests")
 
 SECTIONS = {
-    "target": {"batch": 32, "probe_seconds": 0.0},
+    "target": {"batch": 32, "probe_seconds": 0.0, "learn_seconds": 8.0},
     "recovery": {"epochs": 2.0, "rungs": (0.5, 1.0), "batch_size": 64},
 }
 """Of the finished study: batches large enough that widths differ in latency, trainings of two seconds."""

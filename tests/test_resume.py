@@ -109,7 +109,8 @@ def test_a_killed_search_goes_on_and_ctrl_c_ends_it_with_its_front(tiny_task: Pa
 
 @pytest.mark.slow
 def test_other_settings_are_refused_and_fresh_begins_anew(tiny_task: Path, tmp_path: Path) -> None:
-    options = ("--task", tiny_task, "--trials", 1, "--runs", tmp_path, "--quiet")
+    # a twentieth of the minutes goes into learning latencies, where nothing hangs on it here
+    options = ("--task", tiny_task, "--trials", 1, "--minutes", 4, "--runs", tmp_path, "--quiet")
     assert Search(*options, "--batch", 32).end() == 0
     other = Search(*options, "--batch", 16)
     assert other.end() == 2
