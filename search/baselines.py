@@ -70,6 +70,10 @@ def seeds(space: Space) -> Iterator[Baseline]:
         plain = uniform_latent(space, 1.0, 32, gentle)
         yield from at_home(space, Baseline("search", space.uniform(1.0, lowest, aware), latent))
         yield from at_home(space, Baseline("search", space.uniform(1.0, 32, gentle), plain))
+    else:
+        taught = space.default_recovery
+        latent = uniform_latent(space, 1.0, lowest, taught)
+        yield from at_home(space, Baseline("search", space.uniform(1.0, lowest, taught), latent))
 
 
 def offered_bits(space: Space) -> tuple[int, ...]:
