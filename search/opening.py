@@ -17,6 +17,7 @@ BUDGET_SHARES = (0.95, 0.45, 0.75, 0.2, 0.85, 0.3, 0.6)
 SEEDS_AT_ONCE = 2
 """So many of them come before each plan that is made by hand: they are more of a front."""
 FINER_WIDTHS = (0.9, 0.35, 0.6, 0.15)
+"""Uniform widths between those of `baselines.LADDER`."""
 
 
 def opening(space: Space, shares: ShareEncoding | None, tops_ms: Mapping[str, float]) -> list[Baseline]:
