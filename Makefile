@@ -27,7 +27,7 @@ lint: $(VENV)/installed
 # The rooms are subpackages of autocompress that lie beside it; mypy wants to see them inside.
 types: $(VENV)/installed
 	rm -rf build/types && mkdir -p build/types/autocompress
-	ln -s $(CURDIR)/autocompress/*.py build/types/autocompress/
+	ln -s $(CURDIR)/autocompress/* build/types/autocompress/
 	for room in $(ROOMS); do ln -s $(CURDIR)/$$room build/types/autocompress/$$room; done
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml -p autocompress
 

@@ -7,7 +7,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_HOMES = {"Task": "autocompress.studies.task", "Front": "autocompress.search.front"}
+_HOMES = {"Task": "autocompress.studies.task", "Front": "autocompress.search.report.front"}
 
 
 def __getattr__(name: str) -> Any:

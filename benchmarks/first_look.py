@@ -32,16 +32,16 @@ from torch import Tensor
 from autocompress.compression.distill import Lessons
 from autocompress.compression.fake_quant import FakeQuantizer
 from autocompress.compression.first_look import LOOK_IMAGES, first_look, outputs_with_bits
-from autocompress.compression.images import seeded_generator
 from autocompress.compression.inherit import distance, inherited
 from autocompress.compression.precision import training_dtype
 from autocompress.compression.student import make_student
-from autocompress.search.evaluate import Job, checkpoint_path, evaluate
-from autocompress.search.study import opened
-from autocompress.search.workbench import Workbench
-from autocompress.spaces.axis import Number
-from autocompress.spaces.moves import Mover
+from autocompress.search.evaluate.context import Workbench
+from autocompress.search.evaluate.evaluation import Job, checkpoint_path, evaluate
+from autocompress.search.store.study import opened
+from autocompress.spaces.axes.base import Number
+from autocompress.spaces.neighbours.moves import Mover
 from autocompress.spaces.plan import Plan, Recovery
+from autocompress.studies.data.images import seeded_generator
 from autocompress.studies.study_file import load_study
 from autocompress.studies.task import score
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from autocompress.compression.export import export_onnx
 from autocompress.compression.student import make_student
-from autocompress.evaluators.machine import conditions
-from autocompress.search.evaluate import Job, evaluate
-from autocompress.search.workbench import open_workbench
-from autocompress.spaces.axis import Number, Value
+from autocompress.evaluators.timing.machine import conditions
+from autocompress.search.evaluate.context import open_workbench
+from autocompress.search.evaluate.evaluation import Job, evaluate
+from autocompress.spaces.axes.base import Number, Value
 from autocompress.spaces.space import Space
 from autocompress.studies.study_file import load_study
 

@@ -29,9 +29,9 @@ from autocompress.evaluators.latency import Calibration, LatencyMeter
 from autocompress.evaluators.latency_model import LatencyModel
 from autocompress.evaluators.runtimes.base import BuildRequest
 from autocompress.evaluators.runtimes.registry import get_runtime
-from autocompress.search.latency_samples import probe_plans
-from autocompress.spaces.axis import Choice, Ground, Number
-from autocompress.spaces.moves import Mover
+from autocompress.search.prepare.latency_samples import probe_plans
+from autocompress.spaces.axes.base import Choice, Ground, Number
+from autocompress.spaces.neighbours.moves import Mover
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.shapes import Shapes
 from autocompress.spaces.space import Space, build_space

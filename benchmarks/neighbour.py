@@ -44,7 +44,7 @@ def train(threads: int, lock: Path | None) -> None:
     import torch
     from torch.nn.functional import cross_entropy
 
-    from autocompress.evaluators.quiet import QuietMachine
+    from autocompress.evaluators.timing.quiet import QuietMachine
     from autocompress.studies.models import build_model
 
     torch.set_num_threads(threads)

@@ -14,10 +14,10 @@ from autocompress.compression.export import Template, make_template
 from autocompress.compression.student import make_student
 from autocompress.errors import MeasurementError
 from autocompress.evaluators.bench import TimedFile
-from autocompress.evaluators.machine import conditions
 from autocompress.evaluators.runtimes.base import BuildRequest
 from autocompress.evaluators.runtimes.registry import get_runtime
-from autocompress.spaces.axis import Ground
+from autocompress.evaluators.timing.machine import conditions
+from autocompress.spaces.axes.base import Ground
 from autocompress.spaces.groups import Group, find_groups
 from autocompress.spaces.layers import Layer, find_layers
 from autocompress.spaces.plan import Plan

@@ -23,8 +23,8 @@ from networks import Network, Variant, machine_line
 
 from autocompress.evaluators.latency import LatencyMeter
 from autocompress.evaluators.measurement import Latency
-from autocompress.evaluators.quiet import QuietMachine
-from autocompress.evaluators.statistics import Estimate, combine
+from autocompress.evaluators.timing.quiet import QuietMachine
+from autocompress.evaluators.timing.statistics import Estimate, combine
 
 
 def estimate(value: float, low: float, high: float) -> Estimate:

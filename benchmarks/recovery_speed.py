@@ -22,7 +22,7 @@ from autocompress.compression.distill import Lessons
 from autocompress.compression.precision import module_to_training_layout, training_device, training_dtype
 from autocompress.compression.recover import Recoverer, Schedule
 from autocompress.compression.student import make_student
-from autocompress.evaluators.machine import conditions
+from autocompress.evaluators.timing.machine import conditions
 from autocompress.spaces.plan import Plan, Recovery
 from autocompress.spaces.target import Target
 from autocompress.studies.study_file import load_study

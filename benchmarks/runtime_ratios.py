@@ -19,7 +19,7 @@ from networks import NETWORKS, Network, Variant, machine_line
 from autocompress.errors import AutoCompressError, RuntimeUnavailable
 from autocompress.evaluators.bench import bench
 from autocompress.evaluators.runtimes.registry import all_runtimes, get_runtime
-from autocompress.evaluators.timing import TimedFile, TimingRequest, time_in_fresh_process
+from autocompress.evaluators.timing.processes import TimedFile, TimingRequest, time_in_fresh_process
 
 VARIANTS = (Variant(), Variant(16), Variant(8), Variant(32, 0.5), Variant(8, 0.5))
 

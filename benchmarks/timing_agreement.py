@@ -28,7 +28,7 @@ from typing import Any
 
 from autocompress.evaluators.bench import bench
 from autocompress.evaluators.runtimes.registry import get_runtime
-from autocompress.evaluators.timing import TimedFile
+from autocompress.evaluators.timing.processes import TimedFile
 
 RUNTIMES = ("onnxruntime", "openvino", "pytorch")
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..studies.data.images import ImageData, seeded_generator
 from .fake_quant import FakeQuantizer
-from .images import ImageData, seeded_generator
 from .precision import autocast_context, every_layer_called, module_to_training_layout, to_training_layout
 from .student import Student
 

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from ..errors import TrialFailed
 from ..spaces.plan import Plan
+from ..studies.data.images import ImageData
+from ..studies.data.sources import StreamedData
 from .distill import FeatureTap, Lessons, distillation_loss
 from .fake_quant import FakeQuantizer
-from .images import ImageData
 from .precision import autocast_context, module_to_training_layout, to_training_layout
-from .sources import StreamedData
 from .student import Student
 
 SLICE_STEPS = 5

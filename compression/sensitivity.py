@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from torch import Tensor, nn
 
 from ..errors import DataError
-from ..spaces.axis import Ground
+from ..spaces.axes.base import Ground
 from ..spaces.plan import Pattern
 from ..spaces.sensitivity import Decision, Sensitivity
 from ..spaces.sites import Sites
 from ..spaces.space import Space
-from .damage import DamageMeter
+from .kl_sensitivity import DamageMeter
 
 MIN_INPUTS, MAX_INPUTS = 64, 256
 MACS = 20_000_000_000

@@ -9,11 +9,11 @@ from pathlib import Path
 from ..errors import RuntimeUnavailable, UsageError
 from ..spaces.target import Target
 from .measurement import Latency
-from .quiet import QuietMachine
 from .runtimes.base import Runtime
 from .runtimes.registry import all_runtimes, get_runtime
-from .side_by_side import MOST_PROCESSES, SideBySide
-from .timing import TimedFile
+from .timing.processes import TimedFile
+from .timing.quiet import QuietMachine
+from .timing.side_by_side import MOST_PROCESSES, SideBySide
 
 PREFERRED = ("onnxruntime", "pytorch", "executorch", "litert", "coreml", "tensorrt", "tensorrt_rtx")
 """Of runtimes with one suffix, the first of these is taken for a file; runtimes not named here follow by name."""

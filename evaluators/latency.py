@@ -12,13 +12,13 @@ import numpy as np
 
 from ..errors import MeasurementError
 from ..spaces.target import Target
-from .machine import conditions, fingerprint
 from .measurement import Latency
-from .quiet import QuietMachine
 from .runtimes.registry import get_runtime
-from .side_by_side import SideBySide
-from .statistics import Estimate
-from .timing import TimedFile
+from .timing.machine import conditions, fingerprint
+from .timing.processes import TimedFile
+from .timing.quiet import QuietMachine
+from .timing.side_by_side import SideBySide
+from .timing.statistics import Estimate
 
 
 @dataclass(frozen=True)

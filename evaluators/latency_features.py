@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spaces.axis import Ground
+from ..spaces.axes.base import Ground
 from ..spaces.plan import Plan
 from ..spaces.shapes import PlanShapes, Shapes
 

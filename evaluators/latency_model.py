@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spaces.axis import Ground
+from ..spaces.axes.base import Ground
 from ..spaces.plan import Plan
 from .latency_features import Features, Vector
 

@@ -11,7 +11,7 @@ class _CallablePackage(types.ModuleType):
     """Lets `autocompress.search` be both the package of this name and the function users call."""
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        from .api import search
+        from ..api import search
 
         return search(*args, **options)
 

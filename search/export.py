@@ -26,21 +26,21 @@ from ..evaluators.measurement import Latency
 from ..evaluators.runtimes.base import BuildRequest, Runtime
 from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.size import file_bytes
-from ..evaluators.timing import TimedFile
+from ..evaluators.timing.processes import TimedFile
+from ..spaces.axes.target import settle
 from ..spaces.groups import find_groups
-from ..spaces.homes import settle
 from ..spaces.layers import find_layers
 from ..spaces.plan import Plan
 from ..spaces.target import Target
 from ..studies.checkpoint import load_weights
 from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task, score
-from .evaluate import CHUNK
-from .files import digest, disk_errors, move, remove, write_json
-from .record import Trial
-from .station import Templates
-from .students import checkpoint_path
-from .study import read_front
+from .evaluate.checkpoints import checkpoint_path
+from .evaluate.evaluation import CHUNK
+from .evaluate.target_session import Templates
+from .store.files import digest, disk_errors, move, remove, write_json
+from .store.study import read_front
+from .trial import Trial
 
 SAMPLES = 64
 """Validation inputs on which a file is held against its student."""

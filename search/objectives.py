@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..evaluators.measurement import Latency, Measurement
 from ..studies.schema import StudySections
-from .record import Trial
+from .trial import Trial
 
 
 def objectives_of(settings: StudySections) -> tuple[str, ...]:

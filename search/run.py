@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Protocol
 
 from ..compression.first_look import LOOK_IMAGES as FIRST_LOOK_IMAGES
-from ..spaces.guide import Guide
+from ..spaces.surrogates import Guide
 from ..studies.study_file import StudyFile
 from ..studies.task import Task
-from .confirm import confirm, seconds_needed
-from .driver import Driver, Snapshot
+from .evaluate.context import LOOK_IMAGES
+from .evaluate.warm_start import Kin
 from .executors.base import Executor, Workplace
 from .executors.registry import make_executor
-from .front import Front
-from .guidance import guided
-from .kin import Kin
-from .latency_samples import tail_ratio
+from .feasibility import Rules
+from .loop import Driver, Snapshot
 from .objectives import objectives_of
-from .patience import Outlook, Patience
-from .rules import Rules
-from .strategy import make_proposer
-from .study import OpenStudy, opened, read_front
-from .workbench import LOOK_IMAGES
+from .prepare.latency_samples import tail_ratio
+from .prepare.surrogates import guided
+from .propose.strategy import make_proposer
+from .report.confirm import confirm, seconds_needed
+from .report.front import Front
+from .stopping import Outlook, Patience
+from .store.study import OpenStudy, opened, read_front
 
 MIN_RESERVE_S = 10.0
 

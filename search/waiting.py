@@ -8,9 +8,9 @@ from statistics import median
 
 import numpy as np
 
-from .halving import best_of_rung
-from .record import Trial
-from .rules import Rules
+from .feasibility import Rules
+from .promotion import best_of_rung
+from .trial import Trial
 
 ENOUGH_LOOKS = 16
 """So many students that were looked at before and after a training tell whether the first look can be trusted."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .axis import Ground
+from .axes.base import Ground
 from .groups import Group
 from .layers import Layer
 from .plan import Plan

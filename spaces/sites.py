@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .bits import BitsAxis
-from .channels import ChannelAxis
-from .patterns import PatternAxis
+from .axes.bits import BitsAxis
+from .axes.channels import ChannelAxis
+from .axes.patterns import PatternAxis
 from .plan import Pattern, Plan
 from .space import Space
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import UnknownName
-from .axis import Axis, Ground, Parameter, Value
-from .bits import BitsAxis
-from .channels import ChannelAxis
+from .axes.base import Axis, Ground, Parameter, Value
+from .axes.bits import BitsAxis
+from .axes.channels import ChannelAxis
+from .axes.patterns import PatternAxis
+from .axes.recovery import RecoveryAxis
+from .axes.target import TargetAxis, settle
 from .groups import LeftOut
-from .homes import TargetAxis, settle
-from .patterns import PatternAxis
 from .plan import Plan, Recovery
-from .recovery import RecoveryAxis
 from .target import Capabilities
 
 AXES = ("width", "channels", "pattern", "bits", "recovery")

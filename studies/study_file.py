@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from ..errors import DataError, StudyFileError, UnknownName, UsageError
 from .checkpoint import load_weights
 from .complaints import complaint
-from .paths import find_data
+from .data.paths import find_data
 from .schema import StudySections
 from .task import Task, load_task
 
@@ -52,7 +52,7 @@ class StudyFile(StudySections):
             self._refuse_parts()
             return load_task(self.task.source, self.folder)
         # Imported here, because reading a study file must not cost an import of what builds data.
-        from .datasets import build_data
+        from .data.datasets import build_data
         from .models import build_model
 
         if self.teacher.model is None:

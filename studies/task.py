@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from ..compression.images import ImageData, check_labels, seeded_generator
-from ..compression.sources import StreamedData, as_data, materialise
 from ..errors import DataError, MetricError, StudyFileError
+from .data.images import ImageData, check_labels, seeded_generator
+from .data.sources import StreamedData, as_data, materialise
 from .loading import load_function
 
 Metric = Callable[[Tensor, Tensor], float]

@@ -14,16 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..compression.images import ImageData
 from ..compression.precision import (
     autocast_context,
     module_to_training_layout,
     to_training_layout,
     training_device,
 )
-from ..compression.sources import StreamedData, as_data
 from ..errors import StudyFileError
 from .checkpoint import load_weights, read_notes, save_weights
+from .data.images import ImageData
+from .data.sources import StreamedData, as_data
 from .schema import TeacherSection
 from .study_file import StudyFile
 from .task import Task

@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from autocompress.cli import main
 from autocompress.search.executors.base import Workplace
-from autocompress.search.front import Front
+from autocompress.search.report.front import Front
 from autocompress.studies.study_file import StudyFile
 
 # Some examples build a network: how long one takes says nothing about the law it tries.
@@ -70,7 +70,7 @@ def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
 @pytest.fixture(scope="session")
 def workplace(tiny_task: Path, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     """What executors need, over the tiny task."""
-    from autocompress.search.workbench import open_workbench
+    from autocompress.search.evaluate.context import open_workbench
     from autocompress.studies.checkpoint import save_weights
 
     folder = tmp_path_factory.mktemp("workplace")

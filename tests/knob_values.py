@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from autocompress.evaluators.micronets import CHANNELS, KINDS
-from autocompress.spaces.knobs import BitsTime, ChannelTime, Knobs, Ratio
 from autocompress.spaces.target import Capabilities
+from autocompress.spaces.target_profile import BitsTime, ChannelTime, Knobs, Ratio
 
 CAN = Capabilities(latency_bits=(32, 8), storage_bits=(16, 4), channel_multiple=16)
 SLOW = Ratio(1.31, 1.28, 1.34)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from autocompress.compression.export import Template, make_template
-from autocompress.spaces.axis import Ground
+from autocompress.spaces.axes.base import Ground
 from autocompress.spaces.groups import LeftOut, find_groups
 from autocompress.spaces.layers import find_layers
 from autocompress.spaces.space import Space, build_space

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import torch
 
-from autocompress.spaces.axis import Ground
+from autocompress.spaces.axes.base import Ground
 from autocompress.spaces.groups import Group, Member
-from autocompress.spaces.guide import Guide
 from autocompress.spaces.layers import Layer
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.sites import Sites
 from autocompress.spaces.space import Space, build_space
+from autocompress.spaces.surrogates import Guide
 from autocompress.spaces.target import Capabilities
 
 

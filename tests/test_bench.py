@@ -14,10 +14,10 @@ from autocompress.errors import MeasurementError, UnknownName, UsageError
 from autocompress.evaluators.bench import bench, comparison_lines, parse_precision, shortfall, timed_files
 from autocompress.evaluators.measurement import Latency
 from autocompress.evaluators.runtimes.base import Runtime
-from autocompress.evaluators.runtimes.conformance import RuntimeConformance
 from autocompress.evaluators.runtimes.registry import get_runtime
-from autocompress.evaluators.timing import TimedFile
+from autocompress.evaluators.timing.processes import TimedFile
 from autocompress.spaces.target import Target
+from autocompress.testing.runtime import RuntimeConformance
 
 Said = tuple[int, str, str]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from autocompress.search.files import write_json
-from autocompress.search.front import Front
-from autocompress.search.storage import Storage
+from autocompress.search.report.front import Front
+from autocompress.search.store.files import write_json
+from autocompress.search.store.trials import Storage
 from autocompress.studies.study_file import StudyFile
 
 Cli = Callable[..., tuple[int, str, str]]

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from autocompress.errors import MeasurementError, RuntimeUnavailable
 from autocompress.evaluators.runtimes.base import BuildRequest
-from autocompress.evaluators.runtimes.conformance import RuntimeConformance
 from autocompress.evaluators.runtimes.coreml import CoreMl
 from autocompress.evaluators.size import file_bytes
 from autocompress.spaces.target import Target
+from autocompress.testing.runtime import RuntimeConformance
 
 needs_coremltools = pytest.mark.skipif(not CoreMl().available().builds, reason=CoreMl().available().reason)
 

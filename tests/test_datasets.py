@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from autocompress.errors import DataError, UnknownName
-from autocompress.studies.datasets import Splits, build_data
+from autocompress.studies.data.datasets import Splits, build_data
 from autocompress.studies.schema import DataSection
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 
 from autocompress.evaluators.measurement import Latency
-from autocompress.search.driver import Driver
-from autocompress.search.record import SEED, Trial
-from autocompress.search.rules import Rules
+from autocompress.search.feasibility import Rules
+from autocompress.search.loop import Driver
+from autocompress.search.trial import SEED, Trial
 from autocompress.search.waiting import ENOUGH_LOOKS, WaitingRoom, look_tau, trusted
 from autocompress.spaces.plan import Plan, Recovery
 from autocompress.studies.schema import BudgetSection, Part

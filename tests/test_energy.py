@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autocompress.errors import MeasurementError
-from autocompress.evaluators.energy import EnergyMeter
+from autocompress.evaluators.timing.energy import EnergyMeter
 
 RANGE_UJ = 262_143_328_850
 

@@ -8,7 +8,7 @@ import pytest
 from torch import Tensor
 
 from autocompress.errors import MetricError
-from autocompress.search.evaluate import Job, evaluate
+from autocompress.search.evaluate.evaluation import Job, evaluate
 from autocompress.search.executors.base import Workplace
 from autocompress.spaces.plan import Plan
 

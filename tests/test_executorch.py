@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from autocompress.errors import MeasurementError, RuntimeUnavailable
 from autocompress.evaluators.runtimes.base import BuildRequest
-from autocompress.evaluators.runtimes.conformance import RuntimeConformance
 from autocompress.evaluators.runtimes.executorch import ExecuTorch
 from autocompress.spaces.target import Target
 from autocompress.studies.models import SmallResNet
+from autocompress.testing.runtime import RuntimeConformance
 
 pytestmark = pytest.mark.slow
 TARGET = Target(runtime="executorch")

@@ -6,8 +6,8 @@ import pytest
 
 from autocompress.errors import UnknownName
 from autocompress.search.executors.base import Executor, Workplace
-from autocompress.search.executors.conformance import ExecutorConformance
 from autocompress.search.executors.registry import make_executor
+from autocompress.testing.executor import ExecutorConformance
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from autocompress.evaluators.runtimes.registry import get_runtime
-from autocompress.search.front import Front
+from autocompress.search.report.front import Front
 from autocompress.spaces.target import Target
 from autocompress.studies.task import load_task
 

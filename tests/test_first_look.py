@@ -20,10 +20,10 @@ from autocompress.compression.first_look import (
     outputs_with_bits,
     reestimate_norms,
 )
-from autocompress.compression.images import ImageData
 from autocompress.compression.recover import Recoverer, Schedule
 from autocompress.compression.student import Student, make_student
 from autocompress.spaces.plan import Plan, Recovery
+from autocompress.studies.data.images import ImageData
 
 CPU = torch.device("cpu")
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from autocompress.errors import BudgetError
 from autocompress.evaluators.measurement import Latency, Measurement
-from autocompress.search.front import Front
 from autocompress.search.pareto import dominates, non_dominated
-from autocompress.search.record import Trial
+from autocompress.search.report.front import Front
+from autocompress.search.trial import Trial
 from autocompress.spaces.plan import Plan
 
 # few different values, so that ties and equal points are common

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from autocompress.search.halving import LATENCY_TIE, Standing, best_of_rung, lead, order
+from autocompress.search.promotion import LATENCY_TIE, Standing, best_of_rung, lead, order
 
 points = st.tuples(st.floats(0, 1), st.floats(0.1, 10), st.none() | st.floats(-0.2, 0.2))
 

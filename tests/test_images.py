@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
 
-from autocompress.compression.images import ImageData, check_labels
-from autocompress.compression.sources import StreamedData, as_data, materialise
 from autocompress.errors import DataError, UnknownName
+from autocompress.studies.data.images import ImageData, check_labels
+from autocompress.studies.data.sources import StreamedData, as_data, materialise
 
 
 def images(count: int = 50, channels: int = 3, size: int = 16, **options: Any) -> ImageData:

@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from knob_values import CAN, all_knobs
 
-from autocompress.evaluators.knob_cache import KnobCache, user_folder
-from autocompress.evaluators.knobs import kinds_by_work, measure_knobs, next_question, study_knobs
+from autocompress.evaluators.microbenchmarks import kinds_by_work, measure_knobs, next_question, study_knobs
 from autocompress.evaluators.micronets import CHANNELS, KINDS, arithmetic, micronet
+from autocompress.evaluators.profile_cache import KnobCache, user_folder
 from autocompress.evaluators.runtimes.registry import get_runtime
-from autocompress.spaces.knobs import BitsTime, ChannelTime, Knobs, Ratio, steps
 from autocompress.spaces.layers import find_layers
 from autocompress.spaces.target import Target
+from autocompress.spaces.target_profile import BitsTime, ChannelTime, Knobs, Ratio, steps
 
 # -- micro networks and questions --------------------------------------------------------------------------------------
 

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from knob_values import CAN, FAST, SLOW, UNSURE, all_knobs, ratios
 
 from autocompress.evaluators.micronets import CHANNELS, KINDS
-from autocompress.search.describe import describe
-from autocompress.spaces.axis import Choice, Ground
-from autocompress.spaces.bits import BitsAxis
-from autocompress.spaces.channels import ChannelAxis
-from autocompress.spaces.knobs import BitsTime, ChannelTime, Knobs, Ratio, joint_knobs
+from autocompress.search.report.space_report import describe
+from autocompress.spaces.axes.base import Choice, Ground
+from autocompress.spaces.axes.bits import BitsAxis
+from autocompress.spaces.axes.channels import ChannelAxis
 from autocompress.spaces.layers import kind_of
-from autocompress.spaces.moves import Mover
+from autocompress.spaces.neighbours.moves import Mover
 from autocompress.spaces.plan import Plan, Recovery
 from autocompress.spaces.space import Space, build_space
 from autocompress.spaces.target import Capabilities, Target
+from autocompress.spaces.target_profile import BitsTime, ChannelTime, Knobs, Ratio, joint_knobs
 
 
 def times(ratio: Ratio, factor: float) -> Ratio:
@@ -239,7 +239,7 @@ def test_draws_and_moves_keep_to_what_is_offered(knobs: Knobs, seed: int, one_fl
 
 
 def test_the_space_is_told_with_the_measured_ratios(capsys: pytest.CaptureFixture[str]) -> None:
-    from autocompress import spacetable
+    from autocompress.cli import space_table as spacetable
 
     knobs = Knobs(DEAD_CONV.bits, staircase("conv", 32, 8))
     space = with_knobs("digits", knobs)

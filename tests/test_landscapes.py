@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks are no part of 
 from scipy.stats import spearmanr
 
 from autocompress.errors import UnknownName
-from autocompress.search.evaluate import Job
+from autocompress.search.evaluate.evaluation import Job
 from autocompress.search.pareto import dominates
 from autocompress.search.pareto import non_dominated as slowly_non_dominated
 from autocompress.spaces.plan import Plan, Recovery

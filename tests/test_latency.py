@@ -12,16 +12,21 @@ import pytest
 from onnx_models import conv_chain
 
 from autocompress.errors import MeasurementError, RuntimeUnavailable
-from autocompress.evaluators import timing_child
-from autocompress.evaluators.energy import EnergyMeter
 from autocompress.evaluators.latency import Calibration, LatencyMeter, is_faster
-from autocompress.evaluators.machine import conditions, fingerprint
 from autocompress.evaluators.measurement import Latency
-from autocompress.evaluators.side_by_side import Readings
-from autocompress.evaluators.statistics import (
+from autocompress.evaluators.timing import child as timing_child
+from autocompress.evaluators.timing.energy import EnergyMeter
+from autocompress.evaluators.timing.machine import conditions, fingerprint
+from autocompress.evaluators.timing.processes import (
+    ProcessTimes,
+    TimedFile,
+    TimingRequest,
+    time_in_fresh_process,
+)
+from autocompress.evaluators.timing.side_by_side import Readings
+from autocompress.evaluators.timing.statistics import (
     choose_statistic,
 )
-from autocompress.evaluators.timing import ProcessTimes, TimedFile, TimingRequest, time_in_fresh_process
 from autocompress.spaces.target import Target
 
 

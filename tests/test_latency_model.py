@@ -20,15 +20,15 @@ from autocompress.evaluators.latency import Calibration, LatencyMeter
 from autocompress.evaluators.latency_model import UNKNOWN_ERROR, LatencyLearner, LatencyModel
 from autocompress.evaluators.measurement import Latency
 from autocompress.evaluators.runtimes.registry import get_runtime
+from autocompress.search.evaluate.target_session import Station
 from autocompress.search.executors.base import Workplace
-from autocompress.search.latency_samples import learn_latency, probe_plans, samples, tail_ratio
-from autocompress.search.station import Station
-from autocompress.spaces.axis import Ground
-from autocompress.spaces.guide import LatencyGuess
+from autocompress.search.prepare.latency_samples import learn_latency, probe_plans, samples, tail_ratio
+from autocompress.spaces.axes.base import Ground
 from autocompress.spaces.plan import Pattern, Plan
 from autocompress.spaces.shapes import Shapes
 from autocompress.spaces.sites import Sites
 from autocompress.spaces.space import Space, build_space
+from autocompress.spaces.surrogates import LatencyGuess
 from autocompress.spaces.target import Target
 
 Samples = list[tuple[Plan, float]]

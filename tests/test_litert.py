@@ -18,9 +18,9 @@ from torch import nn
 
 from autocompress.errors import MeasurementError
 from autocompress.evaluators.runtimes.base import BuildRequest
-from autocompress.evaluators.runtimes.conformance import RuntimeConformance
 from autocompress.evaluators.runtimes.litert import LiteRt
 from autocompress.spaces.target import Target
+from autocompress.testing.runtime import RuntimeConformance
 
 TARGET = Target(runtime="litert")
 RUNTIME = LiteRt()

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from synthetic_spaces import Clock, chain, guide_over
 from test_space import assert_legal
 
-from autocompress.spaces.crossover import Crossover
-from autocompress.spaces.exchange import TOLERANCE, Exchange
-from autocompress.spaces.guide import Guide
-from autocompress.spaces.moves import Mover
+from autocompress.spaces.neighbours.crossover import Crossover
+from autocompress.spaces.neighbours.exchange import TOLERANCE, Exchange
+from autocompress.spaces.neighbours.moves import Mover
 from autocompress.spaces.plan import Plan, Recovery
 from autocompress.spaces.sites import Sites
 from autocompress.spaces.space import Space, build_space
+from autocompress.spaces.surrogates import Guide
 
 SEEDS = st.integers(0, 2**32)
 

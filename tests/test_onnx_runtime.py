@@ -19,10 +19,10 @@ from onnx_models import conv_chain
 from autocompress.errors import DataError, MeasurementError, RuntimeUnavailable, UnknownName, UsageError
 from autocompress.evaluators.accuracy import predict
 from autocompress.evaluators.runtimes import registry
-from autocompress.evaluators.runtimes.conformance import RuntimeConformance
 from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
 from autocompress.evaluators.size import compressed_bytes, file_bytes
 from autocompress.spaces.target import Target
+from autocompress.testing.runtime import RuntimeConformance
 
 
 class TestOnnxRuntime(RuntimeConformance):
@@ -164,7 +164,7 @@ def test_a_runtime_that_cannot_be_loaded_is_told_in_one_line(monkeypatch: pytest
 def test_running_a_file_imports_no_torch(tmp_path: Path) -> None:
     path = conv_chain(tmp_path / "m.onnx")
     code = (
-        "import sys; from pathlib import Path; import autocompress.evaluators.timing_child;"
+        "import sys; from pathlib import Path; import autocompress.evaluators.timing.child;"
         "from autocompress.evaluators.runtimes.registry import get_runtime;"
         "from autocompress.spaces.target import Target;"
         f"get_runtime('onnxruntime').load(Path({str(path)!r}), Target());"

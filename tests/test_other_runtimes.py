@@ -13,10 +13,10 @@ import pytest
 from onnx_models import conv_chain
 
 from autocompress.errors import RuntimeUnavailable
-from autocompress.evaluators.runtimes.conformance import RuntimeConformance
 from autocompress.evaluators.runtimes.openvino import OpenVino
 from autocompress.evaluators.runtimes.pytorch import PyTorch, TorchCompile
 from autocompress.spaces.target import Target
+from autocompress.testing.runtime import RuntimeConformance
 
 Said = tuple[int, str, str]
 
@@ -71,7 +71,7 @@ def test_openvino_is_loaded_without_libraries_that_a_user_would_not_ship(tmp_pat
         pytest.skip(OpenVino().available().reason)
     path = conv_chain(tmp_path / "m.onnx")
     code = (
-        "import sys; from pathlib import Path; import autocompress.evaluators.timing_child;"
+        "import sys; from pathlib import Path; import autocompress.evaluators.timing.child;"
         "from autocompress.evaluators.runtimes.openvino import OpenVino;"
         "from autocompress.spaces.target import Target;"
         f"OpenVino().load(Path({str(path)!r}), Target());"

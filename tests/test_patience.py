@@ -8,9 +8,9 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from autocompress.evaluators.measurement import Latency, Measurement
-from autocompress.search.patience import HOUR_S, Outlook, Patience, outlook
-from autocompress.search.record import Trial
-from autocompress.search.rules import Rules
+from autocompress.search.feasibility import Rules
+from autocompress.search.stopping import HOUR_S, Outlook, Patience, outlook
+from autocompress.search.trial import Trial
 from autocompress.spaces.plan import Plan
 from autocompress.studies.schema import BudgetSection
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 from nets import CAPABILITIES, net
 
-from autocompress.search.baselines import baselines, uniform_latent
-from autocompress.search.opening import opening
-from autocompress.search.proposer import Arm, Proposer, Worth
-from autocompress.search.record import SEED, Trial
-from autocompress.search.redescribe import redescribed
-from autocompress.search.rules import Rules
-from autocompress.search.sampler import Sampler
-from autocompress.search.strategy import encoding_by_shares
-from autocompress.spaces.axis import Value
+from autocompress.search.feasibility import Rules
+from autocompress.search.propose.by_hand import baselines, uniform_latent
+from autocompress.search.propose.encode import redescribed
+from autocompress.search.propose.initial_design import opening
+from autocompress.search.propose.proposer import Arm, Proposer, Worth
+from autocompress.search.propose.samplers import Sampler
+from autocompress.search.propose.strategy import encoding_by_shares
+from autocompress.search.trial import SEED, Trial
+from autocompress.spaces.axes.base import Value
 from autocompress.spaces.plan import Plan, Recovery
 from autocompress.spaces.sites import Sites
 from autocompress.spaces.space import Space, build_space

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from autocompress.evaluators.quiet import QuietMachine, lock_name
+from autocompress.evaluators.timing.quiet import QuietMachine, lock_name
 
 GENEROUS_SECONDS = 60
 
 _OTHER = """
 import sys
 from pathlib import Path
-from autocompress.evaluators.quiet import QuietMachine, lock_name
+from autocompress.evaluators.timing.quiet import QuietMachine, lock_name
 quiet = QuietMachine(folder=Path(sys.argv[2]))
 verb = getattr(quiet, sys.argv[1])
 print("ready", flush=True)

@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from autocompress.compression.distill import FeatureTap, Lesson, Lessons, distillation_loss
 from autocompress.compression.fake_quant import FakeQuantizer, fake_quantized_weight
-from autocompress.compression.images import ImageData
 from autocompress.compression.recover import Recoverer, Schedule, Stopped, learning_rate_factor, load_recovered
-from autocompress.compression.sources import StreamedData
 from autocompress.compression.student import Student, make_student
 from autocompress.errors import TrialFailed
 from autocompress.spaces.groups import find_groups
 from autocompress.spaces.layers import find_layers
 from autocompress.spaces.plan import Pattern, Plan, Recovery
+from autocompress.studies.data.images import ImageData
+from autocompress.studies.data.sources import StreamedData
 from autocompress.studies.models import cifar_resnet, digits_net
 
 CPU = torch.device("cpu")

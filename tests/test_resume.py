@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from autocompress.search.storage import Storage
-from autocompress.search.study import read_front, study_folder
+from autocompress.search.store.study import read_front, study_folder
+from autocompress.search.store.trials import Storage
 
 
 def test_a_fresh_study_never_takes_the_folder_of_another(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ from conftest import SECTIONS
 
 import autocompress
 from autocompress.errors import StorageError
+from autocompress.search.evaluate.context import open_workbench
 from autocompress.search.executors.base import Workplace
-from autocompress.search.front import Front
 from autocompress.search.pareto import dominates
-from autocompress.search.study import read_front
-from autocompress.search.workbench import open_workbench
+from autocompress.search.report.front import Front
+from autocompress.search.store.study import read_front
 from autocompress.studies.task import load_task
 
 pytestmark = pytest.mark.slow

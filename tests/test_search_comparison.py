@@ -12,10 +12,10 @@ from hypothesis import given
 from nets import net
 
 from autocompress.errors import StorageError, UsageError
-from autocompress.search.evaluate import Job, evaluate
+from autocompress.search.evaluate.evaluation import Job, evaluate
 from autocompress.search.executors.base import Workplace
-from autocompress.search.files import read_json
-from autocompress.spaces.axis import Ground
+from autocompress.search.store.files import read_json
+from autocompress.spaces.axes.base import Ground
 from autocompress.spaces.plan import Plan, Recovery
 from autocompress.spaces.sites import Sites
 from autocompress.spaces.space import Space, build_space

@@ -14,18 +14,18 @@ from torch import Tensor, nn
 
 from autocompress.compression.fake_quant import FakeQuantizer
 from autocompress.compression.first_look import outputs_with_bits
-from autocompress.compression.images import ImageData
 from autocompress.compression.recover import Stopped
 from autocompress.compression.sensitivity import decisions_of, measure_sensitivity, sensitivity_inputs
 from autocompress.compression.student import make_student, mask_of
 from autocompress.errors import DataError
-from autocompress.spaces.axis import Ground
-from autocompress.spaces.guide import Guide
+from autocompress.spaces.axes.base import Ground
 from autocompress.spaces.plan import Pattern, Plan
 from autocompress.spaces.sensitivity import Decision, Sensitivity
 from autocompress.spaces.sites import Sites
 from autocompress.spaces.space import Space, build_space
+from autocompress.spaces.surrogates import Guide
 from autocompress.spaces.target import Capabilities
+from autocompress.studies.data.images import ImageData
 
 CAN = Capabilities(latency_bits=(32, 16, 8), storage_bits=(4,), channel_multiple=8)
 

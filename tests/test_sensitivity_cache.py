@@ -11,11 +11,11 @@ import torch
 from click.testing import CliRunner
 from forwards import forwards_counted
 
+from autocompress.cli.sensitivity import sensitivity as command
 from autocompress.errors import UsageError
-from autocompress.search.files import write_json
-from autocompress.search.sensitivity import SensitivityCache, cache_folder, study_sensitivity
-from autocompress.sensitivitycommand import sensitivity as command
-from autocompress.spaces.axis import Ground
+from autocompress.search.prepare.sensitivities import SensitivityCache, cache_folder, study_sensitivity
+from autocompress.search.store.files import write_json
+from autocompress.spaces.axes.base import Ground
 from autocompress.spaces.sensitivity import Sensitivity
 from autocompress.spaces.space import Space, build_space
 from autocompress.spaces.target import Capabilities

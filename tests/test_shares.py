@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from synthetic_spaces import Clock, chain, guide_over
 from test_space import assert_legal, draws
 
-from autocompress.spaces.axis import Number
-from autocompress.spaces.channels import ChannelAxis
-from autocompress.spaces.forecast import Forecast
-from autocompress.spaces.guide import Guide
+from autocompress.search.propose.shares import ShareEncoding, reach_ms
+from autocompress.spaces.allocate.forecast import Forecast
+from autocompress.spaces.allocate.prices import Prices
+from autocompress.spaces.allocate.within import fastest_plan, plan_within
+from autocompress.spaces.axes.base import Number
+from autocompress.spaces.axes.channels import ChannelAxis
 from autocompress.spaces.plan import Plan, Recovery
-from autocompress.spaces.prices import Prices
 from autocompress.spaces.ranks import sensitivity_ranks
-from autocompress.spaces.shares import ShareEncoding, reach_ms
 from autocompress.spaces.sites import Sites
 from autocompress.spaces.space import build_space
+from autocompress.spaces.surrogates import Guide
 from autocompress.spaces.target import Capabilities
-from autocompress.spaces.within import fastest_plan, plan_within
 
 PARTS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 """Of the way from the fastest plan to the teacher, where budgets are tried."""

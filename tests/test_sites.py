@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from nets import net
 
-from autocompress.spaces.axis import Ground
+from autocompress.spaces.axes.base import Ground
 from autocompress.spaces.plan import Plan, Recovery
 from autocompress.spaces.sites import Sites
 from autocompress.spaces.space import Space, build_space

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autocompress.spaces.solver import GAP, allocate
+from autocompress.spaces.allocate.solver import GAP, allocate
 
 NUMBERS = st.floats(-100, 100).map(lambda x: round(x, 3))
 

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 
 from autocompress.compression.student import make_student
 from autocompress.errors import UnknownName
-from autocompress.spaces.axis import Axis, Ground, Number, Parameter, Value
-from autocompress.spaces.bits import BitsAxis
-from autocompress.spaces.channels import ChannelAxis
-from autocompress.spaces.conformance import AxisConformance
-from autocompress.spaces.knobs import BitsTime, ChannelTime, Knobs, Ratio
-from autocompress.spaces.moves import Mover
-from autocompress.spaces.patterns import PatternAxis
+from autocompress.spaces.axes.base import Axis, Ground, Number, Parameter, Value
+from autocompress.spaces.axes.bits import BitsAxis
+from autocompress.spaces.axes.channels import ChannelAxis
+from autocompress.spaces.axes.patterns import PatternAxis
+from autocompress.spaces.axes.recovery import RecoveryAxis
+from autocompress.spaces.neighbours.moves import Mover
 from autocompress.spaces.plan import Plan
-from autocompress.spaces.recovery import RecoveryAxis
 from autocompress.spaces.space import Space, build_space
+from autocompress.spaces.target_profile import BitsTime, ChannelTime, Knobs, Ratio
+from autocompress.testing.axis import AxisConformance
 
 
 def rich_ground(name: str = "digits") -> Ground:

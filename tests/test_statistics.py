@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autocompress.evaluators import side_by_side
-from autocompress.evaluators.side_by_side import SideBySide
-from autocompress.evaluators.statistics import (
+from autocompress.evaluators.timing import side_by_side
+from autocompress.evaluators.timing.processes import ModelTimes, ProcessTimes, TimedFile
+from autocompress.evaluators.timing.side_by_side import SideBySide
+from autocompress.evaluators.timing.statistics import (
     Estimate,
     calm_wall_ms,
     choose_statistic,
@@ -24,7 +25,6 @@ from autocompress.evaluators.statistics import (
     log_ratio,
     student_t_95,
 )
-from autocompress.evaluators.timing import ModelTimes, ProcessTimes, TimedFile
 from autocompress.spaces.target import Target
 
 

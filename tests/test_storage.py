@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from autocompress.errors import StorageError
 from autocompress.evaluators.measurement import Latency, Measurement
-from autocompress.search.files import read_json, write_bytes, write_json
-from autocompress.search.record import Trial
-from autocompress.search.storage import Storage
-from autocompress.spaces.axis import Choice, Number, Parameter
+from autocompress.search.store.files import read_json, write_bytes, write_json
+from autocompress.search.store.trials import Storage
+from autocompress.search.trial import Trial
+from autocompress.spaces.axes.base import Choice, Number, Parameter
 from autocompress.spaces.plan import Pattern, Plan, Recovery
 
 OBJECTIVES = ("accuracy", "latency_ms")

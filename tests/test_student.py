@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autocompress.compression.student import make_student, mask_of
-from autocompress.spaces.channels import ChannelAxis
+from autocompress.spaces.axes.channels import ChannelAxis
 from autocompress.spaces.plan import Pattern, Plan
 
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 13)) | st.tuples(

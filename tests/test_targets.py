@@ -18,9 +18,9 @@ import autocompress
 from autocompress.errors import StudyFileError, UsageError
 from autocompress.evaluators.accuracy import predict
 from autocompress.evaluators.runtimes.registry import get_runtime
-from autocompress.search.front import Front
-from autocompress.search.study import read_front
-from autocompress.spaces.homes import joint_capabilities, settle
+from autocompress.search.report.front import Front
+from autocompress.search.store.study import read_front
+from autocompress.spaces.axes.target import joint_capabilities, settle
 from autocompress.spaces.plan import Plan, Recovery
 from autocompress.spaces.target import Capabilities, Target
 from autocompress.studies.study_file import StudyFile, load_study
@@ -152,7 +152,7 @@ def test_a_model_fits_only_where_every_target_meets_its_budget(for_all: Front) -
 def test_budgets_on_single_targets_alone_are_told_and_explained(for_all: Front) -> None:
     from dataclasses import replace
 
-    from autocompress.search.table import legend, verdict
+    from autocompress.search.report.table import legend, verdict
 
     alone = replace(for_all, budget_ms=None, budgets={"openvino": 1e-6})
     assert not alone.fitting
@@ -210,8 +210,8 @@ def test_trials_that_differ_in_their_target_alone_share_one_training(any_of: Fro
 
 @pytest.mark.slow
 def test_moves_stay_legal_where_plans_choose_their_target(any_of: Front, tiny_task: Path) -> None:
-    from autocompress.search.workbench import homes, lay_ground
-    from autocompress.spaces.moves import Mover
+    from autocompress.search.evaluate.context import homes, lay_ground
+    from autocompress.spaces.neighbours.moves import Mover
     from autocompress.spaces.space import build_space
 
     target = {"batch": 32, "runtime": ("onnxruntime", "openvino"), "any_of": True}

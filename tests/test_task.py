@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from autocompress.compression.images import ImageData
 from autocompress.errors import AutoCompressError, DataError, MetricError, StudyFileError, UnknownName
+from autocompress.studies.data.images import ImageData
 from autocompress.studies.task import Task, load_task, score, top1
 
 

@@ -22,12 +22,12 @@ from autocompress.compression.export import make_template
 from autocompress.compression.student import mask_of
 from autocompress.errors import MeasurementError, RuntimeUnavailable
 from autocompress.evaluators.runtimes.base import BuildRequest
-from autocompress.evaluators.runtimes.conformance import RuntimeConformance
 from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.evaluators.runtimes.tensorrt import TensorRt, TensorRtRtx, network_summary
 from autocompress.evaluators.runtimes.tensorrt_quantize import has_two_four, typed
 from autocompress.spaces.plan import Pattern
 from autocompress.spaces.target import Target
+from autocompress.testing.runtime import RuntimeConformance
 
 NEAR = {32: 1e-4, 16: 1e-2, 8: 0.1}
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 from autocompress.evaluators.measurement import Latency, Measurement
-from autocompress.search.evaluate import Job, JobResult
+from autocompress.search.evaluate.evaluation import Job, JobResult
 from autocompress.spaces.plan import Plan
 
 from .landscape import Landscape, plan_rng, row

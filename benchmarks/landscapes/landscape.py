@@ -9,10 +9,10 @@ import numpy.typing as npt
 import torch
 
 from autocompress.spaces.groups import Group, Member
-from autocompress.spaces.guide import Guide
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.sites import Sites
 from autocompress.spaces.space import Space
+from autocompress.spaces.surrogates import Guide
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autocompress.spaces.axis import Ground
+from autocompress.spaces.axes.base import Ground
 from autocompress.spaces.groups import Group
 from autocompress.spaces.layers import Layer
 from autocompress.spaces.sites import Sites

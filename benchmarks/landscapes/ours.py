@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import get_args
 
 from autocompress.errors import UnknownName
-from autocompress.search.driver import Driver
-from autocompress.search.rules import Rules
-from autocompress.search.storage import Storage
-from autocompress.search.strategy import make_proposer
-from autocompress.spaces.guide import Guide
+from autocompress.search.feasibility import Rules
+from autocompress.search.loop import Driver
+from autocompress.search.propose.strategy import make_proposer
+from autocompress.search.store.trials import Storage
 from autocompress.spaces.ranks import sensitivity_ranks
 from autocompress.spaces.space import build_space
+from autocompress.spaces.surrogates import Guide
 from autocompress.studies.schema import BudgetSection, Part, SearchSection
 
 from .executor import PARTS, TARGET, SimulatedExecutor

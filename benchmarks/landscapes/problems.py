@@ -14,12 +14,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from autocompress.spaces.axis import Ground
-from autocompress.spaces.guide import Guide
+from autocompress.spaces.axes.base import Ground
 from autocompress.spaces.layers import Layer
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.sites import Sites
 from autocompress.spaces.space import Space, build_space
+from autocompress.spaces.surrogates import Guide
 from autocompress.spaces.target import Capabilities
 
 from .landscape import Floats, Ints, paper_group, plan_rng, row

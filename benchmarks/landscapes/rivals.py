@@ -14,12 +14,12 @@ from dataclasses import replace
 import numpy as np
 import optuna
 
-from autocompress.search.evaluate import Job
-from autocompress.search.sampler import distribution
-from autocompress.spaces.axis import Number, Value
-from autocompress.spaces.bits import BitsAxis
+from autocompress.search.evaluate.evaluation import Job
+from autocompress.search.propose.samplers import distribution
+from autocompress.spaces.axes.base import Number, Value
+from autocompress.spaces.axes.bits import BitsAxis
+from autocompress.spaces.axes.recovery import RecoveryAxis
 from autocompress.spaces.plan import Plan
-from autocompress.spaces.recovery import RecoveryAxis
 
 from .executor import SimulatedExecutor
 from .landscape import Landscape

@@ -15,10 +15,10 @@ from functools import cached_property
 
 import numpy as np
 
-from autocompress.spaces.guide import Guide
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.sites import Sites
 from autocompress.spaces.space import build_space
+from autocompress.spaces.surrogates import Guide
 
 from .landscape import Floats, Ints, plan_rng, row
 from .network import TEACHER_MS, PaperDevice, paper_network

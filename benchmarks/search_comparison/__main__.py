@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.errors import AutoCompressError, UsageError
-from autocompress.search.study import opened
+from autocompress.search.store.study import opened
 from autocompress.studies.schema import StudySections
 from autocompress.studies.study_file import StudyFile, load_study
 from autocompress.studies.task import Task

@@ -6,9 +6,9 @@ import warnings
 
 import optuna
 
-from autocompress.search.sampler import distribution
+from autocompress.search.propose.samplers import distribution
+from autocompress.spaces.axes.recovery import RecoveryAxis
 from autocompress.spaces.plan import Plan
-from autocompress.spaces.recovery import RecoveryAxis
 from autocompress.spaces.sites import Sites
 from autocompress.spaces.space import Space
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from autocompress.search.plot import BLUE, GREEN, GREY, ORANGE
+from autocompress.search.report.plot import BLUE, GREEN, GREY, ORANGE
 
 from .points import Run
 from .report import Curves, curves

@@ -9,8 +9,8 @@ from typing import Any
 
 from autocompress.errors import StorageError
 from autocompress.evaluators.measurement import Measurement
-from autocompress.search.files import read_json, write_json
 from autocompress.search.objectives import worth
+from autocompress.search.store.files import read_json, write_json
 from autocompress.spaces.plan import Plan
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from autocompress.errors import UsageError
-from autocompress.search.evaluate import file_accuracy
-from autocompress.search.files import read_json, write_json
-from autocompress.search.study import opened
+from autocompress.search.evaluate.evaluation import file_accuracy
+from autocompress.search.store.files import read_json, write_json
+from autocompress.search.store.study import opened
 from autocompress.studies.study_file import StudyFile
 from autocompress.studies.task import Task
 

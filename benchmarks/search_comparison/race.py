@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from autocompress.evaluators.measurement import Latency
-from autocompress.search.evaluate import Job, JobResult, evaluate
-from autocompress.search.workbench import Workbench
+from autocompress.search.evaluate.context import Workbench
+from autocompress.search.evaluate.evaluation import Job, JobResult, evaluate
 from autocompress.spaces.plan import Plan
 
 from .clock import Clock

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from autocompress.search.baselines import offered_bits
-from autocompress.spaces.channels import ChannelAxis
+from autocompress.search.propose.by_hand import offered_bits
+from autocompress.spaces.axes.channels import ChannelAxis
 from autocompress.spaces.plan import Plan, Recovery
 from autocompress.spaces.space import Space
 

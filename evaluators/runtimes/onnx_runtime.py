@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
-from ..machine import instruction_sets
+from ..timing.machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded
 
 # Device -> the provider asked for, and those for what it has no kernel for.

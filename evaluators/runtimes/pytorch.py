@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
-from ..machine import instruction_sets
+from ..timing.machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from ...studies.study_file import StudyFile
-from ..evaluate import Job, JobResult
-from ..workbench import Workbench
+from ..evaluate.context import Workbench
+from ..evaluate.evaluation import Job, JobResult
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future
 
-from ..evaluate import Job, JobResult, evaluate
+from ..evaluate.evaluation import Job, JobResult, evaluate
 from .base import Workplace
 
 

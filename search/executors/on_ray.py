@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from ...errors import RuntimeUnavailable
-from ..evaluate import Job, JobResult
+from ..evaluate.evaluation import Job, JobResult
 from .base import Workplace
 from .worker import prepare_worker, work
 

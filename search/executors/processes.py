@@ -6,7 +6,7 @@ import multiprocessing
 import os
 from concurrent.futures import Future, ProcessPoolExecutor
 
-from ..evaluate import Job, JobResult
+from ..evaluate.evaluation import Job, JobResult
 from .base import Workplace
 from .worker import prepare_worker, work
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ...studies.checkpoint import load_weights
 from ...studies.study_file import StudyFile
-from ..evaluate import Job, JobResult, evaluate
-from ..workbench import Workbench, open_workbench
+from ..evaluate.context import Workbench, open_workbench
+from ..evaluate.evaluation import Job, JobResult, evaluate
 
 
 def prepare_worker(threads: int) -> None:

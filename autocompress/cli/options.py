@@ -1,0 +1,79 @@
+"""From words on the command line to the settings of a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..studies.study_file import StudyFile
+
+DEFAULT_STUDY = "autocompress.toml"
+
+
+def find_study(study: str | None, task_spec: str | None) -> StudyFile:
+    """The study to search, by the rules of `search`."""
+    from ..studies.study_file import StudyFile, load_study
+
+    if task_spec is not None:
+        if study is not None:
+            raise UsageError(f"both a study ({study}) and --task ({task_spec}) were given; give one of them")
+        stem = Path(task_spec.partition(":")[0]).stem or "task"
+        settings = StudyFile(name=stem, path=Path(DEFAULT_STUDY)).changed("task", **{"from": task_spec})
+        return settings.changed("search", minutes=10.0)
+    if study is None:
+        study = DEFAULT_STUDY if Path(DEFAULT_STUDY).exists() else "digits"
+    return load_study(study)
+
+
+def with_options(settings: StudyFile, options: dict[str, Any]) -> StudyFile:
+    """The study with what the command line says on top."""
+    percentile = options["percentile"]
+    minutes = options["minutes"] if options["hours"] is None else 60 * options["hours"]
+    if options["minutes"] is not None and options["hours"] is not None:
+        raise UsageError("both --minutes and --hours were given; give one of them")
+    wanted = {
+        "budget": {
+            "latency_ms": options["budget_ms"],
+            "percentile": None if percentile is None else int(percentile),
+            "max_mb": options["max_mb"],
+        },
+        "search": {k: options[k] for k in ("trials", "patience", "workers", "executor", "seed")} | {"minutes": minutes},
+        "target": {k: options[k] for k in ("threads", "batch")} | _targets(options) | _precision(options),
+    }
+    for section, values in wanted.items():
+        given = {k: v for k, v in values.items() if v is not None}
+        if given:
+            settings = settings.changed(section, **given)
+    if options["trials"] is not None and minutes is None:
+        settings = settings.changed("search", minutes=None)  # a number of trials was asked for, not a time
+    workers = settings.search.workers
+    if workers > 1 and settings.search.executor == "local":
+        settings = settings.changed("search", executor="processes")
+    return settings
+
+
+def _targets(options: dict[str, Any]) -> dict[str, Any]:
+    names = options["targets"]
+    if options["any_of"] and len(names) < 2:
+        raise UsageError("--any-of chooses between targets; give --target twice or more")
+    if not names:
+        return {}
+    return {"runtime": names[0] if len(names) == 1 else tuple(names), "any_of": options["any_of"]}
+
+
+def _precision(options: dict[str, Any]) -> dict[str, Any]:
+    if options["precision"] is None:
+        return {}
+    from ..evaluators.bench import parse_precision
+
+    return {"precision": parse_precision(options["precision"])}
+
+
+def study_path(study: Path) -> Path:
+    """A study's folder, given as a path or as a name under runs/."""
+    if not study.exists() and (Path("runs") / study).exists():
+        return Path("runs") / study
+    return study

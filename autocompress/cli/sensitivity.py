@@ -1,0 +1,43 @@
+"""The command `sensitivity`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import find_study
+
+
+@click.command()
+@click.argument("study", required=False)
+@click.option("--task", "task_spec", help="Your own task: my_task.py, my_task.py:function or module:function.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def sensitivity(study: str | None, task_spec: str | None, as_json: bool) -> None:
+    """Show how much each decision alone harms the teacher of STUDY: bits and zeros by layer, channels by group.
+
+    STUDY is a study's folder or its name under runs/, else a .toml file or a bundled study, as for `search`. Measured
+    on calibration inputs, without labels and without training; kept in the user's cache folder.
+    """
+    import json
+
+    from ..search.prepare.sensitivities import sensitivity_without_measuring_latency as measure
+    from .sensitivity_table import print_sensitivity
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    paths = (Path(study), Path("runs") / study) if study else ()
+    folder = next((path for path in paths if (path / "study.json").exists()), None)
+    if folder is None:
+        found = measure(find_study(study, task_spec), say=say)
+    else:
+        from ..studies.study_file import StudyFile
+        from ..studies.task import load_task
+
+        settings = StudyFile.model_validate_json((folder / "study.json").read_bytes())
+        found = measure(settings, folder, None if task_spec is None else load_task(task_spec), say)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=1))
+    else:
+        print_sensitivity(found)

@@ -1,0 +1,48 @@
+"""A finished search on the screen, or in a file."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ..search.report.front import Front
+    from ..search.run import Outcome
+
+
+def print_front(found: Front) -> None:
+    """The table, for a terminal or for a file."""
+    from ..search.report import table
+
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        console = Console()
+        console.print(table.rich_table(found))
+        for line in (table.legend(found), *table.probed(found)):
+            console.print(line, style="dim", highlight=False)
+        console.print(table.verdict(found), style="bold", highlight=False)
+        return
+    for line in (*table.plain_lines(found), table.legend(found), *table.probed(found), table.verdict(found)):
+        click.echo(line)
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Where the time went, and what to do next."""
+    counts = [t.outcome for t in outcome.front.trials]
+    spent = ", ".join(f"{kind} {seconds:.0f} s" for kind, seconds in sorted(outcome.seconds.items()))
+    click.echo(
+        f"{counts.count('finished')} trials finished, {counts.count('gated')} stopped at the gate, "
+        f"{outcome.waiting} waiting at a rung, {counts.count('failed')} failed"
+    )
+    click.echo(f"search {outcome.search_s:.0f} s ({spent}), in all {outcome.wall_s:.0f} s")
+    if outcome.outlook is not None:
+        click.echo(outcome.outlook.line())
+    if outcome.done:
+        click.echo("ended because the front has not moved for as long as --patience says")
+    if outcome.exhausted:
+        click.echo("every plan of this space that can be drawn was tried")
+    name = outcome.front.folder
+    click.echo(f"next: autocompress pick {name} --out deploy; autocompress front {name} --plot front.svg")

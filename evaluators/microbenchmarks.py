@@ -1,0 +1,214 @@
+"""The probe of a target: which bits and which multiples of channels pay there, by kind of layer.
+
+Micro networks are built and timed side by side for some seconds. What nothing disturbed is kept for later studies,
+see `knob_cache`. Imports torch.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import AutoCompressError
+from ..spaces.layers import Layer
+from ..spaces.target import Capabilities, Target
+from ..spaces.target_profile import BitsTime, ChannelTime, Knobs, Ratio, joint_knobs, steps
+from .micronets import CHANNELS, KINDS, WIDE, MicroFiles, arithmetic
+from .profile_cache import KnobCache
+from .runtimes.base import Runtime
+from .runtimes.registry import get_runtime
+from .timing.processes import ProcessTimes, TimedFile, TimingRequest, time_in_fresh_process
+from .timing.quiet import QuietMachine
+from .timing.statistics import Estimate, choose_statistic, combine, disturbances, log_ratio
+
+PROBE_SECONDS = 30.0
+"""Of asking, on each target that nothing is known of yet."""
+_SECONDS_A_FILE = 0.5
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Question:
+    """Files of one kind that are timed beside the first of them. bits: what each is built in; channels: of each."""
+
+    kind: str
+    bits: tuple[int, ...]
+    channels: tuple[int, ...]
+
+
+def study_knobs(
+    targets: Sequence[Target],
+    layers: Sequence[Layer],
+    study: Path,
+    seconds: float = PROBE_SECONDS,
+    worker: bool = False,
+    say: Say = lambda line: None,
+    stop: Callable[[], bool] = lambda: False,
+    cache: KnobCache | None = None,
+) -> Knobs | None:
+    """The knobs of a study's targets for the kinds of its layers: those that the study was begun with, which lie in
+    its folder; else those in the cache; else they are measured. None where nothing is known.
+
+    seconds: of asking on each target; 0 asks nothing, not even the cache. worker: this process works for a driver,
+    which has asked already; it measures and writes nothing. stop: whether to end early, asked between questions.
+
+    Raises:
+        RuntimeUnavailable, UnknownName: a target's runtime or device cannot be used.
+    """
+    cache = cache or KnobCache()
+    kinds = kinds_by_work(layers)
+    found = []
+    for target in targets:
+        runtime = get_runtime(target.runtime)
+        version = runtime.available().version
+        own = KnobCache(study / "knobs")
+        knobs = own.read(target, version)
+        if knobs is None and not worker and seconds > 0:
+            known = cache.read(target, version) or Knobs()
+            knobs = measure_knobs(runtime, target, kinds, known, seconds, say, stop)
+            if (calm := knobs.calm()) != known:
+                cache.write(target, version, calm)
+            if not stop():
+                own.write(target, version, knobs)
+        found.append((runtime.capabilities(target), knobs or Knobs()))
+    joint = joint_knobs(found)
+    return joint if joint != Knobs() else None
+
+
+def kinds_by_work(layers: Sequence[Layer]) -> tuple[str, ...]:
+    """The kinds of these layers, those with the most multiply-accumulates first."""
+    macs: dict[str, int] = {}
+    for layer in layers:
+        macs[layer.kind] = macs.get(layer.kind, 0) + layer.macs
+    return tuple(sorted(macs, key=lambda kind: (-macs[kind], kind)))
+
+
+def measure_knobs(
+    runtime: Runtime,
+    target: Target,
+    kinds: Sequence[str],
+    known: Knobs | None = None,
+    seconds: float = PROBE_SECONDS,
+    say: Say = lambda line: None,
+    stop: Callable[[], bool] = lambda: False,
+    quiet: QuietMachine | None = None,
+) -> Knobs:
+    """`known` and the answers to what it leaves open for these kinds, as many as `seconds` allow, the most worthwhile
+    first. What cannot be built or timed is left open. Nothing is asked of a runtime that cannot run here.
+
+    Raises:
+        RuntimeUnavailable: the target's device is not one of the runtime's.
+    """
+    knobs = known or Knobs()
+    can = runtime.capabilities(target)
+    given_up: set[Question] = set()
+    question = next_question(kinds, can, knobs)
+    if question is None or not runtime.available().ok:
+        return knobs
+    say(f"probing what bits and channel counts win on {target.name}: at most about {seconds:.0f} s, once")
+    started, pace, disturbed = time.monotonic(), 0.0, False
+    with tempfile.TemporaryDirectory(prefix="autocompress-knobs-") as folder:
+        files = MicroFiles(runtime, target, Path(folder))
+        while question is not None and not stop():
+            # a question that would not be answered in time is not begun: some runtimes build for seconds
+            if (spent := time.monotonic() - started) + pace * len(question.bits) > seconds:
+                say(f"stopped probing {target.name} after {spent:.0f} s: what is open stays as declared")
+                break
+            asked = time.monotonic()
+            try:
+                files.template(question.kind)
+                asked = time.monotonic()  # the export is for all questions about this kind
+                answer = _ask(question, files.get, runtime, target, quiet)
+            except Exception as error:  # whatever a runtime's library makes of a network it does not know
+                given_up.add(question)
+                line = str(error) if isinstance(error, AutoCompressError) else f"{type(error).__name__}: {error}"
+                say(f"{question.kind} layers cannot be probed on {target.name}: {' '.join(line.split())[:200]}")
+            else:
+                knobs = knobs.merged(answer)
+                disturbed = disturbed or answer != answer.calm()
+            pace = (time.monotonic() - asked) / len(question.bits)
+            question = next_question(kinds, can, knobs, given_up)
+    if disturbed:
+        say(f"other work ran while {target.name} was probed: that counts with a margin, and is asked again next time")
+    return knobs
+
+
+def next_question(
+    kinds: Sequence[str], can: Capabilities, known: Knobs, given_up: Collection[Question] = ()
+) -> Question | None:
+    """The most worthwhile question that is open: the bits of all kinds come first, then the channels in 32 bits, then
+    those in the fewest bits. None when all is known."""
+    present = [kind for kind in kinds if kind in KINDS]
+    asked = []
+    for kind in present:
+        bits = tuple(b for b in sorted(can.latency_bits) if b < 32 and known.bits_time(kind, b) is None)
+        asked.append(Question(kind, (32, *bits), (WIDE[kind],) * (len(bits) + 1)))
+    for narrow in (False, True):
+        for kind in present:
+            widths = known.widths(kind, can)
+            width = widths[-1] if narrow else widths[0]
+            fewer = [CHANNELS - s for s in steps(can.channel_multiple) if known.channel_time(kind, width, s) is None]
+            asked.append(Question(kind, (width,) * (len(fewer) + 1), (CHANNELS, *fewer)))
+    return next((question for question in asked if len(question.bits) > 1 and question not in given_up), None)
+
+
+def _ask(
+    question: Question,
+    file: Callable[[str, int, int], Path],
+    runtime: Runtime,
+    target: Target,
+    quiet: QuietMachine | None,
+) -> Knobs:
+    variants = list(zip(question.bits, question.channels, strict=True))
+    paths = [file(question.kind, bits, channels) for bits, channels in variants]
+    ratios = _ratios([TimedFile(path, target) for path in paths], runtime, quiet)
+    bits_times, channel_times = [], []
+    for (bits, channels), ratio in zip(variants[1:], ratios, strict=True):
+        if channels == question.channels[0]:
+            bits_times.append(BitsTime(question.kind, bits, ratio, target.name))
+        else:
+            promised = arithmetic(question.kind, channels)
+            step = CHANNELS - channels
+            channel_times.append(ChannelTime(question.kind, bits, CHANNELS, step, promised, ratio, target.name))
+    return Knobs(tuple(bits_times), tuple(channel_times))
+
+
+def _ratios(files: Sequence[TimedFile], runtime: Runtime, quiet: QuietMachine | None) -> list[Ratio]:
+    """Times of all but the first file over the first's, in the same rounds of one fresh process; of a second one,
+    twice as long, if the first was disturbed, and of both if that was no better."""
+    target = files[0].target
+    statistic = choose_statistic(target, runtime.synchronous)
+    runs: list[ProcessTimes] = []
+    disturbed = True
+    for attempt in (1, 2):
+        request = TimingRequest(
+            tuple(files),
+            min_rounds=TimingRequest.min_rounds * attempt,
+            max_rounds=TimingRequest.max_rounds * attempt,
+            max_seconds=_SECONDS_A_FILE * len(files) * attempt,
+            seed=attempt,
+        )
+        with (quiet or QuietMachine(target.device)).measuring():
+            run = time_in_fresh_process(request)
+        disturbed = bool(disturbances(run, [statistic] * len(files)))
+        runs = [*runs, run] if disturbed else [run]
+        if not disturbed:
+            break
+    times = [[statistic.of(model) for model in run.models] for run in runs]
+    found = []
+    for index in range(1, len(files)):
+        estimate = combine([log_ratio(each[index], each[0], statistic.quantile) for each in times])
+        found.append(_ratio(estimate, disturbed))
+    return found
+
+
+def _ratio(estimate: Estimate, disturbed: bool) -> Ratio:
+    value, low, high = (float(f"{x:.4g}") for x in estimate.interval())
+    if not math.isfinite(high):
+        raise ValueError("a clock stood still")
+    return Ratio(value, low, high, disturbed)

@@ -1,0 +1,124 @@
+"""The machine a measurement was made on, in words that can be compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ...spaces.target import Target
+
+# What decides which kernels a runtime picks: x86 names first, then those of ARM (as in /proc/cpuinfo).
+_INSTRUCTION_SETS = (
+    "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
+    "asimddp", "i8mm", "bf16", "sve", "sve2",
+)  # fmt: skip
+# What changes from one minute to the next; some of it is added by a measurement.
+_PASSING = ("load_1min", "pressure", "queue_share", "cpu_mhz", "gpu_mhz", "statistic", "disturbances")
+
+
+def conditions(target: Target, runtime_version: str) -> dict[str, Any]:
+    """What can change a latency on this machine, JSON-ready. What cannot be read here is None."""
+    return {
+        "system": platform.system(),
+        "architecture": platform.machine(),
+        "device": target.device,
+        "device_name": _cpu_name() if target.device == "cpu" else _gpu_name(),
+        "physical_cores": psutil.cpu_count(logical=False),
+        "logical_cores": psutil.cpu_count(logical=True),
+        "instruction_sets": instruction_sets(),
+        "threads": target.threads,
+        "batch": target.batch,
+        "runtime": target.runtime,
+        "runtime_version": runtime_version,
+        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "transparent_huge_pages": _chosen(_read("/sys/kernel/mm/transparent_hugepage/enabled")),
+        "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def fingerprint(conditions: Mapping[str, Any]) -> str:
+    """12 hex digits of everything in `conditions` that stays the same from one minute to the next."""
+    stable = {name: value for name, value in conditions.items() if name not in _PASSING}
+    return hashlib.sha256(json.dumps(stable, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def cpu_mhz() -> float | None:
+    """The clock of the core that this thread is on, or of the first that tells; None where none does. A core that
+    rests clocks down, so it is asked for right after work."""
+    fields = (_read("/proc/thread-self/stat") or "").rpartition(")")[2].split()
+    core = fields[36] if len(fields) > 36 else "0"  # field 39 of proc(5), counted after the name
+    khz = _read(f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq")
+    if khz is not None and khz.isdigit():
+        return round(int(khz) / 1000, 1)
+    try:
+        frequency = psutil.cpu_freq()
+    except (OSError, NotImplementedError, AttributeError):  # as the system likes: it is no more than a remark
+        return None
+    return round(frequency.current, 1) if frequency and frequency.current else None
+
+
+def gpu_mhz() -> float | None:
+    """The clock of the first GPU's multiprocessors; None where no driver tells it."""
+    answer = _first_line(["nvidia-smi", "--query-gpu=clocks.sm", "--format=csv,noheader,nounits"])
+    try:
+        return float(answer or "")
+    except ValueError:
+        return None
+
+
+def instruction_sets() -> list[str] | None:
+    """Those instruction sets of this CPU that a runtime's kernels are chosen by; None where they cannot be read."""
+    text = _read("/proc/cpuinfo")
+    if text is None:
+        return None
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            present = set(value.split())
+            return [flag for flag in _INSTRUCTION_SETS if flag in present]
+    return None
+
+
+def _cpu_name() -> str | None:
+    for line in (_read("/proc/cpuinfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    if platform.system() == "Darwin":
+        return _first_line(["sysctl", "-n", "machdep.cpu.brand_string"])
+    return platform.processor() or None
+
+
+def _gpu_name() -> str | None:
+    # Asked of the driver's own tool: importing torch for a name would cost seconds.
+    return _first_line(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
+
+
+def _first_line(command: list[str]) -> str | None:
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.strip().splitlines()[0] if answer.strip() else None
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return None
+
+
+def _chosen(modes: str | None) -> str | None:
+    """The mode in brackets of a line such as `always [madvise] never`."""
+    if modes is None or "[" not in modes:
+        return modes
+    return modes.partition("[")[2].partition("]")[0]

@@ -1,0 +1,185 @@
+"""Timing of files in a fresh process: what is asked, what comes back, and the process itself.
+
+A process is a random effect of its own: the pages its memory lies on alone make the same file up to 25 % slower,
+steadily. So every measurement starts a new process, with huge pages asked of glibc, which removes most of that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import MeasurementError, RuntimeUnavailable
+from ...spaces.target import Target
+
+# Exit codes of the timing process for errors that are told in one line on its standard error.
+EXIT_MEASUREMENT = 2
+EXIT_UNAVAILABLE = 3
+
+_HUGE_PAGES = "glibc.malloc.hugetlb"
+_HANGS_AFTER_SECONDS = 900
+_ARRAYS = ("wall_ms", "cpu_ms", "queue_share")
+
+
+@dataclass(frozen=True)
+class TimedFile:
+    """A file and where it is to run."""
+
+    path: Path
+    target: Target
+
+
+@dataclass(frozen=True)
+class TimingRequest:
+    """What one timing process does: every file is timed once in every round, beside the first, the reference. Each
+    has its own target, so files of several runtimes can take turns in one process.
+
+    precision: half-width of the 95 % interval of each log-ratio at which it stops, after min_rounds and before
+    max_rounds; with max_rounds 0 the files are only loaded and run once. max_seconds: of warm-up and rounds
+    together, after loading.
+    """
+
+    files: tuple[TimedFile, ...]
+    precision: float = 0.02
+    min_rounds: int = 8
+    max_rounds: int = 30
+    max_seconds: float = 20.0
+    seed: int = 0
+
+    @property
+    def threads(self) -> int:
+        """The most threads any of the files runs with."""
+        return max(file.target.threads for file in self.files)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TimingRequest:
+        files = tuple(TimedFile(Path(file["path"]), Target(**file["target"])) for file in data["files"])
+        return cls(**{**data, "files": files})
+
+
+@dataclass(frozen=True, eq=False)
+class ModelTimes:
+    """One file in one process. wall_ms, cpu_ms: [rounds, calls], the CPU time being that of the whole process.
+    queue_share: [rounds], the part of a round spent waiting for a core, nan where it cannot be read.
+    peak_memory_mb: of the whole process when this file was the first that it loaded; None if it was not, because
+    what one file gives back to the allocator the next one takes unseen. energy_mj: of one inference, None where the
+    machine does not tell."""
+
+    wall_ms: NDArray[np.float64]
+    cpu_ms: NDArray[np.float64]
+    queue_share: NDArray[np.float64]
+    load_ms: float
+    warmup: int
+    peak_memory_mb: float | None = None
+    energy_mj: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        numbers = {name: getattr(self, name) for name in ("load_ms", "warmup", "peak_memory_mb", "energy_mj")}
+        return {name: _rounded(getattr(self, name)) for name in _ARRAYS} | numbers
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelTimes:
+        return cls(**{**data, **{name: np.array(data[name], dtype=float) for name in _ARRAYS}})
+
+
+@dataclass(frozen=True, eq=False)
+class ProcessTimes:
+    """All files of one process, the reference first. pressure: share of the time in which some task of the machine
+    waited for a core (Linux PSI). cpu_mhz, gpu_mhz: clocks while files ran. None where they cannot be read."""
+
+    models: tuple[ModelTimes, ...]
+    pressure: float | None = None
+    cpu_mhz: float | None = None
+    gpu_mhz: float | None = None
+
+    @property
+    def reference(self) -> ModelTimes:
+        return self.models[0]
+
+    @property
+    def queue_share(self) -> float | None:
+        """Mean part of the time that the files waited for a core, None where it cannot be read."""
+        shares = np.concatenate([times.queue_share for times in self.models])
+        return None if np.isnan(shares).all() else float(np.nanmean(shares))
+
+    def to_dict(self) -> dict[str, Any]:
+        shared = {name: getattr(self, name) for name in ("pressure", "cpu_mhz", "gpu_mhz")}
+        return {"models": [times.to_dict() for times in self.models]} | shared
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ProcessTimes:
+        return cls(**{**data, "models": tuple(ModelTimes.from_dict(times) for times in data["models"])})
+
+
+def time_in_fresh_process(request: TimingRequest) -> ProcessTimes:
+    """Run one timing process. Raises MeasurementError (a file that cannot be timed, or the process died) and
+    RuntimeUnavailable."""
+    for file in request.files:
+        if not file.path.exists():  # a folder is a file too, as Core ML's packages
+            raise MeasurementError(f"{file.path}: no such file; it cannot be timed")
+    # -P: a folder `numpy` or `search` where the user happens to stand must not be imported.
+    command = [sys.executable, "-P", "-m", "autocompress.evaluators.timing.child"]
+    try:
+        # a session of its own: Ctrl-C in a terminal is for the search, which lets a measurement come to its end
+        done = subprocess.run(
+            command,
+            input=json.dumps(asdict(request), default=str),
+            capture_output=True,
+            text=True,
+            env=_environment(os.environ, request.threads),
+            timeout=_HANGS_AFTER_SECONDS,
+            check=False,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        raise MeasurementError(
+            f"{_names(request)}: no answer from the timing process after {_HANGS_AFTER_SECONDS} s; "
+            "check that the file can be run"
+        ) from None
+    if done.returncode != 0:
+        raise _failure(request, done.returncode, done.stderr)
+    return ProcessTimes.from_dict(json.loads(done.stdout))
+
+
+def _failure(request: TimingRequest, code: int, stderr: str) -> MeasurementError | RuntimeUnavailable:
+    last = next((line.strip() for line in reversed(stderr.splitlines()) if line.strip()), "no message")
+    if code == EXIT_MEASUREMENT:
+        return MeasurementError(last)
+    if code == EXIT_UNAVAILABLE:
+        return RuntimeUnavailable(last)
+    if code < 0:
+        name = signal.Signals(-code).name if -code in list(signal.Signals) else str(-code)
+        last = f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else f": {last}")
+    return MeasurementError(f"{_names(request)}: the timing process failed: {last}")
+
+
+def _names(request: TimingRequest) -> str:
+    return ", ".join(dict.fromkeys(str(file.path) for file in request.files))
+
+
+def _environment(outer: Mapping[str, str], threads: int) -> dict[str, str]:
+    tunables = [part for part in outer.get("GLIBC_TUNABLES", "").split(":") if part]
+    if not any(part.startswith(_HUGE_PAGES) for part in tunables):
+        tunables.append(f"{_HUGE_PAGES}=1")
+    count = str(threads)
+    changed = {"GLIBC_TUNABLES": ":".join(tunables), "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+    return {**outer, **changed}
+
+
+def _rounded(values: NDArray[np.float64]) -> list[Any]:
+    """Four significant digits, as nested lists: a clock on a shared machine knows no more."""
+
+    def short(value: float | Sequence[Any]) -> Any:
+        return [short(part) for part in value] if isinstance(value, list) else float(f"{value:.4g}")
+
+    return [short(part) for part in values.tolist()]

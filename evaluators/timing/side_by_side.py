@@ -1,0 +1,219 @@
+"""How many timing processes a measurement takes, and what they say together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..measurement import Latency
+from ..runtimes.registry import get_runtime
+from .machine import conditions
+from .processes import ModelTimes, ProcessTimes, TimedFile, TimingRequest, time_in_fresh_process
+from .quiet import QuietMachine, lock_name
+from .statistics import (
+    Estimate,
+    Statistic,
+    calm_wall_ms,
+    choose_statistic,
+    combine,
+    common_statistic,
+    disturbances,
+    log_ratio,
+    log_time,
+)
+
+MOST_PROCESSES = 7
+"""Processes at most when a precision is asked for, unless more are asked for outright."""
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Times files beside the first of them, in fresh processes.
+
+    precision: half-width of the 95 % interval of the log-ratio at which one process stops early. seconds: of timing
+    in each process. quiet: the lock under which each process runs, by default those of the files' devices. seed: of
+    the order of the rounds. floor_ms: the first file's statistic when it was calibrated, None if it never was.
+    """
+
+    files: tuple[TimedFile, ...]
+    seconds: float
+    precision: float = 0.02
+    quiet: QuietMachine | None = None
+    seed: int = 0
+    floor_ms: float | None = None
+
+    def take(
+        self, processes: int, until: float | None = None, limit_seconds: float | None = None, peaks: bool = True
+    ) -> Readings:
+        """Time the files in fresh processes, and once more, twice as long, for each that was disturbed.
+
+        until: half-width that the widest 95 % interval (see `Readings.half_width`) is to have; while it is wider, a
+        process is added, up to MOST_PROCESSES in all. limit_seconds: no process starts later than that, but the
+        first. peaks: start a process more for the peak memory of a file that no process loaded first. Gives the calm
+        processes if they are as many as asked for, else all. Raises MeasurementError, RuntimeUnavailable."""
+        ends = time.monotonic() + (float("inf") if limit_seconds is None else limit_seconds)
+        facts = tuple(_conditions(file) for file in self.files)
+        statistics = tuple(statistic_of(file) for file in self.files)
+        runs: list[ProcessTimes] = []
+
+        def troubles(runs: Sequence[ProcessTimes]) -> list[str]:
+            return [words for run in runs for words in disturbances(run, statistics, self.floor_ms)]
+
+        def given() -> Readings:
+            calm = [run for run in runs if not troubles([run])]
+            chosen = calm if len(calm) >= processes else runs
+            return Readings(self.files, statistics, tuple(chosen), facts, tuple(troubles(chosen)))
+
+        def time_more(count: int, times_as_long: int = 1) -> None:
+            for _ in range(count):
+                if not runs or time.monotonic() < ends:
+                    runs.append(self._run(len(runs), times_as_long))
+
+        time_more(processes)
+        again = sum(bool(troubles([run])) for run in runs)
+        time_more(again, times_as_long=2)
+        if until is not None:
+            while len(runs) < max(MOST_PROCESSES, processes) + again and given().half_width() > until:
+                if time.monotonic() >= ends:
+                    break
+                time_more(1)
+        readings = given()
+        return Readings(**{**vars(readings), "peaks_mb": self._peaks_mb(runs, peaks)})
+
+    def _run(self, index: int, times_as_long: int) -> ProcessTimes:
+        request = TimingRequest(
+            self.files,
+            precision=self.precision,
+            min_rounds=TimingRequest.min_rounds * times_as_long,
+            max_rounds=TimingRequest.max_rounds * times_as_long,
+            max_seconds=self.seconds * times_as_long,
+            seed=self.seed + index,
+        )
+        # A lock per process, so that a training waits a second at a time rather than for all of them.
+        return self._quietly(request)
+
+    def _quietly(self, request: TimingRequest) -> ProcessTimes:
+        with ExitStack() as held:
+            devices = {lock_name(file.target.device) for file in request.files}
+            for device in sorted(devices) if self.quiet is None else ():
+                held.enter_context(QuietMachine(device).measuring())
+            if self.quiet is not None:
+                held.enter_context(self.quiet.measuring())
+            return time_in_fresh_process(request)
+
+    def _peaks_mb(self, runs: Sequence[ProcessTimes], more: bool) -> tuple[float | None, ...]:
+        """Peak memory of each file, from a process that loaded it first; if none did, from one of its own, if more
+        may be started."""
+        peaks = []
+        for index, file in enumerate(self.files):
+            known = [run.models[index].peak_memory_mb for run in runs]
+            if more and all(peak is None for peak in known):
+                known = [self._quietly(TimingRequest((file,), max_rounds=0)).reference.peak_memory_mb]
+            peaks.append(max((peak for peak in known if peak is not None), default=None))
+        return tuple(peaks)
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What fresh processes gave for the same files, the reference first. statistics, facts (see
+    `machine.conditions`), peaks_mb: one for each file, None if unknown. troubles: what disturbed the processes, in
+    words."""
+
+    files: tuple[TimedFile, ...]
+    statistics: tuple[Statistic, ...]
+    runs: tuple[ProcessTimes, ...]
+    facts: tuple[Mapping[str, Any], ...]
+    troubles: tuple[str, ...] = ()
+    peaks_mb: tuple[float | None, ...] = field(default=())
+
+    def shared_statistic(self, index: int) -> Statistic:
+        """What that file is compared with the first by."""
+        return common_statistic(self.statistics[index], self.statistics[0])
+
+    def ratio(self, index: int) -> Estimate:
+        """log of that file's time to the first file's; nothing to estimate for the first itself."""
+        if index == 0:
+            return Estimate(0.0, 0.0)
+        statistic = self.shared_statistic(index)
+        return combine([compare(run.models[index], run.reference, statistic) for run in self.runs])
+
+    def p50(self, index: int) -> Estimate:
+        """log of that file's median wall time (ms), from calm rounds."""
+        calm = (calm_wall_ms(times, self.statistics[index]) for times in self.times(index))
+        return combine([log_time(wall, 0.5) for wall in calm])
+
+    def half_width(self) -> float:
+        """Half of the widest interval of the log-ratios; of the first file's median if it is alone."""
+        if len(self.files) == 1:
+            return self.p50(0).half_width
+        return max(self.ratio(index).half_width for index in range(1, len(self.files)))
+
+    def times(self, index: int) -> list[ModelTimes]:
+        """That file's times, one for each process."""
+        return [run.models[index] for run in self.runs]
+
+    def conditions(self, index: int) -> dict[str, Any]:
+        """The machine as it was while that file was measured, JSON-ready."""
+        statistic = self.shared_statistic(index)
+        return {
+            **self.facts[index],
+            "pressure": _mean([run.pressure for run in self.runs]),
+            "queue_share": _mean([run.queue_share for run in self.runs]),
+            "cpu_mhz": _mean([run.cpu_mhz for run in self.runs]),
+            "gpu_mhz": _mean([run.gpu_mhz for run in self.runs]),
+            "statistic": f"{statistic.clock} time, {statistic.quantile:.0%} quantile",
+            "disturbances": list(self.troubles),
+        }
+
+    def latency(self, index: int, p50: Estimate, ratio: Estimate) -> Latency:
+        """The Latency of that file: tails and mean stand to the median as they did in the calm rounds."""
+        runs = self.times(index)
+        p50_ms, low_ms, high_ms = p50.interval()
+        own = [wall / np.median(wall) for wall in (calm_wall_ms(times, self.statistics[index]) for times in runs)]
+        relative = np.concatenate([wall.ravel() for wall in own])
+        p90, p95, p99 = (float(x) for x in np.quantile(relative, (0.90, 0.95, 0.99)))
+        value, ratio_low, ratio_high = ratio.interval()
+        return Latency(
+            p50_ms=p50_ms,
+            low_ms=low_ms,
+            high_ms=high_ms,
+            p90_ms=p50_ms * p90,
+            p95_ms=p50_ms * p95,
+            p99_ms=p50_ms * p99,
+            mean_ms=p50_ms * float(relative.mean()),
+            ratio=value,
+            ratio_low=ratio_low,
+            ratio_high=ratio_high,
+            samples=sum(times.wall_ms.size for times in runs),
+            warmup=sum(times.warmup for times in runs),
+            processes=len(runs),
+            disturbed=bool(self.troubles),
+            load_ms=float(np.median([times.load_ms for times in runs])),
+            peak_memory_mb=self.peaks_mb[index],
+            conditions=self.conditions(index),
+            energy_mj=_mean([times.energy_mj for times in runs]),
+        )
+
+
+def statistic_of(file: TimedFile) -> Statistic:
+    """The number that file can be compared by. Raises UnknownName, RuntimeUnavailable."""
+    return choose_statistic(file.target, get_runtime(file.target.runtime).synchronous)
+
+
+def compare(candidate: ModelTimes, reference: ModelTimes, statistic: Statistic) -> Estimate:
+    """log(candidate / reference) in one process."""
+    return log_ratio(statistic.of(candidate), statistic.of(reference), statistic.quantile)
+
+
+def _conditions(file: TimedFile) -> dict[str, Any]:
+    return conditions(file.target, get_runtime(file.target.runtime).available().version)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(f"{np.mean(known):.4g}") if known else None

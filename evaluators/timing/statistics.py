@@ -1,0 +1,159 @@
+"""The statistics of a latency: which number of a process counts, how sure it is, what disturbed it.
+
+All estimates are logarithms of times or of ratios, because what disturbs a time multiplies it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...spaces.target import Target
+from .processes import ModelTimes, ProcessTimes
+
+Times = NDArray[np.float64]
+
+# Standard deviation of log(time of a file / time of the same file) between processes with huge pages: 0.9 % to
+# 3.8 % for three networks in 24 sessions each, 1.6 % for the time of the largest. It stands in for what too few
+# processes cannot show, weighing as much as this many further degrees of freedom.
+PROCESS_SD = 0.015
+_PROCESS_SD_WEIGHT = 8
+_RESAMPLES = 200
+_NORMAL_95 = NormalDist().inv_cdf(0.975)
+
+_MOST_QUEUE_SHARE = 0.05
+_MOST_SPREAD = 1.15
+_MOST_WALL_OVER_CPU = 1.10
+_MOST_REFERENCE_DRIFT = 1.10
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A logarithm with the half-width of its 95 % interval."""
+
+    log: float
+    half_width: float
+
+    def interval(self) -> tuple[float, float, float]:
+        """The value itself and the ends of its interval."""
+        return (
+            math.exp(self.log),
+            math.exp(self.log - self.half_width),
+            math.exp(self.log + self.half_width),
+        )
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """The quantile of a clock, "cpu" or "wall", by which files are compared."""
+
+    clock: str
+    quantile: float
+
+    def of(self, times: ModelTimes) -> Times:
+        """The times (ms) it is taken of, [rounds, calls]."""
+        return times.cpu_ms if self.clock == "cpu" else times.wall_ms
+
+    def floor_ms(self, times: ModelTimes) -> float:
+        return float(np.quantile(self.of(times), self.quantile))
+
+
+def choose_statistic(target: Target, synchronous: bool) -> Statistic:
+    """CPU time does not see other processes take the core away, but means nothing for threads that spin while
+    they wait or for work done elsewhere: there it is the low end of the wall time."""
+    if target.device == "cpu" and target.threads == 1 and synchronous:
+        return Statistic("cpu", 0.20)
+    return Statistic("wall", 0.10)
+
+
+def common_statistic(one: Statistic, other: Statistic) -> Statistic:
+    """What two files are compared by: wall time unless CPU time means the same for both."""
+    return one if one == other else Statistic("wall", 0.10)
+
+
+def log_ratio(candidate: Times, reference: Times, quantile: float) -> Estimate:
+    """log(candidate / reference) of one quantile over all calls, [rounds, calls] each, of the same rounds.
+
+    The interval is a percentile bootstrap over rounds, since calls of one round depend on each other (cluster
+    bootstrap; Davison and Hinkley 1997, section 3.8), widened by Student's t for few rounds."""
+    rounds = len(candidate)
+    picks = np.random.default_rng(0).integers(0, rounds, (_RESAMPLES, rounds))
+
+    def resampled(times: Times) -> Times:
+        return np.asarray(np.log(np.quantile(times[picks].reshape(_RESAMPLES, -1), quantile, axis=1)))
+
+    low, high = np.quantile(resampled(candidate) - resampled(reference), (0.025, 0.975))
+    widened = student_t_95(max(rounds - 1, 3)) / _NORMAL_95
+    log = math.log(np.quantile(candidate, quantile)) - math.log(np.quantile(reference, quantile))
+    return Estimate(log, float(high - low) / 2 * widened)
+
+
+def log_time(times: Times, quantile: float) -> Estimate:
+    """log of one quantile of times (ms), [rounds, calls], with its interval as for `log_ratio`."""
+    return log_ratio(times, np.ones_like(times), quantile)
+
+
+def combine(estimates: Sequence[Estimate]) -> Estimate:
+    """Several processes' estimates of the same thing: their mean.
+
+    Its interval is the wider of that within processes and that between them: a t-interval whose variance is
+    moderated by PROCESS_SD (Smyth 2004, doi:10.2202/1544-6115.1027), because two or three processes cannot tell
+    their own variance. One process alone gets both added in quadrature."""
+    count = len(estimates)
+    logs = np.array([estimate.log for estimate in estimates])
+    within = math.sqrt(sum(estimate.half_width**2 for estimate in estimates)) / count
+    freedom = _PROCESS_SD_WEIGHT + count - 1
+    squares = float(((logs - logs.mean()) ** 2).sum())
+    sd = math.sqrt((_PROCESS_SD_WEIGHT * PROCESS_SD**2 + squares) / freedom)
+    between = student_t_95(freedom) * sd / math.sqrt(count)
+    return Estimate(float(logs.mean()), math.hypot(within, between) if count == 1 else max(within, between))
+
+
+def student_t_95(freedom: int) -> float:
+    """The 97.5 % point of Student's t, within 1 % from 3 degrees of freedom on (Abramowitz and Stegun 26.7.5)."""
+    z = _NORMAL_95
+    return (
+        z
+        + (z**3 + z) / (4 * freedom)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
+    )
+
+
+def calm_wall_ms(times: ModelTimes, statistic: Statistic) -> Times:
+    """Wall times, [rounds, calls], of the rounds nothing disturbed; of all rounds if those are under a third."""
+    calm = ~(times.queue_share > _MOST_QUEUE_SHARE)
+    if statistic.clock == "cpu":
+        calm &= np.median(times.wall_ms / times.cpu_ms, axis=1) <= _MOST_WALL_OVER_CPU
+    return times.wall_ms[calm] if calm.mean() >= 1 / 3 else times.wall_ms
+
+
+def disturbances(
+    process: ProcessTimes, statistics: Sequence[Statistic], reference_floor_ms: float | None = None
+) -> list[str]:
+    """What shows that other work ran on the cores of a process, in words; empty if nothing does.
+
+    statistics: one for each file. reference_floor_ms: the reference's statistic when it was calibrated."""
+    found = []
+    pairs = list(zip(process.models, statistics, strict=True))
+    share = process.queue_share or 0.0
+    if share > _MOST_QUEUE_SHARE:
+        found.append(f"waited {share:.0%} of the time for a core")
+    spread, by = max(
+        ((float(np.median(s.of(t))) / s.floor_ms(t), s) for t, s in pairs), key=lambda spread_by: spread_by[0]
+    )
+    if spread > _MOST_SPREAD:
+        found.append(f"median {spread:.2f} x the {by.quantile:.0%} quantile of {by.clock} time")
+    excess = [float(np.median(t.wall_ms) / np.median(t.cpu_ms)) for t, s in pairs if s.clock == "cpu"]
+    if excess and max(excess) > _MOST_WALL_OVER_CPU:
+        found.append(f"wall time {max(excess):.2f} x CPU time")
+    if reference_floor_ms is not None:
+        drift = statistics[0].floor_ms(process.reference) / reference_floor_ms
+        if drift > _MOST_REFERENCE_DRIFT:
+            found.append(f"reference {drift:.2f} x as slow as when calibrated")
+    return found

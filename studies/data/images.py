@@ -1,0 +1,182 @@
+"""Labelled data in memory, and the deterministic plan of an epoch over it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ...errors import DataError, UnknownName
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """Images [N, C, H, W], uint8 or float32 (or plain inputs [N, ...], float32), with labels [N], int64.
+
+    mean, std: one number per channel, applied after uint8 was scaled by 1/255; empty means not at all.
+    augment: what training batches go through: "none", "crop" (a random crop after padding H//8 zeros on every
+    side) or "crop_flip" (and a horizontal flip half of the time). Raises DataError when the parts do not fit.
+    """
+
+    images: Tensor
+    labels: Tensor
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    augment: str = "none"
+
+    cacheable: ClassVar[bool] = True
+    """The same (epoch, step) always gives the same tensors, so a teacher's outputs may be kept."""
+
+    def __post_init__(self) -> None:
+        if self.images.dtype not in (torch.uint8, torch.float32):
+            raise DataError(f"images must be uint8 or float32, got {_dtype(self.images)}: convert them")
+        if self.labels.ndim != 1 or self.labels.dtype != torch.int64:
+            raise DataError(
+                f"labels must be int64 of shape [N], got {_dtype(self.labels)} {list(self.labels.shape)}: "
+                "give one class number per image"
+            )
+        if self.images.ndim < 2 or len(self.images) != len(self.labels):
+            raise DataError(
+                f"images {list(self.images.shape)} and labels {list(self.labels.shape)} do not belong "
+                "together: both must start with the same N"
+            )
+        if self.augment not in ("none", "crop", "crop_flip"):
+            raise UnknownName("augmentation", self.augment, ("none", "crop", "crop_flip"))
+        if self.augment != "none" and self.images.ndim != 4:
+            shape = list(self.images.shape)
+            raise DataError(f"augment = {self.augment!r} needs images [N, C, H, W], got {shape}")
+        channels = self.images.shape[1]
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values and len(values) != channels:
+                raise DataError(f"{name} has {len(values)} numbers for {channels} channels: one per channel")
+        if any(value <= 0 for value in self.std):
+            raise DataError(f"std must be above 0 in every channel, got {list(self.std)}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def classes(self) -> int:
+        """The largest label plus one; 0 without any data."""
+        return int(self.labels.max()) + 1 if len(self) else 0
+
+    def inputs(self, indices: Tensor | Sequence[int] | slice) -> Tensor:
+        """The normalised inputs of these rows as float32 [B, ...], never augmented."""
+        if not isinstance(indices, (slice, Tensor)):
+            indices = torch.as_tensor(indices, dtype=torch.int64)
+        return self._normalised(self.images[indices])
+
+    def epoch_plan(self, epoch: int, batch_size: int, seed: int) -> EpochPlan:
+        """The batches of one epoch: order from (seed, epoch), augmentation from (seed, epoch, step)."""
+        order = torch.randperm(len(self), generator=seeded_generator(seed, epoch)).to(self.labels.device)
+        return EpochPlan(self, order, epoch, batch_size, seed)
+
+    def batch(self, epoch: int, step: int, batch_size: int, seed: int) -> Batch:
+        """One batch on its own: `epoch_plan(...).batch(step)`. In a loop, make the plan once."""
+        return self.epoch_plan(epoch, batch_size, seed).batch(step)
+
+    def take(self, indices: Tensor | Sequence[int]) -> ImageData:
+        """These rows, in this order."""
+        index = torch.as_tensor(indices, dtype=torch.int64, device=self.labels.device)
+        return replace(self, images=self.images[index], labels=self.labels[index])
+
+    def split(self, part: float | int, seed: int) -> tuple[ImageData, ImageData]:
+        """Two disjoint parts in the order of the data: the rest, and a random `part` of it.
+
+        part: a fraction (a float between 0 and 1) or a count of rows. Raises DataError when a side is empty.
+        """
+        count = part if isinstance(part, int) else round(part * len(self))
+        if not 0 < count < len(self):
+            raise DataError(f"cannot split {part} off {len(self)} images: both parts need at least one")
+        order = torch.randperm(len(self), generator=seeded_generator(seed, "split"))
+        return self.take(order[count:].sort().values), self.take(order[:count].sort().values)
+
+    def to(self, device: torch.device | str) -> ImageData:
+        """The same data on another device; batches are then made there."""
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        images = images.float().div_(255.0) if images.dtype == torch.uint8 else images.clone()
+        shape = (1, -1) + (1,) * (images.ndim - 2)
+        if self.mean:
+            images.sub_(torch.tensor(self.mean, device=images.device).view(shape))
+        if self.std:
+            images.div_(torch.tensor(self.std, device=images.device).view(shape))
+        return images
+
+
+@dataclass(frozen=True, eq=False)
+class EpochPlan:
+    """The batches of one epoch. An incomplete last batch is left out, unless it is the only one.
+
+    order: all rows in the order of this epoch.
+    """
+
+    data: ImageData
+    order: Tensor
+    epoch: int
+    batch_size: int
+    seed: int
+
+    @property
+    def steps(self) -> int:
+        """Batches in this epoch, at least 1."""
+        return max(1, len(self.order) // self.batch_size)
+
+    def indices(self, step: int) -> Tensor:
+        """The rows [B] that make up this batch."""
+        return self.order[step * self.batch_size : (step + 1) * self.batch_size]
+
+    def batch(self, step: int) -> Batch:
+        """Normalised, augmented inputs [B, ...] and labels [B]; the same for the same (seed, epoch, step)."""
+        rows = self.indices(step)
+        data = self.data
+        if data.augment == "none":
+            return data.inputs(rows), data.labels[rows]
+        generator = seeded_generator(self.seed, self.epoch, step)
+        images = _random_crop(data.images[rows], generator, flip=data.augment == "crop_flip")
+        return data._normalised(images), data.labels[rows]
+
+
+def seeded_generator(*parts: int | str) -> torch.Generator:
+    """A CPU generator whose stream depends on all parts, and is unrelated for neighbouring ones."""
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=7).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
+
+
+def check_labels(labels: Tensor, classes: int, split: str) -> None:
+    """Raise DataError unless every label [N] lies in 0..classes-1; names the first row that does not."""
+    wrong = ((labels < 0) | (labels >= classes)).nonzero()
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(
+            f"{split} labels: row {row} has label {int(labels[row])}, allowed are 0 to {classes - 1} (the "
+            f"teacher has {classes} outputs); {len(wrong)} of {len(labels)} are out of range: correct the labels"
+        )
+
+
+def _random_crop(images: Tensor, generator: torch.Generator, flip: bool) -> Tensor:
+    count, _, height, width = images.shape
+    pad_y, pad_x = height // 8, width // 8
+    tops = torch.randint(0, 2 * pad_y + 1, (count, 1), generator=generator)
+    lefts = torch.randint(0, 2 * pad_x + 1, (count, 1), generator=generator)
+    rows = torch.arange(height) + tops
+    columns = torch.arange(width) + lefts
+    if flip:
+        flipped = torch.rand(count, 1, generator=generator) < 0.5
+        columns = torch.where(flipped, columns.flip(1), columns)
+    padded = torch.nn.functional.pad(images, (pad_x, pad_x, pad_y, pad_y))
+    which = torch.arange(count)[:, None, None].to(images.device)
+    # One gather for the whole batch; the channels come out last, which is the layout training wants.
+    rows, columns = rows[:, :, None].to(images.device), columns[:, None].to(images.device)
+    return padded.permute(0, 2, 3, 1)[which, rows, columns].permute(0, 3, 1, 2)
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
