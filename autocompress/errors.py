@@ -3,6 +3,7 @@
 AutoCompressError               shown as one line, exit code 2
 ├── UsageError                  a command, option or value that cannot be
 │   └── UnknownName             a name that is not known, with the nearest that is
+├── PluginError                 a plug-in of an installed package that cannot be loaded
 ├── StudyFileError              a study file or task file that cannot be used
 ├── DataError                   images, labels, checkpoints: missing, corrupt, out of range
 ├── StorageError                a study's folder or database cannot be read or written
@@ -37,6 +38,15 @@ class UnknownName(UsageError):
         guess = f"; did you mean {near[0]!r}?" if near else "."
         shown = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
         super().__init__(f"unknown {kind} {name!r}{guess} Known: {shown or 'none'}.{' ' + hint if hint else ''}")
+        self._given = (kind, name, known, hint)
+
+    def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, list[str], str]]:
+        """Travel between processes: exceptions are made anew from what they were made of."""
+        return UnknownName, self._given
+
+
+class PluginError(AutoCompressError):
+    """A plug-in of an installed package that cannot be loaded or lacks parts of its seam."""
 
 
 class StudyFileError(AutoCompressError):

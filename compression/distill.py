@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..spaces.plan import Recovery
+from ..spaces.spec import Recovery
 from .precision import autocast_context, to_training_layout
 
 LIMIT_BYTES = 2 * 2**30
@@ -28,7 +28,7 @@ class Lesson:
 class Lessons:
     """The teacher's answers by (epoch, step), kept in memory where the data says that batches repeat exactly.
 
-    The teacher runs once per batch of the epoch plan, not once per trial. last_layer: the linear layer whose
+    The teacher runs once per batch of the epoch spec, not once per trial. last_layer: the linear layer whose
     inputs are the features; None when there is none.
     """
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..studies.data.images import ImageData, seeded_generator
 from .fake_quant import FakeQuantizer
+from .norms import reestimate_norms
 from .precision import autocast_context, every_layer_called, module_to_training_layout, to_training_layout
 from .student import Student
 
@@ -33,7 +33,7 @@ def first_look(
 ) -> float:
     """The metric of an untrained student with its bits, on a part of `data` that is the same for every student.
 
-    fake: of the student's module and its plan's bits, switched off. calibration: inputs [M, ...] of the training data,
+    fake: of the student's module and its spec's bits, switched off. calibration: inputs [M, ...] of the training data,
     for the norms and the ranges of activations; `data` is the validation split and sets neither. metric: outputs [N, K]
     and labels [N] to a number. An order among students that were not trained is a first look, no verdict: for
     choosing which ones to train. Pruning shifts what norms see, and stale statistics hide how good a student is (Li
@@ -47,36 +47,6 @@ def first_look(
     rows = torch.randperm(len(data), generator=seeded_generator("look"))[:LOOK_IMAGES]
     outputs = outputs_with_bits(module, fake, calibration, data, rows, device)
     return metric(outputs, data.labels[rows])
-
-
-@torch.no_grad()
-def reestimate_norms(module: nn.Module, inputs: Tensor, batch: int) -> None:
-    """Set the running statistics of all batch norms to their plain means over the batches of `inputs` [M, ...] (Wu and
-    Johnson 2021, arXiv:2105.07576, section 3), at least `batch` inputs at a time, or all.
-
-    Everything else runs as in eval mode, and stays as it was. Norms without running statistics need none; fewer than
-    two inputs have no variance, and change nothing.
-    """
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
-    if not norms or len(inputs) < 2:
-        return
-    device = next(module.parameters()).device
-    before = [(m, m.training) for m in module.modules()]
-    momenta = [norm.momentum for norm in norms]
-    module.eval()
-    for norm in norms:
-        norm.train()
-        norm.reset_running_stats()
-        norm.momentum = None  # of torch's: the mean over all batches so far
-    try:
-        for part in inputs.tensor_split(max(1, len(inputs) // batch)):
-            with autocast_context(device):
-                module(to_training_layout(part, device))
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-        for each, training in before:
-            each.training = training
 
 
 @torch.no_grad()

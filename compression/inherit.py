@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from ..errors import TrialFailed
 from ..spaces.groups import Group, remove_channels
-from ..spaces.plan import Plan
+from ..spaces.spec import StudentSpec
 
 
 @torch.no_grad()
-def inherited(teacher: nn.Module, groups: Sequence[Group], neighbour: Plan, state: Mapping[str, Tensor]) -> nn.Module:
+def inherited(teacher: nn.Module, groups: Sequence[Group], neighbour: StudentSpec, state: Mapping[str, Tensor]) -> nn.Module:
     """A copy of `teacher` that holds the neighbour's weights and buffers wherever the neighbour has kept any, and the
-    teacher's own elsewhere. `make_student` shrinks it as it shrinks the teacher; for the neighbour's own plan it gives
+    teacher's own elsewhere. `make_student` shrinks it as it shrinks the teacher; for the neighbour's own spec it gives
     back the neighbour.
 
     neighbour: what the student was shrunk by. state: its state_dict after recovery, on any device. Which channels
@@ -25,7 +25,7 @@ def inherited(teacher: nn.Module, groups: Sequence[Group], neighbour: Plan, stat
     channels of the narrower one. What patterns had set to zero stays zero until it is trained.
 
     Raises:
-        TrialFailed: `state` is not that of a student of this plan.
+        TrialFailed: `state` is not that of a student of this spec.
     """
     taught = copy.deepcopy(teacher)
     values: dict[str, Tensor] = {}
@@ -34,7 +34,7 @@ def inherited(teacher: nn.Module, groups: Sequence[Group], neighbour: Plan, stat
         index, found = origins[name], state.get(name)
         if found is None or found.shape != index.shape:
             got = "is missing" if found is None else f"has shape {list(found.shape)}, not {list(index.shape)}"
-            raise TrialFailed(f"the neighbour's weights are not those of its plan: {name} {got}")
+            raise TrialFailed(f"the neighbour's weights are not those of its spec: {name} {got}")
         # by position, as checkpoints of students lie in memory in another order than the teacher
         value = old.reshape(-1).clone()
         value[index.flatten().to(old.device)] = found.flatten().to(value)
@@ -45,7 +45,7 @@ def inherited(teacher: nn.Module, groups: Sequence[Group], neighbour: Plan, stat
     return taught
 
 
-def distance(a: Plan, b: Plan, groups: Sequence[Group]) -> float:
+def distance(a: StudentSpec, b: StudentSpec, groups: Sequence[Group]) -> float:
     """How far apart the shapes of two students are: the mean over groups of |log(channels of a / channels of b)|, each
     group counted as often as it has members, as that many weights change with it.
 
@@ -56,19 +56,19 @@ def distance(a: Plan, b: Plan, groups: Sequence[Group]) -> float:
     return sum(apart) / max(1, sum(len(group.members) for group in groups))
 
 
-def _kept(plan: Plan, group: Group) -> int:
-    return plan.channels.get(group.name, group.channels)
+def _kept(spec: StudentSpec, group: Group) -> int:
+    return spec.channels.get(group.name, group.channels)
 
 
-def _origins(teacher: nn.Module, groups: Sequence[Group], plan: Plan) -> dict[str, Tensor]:
-    """For each tensor of a student of this plan, which element of the teacher's (its flat index) each element was."""
+def _origins(teacher: nn.Module, groups: Sequence[Group], spec: StudentSpec) -> dict[str, Tensor]:
+    """For each tensor of a student of this spec, which element of the teacher's (its flat index) each element was."""
     # shrinking moves numbers without changing them, so a network of indices says where each went; float64 tells
     # integers apart up to 2^53
     indices = copy.deepcopy(teacher).double()
     for tensor in _tensors(indices).values():
         if tensor.is_floating_point():
             tensor.copy_(_positions(tensor))
-    remove_channels(indices, groups, plan.channels)
+    remove_channels(indices, groups, spec.channels)
     # counters and the like belong to no channel: they were not shrunk
     return {n: t.long() if t.is_floating_point() else _positions(t) for n, t in _tensors(indices).items()}
 

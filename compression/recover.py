@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import TrialFailed
-from ..spaces.plan import Plan
+from ..spaces.spec import StudentSpec
 from ..studies.data.images import ImageData
 from ..studies.data.sources import StreamedData
 from .distill import FeatureTap, Lessons, distillation_loss
@@ -66,17 +66,17 @@ class Recoverer:
     quiet: Callable[[], AbstractContextManager[Any]]
 
     def recover(
-        self, student: Student, plan: Plan, rung: int, checkpoint: Path, stop: Callable[[], bool]
+        self, student: Student, spec: StudentSpec, rung: int, checkpoint: Path, stop: Callable[[], bool]
     ) -> FakeQuantizer:
         """Train `student` in place up to the end of `rung`, from `checkpoint` if there is one, and write it anew.
 
-        Returns the plan's fake quantization, switched off, with the ranges that the training saw, if it saw any.
+        Returns the spec's fake quantization, switched off, with the ranges that the training saw, if it saw any.
 
         Raises:
             TrialFailed: the loss is no longer a number.
             Stopped: `stop()` came true.
         """
-        recovery = plan.recovery
+        recovery = spec.recovery
         assert recovery is not None
         total = self.schedule.steps(self.data)
         until = self.schedule.rung_step(rung, self.data)
@@ -84,7 +84,7 @@ class Recoverer:
         optimizer = torch.optim.SGD(
             _parameter_sets(module, self.schedule.weight_decay), lr=0.0, momentum=MOMENTUM, nesterov=True
         )
-        fake = FakeQuantizer(module, plan.bits)
+        fake = FakeQuantizer(module, spec.bits)
         step = _load(checkpoint, module, optimizer, fake)
         kept = student.stayed_inputs.get(self.lessons.last_layer or "")
         module.train()

@@ -1,4 +1,4 @@
-"""A plan made real: the student, a smaller copy of the teacher that starts from the teacher's weights."""
+"""A spec made real: the student, a smaller copy of the teacher that starts from the teacher's weights."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ..errors import TrialFailed
 from ..spaces.groups import Group, remove_channels
-from ..spaces.plan import Pattern, Plan
+from ..spaces.spec import Pattern, StudentSpec
 
 
 @dataclass(frozen=True)
@@ -31,21 +32,52 @@ class Student:
             weight.mul_(mask.to(weight.device))
 
 
-def make_student(teacher: nn.Module, groups: Sequence[Group], plan: Plan) -> Student:
-    """Shrink a copy of `teacher` to the plan's channels and zero what its patterns say; no training."""
-    module = copy.deepcopy(teacher)
+def make_student(teacher: nn.Module, groups: Sequence[Group], spec: StudentSpec) -> Student:
+    """Edit a copy of `teacher` as `spec` says: replace modules, remove channels, zero weights. Nothing is trained.
+
+    Args:
+        teacher: The trained network.
+        groups: Its groups of channels.
+        spec: What becomes of it.
+
+    Raises:
+        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments.
+    """
+    module = replaced(teacher, spec.replacements)
     for parameter in module.parameters():
         parameter.requires_grad_(True)
     with torch.no_grad():
-        stayed = remove_channels(module, groups, plan.channels)
+        stayed = remove_channels(module, groups, spec.channels)
     masks = {}
-    for name, pattern in plan.patterns.items():
+    for name, pattern in spec.patterns.items():
         weight = module.get_submodule(name).weight
         assert isinstance(weight, torch.Tensor)
         masks[name] = mask_of(weight.detach(), pattern)
     student = Student(module, masks, stayed)
     student.hold_masks()
     return student
+
+
+def replaced(teacher: nn.Module, replacements: Mapping[str, str]) -> nn.Module:
+    """Return a copy of `teacher` with other modules in it.
+
+    Args:
+        teacher: The network.
+        replacements: Module name -> class of `torch.nn` that takes no arguments.
+
+    Raises:
+        TrialFailed: There is no such class, or it needs arguments.
+    """
+    module = copy.deepcopy(teacher)
+    for name, kind in replacements.items():
+        cls = getattr(nn, kind, None)
+        if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+            raise TrialFailed(f"module {name} cannot be replaced: torch.nn has no class {kind!r}")
+        try:
+            module.set_submodule(name, cls().train(teacher.training))
+        except TypeError as error:
+            raise TrialFailed(f"module {name} cannot be replaced: torch.nn.{kind} needs arguments") from error
+    return module
 
 
 def mask_of(weight: torch.Tensor, pattern: Pattern) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What the latency of a plan hangs on: sums over its layers, by kind and precision, and the borders between precisions.
+"""What the latency of a spec hangs on: sums over its layers, by kind and precision, and the borders between precisions.
 
 Layers do not add up to a network's latency (what is fused, what stays in a cache, what runs beside what). So these sums
 are but the terms of a formula whose factors are fitted to whole networks.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spaces.axes.base import Ground
-from ..spaces.plan import Plan
+from ..spaces.context import SpaceContext
+from ..spaces.spec import StudentSpec
 from ..spaces.shapes import PlanShapes, Shapes
 
 Vector = NDArray[np.float64]
@@ -29,24 +29,24 @@ _RAGGED, _WEIGHT_BYTE, _MAP_BYTE, _LAYER, _BORDER, _BORDER_NUMBER = 0.2, 1.5, 2.
 
 
 class Features:
-    """The terms of a latency, for plans over one ground.
+    """The terms of a latency, for students over one context.
 
     For each kind of layer, precision and pattern: multiply-accumulates; those of layers whose channels are no multiple
     of STEP, once more; bytes of weights; bytes of the maps read and written; layers. Then borders between precisions,
     in order of execution, and the numbers that cross them.
     """
 
-    def __init__(self, ground: Ground) -> None:
-        self.shapes = Shapes(ground)
-        kinds = tuple(dict.fromkeys(layer.kind for layer in ground.layers))
-        self._kind = np.array([kinds.index(layer.kind) for layer in ground.layers])
+    def __init__(self, context: SpaceContext) -> None:
+        self.shapes = Shapes(context)
+        kinds = tuple(dict.fromkeys(layer.kind for layer in context.layers))
+        self._kind = np.array([kinds.index(layer.kind) for layer in context.layers])
         self._classes = len(kinds) * len(BITS) * 2
         self._bytes = np.array(BYTES)
-        self.prior = np.array([cost for kind in kinds for cost in _priors(ground, kind)] + [_BORDER, _BORDER_NUMBER])
+        self.prior = np.array([cost for kind in kinds for cost in _priors(context, kind)] + [_BORDER, _BORDER_NUMBER])
 
-    def of(self, plan: Plan) -> tuple[Vector, Vector]:
-        """The terms [terms], and where among plans this one lies [places]: plans near each other err alike."""
-        shapes = self.shapes.of(plan)
+    def of(self, spec: StudentSpec) -> tuple[Vector, Vector]:
+        """The terms [terms], and where among students this one lies [places]: students near each other err alike."""
+        shapes = self.shapes.of(spec)
         return self._terms(shapes), _place(shapes)
 
     def _terms(self, shapes: PlanShapes) -> Vector:
@@ -69,11 +69,11 @@ def _place(shapes: PlanShapes) -> Vector:
     return np.asarray(np.concatenate([np.log2(shapes.outputs), bits]) / np.sqrt(len(bits)), dtype=np.float64)
 
 
-def _priors(ground: Ground, kind: str) -> list[float]:
+def _priors(context: SpaceContext, kind: str) -> list[float]:
     """The relative costs of one kind's terms, in each precision, dense and sparse."""
     found = []
     for bits, rate in zip(BITS, RATES, strict=True):
-        probed = ground.knobs.bits_time(kind, bits) if ground.knobs else None
+        probed = context.profile.bits_time(kind, bits) if context.profile else None
         mac = _MAC.get(kind, 1.0) * (probed.ratio.value if probed else rate)
         for share in (1.0, 0.7):
             found += [mac * share, mac * share * _RAGGED, _WEIGHT_BYTE, _MAP_BYTE, _LAYER]

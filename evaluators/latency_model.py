@@ -1,6 +1,6 @@
-"""A model of one network's latency on one target, fitted to whole-network measurements of a few of its plans.
+"""A model of one network's latency on one target, fitted to whole-network measurements of a few of its students.
 
-A formula with physical terms (`latency_features`) carries it to plans unlike any that was measured; near to those that
+A formula with physical terms (`latency_features`) carries it to students unlike any that was measured; near to those that
 were, a correction learned from what the formula leaves over makes it precise.
 """
 
@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spaces.axes.base import Ground
-from ..spaces.plan import Plan
+from ..spaces.context import SpaceContext
+from ..spaces.spec import StudentSpec
 from .latency_features import Features, Vector
 
 Matrix = NDArray[np.float64]
 
 SHRINKAGE = 12.0
 """What holds costs to their priors, over the square of the number of samples: at 24 samples as if the formula left 3 %
-of a latency over and a term's share of it lay within 20 % of its prior. Chosen on measurements of held-out plans of
+of a latency over and a term's share of it lay within 20 % of its prior. Chosen on measurements of held-out students of
 ResNet-20 and MobileNetV2 (benchmarks/latency_model.py); half or twice as much is as good."""
 UNKNOWN_ERROR = 0.5
 """Relative error while too few samples are there to hold some out: relative costs of layers are guessed then."""
@@ -77,7 +77,7 @@ class Correction:
 
 @dataclass(frozen=True, eq=False)
 class LatencyModel:
-    """Predicts latencies (ms) of plans over one ground.
+    """Predicts latencies (ms) of students over one context.
 
     costs: [terms] ms for each unit of a term, none negative. samples: how many it was fitted to. relative_error,
     p90_error: half and nine tenths of held-out samples were off by at most this part of what was measured.
@@ -92,9 +92,9 @@ class LatencyModel:
     p90_error: float = UNKNOWN_ERROR
     rank_correlation: float = 0.0
 
-    def predict_ms(self, plan: Plan) -> float:
-        """The latency of the plan's file (ms): its median, as it was measured of the samples."""
-        terms, place = self.features.of(plan)
+    def predict_ms(self, spec: StudentSpec) -> float:
+        """The latency of the spec's file (ms): its median, as it was measured of the samples."""
+        terms, place = self.features.of(spec)
         return self._predict(terms, place)
 
     def _predict(self, terms: Vector, place: Vector) -> float:
@@ -102,18 +102,18 @@ class LatencyModel:
         return float(terms @ self.costs * np.exp(factor))
 
     @classmethod
-    def fit(cls, ground: Ground, samples: Sequence[tuple[Plan, float]]) -> LatencyModel:
-        """The model of these plans with their latencies (ms). One sample only scales what layers cost elsewhere; from
+    def fit(cls, context: SpaceContext, samples: Sequence[tuple[StudentSpec, float]]) -> LatencyModel:
+        """The model of these students with their latencies (ms). One sample only scales what layers cost elsewhere; from
         some ten on, it knows this network on this target. Raises ValueError without a sample."""
-        features = Features(ground)
-        rows = [features.of(plan) for plan, _ in samples]
+        features = Features(context)
+        rows = [features.of(spec) for spec, _ in samples]
         return fit_rows(features, rows, [ms for _, ms in samples])
 
 
 def fit_rows(features: Features, rows: Sequence[tuple[Vector, Vector]], measured_ms: Sequence[float]) -> LatencyModel:
-    """`LatencyModel.fit` for plans whose terms and places are known."""
+    """`LatencyModel.fit` for students whose terms and places are known."""
     if not rows:
-        raise ValueError("a latency model needs at least one sample, got none; measure a plan first")
+        raise ValueError("a latency model needs at least one sample, got none; measure a spec first")
     terms, places = (np.stack(part) for part in zip(*rows, strict=True))
     ms = np.array(measured_ms, dtype=np.float64)
     model = _fit(features, terms, places, ms)
@@ -177,23 +177,23 @@ class LatencyLearner:
     """A latency model that goes on learning: samples are added as they are measured, and it is fitted anew when they
     have grown by a quarter."""
 
-    def __init__(self, ground: Ground, samples: Sequence[tuple[Plan, float]] = ()) -> None:
-        self._features = Features(ground)
+    def __init__(self, context: SpaceContext, samples: Sequence[tuple[StudentSpec, float]] = ()) -> None:
+        self._features = Features(context)
         self._rows: dict[str, tuple[Vector, Vector]] = {}
         self._ms: dict[str, float] = {}
         self._model: LatencyModel | None = None
         self._new = 0
-        for plan, ms in samples:
-            self.add(plan, ms)
+        for spec, ms in samples:
+            self.add(spec, ms)
 
     def __len__(self) -> int:
         return len(self._ms)
 
-    def add(self, plan: Plan, ms: float) -> None:
+    def add(self, spec: StudentSpec, ms: float) -> None:
         """One more sample, or a better one of a shape that was measured before."""
-        key = plan.shape_key()
+        key = spec.shape_key()
         if key not in self._rows:
-            self._rows[key] = self._features.of(plan)
+            self._rows[key] = self._features.of(spec)
         self._new += key not in self._ms
         self._ms.pop(key, None)
         self._ms[key] = ms
@@ -215,6 +215,6 @@ class LatencyLearner:
         """See LatencyModel; UNKNOWN_ERROR before the first sample."""
         return self.model.relative_error if self._ms else UNKNOWN_ERROR
 
-    def predict_ms(self, plan: Plan) -> float:
+    def predict_ms(self, spec: StudentSpec) -> float:
         """See LatencyModel. Raises ValueError before the first sample."""
-        return self.model.predict_ms(plan)
+        return self.model.predict_ms(spec)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -10,10 +11,21 @@ from typing import Any
 class Latency:
     """Wall time of one inference, in milliseconds, with the 95 % interval of the median.
 
-    ratio: to the fixed reference model, with its own interval. processes: fresh processes it was measured in.
-    disturbed: other work was seen on the machine's cores while measuring. peak_memory_mb: resident memory of a fresh
-    process that runs this file alone. conditions: device, instruction sets, threads, batch, runtime and version,
-    load. energy_mj: of one inference, None where the machine does not tell it.
+    Attributes:
+        p50_ms: The median.
+        low_ms: Lower end of its interval.
+        high_ms: Upper end of its interval.
+        p90_ms: The 90th percentile; p95_ms and p99_ms likewise.
+        mean_ms: The mean.
+        ratio: To the fixed reference model, with its own interval (ratio_low, ratio_high).
+        samples: Inferences that were timed.
+        warmup: Inferences before them that were not.
+        processes: Fresh processes it was measured in.
+        disturbed: Whether other work was seen on the machine's cores while measuring.
+        load_ms: Time to load the file.
+        peak_memory_mb: Resident memory of a fresh process that runs this file alone, None where that is not known.
+        conditions: Device, instruction sets, threads, batch, runtime and version, load.
+        energy_mj: Energy of one inference, None where the machine does not tell it.
     """
 
     p50_ms: float
@@ -32,52 +44,45 @@ class Latency:
     disturbed: bool
     load_ms: float
     peak_memory_mb: float | None
-    conditions: dict[str, Any] = field(default_factory=dict)
+    conditions: Mapping[str, Any] = field(default_factory=dict)
     energy_mj: float | None = None
 
     @property
     def throughput_per_s(self) -> float:
-        """Images per second when one inference follows the other: the batch over the mean."""
+        """Inputs per second when one inference follows the other: the batch over the mean."""
         return float(self.conditions.get("batch", 1)) / self.mean_ms * 1e3
 
     def at(self, percentile: int) -> float:
-        """The latency (ms) held against a budget: 50 is the upper end of the median's interval, 90, 95 and 99
-        scale that tail by the same relative uncertainty."""
+        """Return the latency (ms) that is held against a budget.
+
+        Args:
+            percentile: 50 gives the upper end of the median's interval; 90, 95 and 99 scale that tail by the same
+                relative uncertainty.
+        """
         tail = {50: self.p50_ms, 90: self.p90_ms, 95: self.p95_ms, 99: self.p99_ms}[percentile]
         return tail * self.high_ms / self.p50_ms
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Latency:
-        return cls(**data)
+    def least(self, percentile: int) -> float:
+        """Return the lower end (ms) of what `at` gives the upper end of."""
+        return self.at(percentile) * self.low_ms / self.high_ms
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one file is worth. accuracy: of the file, run by its runtime over the validation split. operators: of
-    the graph that really runs. remark: where that graph is not what the plan asked for, else empty. elsewhere: what
-    the same student's files for other targets are worth, by target, where a study builds for several.
+    """What one file is worth.
+
+    Attributes:
+        accuracy: Metric of the file, run by its runtime over the validation split.
+        latency: Of one inference.
+        size_bytes: As it lies on disk.
+        compressed_bytes: After Zstandard compression.
+        operators: Operator type -> count, of the graph that really runs.
+        remark: Where that graph is not what the plan asked for, else empty.
     """
 
     accuracy: float
     latency: Latency
     size_bytes: int
     compressed_bytes: int
-    operators: dict[str, int]
+    operators: Mapping[str, int]
     remark: str = ""
-    elsewhere: dict[str, Measurement] = field(default_factory=dict)
-
-    @property
-    def files(self) -> tuple[Measurement, ...]:
-        """This file and those for other targets."""
-        return (self, *self.elsewhere.values())
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Measurement:
-        others = {name: cls.from_dict(other) for name, other in data.get("elsewhere", {}).items()}
-        return cls(**{**data, "latency": Latency.from_dict(data["latency"]), "elsewhere": others})

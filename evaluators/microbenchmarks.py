@@ -16,9 +16,9 @@ from pathlib import Path
 from ..errors import AutoCompressError
 from ..spaces.layers import Layer
 from ..spaces.target import Capabilities, Target
-from ..spaces.target_profile import BitsTime, ChannelTime, Knobs, Ratio, joint_knobs, steps
+from ..spaces.target_profile import BitsTime, ChannelTime, TargetProfile, Ratio, joint_profile, steps
 from .micronets import CHANNELS, KINDS, WIDE, MicroFiles, arithmetic
-from .profile_cache import KnobCache
+from .profile_cache import ProfileCache
 from .runtimes.base import Runtime
 from .runtimes.registry import get_runtime
 from .timing.processes import ProcessTimes, TimedFile, TimingRequest, time_in_fresh_process
@@ -41,7 +41,7 @@ class Question:
     channels: tuple[int, ...]
 
 
-def study_knobs(
+def study_profile(
     targets: Sequence[Target],
     layers: Sequence[Layer],
     study: Path,
@@ -49,9 +49,9 @@ def study_knobs(
     worker: bool = False,
     say: Say = lambda line: None,
     stop: Callable[[], bool] = lambda: False,
-    cache: KnobCache | None = None,
-) -> Knobs | None:
-    """The knobs of a study's targets for the kinds of its layers: those that the study was begun with, which lie in
+    cache: ProfileCache | None = None,
+) -> TargetProfile | None:
+    """The profile of a study's targets for the kinds of its layers: those that the study was begun with, which lie in
     its folder; else those in the cache; else they are measured. None where nothing is known.
 
     seconds: of asking on each target; 0 asks nothing, not even the cache. worker: this process works for a driver,
@@ -60,24 +60,24 @@ def study_knobs(
     Raises:
         RuntimeUnavailable, UnknownName: a target's runtime or device cannot be used.
     """
-    cache = cache or KnobCache()
+    cache = cache or ProfileCache()
     kinds = kinds_by_work(layers)
     found = []
     for target in targets:
         runtime = get_runtime(target.runtime)
         version = runtime.available().version
-        own = KnobCache(study / "knobs")
-        knobs = own.read(target, version)
-        if knobs is None and not worker and seconds > 0:
-            known = cache.read(target, version) or Knobs()
-            knobs = measure_knobs(runtime, target, kinds, known, seconds, say, stop)
-            if (calm := knobs.calm()) != known:
+        own = ProfileCache(study / "profile")
+        profile = own.read(target, version)
+        if profile is None and not worker and seconds > 0:
+            known = cache.read(target, version) or TargetProfile()
+            profile = measure_profile(runtime, target, kinds, known, seconds, say, stop)
+            if (calm := profile.undisturbed()) != known:
                 cache.write(target, version, calm)
             if not stop():
-                own.write(target, version, knobs)
-        found.append((runtime.capabilities(target), knobs or Knobs()))
-    joint = joint_knobs(found)
-    return joint if joint != Knobs() else None
+                own.write(target, version, profile)
+        found.append((runtime.capabilities(target), profile or TargetProfile()))
+    joint = joint_profile(found)
+    return joint if joint != TargetProfile() else None
 
 
 def kinds_by_work(layers: Sequence[Layer]) -> tuple[str, ...]:
@@ -88,31 +88,31 @@ def kinds_by_work(layers: Sequence[Layer]) -> tuple[str, ...]:
     return tuple(sorted(macs, key=lambda kind: (-macs[kind], kind)))
 
 
-def measure_knobs(
+def measure_profile(
     runtime: Runtime,
     target: Target,
     kinds: Sequence[str],
-    known: Knobs | None = None,
+    known: TargetProfile | None = None,
     seconds: float = PROBE_SECONDS,
     say: Say = lambda line: None,
     stop: Callable[[], bool] = lambda: False,
     quiet: QuietMachine | None = None,
-) -> Knobs:
+) -> TargetProfile:
     """`known` and the answers to what it leaves open for these kinds, as many as `seconds` allow, the most worthwhile
     first. What cannot be built or timed is left open. Nothing is asked of a runtime that cannot run here.
 
     Raises:
         RuntimeUnavailable: the target's device is not one of the runtime's.
     """
-    knobs = known or Knobs()
+    profile = known or TargetProfile()
     can = runtime.capabilities(target)
     given_up: set[Question] = set()
-    question = next_question(kinds, can, knobs)
+    question = next_question(kinds, can, profile)
     if question is None or not runtime.available().ok:
-        return knobs
+        return profile
     say(f"probing what bits and channel counts win on {target.name}: at most about {seconds:.0f} s, once")
     started, pace, disturbed = time.monotonic(), 0.0, False
-    with tempfile.TemporaryDirectory(prefix="autocompress-knobs-") as folder:
+    with tempfile.TemporaryDirectory(prefix="autocompress-profile-") as folder:
         files = MicroFiles(runtime, target, Path(folder))
         while question is not None and not stop():
             # a question that would not be answered in time is not begun: some runtimes build for seconds
@@ -129,17 +129,17 @@ def measure_knobs(
                 line = str(error) if isinstance(error, AutoCompressError) else f"{type(error).__name__}: {error}"
                 say(f"{question.kind} layers cannot be probed on {target.name}: {' '.join(line.split())[:200]}")
             else:
-                knobs = knobs.merged(answer)
-                disturbed = disturbed or answer != answer.calm()
+                profile = profile.merged(answer)
+                disturbed = disturbed or answer != answer.undisturbed()
             pace = (time.monotonic() - asked) / len(question.bits)
-            question = next_question(kinds, can, knobs, given_up)
+            question = next_question(kinds, can, profile, given_up)
     if disturbed:
         say(f"other work ran while {target.name} was probed: that counts with a margin, and is asked again next time")
-    return knobs
+    return profile
 
 
 def next_question(
-    kinds: Sequence[str], can: Capabilities, known: Knobs, given_up: Collection[Question] = ()
+    kinds: Sequence[str], can: Capabilities, known: TargetProfile, given_up: Collection[Question] = ()
 ) -> Question | None:
     """The most worthwhile question that is open: the bits of all kinds come first, then the channels in 32 bits, then
     those in the fewest bits. None when all is known."""
@@ -163,7 +163,7 @@ def _ask(
     runtime: Runtime,
     target: Target,
     quiet: QuietMachine | None,
-) -> Knobs:
+) -> TargetProfile:
     variants = list(zip(question.bits, question.channels, strict=True))
     paths = [file(question.kind, bits, channels) for bits, channels in variants]
     ratios = _ratios([TimedFile(path, target) for path in paths], runtime, quiet)
@@ -175,7 +175,7 @@ def _ask(
             promised = arithmetic(question.kind, channels)
             step = CHANNELS - channels
             channel_times.append(ChannelTime(question.kind, bits, CHANNELS, step, promised, ratio, target.name))
-    return Knobs(tuple(bits_times), tuple(channel_times))
+    return TargetProfile(tuple(bits_times), tuple(channel_times))
 
 
 def _ratios(files: Sequence[TimedFile], runtime: Runtime, quiet: QuietMachine | None) -> list[Ratio]:

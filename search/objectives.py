@@ -1,49 +1,132 @@
-"""Objectives by name: "accuracy", "latency_ms" (on the first target), "latency_ms@TARGET" (on another one),
-"size_bytes" and "compressed_bytes" (of the largest file)."""
+"""Objectives by name.
+
+"accuracy" is the lowest metric of a model's files. "latency_ms@TARGET" is the median on that target, "latency_ms" that
+of a model with one file. "size_bytes" and "compressed_bytes" are those of the largest file. Installed packages may bring
+others through the entry-point group `autocompress.objectives`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from ..evaluators.measurement import Latency, Measurement
+from ..spaces.plugins import Registry
+from ..spaces.target import PerTarget
 from ..studies.schema import StudySections
-from .trial import Trial
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """Something that a front trades off. Made without arguments; holds no state.
+
+    Attributes:
+        name: An identifier, the same as the entry point's; study files name the objective by it.
+        maximized: Whether larger values are better.
+    """
+
+    name: str
+    maximized: bool
+
+    def value(self, measured: PerTarget[Measurement]) -> float:
+        """Return the value of a model in the objective's own units, from what was measured of its files."""
+        ...
+
+
+class Accuracy:
+    """The lowest metric of a model's files, on the validation split."""
+
+    name = "accuracy"
+    maximized = True
+
+    def value(self, measured: PerTarget[Measurement]) -> float:
+        """Return the lowest metric."""
+        return min(file.accuracy for file in measured.values())
+
+
+class SizeBytes:
+    """The size of a model's largest file."""
+
+    name = "size_bytes"
+    maximized = False
+
+    def value(self, measured: PerTarget[Measurement]) -> float:
+        """Return bytes."""
+        return float(max(file.size_bytes for file in measured.values()))
+
+
+class CompressedBytes:
+    """The size of a model's largest file after compression."""
+
+    name = "compressed_bytes"
+    maximized = False
+
+    def value(self, measured: PerTarget[Measurement]) -> float:
+        """Return bytes."""
+        return float(max(file.compressed_bytes for file in measured.values()))
+
+
+class LatencyMs:
+    """The median latency of a model with one file."""
+
+    name = "latency_ms"
+    maximized = False
+
+    def value(self, measured: PerTarget[Measurement]) -> float:
+        """Return milliseconds.
+
+        Raises:
+            ValueError: The model has several files; say which by "latency_ms@TARGET".
+        """
+        (file,) = measured.values()
+        return file.latency.p50_ms
+
+
+OBJECTIVES: Registry[Objective] = Registry("objective", "autocompress.objectives", Objective)
 
 
 def objectives_of(settings: StudySections) -> tuple[str, ...]:
-    """The study's objectives, with the latency on each target as one of its own."""
-    others = [] if settings.target.any_of else [t.name for t in settings.target.targets()[1:]]
+    """Return the study's objectives, with a latency for each target where models are built for several.
+
+    Raises:
+        UnknownName: An objective that does not exist.
+        PluginError: An objective that cannot be loaded.
+    """
+    targets = settings.target.targets()
+    each = [f"latency_ms@{t.name}" for t in targets] if len(targets) > 1 and not settings.target.any_of else []
     found: list[str] = []
     for name in settings.search.objectives:
-        found.append(name)
-        if name == "latency_ms":
-            found += [f"latency_ms@{other}" for other in others]
+        OBJECTIVES.make(name)
+        found += each if name == "latency_ms" and each else [name]
     return tuple(found)
 
 
 def is_latency(name: str) -> bool:
-    """Whether an objective is a latency, which is known before any training."""
+    """Tell whether an objective is a latency, which is known before any training."""
     return name.startswith("latency_ms")
 
 
-def worth(name: str, measurement: Measurement) -> float:
-    """An objective's value in its own units. The accuracy of a student is the lowest of its files'."""
-    if name == "accuracy":
-        return min(file.accuracy for file in measurement.files)
+def is_maximized(name: str) -> bool:
+    """Tell whether larger values of an objective are better."""
+    return not is_latency(name) and OBJECTIVES.make(name).maximized
+
+
+def objective_value(name: str, measured: PerTarget[Measurement]) -> float:
+    """Return the value of a model in the objective's own units."""
     if is_latency(name):
-        other = name.partition("@")[2]
-        return (measurement.elsewhere[other] if other else measurement).latency.p50_ms
-    return float(max(getattr(file, name) for file in measurement.files))
+        return latency_of(name, {target: file.latency for target, file in measured.items()}).p50_ms
+    return OBJECTIVES.make(name).value(measured)
 
 
-def costs_of(names: Sequence[str], measurement: Measurement) -> list[float]:
-    """Values of all objectives, lower is better."""
-    return [-worth(name, measurement) if name == "accuracy" else worth(name, measurement) for name in names]
+def objective_costs(names: Sequence[str], measured: PerTarget[Measurement]) -> list[float]:
+    """Return the values of all objectives, lower is better."""
+    return [-objective_value(n, measured) if is_maximized(n) else objective_value(n, measured) for n in names]
 
 
-def gate_latency(name: str, trial: Trial) -> Latency:
-    """The latency of a trial's shape that an objective means."""
-    other = name.partition("@")[2]
-    found = trial.gate_elsewhere[other] if other else trial.gate
-    assert found is not None
-    return found
+def latency_of(name: str, latencies: PerTarget[Latency]) -> Latency:
+    """Return the latency that an objective means."""
+    target = name.partition("@")[2]
+    if target:
+        return latencies[target]
+    (only,) = latencies.values()
+    return only

@@ -2,8 +2,8 @@
 
 Students wait at their rung, with their checkpoint. Whenever there is room, one that stands among the best 1/eta of
 those at its rung goes on to the next (Li et al. 2020, arXiv:1810.05934). "Best" is by non-dominated rank, and within a
-rank the one in the widest gap between those already taken comes first (Schmucker et al. 2021, arXiv:2106.12639). Nobody
-is thrown away: who waits can still go on when others fall behind.
+rank the one in the widest gap between those already taken comes first (Schmucker et al. 2021, arXiv:2106.12639). No
+student is thrown away: one that waits can still go on when others fall behind.
 """
 
 from __future__ import annotations
@@ -12,20 +12,103 @@ import math
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import median, quantiles
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .feasibility import Limits
+from .objectives import is_latency, is_maximized, latency_of, objective_costs
+from .trial import Trial, TrialState
 
 LATENCY_TIE = 0.02
 """Latencies closer than this are not told apart."""
 
 
 @dataclass(frozen=True)
+class Promotion:
+    """How students go from rung to rung.
+
+    Attributes:
+        limits: What the study asks of a model.
+        objectives: See `objectives`.
+        rungs: Fractions of a full recovery, the last 1.
+        examples: Validation examples looked at after a rung.
+        look_examples: Those looked at before any training.
+        eta: One of so many goes on from a rung; 1 lets everyone go on.
+        first_looks: Whether a look before any training may decide who is trained.
+    """
+
+    limits: Limits
+    objectives: tuple[str, ...]
+    rungs: tuple[float, ...]
+    examples: int
+    look_examples: int
+    eta: int = 2
+    first_looks: bool = True
+
+    @property
+    def halves(self) -> bool:
+        """Whether students wait at rungs.
+
+        What is known at the end only (a compressed size) cannot be compared before: then nobody waits.
+        """
+        known = all(o in ("accuracy", "size_bytes") or is_latency(o) for o in self.objectives)
+        return self.eta > 1 and "accuracy" in self.objectives and known
+
+    def examples_at(self, level: int) -> int:
+        """Return the number of examples behind a metric after `level` rungs."""
+        return self.examples if level else self.look_examples
+
+    def standing(self, trial: Trial, level: int) -> Standing:
+        """Return where a trial stands after `level` rungs, 0 being the look before training."""
+        cost = tuple(
+            float(trial.gate_bytes) if o == "size_bytes" else latency_of(o, trial.gate).p50_ms
+            for o in self.objectives
+            if o == "size_bytes" or is_latency(o)
+        )
+        interest = self.limits.interest(trial.gate)
+        if level == 0:
+            assert trial.first_look is not None
+            return Standing(trial.number, trial.first_look, cost, weight=interest)
+        rise = trial.rungs[level - 1] - trial.rungs[level - 2] if level > 1 else None
+        return Standing(trial.number, trial.rungs[level - 1], cost, rise, interest)
+
+    def costs(self, trial: Trial, ended: Sequence[Trial]) -> list[float] | None:
+        """Return a trial's objectives, lower is better; None while they are not known.
+
+        A trial that waits or was stopped has the metric so far, with what most of those that went on have gained from
+        there on.
+
+        Args:
+            trial: The trial.
+            ended: All that ended.
+        """
+        if trial.measured:
+            return objective_costs(self.objectives, trial.measured)
+        known = all(o == "accuracy" or is_latency(o) for o in self.objectives)
+        if trial.state is TrialState.FAILED or not trial.rungs or not known:
+            return None
+        at = len(trial.rungs) - 1
+        gains = [t.rungs[-1] - t.rungs[at] for t in ended if len(t.rungs) == len(self.rungs)]
+        gain = max(0.0, quantiles(gains, n=4)[0]) if len(gains) > 3 else 0.0
+        hoped = trial.rungs[-1] + gain
+        accuracy = min(1.0, hoped) if trial.rungs[-1] <= 1 else hoped
+        sign = -1.0 if is_maximized("accuracy") else 1.0
+        return [sign * accuracy if o == "accuracy" else latency_of(o, trial.gate).p50_ms for o in self.objectives]
+
+
+@dataclass(frozen=True)
 class Standing:
-    """Where a student stands at a rung. number: of its trial. cost: its objectives besides accuracy, lower is better.
-    rise: what its accuracy gained since the rung before, None at the first. weight: of the gap around it, larger
-    where the user looks."""
+    """Where a student stands at a rung.
+
+    Attributes:
+        number: Of its trial.
+        accuracy: Its metric.
+        cost: Its objectives besides accuracy, lower is better.
+        rise: What its metric gained since the rung before, None at the first.
+        weight: Of the gap around it, larger where the user looks.
+    """
 
     number: int
     accuracy: float
@@ -37,10 +120,15 @@ class Standing:
 def best_of_rung(
     standings: Sequence[Standing], gone_on: AbstractSet[int], fixed: AbstractSet[int], eta: int, examples: int
 ) -> int | None:
-    """The number of the student that should go on from this rung; None while none should.
+    """Return the number of the student that should go on from this rung; None while none should.
 
-    standings: everyone that reached the rung. gone_on: of these, who went on already. fixed: who goes on whatever
-    happens; they are compared with, and take nobody's place. examples: images behind an accuracy.
+    Args:
+        standings: All that reached the rung.
+        gone_on: Numbers of those that went on already.
+        fixed: Numbers of those that go on whatever happens. Others are compared with them; they do not count towards
+            the part that goes on.
+        eta: One of so many goes on.
+        examples: Number of examples behind a metric.
     """
     room = (len(standings) - len(fixed)) // eta
     best = [n for n in order(standings, gone_on | fixed, examples) if n not in fixed][:room] if room else []
@@ -48,8 +136,11 @@ def best_of_rung(
 
 
 def order(standings: Sequence[Standing], gone_on: AbstractSet[int], examples: int) -> list[int]:
-    """Numbers, best first: by non-dominated rank beyond chance, within a rank those that went on already, then always
-    the one in the widest gap."""
+    """Return numbers, best first.
+
+    They are ordered by non-dominated rank beyond chance; within a rank those that went on already come first, then
+    always the one in the widest gap.
+    """
     if not standings:
         return []
     hoped = _with_slopes(standings)
@@ -64,16 +155,18 @@ def order(standings: Sequence[Standing], gone_on: AbstractSet[int], examples: in
 
 
 def lead(a: float, b: float, examples: int) -> float:
-    """The difference of two accuracies that is more than chance: two standard errors of the difference of two shares
-    of `examples` (a pair is scored on the same examples, so this is on the safe side); metrics outside 0 to 1 need a
-    lead of 1 % of their size."""
+    """Return the difference of two metrics that is more than chance.
+
+    It is two standard errors of the difference of two shares of `examples`. A pair is scored on the same examples, so
+    this is on the safe side. Metrics outside 0 to 1 need a lead of 1 % of their size.
+    """
     if not (0 <= a <= 1 and 0 <= b <= 1):
         return 0.01 * max(abs(a), abs(b))
     return 2 * math.sqrt((a * (1 - a) + b * (1 - b)) / max(1, examples))
 
 
 def _beaten(standings: Sequence[Standing], examples: int) -> NDArray[np.bool_]:
-    """[i, j]: whether j costs no more than i and is more accurate beyond chance; see `lead`."""
+    """Return [i, j]: whether j costs no more than i and is more accurate beyond chance; see `lead`."""
     accuracy = np.array([s.accuracy for s in standings], float)
     cost = np.array([s.cost for s in standings], float).reshape(len(standings), -1)
     mine, other = accuracy[:, None], accuracy[None, :]
@@ -88,7 +181,7 @@ def _beaten(standings: Sequence[Standing], examples: int) -> NDArray[np.bool_]:
 
 
 def _with_slopes(standings: Sequence[Standing]) -> list[Standing]:
-    """Who rises faster than most is taken for as much better as it rose more: it would have won later."""
+    """Return the standings as hoped: one that rises faster than most is taken for as much better as it rose more."""
     rises = [s.rise for s in standings if s.rise is not None]
     usual = median(rises) if rises else 0.0
     found = []
@@ -99,8 +192,10 @@ def _with_slopes(standings: Sequence[Standing]) -> list[Standing]:
 
 
 def _by_gaps(front: Sequence[Standing], gone_on: AbstractSet[int]) -> list[int]:
-    """Those that went on, then always the one furthest from all before it; the most accurate begins where nobody
-    went on."""
+    """Return those that went on, then always the one furthest from all before it.
+
+    Where nobody went on, the most accurate comes first.
+    """
     points = np.array([(s.accuracy, *(math.log(c) if c > 0 else c for c in s.cost)) for s in front], float)
     points /= np.where((span := np.ptp(points, axis=0)) > 0, span, 1.0)
     weights = np.array([s.weight for s in front])

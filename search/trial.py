@@ -3,118 +3,147 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from ..evaluators.measurement import Latency, Measurement
-from ..spaces.axes.base import Value
 from ..spaces.plan import Plan
+from ..spaces.spec import StudentSpec
+from ..spaces.target import PerTarget
+from ..spaces.variables import Value
 
-SEED = "seed"
-"""The origin of the plans that an integer program opens a study with."""
-OF_THE_SEARCH = ("search", SEED, "move", "cross")
-"""How origins of what the search itself proposed begin; all others are what a user would do by hand."""
 
-Outcome = Literal["running", "waiting", "gated", "stopped", "finished", "failed"]
+class Origin(StrEnum):
+    """Who proposed a plan."""
+
+    TEACHER = "teacher"
+    BY_HAND = "by hand"
+    DESIGN = "design"
+    SEARCH = "search"
+    MOVE = "move"
+    CROSS = "cross"
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether it is what a user would do without a search."""
+        return self in (Origin.TEACHER, Origin.BY_HAND)
+
+
+class TrialState(StrEnum):
+    """Where a trial stands."""
+
+    RUNNING = "running"
+    WAITING = "waiting"
+    GATED = "gated"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing follows."""
+        return not TRANSITIONS[self]
+
+
+TRANSITIONS: Mapping[TrialState, frozenset[TrialState]] = {
+    TrialState.RUNNING: frozenset(
+        {TrialState.RUNNING, TrialState.WAITING, TrialState.GATED, TrialState.FINISHED, TrialState.FAILED}
+    ),
+    TrialState.WAITING: frozenset({TrialState.RUNNING, TrialState.STOPPED}),
+    TrialState.GATED: frozenset(),
+    TrialState.STOPPED: frozenset(),
+    TrialState.FINISHED: frozenset(),
+    TrialState.FAILED: frozenset(),
+}
+"""What may follow on what. A trial is gated when its untrained file already misses the budget."""
 
 
 @dataclass(frozen=True)
-class Heritage:
-    """Whose recovered weights a student begins with instead of the teacher's: a finished trial's number, its plan, and
-    the name of its last checkpoint."""
+class WarmStart:
+    """Whose trained weights a student begins with instead of the teacher's.
+
+    Attributes:
+        number: Number of a finished trial.
+        spec: What its student was made by.
+        checkpoint: Name of its last checkpoint.
+    """
 
     number: int
-    plan: Plan
+    spec: StudentSpec
     checkpoint: str
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"number": self.number, "plan": self.plan.to_dict(), "checkpoint": self.checkpoint}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Heritage:
-        return cls(**{**data, "plan": Plan.from_dict(data["plan"])})
 
 
 @dataclass(frozen=True)
 class Trial:
     """One trial, running, waiting at a rung, or ended. Never changed: each step gives a new one.
 
-    origin: "search", "seed", "move of N", "cross of N and M", or what a user would do by hand, such as "teacher" (see
-    `baseline`). latent: what a sampler knows of the plan. gate, gate_bytes: latency and file size of its shape, before
-    training, and gate_elsewhere the latency on further targets, by name. first_look: accuracy before any training.
-    heritage: whose weights it began with, None for the teacher's. rungs: accuracy of the student on the validation
-    split after each rung. reason: why it ended, where it did not finish. seconds: by kind of work, "training",
-    "measuring", "building". ended_s: seconds of searching, over all runs of the study, after which it ended.
+    Attributes:
+        number: From 1, in the order of their beginnings.
+        plan: What was decided.
+        spec: What the plan does to the teacher.
+        origin: Who proposed it.
+        label: What users see: "teacher int8", "uniform 50%", "move of 10".
+        state: Where it stands.
+        latent: What the samplers know of the plan, None where they know nothing.
+        gate: Latency of its shape, before training.
+        gate_bytes: Size of its largest file, before training.
+        first_look: Metric before any training.
+        warm_start: Whose weights it began with, None for the teacher's.
+        rungs: Metric of the student on the validation split after each rung.
+        measured: What its files are worth; empty before they are built.
+        reason: Why it ended, where it did not finish.
+        seconds: Time spent, by kind of work: "training", "measuring", "building".
+        seed: Of the search.
+        ended_s: Seconds of searching, over all runs of the study, after which it ended.
     """
 
     number: int
     plan: Plan
-    origin: str
-    outcome: Outcome = "running"
+    spec: StudentSpec
+    origin: Origin
+    label: str
+    state: TrialState = TrialState.RUNNING
     latent: Mapping[str, Value] | None = None
-    gate: Latency | None = None
+    gate: PerTarget[Latency] = field(default_factory=dict)
     gate_bytes: int = 0
-    gate_elsewhere: Mapping[str, Latency] = field(default_factory=dict)
     first_look: float | None = None
-    heritage: Heritage | None = None
+    warm_start: WarmStart | None = None
     rungs: tuple[float, ...] = ()
-    measurement: Measurement | None = None
+    measured: PerTarget[Measurement] = field(default_factory=dict)
     reason: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     ended_s: float | None = None
 
     @property
-    def baseline(self) -> bool:
-        """Whether it is what a user would do by hand."""
-        return not self.origin.startswith(OF_THE_SEARCH)
+    def by_hand(self) -> bool:
+        """Whether it is what a user would do without a search."""
+        return self.origin.by_hand
 
     @property
-    def anchor(self) -> bool:
-        """Whether it is trained to its end whatever others do: it stands for a whole region, and the front of a short
-        study is made of such."""
-        return self.baseline or self.origin == SEED
+    def to_its_end(self) -> bool:
+        """Whether it is trained to its end whatever others do.
+
+        Such a trial stands for a whole region, and the front of a short study is made of such.
+        """
+        return self.by_hand or self.origin is Origin.DESIGN
 
     @property
     def finished(self) -> bool:
-        """Whether its file was built and measured."""
-        return self.outcome == "finished"
+        """Whether its files were built and measured."""
+        return self.state is TrialState.FINISHED
+
+    def moved(self, state: TrialState) -> Trial:
+        """Return the trial in its next state.
+
+        Raises:
+            ValueError: That state cannot follow on this one.
+        """
+        if state not in TRANSITIONS[self.state]:
+            raise ValueError(f"trial {self.number} cannot go from {self.state} to {state}")
+        return replace(self, state=state)
 
     def spent(self, seconds: Mapping[str, float]) -> Trial:
-        """With these seconds added."""
+        """Return the trial with these seconds added."""
         total = {k: self.seconds.get(k, 0.0) + seconds.get(k, 0.0) for k in {*self.seconds, *seconds}}
         return replace(self, seconds=total)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "number": self.number,
-            "plan": self.plan.to_dict(),
-            "origin": self.origin,
-            "outcome": self.outcome,
-            "latent": None if self.latent is None else dict(self.latent),
-            "gate": self.gate and asdict(self.gate),
-            "gate_bytes": self.gate_bytes,
-            "gate_elsewhere": {name: asdict(latency) for name, latency in self.gate_elsewhere.items()},
-            "first_look": self.first_look,
-            "heritage": self.heritage and self.heritage.to_dict(),
-            "rungs": list(self.rungs),
-            "measurement": self.measurement and self.measurement.to_dict(),
-            "reason": self.reason,
-            "seconds": dict(self.seconds),
-            "seed": self.seed,
-            "ended_s": self.ended_s,
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Trial:
-        return cls(
-            **{
-                **data,
-                "plan": Plan.from_dict(data["plan"]),
-                "gate": data["gate"] and Latency.from_dict(data["gate"]),
-                "gate_elsewhere": {k: Latency.from_dict(v) for k, v in data.get("gate_elsewhere", {}).items()},
-                "heritage": Heritage.from_dict(data["heritage"]) if data.get("heritage") else None,
-                "rungs": tuple(data["rungs"]),
-                "measurement": data["measurement"] and Measurement.from_dict(data["measurement"]),
-            }
-        )

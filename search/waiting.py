@@ -8,8 +8,7 @@ from statistics import median
 
 import numpy as np
 
-from .feasibility import Rules
-from .promotion import best_of_rung
+from .promotion import Promotion, best_of_rung
 from .trial import Trial
 
 ENOUGH_LOOKS = 16
@@ -21,8 +20,8 @@ TRUSTED = 0.4
 class WaitingRoom:
     """Holds the students of a study that wait."""
 
-    def __init__(self, rules: Rules, waiting: Sequence[Trial]) -> None:
-        self._rules = rules
+    def __init__(self, promotion: Promotion, waiting: Sequence[Trial]) -> None:
+        self._promotion = promotion
         self._waiting = {trial.number: trial for trial in waiting}
 
     def __len__(self) -> int:
@@ -40,10 +39,10 @@ class WaitingRoom:
         these seconds may go on, the best of the highest rung first.
         """
         everyone = [*ended, *running, *self._waiting.values()]
-        last = len(self._rules.rungs)
+        last = len(self._promotion.rungs)
         for trial in self._waiting.values():
             unseen = trial.first_look is None and not trial.rungs
-            if len(trial.rungs) == last or trial.anchor or unseen or not self._rules.halves:
+            if len(trial.rungs) == last or trial.to_its_end or unseen or not self._promotion.halves:
                 return self._waiting.pop(trial.number)
         for level in range(last - 1, -1, -1):
             here = [t for t in self._waiting.values() if len(t.rungs) == level]
@@ -51,19 +50,19 @@ class WaitingRoom:
                 here = [t for t in here if self._seconds_left(t, ended) < left_s]
             if not here:
                 continue
-            if level == 0 and not (self._rules.first_looks and trusted(everyone)):
+            if level == 0 and not (self._promotion.first_looks and trusted(everyone)):
                 return self._waiting.pop(here[0].number)
-            number = self._best(level, everyone, {t.number for t in here}, 1 if left_s is not None else self._rules.eta)
+            number = self._best(level, everyone, {t.number for t in here}, 1 if left_s is not None else self._promotion.eta)
             if number is not None:
                 return self._waiting.pop(number)
         return None
 
     def _best(self, level: int, everyone: Sequence[Trial], here: set[int], eta: int) -> int | None:
         reached = [t for t in everyone if len(t.rungs) >= level and (level or t.first_look is not None)]
-        standings = [self._rules.standing(t, level) for t in reached if t.gate is not None]
+        standings = [self._promotion.standing(t, level) for t in reached if t.gate]
         gone_on = {t.number for t in reached if t.number not in here}
-        fixed = {t.number for t in reached if t.anchor}
-        return best_of_rung(standings, gone_on - fixed, fixed, eta, self._rules.examples_at(level))
+        fixed = {t.number for t in reached if t.to_its_end}
+        return best_of_rung(standings, gone_on - fixed, fixed, eta, self._promotion.examples_at(level))
 
     def seconds_of_a_trial(self, ended: Sequence[Trial]) -> float:
         """What a student usually takes from its proposal to its file; 0 while no one knows."""
@@ -71,7 +70,7 @@ class WaitingRoom:
         return median(spent) if spent else 0.0
 
     def _seconds_left(self, trial: Trial, ended: Sequence[Trial]) -> float:
-        done = self._rules.rungs[len(trial.rungs) - 1] if trial.rungs else 0.0
+        done = self._promotion.rungs[len(trial.rungs) - 1] if trial.rungs else 0.0
         taught = [t for t in ended if t.finished and t.rungs]
         training = median([t.seconds.get("training", 0.0) for t in taught] or [0.0])
         rest = median([sum(t.seconds.values()) - t.seconds.get("training", 0.0) for t in taught] or [0.0])
@@ -91,9 +90,9 @@ def look_tau(trials: Sequence[Trial]) -> float | None:
     Large students are better before and after: what counts is the partial tau (Kendall 1942, Biometrika 32, p. 277).
     """
     known = [
-        (t.first_look, t.rungs[0], t.gate.p50_ms)
+        (t.first_look, t.rungs[0], next(iter(t.gate.values())).p50_ms)
         for t in trials
-        if t.first_look is not None and t.rungs and t.gate is not None
+        if t.first_look is not None and t.rungs and t.gate
     ]
     if len(known) < ENOUGH_LOOKS:
         return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,9 +21,14 @@ KINDS: tuple[tuple[type[nn.Module], str], ...] = (
 class Layer:
     """One operator with weights.
 
-    kind: "conv", "pointwise" (a convolution over one position), "depthwise" or "linear". depth: 0 for the first layer
-    that runs, 1 for the last. weights: numbers in the weight tensor. macs: multiply-accumulates for one example.
-    area: positions of the output map (1 for a linear layer on [N, F]).
+    Attributes:
+        name: Name of its module in the network.
+        kind: "conv", "pointwise" (a convolution over one position), "depthwise" or "linear".
+        depth: 0.0 for the first layer that runs, 1.0 for the last.
+        weights: Numbers in the weight tensor.
+        macs: Multiply-accumulates for one example.
+        area: Positions of the output map; 1 for a linear layer on [N, F].
+        shape: Shape of the weight tensor, [out, in, ...].
     """
 
     name: str
@@ -33,31 +40,28 @@ class Layer:
     shape: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class LeafModule:
+    """A module without submodules or parameters, such as an activation.
+
+    Attributes:
+        name: Name of the module in the network.
+        type: Name of its class, such as "SiLU".
+        depth: Place among all layers and leaf modules, 0.0 for the first that runs, 1.0 for the last.
+    """
+
+    name: str
+    type: str
+    depth: float
+
+
 def find_layers(model: nn.Module, example_input: torch.Tensor) -> tuple[Layer, ...]:
-    """The layers that run on `example_input` [1, ...], in order of first use."""
-    seen: dict[str, int] = {}
-    handles = []
-
-    def record(name: str):  # type: ignore[no-untyped-def]
-        def hook(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-            channels = output.shape[1] if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) else output.shape[-1]
-            seen.setdefault(name, output.numel() // channels)
-
-        return hook
-
-    modules = dict(model.named_modules())
-    for name, module in modules.items():
-        if kind_of(module):
-            handles.append(module.register_forward_hook(record(name)))
-    try:
-        with torch.no_grad():
-            model(example_input)
-    finally:
-        for handle in handles:
-            handle.remove()
-    last = max(1, len(seen) - 1)
+    """Return the layers that run on `example_input` [1, ...], in order of first use."""
+    modules = {name: module for name, module in model.named_modules() if kind_of(module)}
+    areas = {name: _area(modules[name], output) for name, output in _calls(model, example_input, modules).items()}
+    last = max(1, len(areas) - 1)
     layers = []
-    for i, (name, area) in enumerate(seen.items()):
+    for i, (name, area) in enumerate(areas.items()):
         weight = modules[name].weight
         assert isinstance(weight, torch.Tensor)
         kind = kind_of(modules[name]) or ""
@@ -65,9 +69,20 @@ def find_layers(model: nn.Module, example_input: torch.Tensor) -> tuple[Layer, .
     return tuple(layers)
 
 
+def find_leaf_modules(model: nn.Module, example_input: torch.Tensor) -> tuple[LeafModule, ...]:
+    """Return the modules without submodules or parameters that run on `example_input` [1, ...], in order."""
+    leaves = {name: module for name, module in model.named_modules() if name and not any(module.children())}
+    order = list(_calls(model, example_input, leaves))
+    last = max(1, len(order) - 1)
+    return tuple(
+        LeafModule(name, type(leaves[name]).__name__, i / last)
+        for i, name in enumerate(order)
+        if not any(True for _ in leaves[name].parameters())
+    )
+
+
 def kind_of(module: nn.Module) -> str | None:
-    """ "conv", "pointwise", "depthwise" or "linear", which run in different kernels; None for a module that is no
-    layer."""
+    """Return "conv", "pointwise", "depthwise" or "linear", which run in different kernels; None for other modules."""
     kind = next((kind for cls, kind in KINDS if isinstance(module, cls)), None)
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
         if module.groups == module.in_channels > 1:
@@ -75,3 +90,28 @@ def kind_of(module: nn.Module) -> str | None:
         if module.groups == 1 and set(module.kernel_size) == {1}:
             return "pointwise"
     return kind
+
+
+def _calls(model: nn.Module, example_input: torch.Tensor, modules: dict[str, nn.Module]) -> dict[str, torch.Size]:
+    """Run the model; return the shape of the first output of each of these modules, in order of first use."""
+    seen: dict[str, torch.Size] = {}
+
+    def record(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            seen.setdefault(name, output.shape if isinstance(output, torch.Tensor) else torch.Size())
+
+        return hook
+
+    handles = [module.register_forward_hook(record(name)) for name, module in modules.items()]
+    try:
+        with torch.no_grad():
+            model(example_input)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
+
+
+def _area(module: nn.Module, output: torch.Size) -> int:
+    convolution = isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+    return output.numel() // (output[1] if convolution else output[-1])

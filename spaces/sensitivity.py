@@ -1,184 +1,192 @@
-"""Sensitivity: how much a teacher's answers suffer from single decisions, and what that says of the options of a site.
+"""Sensitivity: how much a teacher's answers suffer from single decisions, and what that says of a variable's options.
 
-Damage is the mean over inputs of the Kullback-Leibler divergence of the softmax outputs, KL(teacher || student), in
-nats. It is measured without any training (`compression/sensitivity.py`), so it orders decisions; it does not promise
-an accuracy, and damages of several decisions do not add up.
+The figure is the mean over inputs of the Kullback-Leibler divergence of the softmax outputs, KL(teacher || student), in
+nats. It is measured without any training (`compression/sensitivity.py`), so it orders decisions. It does not promise an
+accuracy, and figures of several decisions do not add up.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
-from .plan import Pattern
-from .sites import Site, Sites
+from .space import Space
+from .spec import StudentSpec
+from .variables import Option, Variable
 
-Kind = Literal["bits", "channels", "patterns"]
-KINDS: tuple[Kind, ...] = ("bits", "channels", "patterns")
 TINY_NATS = 1e-9
-"""Smaller damages are rounding errors: they count as this where a logarithm is taken."""
+"""Smaller figures are rounding errors: they count as this where a logarithm is taken."""
+LONG = 6
+"""Of a row of sizes with more options, only some are measured; the others are interpolated."""
+MANY_SIZES = 4
+"""Rows of at least so many options are compared at half of the size."""
+MEASURED = 5
+"""So many of them, besides the first."""
 
 
-class Decision(NamedTuple):
-    """One decision alone. owner: a layer's name, a group's for channels. option: bits, a count, or a pattern."""
+class Question(NamedTuple):
+    """One decision alone: what it is about, such as "bits:layer1.0.conv1", and the option."""
 
-    kind: Kind
-    owner: str
-    option: int | Pattern
+    name: str
+    option: Option
+
+
+class Measured(NamedTuple):
+    """What was measured of one option: the part of the teacher that it leaves, and the divergence in nats."""
+
+    option: Option
+    part: float
+    nats: float
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What was measured, in nats.
+    """What was measured of single decisions.
 
-    bits: layer -> width -> damage. channels: group -> channels kept -> damage, the full count with 0 among them.
-    patterns: layer -> pattern -> damage. inputs: how many the damages are means over.
+    Attributes:
+        rows: What a decision is about -> its options, in the order in which they were asked for.
+        inputs: Number of inputs that the divergences are means over.
     """
 
-    bits: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
-    channels: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
-    patterns: Mapping[str, Mapping[Pattern, float]] = field(default_factory=dict)
+    rows: Mapping[str, tuple[Measured, ...]] = field(default_factory=dict)
     inputs: int = 0
 
-    @classmethod
-    def of(cls, found: Mapping[Decision, float], inputs: int) -> Sensitivity:
-        """A table of `found`, owners in its order."""
-        tables: dict[Kind, dict[str, dict[Any, float]]] = {kind: {} for kind in KINDS}
-        for (kind, owner, option), nats in found.items():
-            tables[kind].setdefault(owner, {})[option] = nats
-        return cls(tables["bits"], tables["channels"], tables["patterns"], inputs)
+    def known(self) -> dict[Question, Measured]:
+        """Return all that was measured, one by one."""
+        return {Question(name, m.option): m for name, row in self.rows.items() for m in row}
 
-    def decisions(self) -> dict[Decision, float]:
-        """All that was measured, one by one."""
-        tables: dict[Kind, Mapping[str, Mapping[Any, float]]]
-        tables = {"bits": self.bits, "channels": self.channels, "patterns": self.patterns}
-        return {
-            Decision(kind, owner, option): nats
-            for kind, table in tables.items()
-            for owner, options in table.items()
-            for option, nats in options.items()
-        }
+    def merged(self, other: Sensitivity) -> Sensitivity:
+        """Return these figures and those of `other`, which count where both have measured the same."""
+        found = {**self.known(), **other.known()}
+        return of_questions(found, other.inputs)
 
-    def damage(self, sites: Sites) -> dict[str, tuple[float, ...]]:
-        """Site name -> the damage (nats) of each of its options alone, as `Guide.damage` wants it.
+    def of(self, space: Space) -> dict[str, tuple[float, ...]]:
+        """Return variable name -> divergence (nats) of each option alone, as `Surrogates.sensitivity` wants it.
 
-        The first option does none, and no later one less than an option that compresses less: a smaller figure there
-        is noise. What a region's bits do is the sum over its layers; a layer that was not measured counts 0. Counts
-        that were not measured lie between their neighbours, see `at_count`. Sites of which nothing is known are left
-        out.
+        The first option has 0, and an option has no less than those of its family that compress less: a smaller figure
+        is noise. A variable over several layers that were measured one by one has the sum over its layers; a layer that
+        was not measured counts 0. Options that were not measured lie between their neighbours, see `at_part`. Variables
+        of which nothing is known are left out.
         """
         found = {}
-        for site in sites:
-            damages = self._damages(site)
-            if damages is not None:
-                found[site.name] = damages
+        for variable in space.network:
+            rows = [row for name in rows_of(space, variable) if (row := self.rows.get(name))]
+            if rows:
+                sums = [sum(at_option(row, variable, i) for row in rows) for i in range(1, len(variable.options))]
+                found[variable.name] = (0.0, *_rising(sums, variable))
         return found
 
-    def at_count(self, group: str, count: float) -> float:
-        """The damage (nats) of keeping `count` channels of `group`, never less than that of a larger count. Between
-        two measured counts the logarithm of the damage is linear in the count; below the full count the damage falls
-        to 0 in a straight line; under the smallest measured count it is that one's.
+    def weight(self, name: str) -> float:
+        """Return one figure (nats) to compare rows of one axis by.
 
-        Raises KeyError for a group that was not measured."""
-        counts = sorted(self.channels[group], reverse=True)
-        steps = _rising(self.channels[group][c] for c in counts)
-        for (high, less), (low, more) in itertools.pairwise(zip(counts, steps, strict=True)):
-            if low <= count:
-                part = min(1.0, max(0.0, (high - count) / (high - low)))
-                if less == 0.0 or part in (0.0, 1.0):
-                    return less + part * (more - less)
-                ends = math.log(max(less, TINY_NATS)), math.log(max(more, TINY_NATS))
-                return min(more, max(less, math.exp(ends[0] + part * (ends[1] - ends[0]))))
-        return steps[-1]
+        It is the divergence at half of the size for rows of many sizes, else that of the option that harms most among
+        those that all rows of the axis have.
+        """
+        row = self.rows[name]
+        if len(row) >= MANY_SIZES:
+            return at_part(row, 0.5)
+        alike = [self.rows[other] for other in self.rows if other.partition(":")[0] == name.partition(":")[0]]
+        shared = set.intersection(*({m.option for m in other} for other in alike))
+        return max(m.nats for m in row if m.option in shared or not shared)
 
-    def weight(self, kind: Kind, owner: str) -> float:
-        """One figure (nats) to compare owners by: a group's damage with half of its channels, a layer's with the least
-        bits that were measured for all layers, or with the pattern that harms it most."""
-        if kind == "channels":
-            return self.at_count(owner, max(self.channels[owner]) / 2)
-        if kind == "patterns":
-            return max(self.patterns[owner].values())
-        shared = set.intersection(*map(set, self.bits.values()))
-        return self.bits[owner][min(shared)] if shared else max(self.bits[owner].values())
-
-    def order(self, kind: Kind) -> tuple[str, ...]:
-        """Groups ("channels") or layers from least to most sensitive, by `weight`."""
-        owners = {"bits": self.bits, "channels": self.channels, "patterns": self.patterns}[kind]
-        return tuple(sorted(owners, key=lambda owner: self.weight(kind, owner)))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return {
-            "inputs": self.inputs,
-            "bits": {layer: {str(b): x for b, x in widths.items()} for layer, widths in self.bits.items()},
-            "channels": {group: {str(c): x for c, x in counts.items()} for group, counts in self.channels.items()},
-            "patterns": {
-                layer: [{"kind": p.kind, "rate": p.rate, "nats": x} for p, x in found.items()]
-                for layer, found in self.patterns.items()
-            },
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Sensitivity:
-        """The inverse of `to_dict`. Raises KeyError, TypeError, ValueError or AttributeError for other data."""
-        return cls(
-            bits=_numbered(data["bits"]),
-            channels=_numbered(data["channels"]),
-            patterns={
-                layer: {Pattern(str(p["kind"]), float(p["rate"])): _nats(p["nats"]) for p in found}
-                for layer, found in data["patterns"].items()
-            },
-            inputs=int(data["inputs"]),
-        )
-
-    def _damages(self, site: Site) -> tuple[float, ...] | None:
-        if site.kind == "channels":
-            if site.owner not in self.channels:
-                return None
-            return (0.0, *_rising(self.at_count(site.owner, _count(option)) for option in site.options[1:]))
-        if site.kind == "bits":
-            known = [self.bits[layer] for layer in site.layers if layer in self.bits]
-            if not known:
-                return None
-            return (0.0, *_rising(sum(_at(widths, _count(b)) for widths in known) for b in site.options[1:]))
-        found = self.patterns.get(site.owner)
-        if found is None or any(option not in found for option in site.options[1:]):
-            return None
-        patterns = [option for option in site.options[1:] if isinstance(option, Pattern)]
-        # two of four is half: it stands behind 90 % of unstructured zeros among the options, but does less damage
-        return (0.0, *(max(found[p] for p in patterns if p == q or _is_less(p, q)) for q in patterns))
+    def order(self, axis: str) -> tuple[str, ...]:
+        """Return the names of the rows of an axis, from least to most sensitive."""
+        return tuple(sorted((n for n in self.rows if n.partition(":")[0] == axis), key=self.weight))
 
 
-def _is_less(a: Pattern, b: Pattern) -> bool:
-    """Whether `a` surely removes less than `b`: freely chosen zeros, no more of them."""
-    return a.kind == "unstructured" and a.rate <= b.rate
+def of_questions(found: Mapping[Question, Measured], inputs: int) -> Sensitivity:
+    """Return a table of `found`, rows and options in its order."""
+    rows: dict[str, list[Measured]] = {}
+    for question, measured in found.items():
+        rows.setdefault(question.name, []).append(measured)
+    return Sensitivity({name: tuple(row) for name, row in rows.items()}, inputs)
 
 
-def _at(widths: Mapping[int, float], width: int) -> float:
-    """Of the nearest width measured that is no wider, or of the narrowest; 0 where nothing was measured."""
-    narrower = [w for w in widths if w <= width]
-    return widths[max(narrower)] if narrower else widths[min(widths)] if widths else 0.0
+def rows_of(space: Space, variable: Variable) -> dict[str, str | None]:
+    """Return the rows that are measured for a variable, with the layer that each is about.
+
+    It is one row, of no single layer, where the network's shape changes; else a row for each layer.
+    """
+    spec = alone(space, variable, variable.options[-1])
+    if spec.channels or spec.replacements:
+        return {variable.name: None}
+    return {f"{variable.axis}:{layer}": layer for layer in variable.layers}
 
 
-def _rising(damages: Iterable[float]) -> tuple[float, ...]:
-    """Each the largest up to there, and none below 0."""
-    return tuple(max(0.0, d) for d in itertools.accumulate(damages, max))
+def questions_of(space: Space) -> dict[Question, tuple[StudentSpec, float]]:
+    """Return every decision to measure, with its specification and the part of the teacher that it leaves."""
+    found: dict[Question, tuple[StudentSpec, float]] = {}
+    for variable in space.network:
+        for i in _asked(variable):
+            option, part = variable.options[i], variable.parts[i]
+            spec = alone(space, variable, option)
+            for name, layer in rows_of(space, variable).items():
+                found[Question(name, option)] = (spec if layer is None else _of_layer(spec, layer), part)
+    return found
 
 
-def _count(option: object) -> int:
-    assert isinstance(option, int)
-    return option
+def alone(space: Space, variable: Variable, option: Option) -> StudentSpec:
+    """Return what one decision does by itself, to the layers that it is about."""
+    axis = next(axis for axis in space.axes if axis.name == variable.axis)
+    spec = axis.apply(space.context, StudentSpec(), [(variable, option)])
+    bits = {layer: width for layer, width in spec.bits.items() if layer in variable.layers}
+    return StudentSpec(spec.channels, bits, spec.patterns, None, "", spec.replacements)
 
 
-def _numbered(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[int, float]]:
-    return {owner: {int(option): _nats(x) for option, x in options.items()} for owner, options in table.items()}
+def at_option(row: Sequence[Measured], variable: Variable, i: int) -> float:
+    """Return the divergence (nats) of the i-th option of `variable` by what was measured in `row`."""
+    known = {m.option: m.nats for m in row}
+    if variable.options[i] in known:
+        return known[variable.options[i]]
+    if len(set(variable.families)) == 1 and variable.kind == "ordered":
+        return at_part(row, variable.parts[i])
+    return 0.0
 
 
-def _nats(value: Any) -> float:
-    number = float(value)
-    if not 0.0 <= number < math.inf:
-        raise ValueError(f"a damage of {number}; allowed: finite numbers from 0")
-    return number
+def at_part(row: Sequence[Measured], part: float) -> float:
+    """Return the divergence (nats) at a size, never less than that of a larger size.
+
+    Between two measured sizes the logarithm of the divergence is linear in the size. Below the full size it falls to 0
+    in a straight line. Under the smallest measured size it is that one's.
+    """
+    sizes = {1.0: 0.0, **{m.part: m.nats for m in row}}
+    parts = sorted(sizes, reverse=True)
+    steps = list(itertools.accumulate((max(0.0, sizes[p]) for p in parts), max))
+    for (high, less), (low, more) in itertools.pairwise(zip(parts, steps, strict=True)):
+        if low <= part:
+            share = min(1.0, max(0.0, (high - part) / (high - low)))
+            if less == 0.0 or share in (0.0, 1.0):
+                return less + share * (more - less)
+            ends = math.log(max(less, TINY_NATS)), math.log(max(more, TINY_NATS))
+            return min(more, max(less, math.exp(ends[0] + share * (ends[1] - ends[0]))))
+    return steps[-1]
+
+
+def _asked(variable: Variable) -> tuple[int, ...]:
+    """Return the options to measure: all but the first, or some of a long row of sizes, the ends included."""
+    rest = range(1, len(variable.options))
+    if len(rest) <= LONG or len(set(variable.families)) > 1 or variable.kind != "ordered":
+        return tuple(rest)
+    first, last = variable.parts[1], variable.parts[-1]
+    wanted = [first * (last / first) ** (i / (MEASURED - 1)) for i in range(MEASURED)]
+    return tuple(sorted({min(rest, key=lambda i: abs(variable.parts[i] - w)) for w in wanted}))
+
+
+def _of_layer(spec: StudentSpec, layer: str) -> StudentSpec:
+    bits = {name: width for name, width in spec.bits.items() if name == layer}
+    patterns = {name: pattern for name, pattern in spec.patterns.items() if name == layer}
+    return StudentSpec(bits=bits, patterns=patterns)
+
+
+def _rising(nats: Iterable[float], variable: Variable) -> tuple[float, ...]:
+    """Return figures of all options but the first, each at least that of options of its family before it."""
+    most: dict[str, float] = {}
+    found = []
+    for value, family in zip(nats, variable.families[1:], strict=True):
+        least = most.get(family, 0.0) if variable.kind == "ordered" else 0.0
+        most[family] = max(least, value, 0.0)
+        found.append(most[family] if variable.kind == "ordered" else max(0.0, value))
+    return tuple(found)

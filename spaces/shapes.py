@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .axes.base import Ground
+from .context import SpaceContext
 from .groups import Group
 from .layers import Layer
-from .plan import Plan
+from .spec import StudentSpec
 
 Counts = NDArray[np.int64]
 
@@ -36,28 +36,28 @@ class PlanShapes:
 
 
 class Shapes:
-    """Tells the shapes of plans over one ground. What is the same for all plans is worked out once, so that a plan
+    """Tells the shapes of plans over one context. What is the same for all plans is worked out once, so that a plan
     takes well below a millisecond."""
 
-    def __init__(self, ground: Ground) -> None:
-        self.ground = ground
-        self._place = {layer.name: i for i, layer in enumerate(ground.layers)}
-        outputs = np.array([layer.shape[0] for layer in ground.layers], dtype=np.int64)
-        inputs = np.array([_inputs(layer, ground) for layer in ground.layers], dtype=np.int64)
+    def __init__(self, context: SpaceContext) -> None:
+        self.context = context
+        self._place = {layer.name: i for i, layer in enumerate(context.layers)}
+        outputs = np.array([layer.shape[0] for layer in context.layers], dtype=np.int64)
+        inputs = np.array([_inputs(layer, context) for layer in context.layers], dtype=np.int64)
         # one place for every index of every side, the outputs of all layers first; each side begins at its start
         self._full = np.concatenate([outputs, inputs])
         self._starts = np.concatenate([[0], np.cumsum(self._full)[:-1]])
-        self._per_group = np.array([_inputs_per_group(layer) for layer in ground.layers], dtype=np.int64)
-        self._kernel = np.array([math.prod(layer.shape[2:]) for layer in ground.layers], dtype=np.int64)
-        self._area = np.array([layer.area for layer in ground.layers], dtype=np.int64)
-        self._read_area = np.array(_read_areas(ground), dtype=np.int64)
-        self._groups = {group.name: group for group in ground.groups}
+        self._per_group = np.array([_inputs_per_group(layer) for layer in context.layers], dtype=np.int64)
+        self._kernel = np.array([math.prod(layer.shape[2:]) for layer in context.layers], dtype=np.int64)
+        self._area = np.array([layer.area for layer in context.layers], dtype=np.int64)
+        self._read_area = np.array(_read_areas(context), dtype=np.int64)
+        self._groups = {group.name: group for group in context.groups}
         self._gone: dict[tuple[str, int], Counts] = {}
 
-    def of(self, plan: Plan) -> PlanShapes:
+    def of(self, spec: StudentSpec) -> PlanShapes:
         """The shapes of the plan's student: exactly those of the module that `make_student` gives."""
         lost = np.zeros(int(self._full.sum()), dtype=np.int64)
-        for name, count in plan.channels.items():
+        for name, count in spec.channels.items():
             if name in self._groups:
                 lost[self._indices(name, count)] = 1
         kept = self._full - np.add.reduceat(lost, self._starts)
@@ -65,7 +65,7 @@ class Shapes:
         # a grouped convolution loses as many inputs in each of its groups; a depthwise one has one input at all times
         per_group = np.maximum(1, self._per_group * inputs // np.split(self._full, 2)[1])
         weights = outputs * per_group * self._kernel
-        layers, faster = self.ground.layers, self.ground.capabilities.patterns
+        layers, faster = self.context.layers, self.context.capabilities.patterns
         return PlanShapes(
             inputs=inputs,
             outputs=outputs,
@@ -73,8 +73,8 @@ class Shapes:
             macs=weights * self._area,
             reads=inputs * self._read_area,
             writes=outputs * self._area,
-            bits=np.array([plan.bits.get(layer.name, 32) for layer in layers], dtype=np.int64),
-            sparse=np.array([name in plan.patterns and plan.patterns[name].kind in faster for name in self._place]),
+            bits=np.array([spec.bits.get(layer.name, 32) for layer in layers], dtype=np.int64),
+            sparse=np.array([name in spec.patterns and spec.patterns[name].kind in faster for name in self._place]),
         )
 
     def _indices(self, name: str, count: int) -> Counts:
@@ -101,11 +101,11 @@ class Shapes:
         return found
 
 
-def _inputs(layer: Layer, ground: Ground) -> int:
+def _inputs(layer: Layer, context: SpaceContext) -> int:
     """Input channels of all groups of a convolution together."""
     if layer.kind == "depthwise":
         return layer.shape[0]
-    sides = (m for group in ground.groups for m in group.members if m.layer == layer.name and m.side == "in")
+    sides = (m for group in context.groups for m in group.members if m.layer == layer.name and m.side == "in")
     last = max((index for member in sides for _, index in member.pairs), default=0)
     return math.ceil((last + 1) / layer.shape[1]) * layer.shape[1]
 
@@ -114,23 +114,23 @@ def _inputs_per_group(layer: Layer) -> int:
     return 1 if layer.kind == "depthwise" else layer.shape[1]
 
 
-def _read_areas(ground: Ground) -> list[int]:
+def _read_areas(context: SpaceContext) -> list[int]:
     """Positions of each layer's input map: of the last layer before it that writes into the same channels, else of the
     last one before it. The first layer's own, since nothing is known of the input."""
     writers: dict[str, list[str]] = {}
     readers: dict[str, list[str]] = {}
-    for group in ground.groups:
+    for group in context.groups:
         for member in group.members:
             if member.side != "in":
                 writers.setdefault(group.name, []).append(member.layer)
             if member.side != "out":
                 readers.setdefault(member.layer, []).append(group.name)
     found = []
-    for i, layer in enumerate(ground.layers):
+    for i, layer in enumerate(context.layers):
         before = [w for group in readers.get(layer.name, ()) for w in writers.get(group, ())]
-        areas = [earlier.area for earlier in ground.layers[:i] if earlier.name in before]
+        areas = [earlier.area for earlier in context.layers[:i] if earlier.name in before]
         if not areas and i:
-            areas = [ground.layers[i - 1].area]
+            areas = [context.layers[i - 1].area]
         # what a linear layer reads was pooled, or holds all positions in its channels
         found.append(areas[-1] if areas and layer.kind != "linear" else layer.area)
     return found

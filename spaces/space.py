@@ -1,91 +1,161 @@
-"""The joint space: every decision that this task and this target really allow."""
+"""The joint space: every decision that this task and its targets really allow."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from ..errors import UnknownName
-from .axes.base import Axis, Ground, Parameter, Value
-from .axes.bits import BitsAxis
-from .axes.channels import ChannelAxis
-from .axes.patterns import PatternAxis
-from .axes.recovery import RecoveryAxis
-from .axes.target import TargetAxis, settle
+from .axes.base import STAGES, Axis, Decision
+from .axes.registry import AXES, DEFAULT
+from .context import SpaceContext
 from .groups import LeftOut
-from .plan import Plan, Recovery
-from .target import Capabilities
+from .plan import Plan
+from .spec import StudentSpec
+from .variables import Option, Variable
 
-AXES = ("width", "channels", "pattern", "bits", "recovery")
-"""The axes a study file may name. `channels` refines `width`: each group moves on top of it."""
+CACHED = 20_000
+"""Plans whose repaired form is kept; then all are forgotten."""
+
+Indices = tuple[int, ...]
+"""The number of the option at each network variable of a space."""
 
 
-@dataclass(frozen=True)
 class Space:
-    """The joint space. `latent()` is what a sampler draws, `decode` the plan it stands for, `key` its digest.
+    """The variables of a task and its targets, and what plans over them mean.
 
-    homes: the targets that each plan chooses from, name -> capabilities; empty where there is no such choice."""
+    Attributes:
+        context: What the space stands on.
+        axes: The kinds of decisions, in the order in which they are applied.
+        variables: All variables, those of one axis together.
+        network: The variables that decide about places of the network, which solvers, exchanges and crossovers work
+            on. A design is written as one number of an option for each of them (`Indices`).
+    """
 
-    ground: Ground
-    axes: tuple[Axis, ...]
-    default_recovery: Recovery = field(default_factory=Recovery)
-    homes: Mapping[str, Capabilities] = field(default_factory=dict)
+    def __init__(self, context: SpaceContext, axes: Sequence[Axis]) -> None:
+        """Find the variables of these axes.
 
-    def latent(self) -> dict[str, Parameter]:
-        """The few numbers a sampler draws: name -> parameter."""
-        return {name: parameter for axis in self.axes for name, parameter in axis.parameters().items()}
+        Args:
+            context: What the space stands on.
+            axes: In any order; they are applied by their stages.
+        """
+        self.context = context
+        self.axes = tuple(sorted(axes, key=lambda axis: STAGES.index(axis.stage)))
+        self._of = {axis.name: axis.variables(context) for axis in self.axes}
+        self.variables: tuple[Variable, ...] = tuple(v for axis in self.axes for v in self._of[axis.name])
+        self._named = {variable.name: variable for variable in self.variables}
+        self.network = tuple(variable for variable in self.variables if variable.in_network)
+        self._names = tuple(variable.name for variable in self.network)
+        self._network_names = frozenset(self._names)
+        self._known: dict[Plan, tuple[Plan, StudentSpec]] = {}
+        self.taught = Plan({v.name: v.drawn[0] for v in self.variables if v.options[0] not in v.drawn})
 
-    def decode(self, latent: Mapping[str, Value]) -> Plan:
-        """The legal plan that `latent` stands for; every drawn value gives one."""
-        plan = Plan(recovery=self.default_recovery)
-        for axis in self.axes:
-            if axis.parameters():
-                plan = axis.apply(plan, latent)
-        return self.settled(plan)
+    def __iter__(self) -> Iterator[Variable]:
+        """Iterate over all variables."""
+        return iter(self.variables)
 
-    def settled(self, plan: Plan) -> Plan:
-        """`plan` as the target it chose can run it; see `homes.settle`."""
-        return settle(plan, self.homes, [layer.name for layer in self.ground.layers], self.ground.bits)
+    def variable(self, name: str) -> Variable | None:
+        """Return the variable of this name, None where there is none."""
+        return self._named.get(name)
 
-    def key(self, plan: Plan) -> str:
-        """A digest of the plan's canonical JSON."""
-        return plan.key()
+    def of(self, axis: str) -> tuple[Variable, ...]:
+        """Return the variables of one axis."""
+        return self._of.get(axis, ())
+
+    def options(self, axis: str) -> tuple[Option, ...]:
+        """Return the options that some variable of this axis has, those of most variables first."""
+        return tuple(dict.fromkeys(option for variable in self.of(axis) for option in variable.options))
+
+    def repair(self, plan: Plan) -> Plan:
+        """Return the nearest plan that is legal in this space.
+
+        Unknown variables are dropped, unknown options become the nearest known ones, and each axis may change what
+        does not go with the decisions of the axes before it.
+        """
+        return self._legal(plan)[0]
+
+    def spec(self, plan: Plan) -> StudentSpec:
+        """Return what a plan does to the teacher, after `repair`."""
+        return self._legal(plan)[1]
+
+    def indices(self, plan: Plan) -> Indices:
+        """Return the option that `plan` takes at each network variable, the nearest one where it takes none."""
+        choices = plan.choices
+        return tuple(v.index(choices.get(n)) for v, n in zip(self.network, self._names, strict=True))
+
+    def assemble(self, indices: Sequence[int], like: Plan) -> Plan:
+        """Return the legal plan with these options at the network variables; all others are those of `like`."""
+        choices = {name: option for name, option in like.choices.items() if name not in self._network_names}
+        for variable, i in zip(self.network, indices, strict=True):
+            if i:
+                choices[variable.name] = variable.options[i]
+        return self.repair(Plan(choices))
+
+    def uniform(self, options: Mapping[str, Option], like: Plan | None = None) -> Plan:
+        """Return the plan that treats all variables of an axis alike, as one would do by hand.
+
+        Args:
+            options: Axis -> what every variable of it takes: a float for the option that leaves about this part of
+                the teacher, 0.0 to 1.0; or an option, where the variable has it, else its first one.
+            like: The plan that all other decisions are taken from; the teacher if None.
+        """
+        choices = dict((like or Plan()).choices)
+        for axis, wanted in options.items():
+            for variable in self.of(axis):
+                choices[variable.name] = _nearest(variable, wanted)
+        return self.repair(Plan(choices))
 
     def left_out(self) -> tuple[LeftOut, ...]:
-        """What is not offered here, with the reason."""
-        return tuple(entry for axis in self.axes for entry in axis.left_out())
+        """Return what is not offered here, with the reasons."""
+        return tuple(entry for axis in self.axes for entry in axis.left_out(self.context))
 
-    def uniform(self, width: float, bits: int, recovery: Recovery | None) -> Plan:
-        """The plan that treats every group and layer alike: what a user would do by hand."""
-        plan = ChannelAxis(self.ground).apply(Plan(), {"width": width})
-        if bits < 32:
-            axis = BitsAxis(self.ground)
-            plan = axis.apply(plan, {f"bits_{i}": float(bits) for i in range(len(axis.regions()))})
-        return Plan(plan.channels, plan.bits, {}, recovery)
+    def _legal(self, plan: Plan) -> tuple[Plan, StudentSpec]:
+        if plan not in self._known:
+            if len(self._known) >= CACHED:
+                self._known.clear()
+            found = self._applied(plan)
+            self._known[plan] = found
+            self._known[found[0]] = found
+        return self._known[plan]
+
+    def _applied(self, plan: Plan) -> tuple[Plan, StudentSpec]:
+        spec, choices = StudentSpec(), {}
+        for axis in self.axes:
+            decisions: Sequence[Decision] = [
+                (v, v.legal(plan.choices[v.name]) if v.name in plan.choices else v.options[0])
+                for v in self._of[axis.name]
+            ]
+            decisions = [(v, o) for v, o in axis.repair(self.context, spec, decisions) if o != v.options[0]]
+            spec = axis.apply(self.context, spec, decisions)
+            choices |= {v.name: o for v, o in decisions}
+        return Plan(choices), spec
 
 
-def build_space(ground: Ground, axes: Sequence[str] = AXES, homes: Mapping[str, Capabilities] | None = None) -> Space:
-    """The space over the named axes. homes: targets that each plan chooses from, name -> capabilities.
+def build_space(context: SpaceContext, axes: Sequence[str] = DEFAULT) -> Space:
+    """Return the space over the named axes and those that are part of every space.
+
+    Args:
+        context: What the space stands on; its `axes` become those named here.
+        axes: Names of axes, of the project's or of installed packages.
 
     Raises:
-        UnknownName: an axis or a kept layer that does not exist.
+        UnknownName: An axis or a kept layer that does not exist.
+        PluginError: An axis that cannot be loaded.
     """
-    for name in axes:
-        if name not in AXES:
-            raise UnknownName("axis", name, AXES)
-    known = {layer.name for layer in ground.layers}
-    for name in ground.keep:
+    known = {layer.name for layer in context.layers}
+    for name in context.keep:
         if name not in known:
             raise UnknownName("layer", name, known)
-    chosen: list[Axis] = []
-    if "width" in axes or "channels" in axes:
-        chosen.append(ChannelAxis(ground, profile="channels" in axes))
-    if "pattern" in axes:
-        chosen.append(PatternAxis(ground))
-    if "bits" in axes:
-        chosen.append(BitsAxis(ground))
-    if "recovery" in axes:
-        chosen.append(RecoveryAxis(ground))
-    if homes:
-        chosen.append(TargetAxis(homes))
-    return Space(ground, tuple(chosen), homes=homes or {})
+    context = replace(context, axes=tuple(axes))
+    made = {name: AXES.make(name) for name in dict.fromkeys(axes)}
+    for name in AXES.names():
+        if name not in made and (axis := AXES.make(name)).always:
+            made[name] = axis
+    return Space(context, tuple(made.values()))
+
+
+def _nearest(variable: Variable, wanted: Option) -> Option:
+    if not isinstance(wanted, float):
+        return wanted if wanted in variable.options else variable.options[0]
+    at = min(range(len(variable.parts)), key=lambda i: (abs(variable.parts[i] - wanted), i))
+    return variable.options[at]

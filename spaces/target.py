@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PerTarget = Mapping[str, T]
+"""A value for each target, by the target's name, in the order of the study's targets."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A runtime on a device. threads: intra-op threads of the runtime. batch: images per inference."""
+    """A runtime on a device.
+
+    Attributes:
+        runtime: Name of the runtime, as `autocompress runtimes` lists it.
+        device: "cpu", "cuda" or another device that the runtime knows.
+        threads: Intra-op threads of the runtime.
+        batch: Inputs per inference.
+    """
 
     runtime: str = "onnxruntime"
     device: str = "cpu"
@@ -24,10 +39,14 @@ class Target:
 class Capabilities:
     """What a runtime can really use on this device.
 
-    latency_bits: bit-widths with a kernel that can be faster than 32. storage_bits: bit-widths that run but only
-    make the file smaller. channel_multiple: channel counts worth having are multiples of this (of 8 where a
-    group has at most 24 channels). patterns: sparsity patterns that can be faster. one_float: all float layers of
-    a file run in one precision, so that 16 bits anywhere means 16 bits wherever it is not less.
+    Attributes:
+        latency_bits: Bit-widths with a kernel that can be faster than 32.
+        storage_bits: Bit-widths that run but only make the file smaller.
+        channel_multiple: Channel counts worth having are multiples of this (of 8 where a group has at most 24
+            channels).
+        patterns: Sparsity patterns that can be faster.
+        one_float: All float layers of a file run in one precision, so that 16 bits anywhere means 16 bits wherever
+            it is not less.
     """
 
     latency_bits: tuple[int, ...]
@@ -35,3 +54,34 @@ class Capabilities:
     channel_multiple: int
     patterns: tuple[str, ...] = ()
     one_float: bool = False
+
+    @property
+    def runnable_bits(self) -> frozenset[int]:
+        """All bit-widths that can be built."""
+        return frozenset((*self.latency_bits, *self.storage_bits))
+
+
+def joint_capabilities(found: Sequence[Capabilities], any_of: bool) -> Capabilities:
+    """Return what a space over several targets offers.
+
+    Args:
+        found: The capabilities of each target.
+        any_of: Whether each plan chooses one target. Then whatever one of them can use is offered, and `Space.repair`
+            makes a plan legal for the one it chose. Otherwise a plan is built for all of them: it has bits that every
+            target runs, as a latency decision where one target gains by it.
+
+    Returns:
+        The joint capabilities. Channel counts suit every target either way.
+    """
+    if len(found) == 1:
+        return found[0]
+    runnable = [c.runnable_bits for c in found]
+    bits = frozenset.union(*runnable) if any_of else frozenset.intersection(*runnable)
+    faster = bits & {b for c in found for b in c.latency_bits} | {32}
+    return Capabilities(
+        latency_bits=tuple(sorted(faster, reverse=True)),
+        storage_bits=tuple(sorted(bits - faster, reverse=True)),
+        channel_multiple=math.lcm(*(c.channel_multiple for c in found)),
+        patterns=tuple(sorted({p for c in found for p in c.patterns})),
+        one_float=not any_of and any(c.one_float for c in found),
+    )

@@ -1,6 +1,6 @@
-"""Knobs: what fewer bits and fewer channels were measured to win on a target, and what follows for a space.
+"""TargetProfile: what fewer bits and fewer channels were measured to win on a target, and what follows for a space.
 
-A knob is taken away only where it surely does not pay; what is undecided, or was not measured, stays as the runtime
+A choice is taken away only where it surely does not pay; what is undecided, or was not measured, stays as the runtime
 declares it. Times are those of small networks of one kind of layer each (`evaluators/micronets.py`).
 """
 
@@ -73,7 +73,7 @@ class ChannelTime:
 
 
 @dataclass(frozen=True)
-class Knobs:
+class TargetProfile:
     """All that was measured; each kind with its bits, and each kind with its bits and step, occurs once."""
 
     bits: tuple[BitsTime, ...] = ()
@@ -87,7 +87,7 @@ class Knobs:
         """What was measured of this step, if anything."""
         return next((t for t in self.channels if (t.kind, t.bits, t.step) == (kind, bits, step)), None)
 
-    def is_dead(self, kind: str, bits: int) -> bool:
+    def never_pays(self, kind: str, bits: int) -> bool:
         """Whether these bits surely do not pay for layers of this kind."""
         time = self.bits_time(kind, bits)
         return time is not None and time.verdict == "does not pay"
@@ -97,8 +97,8 @@ class Knobs:
         return max(self._step(kind, bits, capabilities.channel_multiple) for bits in self.widths(kind, capabilities))
 
     def widths(self, kind: str, capabilities: Capabilities) -> tuple[int, ...]:
-        """The bit-widths whose steps count for this kind: 32 and the narrowest that is not dead."""
-        alive = [b for b in capabilities.latency_bits if b < 32 and not self.is_dead(kind, b)]
+        """The bit-widths whose steps count for this kind: 32 and the narrowest that may pay."""
+        alive = [b for b in capabilities.latency_bits if b < 32 and not self.never_pays(kind, b)]
         return (32, min(alive)) if alive else (32,)
 
     def _step(self, kind: str, bits: int, declared: int) -> int:
@@ -110,15 +110,15 @@ class Knobs:
                 return step
         return declared
 
-    def merged(self, other: Knobs) -> Knobs:
+    def merged(self, other: TargetProfile) -> TargetProfile:
         """These and those of `other`, which count where both have measured the same."""
         bits = {(t.kind, t.bits): t for t in (*self.bits, *other.bits)}
         channels = {(t.kind, t.bits, t.step): t for t in (*self.channels, *other.channels)}
-        return Knobs(tuple(bits.values()), tuple(channels.values()))
+        return TargetProfile(tuple(bits.values()), tuple(channels.values()))
 
-    def calm(self) -> Knobs:
+    def undisturbed(self) -> TargetProfile:
         """Those that nothing disturbed."""
-        return Knobs(
+        return TargetProfile(
             tuple(t for t in self.bits if not t.ratio.disturbed),
             tuple(t for t in self.channels if not t.ratio.disturbed),
         )
@@ -128,7 +128,7 @@ class Knobs:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Knobs:
+    def from_dict(cls, data: Mapping[str, Any]) -> TargetProfile:
         """The inverse of `to_dict`. Raises KeyError, TypeError or ValueError for anything else."""
 
         def checked(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,20 +148,20 @@ def steps(declared: int) -> tuple[int, ...]:
     return tuple(step for step in STEPS if declared <= 2 * step and step <= 2 * declared)
 
 
-def joint_knobs(found: Sequence[tuple[Capabilities, Knobs]]) -> Knobs:
+def joint_profile(found: Sequence[tuple[Capabilities, TargetProfile]]) -> TargetProfile:
     """What holds for all of several targets: bits are as good as on the target that gains most by them, channels as
     bad as on the one that gains least. Where one of the targets has not been measured, nothing is said."""
     if len(found) == 1:
         return found[0][1]
     bits, channels = [], []
-    for kind, width in dict.fromkeys((t.kind, t.bits) for _, knobs in found for t in knobs.bits):
-        times = [knobs.bits_time(kind, width) for can, knobs in found if width in can.latency_bits]
+    for kind, width in dict.fromkeys((t.kind, t.bits) for _, profile in found for t in profile.bits):
+        times = [profile.bits_time(kind, width) for can, profile in found if width in can.latency_bits]
         known = [time for time in times if time is not None]
         if len(known) == len(times):
             bits.append(min(known, key=lambda t: t.ratio.low / (MARGIN if t.ratio.disturbed else 1)))
-    for kind, width, step in dict.fromkeys((t.kind, t.bits, t.step) for _, knobs in found for t in knobs.channels):
-        all_steps = [knobs.channel_time(kind, width, step) for can, knobs in found if width in can.latency_bits]
+    for kind, width, step in dict.fromkeys((t.kind, t.bits, t.step) for _, profile in found for t in profile.channels):
+        all_steps = [profile.channel_time(kind, width, step) for can, profile in found if width in can.latency_bits]
         told = [time for time in all_steps if time is not None]
         if len(told) == len(all_steps):
             channels.append(max(told, key=lambda t: t.ratio.high))
-    return Knobs(tuple(bits), tuple(channels))
+    return TargetProfile(tuple(bits), tuple(channels))

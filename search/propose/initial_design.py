@@ -1,52 +1,70 @@
-"""What every study begins with: what a user would do by hand, and the integer program's plans for several budgets, in
-turn, so that a short search has both."""
+"""The initial design: what a user would do by hand and the solver's plans for several budgets, in turn.
+
+A short search has both that way.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import product, zip_longest
 
-from ...spaces.axes.base import Value
+from ...spaces.plan import Plan
 from ...spaces.space import Space
-from ..trial import SEED
-from .by_hand import Baseline, at_home, baselines, offered_bits, seeds, uniform_latent
+from ..trial import Origin
+from .by_hand import SIZES, Design, by_hand, on_targets, uniform
 from .shares import ShareEncoding
 
 BUDGET_SHARES = (0.95, 0.45, 0.75, 0.2, 0.85, 0.3, 0.6)
-"""Budgets that the program's plans are for, as parts of the largest one; the first few span the front."""
-SEEDS_AT_ONCE = 2
+"""Budgets that the solver's plans are for, as parts of the largest one; the first few span the front."""
+SOLVED_AT_ONCE = 2
 """So many of them come before each plan that is made by hand: they are more of a front."""
 FINER_WIDTHS = (0.9, 0.35, 0.6, 0.15)
-"""Uniform widths between those of `baselines.LADDER`."""
+"""Uniform widths between those made by hand."""
+GENTLE_RATE = 0.01
+"""Learning rate for students that lose nothing but bits."""
 
 
-def opening(space: Space, shares: ShareEncoding | None, tops_ms: Mapping[str, float]) -> list[Baseline]:
-    """The plans in their order. shares: the integer program, where there is a guide for it. tops_ms: the largest budget
-    of the program's plans for each target that plans choose from; for "" where they do not."""
-    by_hand = [*baselines(space), *seeds(space)]
-    known = {b.plan.key() for b in by_hand}  # in a small space the program may find the very same
-    found = finer(space) if shares is None else solved(space, shares, tops_ms)
-    ours = [b for b in found if b.plan.key() not in known]
-    untrained = [b for b in by_hand if b.plan.recovery is None]
-    trained = [b for b in by_hand if b.plan.recovery is not None]
-    rounds = zip_longest((ours[i : i + SEEDS_AT_ONCE] for i in range(0, len(ours), SEEDS_AT_ONCE)), trained)
-    return [*untrained, *(b for some, one in rounds for b in (*(some or ()), one) if b is not None)]
+def initial_design(space: Space, shares: ShareEncoding | None, starts: Mapping[str, tuple[Plan, float]]) -> list[Design]:
+    """Return the plans in their order.
+
+    Args:
+        space: The space.
+        shares: The solver's encoding, None where too little is known for it.
+        starts: Target -> the plan of its teacher and the largest budget (ms) of the solver's plans there; one entry,
+            named "", where plans do not choose a target.
+    """
+    hand = [*by_hand(space), *whole_students(space)]
+    known = {design.plan for design in hand}  # in a small space the solver may find the very same
+    found = finer_widths(space) if shares is None else solved(shares, space, starts)
+    ours = [design for design in dict.fromkeys(found) if design.plan not in known]
+    untrained = [d for d in hand if space.spec(d.plan).recovery is None]
+    trained = [d for d in hand if space.spec(d.plan).recovery is not None]
+    rounds = zip_longest((ours[i : i + SOLVED_AT_ONCE] for i in range(0, len(ours), SOLVED_AT_ONCE)), trained)
+    return [*untrained, *(d for some, one in rounds for d in (*(some or ()), one) if d is not None)]
 
 
-def finer(space: Space) -> Iterator[Baseline]:
-    """Uniform widths between those made by hand, for where there is no guide: without one they are hard to beat."""
-    if any(axis.name == "width" and axis.parameters() for axis in space.axes):
-        bits = 8 if 8 in offered_bits(space) else 32
+def whole_students(space: Space) -> Iterator[Design]:
+    """Yield plans that only lose bits and are taught gently: worth a trial before any sampler knows better."""
+    lowest = 8 if 8 in space.options("bits") else 32
+    gentle = {"recovery:learning_rate": GENTLE_RATE} if space.variable("recovery:learning_rate") else {}
+    aware = {"recovery:quantization": "aware"} if space.variable("recovery:quantization") else {}
+    yield from on_targets(space, Design(uniform(space, 1.0, lowest, {**gentle, **aware}), Origin.SEARCH, "search"))
+    if gentle:
+        yield from on_targets(space, Design(uniform(space, 1.0, 32, {**gentle}), Origin.SEARCH, "search"))
+
+
+def finer_widths(space: Space) -> Iterator[Design]:
+    """Yield uniform widths between those made by hand: where nothing is known they are hard to beat."""
+    if any(space.of(axis) for axis in SIZES):
+        bits = 8 if 8 in space.options("bits") else 32
         for width in FINER_WIDTHS:
-            plan = space.uniform(width, bits, space.default_recovery)
-            yield from at_home(space, Baseline(SEED, plan, uniform_latent(space, width, bits)))
+            yield from on_targets(space, Design(uniform(space, width, bits), Origin.DESIGN, "initial design"))
 
 
-def solved(space: Space, shares: ShareEncoding, tops_ms: Mapping[str, float]) -> Iterator[Baseline]:
-    """The plans of least damage for several budgets, with the default recovery."""
-    latent = shares.latent()
-    drawn = uniform_latent(space, 1.0, min(offered_bits(space)), space.default_recovery) or {}
-    rest: dict[str, Value] = {name: value for name, value in drawn.items() if name in latent}
-    for part, (home, top_ms) in product(BUDGET_SHARES, tops_ms.items()):
-        numbers = shares.neutral(part * top_ms, rest | ({"target": home} if home else {}))
-        yield Baseline(SEED, shares.decode(numbers), numbers)
+def solved(
+    shares: ShareEncoding, space: Space, starts: Mapping[str, tuple[Plan, float]]
+) -> Iterator[Design]:
+    """Yield the plans of least harm for several budgets, taught in the default way."""
+    for part, (plan, top_ms) in product(BUDGET_SHARES, starts.values()):
+        numbers = shares.neutral(part * top_ms, space.taught.changed(plan.choices))
+        yield Design(shares.decode(numbers), Origin.DESIGN, "initial design", numbers)

@@ -9,7 +9,8 @@ from typing import Literal
 
 import optuna
 
-from ...spaces.axes.base import Number, Parameter, Value
+from ...spaces.variables import Number, Value
+from .encoding import Parameter
 from ..pareto import ranks
 
 SamplerName = Literal["auto", "tpe", "gp", "random", "nsga2"]

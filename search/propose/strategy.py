@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ...spaces.plan import Plan
-from ...spaces.sites import Sites
 from ...spaces.space import Space
-from ...spaces.surrogates import Guide
+from ...spaces.surrogates import Surrogates
+from ...spaces.target import PerTarget
 from ...studies.schema import SearchSection
-from .initial_design import opening
-from .proposer import Arm, Encoding, Proposer
+from .encoding import Encoding
+from .initial_design import initial_design
+from .profile import ProfileEncoding, sensitivity_ranks
+from .proposer import Arm, Proposer
 from .samplers import Sampler
 from .shares import ShareEncoding, reach_ms
 
@@ -23,17 +25,27 @@ def make_proposer(
     space: Space,
     settings: SearchSection,
     objectives: int,
-    guide: Guide,
+    surrogates: Surrogates,
     targets: Sequence[str],
-    budgets: Mapping[str, float],
+    budgets: PerTarget[float],
 ) -> Proposer:
-    """The proposer of a study. objectives: how many. targets: names, the first one first. budgets: latency (ms) by
-    target, of those that have one."""
+    """Return the proposer of a study.
+
+    Args:
+        space: What is searched.
+        settings: The section `[search]`.
+        objectives: How many there are.
+        surrogates: What is known of the space.
+        targets: Names of the study's targets.
+        budgets: Latency (ms), of the targets that have a budget.
+    """
     without = settings.without
-    shares = None if {"shares", "seeds"} <= set(without) else encoding_by_shares(space, guide, targets, budgets)
+    starts = starts_of(space, surrogates, targets, budgets)
+    shares = None if {"shares", "seeds"} <= set(without) else encoding_by_shares(space, surrogates, targets, starts)
     encodings: dict[str, Encoding] = {}
+    profile = ProfileEncoding(space, sensitivity_ranks(space, surrogates.sensitivity))
     if "profile" not in without or shares is None:
-        encodings["profile"] = space
+        encodings["profile"] = profile
     if shares is not None and "shares" not in without:
         encodings["shares"] = shares
     arms = [
@@ -46,8 +58,8 @@ def make_proposer(
         space,
         arms,
         settings.seed,
-        opening(space, None if "seeds" in without else shares, tops_ms(space, guide, targets, budgets)),
-        guide,
+        initial_design(space, None if "seeds" in without else shares, starts),
+        surrogates,
         budgets,
         MOVES if refined else 0.0,
         CROSSOVERS if refined else 0.0,
@@ -55,22 +67,36 @@ def make_proposer(
 
 
 def encoding_by_shares(
-    space: Space, guide: Guide, targets: Sequence[str], budgets: Mapping[str, float]
+    space: Space, surrogates: Surrogates, targets: Sequence[str], starts: Mapping[str, tuple[Plan, float]]
 ) -> ShareEncoding | None:
-    """The encoding that an integer program decodes, for plans within the budgets; None where too little is known."""
-    if not guide.damage or not set(targets) <= set(guide.latency):
+    """Return the encoding that the exact solver decodes, for plans within the budgets; None where too little is known.
+
+    Arguments are those of `make_proposer`; for `starts` see `starts_of`.
+    """
+    if not surrogates.sensitivity or not set(targets) <= set(surrogates.latency):
         return None
-    sites = Sites(space)
-    lowest_ms, _ = reach_ms(sites, guide, targets)
-    top_ms = max(tops_ms(space, guide, targets, budgets).values())
-    return ShareEncoding(sites, guide, targets, lowest_ms, max(lowest_ms, top_ms))
+    lowest_ms, _ = reach_ms(space, surrogates, {name: plan for name, (plan, _) in starts.items()})
+    top_ms = max(ms for _, ms in starts.values())
+    return ShareEncoding(space, surrogates, lowest_ms, max(lowest_ms, top_ms))
 
 
-def tops_ms(space: Space, guide: Guide, targets: Sequence[str], budgets: Mapping[str, float]) -> Mapping[str, float]:
-    """The largest latency (ms) worth having: for each target that plans choose from, its budget or what the teacher
-    takes; else one for all, named "", in milliseconds of the first target, as the strictest budget leaves it."""
-    teacher = {name: guide.latency[name].predict_ms(Plan()) for name in targets if name in guide.latency}
-    if space.homes:
-        return {name: min(ms, budgets.get(name, ms)) for name, ms in teacher.items()}
+def starts_of(
+    space: Space, surrogates: Surrogates, targets: Sequence[str], budgets: PerTarget[float]
+) -> dict[str, tuple[Plan, float]]:
+    """Return the teacher's plan and the largest latency (ms) worth having.
+
+    Returns:
+        An entry for each target that plans choose from, with its budget or what the teacher takes. Where plans do not
+        choose, one entry named "", in milliseconds of the first target, as the strictest budget leaves it.
+    """
+    chosen = [str(name) for name in space.options("target")]
+    plans = {name: space.repair(Plan({"target": name})) for name in chosen} or {"": Plan()}
+    teacher = {
+        name: surrogates.latency[name].predict_ms(space.spec(plans.get(name, Plan())))
+        for name in targets
+        if name in surrogates.latency
+    }
+    if chosen:
+        return {name: (plans[name], min(ms, budgets.get(name, ms))) for name, ms in teacher.items()}
     part = min((budgets[name] / ms for name, ms in teacher.items() if name in budgets), default=1.0)
-    return {"": min(1.0, part) * next(iter(teacher.values()), 0.0)}
+    return {"": (Plan(), min(1.0, part) * next(iter(teacher.values()), 0.0))}

@@ -1,8 +1,8 @@
-"""The plan of least damage within a predicted latency: all sites decide together.
+"""The plan of least harm within a predicted latency: all variables of the network decide together.
 
-Costs do not add up over sites: a layer's time depends on the channels before it and on its bits. So the program is
-solved around one plan at a time, with each option's cost as the change of the prediction when one site alone takes it,
-and the limit is moved until the prediction for the answer itself keeps the budget.
+Costs do not add up over variables: a layer's time depends on the channels before it and on its bits. So the program is
+solved around one plan at a time, with each option's cost as the change of the prediction when one variable alone takes
+it, and the limit is moved until the prediction for the answer itself keeps the budget.
 """
 
 from __future__ import annotations
@@ -11,78 +11,115 @@ import math
 from collections.abc import Iterator, Sequence
 
 from ..plan import Plan
-from ..sites import Sites
-from ..surrogates import Guide
-from .forecast import Choices, Forecast
+from ..space import Indices, Space
+from ..surrogates import Surrogates
+from .forecast import Forecast
 from .prices import Prices
 from .solver import allocate
 
 OFFERED = 8
-"""Options of one site that the program chooses from; the rest are reached by steps afterwards."""
+"""Options of one variable that the program chooses from; the rest are reached by steps afterwards."""
 ROUNDS = 3
 """The best answer is solved around again at most this often."""
 TRIES = 6
 """Limits tried around one plan."""
 CLOSE = 0.01
 """An answer this far under the budget (as a part of it) is close enough."""
+FEW = 4
+"""Axes with at most so many different options are tried with each of them everywhere."""
 
 
 def plan_within(
-    sites: Sites,
-    guide: Guide,
-    target: str,
+    space: Space,
+    surrogates: Surrogates,
     budget_ms: float,
     like: Plan,
     prices: Prices | None = None,
     forecast: Forecast | None = None,
 ) -> Plan | None:
-    """The plan of least damage at these prices among those found whose predicted latency on `target` is within the
-    budget (ms); None when even the fastest one is over it. Recovery and target are those of `like`; sites without a
-    known damage choose as it does. forecast: to share with other calls for this guide, target and `like`.
+    """Return the plan of least harm whose predicted latency is within the budget.
+
+    Args:
+        space: The space.
+        surrogates: What is known of it. Variables of unknown sensitivity decide as `like` does.
+        budget_ms: Latency in milliseconds, on the target that `like` is for.
+        like: The plan that all decisions outside the network are taken from.
+        prices: Factors on the harm of options; none if None.
+        forecast: To share with other calls for these surrogates and `like`.
+
+    Returns:
+        The best plan found; None when even the fastest one is over the budget.
 
     Raises:
-        KeyError: the guide has no latency for this target.
+        KeyError: Nothing predicts the latency of plans like `like`.
     """
-    forecast = forecast or Forecast(sites, guide.latency[target], like)
-    choices = _allotment(sites, guide, like, prices or Prices(), forecast).solve(budget_ms)
-    return None if choices is None else sites.assemble(choices, like)
+    forecast = forecast or forecast_for(space, surrogates, like)
+    found = _allotment(space, surrogates, like, prices or Prices(), forecast).solve(budget_ms)
+    return None if found is None else space.assemble(found, like)
 
 
 def fastest_plan(
-    sites: Sites, guide: Guide, target: str, like: Plan, forecast: Forecast | None = None
+    space: Space, surrogates: Surrogates, like: Plan, forecast: Forecast | None = None
 ) -> tuple[Plan, float]:
-    """The plan of least predicted latency on `target` that descent finds, and that latency (ms). The rest as in
-    `plan_within`."""
-    forecast = forecast or Forecast(sites, guide.latency[target], like)
-    choices = _allotment(sites, guide, like, Prices(), forecast).fastest()
-    return sites.assemble(choices, like), forecast.ms(choices)
+    """Return the plan of least predicted latency that descent finds, and that latency (ms).
+
+    Arguments and errors are those of `plan_within`.
+    """
+    forecast = forecast or forecast_for(space, surrogates, like)
+    found = _allotment(space, surrogates, like, Prices(), forecast).fastest()
+    return space.assemble(found, like), forecast.ms(found)
 
 
-def _allotment(sites: Sites, guide: Guide, like: Plan, prices: Prices, forecast: Forecast) -> Allotment:
-    known = [guide.damage.get(site.name) for site in sites]
-    harm = [prices.tilted(site, d) if d else () for site, d in zip(sites, known, strict=True)]
-    held = sites.choices(like)
-    free = [tuple(range(len(d))) if d else (at,) for d, at in zip(known, held, strict=True)]
+def forecast_for(space: Space, surrogates: Surrogates, like: Plan) -> Forecast:
+    """Return predictions for plans like `like`.
+
+    Raises:
+        KeyError: Nothing predicts their latency.
+    """
+    target = space.spec(like).target
+    surrogate = surrogates.latency_for(target)
+    if surrogate is None:
+        raise KeyError(target)
+    return Forecast(space, surrogate, like)
+
+
+def _allotment(space: Space, surrogates: Surrogates, like: Plan, prices: Prices, forecast: Forecast) -> Allotment:
+    known = [surrogates.sensitivity.get(variable.name) for variable in space.network]
+    streams = {variable.axis for variable in space.network if variable.in_stream}
+    harm = [
+        prices.tilted(variable, harm, variable.axis in streams) if harm else ()
+        for variable, harm in zip(space.network, known, strict=True)
+    ]
+    held = space.indices(like)
+    free = [tuple(range(len(harm))) if harm else (at,) for harm, at in zip(known, held, strict=True)]
     return Allotment(forecast, harm, free)
 
 
 class Allotment:
-    """Shares a budget out. harm: [sites][options], empty for a site that has no say. free: the options of each site
-    that may be taken."""
+    """Shares a budget out over the variables of a network."""
 
     def __init__(self, forecast: Forecast, harm: Sequence[Sequence[float]], free: Sequence[Sequence[int]]) -> None:
+        """Share out by these tables.
+
+        Args:
+            forecast: Predicts the latency of designs.
+            harm: [variables][options], empty for a variable of unknown sensitivity.
+            free: The options of each variable that may be taken.
+        """
         self._forecast = forecast
+        self._space = forecast.space
         self._harm = harm
         self._free = free
         self._offered = [_thinned(options) for options in free]
+        self._starts = list(_starts(self._space, free))
 
-    def solve(self, budget_ms: float) -> Choices | None:
-        """The choices of least harm found within the budget (ms); None when no plan keeps it."""
+    def solve(self, budget_ms: float) -> Indices | None:
+        """Return the design of least harm found within the budget (ms); None when no design keeps it."""
         fastest = self.fastest()
         if self._forecast.ms(fastest) > budget_ms:
             return None
         best = fastest
-        for start in (fastest, *_starts(self._forecast.sites, self._free)):
+        for start in (fastest, *self._starts):
             best = min(best, self._around(start, budget_ms) or best, key=self.harm)
         for _ in range(ROUNDS):
             found = self._around(best, budget_ms)
@@ -91,13 +128,14 @@ class Allotment:
             best = found
         return self._relaxed(best, budget_ms)
 
-    def fastest(self) -> Choices:
-        """The choices of least predicted latency, by coordinate descent; not always the most compressed ones: narrow
-        layers may be slower at few bits."""
-        sites = self._forecast.sites
-        narrow = [None if site.kind == "bits" else row[-1] for site, row in zip(sites, self._offered, strict=True)]
-        starts = _starts(sites, self._free)
-        ends = [tuple(o if n is None else n for n, o in zip(narrow, start, strict=True)) for start in starts]
+    def fastest(self) -> Indices:
+        """Return the design of least predicted latency, by coordinate descent.
+
+        It is not always the most compressed one: narrow layers may be slower at few bits.
+        """
+        few = _axes_of_few_options(self._space)
+        narrow = [None if v.axis in few else row[-1] for v, row in zip(self._space.network, self._offered, strict=True)]
+        ends = [tuple(o if n is None else n for n, o in zip(narrow, start, strict=True)) for start in self._starts]
         best = min(ends, key=self._forecast.ms)
         for _ in range(ROUNDS):
             table = self._forecast.around(best, self._offered)
@@ -105,24 +143,21 @@ class Allotment:
             if self._forecast.ms(found) >= self._forecast.ms(best):
                 break
             best = found
-        return self._forecast.settled(best)
+        return self._forecast.repaired(best)
 
-    def harm(self, choices: Choices) -> float:
-        """The total over all sites."""
-        return sum(row[o] for row, o in zip(self._harm, choices, strict=True) if row)
+    def harm(self, indices: Indices) -> float:
+        """Return the total harm over all variables."""
+        return sum(row[o] for row, o in zip(self._harm, indices, strict=True) if row)
 
-    def _around(self, start: Choices, budget_ms: float) -> Choices | None:
-        """The least harmful answer within the budget that is found with costs as they are around `start`."""
+    def _around(self, start: Indices, budget_ms: float) -> Indices | None:
+        """Return the least harmful answer within the budget that is found with costs as they are around `start`."""
         table = self._forecast.around(start, self._offered)
         base = self._forecast.ms(start)
         cost = [[ms - base for ms in row] for row in table]
         harm = [self._harms(start, i) for i in range(len(start))]
-        best: Choices | None = None
+        best: Indices | None = None
         limit = budget_ms - base
-        low, high = (
-            -math.inf,
-            math.inf,
-        )  # an answer for `low` keeps the budget or there is none, one for `high` does not
+        low, high = -math.inf, math.inf  # an answer for `low` keeps the budget or there is none, one for `high` does not
         slope = 1.0
         last: tuple[float, float] | None = None
         for _ in range(TRIES):
@@ -130,7 +165,7 @@ class Allotment:
             if picks is None:
                 low = limit
             else:
-                found = self._forecast.settled(tuple(row[o] for row, o in zip(self._offered, picks, strict=True)))
+                found = self._forecast.repaired(tuple(row[o] for row, o in zip(self._offered, picks, strict=True)))
                 over = self._forecast.ms(found) - budget_ms
                 if over <= 0:
                     low = limit
@@ -149,57 +184,64 @@ class Allotment:
                 break
         return best
 
-    def _harms(self, start: Choices, i: int) -> list[float]:
-        """The harm of the options offered at the i-th site. Where a precision goes for other regions too, theirs
-        counts with it."""
+    def _harms(self, start: Indices, i: int) -> list[float]:
+        """Return the harm of the options offered at the i-th variable.
+
+        Where an option forces those of other variables, their harm counts with it.
+        """
         row, options = self._harm[i], self._offered[i]
         if not row:
             return [0.0] * len(options)
-        if self._forecast.sites.all[i].kind != "bits":
+        if not self._space.network[i].coupled:
             return [row[o] for o in options]
-        return [self.harm(self._forecast.settled((*start[:i], o, *start[i + 1 :]))) for o in options]
+        return [self.harm(self._forecast.repaired((*start[:i], o, *start[i + 1 :]))) for o in options]
 
-    def _relaxed(self, choices: Choices, budget_ms: float) -> Choices:
-        """`choices` with what single sites can take back within the budget, the most harm per millisecond first."""
+    def _relaxed(self, indices: Indices, budget_ms: float) -> Indices:
+        """Return `indices` with what single variables can take back within the budget, the most harm per ms first."""
         for _ in range(ROUNDS):
-            now, here, before = self._forecast.ms(choices), self.harm(choices), choices
+            now, here, before = self._forecast.ms(indices), self.harm(indices), indices
             steps = []
-            for i, o in self._gentler(choices):
-                gain = self._harm[i][choices[i]] - self._harm[i][o]
-                ms = self._forecast.ms((*choices[:i], o, *choices[i + 1 :]))
+            for i, o in self._gentler(indices):
+                gain = self._harm[i][indices[i]] - self._harm[i][o]
+                ms = self._forecast.ms((*indices[:i], o, *indices[i + 1 :]))
                 if gain > 0 and ms <= budget_ms:
                     steps.append((gain / max(ms - now, 1e-9 * budget_ms), i, o))
             for _, i, o in sorted(steps, reverse=True):
-                found = self._forecast.settled((*choices[:i], o, *choices[i + 1 :]))
+                found = self._forecast.repaired((*indices[:i], o, *indices[i + 1 :]))
                 if self._forecast.ms(found) <= budget_ms and self.harm(found) < here:
-                    choices, here = found, self.harm(found)
-            if choices == before:
+                    indices, here = found, self.harm(found)
+            if indices == before:
                 break
-        return choices
+        return indices
 
-    def _gentler(self, choices: Choices) -> Iterator[tuple[int, int]]:
-        """Each site with the option before the one it has."""
-        for i, (row, o) in enumerate(zip(self._free, choices, strict=True)):
-            if o in row and row.index(o) > 0:
+    def _gentler(self, indices: Indices) -> Iterator[tuple[int, int]]:
+        """Yield each variable of known harm with the option before the one it has."""
+        for i, (row, o) in enumerate(zip(self._free, indices, strict=True)):
+            if self._harm[i] and o in row and row.index(o) > 0:
                 yield i, row[row.index(o) - 1]
 
 
 def _thinned(options: Sequence[int]) -> tuple[int, ...]:
-    """At most OFFERED of them, evenly spread, the first and the last included."""
+    """Return at most OFFERED of the options, evenly spread, the first and the last included."""
     if len(options) <= OFFERED:
         return tuple(options)
     last = len(options) - 1
     return tuple(options[round(i * last / (OFFERED - 1))] for i in range(OFFERED))
 
 
-def _starts(sites: Sites, free: Sequence[Sequence[int]]) -> Iterator[Choices]:
-    """The least compressed choices at every uniform precision."""
-    widths = sorted(
-        {o for site in sites if site.kind == "bits" for o in site.options if isinstance(o, int)}, reverse=True
-    )
-    for width in widths or [0]:
+def _axes_of_few_options(space: Space) -> tuple[str, ...]:
+    """Return the axes with so few different options that each can be tried everywhere, as precisions can."""
+    axes = dict.fromkeys(variable.axis for variable in space.network)
+    return tuple(axis for axis in axes if len(space.options(axis)) <= FEW)
+
+
+def _starts(space: Space, free: Sequence[Sequence[int]]) -> Iterator[Indices]:
+    """Yield the least compressed designs, with every uniform option of each axis that has few."""
+    least = [row[0] for row in free]
+    uniform = [(axis, option) for axis in _axes_of_few_options(space) for option in space.options(axis)]
+    for axis, option in uniform or [("", 0)]:
         start = []
-        for site, row in zip(sites, free, strict=True):
-            at = site.options.index(width) if site.kind == "bits" and width in site.options else row[0]
-            start.append(at if at in row else row[0])
+        for variable, row, first in zip(space.network, free, least, strict=True):
+            at = variable.index(option) if variable.axis == axis and option in variable.options else first
+            start.append(at if at in row else first)
         yield tuple(start)

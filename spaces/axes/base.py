@@ -1,85 +1,82 @@
-"""The space seam: an axis is one kind of decision. It says which numbers it has and what they make of a plan."""
+"""The axis seam: one kind of decision. An axis makes variables and says what each option does to a student."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Literal, Protocol, runtime_checkable
 
-from ..groups import Group, LeftOut
-from ..layers import Layer
-from ..plan import Plan
-from ..target import Capabilities
-from ..target_profile import Knobs
+from ..context import SpaceContext
+from ..groups import LeftOut
+from ..spec import StudentSpec
+from ..variables import Option, Variable
 
-Value = float | str
-
-
-@dataclass(frozen=True)
-class Number:
-    """A real number in [low, high], drawn evenly on a linear or logarithmic scale."""
-
-    low: float
-    high: float
-    log: bool = False
+Decision = tuple[Variable, Option]
+"""One of an axis's variables with its option."""
+Stage = Literal["target", "network", "numbers", "teaching"]
+STAGES: tuple[Stage, ...] = ("target", "network", "numbers", "teaching")
+"""The order in which axes are applied: where it runs, what it computes, in which numbers, how it is taught."""
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One of a few options without order."""
-
-    options: tuple[str, ...]
-
-
-Parameter = Number | Choice
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What a space stands on: the teacher's layers and groups, and what the target can really use.
-
-    keep: layers the user wants left as they are. min_fraction: smallest part of a group's channels that may stay.
-    storage_counts: file size is an objective or a constraint, so that choices that only make files smaller count.
-    knobs: what bits and channels were measured to win on the target; None where that is not known.
-    sensitivity: group name -> how much the teacher suffers when it shrinks, beside the others, -1 (least) to 1; None
-    where that is not known.
-    """
-
-    layers: tuple[Layer, ...]
-    groups: tuple[Group, ...]
-    capabilities: Capabilities
-    keep: frozenset[str] = frozenset()
-    min_fraction: float = 0.1
-    storage_counts: bool = False
-    bits: tuple[int, ...] | None = None
-    patterns: tuple[str, ...] | None = None
-    knobs: Knobs | None = None
-    sensitivity: Mapping[str, float] | None = None
-
-    def multiple(self, group: Group) -> int:
-        """The counts of this group worth having are multiples of it: the largest that any of its kinds of layers
-        asks for."""
-        if self.knobs is None:
-            return self.capabilities.channel_multiple
-        touched = {member.layer for member in group.members}
-        kinds = {layer.kind for layer in self.layers if layer.name in touched}
-        multiples = [self.knobs.multiple(kind, self.capabilities) for kind in kinds]
-        return max(multiples, default=self.capabilities.channel_multiple)
-
-
+@runtime_checkable
 class Axis(Protocol):
-    """One kind of decision. Built from a Ground; holds no state that changes.
+    """One kind of decision. Made without arguments; holds no state.
 
-    name: what study files call it. parameters(): the numbers a sampler draws, empty when there is nothing to
-    decide. apply(plan, values): the plan with this axis's decisions in it; `values` has a value for each parameter.
-    left_out(): what this axis does not offer here, and why.
+    Subclass `AxisDefaults` to write only what is different from the defaults, and register the class under the
+    entry-point group `autocompress.axes`.
+
+    Attributes:
+        name: An identifier, the same as the entry point's; study files name the axis by it.
+        stage: When it is applied; see STAGES.
+        always: Whether it is part of every space, also where a study's `[space] axes` does not name it.
     """
 
-    @property
-    def name(self) -> str: ...
+    name: str
+    stage: Stage
+    always: bool
 
-    def parameters(self) -> dict[str, Parameter]: ...
+    def variables(self, context: SpaceContext) -> tuple[Variable, ...]:
+        """Return the decisions that this axis offers here, none where there is nothing to decide."""
+        ...
 
-    def apply(self, plan: Plan, values: Mapping[str, Value]) -> Plan: ...
+    def left_out(self, context: SpaceContext) -> tuple[LeftOut, ...]:
+        """Return what this axis does not offer here, and why."""
+        ...
 
-    def left_out(self) -> tuple[LeftOut, ...]: ...
+    def repair(
+        self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]
+    ) -> Sequence[Decision]:
+        """Return the nearest decisions that are legal beside those of the axes before this one.
+
+        Args:
+            context: What the space stands on.
+            spec: What the axes of earlier stages decided.
+            decisions: All variables of this axis, each with an option that it offers.
+        """
+        ...
+
+    def apply(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> StudentSpec:
+        """Return `spec` with these decisions in it.
+
+        Args:
+            context: What the space stands on.
+            spec: What the axes of earlier stages decided.
+            decisions: The variables of this axis that do not have their first option, after `repair`.
+        """
+        ...
+
+
+class AxisDefaults:
+    """What most axes have in common: they edit the network, are asked for by name, and need no repair."""
+
+    stage: Stage = "network"
+    always: bool = False
+
+    def left_out(self, context: SpaceContext) -> tuple[LeftOut, ...]:
+        """Return nothing: everything is offered."""
+        return ()
+
+    def repair(
+        self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]
+    ) -> Sequence[Decision]:
+        """Return `decisions` as they are: each is legal by itself."""
+        return decisions

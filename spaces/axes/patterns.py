@@ -2,60 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
+from ..context import SpaceContext
 from ..groups import LeftOut
-from ..layers import Layer
-from ..plan import Pattern, Plan
-from .base import Choice, Ground, Number, Parameter, Value
+from ..spec import Pattern, StudentSpec
+from ..variables import Variable
+from .base import AxisDefaults, Decision, Stage
 
 KINDS = ("unstructured", "2:4")
+RATES = (0.3, 0.5, 0.7, 0.8, 0.9)
+"""Rates of unstructured zeros."""
 MIN_WEIGHTS = 512
 """Smaller layers stay dense: their zeros save nothing."""
+DENSE = "dense"
 
 
-@dataclass(frozen=True)
-class PatternAxis:
-    """One kind of pattern for the network and, for unstructured zeros, a rate that slopes along the depth."""
+class PatternAxis(AxisDefaults):
+    """One variable for each layer: dense, unstructured zeros at some rate, or two zeros in every four weights."""
 
-    ground: Ground
-    name: str = "pattern"
+    name = "pattern"
+    stage: Stage = "numbers"
 
-    def offered(self) -> tuple[str, ...]:
-        """The kinds that can be chosen besides dense."""
-        if self.ground.patterns is not None:
-            return tuple(k for k in KINDS if k in self.ground.patterns)
-        faster = self.ground.capabilities.patterns
-        return KINDS if self.ground.storage_counts else tuple(k for k in KINDS if k in faster)
-
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers that can take a pattern."""
+    def variables(self, context: SpaceContext) -> tuple[Variable, ...]:
+        """Return a variable for each layer that is large enough and not kept as it is."""
+        kinds = offered_kinds(context)
+        patterns = [Pattern("unstructured", rate) for rate in RATES if "unstructured" in kinds]
+        patterns += [Pattern("2:4", 0.5)] if "2:4" in kinds else []
+        patterns.sort(key=lambda p: p.rate)
+        if not patterns:
+            return ()
         return tuple(
-            layer for layer in self.ground.layers if layer.weights >= MIN_WEIGHTS and layer.name not in self.ground.keep
+            Variable(
+                axis=self.name,
+                subject=layer.name,
+                role=layer.kind,
+                kind="ordered",
+                options=(DENSE, *map(word_of, patterns)),
+                parts=(1.0, *(1.0 - p.rate for p in patterns)),
+                families=("", *(p.kind for p in patterns)),
+                layers=(layer.name,),
+                depth=layer.depth,
+            )
+            for layer in context.layers
+            if layer.weights >= MIN_WEIGHTS and layer.name not in context.keep
         )
 
-    def parameters(self) -> dict[str, Parameter]:
-        if not self.offered() or not self.layers():
-            return {}
-        found: dict[str, Parameter] = {"pattern": Choice(("dense", *self.offered()))}
-        if "unstructured" in self.offered():
-            found |= {"pattern_rate": Number(0.3, 0.9), "pattern_slope": Number(-0.5, 0.5)}
-        return found
-
-    def apply(self, plan: Plan, values: Mapping[str, Value]) -> Plan:
-        kind = values.get("pattern", "dense")
-        if kind == "dense":
-            return replace(plan, patterns={})
-        patterns = {}
-        for layer in self.layers():
-            rate = 0.5
-            if kind == "unstructured":
-                slope = float(values["pattern_slope"]) * (2 * layer.depth - 1)
-                rate = round(min(0.95, max(0.05, float(values["pattern_rate"]) * (1 + slope))), 2)
-            patterns[layer.name] = Pattern(str(kind), rate)
-        return replace(plan, patterns=patterns)
-
-    def left_out(self) -> tuple[LeftOut, ...]:
+    def left_out(self, context: SpaceContext) -> tuple[LeftOut, ...]:
+        """Return the kinds of patterns that no layer may have."""
         why = "zeros have no faster kernel on this target; offered when size counts"
-        return tuple(LeftOut(f"pattern {k}", why) for k in KINDS if k not in self.offered())
+        return tuple(LeftOut(f"pattern {kind}", why) for kind in KINDS if kind not in offered_kinds(context))
+
+    def apply(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> StudentSpec:
+        """Return `spec` with the patterns of layers that are not dense."""
+        patterns = {variable.subject: pattern_of(str(option)) for variable, option in decisions}
+        return replace(spec, patterns={**spec.patterns, **patterns})
+
+
+def offered_kinds(context: SpaceContext) -> tuple[str, ...]:
+    """Return the kinds of patterns that can be chosen besides dense."""
+    if context.patterns is not None:
+        return tuple(kind for kind in KINDS if kind in context.patterns)
+    if context.storage_counts:
+        return KINDS
+    return tuple(kind for kind in KINDS if kind in context.capabilities.patterns)
+
+
+def word_of(pattern: Pattern) -> str:
+    """Return the option that stands for a pattern: "unstructured:0.5" or "2:4"."""
+    return pattern.kind if pattern.kind == "2:4" else f"{pattern.kind}:{pattern.rate:g}"
+
+
+def pattern_of(option: str) -> Pattern:
+    """Return the pattern that `word_of` wrote."""
+    if option == "2:4":
+        return Pattern("2:4", 0.5)
+    kind, _, rate = option.partition(":")
+    return Pattern(kind, float(rate))

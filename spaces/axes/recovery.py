@@ -1,48 +1,80 @@
-"""The axis `recovery`: how the student is taught."""
+"""The axis `recovery`: whether and how the student is taught."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-from ..groups import LeftOut
-from ..plan import Plan, Recovery
-from .base import Choice, Ground, Number, Parameter, Value
+from ..context import SpaceContext
+from ..spec import Recovery, StudentSpec
+from ..variables import Number, Option, Variable
+from .base import AxisDefaults, Decision, Stage
+
+METHOD = "recovery:method"
+"""The variable that tells students that are taught from those that are not."""
+NOT_TAUGHT, FULL = "none", "full"
+AWARE, POST_TRAINING = "aware", "post_training"
+LOW_BITS = 16
+"""Layers below this width are quantized to integers; only those can be trained with fake quantization."""
+NUMBERS = {
+    "temperature": Number(1.0, 10.0, log=True),
+    "alpha": Number(0.0, 1.0),
+    "learning_rate": Number(0.003, 0.1, log=True),
+    "feature_weight": Number(0.0, 1.0),
+}
 
 
-@dataclass(frozen=True)
-class RecoveryAxis:
-    """Distillation temperature and alpha, learning rate, feature matching, and quantization-aware training."""
+class RecoveryAxis(AxisDefaults):
+    """Distillation temperature and alpha, learning rate, feature matching, and quantization-aware training.
 
-    ground: Ground
-    name: str = "recovery"
+    Every space knows whether a student is taught. How it is taught is a decision where a study asks for this axis;
+    else it is the space's default.
+    """
 
-    def parameters(self) -> dict[str, Parameter]:
-        found: dict[str, Parameter] = {
-            "temperature": Number(1.0, 10.0, log=True),
-            "alpha": Number(0.0, 1.0),
-            "learning_rate": Number(0.003, 0.1, log=True),
-            "feature_weight": Number(0.0, 1.0),
-        }
-        if any(b < 16 for b in self.ground.capabilities.latency_bits):
-            found["quantization"] = Choice(("post_training", "aware"))
+    name = "recovery"
+    stage: Stage = "teaching"
+    always = True
+
+    def variables(self, context: SpaceContext) -> tuple[Variable, ...]:
+        """Return whether the student is taught, and how where the study asks for it."""
+        default = context.recovery
+        found = [self._variable("method", (NOT_TAUGHT, FULL), searched=(FULL,))]
+        if self.name not in context.axes:
+            return tuple(found)
+        for subject, bounds in NUMBERS.items():
+            options = (getattr(default, subject),)
+            found.append(Variable(self.name, subject, "teaching", "number", options, bounds=bounds))
+        if any(b < LOW_BITS for b in context.capabilities.latency_bits):
+            found.append(self._variable("quantization", (POST_TRAINING, AWARE)))
+        return tuple(found)
+
+    def repair(
+        self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]
+    ) -> Sequence[Decision]:
+        """Return what makes sense together: nothing about teaching without it, no awareness without low bits."""
+        taught = any(v.name == METHOD and option != NOT_TAUGHT for v, option in decisions)
+        low = any(width < LOW_BITS for width in spec.bits.values())
+        found = []
+        for variable, option in decisions:
+            legal = option
+            if variable.name != METHOD and not taught:
+                legal = variable.options[0]
+            elif variable.subject == "quantization" and not low:
+                legal = POST_TRAINING
+            found.append((variable, legal))
         return found
 
-    def apply(self, plan: Plan, values: Mapping[str, Value]) -> Plan:
-        aware = values.get("quantization") == "aware" and any(b < 16 for b in plan.bits.values())
-        recovery = Recovery(
-            temperature=_three_digits(values["temperature"]),
-            alpha=_three_digits(values["alpha"]),
-            learning_rate=_three_digits(values["learning_rate"]),
-            feature_weight=_three_digits(values["feature_weight"]),
-            quantization_aware=aware,
-        )
-        return replace(plan, recovery=recovery)
+    def apply(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> StudentSpec:
+        """Return `spec` with the recovery, None for a student that is not taught."""
+        chosen = {variable.subject: option for variable, option in decisions}
+        if chosen.get("method", NOT_TAUGHT) == NOT_TAUGHT:
+            return replace(spec, recovery=None)
+        default = context.recovery
+        decided = self.name in context.axes
+        wanted = chosen.get("quantization", AWARE if default.quantization_aware and not decided else POST_TRAINING)
+        low = any(width < LOW_BITS for width in spec.bits.values())
+        numbers = {name: float(chosen.get(name, getattr(default, name))) for name in NUMBERS}
+        return replace(spec, recovery=Recovery(**numbers, quantization_aware=wanted == AWARE and low))
 
-    def left_out(self) -> tuple[LeftOut, ...]:
-        return ()
-
-
-def _three_digits(value: Value) -> float:
-    """Three significant digits: plans that differ by less are one plan."""
-    return float(f"{float(value):.3g}")
+    def _variable(self, subject: str, options: tuple[Option, ...], searched: tuple[Option, ...] = ()) -> Variable:
+        return Variable(self.name, subject, "teaching", "unordered", options, searched=searched)

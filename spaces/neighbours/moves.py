@@ -1,139 +1,98 @@
-"""Moves: plans next to a plan, layer by layer. They refine what a low-dimensional description found."""
+"""Moves: plans next to a plan. They refine what a description in few numbers found."""
 
 from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from ..axes.base import Number
-from ..axes.bits import BitsAxis
-from ..axes.channels import ChannelAxis
-from ..axes.patterns import PatternAxis
-from ..axes.recovery import RecoveryAxis
-from ..axes.target import TargetAxis
-from ..plan import Pattern, Plan
-from ..sites import Sites
+from ..plan import Plan
 from ..space import Space
-from ..surrogates import Guide
+from ..surrogates import Surrogates
+from ..variables import Option, Variable
 from .exchange import Exchange
 
 EXCHANGE_SHARE = 0.5
-"""Part of the moves that are exchanges, where a guide tells what to exchange."""
-
-T = TypeVar("T")
+"""Part of the moves that are exchanges, where it is known what to exchange."""
+FEW = 4
+"""A variable with at most so many options may take any other one; a longer row is gone along step by step."""
+NUDGE = 0.25
+"""How far a number moves at most, as a part of its range; a number on a logarithmic scale at most doubles or halves."""
 
 
 @dataclass(frozen=True)
 class Mover:
-    """Draws neighbours of plans within a space. guide: what is known of damage and latency, for exchanges."""
+    """Draws neighbours of plans within a space.
+
+    Attributes:
+        space: The space.
+        surrogates: What is known of sensitivity and latency, for exchanges; None where nothing is.
+    """
 
     space: Space
-    guide: Guide | None = None
+    surrogates: Surrogates | None = None
 
     def move(self, plan: Plan, random_: random.Random) -> Plan:
-        """A legal plan that differs from `plan` in one decision, or in some that pay for each other; `plan` itself
-        when the space allows no move."""
+        """Return a legal plan that differs from `plan` in one decision, or in some that pay for each other.
+
+        Returns:
+            The plan; `plan` itself when the space allows no move.
+        """
         if self._exchange is not None and random_.random() < EXCHANGE_SHARE:
             swapped = self._exchange.swap(plan, random_)
             if swapped != plan:
                 return swapped
-        kinds: list[Callable[[Plan, random.Random], Plan]] = []
-        for axis in self.space.axes:
-            if not axis.parameters():
-                continue
-            if isinstance(axis, ChannelAxis):
-                kinds += [self._one_group, self._two_groups]
-            elif isinstance(axis, BitsAxis):
-                kinds.append(self._one_region)
-            elif isinstance(axis, PatternAxis):
-                kinds.append(self._one_pattern)
-            elif isinstance(axis, RecoveryAxis):
-                kinds.append(self._recovery)
-            elif isinstance(axis, TargetAxis):
-                kinds.append(self._target)
-        random_.shuffle(kinds)
-        for kind in kinds:
-            moved = self.space.settled(kind(plan, random_))
+        ways = list(self._ways)
+        random_.shuffle(ways)
+        for variables, steps in ways:
+            moved = self.space.repair(_moved(plan, variables, steps, random_))
             if moved != plan:
                 return moved
         return plan
 
     @functools.cached_property
     def _exchange(self) -> Exchange | None:
-        return None if self.guide is None else Exchange(Sites(self.space), self.guide)
+        return None if self.surrogates is None else Exchange(self.space, self.surrogates)
 
-    def _one_group(self, plan: Plan, random_: random.Random) -> Plan:
-        return self._step_groups(plan, random_, (random_.choice((-1, 1)),))
+    @functools.cached_property
+    def _ways(self) -> list[tuple[list[Variable], tuple[int, ...]]]:
+        """Variables of an axis, with the steps that are taken at as many of them: 0 is any step."""
+        ways: list[tuple[list[Variable], tuple[int, ...]]] = []
+        for axis in self.space.axes:
+            movable = [v for v in self.space.of(axis.name) if v.kind == "number" or len(v.drawn) > 1]
+            rows = [v for v in movable if v.kind == "ordered" and len(v.options) > FEW]
+            if movable:
+                ways.append((movable, (0,)))
+            if len(rows) > 1:
+                ways.append((rows, (1, -1)))  # one pays for another
+        return ways
 
-    def _two_groups(self, plan: Plan, random_: random.Random) -> Plan:
-        return self._step_groups(plan, random_, (1, -1))
 
-    def _step_groups(self, plan: Plan, random_: random.Random, steps: tuple[int, ...]) -> Plan:
-        channels = dict(plan.channels)
-        axis = self._axis(ChannelAxis)
-        pool = list(axis.groups())
-        random_.shuffle(pool)
-        for step in steps:
-            for i, (group, choices) in enumerate(pool):
-                at = choices.index(channels.get(group.name, group.channels)) + step
-                if 0 <= at < len(choices):
-                    channels[group.name] = choices[at]
-                    del pool[i]
-                    break
-        full = {group.name: group.channels for group, _ in axis.groups()}
-        return replace(plan, channels={k: v for k, v in channels.items() if v < full[k]})
+def _moved(plan: Plan, variables: Sequence[Variable], steps: Sequence[int], random_: random.Random) -> Plan:
+    """Return `plan` after these steps, each at another variable drawn by chance that can take it."""
+    pool = list(variables)
+    random_.shuffle(pool)
+    changed: dict[str, Option] = {}
+    for step in steps:
+        for i, variable in enumerate(pool):
+            now = variable.legal(plan.choices.get(variable.name, variable.options[0]))
+            option = _stepped(variable, now, step, random_)
+            if option != now:
+                changed[variable.name] = option
+                del pool[i]
+                break
+    return plan.changed(changed)
 
-    def _one_region(self, plan: Plan, random_: random.Random) -> Plan:
-        axis = self._axis(BitsAxis)
-        region = random_.choice([r for r in axis.regions() if r and len(axis.offered_in(r)) > 1])
-        now = plan.bits.get(region[0].name, 32)
-        width = random_.choice([b for b in axis.offered_in(region) if b != now])
-        bits = {**plan.bits, **{layer.name: width for layer in region}}
-        moved = replace(plan, bits=axis.settled(bits))
-        if moved.recovery is not None and all(b >= 16 for b in moved.bits.values()):
-            moved = replace(moved, recovery=replace(moved.recovery, quantization_aware=False))
-        return moved
 
-    def _one_pattern(self, plan: Plan, random_: random.Random) -> Plan:
-        axis = self._axis(PatternAxis)
-        layer = random_.choice(axis.layers())
-        patterns = dict(plan.patterns)
-        kind = random_.choice(("dense", *axis.offered()))
-        if kind == "dense":
-            patterns.pop(layer.name, None)
-        else:
-            rate = 0.5 if kind == "2:4" else random_.choice((0.3, 0.5, 0.6, 0.7, 0.8, 0.9))
-            patterns[layer.name] = Pattern(kind, rate)
-        return replace(plan, patterns=patterns)
-
-    def _recovery(self, plan: Plan, random_: random.Random) -> Plan:
-        """Another way to teach: one number is drawn anew near its old value, or quantization awareness flips."""
-        if plan.recovery is None:
-            return plan
-        axis = self._axis(RecoveryAxis)
-        values = {
-            "temperature": plan.recovery.temperature,
-            "alpha": plan.recovery.alpha,
-            "learning_rate": plan.recovery.learning_rate,
-            "feature_weight": plan.recovery.feature_weight,
-            "quantization": "aware" if plan.recovery.quantization_aware else "post_training",
-        }
-        name = random_.choice(list(axis.parameters()))
-        parameter = axis.parameters()[name]
-        if isinstance(parameter, Number):
-            old = float(values[name])
-            near = old * 2 ** random_.uniform(-1, 1) if parameter.log else old + random_.uniform(-0.25, 0.25)
-            values[name] = min(parameter.high, max(parameter.low, near))
-        else:
-            values[name] = random_.choice([o for o in parameter.options if o != values[name]])
-        return axis.apply(plan, values)
-
-    def _target(self, plan: Plan, random_: random.Random) -> Plan:
-        others = [name for name in self.space.homes if name != plan.target]
-        return replace(plan, target=random_.choice(others))
-
-    def _axis(self, kind: type[T]) -> T:
-        return next(axis for axis in self.space.axes if isinstance(axis, kind))
+def _stepped(variable: Variable, now: Option, step: int, random_: random.Random) -> Option:
+    if variable.bounds is not None:
+        value, bounds = float(now), variable.bounds
+        if bounds.log:
+            return bounds.clip(value * 2 ** random_.uniform(-1, 1))
+        return bounds.clip(value + random_.uniform(-NUDGE, NUDGE) * (bounds.high - bounds.low))
+    if not step and (variable.kind == "unordered" or len(variable.options) <= FEW):
+        others = [option for option in variable.drawn if option != now]
+        return random_.choice(others) if others else now
+    at = variable.index(now) + (step or random_.choice((-1, 1)))
+    return variable.options[at] if 0 <= at < len(variable.options) else now

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all. This file imports nothing of the project but its errors."""
 
 from __future__ import annotations
 
@@ -7,38 +7,51 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...errors import StorageError
-
-
-def trial_folder(study: Path, number: int) -> Path:
-    """Where a trial's files lie."""
-    return study / "trials" / f"{number:04d}"
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write `data` beside `path`, then move it into place. Raises StorageError when the disk is full."""
-    write_bytes(path, json.dumps(data, indent=1).encode())
+from .errors import StorageError
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` beside `path`, then move it into place. Raises StorageError when the disk is full."""
+    """Write `data` beside `path`, flush it to the disk, then move it into place.
+
+    Args:
+        path: The file. Its folder is made where it is missing.
+        data: Its content.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+        handle, name = tempfile.mkstemp(f".{path.name}.part", dir=path.parent)
+        beside = Path(name)
         try:
-            beside.write_bytes(data)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.chmod(0o666 & ~_umask())
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
 
 
+def write_json(path: Path, data: Any) -> None:
+    """Write `data` as indented JSON; see `write_bytes`."""
+    write_bytes(path, json.dumps(data, indent=1).encode())
+
+
 def read_json(path: Path) -> Any:
-    """The content of `path`, None when there is no such file. Raises StorageError when it is no JSON."""
+    """Return the content of a JSON file; None when there is no such file.
+
+    Raises:
+        StorageError: It is no JSON or cannot be read.
+    """
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -48,34 +61,38 @@ def read_json(path: Path) -> Any:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a model, a file or a folder, beside `target`, then move it into place."""
-    beside = target.with_name(f"{target.stem}.{os.getpid()}.copy{target.suffix}")
+    """Copy a model, which is a file or a folder, beside `target`, then move it into place.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, beside, dirs_exist_ok=True)
-        else:
-            shutil.copyfile(source, beside)
-        move(beside, target)
+        with tempfile.TemporaryDirectory(prefix=".copy-", dir=target.parent) as folder:
+            beside = Path(folder) / target.name
+            if source.is_dir():
+                shutil.copytree(source, beside)
+            else:
+                shutil.copyfile(source, beside)
+            move(beside, target)
 
 
 def move(source: Path, target: Path) -> None:
-    """Put a model, a file or a folder, in place of what is there."""
-    if target.is_dir():
-        shutil.rmtree(target)
+    """Put a model, which is a file or a folder, in place of what is there."""
+    remove(target)
     source.replace(target)
 
 
 def remove(path: Path) -> None:
-    """Remove a model, a file or a folder, if it is there."""
-    if path.is_dir():
+    """Remove a model, which is a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a model, hexadecimal: of the file, or of a folder's files in the order of their names."""
+    """Return the SHA-256 of a model, hexadecimal: of the file, or of a folder's files in the order of their names."""
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()
     whole = hashlib.sha256()
@@ -95,3 +112,9 @@ def disk_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise StorageError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
         raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,203 @@
+"""How much the answers of a network change when one thing in it changes, without any training."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..spaces.groups import Group
+from ..spaces.layers import kind_of
+from ..spaces.sensitivity import Question
+from ..spaces.spec import StudentSpec
+from .fake_quant import FakeQuantizer
+from .norms import estimating, norms_of
+from .precision import module_to_training_layout, to_training_layout, training_device
+from .recover import Stopped
+from .student import make_student, mask_of
+from .tape import Tape
+
+BATCH = 64
+CEILING_NATS = 1000.0
+"""The divergence of an input whose outputs are no numbers any more, and the most that one input can count."""
+TAPE_BYTES = 2**29
+
+Forward = Callable[[Tensor], Tensor]
+
+
+def changes_shape(spec: StudentSpec) -> bool:
+    """Tell whether a specification needs a student of its own, not only other numbers in the teacher's layers."""
+    return bool(spec.channels or spec.replacements)
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """A network that differs from the teacher by one decision.
+
+    Attributes:
+        question: The decision.
+        module: The network.
+        until: Number of the module call from which on it differs.
+        forwards: What layers compute meanwhile.
+        norms: Batch norms whose statistics are estimated anew.
+    """
+
+    question: Question
+    module: nn.Module
+    until: int
+    forwards: Sequence[tuple[nn.Module, Forward]] = ()
+    norms: tuple[_BatchNorm, ...] = field(default=())
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[nn.Module]:
+        """Let the layers compute as the variant does."""
+        for layer, forward in self.forwards:
+            layer.__dict__["forward"] = forward
+        try:
+            yield self.module
+        finally:
+            for layer, _ in self.forwards:
+                del layer.__dict__["forward"]
+
+
+class KLMeter:
+    """Measures divergences of single decisions from one teacher.
+
+    Attributes:
+        bytes: Of the teacher's weights.
+    """
+
+    def __init__(self, teacher: nn.Module, groups: Sequence[Group], inputs: Tensor, stop: Callable[[], bool]) -> None:
+        """Look at a copy of `teacher`.
+
+        Args:
+            teacher: The network, in eval mode.
+            groups: Its groups of channels.
+            inputs: [M, ...], looked at a batch at a time.
+            stop: Asked before every forward pass of a variant.
+        """
+        self._teacher, self._stop, self._device = teacher, stop, training_device()
+        self._groups = tuple(groups)
+        self._copy = module_to_training_layout(copy.deepcopy(teacher), self._device).eval()
+        self.bytes = sum(p.numel() * p.element_size() for p in teacher.parameters())
+        # equal parts: a batch norm cannot learn from a last batch of one input
+        self._batches = to_training_layout(inputs.float(), self._device).tensor_split(-(-len(inputs) // BATCH))
+        self._inputs = len(inputs)
+        self._tape = Tape(TAPE_BYTES)
+        self._ranges = self._ranges_of_layers()
+
+    def measure(self, pack: Mapping[Question, StudentSpec]) -> dict[Question, float]:
+        """Return the divergence of each of these decisions in nats.
+
+        Raises:
+            Stopped: `stop()` came true.
+        """
+        variants = [self._variant(question, spec) for question, spec in pack.items()]
+        students = [v for v in variants if v.norms] if self._inputs > 1 else []
+        with estimating([norm for variant in students for norm in variant.norms]):
+            for _ in self._passes(students):
+                pass
+        sums = dict.fromkeys(pack, 0.0)
+        for question, nats in self._passes(variants):
+            sums[question] += nats
+        return {question: total / self._inputs for question, total in sums.items()}
+
+    def _passes(self, variants: Sequence[_Variant]) -> Iterator[tuple[Question, float]]:
+        """Yield (decision, sum of the divergences over a batch), batch by batch; the teacher's own pass is shared."""
+        for batch in self._batches if variants else ():
+            expected = _log_answers(self._tape.record(self._copy, batch))
+            for variant in variants:
+                if self._stop():
+                    raise Stopped
+                with variant.applied() as module:
+                    got = _log_answers(self._tape.play(module, batch, variant.until))
+                yield variant.question, _divergence(expected, got)
+
+    def _variant(self, question: Question, spec: StudentSpec) -> _Variant:
+        if changes_shape(spec):
+            return self._student(question, spec)
+        touched = dict.fromkeys((*spec.patterns, *spec.bits))
+        forwards = [(self._copy.get_submodule(name), self._numbers(name, spec)) for name in touched]
+        return _Variant(question, self._copy, min(self._tape.first[name] for name in touched), forwards)
+
+    def _numbers(self, name: str, spec: StudentSpec) -> Forward:
+        """Return what a layer computes with other numbers in it."""
+        layer = self._copy.get_submodule(name)
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        if name in spec.patterns:
+            return _forward(layer, weight.detach() * mask_of(weight.detach(), spec.patterns[name]))
+        if spec.bits[name] == 16:
+            return _forward(layer, weight.detach().bfloat16().to(weight.dtype), rounded=True)
+        fake = FakeQuantizer(self._copy, {name: spec.bits[name]})
+        fake.ranges |= {name: self._ranges[name]} if name in self._ranges else {}
+        fake.switch_on()
+        forward: Forward = layer.forward
+        fake.switch_off()
+        return forward
+
+    def _student(self, question: Question, spec: StudentSpec) -> _Variant:
+        student = make_student(self._teacher, self._groups, spec).module
+        module = module_to_training_layout(student, self._device).eval()
+        changed = {member.layer for g in self._groups if g.name in spec.channels for member in g.members}
+        until = min(self._first_call(name) for name in (*changed, *spec.replacements))
+        # norms in front of the first change see what they saw: their statistics stay
+        behind = {part for name, part in module.named_modules() if self._tape.first.get(name, -1) >= until}
+        return _Variant(question, module, until, norms=tuple(n for n in norms_of(module) if n in behind))
+
+    def _first_call(self, name: str) -> int:
+        """Return the number of the first call of this module, or of the one that it, or this parameter, is in."""
+        while name not in self._tape.first:
+            name = name.rpartition(".")[0]
+        return self._tape.first[name]
+
+    def _ranges_of_layers(self) -> Mapping[str, Tensor]:
+        """Return layer name -> [2], the least and the largest of the layer's inputs in the teacher; 0 lies between."""
+        ranges: dict[str, Tensor] = {}
+
+        def look(name: str) -> Callable[[nn.Module, tuple[object, ...]], None]:
+            def hook(_layer: nn.Module, args: tuple[object, ...]) -> None:
+                if args and isinstance(args[0], Tensor):
+                    low, high = torch.aminmax(args[0])
+                    old = ranges.get(name, torch.zeros(2, device=low.device))
+                    ranges[name] = torch.stack([torch.minimum(old[0], low), torch.maximum(old[1], high)])
+
+            return hook
+
+        layers = {name: part for name, part in self._copy.named_modules() if kind_of(part)}
+        hooks = [layer.register_forward_pre_hook(look(name)) for name, layer in layers.items()]
+        try:
+            for batch in self._batches:
+                self._tape.record(self._copy, batch)
+        finally:
+            for handle in hooks:
+                handle.remove()
+        return ranges
+
+
+def _forward(layer: nn.Module, weight: Tensor, rounded: bool = False) -> Forward:
+    """Return what `layer` computes with another weight; with inputs rounded to bfloat16 if `rounded`."""
+
+    def forward(inputs: Tensor) -> Tensor:
+        inputs = inputs.bfloat16().to(inputs.dtype) if rounded else inputs
+        if isinstance(layer, nn.Linear):
+            return F.linear(inputs, weight, layer.bias)
+        return layer._conv_forward(inputs, weight, layer.bias)  # type: ignore[operator, no-any-return]
+
+    return forward
+
+
+def _log_answers(outputs: Tensor) -> Tensor:
+    return outputs.double().log_softmax(-1)
+
+
+def _divergence(expected: Tensor, got: Tensor) -> float:
+    """Return the sum over the inputs of KL(expected || got) of logarithms of answers [B, K], in nats."""
+    each = F.kl_div(got, expected, reduction="none", log_target=True).sum(-1)
+    return float(each.nan_to_num(nan=CEILING_NATS, posinf=CEILING_NATS).clamp(0.0, CEILING_NATS).sum())

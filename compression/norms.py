@@ -1,0 +1,64 @@
+"""The running statistics of batch norms, estimated anew: shrinking a network shifts what its norms see."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from .precision import autocast_context, to_training_layout
+
+
+def norms_of(module: nn.Module) -> tuple[_BatchNorm, ...]:
+    """Return the batch norms that have running statistics."""
+    return tuple(m for m in module.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None)
+
+
+@contextlib.contextmanager
+def estimating(norms: Sequence[_BatchNorm]) -> Iterator[None]:
+    """Let these norms forget their statistics and take the plain mean over the batches that come meanwhile.
+
+    Afterwards they have their momentum back, and the mode (training or evaluation) that they had.
+    """
+    before = [(norm, norm.momentum, norm.training) for norm in norms]
+    for norm in norms:
+        norm.train()
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's cumulative mean: each batch counts the same
+    try:
+        yield
+    finally:
+        for norm, momentum, training in before:
+            norm.momentum = momentum
+            norm.training = training
+
+
+@torch.no_grad()
+def reestimate_norms(module: nn.Module, inputs: Tensor, batch: int) -> None:
+    """Set the running statistics of all batch norms to their plain means over the batches of `inputs`.
+
+    Everything else runs as in eval mode, and stays as it was (Wu and Johnson 2021, arXiv:2105.07576, section 3). Norms
+    without running statistics need none. Fewer than two inputs have no variance, and change nothing.
+
+    Args:
+        module: The network, on any device.
+        inputs: [M, ...].
+        batch: Inputs at a time, at least.
+    """
+    norms = norms_of(module)
+    if not norms or len(inputs) < 2:
+        return
+    device = next(module.parameters()).device
+    before = [(m, m.training) for m in module.modules()]
+    module.eval()
+    try:
+        with estimating(norms):
+            for part in inputs.tensor_split(max(1, len(inputs) // batch)):
+                with autocast_context(device):
+                    module(to_training_layout(part, device))
+    finally:
+        for each, training in before:
+            each.training = training

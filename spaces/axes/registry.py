@@ -1,0 +1,11 @@
+"""Which axes there are. Any installed package can bring one through the entry-point group `autocompress.axes`."""
+
+from __future__ import annotations
+
+from ..plugins import Registry
+from .base import Axis
+
+AXES: Registry[Axis] = Registry("axis", "autocompress.axes", Axis)
+
+DEFAULT = ("channels", "pattern", "bits", "recovery")
+"""The axes of a study that names none."""

@@ -1,0 +1,64 @@
+"""What a space stands on: the network, what its targets can use, and what the user asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .groups import Group
+from .layers import Layer, LeafModule
+from .spec import Recovery
+from .target import Capabilities
+from .target_profile import TargetProfile
+
+
+@dataclass(frozen=True)
+class SpaceContext:
+    """Everything that axes may look at.
+
+    Attributes:
+        layers: The teacher's layers, in order of execution.
+        groups: The teacher's groups of channels.
+        capabilities: What the targets can use together; see `joint_capabilities`.
+        modules: The teacher's modules without submodules or weights, in order of execution.
+        axes: Names of the axes that the study asked for.
+        targets: What each target can use, by name, where each plan chooses one target; else empty.
+        keep: Names of layers that the user wants left as they are.
+        min_fraction: Smallest part of a group's channels that may stay.
+        storage_counts: Whether file size is an objective or a constraint, so that choices that only make files
+            smaller count.
+        bits: Bit-widths that the user allows, None for all that the targets can use.
+        patterns: Sparsity patterns that the user allows, None for all that pay.
+        profile: What bits and channels were measured to win on the targets, None where that is not known.
+        recovery: How students are taught where nothing else is decided.
+    """
+
+    layers: tuple[Layer, ...]
+    groups: tuple[Group, ...]
+    capabilities: Capabilities
+    modules: tuple[LeafModule, ...] = ()
+    axes: tuple[str, ...] = ()
+    targets: Mapping[str, Capabilities] = field(default_factory=dict)
+    keep: frozenset[str] = frozenset()
+    min_fraction: float = 0.1
+    storage_counts: bool = False
+    bits: tuple[int, ...] | None = None
+    patterns: tuple[str, ...] | None = None
+    profile: TargetProfile | None = None
+    recovery: Recovery = field(default_factory=Recovery)
+
+    def capabilities_of(self, target: str) -> Capabilities:
+        """Return what the target of this name can use, or all targets together for an empty name."""
+        return self.targets.get(target, self.capabilities)
+
+    def channel_multiple(self, group: Group) -> int:
+        """Return the step of channel counts worth having for this group.
+
+        It is the largest step that any kind of layer in the group asks for.
+        """
+        if self.profile is None:
+            return self.capabilities.channel_multiple
+        touched = {member.layer for member in group.members}
+        kinds = {layer.kind for layer in self.layers if layer.name in touched}
+        multiples = [self.profile.multiple(kind, self.capabilities) for kind in kinds]
+        return max(multiples, default=self.capabilities.channel_multiple)

@@ -1,0 +1,89 @@
+"""A student's specification: what a plan does to the teacher, as data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A sparsity pattern of one layer's weights, which keeps the layer's shape.
+
+    Attributes:
+        kind: "unstructured" (the `rate` smallest weights of the layer are zero) or "2:4" (two of every four
+            consecutive inputs are zero, rate 0.5). A dense layer has no pattern at all.
+        rate: Part of the weights that is zero, 0 to 1.
+    """
+
+    kind: str
+    rate: float
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How a student is taught after it was shrunk (Hinton et al. 2015, arXiv:1503.02531, section 2).
+
+    Attributes:
+        temperature: Softens the outputs of teacher and student.
+        alpha: Weight of the teacher's outputs against the labels, 0 to 1.
+        learning_rate: Peak of the schedule.
+        feature_weight: Weight of matching the inputs of the last layer.
+        quantization_aware: Whether layers below 16 bits train with fake quantization in the second half.
+    """
+
+    temperature: float = 4.0
+    alpha: float = 0.7
+    learning_rate: float = 0.02
+    feature_weight: float = 0.0
+    quantization_aware: bool = False
+
+
+@dataclass(frozen=True)
+class StudentSpec:
+    """What becomes of the teacher. An empty specification is the teacher as it is.
+
+    Axes fill it in (see `spaces.axes.base`); `compression` and `evaluators` carry it out. Edits of the module come in
+    one order: replacements, then channels, then patterns.
+
+    Attributes:
+        replacements: Module name -> class of `torch.nn` that takes no arguments, such as "Hardswish" or "Identity".
+        channels: Group name -> channels kept, for groups that shrink.
+        patterns: Layer name -> pattern, for layers that are not dense.
+        bits: Layer name -> 16, 8 or 4, for layers that are not 32.
+        recovery: How the student is taught; None when it is not trained at all.
+        target: Name of the target that its file is for, where each plan chooses one; empty where it is for all.
+    """
+
+    channels: Mapping[str, int] = field(default_factory=dict)
+    bits: Mapping[str, int] = field(default_factory=dict)
+    patterns: Mapping[str, Pattern] = field(default_factory=dict)
+    recovery: Recovery | None = None
+    target: str = ""
+    replacements: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "bits", "patterns", "replacements"):
+            object.__setattr__(self, name, dict(sorted(getattr(self, name).items())))
+
+    def __hash__(self) -> int:
+        return hash(self.to_json())
+
+    def to_json(self) -> str:
+        """Return canonical JSON: sorted keys and no spaces, so that equal specifications give equal text."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    def key(self) -> str:
+        """Return 16 hexadecimal digits that name this specification in caches and folders."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    def shape_key(self) -> str:
+        """Return the key of what decides latency, which is everything but how the student is taught."""
+        return replace(self, recovery=None).key()
+
+    def training_key(self) -> str:
+        """Return the key of what decides the trained weights. Bits count only when training sees them."""
+        aware = self.recovery is not None and self.recovery.quantization_aware
+        return replace(self, bits=self.bits if aware else {}, target="").key()
