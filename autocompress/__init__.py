@@ -3,17 +3,83 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from .api import compress, open_study
+    from .errors import (
+        AutoCompressError,
+        BudgetError,
+        DataError,
+        ExportError,
+        MeasurementError,
+        MetricError,
+        PluginError,
+        RuntimeUnavailable,
+        StorageError,
+        StudyFileError,
+        UnknownName,
+        UsageError,
+    )
+    from .search.report.front import Front, Picked
+    from .studies.task import Task
 
-_HOMES = {"Task": "autocompress.studies.task", "Front": "autocompress.search.report.front"}
+_HOMES = {
+    "compress": "api",
+    "open_study": "api",
+    "Front": "search.report.front",
+    "Picked": "search.report.front",
+    "Task": "studies.task",
+    **dict.fromkeys(
+        (
+            "AutoCompressError",
+            "BudgetError",
+            "DataError",
+            "ExportError",
+            "MeasurementError",
+            "MetricError",
+            "PluginError",
+            "RuntimeUnavailable",
+            "StorageError",
+            "StudyFileError",
+            "UnknownName",
+            "UsageError",
+        ),
+        "errors",
+    ),
+}
+
+__all__ = [
+    "AutoCompressError",
+    "BudgetError",
+    "DataError",
+    "ExportError",
+    "Front",
+    "MeasurementError",
+    "MetricError",
+    "Picked",
+    "PluginError",
+    "RuntimeUnavailable",
+    "StorageError",
+    "StudyFileError",
+    "Task",
+    "UnknownName",
+    "UsageError",
+    "compress",
+    "open_study",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Hand names on lazily, so that importing the package does not cost an import of torch."""
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    if name == "search":
-        return importlib.import_module("autocompress.search")
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("autocompress")
     raise AttributeError(f"module 'autocompress' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

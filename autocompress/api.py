@@ -2,51 +2,199 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import UnknownName, UsageError
-from .search.report.front import Front
-from .search.run import run_search
-from .studies.schema import StudySections
-from .studies.study_file import StudyFile
-from .studies.task import Task
+
+if TYPE_CHECKING:
+    from .search.report.front import Front
+    from .search.run import Stop, Watcher
+    from .studies.study_file import StudyFile
+    from .studies.task import Task
 
 DEFAULT_MINUTES = 10.0
 
+Progress = Literal["auto", "live", "lines", "none"]
 
-def search(
+
+def compress(
     task: Task,
     budget_ms: float | None = None,
     *,
-    percentile: int | None = None,
+    percentile: Literal[50, 90, 95, 99] | None = None,
+    min_accuracy: float | None = None,
+    max_mb: float | None = None,
+    runtime: str | Sequence[str] | None = None,
+    any_of: bool | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    batch: int | None = None,
+    axes: Sequence[str] | None = None,
+    keep: Sequence[str] | None = None,
+    epochs: float | None = None,
+    objectives: Sequence[str] | None = None,
     trials: int | None = None,
     minutes: float | None = None,
+    patience: float | None = None,
+    seed: int | None = None,
     runs: str | Path = "runs",
     fresh: bool = False,
-    **sections: dict[str, Any],
+    progress: Progress = "auto",
+    target: Mapping[str, Any] | None = None,
+    budget: Mapping[str, Any] | None = None,
+    space: Mapping[str, Any] | None = None,
+    recovery: Mapping[str, Any] | None = None,
+    search: Mapping[str, Any] | None = None,
 ) -> Front:
-    """Search compressed models for `task` and return the front, as `autocompress search` does.
+    """Search compressed models for a task and return the front, as `autocompress search` does.
 
-    budget_ms: latency (milliseconds) that models must meet at `percentile` (50, 90, 95 or 99). trials, minutes: stop
-    conditions, 10 minutes if neither is given. runs: where the study's folder lies; a study of the same name there
-    is resumed unless `fresh`. sections: any section of a study file as a dict, such as
-    `target={"threads": 2}, recovery={"epochs": 5}`.
+    Ctrl-C ends the search after the step under way, and the front so far is returned; pressed twice, it ends at once.
+
+    Example:
+        >>> import autocompress
+        >>> from my_task import task
+        >>> front = autocompress.compress(task(), budget_ms=5, minutes=30)  # doctest: +SKIP
+        >>> front.pick().save("deploy/")  # doctest: +SKIP
+
+    Args:
+        task: The trained teacher, its data and its metric.
+        budget_ms: Latency (milliseconds) that models must meet on every target.
+        percentile: Of latency, held against the budget; 50 by default.
+        min_accuracy: Metric that models must have on the validation split.
+        max_mb: Largest model file, in megabytes; file size then counts in the search.
+        runtime: Where models will run, such as "openvino" or "tensorrt@cuda"; several names build every model for all.
+        any_of: Whether each model is for the best of several runtimes, not for all of them.
+        device: Device of runtimes that name none; "cpu" by default.
+        threads: Threads of the runtime.
+        batch: Inputs per inference.
+        axes: Kinds of decisions; "channels", "pattern", "bits" and "recovery" by default.
+        keep: Names of layers that are left as they are.
+        epochs: Of training for each student.
+        objectives: What the front trades off; "accuracy" and "latency_ms" by default.
+        trials: Stop after this many trials of this run.
+        minutes: Stop after this many minutes; 10 if neither trials nor minutes are given.
+        patience: Stop when the front has not moved for this many minutes.
+        seed: Of the search.
+        runs: Where the study's folder lies. A study of the same name there is resumed.
+        fresh: Whether to begin a new study in a new folder instead.
+        progress: "live" draws in place, "lines" prints a line for each trial, "none" prints nothing; "auto" draws where
+            the terminal or the notebook can, else prints nothing.
+        target: Other keys of the section `[target]` of a study file, such as `{"profile_seconds": 0}`.
+        budget: Other keys of `[budget]`, such as `{"on": {"openvino": 2.0}}`.
+        space: Other keys of `[space]`, such as `{"min_channels_fraction": 0.5}`.
+        recovery: Other keys of `[recovery]`, such as `{"batch_size": 64}`.
+        search: Other keys of `[search]`, such as `{"sampler": "random"}`.
+
+    Returns:
+        The front of all trials of the study.
 
     Raises:
-        AutoCompressError: what cannot be, in one line (see `autocompress.errors` for the kinds).
+        AutoCompressError: What cannot be, in one line; see `autocompress.errors` for the kinds.
     """
+    from .search.run import Stop, run_search
+    from .studies.study_file import StudyFile
+
+    given: dict[str, dict[str, Any]] = {
+        "target": {"runtime": runtime, "any_of": any_of, "device": device, "threads": threads, "batch": batch},
+        "budget": {
+            "latency_ms": budget_ms,
+            "percentile": percentile,
+            "min_accuracy": min_accuracy,
+            "max_mb": max_mb,
+        },
+        "space": {"axes": axes, "keep": keep},
+        "recovery": {"epochs": epochs},
+        "search": {
+            "objectives": objectives,
+            "trials": trials,
+            "minutes": minutes,
+            "patience": patience,
+            "seed": seed,
+        },
+    }
+    more = {"target": target, "budget": budget, "space": space, "recovery": recovery, "search": search}
     settings = StudyFile().model_copy(update={"name": task.name})
-    for name, values in sections.items():
-        if name not in StudySections.model_fields or name == "name":
-            raise UnknownName("section", name, set(StudySections.model_fields) - {"name"})
-        settings = settings.changed(name, **values)
-    given = {"search": {"trials": trials, "minutes": minutes}}
-    given["budget"] = {"latency_ms": budget_ms, "percentile": percentile}
-    for name, values in given.items():
-        settings = settings.changed(name, **{k: v for k, v in values.items() if v is not None})
+    for section, values in given.items():
+        plain = {k: v if isinstance(v, str) or not isinstance(v, Sequence) else tuple(v) for k, v in values.items()}
+        merged = {**{k: v for k, v in plain.items() if v is not None}, **(more[section] or {})}
+        settings = settings.changed(section, **merged) if merged else settings
     if settings.search.executor != "local" or settings.search.workers > 1:
         raise UsageError("a task made in Python runs in this process; for more workers write it into a file: --task")
     if settings.search.trials is None and settings.search.minutes is None:
         settings = settings.changed("search", minutes=DEFAULT_MINUTES)
-    return run_search(settings, task, Path(runs), fresh).front
+    stop = Stop()
+    watcher = _watcher(progress, settings)
+    with _CtrlC(stop):
+        try:
+            return run_search(settings, task, Path(runs), fresh, watcher, stop).front
+        finally:
+            close = getattr(watcher, "close", None)
+            if close is not None:
+                close()
+
+
+def open_study(path: str | Path) -> Front:
+    """Return the front of an existing study.
+
+    Example:
+        >>> import autocompress
+        >>> autocompress.open_study("runs/digits").pick(budget_ms=2)  # doctest: +SKIP
+
+    Args:
+        path: The study's folder, or its name under `runs/`.
+
+    Raises:
+        UsageError: There is no study in this folder.
+        StorageError: Its database is corrupt, or another version wrote it.
+    """
+    from .search.report.reading import read_front
+    from .search.store.layout import find_study_folder
+
+    return read_front(find_study_folder(Path(path)))
+
+
+def _watcher(progress: Progress, settings: StudyFile) -> Watcher | None:
+    if progress not in ("auto", "live", "lines", "none"):
+        raise UnknownName("progress", progress, ("auto", "live", "lines", "none"))
+    if progress == "none" or (progress == "auto" and not _can_draw()):
+        return None
+    from .cli.progress import LiveProgress, PlainProgress
+    from .search.feasibility import Limits
+
+    kind = PlainProgress if progress == "lines" else LiveProgress
+    return kind(Limits.of(settings))
+
+
+def _can_draw() -> bool:
+    """Tell whether standard output is a terminal, or this is a notebook that rich can draw in."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        return True
+    notebook = sys.modules.get("IPython")
+    shell = notebook.get_ipython() if notebook is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+class _CtrlC:
+    """Meanwhile, Ctrl-C asks the search to end; pressed twice it ends at once. Only the main thread gets signals."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._before: Any = None
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._asked)
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _asked(self, _number: int, _frame: object) -> None:
+        if self._stop.asked.is_set():
+            raise KeyboardInterrupt
+        self._stop.asked.set()

@@ -13,12 +13,17 @@ from ..spaces.spec import Recovery
 from .precision import autocast_context, to_training_layout
 
 LIMIT_BYTES = 2 * 2**30
-"""Of answers kept in memory; beyond it the teacher is asked again."""
+"""The most that is kept of answers in memory. Beyond it the teacher is asked again."""
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What the teacher says of one batch. outputs: [B, K]. features: the inputs of its last layer, [B, D]."""
+    """What the teacher says of one batch.
+
+    Attributes:
+        outputs: [B, K].
+        features: The inputs of its last layer, [B, D].
+    """
 
     outputs: Tensor
     features: Tensor
@@ -28,8 +33,12 @@ class Lesson:
 class Lessons:
     """The teacher's answers by (epoch, step), kept in memory where the data says that batches repeat exactly.
 
-    The teacher runs once per batch of the epoch spec, not once per trial. last_layer: the linear layer whose
-    inputs are the features; None when there is none.
+    The teacher runs once for each batch of the epoch plan, not once for each trial.
+
+    Attributes:
+        teacher: The trained network, on `device`.
+        last_layer: Name of the linear layer whose inputs are the features; None when there is none.
+        device: Where it runs.
     """
 
     teacher: nn.Module
@@ -38,7 +47,14 @@ class Lessons:
     _kept: dict[tuple[int, int], Lesson] = field(default_factory=dict)
 
     def lesson(self, epoch: int, step: int, inputs: Tensor, keep: bool) -> Lesson:
-        """The teacher's answer to `inputs` [B, ...], which are the batch (epoch, step)."""
+        """Return the teacher's answer to one batch.
+
+        Args:
+            epoch: Number of the epoch.
+            step: Number of the batch within it.
+            inputs: The batch, [B, ...].
+            keep: Whether (epoch, step) always gives this batch, so that the answer may be kept.
+        """
         if keep and (epoch, step) in self._kept:
             return self._kept[epoch, step]
         with torch.no_grad(), autocast_context(self.device), FeatureTap(self.teacher, self.last_layer) as tap:
@@ -52,9 +68,14 @@ class Lessons:
 
 
 class FeatureTap:
-    """Within the context, `features` holds the latest inputs of one layer, [B, D]."""
+    """A context that catches the inputs of one layer.
+
+    Attributes:
+        features: The latest inputs of the layer, [B, D]; empty before it ran.
+    """
 
     def __init__(self, module: nn.Module, layer: str | None) -> None:
+        """Prepare for a layer of `module`; None catches nothing."""
         self.features = torch.empty(0)
         self._module = module.get_submodule(layer) if layer else None
 
@@ -79,12 +100,20 @@ def distillation_loss(
     features: Tensor,
     kept_features: Sequence[int] | None,
 ) -> Tensor:
-    """alpha T^2 KL(teacher / T || student / T) + (1 - alpha) cross-entropy + feature_weight * distance of features.
+    """Return the loss that a student is taught by.
 
-    outputs: the student's, [B, K]. labels: [B]. features: the student's, [B, D']. kept_features: which of the
-    teacher's D features the student still has (all when None); the distance is the mean square error over the
-    teacher's mean square, so that it has no unit. After Hinton et al. 2015 (arXiv:1503.02531) and Romero et al.
-    2015 (arXiv:1412.6550), without an adapter, as the student's channels are some of the teacher's.
+    It is alpha T^2 KL(teacher / T || student / T) + (1 - alpha) cross-entropy + feature_weight * distance of features.
+    The distance is the mean square error over the teacher's mean square, so that it has no unit. After Hinton et al.
+    2015 (arXiv:1503.02531, section 2) and Romero et al. 2015 (arXiv:1412.6550), without an adapter, as the student's
+    channels are some of the teacher's.
+
+    Args:
+        recovery: T, alpha and feature_weight.
+        outputs: The student's, [B, K].
+        labels: [B].
+        lesson: The teacher's outputs [B, K] and features [B, D].
+        features: The student's, [B, D'].
+        kept_features: Which of the teacher's D features the student still has; None for all.
     """
     outputs = outputs.float()
     t = recovery.temperature

@@ -1,11 +1,12 @@
-"""Students as ONNX files, fast: the teacher is exported once, and each student's weights and shapes are written
-into that graph. One export takes seconds; a rewrite takes milliseconds."""
+"""Students as ONNX files, fast.
+
+The teacher is exported once, and each student's weights and shapes are written into that graph. One export takes
+seconds; a rewrite takes milliseconds.
+"""
 
 from __future__ import annotations
 
-import logging
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..errors import ExportError
+from ..errors import ExportError, one_line
+from ..quieting import quietly
 from .fuse import fused, norm_pairs
 
 OPSET = 21
@@ -25,9 +27,12 @@ OPSET = 21
 class Template:
     """The teacher's graph, ready to take a student's weights.
 
-    model: onnx.ModelProto with a free batch dimension where the network allows it. pairs: layers and the batch
-    norms folded into them. sources: initializer -> (parameter, transposed). layers: node name -> layer name.
-    batch: of the example it was exported with; 1 leaves the batch dimension free.
+    Attributes:
+        model: An onnx.ModelProto, with a free batch dimension where the network allows it.
+        batch: Batch size of the example that it was exported with; 1 leaves the batch dimension free.
+        pairs: Layers, and the batch norms folded into them.
+        sources: Name of an initializer -> (name of the parameter that it holds, whether transposed).
+        layers: Name of a node -> name of its layer.
     """
 
     model: Any
@@ -37,7 +42,7 @@ class Template:
     layers: Mapping[str, str]
 
     def write(self, student: nn.Module) -> Any:
-        """The student's onnx.ModelProto: this graph with the student's weights and channel counts in it."""
+        """Return the student's onnx.ModelProto: this graph with the student's weights and channel counts in it."""
         import onnx
         from onnx import numpy_helper
 
@@ -61,15 +66,19 @@ class Template:
 
 
 def make_template(teacher: nn.Module, example_input: torch.Tensor, exact: bool = False) -> Template:
-    """Export `teacher` (eval mode) for `example_input` as a template: [1, ...] for a free batch, [B, ...] for B.
+    """Export a network as a template.
 
     Parameters are replaced by random numbers first: an exporter drops what happens to be zero or one, and equal
     values could not be told apart when initializers are traced back to their parameters. Where an exporter stores
-    parameters in another form (attention's joint projection, split in three), they cannot be traced back; with
-    `exact` the weights stay what they are and the template writes this one network only.
+    parameters in another form (attention's joint projection, split in three), they cannot be traced back.
+
+    Args:
+        teacher: The network, in eval mode.
+        example_input: [1, ...] for a free batch size, [B, ...] for batches of B.
+        exact: Whether the weights stay what they are; the template then writes this one network only.
 
     Raises:
-        ExportError: the network has an operator that cannot be exported; the message names it.
+        ExportError: The network has an operator that cannot be exported; the message names it.
     """
     try:
         pairs = norm_pairs(teacher, example_input)
@@ -87,16 +96,20 @@ def make_template(teacher: nn.Module, example_input: torch.Tensor, exact: bool =
 
 
 def export_onnx(module: nn.Module, example_input: torch.Tensor) -> Any:
-    """The onnx.ModelProto that torch's exporter makes of `module`, with the batch size of `example_input`.
+    """Export a network with torch's exporter, without traces of the machine that it runs on.
+
+    Args:
+        module: The network; it is put into eval mode.
+        example_input: [B, ...]; the file is for batches of this size.
+
+    Returns:
+        An onnx.ModelProto.
 
     Raises:
-        ExportError: the network has an operator that cannot be exported; the message names it.
+        ExportError: The network has an operator that cannot be exported; the message names it.
     """
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quietly(stdout=False):
             program = torch.onnx.export(
                 module.eval(),
                 (example_input,),
@@ -108,8 +121,6 @@ def export_onnx(module: nn.Module, example_input: torch.Tensor) -> Any:
             )
     except Exception as error:
         raise ExportError(f"the teacher cannot be exported to ONNX: {_reason(error)}") from error
-    finally:
-        logging.disable(disabled)
     assert program is not None
     model = program.model_proto
     del model.metadata_props[:]
@@ -134,7 +145,7 @@ def _randomised(module: nn.Module) -> nn.Module:
 
 
 def _trace_back(model: Any, values: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, tuple[str, bool]]:
-    """initializer -> (parameter it holds, transposed)."""
+    """Return initializer -> (parameter that it holds, whether transposed)."""
     from onnx import numpy_helper
 
     found: dict[str, tuple[str, bool]] = {}
@@ -188,10 +199,15 @@ def _free_shapes(model: Any) -> None:
 
 
 def free_reshape(old: list[int], new: list[int], axis: int) -> list[int]:
-    """`new` with 0 (copy) for a leading batch dimension and -1 for the dimension that channels flow into.
+    """Return `new` with 0 (copy) for a leading batch dimension and -1 for the dimension that channels flow into.
 
-    old and new have equal products. The dimensions are matched in runs of equal product; the run that holds
-    `axis` of `old` gets the -1, at its largest dimension.
+    The dimensions are matched in runs of equal product. The run that holds `axis` of `old` gets the -1, at its largest
+    dimension.
+
+    Args:
+        old: Shape before a reshape.
+        new: Shape after it, of the same product.
+        axis: Dimension of `old` that channels lie in.
     """
     free = list(new)
     i = j = 0
@@ -214,7 +230,7 @@ def free_reshape(old: list[int], new: list[int], axis: int) -> list[int]:
 
 
 def _reason(error: BaseException) -> str:
-    """One line that names the operator, dug out of the chain of an exporter's errors."""
+    """Return one line that names the operator, dug out of the chain of an exporter's errors."""
     texts = []
     seen: BaseException | None = error
     while seen is not None:
@@ -226,4 +242,4 @@ def _reason(error: BaseException) -> str:
                 return f"operator {match[1]} has no ONNX form; replace it in the network"
     lines = [line.strip() for line in texts[-1].splitlines() if line.strip()]
     operator = next((m[0] for t in texts for m in [re.search(r"aten[.:]+[\w.]+", t)] if m), "")
-    return f"{operator + ': ' if operator else ''}{lines[0][:200] if lines else type(error).__name__}"
+    return f"{operator + ': ' if operator else ''}{one_line(lines[0] if lines else error)}"

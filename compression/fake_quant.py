@@ -1,5 +1,7 @@
-"""Quantization-aware training: layers that compute as they will after quantization, with straight-through gradients
-(Jacob et al. 2018, arXiv:1712.05877, section 3)."""
+"""Quantization-aware training: layers that compute as they will after quantization.
+
+Gradients pass straight through (Jacob et al. 2018, arXiv:1712.05877, section 3).
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 RANGE_MOMENTUM = 0.05
+"""How far a range of activations moves towards that of the latest batch."""
 
 
 class FakeQuantizer:
     """Fake quantization on the layers of a network with 8 or 4 bits, switched on and off without changing it.
 
-    Activations: uint8 per tensor, a running range that holds 0; 8-bit layers only. Weights: symmetric, per output
-    channel, 8 or 4 bits. A batch norm folded later scales whole output channels, which leaves this grid as it is.
+    Inputs of 8-bit layers lie on a uint8 grid over one running range, which holds 0. Weights lie on a symmetric grid of
+    8 or 4 bits for each output channel. A batch norm folded later scales whole output channels, which leaves this grid
+    as it is.
+
+    Attributes:
+        ranges: Layer name -> [2], the least and the largest input that was seen.
     """
 
     def __init__(self, module: nn.Module, bits: Mapping[str, int]) -> None:
+        """Prepare for `module`; `bits` is layer name -> width, and layers of 16 bits are left alone."""
         self._layers = {name: (module.get_submodule(name), width) for name, width in bits.items() if width < 16}
         self.ranges: dict[str, Tensor] = {}
 
@@ -63,7 +71,7 @@ class FakeQuantizer:
 
 
 def fake_quantized_weight(weight: Tensor, width: int) -> Tensor:
-    """`weight` [out, in, ...] on the grid of `width` bits: symmetric, one scale for each output channel."""
+    """Return `weight` [out, in, ...] on the symmetric grid of `width` bits, with one scale for each output channel."""
     top = 2 ** (width - 1) - 1
     scale = (weight.detach().abs().flatten(1).amax(dim=1) / top).clamp_min(1e-12).float()
     zero = torch.zeros(len(scale), dtype=torch.int32, device=weight.device)

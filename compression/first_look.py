@@ -7,40 +7,49 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..studies.data.images import ImageData, seeded_generator
 from .fake_quant import FakeQuantizer
 from .norms import reestimate_norms
 from .precision import autocast_context, every_layer_called, module_to_training_layout, to_training_layout
+from .seeds import seeded_generator
 from .student import Student
+from .training_data import LabelledData
 
 NORM_INPUTS = 512
-"""At most this many calibration inputs re-estimate the norms."""
+"""At most so many calibration inputs re-estimate the norms."""
 NORM_BATCH = 128
+"""Inputs of one batch, at least, that the norms are estimated on."""
 RANGE_INPUTS = 128
-"""Calibration inputs that set the activation ranges of 8-bit layers."""
+"""So many calibration inputs set the activation ranges of 8-bit layers."""
 LOOK_IMAGES = 1000
-"""At most this many validation images are looked at, the same ones for every student."""
+"""At most so many validation images are looked at, the same ones for every student."""
 CHUNK = 256
+"""Images in a forward pass."""
 
 
 def first_look(
     student: Student,
     fake: FakeQuantizer,
     calibration: Tensor,
-    data: ImageData,
+    data: LabelledData,
     metric: Callable[[Tensor, Tensor], float],
     device: torch.device,
 ) -> float:
-    """The metric of an untrained student with its bits, on a part of `data` that is the same for every student.
+    """Score an untrained student with its bits, on a part of `data` that is the same for every student.
 
-    fake: of the student's module and its spec's bits, switched off. calibration: inputs [M, ...] of the training data,
-    for the norms and the ranges of activations; `data` is the validation split and sets neither. metric: outputs [N, K]
-    and labels [N] to a number. An order among students that were not trained is a first look, no verdict: for
-    choosing which ones to train. Pruning shifts what norms see, and stale statistics hide how good a student is (Li
-    et al. 2020, arXiv:2007.02491).
+    The score orders students that were not trained, for choosing which ones to train. Pruning shifts what norms see,
+    and stale statistics hide how good a student is (Li et al. 2020, arXiv:2007.02491).
 
-    The student can be trained afterwards: it is in eval mode on `device`, its weights and masks as they were, without
-    fake quantization. It keeps the re-estimated statistics, which training starts from rather than from the teacher's.
+    The student can be trained afterwards. It is in eval mode on `device`, its weights and masks are as they were, and
+    fake quantization is off. It keeps the re-estimated statistics, which training starts from rather than from the
+    teacher's.
+
+    Args:
+        student: Changed as said above.
+        fake: Fake quantization of the student's module with its specification's bits, switched off.
+        calibration: Inputs [M, ...] of the training data, for the norms and the ranges of activations.
+        data: The validation split, which sets neither.
+        metric: Maps outputs [N, K] and labels [N] to a number.
+        device: Where the student runs.
     """
     module = module_to_training_layout(student.module, device)
     reestimate_norms(module, calibration[:NORM_INPUTS], NORM_BATCH)
@@ -51,11 +60,23 @@ def first_look(
 
 @torch.no_grad()
 def outputs_with_bits(
-    module: nn.Module, fake: FakeQuantizer, calibration: Tensor, data: ImageData, rows: Tensor, device: torch.device
+    module: nn.Module, fake: FakeQuantizer, calibration: Tensor, data: LabelledData, rows: Tensor, device: torch.device
 ) -> Tensor:
-    """What `module` says of these rows of `data`, [len(rows), K], float32 on the CPU, with the fake quantization of
-    `fake`: by the ranges it has, else by those of RANGE_INPUTS of the calibration inputs. Leaves it in eval mode on
-    `device`, fake quantization switched off."""
+    """Run a network with fake quantization on some rows of `data`.
+
+    Afterwards the network is in eval mode on `device`, and fake quantization is off.
+
+    Args:
+        module: The network.
+        fake: Its fake quantization, which takes its ranges from RANGE_INPUTS calibration inputs where it has none.
+        calibration: Inputs [M, ...] of the training data.
+        data: What is looked at.
+        rows: Which rows of it, [R].
+        device: Where the network runs.
+
+    Returns:
+        The outputs [R, K], float32, on the CPU.
+    """
     module.to(device).eval()
     fake.switch_on()
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -12,14 +11,19 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from ..quieting import quietly
+
 
 def norm_pairs(model: nn.Module, example_input: torch.Tensor) -> tuple[tuple[str, str], ...]:
-    """(layer, batch norm) names such that the norm is the only reader of the layer's outputs.
+    """Return names of layers with the batch norms that are the only readers of their outputs.
 
-    Read from torch.export's graph, which sees functional code that module hooks would miss.
+    They are read from torch.export's graph, which sees functional code that module hooks would miss.
+
+    Args:
+        model: The network, in eval mode.
+        example_input: [B, ...].
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quietly(stdout=False):
         program = torch.export.export(model, (example_input,))
     names = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
     readers: Counter[str] = Counter()
@@ -42,7 +46,7 @@ def norm_pairs(model: nn.Module, example_input: torch.Tensor) -> tuple[tuple[str
 
 
 def fused(model: nn.Module, pairs: Sequence[tuple[str, str]]) -> nn.Module:
-    """A copy of `model` in eval mode with each pair made one layer with a bias."""
+    """Return a copy of `model` in eval mode, with each pair (layer, batch norm) made one layer with a bias."""
     copied = copy.deepcopy(model).eval()
     for layer, norm in pairs:
         first, second = copied.get_submodule(layer), copied.get_submodule(norm)

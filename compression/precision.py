@@ -12,24 +12,24 @@ from torch import Tensor, nn
 
 
 def training_device() -> torch.device:
-    """CUDA where there is one, else the CPU."""
+    """Return CUDA where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def training_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device has fast instructions for it, else float32."""
+    """Return bfloat16 where the device has fast instructions for it, else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     return torch.bfloat16 if _cpu_has_fast_bf16() else torch.float32
 
 
 def autocast_context(device: torch.device) -> torch.autocast:
-    """A fresh autocast to `training_dtype(device)`, switched off where that is float32: one for each step."""
+    """Return a fresh autocast to `training_dtype(device)` for one step, switched off where that is float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=training_dtype(device) == torch.bfloat16)
 
 
 def to_training_layout(inputs: Tensor, device: torch.device) -> Tensor:
-    """The batch on the device; images [B, C, H, W] in channels_last, everything else as it is."""
+    """Return the batch on the device; images [B, C, H, W] in channels_last, everything else as it is."""
     inputs = inputs.to(device, non_blocking=True)
     return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
 
@@ -45,8 +45,10 @@ def module_to_training_layout(module: nn.Module, device: torch.device) -> nn.Mod
 
 @contextlib.contextmanager
 def every_layer_called() -> Iterator[None]:
-    """Meanwhile no fused kernel computes a transformer's layers past their modules: it would not see what was put in
-    place of a layer's forward, nor call its hooks."""
+    """Let no fused kernel compute a transformer's layers past their modules meanwhile.
+
+    Such a kernel would not see what was put in place of a layer's forward, nor call its hooks.
+    """
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import TrialFailed
-from ..spaces.spec import StudentSpec
-from ..studies.data.images import ImageData
-from ..studies.data.sources import StreamedData
+from ..files import write_bytes
+from ..spaces.spec import Recovery, StudentSpec
 from .distill import FeatureTap, Lessons, distillation_loss
 from .fake_quant import FakeQuantizer
 from .precision import autocast_context, module_to_training_layout, to_training_layout
 from .student import Student
+from .training_data import TrainingData
 
 SLICE_STEPS = 5
 """Steps between looks at the clock of others: whether to stop, and whether a latency is being measured."""
@@ -29,12 +28,20 @@ MOMENTUM = 0.9
 WARMUP = 0.05
 CLIP_NORM = 5.0
 AWARE_FROM = 0.5
-"""Fake quantization sets in after this part of the training: weights settle first, then the grid."""
+"""Fake quantization sets in after this part of the training. Weights settle first, then the grid."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long a full recovery is. epochs: of the training data. rungs: fractions of it, ascending, the last 1."""
+    """How long a full recovery is.
+
+    Attributes:
+        epochs: Passes over the training data.
+        rungs: Fractions of it, ascending, the last 1.
+        batch_size: Inputs in a batch.
+        weight_decay: Of the weights of layers; biases and norms have none.
+        seed: Of the order of the data, and of dropout.
+    """
 
     epochs: float
     rungs: tuple[float, ...]
@@ -42,24 +49,32 @@ class Schedule:
     weight_decay: float = 5e-4
     seed: int = 0
 
-    def steps(self, data: ImageData | StreamedData) -> int:
-        """Optimizer steps of a full recovery."""
+    def steps(self, data: TrainingData) -> int:
+        """Return the number of optimizer steps of a full recovery."""
         return max(len(self.rungs), round(self.epochs * data.epoch_plan(0, self.batch_size, self.seed).steps))
 
-    def rung_step(self, rung: int, data: ImageData | StreamedData) -> int:
-        """The step at which this rung (0 is the first) ends."""
+    def rung_step(self, rung: int, data: TrainingData) -> int:
+        """Return the step at which this rung (0 is the first) ends."""
         return max(rung + 1, round(self.steps(data) * self.rungs[rung]))
 
 
 class Stopped(Exception):
-    """Training was asked to stop; its checkpoint says at which step, and the same rung goes on from there."""
+    """Training was asked to stop. Its checkpoint says at which step, and the same rung goes on from there."""
 
 
 @dataclass(frozen=True)
 class Recoverer:
-    """Trains students. quiet: entered around every few steps, so that latencies are measured in peace."""
+    """Trains students.
 
-    data: ImageData | StreamedData
+    Attributes:
+        data: What they are taught on.
+        lessons: The teacher's answers.
+        schedule: How long a training is.
+        device: Where it runs.
+        quiet: Makes a context that is entered around every few steps, so that latencies are measured in peace.
+    """
+
+    data: TrainingData
     lessons: Lessons
     schedule: Schedule
     device: torch.device
@@ -68,13 +83,22 @@ class Recoverer:
     def recover(
         self, student: Student, spec: StudentSpec, rung: int, checkpoint: Path, stop: Callable[[], bool]
     ) -> FakeQuantizer:
-        """Train `student` in place up to the end of `rung`, from `checkpoint` if there is one, and write it anew.
+        """Train a student up to the end of a rung, from its checkpoint if there is one, and write that anew.
 
-        Returns the spec's fake quantization, switched off, with the ranges that the training saw, if it saw any.
+        Args:
+            student: Trained in place, made by `make_student` of the same specification.
+            spec: Its specification, with a recovery.
+            rung: Number of the rung, from 0.
+            checkpoint: The file.
+            stop: Whether to end early, asked every SLICE_STEPS steps.
+
+        Returns:
+            The fake quantization of its bits, switched off, with the ranges that the training saw, if it saw any.
 
         Raises:
-            TrialFailed: the loss is no longer a number.
+            TrialFailed: The loss is no longer a number.
             Stopped: `stop()` came true.
+            StorageError: The disk is full or cannot be written.
         """
         recovery = spec.recovery
         assert recovery is not None
@@ -119,8 +143,8 @@ class Recoverer:
         student: Student,
         module: nn.Module,
         optimizer: torch.optim.Optimizer,
-        recovery: Any,
-        kept: Any,
+        recovery: Recovery,
+        kept: Sequence[int] | None,
         batches: _Batches,
         step: int,
     ) -> float:
@@ -139,7 +163,14 @@ class Recoverer:
 
 
 def learning_rate_factor(step: int, total: int) -> float:
-    """A short linear warm-up, then half a cosine to zero (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
+    """Return the share of the peak learning rate at a step.
+
+    It is a short linear warm-up, then half a cosine to zero (Loshchilov and Hutter 2017, arXiv:1608.03983).
+
+    Args:
+        step: Number of the step, from 0.
+        total: Number of all steps.
+    """
     warm = max(1, round(WARMUP * total))
     if step < warm:
         return (step + 1) / warm
@@ -149,13 +180,13 @@ def learning_rate_factor(step: int, total: int) -> float:
 class _Batches:
     """The batches of a training by step, over the ends of epochs."""
 
-    def __init__(self, data: ImageData | StreamedData, schedule: Schedule) -> None:
+    def __init__(self, data: TrainingData, schedule: Schedule) -> None:
         self._data, self._schedule = data, schedule
         self._steps = data.epoch_plan(0, schedule.batch_size, schedule.seed).steps
         self._epoch, self._first = -1, 0
 
     def at(self, step: int) -> tuple[int, int, Tensor, Tensor]:
-        """(epoch, index within it, inputs [B, ...], labels [B])"""
+        """Return (epoch, index within it, inputs [B, ...], labels [B])."""
         epoch, index = divmod(step, self._steps)
         if epoch != self._epoch:
             seed = self._schedule.seed
@@ -170,7 +201,7 @@ class _Batches:
 
 
 def _parameter_sets(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """No decay on biases and normalisation scales."""
+    """Return the parameters for an optimizer, with no decay on biases and normalisation scales."""
     decayed = [p for p in module.parameters() if p.ndim > 1]
     plain = [p for p in module.parameters() if p.ndim <= 1]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -179,15 +210,12 @@ def _parameter_sets(module: nn.Module, weight_decay: float) -> list[dict[str, An
 def _save(
     path: Path, module: nn.Module, optimizer: torch.optim.Optimizer | None, fake: FakeQuantizer, step: int
 ) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(f".{os.getpid()}.part")
     # a finished training needs no momentum any more, which is half of the file
     momentum = optimizer.state_dict() if optimizer else None
     state = {"module": module.state_dict(), "optimizer": momentum, "ranges": fake.ranges, "step": step}
     buffer = io.BytesIO()  # torch's own writer says nothing useful when a disk is full
     torch.save(state, buffer)
-    beside.write_bytes(buffer.getbuffer())
-    beside.replace(path)
+    write_bytes(path, buffer.getvalue())
 
 
 def _load(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fake: FakeQuantizer) -> int:
@@ -202,11 +230,11 @@ def _load(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fake:
 
 
 def load_recovered(student: Student, checkpoint: Path) -> None:
-    """Give `student` the weights of its checkpoint."""
+    """Give `student` the weights that a training of it wrote to `checkpoint`."""
     student.module.load_state_dict(read_weights(checkpoint))
 
 
 def read_weights(checkpoint: Path) -> dict[str, Tensor]:
-    """Parameters and buffers by name, as a training wrote them."""
+    """Return parameters and buffers by name, as a training wrote them to `checkpoint`."""
     state: dict[str, Tensor] = torch.load(checkpoint, weights_only=True, map_location="cpu")["module"]
     return state

@@ -1,4 +1,4 @@
-"""A spec made real: the student, a smaller copy of the teacher that starts from the teacher's weights."""
+"""A specification made real: the student, a smaller copy of the teacher that starts from the teacher's weights."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ from ..spaces.spec import Pattern, StudentSpec
 
 @dataclass(frozen=True)
 class Student:
-    """The module, the masks that hold its patterns (layer name -> [shape of the weight], 1 keeps), and for each
-    layer that lost inputs the teacher's input indices that stayed."""
+    """A smaller network that starts from the teacher's weights.
+
+    Attributes:
+        module: The network.
+        masks: Layer name -> what holds its pattern, in the shape of its weight; 1 keeps, 0 drops.
+        stayed_inputs: Name of a layer that lost inputs -> the teacher's input indices that stayed.
+    """
 
     module: nn.Module
     masks: Mapping[str, torch.Tensor]
@@ -81,10 +86,17 @@ def replaced(teacher: nn.Module, replacements: Mapping[str, str]) -> nn.Module:
 
 
 def mask_of(weight: torch.Tensor, pattern: Pattern) -> torch.Tensor:
-    """The mask (1 keeps, 0 drops, shape and dtype of `weight` [out, in, ...]) that keeps the largest magnitudes.
+    """Return the mask that keeps the largest magnitudes of a weight.
 
     "2:4" keeps two of every four consecutive inputs at each output and kernel position, as sparse tensor cores
-    want it (Mishra et al. 2021, arXiv:2104.08378, section 3); inputs beyond the last full four stay dense.
+    want it (Mishra et al. 2021, arXiv:2104.08378, section 3). Inputs beyond the last full four stay dense.
+
+    Args:
+        weight: [out, in, ...].
+        pattern: Which zeros it gets.
+
+    Returns:
+        A tensor of the weight's shape and dtype; 1 keeps, 0 drops.
     """
     size = weight.abs()
     mask = torch.ones(weight.shape, dtype=weight.dtype, device=weight.device)

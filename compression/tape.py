@@ -1,5 +1,7 @@
-"""A tape: what every module call of one forward pass gave, so that passes which differ only from some call on need not
-compute what came before it."""
+"""A tape: what every module call of one forward pass gave.
+
+Passes which differ only from some call on need not compute what came before it.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,15 @@ Call = Callable[[str, Callable[..., Any], Any, Any], Any]
 class Tape:
     """Records a pass of one network, and plays its beginning to that network or to copies with other weights.
 
-    Calls of modules are numbered in the order in which they begin, containers' too; `first` has the number of each
-    module's first one. Only outputs that are tensors, and that nothing changed in place afterwards, can be played;
-    what cannot is computed again. limit_bytes: outputs held; what comes after them is not kept.
+    Calls of modules are numbered in the order in which they begin, containers' too. Only outputs that are tensors, and
+    that nothing changed in place afterwards, can be played; what cannot is computed again.
+
+    Attributes:
+        first: Module name -> number of its first call.
     """
 
     def __init__(self, limit_bytes: int) -> None:
+        """Make an empty tape that holds outputs up to `limit_bytes`; what comes after them is not kept."""
         self.first: dict[str, int] = {}
         self._limit = limit_bytes
         self._forget()
@@ -39,7 +44,7 @@ class Tape:
 
     @torch.no_grad()
     def record(self, module: nn.Module, inputs: Tensor) -> Tensor:
-        """The outputs of `module` for `inputs` [B, ...], every call on the tape. What was on it is gone."""
+        """Return the outputs of `module` for `inputs` [B, ...], and keep every call. What was on the tape is gone."""
         self._forget()
         with _around_calls(module, self._recorded), every_layer_called():
             outputs: Tensor = module(inputs.clone())  # some networks normalise their inputs in place
@@ -50,8 +55,13 @@ class Tape:
 
     @torch.no_grad()
     def play(self, module: nn.Module, inputs: Tensor, until: int) -> Tensor:
-        """The outputs of `module` for the `inputs` that were recorded. It is the recorded network or a copy of it, and
-        whatever was changed in it takes part from call `until` on: earlier calls are answered from the tape."""
+        """Return the outputs of a network for the inputs that were recorded.
+
+        Args:
+            module: The recorded network, or a copy of it in which something was changed.
+            inputs: The recorded inputs, [B, ...].
+            until: Number of the first call that is computed; earlier ones are answered from the tape.
+        """
         self._at = 0
         with _around_calls(module, functools.partial(self._played, until)), every_layer_called():
             outputs: Tensor = module(inputs.clone())
@@ -93,7 +103,7 @@ class Tape:
 
 @contextlib.contextmanager
 def _around_calls(module: nn.Module, call: Call) -> Iterator[None]:
-    """Every call of `module` and of the modules in it goes through `call`, with its name and what it would run."""
+    """Let calls of `module` and of the modules in it go through `call`, with their names and what they would run."""
     kept = []
     try:
         for name, part in module.named_modules():

@@ -1,4 +1,4 @@
-"""Files side by side on this machine, without a study: `autocompress bench MODEL.onnx [OTHER.tflite ...]`."""
+"""Files side by side on this machine, without a study, as `autocompress bench MODEL.onnx [OTHER.tflite ...]`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import RuntimeUnavailable, UsageError
+from ..errors import PluginError, UsageError
 from ..spaces.target import Target
 from .measurement import Latency
 from .runtimes.base import Runtime
@@ -27,13 +27,24 @@ def bench(
     limit_seconds: float | None = None,
     quiet: QuietMachine | None = None,
 ) -> list[Latency]:
-    """Latencies of `files`, in their order, in the same rounds of fresh processes; each may have its own runtime.
+    """Measure files in the same rounds of fresh processes; each may have its own runtime.
 
-    p50_ms is each file's own median wall time; ratio is to the first file. precision: half-width of the 95 %
-    interval to reach for every ratio (for one file: for its p50) by more processes, see `shortfall` for whether it
-    was. max_seconds: of timing per file and process. limit_seconds: no process but the first starts later. quiet:
-    the lock it is measured under, by default those of the files' devices. Raises MeasurementError,
-    RuntimeUnavailable, UnknownName (of a runtime).
+    Args:
+        files: The files, each with where it runs.
+        precision: Half-width of the 95 % interval to reach for every ratio (for one file: for its median) by more
+            processes; `shortfall` tells whether it was reached.
+        processes: Fresh processes at least.
+        max_seconds: Of timing per file and process.
+        limit_seconds: No process but the first starts later.
+        quiet: The lock under which files are measured, by default those of the files' devices.
+
+    Returns:
+        Their latencies, in their order. `p50_ms` is each file's own median, `ratio` is to the first file.
+
+    Raises:
+        MeasurementError: A file cannot be timed.
+        RuntimeUnavailable: A runtime cannot run here.
+        UnknownName: There is no such runtime.
     """
     # One process stops at 1 %, or earlier where the whole need not be as sure as that.
     own = 0.01 if precision is None else min(max(precision, 0.0025), 0.02)
@@ -45,12 +56,22 @@ def bench(
 def timed_files(
     names: Sequence[str], runtimes: Sequence[str] = (), device: str | None = None, threads: int = 1, batch: int = 1
 ) -> list[TimedFile]:
-    """Files as a user names them, "model.onnx", "openvino:model.onnx" or "tensorrt@cuda:model.engine", each with where
-    it runs.
+    """Return files as a user names them, each with where it runs.
 
     A file without a runtime of its own runs in each of `runtimes` whose suffix it has (in the only one, whatever its
-    suffix); without any, in the first that has its suffix, see PREFERRED. device: by default "cpu" where the runtime
-    knows it, else its first. Raises UnknownName, UsageError, RuntimeUnavailable.
+    suffix); without any, in the first that has its suffix, see PREFERRED.
+
+    Args:
+        names: "model.onnx", "openvino:model.onnx" or "tensorrt@cuda:model.engine".
+        runtimes: Names of runtimes for files that name none.
+        device: Where files run that name no device; by default "cpu" where the runtime knows it, else its first.
+        threads: Of each file.
+        batch: Of each file.
+
+    Raises:
+        UnknownName: There is no such runtime.
+        UsageError: No runtime has files of this suffix.
+        PluginError: A named runtime's package is broken.
     """
     found = []
     for name in names:
@@ -63,7 +84,11 @@ def timed_files(
 
 
 def parse_precision(text: str) -> float:
-    """The fraction that "2%" or "0.02" stands for. Raises UsageError."""
+    """Return the fraction that "2%" or "0.02" stands for.
+
+    Raises:
+        UsageError: It is neither.
+    """
     wrong = UsageError(f"precision {text!r}; allowed: a percentage such as 2% or a fraction below 1 such as 0.02")
     number = text.strip()
     try:
@@ -76,7 +101,7 @@ def parse_precision(text: str) -> float:
 
 
 def comparison_lines(files: Sequence[TimedFile], latencies: Sequence[Latency]) -> list[str]:
-    """One line per file: its median with interval, its ratio to the first file and what that means."""
+    """Return a line for each file: its median with interval, its ratio to the first file and what that means."""
     names = _labels(files)
     width = max(map(len, names))
     lines: list[str] = []
@@ -94,7 +119,7 @@ def comparison_lines(files: Sequence[TimedFile], latencies: Sequence[Latency]) -
 
 
 def conditions_line(latencies: Sequence[Latency]) -> str:
-    """What it was measured on and how; where the files differ in that, each one's value."""
+    """Return what files were measured on and how; where they differ in that, each one's value."""
     parts = []
     for name in latencies[0].conditions:
         values = [latency.conditions[name] for latency in latencies]
@@ -105,7 +130,12 @@ def conditions_line(latencies: Sequence[Latency]) -> str:
 
 
 def shortfall(latencies: Sequence[Latency], precision: float) -> str:
-    """In words how far the widest interval is from the precision asked for; empty when it was reached."""
+    """Return in words how far the widest interval is from a precision; empty when that was reached.
+
+    Args:
+        latencies: Of files that were measured together.
+        precision: Half-width of a 95 % interval, as a fraction.
+    """
     if len(latencies) == 1:
         widest = math.log(latencies[0].high_ms / latencies[0].low_ms) / 2
     else:
@@ -119,8 +149,8 @@ def shortfall(latencies: Sequence[Latency], precision: float) -> str:
 
 
 def _parted(name: str) -> tuple[str, str, Path]:
-    """Runtime, device and path; the first two are empty where the name is but a path, as is that of a file which is
-    there, and that of a drive with its letter."""
+    # Runtime, device and path; the first two are empty where the name is but a path, as is that of a file which is
+    # there, and that of a drive with its letter.
     before, colon, path = name.partition(":")
     runtime, _, device = before.partition("@")
     if not colon or Path(name).exists() or len(runtime) < 2 or not runtime.isidentifier():
@@ -140,7 +170,7 @@ def _fitting(path: Path, given: Sequence[Runtime]) -> list[Runtime]:
 
 
 def _working() -> list[Runtime]:
-    return [runtime for runtime in all_runtimes().values() if not isinstance(runtime, RuntimeUnavailable)]
+    return [runtime for runtime in all_runtimes().values() if not isinstance(runtime, PluginError)]
 
 
 def _rank(runtime: Runtime) -> tuple[int, str]:
@@ -153,7 +183,7 @@ def _usual_device(runtime: Runtime) -> str:
 
 
 def _labels(files: Sequence[TimedFile]) -> list[str]:
-    """The shortest names that tell the files apart: without folder and target where those are alike."""
+    # the shortest names that tell the files apart: without folder and target where those are alike
     paths = {file.path for file in files}
     same_names = len({path.name for path in paths}) < len(paths)
     several = len({file.target.name for file in files}) > 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,8 +23,18 @@ from .timing.statistics import Estimate
 
 @dataclass(frozen=True)
 class Calibration:
-    """The reference's own time in a quiet window. p50_ms: median wall time with its 95 % interval. floor_ms: the
-    statistic files are compared by. fingerprint: of the conditions, see `machine.fingerprint`."""
+    """The reference's own time in a quiet window.
+
+    Attributes:
+        p50_ms: Median wall time of one inference.
+        low_ms: Lower end of its 95 % interval.
+        high_ms: Upper end of that interval.
+        floor_ms: The statistic by which files are compared.
+        processes: Fresh processes it was measured in.
+        disturbed: Whether other work was seen on the machine's cores meanwhile.
+        fingerprint: Of the conditions; see `machine.fingerprint`.
+        conditions: The machine as it was.
+    """
 
     p50_ms: float
     low_ms: float
@@ -33,22 +43,20 @@ class Calibration:
     processes: int
     disturbed: bool
     fingerprint: str
-    conditions: dict[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
-        return cls(**data)
+    conditions: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class LatencyMeter:
-    """Measures files on a target, beside the file `reference`.
+    """Measures files on a target, beside a reference.
 
-    precision: half-width of the 95 % interval of the log-ratio at which one process stops early. quiet: the lock
-    under which each process runs, by default that of the target's device. seed: of the order of the rounds.
+    Attributes:
+        target: Where the files run.
+        reference: The file that all others are compared with.
+        calibration: The reference's own time, None before it was measured.
+        precision: Half-width of the 95 % interval of the log-ratio at which one process stops early.
+        quiet: The lock under which each process runs, by default that of the target's device.
+        seed: Of the order of the rounds.
     """
 
     target: Target
@@ -60,21 +68,29 @@ class LatencyMeter:
 
     @classmethod
     def calibrated(cls, target: Target, reference: Path, precision: float = 0.02) -> LatencyMeter:
-        """A meter that has just calibrated itself. Raises as `calibrate` does."""
+        """Return a meter that has just calibrated itself; see the class, and `calibrate` for what it raises."""
         meter = cls(target, reference, precision=precision)
         return replace(meter, calibration=meter.calibrate())
 
     def conditions(self) -> dict[str, Any]:
-        """The machine as it is now, see `machine.conditions`."""
+        """Return the machine as it is now; see `machine.conditions`."""
         return conditions(self.target, get_runtime(self.target.runtime).available().version)
 
     def is_current(self) -> bool:
-        """Whether the calibration holds for the machine as it is now."""
+        """Return whether the calibration holds for the machine as it is now."""
         return self.calibration is not None and self.calibration.fingerprint == fingerprint(self.conditions())
 
     def calibrate(self, processes: int = 3, max_seconds: float = 3.0) -> Calibration:
         """Time the reference alone in fresh processes, once more for each that was disturbed.
-        Raises MeasurementError, RuntimeUnavailable."""
+
+        Args:
+            processes: Fresh processes, one after the other.
+            max_seconds: Of timing in each.
+
+        Raises:
+            MeasurementError: The reference cannot be timed.
+            RuntimeUnavailable: The runtime cannot run here.
+        """
         readings = self._beside((), max_seconds).take(processes, peaks=False)
         p50_ms, low_ms, high_ms = readings.p50(0).interval()
         return Calibration(
@@ -96,14 +112,25 @@ class LatencyMeter:
         until: float | None = None,
         limit_seconds: float | None = None,
     ) -> list[Latency]:
-        """Latencies of `paths`, in their order; all take turns in the same rounds.
+        """Measure files, which take turns in the same rounds.
 
-        processes: fresh processes, one after the other; the interval shrinks with their number. max_seconds: of
-        timing per file and process. until: half-width of the 95 % interval to reach for every ratio, by more
-        processes (up to `side_by_side.MOST_PROCESSES`) while limit_seconds are not over; whether it was reached is in
-        the ratios' intervals. Processes that were disturbed are run once more, twice as long; if that is no better,
-        the result counts all of them and is marked disturbed. Raises MeasurementError (a file cannot be timed, the
-        meter is not calibrated, or was on another machine) and RuntimeUnavailable.
+        Processes that were disturbed are run once more, twice as long; if that is no better, the result counts all of
+        them and is marked disturbed.
+
+        Args:
+            paths: The files.
+            processes: Fresh processes, one after the other; the interval shrinks with their number.
+            max_seconds: Of timing per file and process.
+            until: Half-width of the 95 % interval to reach for every ratio, by more processes (up to
+                `side_by_side.MOST_PROCESSES`). Whether it was reached is in the ratios' intervals.
+            limit_seconds: No process but the first starts later.
+
+        Returns:
+            Their latencies, in their order.
+
+        Raises:
+            MeasurementError: A file cannot be timed, or the meter is not calibrated for the machine as it is now.
+            RuntimeUnavailable: The runtime cannot run here.
         """
         calibration = self.calibration
         if calibration is None:
@@ -137,7 +164,7 @@ class LatencyMeter:
 
 
 def is_faster(a: Latency, b: Latency) -> Literal["faster", "slower", "tie"]:
-    """Whether `a` is faster than `b`, by their ratios to the same reference: a tie if the intervals overlap."""
+    """Return how `a` compares with `b`, by their ratios to the same reference: a tie if the intervals overlap."""
     if a.ratio_high < b.ratio_low:
         return "faster"
     return "slower" if a.ratio_low > b.ratio_high else "tie"

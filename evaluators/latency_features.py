@@ -1,4 +1,4 @@
-"""What the latency of a spec hangs on: sums over its layers, by kind and precision, and the borders between precisions.
+"""The terms that the latency of a student hangs on: sums over its layers by kind and precision, and their borders.
 
 Layers do not add up to a network's latency (what is fused, what stays in a cache, what runs beside what). So these sums
 are but the terms of a formula whose factors are fitted to whole networks.
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..spaces.context import SpaceContext
-from ..spaces.spec import StudentSpec
 from ..spaces.shapes import PlanShapes, Shapes
+from ..spaces.spec import StudentSpec
 
 Vector = NDArray[np.float64]
 
@@ -19,9 +19,9 @@ STEP = 16
 """Channels that CPU and GPU kernels take at a time: other counts are padded, or fall out of the fast layout."""
 BITS = (4, 8, 16, 32)
 BYTES = (1.0, 1.0, 2.0, 4.0)
-"""Of a number in such a layer: 4 bits are unpacked before they are used."""
+"""Bytes of a number in such a layer: 4 bits are unpacked before they are used."""
 RATES = (0.8, 0.5, 0.7, 1.0)
-"""Time of a multiply-accumulate in so many bits over that in 32, where the target was not probed."""
+"""Time of a multiply-accumulate in so many bits over that in 32, where the target has no profile."""
 # Relative costs on common CPUs: arithmetic and memory traffic of a layer in their usual proportion. Only their
 # proportions matter, and only until samples tell better.
 _MAC = {"conv": 1.0, "pointwise": 1.0, "depthwise": 5.0, "linear": 1.5}
@@ -29,14 +29,23 @@ _RAGGED, _WEIGHT_BYTE, _MAP_BYTE, _LAYER, _BORDER, _BORDER_NUMBER = 0.2, 1.5, 2.
 
 
 class Features:
-    """The terms of a latency, for students over one context.
+    """Tells the terms of a latency, for students over one context.
 
     For each kind of layer, precision and pattern: multiply-accumulates; those of layers whose channels are no multiple
     of STEP, once more; bytes of weights; bytes of the maps read and written; layers. Then borders between precisions,
     in order of execution, and the numbers that cross them.
+
+    Attributes:
+        shapes: Tells the shapes of students.
+        prior: Relative costs of the terms on common CPUs, [terms].
     """
 
     def __init__(self, context: SpaceContext) -> None:
+        """Work out what is the same for all students.
+
+        Args:
+            context: What the students are students of.
+        """
         self.shapes = Shapes(context)
         kinds = tuple(dict.fromkeys(layer.kind for layer in context.layers))
         self._kind = np.array([kinds.index(layer.kind) for layer in context.layers])
@@ -45,7 +54,14 @@ class Features:
         self.prior = np.array([cost for kind in kinds for cost in _priors(context, kind)] + [_BORDER, _BORDER_NUMBER])
 
     def of(self, spec: StudentSpec) -> tuple[Vector, Vector]:
-        """The terms [terms], and where among students this one lies [places]: students near each other err alike."""
+        """Return the terms of a student, and where among students it lies: those near each other err alike.
+
+        Args:
+            spec: The student.
+
+        Returns:
+            Its terms [terms] and its place [places].
+        """
         shapes = self.shapes.of(spec)
         return self._terms(shapes), _place(shapes)
 
@@ -64,17 +80,17 @@ class Features:
 
 
 def _place(shapes: PlanShapes) -> Vector:
-    """Doublings of each layer's outputs and halvings of its bits, so that squared distances are means over layers."""
+    # doublings of each layer's outputs and halvings of its bits, so that squared distances are means over layers
     bits = np.log2(shapes.bits)
     return np.asarray(np.concatenate([np.log2(shapes.outputs), bits]) / np.sqrt(len(bits)), dtype=np.float64)
 
 
 def _priors(context: SpaceContext, kind: str) -> list[float]:
-    """The relative costs of one kind's terms, in each precision, dense and sparse."""
+    # the relative costs of one kind's terms, in each precision, dense and sparse
     found = []
     for bits, rate in zip(BITS, RATES, strict=True):
-        probed = context.profile.bits_time(kind, bits) if context.profile else None
-        mac = _MAC.get(kind, 1.0) * (probed.ratio.value if probed else rate)
+        measured = context.profile.bits_time(kind, bits) if context.profile else None
+        mac = _MAC.get(kind, 1.0) * (measured.ratio.value if measured else rate)
         for share in (1.0, 0.7):
             found += [mac * share, mac * share * _RAGGED, _WEIGHT_BYTE, _MAP_BYTE, _LAYER]
     return found

@@ -1,7 +1,7 @@
-"""The probe of a target: which bits and which multiples of channels pay there, by kind of layer.
+"""The profile of a target: which bits and which multiples of channels pay there, by kind of layer.
 
-Micro networks are built and timed side by side for some seconds. What nothing disturbed is kept for later studies,
-see `knob_cache`. Imports torch.
+Micro networks are built and timed side by side for some seconds. What nothing disturbed is kept for later studies; see
+`profile_cache`. Imports torch.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import AutoCompressError
+from ..errors import one_line
 from ..spaces.layers import Layer
 from ..spaces.target import Capabilities, Target
-from ..spaces.target_profile import BitsTime, ChannelTime, TargetProfile, Ratio, joint_profile, steps
+from ..spaces.target_profile import BitsTime, ChannelTime, Ratio, TargetProfile, joint_profile, steps
 from .micronets import CHANNELS, KINDS, WIDE, MicroFiles, arithmetic
 from .profile_cache import ProfileCache
 from .runtimes.base import Runtime
@@ -25,8 +25,8 @@ from .timing.processes import ProcessTimes, TimedFile, TimingRequest, time_in_fr
 from .timing.quiet import QuietMachine
 from .timing.statistics import Estimate, choose_statistic, combine, disturbances, log_ratio
 
-PROBE_SECONDS = 30.0
-"""Of asking, on each target that nothing is known of yet."""
+PROFILE_SECONDS = 30.0
+"""Seconds of measuring on each target that nothing is known of yet."""
 _SECONDS_A_FILE = 0.5
 
 Say = Callable[[str], None]
@@ -34,7 +34,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Question:
-    """Files of one kind that are timed beside the first of them. bits: what each is built in; channels: of each."""
+    """Files of micro networks of one kind that are timed beside the first of them.
+
+    Attributes:
+        kind: Of the networks.
+        bits: Of each file.
+        channels: Of each file.
+    """
 
     kind: str
     bits: tuple[int, ...]
@@ -44,21 +50,34 @@ class Question:
 def study_profile(
     targets: Sequence[Target],
     layers: Sequence[Layer],
-    study: Path,
-    seconds: float = PROBE_SECONDS,
+    study_folder: Path,
+    seconds: float = PROFILE_SECONDS,
     worker: bool = False,
     say: Say = lambda line: None,
     stop: Callable[[], bool] = lambda: False,
     cache: ProfileCache | None = None,
 ) -> TargetProfile | None:
-    """The profile of a study's targets for the kinds of its layers: those that the study was begun with, which lie in
-    its folder; else those in the cache; else they are measured. None where nothing is known.
+    """Return what a study's targets can use together, for the kinds of its layers.
 
-    seconds: of asking on each target; 0 asks nothing, not even the cache. worker: this process works for a driver,
-    which has asked already; it measures and writes nothing. stop: whether to end early, asked between questions.
+    It is the profile that the study was begun with, which lies in its folder; else what the cache has, and what is
+    measured now of what that leaves open.
+
+    Args:
+        targets: The study's targets.
+        layers: The teacher's layers.
+        study_folder: The study's folder.
+        seconds: Of measuring on each target; 0 measures nothing and does not look into the cache.
+        worker: Whether this process works for a driver, which has measured already; it measures and writes nothing.
+        say: Gets lines for the user.
+        stop: Whether to end early, asked between questions.
+        cache: What is kept between studies, by default the user's.
+
+    Returns:
+        The joint profile, None where nothing is known.
 
     Raises:
-        RuntimeUnavailable, UnknownName: a target's runtime or device cannot be used.
+        RuntimeUnavailable: A target's runtime or device cannot be used.
+        UnknownName: There is no such runtime.
     """
     cache = cache or ProfileCache()
     kinds = kinds_by_work(layers)
@@ -66,13 +85,13 @@ def study_profile(
     for target in targets:
         runtime = get_runtime(target.runtime)
         version = runtime.available().version
-        own = ProfileCache(study / "profile")
+        own = ProfileCache(study_folder / "profile")
         profile = own.read(target, version)
         if profile is None and not worker and seconds > 0:
             known = cache.read(target, version) or TargetProfile()
             profile = measure_profile(runtime, target, kinds, known, seconds, say, stop)
-            if (calm := profile.undisturbed()) != known:
-                cache.write(target, version, calm)
+            if (undisturbed := profile.undisturbed()) != known:
+                cache.write(target, version, undisturbed)
             if not stop():
                 own.write(target, version, profile)
         found.append((runtime.capabilities(target), profile or TargetProfile()))
@@ -81,7 +100,7 @@ def study_profile(
 
 
 def kinds_by_work(layers: Sequence[Layer]) -> tuple[str, ...]:
-    """The kinds of these layers, those with the most multiply-accumulates first."""
+    """Return the kinds of these layers, those with the most multiply-accumulates first."""
     macs: dict[str, int] = {}
     for layer in layers:
         macs[layer.kind] = macs.get(layer.kind, 0) + layer.macs
@@ -93,16 +112,30 @@ def measure_profile(
     target: Target,
     kinds: Sequence[str],
     known: TargetProfile | None = None,
-    seconds: float = PROBE_SECONDS,
+    seconds: float = PROFILE_SECONDS,
     say: Say = lambda line: None,
     stop: Callable[[], bool] = lambda: False,
     quiet: QuietMachine | None = None,
 ) -> TargetProfile:
-    """`known` and the answers to what it leaves open for these kinds, as many as `seconds` allow, the most worthwhile
-    first. What cannot be built or timed is left open. Nothing is asked of a runtime that cannot run here.
+    """Measure what is not known yet of a target, the most worthwhile first.
+
+    What cannot be built or timed is left open. Nothing is measured with a runtime that cannot run here.
+
+    Args:
+        runtime: The target's runtime.
+        target: The target.
+        kinds: Of layers, the most important first.
+        known: What is known already.
+        seconds: Of measuring, at most; a question that would take longer is not begun.
+        say: Gets lines for the user.
+        stop: Whether to end early, asked between questions.
+        quiet: The lock under which files are timed, by default that of the target's device.
+
+    Returns:
+        What was known and what was measured.
 
     Raises:
-        RuntimeUnavailable: the target's device is not one of the runtime's.
+        RuntimeUnavailable: The target's device is not one of the runtime's.
     """
     profile = known or TargetProfile()
     can = runtime.capabilities(target)
@@ -110,39 +143,47 @@ def measure_profile(
     question = next_question(kinds, can, profile)
     if question is None or not runtime.available().ok:
         return profile
-    say(f"probing what bits and channel counts win on {target.name}: at most about {seconds:.0f} s, once")
+    say(f"measuring what bits and channel counts win on {target.name}: at most about {seconds:.0f} s, once")
     started, pace, disturbed = time.monotonic(), 0.0, False
     with tempfile.TemporaryDirectory(prefix="autocompress-profile-") as folder:
         files = MicroFiles(runtime, target, Path(folder))
         while question is not None and not stop():
             # a question that would not be answered in time is not begun: some runtimes build for seconds
             if (spent := time.monotonic() - started) + pace * len(question.bits) > seconds:
-                say(f"stopped probing {target.name} after {spent:.0f} s: what is open stays as declared")
+                say(f"stopped measuring {target.name} after {spent:.0f} s: what is open stays as declared")
                 break
             asked = time.monotonic()
             try:
-                files.template(question.kind)
-                asked = time.monotonic()  # the export is for all questions about this kind
                 answer = _ask(question, files.get, runtime, target, quiet)
             except Exception as error:  # whatever a runtime's library makes of a network it does not know
                 given_up.add(question)
-                line = str(error) if isinstance(error, AutoCompressError) else f"{type(error).__name__}: {error}"
-                say(f"{question.kind} layers cannot be probed on {target.name}: {' '.join(line.split())[:200]}")
+                say(f"{question.kind} layers cannot be measured on {target.name}: {one_line(error)}")
             else:
                 profile = profile.merged(answer)
                 disturbed = disturbed or answer != answer.undisturbed()
             pace = (time.monotonic() - asked) / len(question.bits)
             question = next_question(kinds, can, profile, given_up)
     if disturbed:
-        say(f"other work ran while {target.name} was probed: that counts with a margin, and is asked again next time")
+        say(f"other work ran while {target.name} was measured: that counts with a margin, and is done again next time")
     return profile
 
 
 def next_question(
     kinds: Sequence[str], can: Capabilities, known: TargetProfile, given_up: Collection[Question] = ()
 ) -> Question | None:
-    """The most worthwhile question that is open: the bits of all kinds come first, then the channels in 32 bits, then
-    those in the fewest bits. None when all is known."""
+    """Return the most worthwhile question that is open.
+
+    The bits of all kinds come first, then the channels in 32 bits, then those in the fewest bits.
+
+    Args:
+        kinds: Of layers, the most important first.
+        can: What the target's runtime declares.
+        known: What is known already.
+        given_up: Questions that have no answer.
+
+    Returns:
+        The question, None when all is known.
+    """
     present = [kind for kind in kinds if kind in KINDS]
     asked = []
     for kind in present:
@@ -179,8 +220,8 @@ def _ask(
 
 
 def _ratios(files: Sequence[TimedFile], runtime: Runtime, quiet: QuietMachine | None) -> list[Ratio]:
-    """Times of all but the first file over the first's, in the same rounds of one fresh process; of a second one,
-    twice as long, if the first was disturbed, and of both if that was no better."""
+    # Times of all but the first file over the first's, in the same rounds of one fresh process; of a second one, twice
+    # as long, if the first was disturbed, and of both if that was no better.
     target = files[0].target
     statistic = choose_statistic(target, runtime.synchronous)
     runs: list[ProcessTimes] = []

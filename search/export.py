@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..compression.recover import load_recovered
@@ -20,40 +19,49 @@ from ..errors import (
     UsageError,
     one_line,
 )
-from ..evaluators.accuracy import predict
+from ..evaluators.artifact import PARITY, ArtifactBuilder, Templates, relative_difference
 from ..evaluators.bench import bench
 from ..evaluators.measurement import Latency
-from ..evaluators.runtimes.base import BuildRequest, Runtime
+from ..evaluators.runtimes.base import Runtime
 from ..evaluators.runtimes.registry import get_runtime
-from ..evaluators.size import file_bytes
+from ..evaluators.score import file_bytes, predict
 from ..evaluators.timing.processes import TimedFile
-from ..spaces.axes.target import settle
-from ..spaces.groups import find_groups
+from ..files import digest, disk_errors, move, remove, write_json
 from ..spaces.layers import find_layers
-from ..spaces.plan import Plan
-from ..spaces.target import Target
+from ..spaces.network import look_at_network
+from ..spaces.spec import StudentSpec
+from ..spaces.target import Target, bits_on
 from ..studies.checkpoint import load_weights
 from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task, score
+from .evaluate.build import CHUNK
 from .evaluate.checkpoints import checkpoint_path
-from .evaluate.evaluation import CHUNK
-from .evaluate.target_session import Templates
-from .store.files import digest, disk_errors, move, remove, write_json
-from .store.study import read_front
+from .report.reading import read_front
+from .store.settings import read_settings, task_of
 from .trial import Trial
 
 SAMPLES = 64
 """Validation inputs on which a file is held against its student."""
-PARITY = 1e-3
-"""Largest difference allowed, relative to the largest output, of a file whose layers all have 32 bits."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What came of one target. difference: largest absolute difference from the student's outputs over `SAMPLES`
-    inputs, relative to the largest output (at least 1); agreement: part of them on which both choose the same class.
-    accuracy: of the file, by its own runtime, over the validation split. bits: of the plan as this target runs it.
-    What could not be had is None, and `reason` says why; without a path, no file was built.
+    """What came of one target. What could not be had is None, and `reason` says why.
+
+    Attributes:
+        target: Name of the target.
+        path: The file; None where none was built.
+        sha256: Of the file.
+        size_bytes: Of the file.
+        bits: Layer name -> bit-width of the student as this target runs it, for layers that are not 32.
+        difference: Largest absolute difference from the student's outputs, relative to the largest output (at least
+            1), over `SAMPLES` inputs.
+        agreement: Part of those inputs on which file and student choose the same class.
+        accuracy: Metric of the file, run by its own runtime over the validation split.
+        latency: Of one inference.
+        operators: Operator type -> count, of the graph that really runs.
+        remark: Where that graph is not what was asked for.
+        reason: Why something could not be had.
     """
 
     target: str
@@ -78,26 +86,35 @@ def export(
     task: Task | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Exported]:
-    """Write trial `number` of the study in `folder` for each of `targets` ("openvino", "tensorrt@cuda") into
-    `out/<target>/`, with `out/export.json`. task: the study's, where it was searched from Python.
+    """Write one trial of a study for each of some targets into `out/<target>/`, with `out/export.json`.
 
-    A target that cannot be had does not keep the others from being built. Raises UsageError (no such trial, or its
-    weights are gone), UnknownName (of a target), and what the study's data raise.
+    A target that cannot be had does not keep the others from being built.
+
+    Args:
+        folder: The study's folder.
+        number: Of the trial.
+        targets: Names such as "openvino" or "tensorrt@cuda".
+        out: Where the files go.
+        task: The study's task, where it was searched from Python.
+        say: Takes a line about what is going on.
+
+    Raises:
+        UsageError: There is no such trial, its weights are gone, or the study's task is not known.
+        UnknownName: A runtime that does not exist.
+        AutoCompressError: What the study's data raise.
     """
     trial = _trial(folder, number)
-    settings = StudyFile.model_validate_json((folder / "study.json").read_bytes())
+    settings = read_settings(folder)
     wanted = list({target.name: target for target in (_target(name, settings) for name in targets)}.values())
     if not wanted:
         raise UsageError("no target to export for; name one or more, such as openvino,litert")
     runtimes = {target.name: get_runtime(target.runtime) for target in wanted}
     say("reading the data and the teacher")
-    if task is None and settings.task.source is None and settings.teacher.model is None:
-        raise UsageError(f"{folder} was searched from Python, so its task is not known here; name it with --task")
-    task = task or settings.build_task()
+    task = task or task_of(settings, folder)
     load_weights(task.teacher, folder / "teacher.safetensors")
     prepared = task.prepared()
     student = recovered(prepared, trial, folder, len(settings.recovery.rungs))
-    job = _Work(prepared, student, trial.plan, Templates(student, prepared.example_input, exact=True))
+    job = _Work(prepared, student, trial.spec, Templates(student, prepared.example_input, exact=True))
     found = []
     for target in wanted:
         say(f"building for {target.name}")
@@ -114,14 +131,21 @@ def export(
 
 
 def recovered(task: PreparedTask, trial: Trial, folder: Path, rungs: int) -> torch.nn.Module:
-    """The student of a trial, in eval mode on the CPU, with the weights that its recovery ended with. rungs: of a
-    recovery. Raises UsageError when they are gone."""
-    teacher, example = task.teacher.cpu(), task.example_input
-    layers = find_layers(teacher, example)
-    groups, _ = find_groups(teacher, example, {layer.name: layer.depth for layer in layers})
-    student = make_student(teacher, groups, trial.plan)
-    if trial.plan.recovery is not None:
-        path = checkpoint_path(folder, trial.plan, rungs - 1, trial.heritage)
+    """Return the student of a trial, in eval mode on the CPU, with the weights that its recovery ended with.
+
+    Args:
+        task: The study's task.
+        trial: The trial.
+        folder: The study's folder.
+        rungs: Number of rungs of a recovery.
+
+    Raises:
+        UsageError: The weights are gone.
+    """
+    network = look_at_network(task.teacher.cpu(), task.example_input)
+    student = make_student(task.teacher, network.groups, trial.spec)
+    if trial.spec.recovery is not None:
+        path = checkpoint_path(folder, trial.spec, rungs - 1, trial.warm_start)
         if not path.exists():
             raise UsageError(f"{path}: the weights of this trial are gone; keep the folder checkpoints of a study")
         load_recovered(student, path)
@@ -149,7 +173,7 @@ def _target(name: str, settings: StudyFile) -> Target:
 class _Work:
     task: PreparedTask
     student: torch.nn.Module
-    plan: Plan
+    spec: StudentSpec
     templates: Templates
 
 
@@ -158,16 +182,18 @@ def _one(work: _Work, target: Target, runtime: Runtime, out: Path) -> Exported:
     if not state.builds:
         raise RuntimeUnavailable(f"not built: {state.reason}")
     layers = [layer.name for layer in find_layers(work.student, work.task.example_input)]
-    homes = {target.name: runtime.capabilities(target)}
-    bits = settle(replace(work.plan, target=target.name), homes, layers).bits
+    bits = bits_on(runtime.capabilities(target), work.spec.bits, layers)
     out.mkdir(parents=True, exist_ok=True)
     path, part = out / f"model{runtime.suffix}", out / f"part{runtime.suffix}"
     remove(path)  # of an earlier export: what is there is what this one says
     try:
-        request = _built(work, target, runtime, bits, part, state.ok)
+        samples = work.task.validation.inputs(slice(0, SAMPLES))
+        builder = ArtifactBuilder(runtime, target, work.templates, work.task.calibration, samples)
+        # the student is the network here: whatever was replaced in it is part of it
+        artifact = builder.build(work.student, StudentSpec(bits=bits), part)
         built = Exported(target.name, path, digest(part), file_bytes(part), bits)
         if state.ok:
-            built = _checked(work, target, runtime, built, part, request)
+            built = _checked(work, target, runtime, built, part, artifact.bits)
         else:
             built = replace(built, reason=f"not run: {state.reason}")
         move(part, path)
@@ -176,40 +202,15 @@ def _one(work: _Work, target: Target, runtime: Runtime, out: Path) -> Exported:
     return built
 
 
-def _built(
-    work: _Work, target: Target, runtime: Runtime, bits: Mapping[str, int], part: Path, runs: bool
-) -> BuildRequest:
-    """Build with a free batch, or with the target's own where the network or the runtime fixes it."""
-    example, calibration = work.task.example_input.numpy(), work.task.calibration.numpy()
-    for free in (True, False):
-        template = work.templates.get(1 if free else target.batch)
-        model = template.write(work.student)
-        request = BuildRequest(model, template.layers, bits, calibration, work.student, template.batch, target.batch)
-        try:
-            runtime.build(request, part)
-            if runs:
-                loaded = runtime.load(part, target)
-                takes = loaded.input_shape[0]
-                if takes not in (None, target.batch):
-                    raise MeasurementError(f"{part}: takes {takes} inputs at a time, not {target.batch}")
-                for size in (1, 3) if takes is None else (takes,):
-                    loaded.run(np.repeat(example, size, axis=0))
-            return request
-        except MeasurementError:
-            if not free:
-                raise
-    raise AssertionError("one of the two forms is built or raises")
-
-
 def _checked(
-    work: _Work, target: Target, runtime: Runtime, built: Exported, part: Path, request: BuildRequest
+    work: _Work, target: Target, runtime: Runtime, built: Exported, part: Path, asked: Sequence[int]
 ) -> Exported:
     data = work.task.validation
     inputs = data.inputs(slice(0, SAMPLES))
     with torch.no_grad():
         expected = work.student(inputs).float().numpy()
     got = predict(part, runtime, target, inputs.numpy())
-    difference = float(np.abs(got - expected).max() / max(1.0, float(np.abs(expected).max())))
+    difference = relative_difference(got, expected)
     if not built.bits and difference > PARITY:
         raise MeasurementError(
             f"the file differs from its student by {difference:.2g} of the largest output, allowed: {PARITY:g}; "
@@ -225,7 +226,7 @@ def _checked(
         accuracy=score(work.task.metric, torch.from_numpy(outputs), data.labels),
         latency=bench([TimedFile(part, target)])[0],
         operators=operators,
-        remark=runtime.remark(operators, [built.bits.get(name, 32) for name in request.layers.values()]),
+        remark=runtime.remark(operators, asked),
     )
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from ..evaluators.measurement import Latency
 from ..spaces.target import PerTarget
+from ..studies.schema import StudySections
 
 INTEREST_WIDTH = 0.3
 """Where the user's interest has fallen by half: so far below the budget, as a part of it."""
@@ -37,6 +38,18 @@ class Limits:
     percentile: int = 50
     max_mb: float | None = None
     min_accuracy: float | None = None
+
+    @classmethod
+    def of(cls, settings: StudySections) -> Limits:
+        """Return what a study asks of a model.
+
+        Raises:
+            StudyFileError: It has a budget on a target that it does not have.
+        """
+        settings.budgets()
+        budget = settings.budget
+        names = tuple(target.name for target in settings.target.targets())
+        return cls(names, budget.latency_ms, budget.on, budget.percentile, budget.max_mb, budget.min_accuracy)
 
     @cached_property
     def budgets(self) -> PerTarget[float]:

@@ -4,31 +4,44 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from ..errors import MeasurementError
-from .evaluate.evaluation import Job, JobResult
-from .evaluate.warm_start import Kin
+from ..spaces.space import Space
+from .evaluate.job import Job, JobResult, Step
+from .evaluate.warm_start import WarmStarts
 from .executors.base import Executor
-from .feasibility import Rules
-from .objectives import costs_of, worth
-from .propose.proposer import Proposal, Proposer, Worth
-from .store.trials import Storage
-from .trial import Trial
+from .objectives import objective_costs, objective_value
+from .promotion import Promotion
+from .propose.proposer import Candidate, Proposal, Proposer
+from .store.trials import TrialStore
+from .trial import Trial, TrialState
 from .waiting import WaitingRoom
 
 POLL_S = 0.2
 MANY_FAILURES = 8
 """So many failed trials in a row are not bad luck of single plans."""
+DOING: Mapping[Step, str] = {
+    "gate": "measuring its shape",
+    "look": "looking at it untrained",
+    "build": "building and measuring its file",
+    "rung": "training, rung ",
+}
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a progress display shows. trials: that ended, the last `new` of them in this run. running: what each job
-    is doing. waiting: students that wait at a rung."""
+    """What a progress display shows.
+
+    Attributes:
+        trials: Those that ended, the last `new` of them in this run.
+        new: How many ended in this run.
+        running: What each job is doing.
+        elapsed_s: Seconds of this run.
+        waiting: Number of students that wait at a rung.
+    """
 
     trials: Sequence[Trial]
     new: int
@@ -37,44 +50,79 @@ class Snapshot:
     waiting: int = 0
 
 
-class Driver:
-    """Runs one study. Only this class tells the proposer, and only it writes the storage.
+@dataclass(frozen=True)
+class Pace:
+    """When a run ends, and which clock it goes by.
 
-    time_left_s: until the search has to end, None where it need not. clock_s: of the time that is spent. since_s: when,
-    on that clock, this run of the study began; now if None. seconds: spent in this run's jobs, by kind of work."""
+    Attributes:
+        max_trials: Trials of this run, None for any number.
+        time_left_s: Returns the seconds until the search has to end, None where it need not.
+        clock_s: Returns the seconds of the clock that time is spent on.
+        since_s: When, on that clock, this run of the study began; now if None.
+    """
+
+    max_trials: int | None = None
+    time_left_s: Callable[[], float | None] = lambda: None
+    clock_s: Callable[[], float] = time.monotonic
+    since_s: float | None = None
+
+
+class Driver:
+    """Runs one study. Only this class tells the proposer, and only it writes the trials.
+
+    Attributes:
+        seconds: Spent in the jobs of this run, by kind of work.
+    """
 
     def __init__(
         self,
-        storage: Storage,
+        space: Space,
+        store: TrialStore,
         proposer: Proposer,
         executor: Executor,
-        rules: Rules,
+        promotion: Promotion,
         seed: int,
-        kin: Kin | None = None,
-        time_left_s: Callable[[], float | None] = lambda: None,
-        clock_s: Callable[[], float] = time.monotonic,
-        since_s: float | None = None,
+        warm_starts: WarmStarts | None = None,
+        learn_from_gated: bool = False,
+        pace: Pace | None = None,
     ) -> None:
-        self._storage, self._proposer, self._kin = storage, proposer, kin
-        self._executor, self._rules, self._seed = executor, rules, seed
-        self._time_left_s, self._clock_s = time_left_s, clock_s
-        self._trials = storage.ended()
+        """Take up a study where its store says that it stands.
+
+        Args:
+            space: What is searched.
+            store: The study's trials.
+            proposer: Says what is tried next.
+            executor: Runs jobs.
+            promotion: How students go from rung to rung, and the limits that they must meet.
+            seed: Of the search, noted with each trial.
+            warm_starts: The students that others may start from; None lets all start from the teacher.
+            learn_from_gated: Whether samplers learn by how much a plan missed the budget.
+            pace: When the run ends.
+        """
+        self._space, self._store, self._proposer, self._executor = space, store, proposer, executor
+        self._promotion, self._limits, self._seed = promotion, promotion.limits, seed
+        self._warm_starts, self._learn_from_gated = warm_starts, learn_from_gated
+        self._pace = pace or Pace()
+        self._trials = store.ended()
         self._known = len(self._trials)
+        self._taught: dict[str, list[Trial]] = {}
         self._active: dict[Future[JobResult], tuple[Trial, Job]] = {}
         self._proposals: dict[int, Proposal] = {}
-        interrupted = storage.interrupted()
-        waiting = [t for t in interrupted if t.outcome == "waiting"]
-        self._room = WaitingRoom(rules, waiting)
-        proposer.know([*self._trials, *waiting], [t for t in interrupted if t.outcome != "waiting"])
+        interrupted = store.interrupted()
+        waiting = [t for t in interrupted if t.state is TrialState.WAITING]
+        self._room = WaitingRoom(promotion, waiting)
+        proposer.know([*self._trials, *waiting], [t for t in interrupted if t.state is not TrialState.WAITING])
         for trial in (*self._trials, *waiting):
             self._learn(trial)
+        for trial in self._trials:
+            self._remember_training(trial)
         numbers = [t.number for t in (*self._trials, *interrupted)]
         self._next_number = max(numbers, default=0) + 1
         self._started = 0
         self.seconds: dict[str, float] = {}
-        self._run_s = clock_s()
+        self._run_s = self._pace.clock_s()
         earlier_s = max((t.ended_s or 0.0 for t in self._trials), default=0.0)
-        self._start_s = (self._run_s if since_s is None else since_s) - earlier_s
+        self._start_s = (self._run_s if self._pace.since_s is None else self._pace.since_s) - earlier_s
 
     @property
     def trials(self) -> list[Trial]:
@@ -89,17 +137,26 @@ class Driver:
     @property
     def searched_s(self) -> float:
         """Seconds of searching, over all runs of the study."""
-        return self._clock_s() - self._start_s
+        return self._pace.clock_s() - self._start_s
 
     @property
     def waiting(self) -> int:
-        """How many students wait at a rung."""
+        """Number of students that wait at a rung."""
         return len(self._room)
 
     def run(self, should_stop: Callable[[], bool], watch: Callable[[Snapshot], None]) -> bool:
-        """Until `should_stop()`, the number of trials is reached, or nothing new can be proposed.
+        """Search until `should_stop()`, until the number of trials is reached, or until nothing new can be proposed.
 
-        Returns whether the space was exhausted. Errors that end a study are raised once running jobs were dropped.
+        Args:
+            should_stop: Asked between jobs and while jobs run.
+            watch: Called several times a second.
+
+        Returns:
+            Whether the space was exhausted.
+
+        Raises:
+            MeasurementError: A worker died, or many trials in a row failed.
+            AutoCompressError: What else ends a study, once running jobs were dropped.
         """
         exhausted = False
         while True:
@@ -108,7 +165,7 @@ class Driver:
                     continue
                 if exhausted or self._enough() or self._too_late():
                     break
-                proposal = self._proposer.propose(self._points())
+                proposal = self._proposer.propose(self._candidates())
                 if proposal is None:
                     exhausted = True
                     break
@@ -124,45 +181,54 @@ class Driver:
 
     def _snapshot(self) -> Snapshot:
         new = len(self._trials) - self._known
-        elapsed_s = self._clock_s() - self._run_s
+        elapsed_s = self._pace.clock_s() - self._run_s
         return Snapshot(self._trials, new, self._doing(), elapsed_s, len(self._room))
 
     def _enough(self) -> bool:
-        return self._rules.max_trials is not None and self._started >= self._rules.max_trials
+        return self._pace.max_trials is not None and self._started >= self._pace.max_trials
 
     def _too_late(self) -> bool:
-        """Whether a new student could not come to its end in the time that is left."""
-        left_s = self._time_left_s()
-        return (
-            left_s is not None and not self._proposer.opening and left_s < self._room.seconds_of_a_trial(self._trials)
-        )
+        """Tell whether a new student could not come to its end in the time that is left."""
+        left_s = self._pace.time_left_s()
+        if left_s is None or self._proposer.opening:
+            return False
+        return left_s < self._room.seconds_of_a_trial(self._trials)
 
     def _go_on(self, exhausted: bool) -> bool:
-        """Let a waiting student go on, if one should. After a number of trials that was asked for, only those go on
-        that stand among the best; where nothing new can be drawn, or comes too late, the time is everyone's."""
+        """Let a waiting student go on, if one should.
+
+        After a number of trials that was asked for, only students among the best go on. Where nothing new can be
+        drawn, or comes too late, any student may use the time.
+        """
         running = [t for t, _ in self._active.values()]
-        left_s = self._time_left_s() if self._too_late() else None
+        left_s = self._pace.time_left_s() if self._too_late() else None
         if exhausted:
-            left_s = math.inf if (known_s := self._time_left_s()) is None else known_s
+            left_s = math.inf if (known_s := self._pace.time_left_s()) is None else known_s
         trial = self._room.next(self._trials, running, left_s)
         if trial is None:
             return False
-        level = len(trial.rungs)
-        job = Job(trial.number, trial.plan, "rung", level, trial.heritage)
-        if level == len(self._rules.rungs):
-            job = replace(job, step="build", rung=0)
-        self._submit(replace(trial, outcome="running"), job)
+        self._submit(trial.moved(TrialState.RUNNING), self._next_job(trial))
         return True
+
+    def _next_job(self, trial: Trial) -> Job:
+        """Return the job that follows on the rungs that a trial has behind it."""
+        level = len(trial.rungs)
+        if level == len(self._promotion.rungs):
+            return Job(trial.number, trial.spec, "build", 0, trial.warm_start)
+        return Job(trial.number, trial.spec, "rung", level, trial.warm_start)
 
     def _begin(self, proposal: Proposal) -> None:
         number = proposal.number
         if number is None:
             number, self._next_number = self._next_number, self._next_number + 1
-        trial = Trial(number, proposal.plan, proposal.origin, latent=proposal.latent, seed=self._seed)
-        self._storage.begin(trial)
+        spec = self._space.spec(proposal.plan)
+        trial = Trial(
+            number, proposal.plan, spec, proposal.origin, proposal.label, latent=proposal.latent, seed=self._seed
+        )
+        self._store.begin(trial)
         self._started += 1
         self._proposals[number] = proposal
-        self._submit(trial, Job(number, trial.plan, "gate"))
+        self._submit(trial, Job(number, spec, "gate"))
 
     def _submit(self, trial: Trial, job: Job) -> None:
         self._active[self._executor.submit(job)] = (trial, job)
@@ -181,99 +247,97 @@ class Driver:
             self.seconds[kind] = self.seconds.get(kind, 0.0) + value
         if result.stopped:
             if trial.first_look is not None or trial.rungs:
-                self._storage.begin(replace(trial, outcome="waiting"))  # the next run goes on from this rung
+                self._store.begin(trial.moved(TrialState.WAITING))  # the next run goes on from this rung
             return
         if result.failure:
-            self._end(replace(trial, outcome="failed", reason=result.failure))
-        elif result.latencies:
+            self._end(replace(trial.moved(TrialState.FAILED), reason=result.failure))
+        elif job.step == "gate":
             self._after_gate(trial, result)
         elif job.step == "look":
-            heritage = job.heritage if result.inherits else None
-            self._wait(replace(trial, first_look=result.accuracy, heritage=heritage))
-        elif result.accuracy is not None:
-            self._wait(replace(trial, rungs=(*trial.rungs, result.accuracy)))
+            warm_start = job.warm_start if result.warm else None
+            self._reached(replace(trial, first_look=result.accuracy, warm_start=warm_start))
+        elif job.step == "rung":
+            assert result.accuracy is not None
+            self._reached(replace(trial, rungs=(*trial.rungs, result.accuracy)))
         else:
-            self._end(replace(trial, outcome="finished", measurement=result.measurement))
+            self._end(replace(trial.moved(TrialState.FINISHED), measured=result.measured))
 
     def _after_gate(self, trial: Trial, result: JobResult) -> None:
-        (name, gate), *others = result.latencies.items()
-        trial = replace(trial, gate=gate, gate_bytes=result.size_bytes, gate_elsewhere=dict(others))
-        self._proposer.measured(trial.plan, {name: gate.p50_ms, **{n: x.p50_ms for n, x in others}})
-        if reason := self._rules.over(trial, result.latencies):
-            self._end(replace(trial, outcome="gated", reason=reason))
-        elif trial.plan.recovery is None:
-            self._submit(trial, Job(trial.number, trial.plan, "build"))
-        elif twin := self._twin(trial):
-            job = Job(trial.number, trial.plan, "build", heritage=twin.heritage)
-            self._submit(replace(trial, heritage=twin.heritage), job)
+        trial = replace(trial, gate=result.latencies, gate_bytes=result.size_bytes)
+        self._proposer.measured(trial.spec, {name: latency.p50_ms for name, latency in trial.gate.items()})
+        # what a user would do by hand is never stopped: it shows what the search is worth
+        missed = "" if trial.by_hand else self._limits.surely_missed(trial.gate, trial.gate_bytes)
+        if missed:
+            self._end(replace(trial.moved(TrialState.GATED), reason=missed))
+        elif trial.spec.recovery is None:
+            self._submit(trial, Job(trial.number, trial.spec, "build"))
+        elif other := self._same_training(trial):
+            job = Job(trial.number, trial.spec, "build", warm_start=other.warm_start)
+            self._submit(replace(trial, warm_start=other.warm_start), job)
         else:
-            heritage = self._kin.nearest(trial.plan, self._trials) if self._kin and not trial.baseline else None
+            start = None
+            if self._warm_starts is not None and not trial.by_hand:
+                start = self._warm_starts.nearest(trial.spec, self._trials)
             # a look compares students that may be left waiting, and two starts of one
-            compared = self._rules.first_looks and not trial.anchor
-            step: Literal["look", "rung"] = "look" if compared or heritage else "rung"
-            self._submit(trial, Job(trial.number, trial.plan, step, heritage=heritage))
+            compared = self._promotion.first_looks and not trial.to_its_end
+            step: Step = "look" if compared or start else "rung"
+            self._submit(trial, Job(trial.number, trial.spec, step, warm_start=start))
 
-    def _twin(self, trial: Trial) -> Trial | None:
-        """A trial whose student was taught in the very same way, and only has other bits: its training is this one's
-        too. What a user would do by hand owes nothing to the search."""
-        key = trial.plan.training_key()
-        for other in self._trials:
-            taught = other.finished and other.plan.recovery is not None and other.plan.training_key() == key
-            if taught and (other.heritage is None or not trial.baseline):
+    def _same_training(self, trial: Trial) -> Trial | None:
+        """Return a trial whose student was taught in the very same way, and only has other bits.
+
+        Its training is this trial's too. What a user would do by hand takes nothing over from the search.
+        """
+        for other in self._taught.get(trial.spec.training_key(), ()):
+            if other.warm_start is None or not trial.by_hand:
                 return other
         return None
 
-    def _wait(self, trial: Trial) -> None:
-        """A student has reached a rung: it waits there until it is its turn, or goes on at once."""
-        self._storage.begin(replace(trial, outcome="waiting"))
-        if trial.anchor or not self._rules.halves:
-            level = len(trial.rungs)
-            last = level == len(self._rules.rungs)
-            job = Job(trial.number, trial.plan, "build" if last else "rung", 0 if last else level, trial.heritage)
-            self._submit(trial, job)
+    def _remember_training(self, trial: Trial) -> None:
+        if trial.finished and trial.spec.recovery is not None:
+            self._taught.setdefault(trial.spec.training_key(), []).append(trial)
+
+    def _reached(self, trial: Trial) -> None:
+        """Let a student that has reached a rung wait there until it is its turn, or go on at once."""
+        waiting = trial.moved(TrialState.WAITING)
+        self._store.begin(waiting)
+        if trial.to_its_end or not self._promotion.halves:
+            self._submit(trial, self._next_job(trial))
             return
-        trial = replace(trial, outcome="waiting")
-        if trial.rungs:
-            self._learn(trial)
-        self._room.enter(trial)
+        if waiting.rungs:
+            self._learn(waiting)
+        self._room.enter(waiting)
 
     def _end(self, trial: Trial) -> None:
         trial = replace(trial, ended_s=self.searched_s)
         values = None
-        if trial.measurement is not None:
-            values = [worth(o, trial.measurement) for o in self._rules.objectives]
-        self._storage.end(trial, values, self._proposer.latent)
+        if trial.measured:
+            values = [objective_value(name, trial.measured) for name in self._promotion.objectives]
+        self._store.end(trial, values, self._space)
         self._trials.append(trial)
+        self._remember_training(trial)
         self._learn(trial)
         last = self._trials[-MANY_FAILURES:]
-        if len(last) == MANY_FAILURES and all(t.outcome == "failed" for t in last):
+        if len(last) == MANY_FAILURES and all(t.state is TrialState.FAILED for t in last):
             raise MeasurementError(f"the last {MANY_FAILURES} trials failed, the latest because {trial.reason}")
 
     def _learn(self, trial: Trial) -> None:
-        """Tell the proposer. What waits or was stopped counts with what may become of it; what failed is forgotten."""
-        told = trial.outcome == "gated" and self._rules.learn_from_gated
-        violation = self._rules.violation(trial) if told else None
-        proposal = self._proposals.get(trial.number)
-        self._proposer.learn(trial, self._rules.costs(trial, self._trials), violation, proposal)
+        """Tell the proposer. What waits or was stopped counts with what may become of it; failures are forgotten."""
+        told = trial.state is TrialState.GATED and self._learn_from_gated
+        violation = self._limits.violation(trial.gate, trial.gate_bytes) if told else None
+        costs = self._promotion.costs(trial, self._trials)
+        self._proposer.learn(trial, costs, violation, self._proposals.get(trial.number))
 
-    def _points(self) -> list[Worth]:
-        points = []
-        for trial in self._trials:
-            if trial.measurement is not None:
-                found = costs_of(self._rules.objectives, trial.measurement)
-                excess = self._rules.excess(trial)
-                points.append(Worth(trial, tuple(found), (excess or 0.0) <= 0, self._rules.interest(trial)))
-        return points
+    def _candidates(self) -> list[Candidate]:
+        return [
+            Candidate(t, tuple(objective_costs(self._promotion.objectives, t.measured)), self._limits.interest(t.gate))
+            for t in self._trials
+            if t.measured
+        ]
 
     def _doing(self) -> list[str]:
-        words = {
-            "gate": "measuring its shape",
-            "look": "looking at it untrained",
-            "build": "building and measuring its file",
-            "rung": "training, rung ",
-        }
         doing = []
         for trial, job in self._active.values():
-            rung = f"{job.rung + 1} of {len(self._rules.rungs)}" if job.step == "rung" else ""
-            doing.append(f"trial {trial.number} ({trial.origin}): {words[job.step]}{rung}")
+            rung = f"{job.rung + 1} of {len(self._promotion.rungs)}" if job.step == "rung" else ""
+            doing.append(f"trial {trial.number} ({trial.label}): {DOING[job.step]}{rung}")
         return doing

@@ -1,8 +1,8 @@
 """Objectives by name.
 
 "accuracy" is the lowest metric of a model's files. "latency_ms@TARGET" is the median on that target, "latency_ms" that
-of a model with one file. "size_bytes" and "compressed_bytes" are those of the largest file. Installed packages may bring
-others through the entry-point group `autocompress.objectives`.
+of a model with one file. "size_bytes" and "compressed_bytes" are those of the largest file. Installed packages may
+bring others through the entry-point group `autocompress.objectives`.
 """
 
 from __future__ import annotations

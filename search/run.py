@@ -4,71 +4,97 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from ..compression.first_look import LOOK_IMAGES as FIRST_LOOK_IMAGES
-from ..spaces.surrogates import Guide
+from ..compression.first_look import LOOK_IMAGES as FIRST_LOOK_EXAMPLES
+from ..spaces.surrogates import Surrogates
 from ..studies.study_file import StudyFile
 from ..studies.task import Task
-from .evaluate.context import LOOK_IMAGES
-from .evaluate.warm_start import Kin
-from .executors.base import Executor, Workplace
-from .executors.registry import make_executor
-from .feasibility import Rules
-from .loop import Driver, Snapshot
-from .objectives import objectives_of
+from .evaluate.context import LOOK_EXAMPLES
+from .evaluate.warm_start import WarmStarts
+from .executors.base import Executor, ExecutorContext
+from .executors.registry import executor_factory
+from .loop import Driver, Pace, Snapshot
 from .prepare.latency_samples import tail_ratio
-from .prepare.surrogates import guided
+from .prepare.surrogates import prepare_surrogates
+from .promotion import Promotion
 from .propose.strategy import make_proposer
 from .report.confirm import confirm, seconds_needed
 from .report.front import Front
+from .report.reading import read_front
 from .stopping import Outlook, Patience
-from .store.study import OpenStudy, opened, read_front
+from .study import OpenStudy, opened
 
 MIN_RESERVE_S = 10.0
+"""Seconds that are kept back for confirming the front, at least."""
 
 
 class Watcher(Protocol):
-    """What shows a search to a user."""
+    """Shows a search to a user."""
 
-    def say(self, line: str) -> None: ...
+    def say(self, line: str) -> None:
+        """Show one line about what is going on."""
+        ...
 
-    def show(self, snapshot: Snapshot, time_left_s: float | None) -> None: ...
+    def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
+        """Show how the search stands; called several times a second."""
+        ...
 
 
 class Silent:
     """Shows nothing."""
 
     def say(self, line: str) -> None:
-        pass
+        """Drop the line."""
 
     def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
-        pass
+        """Drop the snapshot."""
 
 
 @dataclass
 class Stop:
-    """Whether to end: asked for by the user, or out of time. Seen by threads."""
+    """Tells whether to end: asked for by the user, or out of time. Threads may share it.
+
+    Attributes:
+        asked: Set when the user asks.
+        deadline_s: On the monotonic clock, None without one.
+    """
 
     asked: threading.Event = field(default_factory=threading.Event)
     deadline_s: float | None = None
 
     def __call__(self) -> bool:
+        """Tell whether to end."""
         return self.asked.is_set() or (self.deadline_s is not None and time.monotonic() > self.deadline_s)
+
+    def time_left_s(self) -> float | None:
+        """Return the seconds until the deadline, None without one."""
+        return None if self.deadline_s is None else self.deadline_s - time.monotonic()
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The front, and where the wall time went. wall_s: in all. search_s: of the search itself, of which `seconds` were
-    spent in jobs of this run, by kind of work. waiting: students that wait at a rung. outlook: what a further hour may
-    bring. done: the study's patience was at its end."""
+    """The front, and where the wall time went.
+
+    Attributes:
+        front: The front.
+        wall_s: Seconds in all.
+        search_s: Seconds of the search itself.
+        seconds: Spent in jobs of this run, by kind of work.
+        exhausted: Whether every plan that can be drawn was tried.
+        interrupted: Whether the user asked for the end.
+        waiting: Number of students that wait at a rung.
+        outlook: What a further hour may bring.
+        done: Whether the study's patience was at its end.
+    """
 
     front: Front
     wall_s: float
     search_s: float
-    seconds: dict[str, float]
+    seconds: Mapping[str, float]
     exhausted: bool
     interrupted: bool
     waiting: int = 0
@@ -86,85 +112,112 @@ def run_search(
 ) -> Outcome:
     """Search until the study's stop condition, or until `stop` is asked for; then confirm the front.
 
-    The minutes of the study count from when it is open, and hold the time for what is learned before the first trial
+    The minutes of the study count from when it is open. They hold the time for what is learned before the first trial
     and for confirming the front.
+
+    Args:
+        settings: Of the study.
+        task: The task, where it is made in Python.
+        runs: Where studies lie.
+        fresh: Whether to begin a new study in a new folder.
+        watcher: Shows the search; nothing is shown if None.
+        stop: Asked for by the user.
+
+    Raises:
+        AutoCompressError: What cannot be, in one line.
     """
     watcher = watcher or Silent()
     stop = stop or Stop()
     begin_s = time.monotonic()
+    make_executor = executor_factory(settings.search.executor)
     with opened(settings, task, runs, fresh, stop, watcher.say) as study:
         loop_s = time.monotonic()
         minutes = settings.search.minutes
         end_s = None if minutes is None else loop_s + 60 * minutes
         stop.deadline_s = None if end_s is None else end_s - MIN_RESERVE_S
-        left_s = None if stop.deadline_s is None else stop.deadline_s - loop_s
-        bench, guide = guided(study.bench, settings, watcher.say, left_s)
-        study = replace(study, bench=bench)
-        executor = make_executor(
-            settings.search.executor, Workplace(bench, settings, study.folder), settings.search.workers
-        )
-        rules = _rules(study)
-        driver = _driver(study, executor, rules, guide, stop, loop_s)
-        known = read_front(study.folder)
-        judged = -1
-        patience = Patience(rules, settings.search.patience, driver.searched_s)
-
-        def watch(snapshot: Snapshot) -> None:
-            nonlocal judged
-            # several times a second, beside a training: nothing costly but when a trial has ended
-            if len(snapshot.trials) != judged:
-                judged = len(snapshot.trials)
-                if end_s is not None:
-                    front = replace(known, trials=tuple(snapshot.trials))
-                    needed_s = seconds_needed(front, len(bench.task.test), bench.target.batch)
-                    stop.deadline_s = end_s - max(MIN_RESERVE_S, needed_s)
-                patience.look(snapshot.trials, driver.searched_s, driver.opening)
-            watcher.show(snapshot, None if stop.deadline_s is None else stop.deadline_s - time.monotonic())
-
-        def should_stop() -> bool:
-            return stop() or patience.is_over(driver.searched_s)
-
+        surrogates = prepare_surrogates(study.context, study.space, settings, watcher.say, stop.time_left_s())
+        executor = make_executor(ExecutorContext(study.context, settings, study.folder), settings.search.workers)
+        driver = _driver(study, executor, surrogates, stop, loop_s)
+        watch = _Watch(study, driver, watcher, stop, end_s)
         try:
-            exhausted = driver.run(should_stop, watch)
+            exhausted = driver.run(watch.should_stop, watch)
         finally:
             executor.close()
-        done = not stop() and patience.is_over(driver.searched_s)
+        done = not stop() and watch.patience.is_over(driver.searched_s)
         search_s = time.monotonic() - loop_s
-        front = confirm(bench, replace(known, trials=tuple(driver.trials)), watcher.say)
-        wall_s = time.monotonic() - begin_s
-        asked, waiting = stop.asked.is_set(), driver.waiting
-        return Outcome(front, wall_s, search_s, driver.seconds, exhausted, asked, waiting, patience.outlook, done)
+        front = confirm(study.context, replace(watch.known, trials=tuple(driver.trials)), watcher.say)
+        return Outcome(
+            front=front,
+            wall_s=time.monotonic() - begin_s,
+            search_s=search_s,
+            seconds=driver.seconds,
+            exhausted=exhausted,
+            interrupted=stop.asked.is_set(),
+            waiting=driver.waiting,
+            outlook=watch.patience.outlook,
+            done=done,
+        )
 
 
-def _rules(study: OpenStudy) -> Rules:
-    settings, bench = study.settings, study.bench
+class _Watch:
+    """Watches a running search: keeps back the time for confirming, and knows when patience is at its end."""
+
+    def __init__(self, study: OpenStudy, driver: Driver, watcher: Watcher, stop: Stop, end_s: float | None) -> None:
+        self.known = read_front(study.folder)
+        examples = len(study.context.task.validation)
+        patience = study.settings.search.patience
+        self.patience = Patience(study.limits, study.objectives, examples, patience, driver.searched_s)
+        self._study, self._driver, self._watcher, self._stop, self._end_s = study, driver, watcher, stop, end_s
+        self._judged = -1
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        # several times a second, beside a training: nothing costly but when a trial has ended
+        if len(snapshot.trials) != self._judged:
+            self._judged = len(snapshot.trials)
+            if self._end_s is not None:
+                front = replace(self.known, trials=tuple(snapshot.trials))
+                task, batch = self._study.context.task, self._study.settings.target.batch
+                needed_s = seconds_needed(front, len(task.test), batch)
+                self._stop.deadline_s = self._end_s - max(MIN_RESERVE_S, needed_s)
+            self.patience.look(snapshot.trials, self._driver.searched_s, self._driver.opening)
+        self._watcher.show(snapshot, self._stop.time_left_s())
+
+    def should_stop(self) -> bool:
+        return self._stop() or self.patience.is_over(self._driver.searched_s)
+
+
+def _promotion(study: OpenStudy) -> Promotion:
+    settings, validation = study.settings, study.context.task.validation
     without = settings.search.without
-    return Rules(
-        budget=settings.budget,
-        targets=tuple(station.name for station in bench.stations),
-        budgets=settings.budgets(),
-        objectives=objectives_of(settings),
+    return Promotion(
+        limits=study.limits,
+        objectives=study.objectives,
         rungs=settings.recovery.rungs,
-        examples=min(LOOK_IMAGES, len(bench.task.validation)),
-        look_examples=min(FIRST_LOOK_IMAGES, len(bench.task.validation)),
-        file_examples=len(bench.task.validation),
-        learn_from_gated=settings.search.infeasible == "constraint",
-        max_trials=settings.search.trials,
+        examples=min(LOOK_EXAMPLES, len(validation)),
+        look_examples=min(FIRST_LOOK_EXAMPLES, len(validation)),
         eta=1 if "rungs" in without else settings.search.eta,
         first_looks="first_look" not in without,
-        inherits="inheritance" not in without,
     )
 
 
-def _driver(study: OpenStudy, executor: Executor, rules: Rules, guide: Guide, stop: Stop, since_s: float) -> Driver:
-    settings, bench = study.settings, study.bench
+def _driver(study: OpenStudy, executor: Executor, surrogates: Surrogates, stop: Stop, since_s: float) -> Driver:
+    settings, context = study.settings, study.context
+    promotion = _promotion(study)
     # models predict medians: a budget on a tail leaves less room than its milliseconds say
-    usual = {s.name: tail_ratio(s, settings.budget.percentile) for s in bench.stations}
-    budgets = {name: ms / usual[name] for name, ms in rules.budgets.items()}
-    proposer = make_proposer(bench.space, settings.search, len(rules.objectives), guide, rules.targets, budgets)
-    kin = Kin(study.folder, bench.space.ground.groups, len(rules.rungs)) if rules.inherits else None
-
-    def time_left_s() -> float | None:
-        return None if stop.deadline_s is None else stop.deadline_s - time.monotonic()
-
-    return Driver(study.storage, proposer, executor, rules, settings.search.seed, kin, time_left_s, since_s=since_s)
+    usual = {name: tail_ratio(session, study.limits.percentile) for name, session in context.sessions.items()}
+    budgets = {name: ms / usual[name] for name, ms in study.limits.budgets.items()}
+    proposer = make_proposer(
+        study.space, settings.search, len(study.objectives), surrogates, study.limits.targets, budgets
+    )
+    starts = WarmStarts(study.folder, context.network.groups, len(promotion.rungs))
+    return Driver(
+        study.space,
+        study.store,
+        proposer,
+        executor,
+        promotion,
+        settings.search.seed,
+        None if "warm_start" in settings.search.without else starts,
+        learn_from_gated=settings.search.infeasible == "constraint",
+        pace=Pace(settings.search.trials, stop.time_left_s, since_s=since_s),
+    )

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .feasibility import Rules
+from ..evaluators.measurement import Latency
+from .feasibility import Limits
+from .objectives import is_latency, objective_value
 from .pareto import hypervolume, non_dominated
-from .trial import Trial
+from .trial import Origin, Trial
 
 Points = NDArray[np.float64]
 RESAMPLES = 60
@@ -22,7 +24,12 @@ WINDOW = 0.5
 
 @dataclass(frozen=True)
 class Gain:
-    """When the front moved, in seconds of searching, and by which trial."""
+    """A move of the front.
+
+    Attributes:
+        at_s: When it moved, in seconds of searching.
+        number: Of the trial that moved it.
+    """
 
     at_s: float
     number: int
@@ -30,10 +37,17 @@ class Gain:
 
 @dataclass(frozen=True)
 class Outlook:
-    """hypervolume: of the front under the user's budget, as a share of what a model as accurate as the best would have
-    that takes no time, with its 95 % band (low, high): accuracies are shares of so many examples, latencies have
-    intervals. gains: when it grew beyond that band. searched_s: seconds of searching. chance: that a further hour
-    moves it."""
+    """How the front stands, and what a further hour may bring.
+
+    Attributes:
+        hypervolume: Of the front under the user's budget, as a share of what a model as accurate as the best would
+            have that takes no time.
+        low: Lower end of its 95 % band. Metrics are shares of so many examples, latencies have intervals.
+        high: Upper end of the band.
+        gains: When it grew beyond that band.
+        searched_s: Seconds of searching.
+        chance: That a further hour moves the front.
+    """
 
     hypervolume: float
     low: float
@@ -48,7 +62,7 @@ class Outlook:
         return max((gain.at_s for gain in self.gains), default=0.0)
 
     def line(self) -> str:
-        """For a report."""
+        """Return one line for a report."""
         since = f"{(self.searched_s - self.last_gain_s) / 60:.0f} of {self.searched_s / 60:.0f} minutes"
         return (
             f"hypervolume under the budget {self.hypervolume:.3f} ({self.low:.3f} to {self.high:.3f}); the front has "
@@ -57,47 +71,85 @@ class Outlook:
 
 
 class Patience:
-    """Whether the front has stood still for as long as the user has patience: since the opening, and in this run.
+    """Tells whether the front has stood still for as long as the user has patience.
 
-    minutes: of patience, None for no end of it. searched_s: seconds of searching when this run began."""
+    Only time since the initial design counts, and only time of this run.
 
-    def __init__(self, rules: Rules, minutes: float | None, searched_s: float) -> None:
-        self._rules, self._since_s = rules, searched_s
+    Attributes:
+        outlook: How the front stood when a trial finished last.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        objectives: Sequence[str],
+        file_examples: int,
+        minutes: float | None,
+        searched_s: float,
+    ) -> None:
+        """Watch a study.
+
+        Args:
+            limits: What the study asks of a model.
+            objectives: Of the study.
+            file_examples: Examples that a file is judged on.
+            minutes: Of patience, None for no end of it.
+            searched_s: Seconds of searching when this run began.
+        """
+        self._limits, self._objectives, self._examples = limits, objectives, file_examples
+        self._since_s = searched_s
         self._limit_s = math.inf if minutes is None else 60 * minutes
         self._finished = -1
         self.outlook: Outlook | None = None
 
     def look(self, trials: Sequence[Trial], searched_s: float, opening: bool) -> None:
-        """Take in the trials that ended. opening: whether what every study begins with is still under way."""
+        """Take in the trials that ended.
+
+        Args:
+            trials: Those that ended.
+            searched_s: Seconds of searching.
+            opening: Whether what every study begins with is still under way.
+        """
         if opening:
             self._since_s = searched_s
         finished = sum(trial.finished for trial in trials)
         if finished != self._finished:
             self._finished = finished
-            self.outlook = outlook(trials, self._rules, searched_s)
+            self.outlook = outlook(trials, self._limits, self._objectives, self._examples, searched_s)
 
     def is_over(self, searched_s: float) -> bool:
-        """Whether to end."""
+        """Tell whether to end."""
         moved_s = self.outlook.last_gain_s if self.outlook else 0.0
         return searched_s - max(moved_s, self._since_s) > self._limit_s
 
 
-def outlook(trials: Sequence[Trial], rules: Rules, searched_s: float) -> Outlook | None:
-    """How the front stands after these trials, in the order they ended; None before two were finished, or where
-    accuracy and latency are not both objectives.
+def outlook(
+    trials: Sequence[Trial], limits: Limits, objectives: Sequence[str], file_examples: int, searched_s: float
+) -> Outlook | None:
+    """Return how the front stands after these trials.
 
     The chance is that of a Poisson process whose rate is not known: k moves in the last T seconds give 1 - (T / (T +
     3600))^(k + 1/2), with Jeffreys' prior on the rate.
+
+    Args:
+        trials: In the order they ended.
+        limits: What the study asks of a model.
+        objectives: Of the study.
+        file_examples: Examples that a file is judged on.
+        searched_s: Seconds of searching.
+
+    Returns:
+        The outlook; None before two trials were finished, or where accuracy and latency are not both objectives.
     """
     # what misses a budget, by the percentile that it is about, is no model that the user can take
-    found = [t for t in trials if t.measurement is not None and _fits(t, rules)]
-    if len(found) < 2 or not {"accuracy", "latency_ms"} <= set(rules.objectives):
+    found = [t for t in trials if t.measured and _meets_budgets(t, limits)]
+    if len(found) < 2 or "accuracy" not in objectives or not any(map(is_latency, objectives)):
         return None
     points = np.array([_point(t) for t in found])
-    reference = _reference(points, _limits(trials, rules))
+    reference = _reference(points, _most_ms(trials, limits))
     if reference is None:
         return None
-    spread = np.array([_spread(t, rules) for t in found])
+    spread = np.array([_spread(t, file_examples) for t in found])
     noise = np.random.default_rng(0).standard_normal((RESAMPLES, *points.shape)) * spread
     scale = (reference[0] - float(points[:, 0].min())) * reference[1]
 
@@ -121,38 +173,40 @@ def outlook(trials: Sequence[Trial], rules: Rules, searched_s: float) -> Outlook
     return Outlook(now, max(0.0, now - half), min(1.0, now + half), tuple(gains), searched_s, chance)
 
 
+def _latency(trial: Trial) -> Latency:
+    """Return the latency that the outlook is about: on the plan's own target, or the first of those it is built for."""
+    return next(iter(trial.measured.values())).latency
+
+
 def _point(trial: Trial) -> list[float]:
-    """What `outlook` is about: accuracy and the latency on the first target, lower is better."""
-    assert trial.measurement is not None
-    return [-min(file.accuracy for file in trial.measurement.files), trial.measurement.latency.p50_ms]
+    """Return what the outlook is about, lower is better: the metric and the latency (ms)."""
+    return [-objective_value("accuracy", trial.measured), _latency(trial).p50_ms]
 
 
-def _spread(trial: Trial, rules: Rules) -> list[float]:
-    assert trial.measurement is not None
-    accuracy, latency = -_point(trial)[0], trial.measurement.latency
+def _spread(trial: Trial, file_examples: int) -> list[float]:
+    accuracy, latency = -_point(trial)[0], _latency(trial)
     share = 0 <= accuracy <= 1
-    error = math.sqrt(accuracy * (1 - accuracy) / max(1, rules.file_examples)) if share else 0.01 * abs(accuracy)
+    error = math.sqrt(accuracy * (1 - accuracy) / max(1, file_examples)) if share else 0.01 * abs(accuracy)
     return [error, (latency.high_ms - latency.low_ms) / 4]
 
 
-def _fits(trial: Trial, rules: Rules) -> bool:
-    assert trial.measurement is not None
-    found = {trial.plan.target or rules.targets[0]: trial.measurement.latency}
-    found |= {name: file.latency for name, file in trial.measurement.elsewhere.items()}
-    at = rules.budget.percentile
-    return all(latency.at(at) <= rules.budgets.get(name, math.inf) for name, latency in found.items())
+def _meets_budgets(trial: Trial, limits: Limits) -> bool:
+    return limits.meets_latency({name: file.latency for name, file in trial.measured.items()})
 
 
-def _limits(trials: Sequence[Trial], rules: Rules) -> list[float]:
-    """The budget on the first target, or the largest where plans choose theirs, and the teacher's latency (ms)."""
-    chosen = any(trial.plan.target for trial in trials)
-    budgets = [ms for name, ms in rules.budgets.items() if chosen or name == rules.targets[0]]
-    teachers = [t.measurement.latency.p50_ms for t in trials if t.measurement is not None and t.origin == "teacher"]
+def _most_ms(trials: Sequence[Trial], limits: Limits) -> list[float]:
+    """Return what bounds latency (ms): the teacher's own, and the budget.
+
+    It is the budget on the first target, or the largest one where plans choose their target.
+    """
+    chosen = any(trial.spec.target for trial in trials)
+    budgets = [ms for name, ms in limits.budgets.items() if chosen or name == limits.targets[0]]
+    teachers = [_latency(t).p50_ms for t in trials if t.measured and t.origin is Origin.TEACHER]
     return [*teachers, *([max(budgets)] if budgets else [])]
 
 
 def _reference(points: Points, limits: Sequence[float]) -> tuple[float, float] | None:
-    """The least accurate model within the limits, and their least: budgets and the teacher's latency (ms)."""
+    """Return the reference point: the least accurate model within the limits (ms), and the least of these."""
     limit = float(min(limits, default=points[:, 1].max()))
     within = points[points[:, 1] <= limit]
     if len(within) < 2 or within[:, 0].max() <= within[:, 0].min():
@@ -161,5 +215,5 @@ def _reference(points: Points, limits: Sequence[float]) -> tuple[float, float] |
 
 
 def _may_grow(points: Points) -> bool:
-    """Whether the last point is not dominated by an earlier one."""
+    """Tell whether the last point is not dominated by an earlier one."""
     return not bool(np.any(np.all(points[:-1] <= points[-1], axis=1)))

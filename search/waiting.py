@@ -18,9 +18,15 @@ TRUSTED = 0.4
 
 
 class WaitingRoom:
-    """Holds the students of a study that wait."""
+    """Holds the students of a study that wait. Its length is their number."""
 
     def __init__(self, promotion: Promotion, waiting: Sequence[Trial]) -> None:
+        """Begin with those that wait already.
+
+        Args:
+            promotion: How students go from rung to rung.
+            waiting: Students that an earlier run of the study left at their rungs.
+        """
         self._promotion = promotion
         self._waiting = {trial.number: trial for trial in waiting}
 
@@ -28,15 +34,22 @@ class WaitingRoom:
         return len(self._waiting)
 
     def enter(self, trial: Trial) -> None:
-        """`trial` waits from now on."""
+        """Let a student wait from now on."""
         self._waiting[trial.number] = trial
 
     def next(self, ended: Sequence[Trial], running: Sequence[Trial], left_s: float | None) -> Trial | None:
-        """Takes out the student that should go on now, None while none should. From the highest rung down: what is
-        nearly done comes first.
+        """Take out the student that should go on now.
 
-        left_s: given when time is left and no new students can be begun; then anybody who can come to its end within
-        these seconds may go on, the best of the highest rung first.
+        Students are looked at from the highest rung down: what is nearly done comes first.
+
+        Args:
+            ended: Trials that ended.
+            running: Trials that run.
+            left_s: Given when time is left and no new students can be begun. Then any student that can come to its end
+                within these seconds may go on, the best of the highest rung first.
+
+        Returns:
+            The student; None while none should go on.
         """
         everyone = [*ended, *running, *self._waiting.values()]
         last = len(self._promotion.rungs)
@@ -52,7 +65,8 @@ class WaitingRoom:
                 continue
             if level == 0 and not (self._promotion.first_looks and trusted(everyone)):
                 return self._waiting.pop(here[0].number)
-            number = self._best(level, everyone, {t.number for t in here}, 1 if left_s is not None else self._promotion.eta)
+            eta = 1 if left_s is not None else self._promotion.eta
+            number = self._best(level, everyone, {t.number for t in here}, eta)
             if number is not None:
                 return self._waiting.pop(number)
         return None
@@ -65,7 +79,7 @@ class WaitingRoom:
         return best_of_rung(standings, gone_on - fixed, fixed, eta, self._promotion.examples_at(level))
 
     def seconds_of_a_trial(self, ended: Sequence[Trial]) -> float:
-        """What a student usually takes from its proposal to its file; 0 while no one knows."""
+        """Return the seconds that a student usually takes from its proposal to its file; 0 while that is unknown."""
         spent = [sum(t.seconds.values()) for t in ended if t.finished and t.rungs]
         return median(spent) if spent else 0.0
 
@@ -78,16 +92,18 @@ class WaitingRoom:
 
 
 def trusted(trials: Sequence[Trial]) -> bool:
-    """Whether first looks have been seen to tell who is better after a training."""
+    """Tell whether first looks have been seen to order students as a training does."""
     tau = look_tau(trials)
     return tau is not None and tau >= TRUSTED
 
 
 def look_tau(trials: Sequence[Trial]) -> float | None:
-    """Kendall's tau of first looks with the accuracies after the first rung, beyond what their latencies already say;
-    None while too few are known.
+    """Return Kendall's tau of first looks with the metrics after the first rung, beyond what latencies already say.
 
     Large students are better before and after: what counts is the partial tau (Kendall 1942, Biometrika 32, p. 277).
+
+    Returns:
+        The partial tau; None while too few students are known.
     """
     known = [
         (t.first_look, t.rungs[0], next(iter(t.gate.values())).p50_ms)

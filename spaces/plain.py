@@ -13,7 +13,8 @@ T = TypeVar("T")
 
 def to_plain(value: Any) -> Any:
     """Return a frozen dataclass, or a mapping or sequence of such, in plain JSON types."""
-    return _adapter(type(value)).dump_python(value)
+    cls: Any = type(value)
+    return _adapter(cls).dump_python(value)
 
 
 def from_plain(cls: type[T], data: Any) -> T:
@@ -22,7 +23,8 @@ def from_plain(cls: type[T], data: Any) -> T:
     Raises:
         ValueError: `data` is something else; the message says what, in pydantic's words.
     """
-    found: T = _adapter(cls).validate_python(data)
+    kind: Any = cls
+    found: T = _adapter(kind).validate_python(data)
     return found
 
 

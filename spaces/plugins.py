@@ -69,7 +69,9 @@ class Registry(Generic[T]):
         try:
             made = loaded()
         except Exception as error:
-            raise PluginError(f"{self.kind} {name!r} cannot be made: {one_line(error)}; reinstall its package") from error
+            raise PluginError(
+                f"{self.kind} {name!r} cannot be made: {one_line(error)}; reinstall its package"
+            ) from error
         if self.protocol is not None and not isinstance(made, self.protocol):
             where = f"{self.protocol.__module__}.{self.protocol.__qualname__}"
             raise PluginError(f"{self.kind} {name!r} lacks parts of the seam {where}; see its conformance suite")

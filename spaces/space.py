@@ -119,7 +119,8 @@ class Space:
         return self._known[plan]
 
     def _applied(self, plan: Plan) -> tuple[Plan, StudentSpec]:
-        spec, choices = StudentSpec(), {}
+        spec = StudentSpec()
+        choices: dict[str, Option] = {}
         for axis in self.axes:
             decisions: Sequence[Decision] = [
                 (v, v.legal(plan.choices[v.name]) if v.name in plan.choices else v.options[0])

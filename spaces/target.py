@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -55,10 +55,40 @@ class Capabilities:
     patterns: tuple[str, ...] = ()
     one_float: bool = False
 
+    def with_patterns(self, patterns: tuple[str, ...]) -> Capabilities:
+        """Return the same with these patterns as those that can be faster."""
+        return replace(self, patterns=patterns)
+
     @property
     def runnable_bits(self) -> frozenset[int]:
         """All bit-widths that can be built."""
         return frozenset((*self.latency_bits, *self.storage_bits))
+
+
+def width_on(can: Capabilities, width: int, allowed: Sequence[int] | None = None) -> int:
+    """Return the bit-width that a target runs in place of `width`: itself, or the next wider one.
+
+    Args:
+        can: What the target can use.
+        width: 32, 16, 8 or 4.
+        allowed: The widths that a user allows besides 32, None for all.
+    """
+    runnable = can.runnable_bits if allowed is None else can.runnable_bits & set(allowed)
+    return min(b for b in {32, *runnable} if b >= width)
+
+
+def bits_on(can: Capabilities, bits: Mapping[str, int], layers: Sequence[str]) -> dict[str, int]:
+    """Return the bits of all layers below 32 as a target runs them.
+
+    Args:
+        can: What the target can use.
+        bits: Layer name -> bit-width, for layers that are not 32.
+        layers: Names of all layers.
+    """
+    found = {layer: width_on(can, width) for layer, width in bits.items()}
+    if can.one_float and 16 in found.values():
+        found = {layer: min(found.get(layer, 32), 16) for layer in layers}
+    return {layer: width for layer, width in found.items() if width < 32}
 
 
 def joint_capabilities(found: Sequence[Capabilities], any_of: bool) -> Capabilities:

@@ -102,7 +102,9 @@ class Variable:
             return 0
         if option in self._index:
             return self._index[option]
-        numbers = [(abs(o - option), i) for i, o in enumerate(self.options) if _both_numbers(o, option)]
+        if isinstance(option, str):
+            return 0
+        numbers = [(abs(o - option), i) for i, o in enumerate(self.options) if not isinstance(o, str)]
         return min(numbers)[1] if numbers else 0
 
     def legal(self, option: Option) -> Option:
@@ -111,7 +113,3 @@ class Variable:
             value = float(option) if not isinstance(option, str) else float(self.options[0])
             return self.bounds.clip(value) if math.isfinite(value) else self.options[0]
         return self.options[self.index(option)]
-
-
-def _both_numbers(a: Option, b: Option) -> bool:
-    return not isinstance(a, str) and not isinstance(b, str)

@@ -1,10 +1,7 @@
-"""Weights from and to files. Nothing in a file is ever executed."""
+"""Weights from and to files. Nothing that is in a file is ever executed."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,14 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import DataError, StorageError
+from ..errors import DataError, one_line
+from ..files import write_bytes
+from ..quieting import quietly
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Copy the weights in a file into the model: `.safetensors`, else a torch file read with weights_only.
+    """Copy the weights in a file into the model.
 
-    A `state_dict` inside is unwrapped and the prefix `module.` dropped. Raises DataError for a file that is
-    missing, corrupt or holds code, and names the first key that does not fit; the model is then unchanged.
+    A `state_dict` inside is unwrapped, and the prefix `module.` is dropped.
+
+    Args:
+        model: Changed in place; unchanged where an error is raised.
+        path: A `.safetensors` file, or else a torch file, which is read with weights_only.
+
+    Raises:
+        DataError: The file is missing, is corrupt, holds code, or has a key that does not fit; the message names the
+            first one.
     """
     path = Path(path)
     state = _read(path)
@@ -42,19 +48,25 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
 
 def save_weights(model: nn.Module, path: str | Path, notes: Mapping[str, str] | None = None) -> None:
-    """Write the model's weights as safetensors, with notes in the header: whole, or not at all.
+    """Write the model's weights as safetensors: whole, or not at all.
 
-    Raises StorageError when the file cannot be written.
+    Args:
+        model: Its state_dict is written.
+        path: The file.
+        notes: Kept in the file's header; see `read_notes`.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
     """
     from safetensors.torch import save
 
     # Cloned, because the format refuses tensors that share memory.
     state = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
-    _write_whole(Path(path), save(state, metadata=dict(notes or {})))
+    write_bytes(Path(path), save(state, metadata=dict(notes or {})))
 
 
 def read_notes(path: str | Path) -> dict[str, str]:
-    """The notes of a file that `save_weights` wrote; empty when it is missing or unreadable."""
+    """Return the notes of a file that `save_weights` wrote; empty when it is missing or unreadable."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -62,23 +74,6 @@ def read_notes(path: str | Path) -> dict[str, str]:
             return dict(file.metadata() or {})
     except (OSError, SafetensorError):
         return {}
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        cause = error.strerror or error
-        raise StorageError(f"cannot write {path}: {cause}; free space or choose another folder") from error
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -99,13 +94,14 @@ def _read_safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise DataError(f"{path}: not a readable safetensors file ({error}): fetch or save it again") from error
+        raise DataError(
+            f"{path}: not a readable safetensors file ({one_line(error)}): fetch or save it again"
+        ) from error
 
 
 def _read_torch(path: Path) -> Any:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickle versions: what cannot be read is told below
+        with quietly(stdout=False):  # warnings about pickle versions: what cannot be read is told below
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail in any way the unpickler knows
         # torch refuses any name outside its list of tensor types by this word; everything else is damage.

@@ -1,4 +1,4 @@
-"""A value that a study file cannot have, told in one line."""
+"""Mistakes in a study file, each told in one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from .schema import StudySections
 
 
 def complaint(error: ValidationError) -> str:
-    """The first mistake: `[section] key = value; allowed: ...`, or `[section] unknown key ...` with the nearest."""
+    """Return the first mistake in one line.
+
+    It is `[section] key = value; allowed: ...`, or `[section] unknown key ...` with the nearest known one.
+    """
     mistakes = error.errors()
     mistake = next((m for m in mistakes if m["type"] == "extra_forbidden"), mistakes[0])
     text = _one(mistake)
@@ -61,7 +64,7 @@ def _in_words(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(map(repr, schema["enum"]))
     if schema.get("type") == "array":
-        return f"a list of {_in_words(schema['items'])}"
+        return f"a list of {_in_words(schema['items'])}{', not empty' if schema.get('minItems') else ''}"
     words = {"integer": "a whole number", "number": "a number", "string": "a text in quotes"}
     text = words.get(str(schema.get("type")), str(schema.get("type")))
     limits = {"exclusiveMinimum": "above", "minimum": "from", "exclusiveMaximum": "below", "maximum": "up to"}

@@ -13,31 +13,42 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import AutoCompressError, StudyFileError, UnknownName
+from ..errors import AutoCompressError, StudyFileError, UnknownName, one_line
 
 
 def load_function(spec: str, default: str, folder: Path | None = None) -> Callable[[], Any]:
-    """The function that spec names, ready to be called without arguments.
+    """Find the function that `spec` names.
 
-    spec: `file.py`, `file.py:function` or `module:function`; a file without a function means `default`. A
-    relative file is looked for in `folder` (default: the current one). Calling it turns whatever the user's
-    code raises into one line. Raises StudyFileError when it is missing or cannot be imported, UnknownName when
-    the module has no such function.
+    Meanwhile, and while the function runs, modules that lie in `folder` or beside the function's own file can be
+    imported by their names. Whatever the user's code raises is told in one line.
+
+    Args:
+        spec: `file.py`, `file.py:function` or `module:function`.
+        default: Name of the function where `spec` is a file alone.
+        folder: Where a relative file and modules are looked for, most often the study file's; the current folder if
+            None.
+
+    Returns:
+        The function, to be called without arguments.
+
+    Raises:
+        StudyFileError: It is missing or cannot be imported; the returned function raises it too.
+        UnknownName: The module has no such function.
     """
+    folder = (folder or Path.cwd()).absolute()
     # From the right, because a path may start with a drive letter and a colon.
     source, _, name = (spec, "", default) if spec.endswith(".py") else spec.rpartition(":")
     if source.endswith(".py"):
-        path = Path(source).expanduser()
-        path = path if path.is_absolute() else (folder or Path.cwd()) / path
+        path: Path | None = folder / Path(source).expanduser()
+        assert path is not None
         if not path.is_file():
             raise StudyFileError(f"no file {source!r} (looked for {path}): give the path of a Python file")
-        with _told_in_one_line(source, path), _importable(path.parent):
+        with _told_in_one_line(source, path), _importable(path.parent, folder):
             module = _import_file(path)
     elif source and name:
-        path = None
-        with _told_in_one_line(source, path):
-            module = importlib.import_module(source)
-        path = Path(module.__file__) if module.__file__ else None
+        with _told_in_one_line(source, None), _importable(folder):
+            module = _import_module(source, folder)
+        path = Path(module.__file__).absolute() if module.__file__ else None
     else:
         raise StudyFileError(f"{spec!r} names no function: give 'path/to/file.py' or 'module:function'")
     function = getattr(module, name, None)
@@ -46,7 +57,7 @@ def load_function(spec: str, default: str, folder: Path | None = None) -> Callab
         raise UnknownName("function", name, known, f"{source} must define {name}().")
 
     def call() -> Any:
-        with _told_in_one_line(f"{source}: {name}()", path), _importable(path.parent if path else None):
+        with _told_in_one_line(f"{source}: {name}()", path), _importable(*([path.parent] if path else []), folder):
             return function()
 
     return call
@@ -68,18 +79,30 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
+def _import_module(name: str, folder: Path) -> ModuleType:
+    """Import a module by its name; one that lies in `folder` counts before one of that name from elsewhere."""
+    top = name.partition(".")[0]
+    beside = next((p for p in (folder / f"{top}.py", folder / top / "__init__.py") if p.is_file()), None)
+    loaded = getattr(sys.modules.get(top), "__file__", None)
+    if beside is not None and loaded is not None and not beside.samefile(loaded):
+        # another study of this process has brought a module of this name from its own folder
+        for old in [n for n in sys.modules if n == top or n.startswith(f"{top}.")]:
+            del sys.modules[old]
+    importlib.invalidate_caches()
+    return importlib.import_module(name)
+
+
 @contextmanager
-def _importable(folder: Path | None) -> Iterator[None]:
+def _importable(*folders: Path) -> Iterator[None]:
     # A script may import what lies beside it, as it could when run by Python itself.
-    if folder is None or str(folder) in sys.path:
-        yield
-        return
-    sys.path.insert(0, str(folder))
+    added = [str(folder) for folder in dict.fromkeys(folders) if str(folder) not in sys.path]
+    sys.path[:0] = added
     try:
         yield
     finally:
-        if str(folder) in sys.path:
-            sys.path.remove(str(folder))
+        for folder in added:
+            if folder in sys.path:
+                sys.path.remove(folder)
 
 
 @contextmanager
@@ -89,9 +112,7 @@ def _told_in_one_line(what: str, path: Path | None) -> Iterator[None]:
     except AutoCompressError:
         raise
     except (Exception, SystemExit) as error:
-        line = _line_of(error, path)
-        message = (str(error).strip().splitlines() or [""])[0]
-        raise StudyFileError(f"{what}: {line}{type(error).__name__}: {message}") from error
+        raise StudyFileError(f"{what}: {_line_of(error, path)}{type(error).__name__}: {one_line(error)}") from error
 
 
 def _line_of(error: BaseException, path: Path | None) -> str:

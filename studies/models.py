@@ -16,13 +16,18 @@ CIFAR_DEPTHS = (20, 32, 44, 56, 110)
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (He et al. 2016, arXiv:1512.03385, section 4.2).
-
-    shortcut, where the shape changes: "pad" takes every second pixel and pads channels with zeros (their option
-    A, no parameters); "conv" is a 1x1 convolution with batch norm (option B).
-    """
+    """Adds two 3x3 convolutions to a shortcut (He et al. 2016, arXiv:1512.03385, section 4.2)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, shortcut: str) -> None:
+        """Make the block.
+
+        Args:
+            inputs: Channels that come in.
+            outputs: Channels that go out.
+            stride: Of the first convolution.
+            shortcut: What the shortcut is where the shape changes. "pad" takes every second pixel and pads channels
+                with zeros (their option A, no parameters); "conv" is a 1x1 convolution with batch norm (option B).
+        """
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(outputs)
@@ -37,13 +42,13 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] to [N, outputs, H/stride, W/stride]."""
+        """Map [N, inputs, H, W] to [N, outputs, H/stride, W/stride]."""
         out = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
 
 
 class SliceAndPad(nn.Module):
-    """Every `stride`-th pixel, with `extra` channels of zeros, half of them before and half behind."""
+    """Takes every `stride`-th pixel, and adds `extra` channels of zeros, half of them before and half behind."""
 
     def __init__(self, stride: int, extra: int) -> None:
         super().__init__()
@@ -52,17 +57,23 @@ class SliceAndPad(nn.Module):
         self.behind = extra - extra // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] to [N, C + extra, H/stride, W/stride]."""
+        """Map [N, C, H, W] to [N, C + extra, H/stride, W/stride]."""
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.behind))
 
 
 class SmallResNet(nn.Module):
-    """A residual network for small images: a 3x3 convolution, three stages, average pooling, a linear layer.
-
-    blocks: basic blocks in every stage. widths: channels of the stages. Outputs are logits [N, classes].
-    """
+    """A residual network for small images: a 3x3 convolution, three stages, average pooling, a linear layer."""
 
     def __init__(self, blocks: int, widths: Sequence[int], channels: int, classes: int, shortcut: str) -> None:
+        """Make the network with random weights.
+
+        Args:
+            blocks: Basic blocks in every stage.
+            widths: Channels of the three stages.
+            channels: Channels of the images.
+            classes: Number of outputs, which are logits.
+            shortcut: "pad" or "conv"; see `BasicBlock`.
+        """
         super().__init__()
         first, second, third = widths
         self.conv1 = nn.Conv2d(channels, first, 3, 1, 1, bias=False)
@@ -76,7 +87,7 @@ class SmallResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, channels, H, W] to [N, classes]."""
+        """Map [N, channels, H, W] to [N, classes]."""
         out = F.relu(self.bn1(self.conv1(x)))
         out = self.layer3(self.layer2(self.layer1(out)))
         return self.linear(F.adaptive_avg_pool2d(out, 1).flatten(1))  # type: ignore[no-any-return]
@@ -85,9 +96,19 @@ class SmallResNet(nn.Module):
 def cifar_resnet(
     depth: int, classes: int = 10, width: int = 16, shortcut: str = "pad", channels: int = 3
 ) -> SmallResNet:
-    """The CIFAR ResNets (He et al. 2016): depth = 6n + 2, stages of n blocks at width, 2 width, 4 width.
+    """Make a CIFAR ResNet (He et al. 2016, arXiv:1512.03385, section 4.2).
 
-    With shortcut "pad", the keys are those of the published checkpoints. Raises UsageError for another depth.
+    With shortcut "pad", the names of its weights are those of the published checkpoints.
+
+    Args:
+        depth: 6n + 2, for stages of n blocks.
+        classes: Number of outputs.
+        width: Channels of the first stage; the others have twice and four times as many.
+        shortcut: "pad" or "conv"; see `BasicBlock`.
+        channels: Channels of the images.
+
+    Raises:
+        UsageError: The depth is another number.
     """
     if depth < 8 or depth % 6 != 2:
         raise UsageError(f"depth of a CIFAR ResNet must be 6n + 2 (8, 14, 20, ...), got {depth}")
@@ -95,7 +116,7 @@ def cifar_resnet(
 
 
 def digits_net(classes: int = 10, width: int = 32, channels: int = 1) -> SmallResNet:
-    """A residual network for 16 x 16 images: two blocks a stage, shortcuts of 1x1 convolutions."""
+    """Make a residual network for 16 x 16 images, with two blocks in each stage and 1x1 convolutions as shortcuts."""
     return SmallResNet(2, (width, 2 * width, 4 * width), channels, classes, shortcut="conv")
 
 
@@ -107,11 +128,21 @@ def build_model(
     seed: int = 0,
     folder: Path | None = None,
 ) -> nn.Module:
-    """An untrained network, in eval mode; the same name and seed give the same weights.
+    """Make an untrained network by its name, in eval mode.
 
-    name: cifar_resnet20 and so on, digits_net, torchvision/<name>, or the user's `file.py:function` or
-    `module:function` (called without arguments; a relative file is looked for in `folder`). Raises UnknownName;
-    UsageError for a width that the network does not have.
+    Args:
+        name: cifar_resnet20 and so on, digits_net, torchvision/<name>, or the user's `file.py:function` or
+            `module:function`, which is called without arguments.
+        classes: Number of outputs.
+        channels: Channels of the images, for networks of ours.
+        width: Channels of the first stage, for networks that have a choice; None for their own.
+        seed: Of the weights: one name and seed always give the same.
+        folder: Where a relative file, and modules, are looked for.
+
+    Raises:
+        UnknownName: There is no network of this name.
+        UsageError: The network has no choice of width.
+        StudyFileError: The user's function cannot be found, raises, or returns something else.
     """
     # Random state of the caller's is left as it was.
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,6 @@
-"""A task of your own: copy this file, put in your network and your data, then run
+"""A task of your own: your network, your data and your metric.
+
+Copy this file, put them in, then run
 
     autocompress search --task my_task.py --budget-ms 0.025
 
@@ -22,7 +24,7 @@ WEIGHTS = Path("runs/my_task_teacher.pt")
 
 
 class Digits(Dataset[tuple[Tensor, int]]):
-    """Any map-style Dataset will do: its items are pairs of a float tensor and a class number."""
+    """Any map-style Dataset will do. Its items are pairs of a float tensor and a class number."""
 
     def __init__(self) -> None:
         bunch = load_digits()
@@ -37,7 +39,7 @@ class Digits(Dataset[tuple[Tensor, int]]):
 
 
 class SmallCNN(nn.Sequential):
-    """Any classifier will do: inputs [N, ...] to outputs [N, classes]."""
+    """Any classifier will do. It maps inputs [N, ...] to outputs [N, classes]."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -58,13 +60,13 @@ class SmallCNN(nn.Sequential):
 
 
 def balanced_accuracy(outputs: Tensor, labels: Tensor) -> float:
-    """Any function of outputs [N, K] and labels [N] will do; higher is better. Left out, it is top-1 accuracy."""
+    """Return any number for outputs [N, K] and labels [N]; higher is better. Without a metric it is top-1 accuracy."""
     right = (outputs.argmax(1) == labels).float()
     return float(torch.stack([right[labels == c].mean() for c in range(10)]).mean())
 
 
 def trained_teacher(train: Dataset[tuple[Tensor, int]]) -> nn.Module:
-    """Your trained network. This one is trained in a few seconds when there are no weights yet."""
+    """Return your trained network. This one is trained in a few seconds when there are no weights yet."""
     torch.manual_seed(0)
     model = SmallCNN()
     if WEIGHTS.exists():
@@ -83,7 +85,7 @@ def trained_teacher(train: Dataset[tuple[Tensor, int]]) -> nn.Module:
 
 
 def task() -> Task:
-    """Called once by each process that works on the study."""
+    """Return the task. Each process that works on the study calls this once."""
     digits = Digits()
     order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(0)).tolist()
     # The search chooses by validation; test is looked at once, at the end. They must not overlap.

@@ -1,4 +1,8 @@
-"""What may stand in a study file: its sections, their keys, defaults and allowed ranges."""
+"""What may stand in a study file: its sections, their keys, defaults and allowed ranges.
+
+Names of axes, objectives, executors and kinds of data are plain text here: registries know which ones are installed,
+and check them when they are used.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,24 @@ from ..spaces.target import Target
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
-
+Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 
 Part = Literal[
-    "sensitivity", "latency_model", "seeds", "shares", "profile", "refinement", "rungs", "first_look", "inheritance"
+    "sensitivity",
+    "latency_model",
+    "initial_design",
+    "shares",
+    "profile",
+    "refinement",
+    "rungs",
+    "first_look",
+    "warm_start",
 ]
 """Parts of the search that can be left out."""
 
 
 class Section(BaseModel):
-    """One section: unknown keys, wrong types, NaN and infinity are refused."""
+    """One section of a study file. Unknown keys, wrong types, NaN and infinity are refused."""
 
     # A list in TOML becomes a tuple, so that a section can be hashed and never changes.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -31,16 +43,34 @@ class Section(BaseModel):
 
 
 class TaskSection(Section):
-    """A task of the user's own, key `from`: `my_task.py`, `my_task.py:function` or `module:function`."""
+    """Names a task of the user's own.
+
+    Attributes:
+        source: The key `from` in files: `my_task.py`, `my_task.py:function` or `module:function`.
+    """
 
     source: str | None = Field(default=None, alias="from")
 
 
 class DataSection(Section):
-    """Ready-made data. validation: a fraction or a count, taken off train; or off test, for a checkpoint that was
-    trained on all of train, whose accuracy there would flatter it. mean, std: one number per channel."""
+    """Describes ready-made data. Which keys count depends on the kind of data.
 
-    kind: Literal["digits", "parquet", "torchvision", "image_folder"] = "digits"
+    Attributes:
+        kind: Name of a data source, such as "digits", "parquet", "torchvision" or "image_folder".
+        train: Path of the training data.
+        test: Path of the test data.
+        name: Name of a data set.
+        root: Folder that a data set lies in.
+        validation: A fraction or a count of images, taken off `validation_from`.
+        validation_from: "train", or "test" for a checkpoint that was trained on all of train, whose accuracy there
+            would flatter it.
+        mean: One number for each channel, subtracted after scaling to 0..1. Empty means not at all.
+        std: One number for each channel, divided by afterwards. Empty means not at all.
+        augment: What training batches go through: "none", "crop" or "crop_flip".
+        image_size: Pixels; images are scaled and their middle is cut to this square.
+    """
+
+    kind: str = "digits"
     train: str | None = None
     test: str | None = None
     name: str | None = None
@@ -52,8 +82,12 @@ class DataSection(Section):
     augment: Literal["none", "crop", "crop_flip"] = "none"
     image_size: Count | None = None
 
-    def file(self, key: Literal["train", "test", "name"]) -> str:
-        """The value of a key that this kind of data cannot do without. Raises StudyFileError when it is absent."""
+    def required(self, key: Literal["train", "test", "name"]) -> str:
+        """Return the value of a key that this kind of data cannot do without.
+
+        Raises:
+            StudyFileError: The key is absent.
+        """
         value: str | None = getattr(self, key)
         if value is None:
             raise StudyFileError(f"[data] kind = {self.kind!r} needs {key!r}: add it")
@@ -61,7 +95,17 @@ class DataSection(Section):
 
 
 class TeacherSection(Section):
-    """The network. epochs: of training, or of fine-tuning when there is a checkpoint; 0 takes it as it is."""
+    """Describes the trained network that is compressed.
+
+    Attributes:
+        model: Name of a network; see `studies.models.build_model`.
+        width: Channels of its first stage, for networks that have a choice.
+        checkpoint: Path of its weights.
+        epochs: Of training, or of fine-tuning when there is a checkpoint. 0 takes the network as it is.
+        learning_rate: Peak of the schedule.
+        batch_size: Images in a training batch.
+        seed: Of its first weights and of the order of training.
+    """
 
     model: str | None = None
     width: Count | None = None
@@ -73,26 +117,35 @@ class TeacherSection(Section):
 
 
 class TargetSection(Section):
-    """Where the model will run. runtime: a name, or several; one may name its device, as in "tensorrt@cuda", where
-    that is not `device`. With several, each model is built for all of them, or with any_of for the one its plan
-    chooses. batch: images per inference. probe_seconds: spent at most, on each target, on finding out which bits and
-    channel counts win there; what is left open stays as the runtime declares it. learn_seconds: spent at most, on each
-    target, on timing plans that a model of its latency is fitted to, and no more than a twentieth of the minutes of a
-    search. precision: half of the 95 % interval
-    of the ratio to the teacher's latency, at which a measurement may stop, and for which the front is measured in up
-    to seven processes; the milliseconds carry the teacher's own interval besides."""
+    """Says where the model will run.
 
-    runtime: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = "onnxruntime"
+    Attributes:
+        runtime: A name, or several. One may name its device, as in "tensorrt@cuda", where that is not `device`. With
+            several, each model is built for all of them, or with `any_of` for the one that its plan chooses.
+        any_of: Whether each plan chooses one of the targets.
+        device: Where the runtimes run.
+        threads: Threads of an inference.
+        batch: Images in an inference.
+        profile_seconds: Most seconds spent, on each target, on finding out which bits and channel counts win there.
+            What is left open stays as the runtime declares it.
+        learn_seconds: Most seconds spent, on each target, on timing plans that a model of its latency is fitted to.
+            They are no more than a twentieth of the minutes of a search.
+        precision: Half of the 95 % interval of the ratio to the teacher's latency at which a measurement may stop,
+            and for which the front is measured in up to seven processes. The milliseconds carry the teacher's own
+            interval besides.
+    """
+
+    runtime: str | Names = "onnxruntime"
     any_of: bool = False
     device: str = "cpu"
     threads: Count = 1
     batch: Count = 1
-    probe_seconds: Annotated[float, Field(ge=0)] = 30.0
+    profile_seconds: Annotated[float, Field(ge=0)] = 30.0
     learn_seconds: Annotated[float, Field(ge=0)] = 30.0
     precision: Annotated[float, Field(gt=0, lt=1)] = 0.02
 
     def targets(self) -> tuple[Target, ...]:
-        """The targets, the first one first: speed-ups are to the teacher there."""
+        """Return the targets. Speed-ups are to the teacher on the first one."""
         names = (self.runtime,) if isinstance(self.runtime, str) else self.runtime
         found = []
         for name in names:
@@ -111,8 +164,15 @@ class TargetSection(Section):
 
 
 class BudgetSection(Section):
-    """What a model must meet. latency_ms: on every target, but for those with a budget of their own in `on`.
-    percentile: of latency. min_accuracy: in the metric's own units."""
+    """Says what a model must meet.
+
+    Attributes:
+        latency_ms: Milliseconds on every target, but for those with a budget of their own in `on`.
+        on: Target name -> milliseconds.
+        percentile: Of latency.
+        max_mb: Most megabytes of a file.
+        min_accuracy: Least accuracy, in the metric's own units.
+    """
 
     latency_ms: Positive | None = None
     on: dict[str, Positive] = {}
@@ -122,19 +182,40 @@ class BudgetSection(Section):
 
 
 class SpaceSection(Section):
-    """What may change. keep: layers left as they are. bits, patterns: None offers all that the target can use."""
+    """Says what may change.
 
-    axes: Annotated[
-        tuple[Literal["width", "channels", "pattern", "bits", "recovery"], ...], Field(strict=False, min_length=1)
-    ] = ("width", "channels", "pattern", "bits", "recovery")
+    Attributes:
+        axes: Names of kinds of decisions.
+        keep: Names of layers that are left as they are.
+        min_channels_fraction: Smallest part of a group's channels that may stay.
+        bits: Bit-widths that may be chosen; None offers all that the targets can use.
+        patterns: Sparsity patterns that may be chosen; None offers all that the targets can use.
+    """
+
+    axes: Names = ("channels", "pattern", "bits", "recovery")
     keep: Annotated[tuple[str, ...], Field(strict=False)] = ()
     min_channels_fraction: Annotated[float, Field(ge=0.1, le=1)] = 0.25
     bits: Annotated[tuple[Literal[4, 8, 16, 32], ...], Field(strict=False, min_length=1)] | None = None
     patterns: Annotated[tuple[Literal["unstructured", "2:4"], ...], Field(strict=False)] | None = None
 
+    @model_validator(mode="after")
+    def _one_axis_decides_widths(self) -> SpaceSection:
+        if {"width", "channels"} <= set(self.axes):
+            raise ValueError(
+                "axes names both width and channels: channels already decides the width of every group; keep one"
+            )
+        return self
+
 
 class RecoverySection(Section):
-    """How long a student is taught. rungs: fractions of epochs after which it is looked at; the last is 1."""
+    """Says how long a student is taught.
+
+    Attributes:
+        epochs: Passes over the training data.
+        rungs: Fractions of `epochs` after which a student is looked at. They rise, and the last is 1.
+        batch_size: Images in a training batch.
+        weight_decay: Of the weights of layers; biases and norms have none.
+    """
 
     epochs: Positive = 2.0
     rungs: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(strict=False, min_length=1)] = (0.5, 1.0)
@@ -150,20 +231,29 @@ class RecoverySection(Section):
 
 
 class SearchSection(Section):
-    """How the front is found. trials, minutes: stop conditions; patience: a third one, minutes in which the front under
-    the budget has not moved. infeasible: what the sampler is told of such plans. eta: of the students that reach a
-    rung, one in so many goes on. without: parts of the search that are left out, to see what they are worth."""
+    """Says how the front is found.
+
+    Attributes:
+        trials: Number of trials after which a search ends.
+        minutes: Minutes after which it ends.
+        patience: Minutes without a change of the front under the budget after which it ends.
+        objectives: Names of what is made as good as possible.
+        seed: Of everything that the search draws.
+        workers: Trials at a time.
+        executor: Name of what runs the trials.
+        sampler: What proposes plans.
+        infeasible: What the sampler is told of plans over the budget.
+        eta: Of the students that reach a rung, one in so many goes on.
+        without: Parts of the search that are left out, to see what they are worth.
+    """
 
     trials: Count | None = None
     minutes: Positive | None = None
     patience: Positive | None = None
-    objectives: Annotated[
-        tuple[Literal["accuracy", "latency_ms", "size_bytes", "compressed_bytes"], ...],
-        Field(strict=False, min_length=1),
-    ] = ("accuracy", "latency_ms")
+    objectives: Names = ("accuracy", "latency_ms")
     seed: Annotated[int, Field(ge=0)] = 0
     workers: Count = 1
-    executor: Literal["local", "processes", "ray"] = "local"
+    executor: str = "local"
     sampler: Literal["auto", "tpe", "gp", "random", "nsga2"] = "auto"
     infeasible: Literal["reject", "constraint"] = "reject"
     eta: Count = 2
@@ -177,7 +267,7 @@ class SearchSection(Section):
 
 
 class StudySections(Section):
-    """A whole study file."""
+    """All sections of a study file."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "study"
     task: TaskSection = TaskSection()
@@ -190,9 +280,11 @@ class StudySections(Section):
     search: SearchSection = SearchSection()
 
     def budgets(self) -> dict[str, float]:
-        """Target name -> latency budget (ms), of the targets that have one.
+        """Return target name -> latency budget (ms), of the targets that have one.
 
-        Raises StudyFileError for a budget on a target that the study does not have."""
+        Raises:
+            StudyFileError: A budget is for a target that the study does not have.
+        """
         names = [target.name for target in self.target.targets()]
         for name in self.budget.on:
             if name not in names:

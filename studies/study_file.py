@@ -4,35 +4,53 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, field_validator
 
-from ..errors import DataError, StudyFileError, UnknownName, UsageError
+from ..errors import AutoCompressError, DataError, StudyFileError, UnknownName, UsageError
 from .checkpoint import load_weights
 from .complaints import complaint
 from .data.paths import find_data
+from .data.source import build_data
+from .models import build_model
 from .schema import StudySections
 from .task import Task, load_task
+from .written import check_written, not_default, written_in
 
 
 class StudyFile(StudySections):
-    """The sections of a study, with the path they came from: files they name are looked for beside it first.
+    """The sections of a study, with the path they came from.
 
-    Without a file of its own (`StudyFile()`), every section has its defaults and path is the current folder.
+    A study that was made in Python (`StudyFile()`) has defaults in every section, and lies in the current folder.
+
+    Attributes:
+        path: Of the file, made absolute. Files that a study names are looked for beside it first.
     """
 
-    path: Path = Path("study.toml")
+    path: Annotated[Path, Field(strict=False, validate_default=True)] = Path("study.toml")
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        # A study is read back in other folders, and still means the files beside it.
+        return path.expanduser().absolute()
 
     @property
     def folder(self) -> Path:
         """Where relative names in the file start."""
-        return self.path.absolute().parent
+        return self.path.parent
 
     def changed(self, section: str, **values: Any) -> StudyFile:
-        """The same study with other values in one section, as options of the command line give them.
+        """Return the same study with other values in one section, as options of the command line give them.
 
-        Raises UsageError in one line, with the allowed range, for a value that cannot be.
+        Args:
+            section: Name of the section.
+            **values: Its keys, spelled as in a file, with what they shall be.
+
+        Raises:
+            UsageError: A value cannot be; the message is one line with the allowed range.
+            StudyFileError: The values contradict another section, or have no effect.
         """
         before = getattr(self, section)
         merged = {**before.model_dump(by_alias=True, exclude_unset=True), **values}
@@ -41,20 +59,22 @@ class StudyFile(StudySections):
             checked = getattr(StudySections.model_validate({section: merged}), section)
         except ValidationError as error:
             raise UsageError(complaint(error)) from error
-        return self.model_copy(update={section: checked})
+        study = self.model_copy(update={section: checked})
+        if section in ("task", "data", "teacher"):
+            written = not_default(study)
+            check_written(study, {**written, section: written[section] | values.keys()})
+        return study
 
     def build_task(self) -> Task:
-        """The task, its teacher with the weights of the checkpoint or untrained; nothing is trained here.
+        """Make the task. Its teacher has the weights of the checkpoint, or is untrained; nothing is trained here.
 
-        Raises StudyFileError for sections that do not fit together, DataError for files, UnknownName for names.
+        Raises:
+            StudyFileError: Sections do not fit together, or the user's own task cannot be loaded.
+            DataError: A file is missing or cannot be used.
+            UnknownName: There is no network or data of some name.
         """
         if self.task.source is not None:
-            self._refuse_parts()
             return load_task(self.task.source, self.folder)
-        # Imported here, because reading a study file must not cost an import of what builds data.
-        from .data.datasets import build_data
-        from .models import build_model
-
         if self.teacher.model is None:
             raise StudyFileError(
                 f"{self.path}: [teacher] needs 'model', or [task] needs 'from': name a network or your own task"
@@ -76,20 +96,16 @@ class StudyFile(StudySections):
             )
         return Task(teacher, splits.train, splits.validation, splits.test, name=self.name)
 
-    def _refuse_parts(self) -> None:
-        for section, keys in (("data", self.data.model_fields_set), ("teacher", {"model", "width", "checkpoint"})):
-            given = sorted(keys & getattr(self, section).model_fields_set)
-            if given:
-                raise StudyFileError(
-                    f"{self.path}: [task] from = {self.task.source!r} already brings what [{section}] {given[0]} "
-                    "says: remove one of them"
-                )
-
 
 def load_study(path_or_name: str | Path) -> StudyFile:
-    """A study file by its path, or a bundled one by its name (`digits`).
+    """Read a study file by its path, or a bundled one by its name (`digits`).
 
-    Raises StudyFileError for a file that is missing, not TOML or has wrong values; UnknownName for another name.
+    Args:
+        path_or_name: A path, or a name of `bundled_studies`.
+
+    Raises:
+        StudyFileError: The file is missing, is not TOML, has wrong values, or has keys without an effect.
+        UnknownName: It is no path, and no bundled study has this name.
     """
     path = _find(str(path_or_name))
     try:
@@ -103,6 +119,10 @@ def load_study(path_or_name: str | Path) -> StudyFile:
         sections = StudySections.model_validate(content)
     except ValidationError as error:
         raise StudyFileError(f"{path}: {complaint(error)}") from error
+    try:
+        check_written(sections, written_in(sections))
+    except AutoCompressError as error:
+        raise StudyFileError(f"{path}: {error}") from error
     given = {name: getattr(sections, name) for name in sections.model_fields_set}
     study = StudyFile(path=path, **given)
     if study.task.source is None and study.budget.min_accuracy is not None and study.budget.min_accuracy > 1:
@@ -113,7 +133,7 @@ def load_study(path_or_name: str | Path) -> StudyFile:
 
 
 def bundled_studies() -> list[str]:
-    """The names of the study files that come with this package."""
+    """Return the names of the study files that come with this package."""
     return sorted(path.stem for path in _home().glob("*.toml"))
 
 

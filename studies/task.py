@@ -12,30 +12,38 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from ..errors import DataError, MetricError, StudyFileError
-from .data.images import ImageData, check_labels, seeded_generator
+from ..compression.seeds import seeded_generator
+from ..errors import DataError, MetricError, StudyFileError, one_line
+from .data.images import ImageData, check_labels
 from .data.sources import StreamedData, as_data, materialise
 from .loading import load_function
 
 Metric = Callable[[Tensor, Tensor], float]
+"""Outputs [N, K] and labels [N] to a number; higher is better."""
 Source = Dataset[Any] | DataLoader[Any] | ImageData
 
 CALIBRATION_IMAGES = 512
+"""The most that is taken of train where a task brings no calibration inputs."""
 
 
 def top1(outputs: Tensor, labels: Tensor) -> float:
-    """The share of rows, 0 to 1, whose largest output [N, K] is at the label [N]."""
+    """Return the share of rows, 0 to 1, whose largest output [N, K] is at the label [N]."""
     return float((outputs.argmax(1) == labels).float().mean())
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What must stay true of a compressed model.
+    """What must stay true of a compressed model. Nothing is read before `prepared`.
 
-    teacher: a trained classifier, inputs [N, ...] to outputs [N, K]. train, validation, test: map-style torch
-    Datasets or DataLoaders of (float input, integer label), or ImageData. metric: outputs [N, K] and labels [N]
-    to a number, higher is better. example_input: a batch of 1, by default the first of validation. calibration:
-    inputs [M, ...] or a split, for quantization; by default up to 512 of train. Nothing is read before `prepared`.
+    Attributes:
+        teacher: A trained classifier, which maps inputs [N, ...] to outputs [N, K].
+        train: A map-style torch Dataset, or a DataLoader, of (float input, integer label), or ImageData.
+        validation: The same, for choosing by.
+        test: The same, looked at once at the end.
+        metric: Maps outputs [N, K] and labels [N] to a number; higher is better.
+        example_input: A batch of 1; None takes the first input of validation.
+        calibration: Inputs [M, ...] or a split, for quantization; None takes up to 512 of train.
+        name: What the study is called.
     """
 
     teacher: nn.Module
@@ -48,10 +56,11 @@ class Task:
     name: str = "task"
 
     def prepared(self) -> PreparedTask:
-        """Read the splits and try the teacher on a batch; the teacher is put into eval mode.
+        """Read the splits and try the teacher on a batch. The teacher is put into eval mode.
 
-        Raises DataError for an empty or unusable split, labels out of range, or outputs that are not finite
-        numbers [N, K].
+        Raises:
+            DataError: A split is empty or cannot be used, a label is out of range, or the teacher's outputs are not
+                finite numbers [N, K].
         """
         validation = materialise(self.validation, "validation")
         test = materialise(self.test, "test")
@@ -80,9 +89,18 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class PreparedTask:
-    """A task whose parts were read and checked: inputs fit the teacher, labels lie in 0..classes-1.
+    """A task whose parts were read and checked: inputs fit the teacher, and labels lie in 0..classes-1.
 
-    calibration: inputs [M, ...], float32. example_input: [1, ...], float32.
+    Attributes:
+        teacher: The trained network, in eval mode.
+        train: What students are taught on.
+        calibration: Inputs [M, ...], float32, of train.
+        validation: What the search chooses by.
+        test: What is looked at once at the end.
+        metric: Maps outputs [N, K] and labels [N] to a number; higher is better.
+        example_input: [1, ...], float32.
+        classes: Number of outputs, K.
+        name: What the study is called.
     """
 
     teacher: nn.Module
@@ -97,13 +115,16 @@ class PreparedTask:
 
 
 def score(metric: Metric, outputs: Tensor, labels: Tensor) -> float:
-    """What the metric says of outputs [N, K] and labels [N]. Raises MetricError unless it is a finite number."""
+    """Return what the metric says of outputs [N, K] and labels [N].
+
+    Raises:
+        MetricError: The metric raises, or gives something else than a finite number.
+    """
     name = getattr(metric, "__name__", type(metric).__name__)
     try:
         value = metric(outputs, labels)
     except Exception as error:
-        message = (str(error).splitlines() or [""])[0]
-        raise MetricError(f"metric {name!r} raised {type(error).__name__}: {message}") from error
+        raise MetricError(f"metric {name!r} raised {type(error).__name__}: {one_line(error)}") from error
     try:
         number = float(value)
     except (TypeError, ValueError, RuntimeError):
@@ -117,9 +138,15 @@ def score(metric: Metric, outputs: Tensor, labels: Tensor) -> float:
 
 
 def load_task(spec: str, folder: Path | None = None) -> Task:
-    """The task of `path/to/file.py` (its function `task()`), `file.py:function` or `module:function`.
+    """Make the task that a function of the user's returns.
 
-    Raises StudyFileError or UnknownName when there is none, or when the user's code raises.
+    Args:
+        spec: `path/to/file.py`, whose function is `task`, `file.py:function` or `module:function`.
+        folder: Where a relative file, and modules, are looked for; the current folder if None.
+
+    Raises:
+        StudyFileError: There is no such file or module, the user's code raises, or it returns something else.
+        UnknownName: There is no such function.
     """
     result = load_function(spec, "task", folder)()
     if not isinstance(result, Task):
@@ -136,10 +163,9 @@ def _output_count(teacher: nn.Module, inputs: Tensor) -> int:
         with torch.no_grad():
             outputs = teacher(inputs.to(device))
     except Exception as error:
-        message = (str(error).strip().splitlines() or [""])[0]
         raise DataError(
             f"the teacher cannot take validation inputs of shape {list(inputs.shape)}: "
-            f"{type(error).__name__}: {message}"
+            f"{type(error).__name__}: {one_line(error)}"
         ) from error
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(inputs):
         got = str(list(outputs.shape)) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"

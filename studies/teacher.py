@@ -29,14 +29,14 @@ from .study_file import StudyFile
 from .task import Task
 
 Progress = Callable[[int, int, float], None]
-"""Called after every epoch with (epochs done, epochs in all, mean loss of the epoch)."""
+"""Is called after every epoch with (epochs done, epochs in all, mean loss of the epoch)."""
 
 WARM_UP_FRACTION = 0.15
 WEIGHT_DECAY = 5e-4
 
 
 class TeacherStopped(Exception):
-    """Training was asked to stop before its end; nothing was kept, because half a schedule is no teacher."""
+    """Training was asked to stop before its end. Nothing was kept, because half a schedule is no teacher."""
 
 
 def prepare_teacher(
@@ -47,11 +47,27 @@ def prepare_teacher(
     stop: Callable[[], bool] = lambda: False,
     progress: Progress = lambda epoch, epochs, loss: None,
 ) -> nn.Module:
-    """The teacher after [teacher] epochs of training on the train split alone, in eval mode, on the CPU.
+    """Train the teacher on the train split alone, for as many epochs as [teacher] says.
 
-    Kept in cache_dir/teacher.safetensors and taken from there as long as [teacher], [data] and the weights it
-    starts from are the same. task.teacher itself is not changed. Raises TeacherStopped when stop() says so,
-    StudyFileError when training diverges, DataError and StorageError for files.
+    It is kept in `cache_dir`/teacher.safetensors, and taken from there as long as [teacher], [data], [task] and the
+    weights that it starts from are the same.
+
+    Args:
+        study_file: The study.
+        task: Its task; its teacher is not changed.
+        cache_dir: The study's folder.
+        log: Takes a line about what was done.
+        stop: Whether to end early, asked before every step.
+        progress: Is told of every epoch.
+
+    Returns:
+        The teacher in eval mode, on the CPU; a copy of the task's where there are no epochs.
+
+    Raises:
+        TeacherStopped: `stop()` came true.
+        StudyFileError: The training diverged.
+        DataError: Training data cannot be used.
+        StorageError: The disk is full or cannot be written.
     """
     section = study_file.teacher
     teacher = copy.deepcopy(task.teacher).eval()
@@ -128,7 +144,10 @@ def _train(
 
 
 def schedule(done: float) -> float:
-    """The share of the peak learning rate at `done` (0 to 1) of the training: a short rise, then half a cosine."""
+    """Return the share of the peak learning rate at `done` (0 to 1) of the training.
+
+    It is a short rise, then half a cosine (Loshchilov and Hutter 2017, arXiv:1608.03983).
+    """
     if done < WARM_UP_FRACTION:
         return 0.1 + 0.9 * done / WARM_UP_FRACTION
     return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP_FRACTION) / (1 - WARM_UP_FRACTION)))

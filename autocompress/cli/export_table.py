@@ -17,7 +17,7 @@ HEADS = ("target", "file", "kB", "layers by bits", "difference", "same class", "
 
 
 def print_exported(found: Sequence[Exported]) -> None:
-    """One row for each target; below, what a file does not do, and why."""
+    """Print one row for each target; below, what a file does not do, and why."""
     table = Table(box=box.SIMPLE_HEAD)
     for head in HEADS:
         table.add_column(head, overflow="fold", justify="left" if head in ("target", "file") else "right")
@@ -46,7 +46,7 @@ def print_exported(found: Sequence[Exported]) -> None:
 
 
 def _bits(bits: Mapping[str, int]) -> str:
-    """How many layers have less than 32 bits."""
+    """Return how many layers have less than 32 bits."""
     counts = Counter(bits.values())
     return ", ".join(f"{count} in {width}" for width, count in sorted(counts.items())) or "all in 32"
 

@@ -14,14 +14,23 @@ DEFAULT_STUDY = "autocompress.toml"
 
 
 def find_study(study: str | None, task_spec: str | None) -> StudyFile:
-    """The study to search, by the rules of `search`."""
+    """Return the study to search.
+
+    Args:
+        study: Path of a study file or name of a bundled study; None for ./autocompress.toml, or `digits` without one.
+        task_spec: A user's own task, in place of a study.
+
+    Raises:
+        UsageError: Both were given.
+        AutoCompressError: The study cannot be read.
+    """
     from ..studies.study_file import StudyFile, load_study
 
     if task_spec is not None:
         if study is not None:
             raise UsageError(f"both a study ({study}) and --task ({task_spec}) were given; give one of them")
         stem = Path(task_spec.partition(":")[0]).stem or "task"
-        settings = StudyFile(name=stem, path=Path(DEFAULT_STUDY)).changed("task", **{"from": task_spec})
+        settings = StudyFile(name=stem, path=Path(DEFAULT_STUDY).absolute()).changed("task", **{"from": task_spec})
         return settings.changed("search", minutes=10.0)
     if study is None:
         study = DEFAULT_STUDY if Path(DEFAULT_STUDY).exists() else "digits"
@@ -29,7 +38,11 @@ def find_study(study: str | None, task_spec: str | None) -> StudyFile:
 
 
 def with_options(settings: StudyFile, options: dict[str, Any]) -> StudyFile:
-    """The study with what the command line says on top."""
+    """Return the study with what the command line says on top.
+
+    Raises:
+        UsageError: An option has a value that cannot be.
+    """
     percentile = options["percentile"]
     minutes = options["minutes"] if options["hours"] is None else 60 * options["hours"]
     if options["minutes"] is not None and options["hours"] is not None:
@@ -70,10 +83,3 @@ def _precision(options: dict[str, Any]) -> dict[str, Any]:
     from ..evaluators.bench import parse_precision
 
     return {"precision": parse_precision(options["precision"])}
-
-
-def study_path(study: Path) -> Path:
-    """A study's folder, given as a path or as a name under runs/."""
-    if not study.exists() and (Path("runs") / study).exists():
-        return Path("runs") / study
-    return study

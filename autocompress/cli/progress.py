@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -13,23 +13,26 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from ..search.feasibility import Limits
     from ..search.loop import Snapshot
     from ..search.trial import Trial
 
 
 class PlainProgress:
-    """One line for each trial that ends."""
+    """Prints one line for each trial that ends."""
 
-    def __init__(self, budgets: Mapping[str, float], percentile: int) -> None:
-        """budgets: latency (ms) by target; percentile: of latency, held against them."""
-        self._budgets, self._percentile = budgets, percentile
+    def __init__(self, limits: Limits) -> None:
+        """Show a search for models that meet these limits."""
+        self._limits = limits
         self._shown: int | None = None
         self._start_s = time.monotonic()
 
     def say(self, line: str) -> None:
+        """Print a line with the time since the start."""
         print(f"[{_clock(time.monotonic() - self._start_s)}] {line}", flush=True)
 
     def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
+        """Print the trials that have ended since the last call."""
         if self._shown is None:
             # trials of an earlier run are not told again
             self._shown = len(snapshot.trials) - snapshot.new
@@ -38,14 +41,18 @@ class PlainProgress:
         self._shown = len(snapshot.trials)
 
     def close(self) -> None:
-        """Nothing is left on the screen to take away."""
+        """Do nothing: nothing is left on the screen to take away."""
 
 
 class LiveProgress(PlainProgress):
-    """A few lines in place: counts, the best model so far, what is running, time left; ended trials scroll above."""
+    """Draws a few lines in place: counts, the best model so far, what is running, time left.
 
-    def __init__(self, budgets: Mapping[str, float], percentile: int) -> None:
-        super().__init__(budgets, percentile)
+    Trials that ended scroll above.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        """Show a search for models that meet these limits."""
+        super().__init__(limits)
         self._snapshot: Snapshot | None = None
         self._end_s: float | None = None
         # the display draws itself from a thread of its own, so that time goes on while a student is trained
@@ -53,9 +60,11 @@ class LiveProgress(PlainProgress):
         self._live.start()
 
     def say(self, line: str) -> None:
+        """Print a line above the display."""
         self._live.console.print(Text(f"[{_clock(time.monotonic() - self._start_s)}] {line}", style="dim"))
 
     def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
+        """Draw how the search stands."""
         super().show(snapshot, time_left_s)
         self._snapshot = snapshot
         self._end_s = None if time_left_s is None else time.monotonic() + time_left_s
@@ -69,11 +78,11 @@ class LiveProgress(PlainProgress):
         snapshot = self._snapshot
         if snapshot is None:
             return Text("")
-        count = Counter(t.outcome for t in snapshot.trials)
+        count = Counter(str(t.state) for t in snapshot.trials)
         grid = Table.grid(padding=(0, 2))
         gated = f"{count['gated']} stopped at the gate, {snapshot.waiting} waiting at a rung, {count['failed']} failed"
         grid.add_row("trials", f"{count['finished']} finished, {gated}")
-        grid.add_row("best", best_line(snapshot.trials, self._budgets, self._percentile))
+        grid.add_row("best", best_line(snapshot.trials, self._limits))
         for doing in snapshot.running:
             grid.add_row("now", doing)
         if self._end_s is not None:
@@ -82,44 +91,43 @@ class LiveProgress(PlainProgress):
 
 
 def trial_line(trial: Trial) -> str:
-    """What became of a trial, in one line."""
-    where = f" on {trial.plan.target}" if trial.plan.target else ""
-    head = f"trial {trial.number} ({trial.origin}): {trial.outcome}"
-    if trial.measurement is None:
+    """Return one line: what became of a trial."""
+    from ..search.objectives import objective_value
+
+    head = f"trial {trial.number} ({trial.label}): {trial.state}"
+    if not trial.measured:
         return f"{head}, {trial.reason}"
-    m = trial.measurement
-    remarks = [f"; {m.remark}" if m.remark else ""]
-    remarks += [f"; {name}: {file.remark}" for name, file in m.elsewhere.items() if file.remark]
-    others = "".join(f", {file.latency.p50_ms:.3f} ms on {name}" for name, file in m.elsewhere.items())
-    return (
-        f"{head}, accuracy {min(file.accuracy for file in m.files):.4f}, p50 {m.latency.p50_ms:.3f} ms "
-        f"({m.latency.low_ms:.3f} to {m.latency.high_ms:.3f}){where}{others}, {m.size_bytes / 1000:.0f} kB"
-        f"{''.join(remarks)}"
-    )
+    several = len(trial.measured) > 1 or bool(trial.spec.target)
+    parts = []
+    for name, file in trial.measured.items():
+        latency, where = file.latency, f" on {name}" if several else ""
+        parts.append(f"p50 {latency.p50_ms:.3f} ms ({latency.low_ms:.3f} to {latency.high_ms:.3f}){where}")
+    remarks = [f"{name + ': ' if several else ''}{file.remark}" for name, file in trial.measured.items() if file.remark]
+    size = max(file.size_bytes for file in trial.measured.values())
+    accuracy = objective_value("accuracy", trial.measured)
+    figures = ", ".join((f"accuracy {accuracy:.4f}", *parts, f"{size / 1000:.0f} kB"))
+    return "; ".join((f"{head}, {figures}", *remarks))
 
 
-def best_line(trials: Sequence[Trial], budgets: Mapping[str, float], percentile: int) -> str:
-    """The most accurate finished trial under the budgets so far."""
-    limits = sorted(set(budgets.values()))
-    where = f" under {' and '.join(f'{limit:g} ms' for limit in limits)}" if limits else ""
-    first = next(iter(budgets), "")
+def best_line(trials: Sequence[Trial], limits: Limits) -> str:
+    """Return one line: the most accurate finished trial that meets the budgets so far."""
+    from ..search.objectives import objective_value
+
+    budgets = sorted(set(limits.budgets.values()))
+    where = f" under {' and '.join(f'{limit:g} ms' for limit in budgets)}" if budgets else ""
     best: tuple[float, Trial] | None = None
     for trial in trials:
-        m = trial.measurement
-        if m is None:
-            continue
-        found = {trial.plan.target or first: m, **m.elsewhere}
-        if any(name in budgets and file.latency.at(percentile) > budgets[name] for name, file in found.items()):
-            continue
-        accuracy = min(file.accuracy for file in m.files)
-        if best is None or accuracy > best[0]:
-            best = accuracy, trial
+        latencies = {name: file.latency for name, file in trial.measured.items()}
+        if trial.measured and limits.meets_latency(latencies):
+            accuracy = objective_value("accuracy", trial.measured)
+            if best is None or accuracy > best[0]:
+                best = accuracy, trial
     if best is None:
         return f"none{where} yet"
     accuracy, trial = best
-    assert trial.measurement is not None
-    home = f" on {trial.plan.target}" if trial.plan.target else ""
-    return f"trial {trial.number}{where}: accuracy {accuracy:.4f}, p50 {trial.measurement.latency.p50_ms:.3f} ms{home}"
+    name, file = next(iter(trial.measured.items()))
+    target = f" on {name}" if trial.spec.target else ""
+    return f"trial {trial.number}{where}: accuracy {accuracy:.4f}, p50 {file.latency.p50_ms:.3f} ms{target}"
 
 
 def _clock(seconds: float) -> str:

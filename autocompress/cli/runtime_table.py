@@ -10,16 +10,19 @@ from rich.table import Table
 
 
 def describe_runtimes() -> list[dict[str, Any]]:
-    """Every known runtime in plain values: whether it can be used here and why not, version, devices, and the bits
-    and channel counts that it can really use on the first of its devices."""
-    from ..errors import RuntimeUnavailable
+    """Return every known runtime in plain values.
+
+    They say whether it can be used here and why not, its version, its devices, and the bits and channel counts that it
+    can really use on the first of its devices.
+    """
+    from ..errors import PluginError
     from ..evaluators.runtimes.base import Availability
     from ..evaluators.runtimes.registry import all_runtimes
     from ..spaces.target import Target
 
     found = []
     for name, runtime in sorted(all_runtimes().items()):
-        state = Availability(False, str(runtime)) if isinstance(runtime, RuntimeUnavailable) else runtime.available()
+        state = Availability(False, str(runtime)) if isinstance(runtime, PluginError) else runtime.available()
         entry: dict[str, Any] = {
             "name": name,
             "available": state.ok,
@@ -28,7 +31,7 @@ def describe_runtimes() -> list[dict[str, Any]]:
             "version": state.version,
             "devices": list(state.devices),
         }
-        if not isinstance(runtime, RuntimeUnavailable) and state.builds and state.devices:
+        if not isinstance(runtime, PluginError) and state.builds and state.devices:
             can = runtime.capabilities(Target(name, state.devices[0]))
             entry |= {
                 "latency_bits": list(can.latency_bits),

@@ -22,22 +22,23 @@ def sensitivity(study: str | None, task_spec: str | None, as_json: bool) -> None
     import json
 
     from ..search.prepare.sensitivities import sensitivity_without_measuring_latency as measure
+    from ..search.store.settings import read_settings, settings_path
+    from ..spaces.plain import to_plain
     from .sensitivity_table import print_sensitivity
 
     def say(line: str) -> None:
         click.echo(line, err=True)
 
     paths = (Path(study), Path("runs") / study) if study else ()
-    folder = next((path for path in paths if (path / "study.json").exists()), None)
+    folder = next((path for path in paths if settings_path(path).exists()), None)
     if folder is None:
         found = measure(find_study(study, task_spec), say=say)
     else:
-        from ..studies.study_file import StudyFile
         from ..studies.task import load_task
 
-        settings = StudyFile.model_validate_json((folder / "study.json").read_bytes())
-        found = measure(settings, folder, None if task_spec is None else load_task(task_spec), say)
+        task = None if task_spec is None else load_task(task_spec)
+        found = measure(read_settings(folder), folder, task, say)
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=1))
+        click.echo(json.dumps(to_plain(found), indent=1))
     else:
         print_sensitivity(found)

@@ -1,4 +1,4 @@
-"""Sensitivities on the screen: damages in nats, coloured by size, with a bar that shows the order at a glance."""
+"""Sensitivities on the screen: nats, coloured by size, with a bar that shows the order at a glance."""
 
 from __future__ import annotations
 
@@ -12,104 +12,100 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from ..spaces.sensitivity import Kind, Sensitivity
+    from ..spaces.sensitivity import Sensitivity
 
 FRACTIONS = (0.75, 0.5, 0.25)
-"""Parts of a group's channels that stay, one column each."""
+"""Parts that stay, one column each, for rows of sizes."""
 BAR = 16
 COLOURS = ("green", "yellow", "red")
+TITLES = {
+    "bits": ("Fewer bits of one layer", "layer"),
+    "channels": ("Fewer channels of one group", "group"),
+    "pattern": ("Zeros in one layer", "layer"),
+}
 
 Row = tuple[str, Mapping[str, tuple[float, bool]]]
-"""A name, and by column the damage in nats with whether it is interpolated."""
+"""A name, and by column the divergence in nats with whether it is interpolated."""
 
 
 def print_sensitivity(found: Sensitivity) -> None:
-    """One table for bits, one for channels and one for patterns, each in order of execution."""
+    """Print a table for each axis, its rows in order of execution."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=150)  # a file is as wide as it needs to be
-    widths = sorted({b for measured in found.bits.values() for b in measured}, reverse=True)
-    rows: list[Row] = [(n, {f"{b} bits": (x, False) for b, x in v.items()}) for n, v in found.bits.items()]
-    _print(console, found, "bits", "Fewer bits of one layer", "layer", [f"{b} bits" for b in widths], rows)
-    columns = [f"{part:.0%} kept" for part in FRACTIONS]
-    rows = [(group, _parts(found, group)) for group in found.channels]
-    _print(console, found, "channels", "Fewer channels of one group", "group", [*columns, "fewest"], rows)
-    names = {p: "2:4" if p.kind == "2:4" else f"{p.rate:.0%} zeros" for v in found.patterns.values() for p in v}
-    rows = [(n, {names[p]: (x, False) for p, x in v.items()}) for n, v in found.patterns.items()]
-    _print(console, found, "patterns", "Zeros in one layer", "layer", list(dict.fromkeys(names.values())), rows)
-    if not (found.bits or found.channels or found.patterns):
-        console.print("this space offers neither bits nor channels nor patterns: there is nothing to measure")
+    for axis in dict.fromkeys(name.partition(":")[0] for name in found.rows):
+        _print(console, found, axis)
+    if not found.rows:
+        console.print("this space offers nothing that could be measured on the teacher alone")
         return
     console.print(
         f"How to read it: mean Kullback-Leibler divergence of the answers from the teacher's, in nats, over "
-        f"{found.inputs} calibration inputs, with that one decision and no training; 0 is the teacher. Damages do not "
+        f"{found.inputs} calibration inputs, with that one decision and no training; 0 is the teacher. Figures do not "
         "add up, and training wins much of them back: this is an order, no promise of accuracy. ~ is interpolated.",
         style="dim",
     )
 
 
-def _parts(found: Sensitivity, group: str) -> dict[str, tuple[float, bool]]:
-    counts = found.channels[group]
-    full, least = max(counts), min(counts)
-    parts = {
-        f"{part:.0%} kept": (found.at_count(group, part * full), part * full not in counts)
-        for part in FRACTIONS
-        if part * full >= least
-    }
-    return parts | ({"fewest": (counts[least], False)} if least < full else {})
+def _columns(found: Sensitivity, names: Sequence[str]) -> tuple[list[str], list[Row]]:
+    """Return the columns and rows of one axis: parts that stay for rows of many sizes, else options."""
+    from ..spaces.sensitivity import MANY_SIZES, at_part
+
+    options = list(dict.fromkeys(m.option for name in names for m in found.rows[name]))
+    if all(isinstance(option, str) for option in options) or len(options) < MANY_SIZES:
+        rows: list[Row] = [(n, {str(m.option): (m.nats, False) for m in found.rows[n]}) for n in names]
+        return [str(option) for option in options], rows
+    rows = []
+    for name in names:
+        row = found.rows[name]
+        parts, least = {m.part for m in row}, min(row, key=lambda m: m.part)
+        cells = {f"{p:.0%} kept": (at_part(row, p), p not in parts) for p in FRACTIONS if p >= least.part}
+        rows.append((f"{name} (fewest {least.option})", {**cells, "fewest": (least.nats, False)}))
+    return [*(f"{part:.0%} kept" for part in FRACTIONS), "fewest"], rows
 
 
-def _print(
-    console: Console,
-    found: Sensitivity,
-    kind: Kind,
-    title: str,
-    head: str,
-    columns: Sequence[str],
-    rows: Sequence[Row],
-) -> None:
-    if not rows:
-        return
-    table = Table(title=f"{title}: damage in nats", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+def _print(console: Console, found: Sensitivity, axis: str) -> None:
+    order = {name: place for place, name in enumerate(found.order(axis), 1)}
+    names = [name for name in found.rows if name in order]
+    title, head = TITLES.get(axis, (f"One decision of the axis {axis}", "about"))
+    columns, rows = _columns(found, names)
+    table = Table(title=f"{title}: divergence in nats", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     table.add_column(head, overflow="fold")
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(f"{column} bits" if axis == "bits" else column, justify="right")
     table.add_column("place", justify="right")
     table.add_column("", no_wrap=True)
-    order = {name: place for place, name in enumerate(found.order(kind), 1)}
-    weights = _Scale([found.weight(kind, name) for name in order])
+    weights = _Scale([found.weight(name) for name in names])
     scales = {column: _Scale([cells[column][0] for _, cells in rows if column in cells]) for column in columns}
-    for name, cells in rows:
+    for name, (label, cells) in zip(names, rows, strict=True):
         shown = [_cell(scales[column], cells.get(column)) for column in columns]
-        counts = found.channels.get(name, {}) if kind == "channels" else {}
-        label = f"{name} ({max(counts)}, fewest {min(counts)})" if counts else name
-        part = weights.part(found.weight(kind, name))
-        table.add_row(label, *shown, str(order[name]), Text("━" * round(1 + (BAR - 1) * part), style=_colour(part)))
+        part = weights.part(found.weight(name))
+        bar = Text("━" * round(1 + (BAR - 1) * part), style=_colour(part))
+        table.add_row(label.partition(":")[2] or label, *shown, str(order[name]), bar)
     console.print(table)
-    least, most = found.order(kind)[:3], found.order(kind)[:-4:-1]
-    if len(rows) > 3:
-        console.print(f"least sensitive: {', '.join(least)}; most: {', '.join(most)}")
+    ends = [name.partition(":")[2] for name in order]
+    if len(ends) > 3:
+        console.print(f"least sensitive: {', '.join(ends[:3])}; most: {', '.join(ends[:-4:-1])}")
 
 
 class _Scale:
-    """Where a damage lies among those of its column, from 0 to 1 on a logarithmic scale."""
+    """Tells where a figure lies among those of its column, from 0 to 1 on a logarithmic scale."""
 
-    def __init__(self, damages: Sequence[float]) -> None:
-        logarithms = [math.log(d) for d in damages if d > 0]
+    def __init__(self, figures: Sequence[float]) -> None:
+        logarithms = [math.log(d) for d in figures if d > 0]
         self._low, self._high = min(logarithms, default=0.0), max(logarithms, default=0.0)
 
-    def part(self, damage: float) -> float:
-        if damage <= 0:
+    def part(self, nats: float) -> float:
+        if nats <= 0:
             return 0.0
-        return min(1.0, max(0.0, (math.log(damage) - self._low) / max(1e-9, self._high - self._low)))
+        return min(1.0, max(0.0, (math.log(nats) - self._low) / max(1e-9, self._high - self._low)))
 
 
 def _cell(scale: _Scale, cell: tuple[float, bool] | None) -> Text:
     if cell is None:
         return Text("-", style="dim")
-    damage, interpolated = cell
-    words = f"{damage:.2g}" if damage >= 0.001 or damage == 0 else f"{damage:.0e}"
-    return Text(f"{'~' if interpolated else ''}{words}", style=_colour(scale.part(damage)))
+    nats, interpolated = cell
+    words = f"{nats:.2g}" if nats >= 0.001 or nats == 0 else f"{nats:.0e}"
+    return Text(f"{'~' if interpolated else ''}{words}", style=_colour(scale.part(nats)))
 
 
 def _colour(part: float) -> str:

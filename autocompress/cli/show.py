@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def print_front(found: Front) -> None:
-    """The table, for a terminal or for a file."""
+    """Print the table, for a terminal or for a file."""
     from ..search.report import table
 
     if sys.stdout.isatty():
@@ -21,17 +21,17 @@ def print_front(found: Front) -> None:
 
         console = Console()
         console.print(table.rich_table(found))
-        for line in (table.legend(found), *table.probed(found)):
+        for line in (table.legend(found), *table.measured_to_pay(found)):
             console.print(line, style="dim", highlight=False)
         console.print(table.verdict(found), style="bold", highlight=False)
         return
-    for line in (*table.plain_lines(found), table.legend(found), *table.probed(found), table.verdict(found)):
+    for line in (*table.plain_lines(found), table.legend(found), *table.measured_to_pay(found), table.verdict(found)):
         click.echo(line)
 
 
 def print_outcome(outcome: Outcome) -> None:
-    """Where the time went, and what to do next."""
-    counts = [t.outcome for t in outcome.front.trials]
+    """Print where the time went, and what to do next."""
+    counts = [str(t.state) for t in outcome.front.trials]
     spent = ", ".join(f"{kind} {seconds:.0f} s" for kind, seconds in sorted(outcome.seconds.items()))
     click.echo(
         f"{counts.count('finished')} trials finished, {counts.count('gated')} stopped at the gate, "

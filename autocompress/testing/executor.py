@@ -1,41 +1,51 @@
-"""What every executor must do, as a test class that a package which brings one runs against itself.
-
-class TestMyExecutor(ExecutorConformance):
-    def make_executor(self, workplace): return MyExecutor(workplace, 2)
-
-A fixture `workplace` must give a `Workplace` over some small task, whose folder holds `teacher.safetensors`.
-"""
+"""What every executor must do, as a test class that a package which brings one runs against it."""
 
 from __future__ import annotations
 
 import contextlib
 from concurrent.futures import CancelledError
 
-from ..search.evaluate.evaluation import Job
-from ..search.executors.base import Executor, Workplace
-from ..spaces.plan import Pattern, Plan
+import pytest
+
+from ..search.evaluate.job import Job
+from ..search.executors.base import Executor, ExecutorContext
+from ..spaces.spec import Pattern, StudentSpec
 
 PATIENCE_S = 300.0
 """A job that has not ended after this time never will."""
 
 
 class ExecutorConformance:
-    """Subclass it under a name that begins with Test and fill in the hook; pytest does the rest."""
+    """Subclass it under a name that begins with Test and fill in `make_executor`; pytest does the rest."""
 
-    def make_executor(self, workplace: Workplace) -> Executor:
-        """The executor under test, ready for jobs."""
+    def make_executor(self, context: ExecutorContext) -> Executor:
+        """Return the executor under test, ready for jobs, with at least one slot."""
         raise NotImplementedError("make_executor: return your executor")
 
-    def test_jobs_give_their_results_or_their_errors(self, workplace: Workplace) -> None:
-        executor = self.make_executor(workplace)
+    @pytest.fixture(scope="class")
+    def executor_context(self, tmp_path_factory: pytest.TempPathFactory) -> ExecutorContext:
+        """Open a small study that worker processes can open too."""
+        from ..search.evaluate.context import open_context
+        from ..studies.checkpoint import save_weights
+        from ..studies.study_file import StudyFile
+
+        folder = tmp_path_factory.mktemp("executor")
+        settings = StudyFile().changed("task", **{"from": "autocompress.testing.small_task:small_task"})
+        settings = settings.changed("target", profile_seconds=0.0, batch=4).changed("recovery", epochs=1.0)
+        task = settings.build_task()
+        save_weights(task.teacher, folder / "teacher.safetensors")
+        return ExecutorContext(open_context(task.prepared(), settings, folder), settings, folder)
+
+    def test_jobs_give_their_results_or_their_failures(self, executor_context: ExecutorContext) -> None:
+        """Each job has its own result, and a job that cannot be done breaks nothing else."""
+        executor = self.make_executor(executor_context)
         try:
             assert executor.slots >= 1
-            ground = workplace.bench.space.ground
-            small = workplace.bench.space.uniform(ground.min_fraction, 32, None)
-            jobs = [Job(9001, Plan(), "gate"), Job(9002, small, "gate")]
-            futures = [executor.submit(job) for job in jobs]
-            # a plan for another network: a fault, which must reach the driver as a failure and break nothing else
-            wrong = executor.submit(Job(9003, Plan(patterns={"no.such.layer": Pattern("2:4", 0.5)}), "gate"))
+            groups = executor_context.context.network.groups
+            small = StudentSpec({group.name: group.channels // 2 for group in groups})
+            futures = [executor.submit(Job(9001 + i, spec, "gate")) for i, spec in enumerate((StudentSpec(), small))]
+            # a student of another network: a fault, which must reach the driver as a failure
+            wrong = executor.submit(Job(9003, StudentSpec(patterns={"no.such.layer": Pattern("2:4", 0.5)}), "gate"))
             executor.run_pending()
             for future in futures:
                 result = future.result(PATIENCE_S)
@@ -44,17 +54,19 @@ class ExecutorConformance:
                 assert result.size_bytes > 0
             assert futures[0].result().size_bytes > futures[1].result().size_bytes, "each job has its own result"
             failed = wrong.result(PATIENCE_S)
-            assert "AttributeError" in failed.failure and not failed.latencies
-            again = executor.submit(Job(9004, Plan(), "build"))
+            assert failed.failure and not failed.latencies
+            again = executor.submit(Job(9004, StudentSpec(), "build"))
             executor.run_pending()
             after = again.result(PATIENCE_S)
-            assert after.measurement is not None and after.measurement.accuracy > 0
+            assert after.measured, after.failure
+            assert all(file.accuracy >= 0 for file in after.measured.values())
         finally:
             executor.close()
 
-    def test_after_close_nothing_is_left_to_wait_for(self, workplace: Workplace) -> None:
-        executor = self.make_executor(workplace)
-        futures = [executor.submit(Job(9010 + i, Plan(), "build")) for i in range(executor.slots + 2)]
+    def test_after_close_nothing_is_left_to_wait_for(self, executor_context: ExecutorContext) -> None:
+        """Jobs that did not end are cancelled or broken off."""
+        executor = self.make_executor(executor_context)
+        futures = [executor.submit(Job(9010 + i, StudentSpec(), "build")) for i in range(executor.slots + 2)]
         executor.close()
         for future in futures:
             # cancelled, broken off or finished: each of them is an end

@@ -1,1 +1,1 @@
-
+"""The runtimes that files are built for, one file or a few for each."""

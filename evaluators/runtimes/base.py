@@ -15,9 +15,16 @@ from ...spaces.target import Capabilities, Target
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a runtime can be used here. ok: files can be built and run here. reason: if not, what is missing and
-    what to do. devices: those its files are for, such as "cpu"; where ok, those found here. builds_only: files can be
-    written here but not run (an engine without its GPU); they are timed and scored elsewhere."""
+    """Whether a runtime can be used here.
+
+    Attributes:
+        ok: Whether files can be built and run here.
+        reason: What is missing and what to do, in one line, where they cannot.
+        version: Of the runtime.
+        devices: Those that files are for, such as "cpu"; where `ok`, those found here.
+        builds_only: Whether files can be written here but not run (an engine without its GPU); they are timed and
+            scored elsewhere.
+    """
 
     ok: bool
     reason: str = ""
@@ -27,17 +34,23 @@ class Availability:
 
     @property
     def builds(self) -> bool:
-        """Whether files can be written here, be it only that."""
+        """Whether files can be written here, run or not."""
         return self.ok or self.builds_only
 
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """A student on its way to a file. model: its float graph (onnx.ModelProto). layers: node name -> layer name.
-    bits: layer name -> 16, 8 or 4, for layers that are not 32. calibration: inputs [M, ...] float32 from the
-    calibration split, for the ranges of activations. module: the student itself (torch.nn.Module in eval mode, on the
-    CPU), for runtimes that do not start from ONNX. batch: that of the graph, 1 where it is free. target_batch: images
-    per inference on the target, which a file with a free batch is to be best at."""
+    """A student on its way to a file.
+
+    Attributes:
+        model: Its float graph (onnx.ModelProto).
+        layers: Node name -> layer name.
+        bits: Layer name -> 16, 8 or 4, for layers that are not 32.
+        calibration: Inputs [M, ...] float32 of the calibration split, for the ranges of activations.
+        module: The student itself (torch.nn.Module in eval mode, on the CPU), for runtimes that do not start from ONNX.
+        batch: Of the graph; 1 where it is free.
+        target_batch: Inputs per inference on the target, which a file with a free batch is to be best at.
+    """
 
     model: Any
     layers: Mapping[str, str]
@@ -49,28 +62,42 @@ class BuildRequest:
 
 
 class Loaded(Protocol):
-    """A file loaded by its runtime. input_shape: of its only input, batch first, None where it is symbolic."""
+    """A file loaded by its runtime."""
 
     @property
-    def input_shape(self) -> tuple[int | None, ...]: ...
+    def input_shape(self) -> tuple[int | None, ...]:
+        """The shape of its only input, batch first; None where a dimension is symbolic."""
+        ...
 
     @property
-    def input_dtype(self) -> np.dtype[Any]: ...
+    def input_dtype(self) -> np.dtype[Any]:
+        """The type of its only input."""
+        ...
 
     def run(self, array: NDArray[Any]) -> NDArray[Any]:
-        """The first output for `array`, whose shape fits input_shape. Returns when the output is ready.
+        """Return the first output, once it is ready.
 
-        Raises MeasurementError if the runtime cannot run it."""
+        Args:
+            array: The input, of a shape that fits `input_shape`.
+
+        Raises:
+            MeasurementError: The runtime cannot run it.
+        """
         ...
 
 
 @runtime_checkable
 class Runtime(Protocol):
-    """A runtime. Made without arguments, cheaply: its library is imported only in the methods that need it,
-    and none of them imports torch, because every timing process calls `load`.
+    """A runtime: it writes files, runs them, and says what it can use and what it did.
 
-    name: an identifier, the same as its entry point's. suffix: of its files, such as ".onnx". synchronous: the
-    work of `run` is done in the calling process, so that CPU time means something on a CPU with one thread.
+    It is made without arguments, cheaply: its library is imported only in the methods that need it, and `load` imports
+    no torch where the library itself does not, because every timing process calls it.
+
+    Attributes:
+        name: An identifier, the same as its entry point's.
+        suffix: Of its files, such as ".onnx".
+        synchronous: Whether the work of `run` is done in the calling process, so that CPU time means something on a
+            CPU with one thread.
     """
 
     name: str
@@ -78,34 +105,54 @@ class Runtime(Protocol):
     synchronous: bool
 
     def available(self) -> Availability:
-        """Whether it can be used here. Never raises."""
+        """Return whether it can be used here. It never raises."""
         ...
 
     def capabilities(self, target: Target) -> Capabilities:
-        """What the target can really use. Raises RuntimeUnavailable for a device it does not know."""
+        """Return what a target can really use.
+
+        Raises:
+            RuntimeUnavailable: The runtime does not know the target's device.
+        """
         ...
 
     def build(self, request: BuildRequest, path: Path) -> None:
-        """Write the file for this runtime (or the folder, where its form is one). Never run in a timing process, so
-        it may import what it likes.
+        """Write the file of a student, or the folder where that is this runtime's form.
 
-        Raises MeasurementError if this runtime has no form for what the request asks."""
+        It never runs in a timing process, so it may import what it likes.
+
+        Args:
+            request: The student and what is asked for.
+            path: Where the file is to lie.
+
+        Raises:
+            MeasurementError: This runtime has no form for what the request asks.
+        """
         ...
 
     def remark(self, operators: Mapping[str, int], bits: Sequence[int]) -> str:
-        """In what the graph that really runs (see `inspect`) differs from the bits asked for, one for each layer;
-        empty when it does not."""
+        """Return in what the graph that really runs differs from what was asked for, in one line; empty if in nothing.
+
+        Args:
+            operators: The graph that really runs; see `inspect`.
+            bits: What was asked for, one for each layer.
+        """
         ...
 
     def load(self, path: Path, target: Target) -> Loaded:
         """Load a file as it will be deployed, for accuracy and latency alike.
 
-        Raises MeasurementError (file missing, corrupt or not of one input) and RuntimeUnavailable (the device
-        asked for is not the one the file would run on)."""
+        Raises:
+            MeasurementError: The file is missing, corrupt or not of one input.
+            RuntimeUnavailable: The file would not run on the device that was asked for.
+        """
         ...
 
     def inspect(self, path: Path, target: Target) -> dict[str, int]:
-        """Operator type -> count, of the graph that really runs after the runtime's own rewriting.
+        """Return operator type -> count, of the graph that really runs after the runtime's own rewriting.
 
-        Raises as `load` does."""
+        Raises:
+            MeasurementError: The file is missing, corrupt or not of one input.
+            RuntimeUnavailable: The file would not run on the device that was asked for.
+        """
         ...

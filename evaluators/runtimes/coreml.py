@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from .base import Availability, BuildRequest, Loaded
-from .coreml_convert import LAYER_OPERATORS, convert, quietly
+from .coreml_convert import LAYER_OPERATORS, convert, silently
 
 # Device -> coremltools.ComputeUnit. Whatever a GPU or the Neural Engine ("ane") cannot do, Core ML gives to the CPU.
 _UNITS = {"cpu": "CPU_ONLY", "gpu": "CPU_AND_GPU", "ane": "CPU_AND_NE", "all": "ALL"}
@@ -28,15 +28,17 @@ _WORDS = {32: "float32", 16: "float16", 8: "int8", 4: "int4"}
 
 
 class CoreMl:
-    """Core ML (https://apple.github.io/coremltools/docs-guides), for iOS 18, macOS 15 and later: the first with 4-bit
-    weights. Core ML picks its threads itself: `threads` of a target means nothing here."""
+    """Core ML (https://apple.github.io/coremltools/docs-guides), for iOS 18, macOS 15 and later.
+
+    These are the first with 4-bit weights. Core ML picks its threads itself: `threads` of a target means nothing here.
+    """
 
     name = "coreml"
     suffix = ".mlpackage"
     synchronous = False  # on the CPU it works with threads of its own, so that CPU time is no latency
 
     def available(self) -> Availability:
-        """On macOS, whether coremltools can run files; elsewhere whether it is there to write them. Never raises."""
+        """Return whether coremltools can run files (on macOS), or at least write them (on Linux). It never raises."""
         from importlib.metadata import version
 
         if importlib.util.find_spec("coremltools") is None:
@@ -55,11 +57,16 @@ class CoreMl:
         return Availability(True, version=found, devices=tuple(d for d in _UNITS if d != "ane" or neural_engine))
 
     def capabilities(self, target: Target) -> Capabilities:
-        """float16 is Core ML's own form, and the only one the Neural Engine runs ("Typed Execution" in the guide of
+        """Return what Core ML can use.
+
+        float16 is its own form, and the only one the Neural Engine runs ("Typed Execution" in the guide of
         coremltools). Weights of 8 and 4 bits are turned back to float16: they make files smaller. 8 bits compute
         faster only together with 8-bit activations, on the Neural Engine from A17 Pro and M4 on ("Quantization:
         Performance"); those ranges can be calibrated on macOS only and are not written here.
-        Raises RuntimeUnavailable for an unknown device."""
+
+        Raises:
+            RuntimeUnavailable: The device is unknown.
+        """
         _units(target)
         return Capabilities(latency_bits=(32, 16), storage_bits=(8, 4), channel_multiple=8)
 
@@ -69,7 +76,11 @@ class CoreMl:
         Layers of 16 bits compute in float16, those of 32 in float32, and operators between layers as the layer before
         them. Layers of 8 and 4 bits compute in float16 with weights stored as int8 or int4, symmetric, one scale for
         each output channel. Float weights of which a quarter or more is zero are stored as a mask and the rest.
-        Raises MeasurementError, RuntimeUnavailable (coremltools is missing)."""
+
+        Raises:
+            MeasurementError: It cannot be converted.
+            RuntimeUnavailable: coremltools is missing.
+        """
         if request.module is None:
             raise MeasurementError(f"{path}: Core ML builds from the student itself, got none; give request.module")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +88,7 @@ class CoreMl:
         with tempfile.TemporaryDirectory(prefix=".coreml-", dir=path.parent) as folder:
             part = Path(folder) / f"model{self.suffix}"
             try:
-                with quietly():
+                with silently():
                     convert(request, Path(folder), part)
             except MeasurementError as error:
                 raise MeasurementError(f"{path}: {error}") from error
@@ -88,7 +99,7 @@ class CoreMl:
             part.rename(path)
 
     def remark(self, operators: Mapping[str, int], bits: Sequence[int]) -> str:
-        """Compares the weights in the program with the bits asked for."""
+        """Compare the weights in the program with the bits asked for."""
         asked = Counter(_WORDS[b] for b in bits)
         built: Counter[str] = Counter()
         for name, count in operators.items():
@@ -100,16 +111,18 @@ class CoreMl:
         return f"layers are stored in {_words(built)}, asked for {_words(asked)}"
 
     def load(self, path: Path, target: Target) -> Loaded:
-        """Load a package onto the target's compute units. Raises MeasurementError, RuntimeUnavailable (not macOS)."""
+        """Load a package onto the target's compute units, on macOS only; see `Runtime.load` for what it raises."""
         units = _units(target)
         if platform.system() != "Darwin":
             raise RuntimeUnavailable(f"coreml: {_ONLY_MACOS}; run {path.name} on a Mac")
         return _LoadedPackage(path, units)
 
     def inspect(self, path: Path, target: Target) -> dict[str, int]:
-        """ "operator in precision" -> count, with ", int8 weights" or the like where weights are stored in another
-        form. Read from the package, so also where it cannot run; on which unit each operator runs it does not say.
-        Raises MeasurementError, RuntimeUnavailable."""
+        """Return "operator in precision" -> count, with ", int8 weights" or the like where weights are stored so.
+
+        It is read from the package, so also where that cannot run; on which unit each operator runs it does not say.
+        See `Runtime.inspect` for what it raises.
+        """
         _units(target)
         kinds: Counter[str] = Counter()
         for function in _spec(path).mlProgram.functions.values():
@@ -157,7 +170,7 @@ class _LoadedPackage:
 
 
 def _stored(operator: Any, made: Mapping[str, Any]) -> str:
-    """What the weights of an operator are stored in, where that is not what it computes in."""
+    # what the weights of an operator are stored in, where that is not what it computes in
     names = [argument.name for argument in operator.inputs["weight"].arguments] if "weight" in operator.inputs else []
     source = made.get(names[0]) if names else None
     if source is None or source.type == "const":
@@ -199,7 +212,7 @@ def _units(target: Target) -> str:
 
 def _library() -> Any:
     try:
-        with quietly():
+        with silently():
             import coremltools
     except ImportError as error:
         raise RuntimeUnavailable(f"coreml: {one_line(error)}; {_INSTALL}") from error

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-import logging
 import shutil
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import MeasurementError
+from ...quieting import quietly
 from .base import BuildRequest
 
 LAYER_OPERATORS = ("conv", "linear")
@@ -24,8 +23,16 @@ _FEWEST_ZEROS = 0.25
 
 
 def convert(request: BuildRequest, folder: Path, path: Path) -> None:
-    """Write the package that `CoreMl.build` describes to `path`, where nothing lies yet; `folder` is for what is made
-    on the way. Raises MeasurementError (a layer is not in the program) and whatever coremltools raises."""
+    """Write the package that `CoreMl.build` describes.
+
+    Args:
+        request: The student and what is asked for.
+        folder: For what is made on the way.
+        path: Where the package is to lie; nothing lies there yet.
+
+    Raises:
+        MeasurementError: A layer is not in the program. Whatever coremltools raises is raised too.
+    """
     import coremltools
     import torch
     from coremltools.optimize import coreml as optimize
@@ -75,11 +82,10 @@ def convert(request: BuildRequest, folder: Path, path: Path) -> None:
 
 
 def _marked(program: Any, bits: Mapping[str, int]) -> tuple[dict[int | None, int], dict[int | None, str]]:
-    """Mark every operator of an exported program (torch.export.ExportedProgram) with the number of the operator with
-    weights that it goes with: itself, or the latest before it. As debug handles, which coremltools carries through all
-    its rewriting, the marks survive the fusion of norms and the casts of mixed precision.
-
-    Returns mark -> bits, and mark -> layer for the operators that are layers."""
+    # Marks every operator of an exported program (torch.export.ExportedProgram) with the number of the operator with
+    # weights that it goes with: itself, or the latest before it. As debug handles, which coremltools carries through
+    # all its rewriting, the marks survive the fusion of norms and the casts of mixed precision. Returns mark -> bits,
+    # and mark -> layer for the operators that are layers.
     signature = program.graph_signature
     sources = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     widths: dict[int | None, int] = {None: max(bits.values(), default=32)}  # before any layer
@@ -104,7 +110,7 @@ def _marked(program: Any, bits: Mapping[str, int]) -> tuple[dict[int | None, int
 
 
 def _mark(operator: Any) -> int | None:
-    """The mark of an operator (of coremltools' own program, MIL); None for one before any layer."""
+    # the mark of an operator (of coremltools' own program, MIL); None for one before any layer
     from coremltools.converters.mil.mil.scope import ScopeSource
 
     handles: list[int | None] = operator.scopes.get(ScopeSource.EXIR_DEBUG_HANDLE) or [None]
@@ -112,13 +118,10 @@ def _mark(operator: Any) -> int | None:
 
 
 @contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """coremltools advises on versions and parts that matter to nobody here, and draws progress bars."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
+def silently() -> Iterator[None]:
+    """Meanwhile, drop what coremltools advises on versions and parts, and its progress bars.
+
+    The bars go to the standard error, which `quietly` leaves alone.
+    """
+    with quietly(stdout=False), contextlib.redirect_stderr(io.StringIO()):
+        yield

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
-import warnings
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import MeasurementError, RuntimeUnavailable, one_line
+from ...quieting import quietly
 from ...spaces.target import Capabilities, Target
 from .base import Availability, BuildRequest, Loaded
 from .executorch_program import DELEGATE, OUTSIDE, missing_bytes, operators
@@ -37,9 +36,10 @@ class ExecuTorch:
     synchronous = True
 
     def available(self) -> Availability:
-        """Whether the native runtime can be loaded, its version and devices. Never raises.
+        """Return whether the native runtime can be loaded, its version and devices. It never raises.
 
-        It is really loaded (PyTorch with it), so that a timing process counts that to no file."""
+        It is really loaded (PyTorch with it), so that a timing process counts that to no file.
+        """
         from importlib.metadata import version
 
         try:
@@ -51,25 +51,36 @@ class ExecuTorch:
             return Availability(False, f"{one_line(error)}; {_INSTALL}")
 
     def capabilities(self, target: Target) -> Capabilities:
-        """XNNPACK has int8 kernels for every CPU. Half precision is not offered: its weights are stored in 32 bits, and
-        there is no form here of it beside int8. XNNPACK packs channels into tiles, of 8 at the least, and pads the
-        last one. Raises RuntimeUnavailable for a device but cpu."""
+        """Return what XNNPACK's kernels can use.
+
+        It has int8 kernels for every CPU. Half precision is not offered: its weights are stored in 32 bits, and there
+        is no form here of it beside int8. Channels are packed into tiles, of 8 at the least; the last one is padded.
+
+        Raises:
+            RuntimeUnavailable: The device is not "cpu".
+        """
         _check(target)
         return Capabilities(latency_bits=(32, 8), storage_bits=(), channel_multiple=8)
 
     def build(self, request: BuildRequest, path: Path) -> None:
-        """A program for the request's own batch: with a free one, XNNPACK leaves reshapes and slices behind, and the
-        largest batch would have to be known. Raises MeasurementError."""
+        """Write a program for the request's own batch.
+
+        With a free one, XNNPACK leaves reshapes and slices behind, and the largest batch would have to be known.
+
+        Raises:
+            MeasurementError: It has no such bits, or cannot be lowered.
+        """
         if other := sorted(set(request.bits.values()) - {32, 8}):
             raise MeasurementError(f"{path}: executorch has no kernels of ours for {other} bits; plan 32 or 8")
         try:
-            with _python_quiet():
+            # the exporter and the quantizer warn of their own internals and of what is to become of them
+            with quietly(stdout=False):
                 path.write_bytes(_lowered(request))
         except Exception as error:
             raise MeasurementError(f"{path}: cannot be lowered for ExecuTorch: {one_line(error)}") from error
 
     def remark(self, operators: Mapping[str, int], bits: Sequence[int]) -> str:
-        """Compares the layers that XNNPACK runs with the bits asked for, and tells of those it left behind."""
+        """Compare the layers that XNNPACK runs with the bits asked for, and tell of those it left behind."""
         asked = Counter("int8" if b == 8 else "f32" for b in bits)
         built: Counter[str] = Counter()
         for name, count in operators.items():
@@ -81,16 +92,19 @@ class ExecuTorch:
         return f"layers run in {_words(built) or 'no delegate'}, asked for {_words(asked)}"
 
     def load(self, path: Path, target: Target) -> Loaded:
-        """Load a program and prepare its method. Raises MeasurementError, RuntimeUnavailable.
+        """Load a program and prepare its method; see `Runtime.load` for what it raises.
 
-        The thread pool is the process's own: what was loaded for another number of threads cannot be run after it."""
+        The thread pool is the process's own: what was loaded for another number of threads cannot be run after it.
+        """
         _check(target)
         _check_file(path)
         return _LoadedMethod(path, target)
 
     def inspect(self, path: Path, target: Target) -> dict[str, int]:
-        """ "operator in precision" -> count of what XNNPACK runs, "operator in portable kernels" of what it left
-        behind. Raises MeasurementError, RuntimeUnavailable."""
+        """Return "operator in precision" -> count of what XNNPACK runs, "operator in portable kernels" of the rest.
+
+        See `Runtime.inspect` for what it raises.
+        """
         _check(target)
         _check_file(path)
         try:
@@ -107,7 +121,8 @@ class _LoadedMethod:
         native = _native()
         self._path = path
         self._method: Any = None
-        with contextlib.redirect_stderr(io.StringIO()):  # it tells what it looks for in the CPU, and errors twice
+        # its C++ tells by way of Python's standard error what it looks for in the CPU, and each error twice
+        with contextlib.redirect_stderr(io.StringIO()):
             if native._threadpool_get_thread_count() != target.threads:
                 for other in list(self._living):
                     other._method = None
@@ -170,7 +185,7 @@ def _lowered(request: BuildRequest) -> bytes:
 
 
 def _native() -> Any:
-    """The native runtime. `portable_lib`, which wraps it, would import the exporter too: seconds in every process."""
+    # `portable_lib`, which wraps the native runtime, would import the exporter too: seconds in every process
     try:
         import torch  # noqa: F401 - its libraries must be there first
         from executorch.extension.pybindings import _C
@@ -195,19 +210,6 @@ def _check_file(path: Path) -> None:
         raise MeasurementError(
             f"{path}: ExecuTorch cannot load it: {missing} bytes are missing at its end; copy it again"
         )
-
-
-@contextlib.contextmanager
-def _python_quiet() -> Iterator[None]:
-    """The exporter and the quantizer warn of their own internals and of what is to become of them."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
 
 
 def _words(counts: Mapping[str, int]) -> str:

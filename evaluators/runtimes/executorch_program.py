@@ -1,5 +1,4 @@
-"""What a program of ExecuTorch holds, read from the file: what its delegates run in which precision, and what is left
-outside of them."""
+"""What a program of ExecuTorch holds, read from its file: what delegates run in which precision, and what is left."""
 
 from __future__ import annotations
 
@@ -28,9 +27,12 @@ _PRECISIONS = {"fp32": "f32", "fp16": "f16", "qint8": "int8", "quint8": "int8", 
 
 
 def operators(path: Path) -> dict[str, int]:
-    """ "operator in precision" -> count, in all delegates, and "operator in portable kernels" for the rest.
+    """Return "operator in precision" -> count, in all delegates, and "operator in portable kernels" for the rest.
 
-    Raises ValueError (not such a program) and OSError, with an unspecific message."""
+    Raises:
+        ValueError: The file is no such program; the message is unspecific.
+        OSError: It cannot be read.
+    """
     data = path.read_bytes()
     program, segments = _program(data)
     found: Counter[str] = Counter()
@@ -47,7 +49,12 @@ def operators(path: Path) -> dict[str, int]:
 
 
 def missing_bytes(path: Path) -> int:
-    """By how much a file is too short for what its header promises. Raises ValueError (not a program), OSError."""
+    """Return by how much a file is too short for what its header promises.
+
+    Raises:
+        ValueError: It is no program.
+        OSError: It cannot be read.
+    """
     with path.open("rb") as file:
         head = file.read(_PROGRAM_HEADER.size)
     if len(head) < _PROGRAM_HEADER.size or head[4:6] != b"ET":
@@ -74,7 +81,7 @@ def _payload(program: Mapping[str, Any], processed: Mapping[str, Any], segments:
 
 
 def _delegated(payload: bytes) -> Iterator[str]:
-    """ "operator in precision" for every node that XNNPACK runs: that of its input, or, of a conversion, its output."""
+    # "operator in precision" for every node that XNNPACK runs: that of its input, or, of a conversion, its output
     magic, _, start, size = _XNNPACK_HEADER.unpack_from(payload)
     graph = _decoded(DELEGATE, payload[start : start + size] if magic == _XNNPACK_MAGIC else payload)
     kinds = {}
@@ -91,7 +98,7 @@ def _delegated(payload: bytes) -> Iterator[str]:
 
 
 def _decoded(schema: str, data: bytes) -> Any:
-    """A flatbuffer as JSON, by the compiler and the schemas that ExecuTorch brings along."""
+    # a flatbuffer as JSON, by the compiler and the schemas that ExecuTorch brings along
     found = importlib.util.find_spec("executorch")
     assert found is not None and found.submodule_search_locations
     home = Path(next(iter(found.submodule_search_locations)))

@@ -1,29 +1,34 @@
-"""int8 for XNNPACK: PyTorch's quantization of exported programs (PT2E), for the layers of the plan and no others."""
+"""int8 for XNNPACK: PyTorch's quantization of exported programs (PT2E), for the layers asked for and no others."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
+from ...quieting import quietly
+
 CALIBRATION_BATCH = 32
+"""Inputs that calibration runs at a time where the graph's batch is free."""
 _LAYERS = ("aten.conv", "aten.linear")
 
 
 def quantized(
     module: Any, layers: frozenset[str], bits: Mapping[str, int], calibration: NDArray[Any], batch: int
 ) -> Any:
-    """`module` (torch.nn.Module in eval mode, its batch norms folded) with quantize and dequantize pairs, ready to be
-    exported (torch.fx.GraphModule). `module` itself is not changed.
-
-    layers: all layer names. bits: layer name -> 8; what is not in it stays float. calibration: inputs [M, ...]
-    float32 for the ranges of activations. batch: fed at a time where the network takes no other number.
+    """Return a network with quantize and dequantize pairs, ready to be exported (torch.fx.GraphModule).
 
     Weights are int8 per channel and symmetric, activations int8 per tensor. Operators between 8-bit layers
     (additions, activations, pooling) go with the layer before them, so that no region has borders inside.
+
+    Args:
+        module: The network (torch.nn.Module in eval mode, its batch norms folded); it is not changed.
+        layers: Names of all layers.
+        bits: Layer name -> 8; what is not in it stays float.
+        calibration: Inputs [M, ...] float32, for the ranges of activations.
+        batch: Inputs at a time where the network takes no other number.
     """
     import torch
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
@@ -32,8 +37,7 @@ def quantized(
     graph, free = _exported(module, inputs, batch)
     _hide_norms(graph.graph)
     size = CALIBRATION_BATCH if free else batch
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
+    with quietly(stdout=False), torch.no_grad():
         observed = prepare_pt2e(graph, _quantizer(layers, bits))
         # a graph with a batch of its own takes nothing else: the last chunk is filled up with its own
         for start in range(0, len(inputs), size):
@@ -43,14 +47,14 @@ def quantized(
 
 
 def repeated(inputs: Any, count: int) -> Any:
-    """The first `count` inputs, from the beginning again where there are fewer."""
+    """Return the first `count` inputs, from the beginning again where there are fewer."""
     import torch
 
     return inputs[torch.arange(count) % len(inputs)]
 
 
 def _exported(module: Any, inputs: Any, batch: int) -> tuple[Any, bool]:
-    """The network as a graph, and whether that takes any batch: calibration is faster in large ones."""
+    # the network as a graph, and whether that takes any batch: calibration is faster in large ones
     import torch
 
     free = ({0: torch.export.Dim("batch", min=1)},)
@@ -62,8 +66,8 @@ def _exported(module: Any, inputs: Any, batch: int) -> tuple[Any, bool]:
 
 
 def _hide_norms(graph: Any) -> None:
-    """Put the batch norms that are left under a name of our own: `prepare_pt2e` folds a norm into the convolution
-    before it even where others read that convolution too, and their inputs would be wrong."""
+    # The batch norms that are left get a name of our own: `prepare_pt2e` folds a norm into the convolution before it
+    # even where others read that convolution too, and their inputs would be wrong.
     import torch
 
     batch_norm = torch.ops.aten.batch_norm.default
@@ -77,8 +81,8 @@ def _hide_norms(graph: Any) -> None:
 
 
 def _quantizer(layers: frozenset[str], bits: Mapping[str, int]) -> Any:
-    """XNNPACK's quantizer for some layers. Its own choice by module name finds no convolution, as a weight belongs to
-    no module in its graph, and nothing of what stands between layers."""
+    # The quantizer's own choice by module name finds no convolution, as a weight belongs to no module in its graph, and
+    # nothing of what stands between layers.
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
         get_symmetric_quantization_config,
@@ -105,7 +109,7 @@ def _quantizer(layers: frozenset[str], bits: Mapping[str, int]) -> Any:
 
 
 def _nodes_in_8_bits(graph: Any, layers: frozenset[str], bits: Mapping[str, int]) -> set[Any]:
-    """The 8-bit layers with their parameters, and what follows them up to the next layer."""
+    # the 8-bit layers with their parameters, and what follows them up to the next layer
     state: dict[Any, tuple[int, int]] = {}  # node -> (index of the latest layer behind it, its bits)
     chosen = set()
     for index, node in enumerate(graph.nodes):
@@ -121,8 +125,8 @@ def _nodes_in_8_bits(graph: Any, layers: frozenset[str], bits: Mapping[str, int]
 
 
 def _clamp_inside(graph: Any, key: str) -> None:
-    """Let a layer and the clamp behind it (ReLU6) be quantized as one: the range is that of the clamped outputs, and
-    XNNPACK runs both as one operator. Left alone, the codes would be spread over values that are cut off."""
+    # A layer and the clamp behind it (ReLU6) are quantized as one: the range is that of the clamped outputs, and
+    # XNNPACK runs both as one operator. Left alone, the codes would be spread over values that are cut off.
     from torchao.quantization.pt2e.quantizer import QuantizationAnnotation
 
     for node in graph.nodes:

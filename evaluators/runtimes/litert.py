@@ -14,7 +14,7 @@ from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from ..timing.machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded
-from .litert_convert import WEIGHTED, quietly
+from .litert_convert import WEIGHTED, silently
 
 _PACKAGES = {
     "ai_edge_litert": "ai-edge-litert",
@@ -35,11 +35,12 @@ class LiteRt:
     synchronous = True
 
     def __init__(self) -> None:
-        # a plan's file is built in float first, then with its bits: one conversion, of seconds, serves both
+        """Convert nothing yet."""
+        # a student's file is built in float first, then with its bits: one conversion, of seconds, serves both
         self._converted: tuple[bytes, bytes] | None = None
 
     def available(self) -> Availability:
-        """Whether interpreter, converter and quantizer are installed (they are not imported). Never raises."""
+        """Return whether interpreter, converter and quantizer are installed; they are not imported. It never raises."""
         from importlib.metadata import version
         from importlib.util import find_spec
 
@@ -52,18 +53,28 @@ class LiteRt:
             return Availability(False, f"{one_line(error)}; {_INSTALL}")
 
     def capabilities(self, target: Target) -> Capabilities:
-        """int8 has kernels of its own. 16 bits are stored as float16 and computed as float32. 4 bits are not offered:
+        """Return what XNNPACK's kernels can use.
+
+        int8 has kernels of its own. 16 bits are stored as float16 and computed as float32. 4 bits are not offered:
         XNNPACK leaves such convolutions to slow kernels, and depthwise ones have no form in them. Zeros are not
         skipped. Float kernels make 16 or 32 channels at a time with AVX-512, 8 elsewhere, and pad the last ones.
-        Raises RuntimeUnavailable for a device but cpu."""
+
+        Raises:
+            RuntimeUnavailable: The device is not "cpu".
+        """
         _check(target)
         wide = "avx512f" in (instruction_sets() or ())
         return Capabilities(latency_bits=(32, 8), storage_bits=(16,), channel_multiple=16 if wide else 8)
 
     def build(self, request: BuildRequest, path: Path) -> None:
-        """A file with float32 input and output, channels first as the network has them, with a free batch dimension
-        where the network allows it (LiteRT's `resize_tensor_input`); with bits as `litert_quantize.quantize` says.
-        Raises MeasurementError."""
+        """Write a file with float32 input and output, channels first as the network has them.
+
+        The batch dimension is free where the network allows it (LiteRT's `resize_tensor_input`); bits are as
+        `litert_quantize.quantize` says.
+
+        Raises:
+            MeasurementError: It has no such bits, or cannot be converted.
+        """
         from .litert_convert import convert, fingerprint
         from .litert_quantize import quantize
 
@@ -85,7 +96,7 @@ class LiteRt:
         path.write_bytes(content)
 
     def remark(self, operators: Mapping[str, int], bits: Sequence[int]) -> str:
-        """Compares the layers that run in int8, and those stored as float16, with those asked for."""
+        """Compare the layers that run in int8, and those stored as float16, with those asked for."""
         built: Counter[str] = Counter()
         found = {name.removesuffix(_OUTSIDE) for name in operators}
         for name, count in operators.items():
@@ -95,18 +106,21 @@ class LiteRt:
         for width, precision in ((8, "int8"), (16, _HALF)):
             asked = sum(b == width for b in bits)
             if width == 8 and built[precision] > asked > 0 and "BATCH_MATMUL in int8" in found:
-                continue  # attention's own projections are no layers of the plan, but quantized with their region
+                continue  # attention's own projections are no layers of ours, but quantized with their region
             if built[precision] != asked:
                 told.append(f"{built[precision]} layers run in {precision}, {asked} were asked for")
         return "; ".join(told)
 
     def load(self, path: Path, target: Target) -> Loaded:
-        """Load a file with one input. Raises MeasurementError, RuntimeUnavailable."""
+        """Load a file with one input; see `Runtime.load` for what it raises."""
         return _LoadedInterpreter(path, _interpreter(path, target))
 
     def inspect(self, path: Path, target: Target) -> dict[str, int]:
-        """ "operator in precision" -> count, with " outside XNNPACK" for those that it left to LiteRT's own kernels,
-        and the number of parts it took the graph in. Raises MeasurementError, RuntimeUnavailable."""
+        """Return "operator in precision" -> count, and the number of parts that XNNPACK took the graph in.
+
+        Operators that it left to LiteRT's own kernels have " outside XNNPACK" added. See `Runtime.inspect` for what it
+        raises.
+        """
         counts: Counter[str] = Counter()
         operators = _interpreter(path, target)._get_ops_details()  # no public way to them
         makers = {int(t): op for op in operators if op["op_name"] != "DELEGATE" for t in op["outputs"]}
@@ -146,7 +160,7 @@ class _LoadedInterpreter:
 
 
 def _interpreter(path: Path, target: Target) -> Any:
-    """The file's interpreter with XNNPACK applied, for the target's batch where the file leaves it free."""
+    # with XNNPACK applied, for the target's batch where the file leaves it free
     _check(target)
     try:
         from ai_edge_litert.interpreter import Interpreter
@@ -155,7 +169,7 @@ def _interpreter(path: Path, target: Target) -> Any:
     if not path.is_file():
         raise MeasurementError(f"{path}: no such file; give a .tflite file")
     try:
-        with quietly():
+        with silently():
             interpreter = Interpreter(str(path), num_threads=target.threads)
             inputs = interpreter.get_input_details()
             if len(inputs) == 1 and inputs[0]["shape_signature"][0] < 0:
@@ -170,7 +184,7 @@ def _interpreter(path: Path, target: Target) -> Any:
 
 
 def _taken(operators: Sequence[Mapping[str, Any]], makers: Mapping[int, Mapping[str, Any]]) -> set[int]:
-    """Indices of the operators that XNNPACK runs: those between the inputs and the outputs of its parts."""
+    # indices of the operators that XNNPACK runs: those between the inputs and the outputs of its parts
     found: set[int] = set()
     for part in operators:
         if part["op_name"] != "DELEGATE":
@@ -187,7 +201,7 @@ def _taken(operators: Sequence[Mapping[str, Any]], makers: Mapping[int, Mapping[
 
 
 def _precision(operator: Mapping[str, Any], makers: Mapping[int, Mapping[str, Any]]) -> str:
-    """What an operator computes in; for one with weights that are stored in another type, that too."""
+    # what an operator computes in; for one with weights that are stored in another type, that too
     kinds = [str(np.dtype(kind).name) for kind in operator["operand_types"]] or ["nothing"]
     if operator["op_name"] not in WEIGHTED:
         return kinds[0]

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...quieting import quietly
+
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_3D", "FULLY_CONNECTED", "BATCH_MATMUL")
 """Operators that hold a layer's weights, as their second input."""
 
 
 def convert(module: Any, layers: Iterable[str], inputs: NDArray[Any], batch: int) -> bytes:
-    """The file of `module` (torch.nn.Module in eval mode on the CPU), with inputs and outputs as the network has them.
+    """Return the file of a network, with inputs and outputs as the network has them.
 
-    layers: names of the modules to be found again, in the order they run. inputs: [M, ...] float32. batch: where it
-    is 1, the batch dimension is left free if the graph then answers for two inputs what it answers for each alone.
+    Args:
+        module: The network (torch.nn.Module in eval mode on the CPU).
+        layers: Names of the modules to be found again, in the order they run.
+        inputs: Inputs [M, ...] float32.
+        batch: Inputs at a time. Where it is 1, the batch dimension is left free if the graph then answers for two
+            inputs what it answers for each alone.
     """
     import torch
 
     from ...compression.fuse import fused, norm_pairs
 
     example = torch.from_numpy(np.resize(inputs, (batch, *inputs.shape[1:])))
-    with quietly():
+    with silently():
         import litert_torch
 
         litert_torch.config.show_progress = False
@@ -46,9 +50,21 @@ def convert(module: Any, layers: Iterable[str], inputs: NDArray[Any], batch: int
 
 
 class Graph:
-    """The only subgraph of a LiteRT file, to be changed. kinds: the operator type of each of `operators`."""
+    """The only subgraph of a LiteRT file, to be changed.
+
+    Attributes:
+        model: The file.
+        tensors: Of the subgraph.
+        operators: Of the subgraph.
+        kinds: The type of each operator.
+    """
 
     def __init__(self, content: bytes) -> None:
+        """Read a file.
+
+        Args:
+            content: Its bytes.
+        """
         from ai_edge_litert.tools import flatbuffer_utils
 
         self.model: Any = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
@@ -57,31 +73,35 @@ class Graph:
         self.kinds = [str(flatbuffer_utils.opcode_to_name(self.model, op.opcodeIndex)) for op in self.operators]
 
     def content(self) -> bytes:
-        """The file."""
+        """Return the file's bytes."""
         from ai_edge_litert.tools import flatbuffer_utils
 
         return bytes(flatbuffer_utils.convert_object_to_bytearray(self.model))
 
     def is_constant(self, tensor: int) -> bool:
-        """Whether a tensor is stored in the file; -1, an input left out, is not."""
+        """Return whether a tensor is stored in the file; -1, an input left out, is not."""
         return tensor >= 0 and self.model.buffers[self.tensors[tensor].buffer].data is not None
 
     def is_computed_float(self, tensor: int) -> bool:
-        """Whether a tensor is a float32 input or activation."""
+        """Return whether a tensor is a float32 input or activation."""
         from ai_edge_litert.schema_py_generated import TensorType
 
         return self.tensors[tensor].type == TensorType.FLOAT32 and not self.is_constant(tensor)
 
     def constant(self, tensor: int, dtype: Any = np.float32) -> NDArray[Any]:
-        """What a constant tensor holds."""
+        """Return what a constant tensor holds."""
         data = self.model.buffers[self.tensors[tensor].buffer].data
         return np.frombuffer(bytes(data), dtype).reshape(self.tensors[tensor].shape)
 
     def name_tensors(self, weights: dict[str, NDArray[Any]]) -> None:
-        """Call the output of a layer's operator as the layer, and all else by its operator's type and place.
+        """Name the output of a layer's operator as the layer, and all else by its operator's type and place.
 
-        weights: layer name -> its weight [out, in, ...]. The converter's own names are made of Python classes, are
-        long, and say of a fused operator only one of the modules it comes from; so layers are known by weight."""
+        The converter's own names are made of Python classes, are long, and say of a fused operator only one of the
+        modules it comes from; so layers are known by weight.
+
+        Args:
+            weights: Layer name -> its weight [out, in, ...].
+        """
         left = dict(weights)
         for index, (op, kind) in enumerate(zip(self.operators, self.kinds, strict=True)):
             name = f"{kind.lower()}#{index}"  # no module is called so
@@ -120,7 +140,7 @@ class Graph:
             self.tensors[tensor].shapeSignature = [-1, *shape[1:]]
 
     def _replace(self, op: Any, place: int, values: Iterable[int]) -> None:
-        """Give an operator an int32 input of its own: constants are shared between operators."""
+        # an int32 input of its own for an operator: constants are shared between operators
         import copy
 
         tensor = copy.copy(self.tensors[op.inputs[place]])
@@ -135,10 +155,10 @@ class Graph:
 
 
 def answers(content: bytes, inputs: NDArray[Any]) -> NDArray[Any]:
-    """What a file in float32 answers for all inputs at once."""
+    """Return what a file in float32 answers for all inputs at once."""
     interpreter = make_interpreter(content)
     first = interpreter.get_input_details()[0]["index"]
-    with quietly():
+    with silently():
         interpreter.resize_tensor_input(first, inputs.shape)
         interpreter.allocate_tensors()
     interpreter.set_tensor(first, np.ascontiguousarray(inputs))
@@ -148,17 +168,17 @@ def answers(content: bytes, inputs: NDArray[Any]) -> NDArray[Any]:
 
 
 def make_interpreter(content: bytes, **settings: Any) -> Any:
-    """An interpreter of a file's bytes, on the threads of this process."""
+    """Return an interpreter of a file's bytes, on the threads of this process."""
     import torch
 
-    with quietly():
+    with silently():
         from ai_edge_litert.interpreter import Interpreter
 
         return Interpreter(model_content=content, num_threads=torch.get_num_threads(), **settings)
 
 
 def fingerprint(module: Any, layers: Iterable[str], batch: int) -> bytes:
-    """A digest of all that `convert` makes a file from."""
+    """Return a digest of all that `convert` makes a file from."""
     import hashlib
 
     digest = hashlib.blake2b(repr((id(module), module, tuple(layers), batch)).encode())
@@ -169,11 +189,12 @@ def fingerprint(module: Any, layers: Iterable[str], batch: int) -> bytes:
 
 
 @contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """No warnings, and nothing on the standard error, to which LiteRT's C++ code writes its progress whatever Python's
-    logging says. Errors are raised, not written."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+def silently() -> Iterator[None]:
+    """Meanwhile, drop warnings, and whatever is written to the standard error.
+
+    LiteRT's C++ code writes its progress to the file descriptor itself, whatever Python's logging says, so that
+    `quietly` does not reach it. Errors are raised, not written.
+    """
     try:
         kept = os.dup(2)
     except OSError:  # already closed
@@ -182,19 +203,17 @@ def quietly() -> Iterator[None]:
     try:
         if kept >= 0:
             os.dup2(nowhere, 2)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quietly(stdout=False):
             yield
     finally:
         if kept >= 0:
             os.dup2(kept, 2)
             os.close(kept)
         os.close(nowhere)
-        logging.disable(disabled)
 
 
 def _is_same(held: NDArray[Any], weight: NDArray[Any]) -> bool:
-    """Whether `held`, of a LiteRT operator, is a layer's weight [out, in, ...] with its channels moved to the end."""
+    # whether `held`, of a LiteRT operator, is a layer's weight [out, in, ...] with its channels moved to the end
     forms = [np.moveaxis(weight, 1, -1), np.moveaxis(weight, 0, -1)]
     return any(f.squeeze().shape == held.squeeze().shape and np.array_equal(f.squeeze(), held.squeeze()) for f in forms)
 

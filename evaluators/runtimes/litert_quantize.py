@@ -9,28 +9,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .litert_convert import Graph, make_interpreter, quietly
+from .litert_convert import Graph, make_interpreter, silently
 
 CALIBRATION_BATCH = 8
+"""Inputs that calibration runs at a time where the graph's batch is free."""
 NEVER = 3e38
 """No activation is so large; the padding of a maximum is, and means nothing."""
 
 
 def quantize(content: bytes, layers: Iterable[str], bits: Mapping[str, int], calibration: NDArray[Any]) -> bytes:
-    """The file `content` (of `litert_convert.convert`) with the plan's bits; its input and output stay float32.
-
-    layers: names of all layers. bits: layer name -> 16 or 8. calibration: [M, ...] float32 inputs from the calibration
-    split, for the activation ranges of 8-bit layers.
+    """Return a file with fewer bits; its input and output stay float32.
 
     8 bits are int8 activations with a zero point and int8 weights per channel. Operators between 8-bit layers go with
     the layer before them, so that no region has borders inside. 16 bits are float16 weights that XNNPACK turns back
-    to float32 when the file is loaded. Raises LookupError for a layer that the graph has no operator of its own for.
+    to float32 when the file is loaded.
+
+    Args:
+        content: The file, as `litert_convert.convert` makes it.
+        layers: Names of all layers.
+        bits: Layer name -> 16 or 8.
+        calibration: Inputs [M, ...] float32 of the calibration split, for the activation ranges of 8-bit layers.
+
+    Raises:
+        LookupError: The graph has no operator of its own for a layer.
     """
     from ai_edge_quantizer import quantizer
 
     graph = Graph(content)
     widths = operator_bits(graph, layers, bits)
-    with quietly():
+    with silently():
         work = quantizer.Quantizer(content)
         _add_rules(work, graph, bits, widths)
         ranges = _ranges(graph, content, calibration) if 8 in widths.values() else None
@@ -40,7 +47,19 @@ def quantize(content: bytes, layers: Iterable[str], bits: Mapping[str, int], cal
 
 
 def operator_bits(graph: Graph, layers: Iterable[str], bits: Mapping[str, int]) -> dict[str, int]:
-    """Output name -> bits, of every operator: its own if it is a layer, else those of the latest layer before it."""
+    """Return the bits of every operator: its own if it is a layer, else those of the latest layer before it.
+
+    Args:
+        graph: The graph.
+        layers: Names of all layers.
+        bits: Layer name -> bits, where that is not 32.
+
+    Returns:
+        Name of the operator's output -> bits.
+
+    Raises:
+        LookupError: The graph has no operator of its own for a layer.
+    """
     known = set(layers)
     names = [graph.tensors[op.outputs[0]].name.decode() for op in graph.operators]
     if lost := [layer for layer in bits if layer not in names]:
@@ -58,7 +77,7 @@ def operator_bits(graph: Graph, layers: Iterable[str], bits: Mapping[str, int]) 
 
 
 def _add_rules(work: Any, graph: Graph, bits: Mapping[str, int], widths: Mapping[str, int]) -> None:
-    """Say to the quantizer which operators, known by the names of their outputs, take which form."""
+    # the quantizer knows operators by the names of their outputs
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
     from ai_edge_quantizer.qtyping import TFLOperationName
 
@@ -76,10 +95,9 @@ def _exactly(names: list[str]) -> str:
 
 
 def _ranges(graph: Graph, content: bytes, calibration: NDArray[Any]) -> dict[str, dict[str, NDArray[Any]]]:
-    """Name of a computed tensor -> the smallest and largest value in it over all inputs.
-
-    The quantizer's own calibration keeps moving averages of what single inputs reach, which cuts off the largest
-    activations: outputs of a ResNet-20 are then off by ten times as much."""
+    # Name of a computed tensor -> the smallest and largest value in it over all inputs. The quantizer's own calibration
+    # keeps moving averages of what single inputs reach, which cuts off the largest activations: outputs of a ResNet-20
+    # are then off by ten times as much.
     names = {tensor.name.decode() for i, tensor in enumerate(graph.tensors) if graph.is_computed_float(i)}
     interpreter = make_interpreter(content, experimental_preserve_all_tensors=True)
     first = interpreter.get_input_details()[0]

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...quieting import quietly
+
 CALIBRATION_BATCH = 32
+"""Inputs that calibration runs at a time where the graph's batch is free."""
 
 
 def quantize(model: Any, layers: Mapping[str, str], bits: Mapping[str, int], calibration: np.ndarray[Any, Any]) -> Any:
-    """A copy of `model` (onnx.ModelProto) with the plan's bits.
-
-    layers: node name -> layer name. bits: layer name -> 16, 8 or 4. calibration: [M, ...] float32 inputs from the
-    calibration split, for the activation ranges of 8-bit layers.
+    """Return a copy of a graph with fewer bits.
 
     8 bits are QDQ pairs with uint8 activations and int8 weights per channel, the one form that x86 kernels of
     ONNX Runtime run fast. Operators between 8-bit layers (additions, activations, pooling) go with the layer
     before them, so that no region has borders inside.
+
+    Args:
+        model: The float graph (onnx.ModelProto).
+        layers: Node name -> layer name.
+        bits: Layer name -> 16, 8 or 4.
+        calibration: Inputs [M, ...] float32 of the calibration split, for the activation ranges of 8-bit layers.
+
+    Returns:
+        The copy, or `model` itself where nothing has fewer bits.
     """
     widths = {node: bits.get(layer, 32) for node, layer in layers.items()}
     if 8 in widths.values():
@@ -32,7 +39,12 @@ def quantize(model: Any, layers: Mapping[str, str], bits: Mapping[str, int], cal
 
 
 def node_bits(model: Any, widths: Mapping[str, int]) -> dict[str, int]:
-    """The bits of every node: its own if it is a layer, else those of the latest layer before it."""
+    """Return the bits of every node: its own if it is a layer, else those of the latest layer before it.
+
+    Args:
+        model: The graph (onnx.ModelProto).
+        widths: Node name -> bits, of the layers.
+    """
     found: dict[str, int] = {}
     made: dict[str, tuple[int, int]] = {}  # tensor -> (index of the latest layer behind it, its bits)
     for index, node in enumerate(model.graph.node):
@@ -63,7 +75,8 @@ def _int8(model: Any, excluded: list[str], calibration: np.ndarray[Any, Any]) ->
 
     own = onnx.ModelProto()
     own.CopyFrom(model)  # quantize_static moves the weights of what it is given into files of its own
-    with tempfile.TemporaryDirectory(prefix="autocompress-") as folder, _quietly():
+    with tempfile.TemporaryDirectory(prefix="autocompress-") as folder, quietly(stdout=False):
+        # onnxruntime advises on a preparation that the template has already had
         path = Path(folder) / "int8.onnx"
         quantize_static(
             own,
@@ -80,7 +93,7 @@ def _int8(model: Any, excluded: list[str], calibration: np.ndarray[Any, Any]) ->
 
 
 def _store(model: Any, layers: Mapping[str, str], stored: Mapping[str, int]) -> Any:
-    """Weights of the layers in `stored` as float16 with a cast, or as int4 per channel with a dequantization."""
+    # weights of the layers in `stored` as float16 with a cast, or as int4 per channel with a dequantization
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -122,14 +135,3 @@ def _store(model: Any, layers: Mapping[str, str], stored: Mapping[str, int]) -> 
     del copy.graph.node[:]
     copy.graph.node.extend(nodes)
     return copy
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """onnxruntime advises on pre-processing that the template has already had."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(disabled)

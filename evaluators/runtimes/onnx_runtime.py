@@ -29,8 +29,10 @@ _DTYPES = {"float": "float32", "double": "float64"}
 
 
 def session_options(target: Target) -> Any:
-    """The options of every session of ours (`onnxruntime.SessionOptions`): the runtime's defaults, apart from the
-    target's thread count, for accuracy and latency alike."""
+    """Return the options of every session of ours (`onnxruntime.SessionOptions`), for accuracy and latency alike.
+
+    They are the runtime's defaults apart from the target's thread count.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -43,15 +45,18 @@ def session_options(target: Target) -> Any:
 
 
 class OnnxRuntime:
-    """ONNX Runtime (https://onnxruntime.ai). On a GPU, the copies of input and output belong to the latency; an
-    operator that the GPU has no kernel for runs on the CPU, but a network that would run there as a whole does not."""
+    """ONNX Runtime (https://onnxruntime.ai).
+
+    On a GPU, the copies of input and output belong to the latency. An operator that the GPU has no kernel for runs on
+    the CPU, but a network that would run there as a whole is refused.
+    """
 
     name = "onnxruntime"
     suffix = ".onnx"
     synchronous = True
 
     def available(self) -> Availability:
-        """Whether onnxruntime can be imported, its version and devices. Never raises."""
+        """Return whether onnxruntime can be imported, its version and devices. It never raises."""
         try:
             import onnxruntime
         except Exception as error:
@@ -61,10 +66,14 @@ class OnnxRuntime:
         return Availability(True, version=onnxruntime.__version__, devices=devices)
 
     def capabilities(self, target: Target) -> Capabilities:
-        """Kernels that exist on the target. Raises RuntimeUnavailable for a device it does not know.
+        """Return what the kernels on the target can use.
 
-        CPU: 8 bits are faster where there is a kernel for u8 times s8; 16 and 4 bits are turned back to float for
-        convolutions. Float convolutions are blocked by 16 channels (NCHWc). Zeros are not skipped."""
+        On a CPU, 8 bits are faster where there is a kernel for u8 times s8; 16 and 4 bits are turned back to float for
+        convolutions. Float convolutions are blocked by 16 channels (NCHWc). Zeros are not skipped.
+
+        Raises:
+            RuntimeUnavailable: The device is unknown.
+        """
         _providers(target)
         if target.device != "cpu":
             return Capabilities(latency_bits=(32,), storage_bits=(16, 8, 4), channel_multiple=8)
@@ -75,7 +84,11 @@ class OnnxRuntime:
         return Capabilities(latency_bits=(32, 8), storage_bits=(16, 4), channel_multiple=16)
 
     def build(self, request: BuildRequest, path: Path) -> None:
-        """Write an ONNX file, quantized as `onnx_quantize.quantize` says. Raises MeasurementError."""
+        """Write an ONNX file, quantized as `onnx_quantize.quantize` says.
+
+        Raises:
+            MeasurementError: It cannot be quantized.
+        """
         from .onnx_quantize import quantize
 
         try:
@@ -85,7 +98,7 @@ class OnnxRuntime:
         path.write_bytes(model.SerializeToString())
 
     def remark(self, operators: Mapping[str, int], bits: Sequence[int]) -> str:
-        """Compares the int8 kernels in the graph with the layers that were asked for in 8 bits."""
+        """Compare the int8 kernels in the graph with the layers that were asked for in 8 bits."""
         asked = sum(b == 8 for b in bits)
         built = sum(operators.get(kind, 0) for kind in _INT8_OPERATORS)
         if built > asked > 0 and operators.get("QLinearMatMul"):
@@ -93,7 +106,7 @@ class OnnxRuntime:
         return "" if built == asked else f"{built} layers run in int8, {asked} were asked for"
 
     def load(self, path: Path, target: Target) -> Loaded:
-        """Load an ONNX file with one input. Raises MeasurementError, RuntimeUnavailable."""
+        """Load an ONNX file with one input; see `Runtime.load` for what it raises."""
         session = _session(path, target, session_options(target))
         inputs = session.get_inputs()
         if len(inputs) != 1:
@@ -101,9 +114,11 @@ class OnnxRuntime:
         return _LoadedSession(path, session)
 
     def inspect(self, path: Path, target: Target) -> dict[str, int]:
-        """Operator type -> count in the optimised graph; Conv counts the blocked (NCHWc) ones too. On a GPU, of the
-        graph as it was shared out, with what was left to others as "Conv on CPUExecutionProvider".
-        Raises MeasurementError, RuntimeUnavailable."""
+        """Return operator type -> count in the optimised graph; Conv counts the blocked (NCHWc) ones too.
+
+        On a GPU it is the graph as it was shared out, with what was left to others as "Conv on CPUExecutionProvider".
+        See `Runtime.inspect` for what it raises.
+        """
         if target.device != "cpu":  # an optimised graph with compiled parts cannot be written
             return _placed(_session(path, target, session_options(target)), _providers(target)[0])
         import onnx
@@ -161,7 +176,7 @@ def _session(path: Path, target: Target, options: Any) -> Any:
 
 
 def _refuse_other_places(path: Path, target: Target, session: Any, asked: str) -> None:
-    """Raise RuntimeUnavailable if the provider asked for does nothing in this session."""
+    # a provider that does nothing in this session would be timed under another's name
     used = session.get_providers()[0]
     if used != asked:
         raise RuntimeUnavailable(
@@ -177,7 +192,7 @@ def _refuse_other_places(path: Path, target: Target, session: Any, asked: str) -
 
 
 def _placed(session: Any, asked: str) -> dict[str, int]:
-    """Operator type -> count, of a session that recorded where each runs; elsewhere than `asked`, with the place."""
+    # operator type -> count, of a session that recorded where each runs; elsewhere than `asked`, with the place
     kinds: Counter[str] = Counter()
     for part in session.get_provider_graph_assignment_info():
         place = "" if part.ep_name == asked else f" on {part.ep_name}"

@@ -17,7 +17,7 @@ from ..timing.machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded
 
 PRECISION_KEY = "autocompress.float_precision"
-"""Metadata of a file: what its float layers are to run in, "f32" or "bf16". OpenVINO would choose by itself."""
+"""Key in a file's metadata of what its float layers run in, "f32" or "bf16". OpenVINO would choose by itself."""
 INT8 = ("i8", "u8")
 
 
@@ -29,7 +29,7 @@ class OpenVino:
     synchronous = True
 
     def available(self) -> Availability:
-        """Whether openvino can be imported, its version and devices. Never raises."""
+        """Return whether openvino can be imported, its version and devices. It never raises."""
         try:
             import openvino
         except Exception as error:
@@ -37,8 +37,14 @@ class OpenVino:
         return Availability(True, version=openvino.__version__.partition("-")[0], devices=("cpu",))
 
     def capabilities(self, target: Target) -> Capabilities:
-        """bfloat16 pays where the CPU has instructions for it, int8 everywhere. Zeros are not skipped; channels are
-        padded to the vector width, in steps without cliffs. Raises RuntimeUnavailable for a device but cpu."""
+        """Return what the kernels on the CPU can use.
+
+        bfloat16 pays where the CPU has instructions for it, int8 everywhere. Zeros are not skipped; channels are padded
+        to the vector width, in steps without cliffs.
+
+        Raises:
+            RuntimeUnavailable: The device is not "cpu".
+        """
         if target.device != "cpu":
             raise RuntimeUnavailable(f"openvino: unknown device {target.device!r}, allowed: cpu; change the target")
         fast_bf16 = bool({"amx_bf16", "avx512_bf16"} & set(instruction_sets() or ()))
@@ -46,9 +52,14 @@ class OpenVino:
         return Capabilities(latency_bits=bits, storage_bits=(), channel_multiple=8, one_float=True)
 
     def build(self, request: BuildRequest, path: Path) -> None:
-        """An ONNX file in OpenVINO's favourite form: QDQ with uint8 activations, int8 weights per channel, and the
-        target's batch, since a free one costs a small network a tenth of its speed; the precision of its float layers
-        is written into its metadata. Raises MeasurementError."""
+        """Write an ONNX file in OpenVINO's favourite form.
+
+        That is QDQ with uint8 activations, int8 weights per channel, and the target's batch, since a free one costs a
+        small network a tenth of its speed. The precision of its float layers is written into its metadata.
+
+        Raises:
+            MeasurementError: It cannot be quantized.
+        """
         from .onnx_quantize import quantize
 
         eight = {layer: bits for layer, bits in request.bits.items() if bits == 8}
@@ -66,7 +77,7 @@ class OpenVino:
         path.write_bytes(model.SerializeToString())
 
     def remark(self, operators: Mapping[str, int], bits: Sequence[int]) -> str:
-        """Compares the precisions in the compiled graph with those asked for."""
+        """Compare the precisions in the compiled graph with those asked for."""
         asked = Counter("int8" if b == 8 else "bf16" if 16 in bits else "f32" for b in bits)
         built: Counter[str] = Counter()
         for name, count in operators.items():
@@ -78,11 +89,11 @@ class OpenVino:
         return f"layers run in {_words(built)}, asked for {_words(asked)}"
 
     def load(self, path: Path, target: Target) -> Loaded:
-        """Compile a file for one inference at a time. Raises MeasurementError, RuntimeUnavailable."""
+        """Compile a file for one inference at a time; see `Runtime.load` for what it raises."""
         return _LoadedModel(path, _compiled(path, target))
 
     def inspect(self, path: Path, target: Target) -> dict[str, int]:
-        """ "operator in precision" -> count, of the compiled graph. Raises MeasurementError, RuntimeUnavailable."""
+        """Return "operator in precision" -> count, of the compiled graph; see `Runtime.inspect` for what it raises."""
         graph = _compiled(path, target).get_runtime_model()
         kinds: Counter[str] = Counter()
         for operator in graph.get_ops():
@@ -144,7 +155,7 @@ def _compiled(path: Path, target: Target) -> Any:
 
 
 def _float_precision(model: Any) -> str:
-    """What the file's metadata says of its float layers; f32 for a file that does not come from here."""
+    # what the file's metadata says of its float layers; f32 for a file that does not come from here
     info = model.get_rt_info()
     known = info["framework"] if "framework" in info else {}  # noqa: SIM401 - not a dict, it has no get()
     return str(known[PRECISION_KEY].value) if PRECISION_KEY in known else "f32"

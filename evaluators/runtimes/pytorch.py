@@ -1,8 +1,7 @@
-"""PyTorch itself: the student as an exported program (.pt2), eager or compiled. The honest baseline."""
+"""PyTorch itself, the honest baseline: the student as an exported program (.pt2), eager or compiled."""
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,14 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import MeasurementError, RuntimeUnavailable, one_line
+from ...quieting import quietly
 from ...spaces.target import Capabilities, Target
 from ..timing.machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded
 
 
 class PyTorch:
-    """PyTorch, operator by operator. Layers of 16 bits run in bfloat16: the whole network does, or none of it. On
-    a GPU, the copies of input and output belong to the latency."""
+    """PyTorch, operator by operator.
+
+    Layers of 16 bits run in bfloat16: the whole network does, or none of it. On a GPU, the copies of input and output
+    belong to the latency.
+
+    Attributes:
+        compiles: Whether a program is compiled when it is loaded.
+    """
 
     name = "pytorch"
     suffix = ".pt2"
@@ -27,7 +33,7 @@ class PyTorch:
     compiles = False
 
     def available(self) -> Availability:
-        """Whether torch can be imported, its version and devices. Never raises."""
+        """Return whether torch can be imported, its version and devices. It never raises."""
         try:
             import torch
 
@@ -37,15 +43,22 @@ class PyTorch:
         return Availability(True, version=str(torch.__version__), devices=devices)
 
     def capabilities(self, target: Target) -> Capabilities:
-        """bfloat16 where the CPU has instructions for it, or on a GPU; no int8. Raises RuntimeUnavailable for a device
-        it does not know, or that is not here."""
+        """Return what PyTorch can use: bfloat16 where the CPU has instructions for it, or on a GPU; no int8.
+
+        Raises:
+            RuntimeUnavailable: The device is unknown, or not here.
+        """
         _check(self.name, target)
         fast_bf16 = target.device == "cuda" or bool({"amx_bf16", "avx512_bf16"} & set(instruction_sets() or ()))
         bits = (32, 16) if fast_bf16 else (32,)
         return Capabilities(latency_bits=bits, storage_bits=(), channel_multiple=8, one_float=True)
 
     def build(self, request: BuildRequest, path: Path) -> None:
-        """An exported program with a free batch dimension where the network allows it. Raises MeasurementError."""
+        """Write an exported program with a free batch dimension where the network allows it.
+
+        Raises:
+            MeasurementError: Fewer than 16 bits are asked for.
+        """
         import torch
 
         if any(b < 16 for b in request.bits.values()):
@@ -54,8 +67,7 @@ class PyTorch:
         if 16 in request.bits.values():
             module = _Half(module)
         example = torch.from_numpy(request.calibration[:2])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quietly(stdout=False):
             try:
                 batch = ({0: torch.export.Dim("batch", min=1)},)
                 program = torch.export.export(module.eval(), (example,), dynamic_shapes=batch)
@@ -65,28 +77,28 @@ class PyTorch:
             torch.export.save(program, path)
 
     def remark(self, operators: Mapping[str, int], bits: Sequence[int]) -> str:
-        """Eager PyTorch runs what the program says."""
+        """Return nothing: PyTorch runs what the program says."""
         return ""
 
     def load(self, path: Path, target: Target) -> Loaded:
-        """Load a program; compiled ones are compiled at their first run. Raises MeasurementError."""
+        """Load a program; compiled ones are compiled at their first run. See `Runtime.load` for what it raises."""
         return _LoadedProgram(path, _program(self.name, path, target), target, self.compiles)
 
     def inspect(self, path: Path, target: Target) -> dict[str, int]:
-        """ATen operator -> count in the program. Raises MeasurementError."""
+        """Return ATen operator -> count in the program; see `Runtime.inspect` for what it raises."""
         nodes = _program(self.name, path, target).graph.nodes
         counts = Counter(str(node.target) for node in nodes if node.op == "call_function")
         return dict(sorted(counts.items()))
 
 
 class TorchCompile(PyTorch):
-    """torch.compile with the inductor back end: a C++ compiler is needed, and a minute for the first run."""
+    """PyTorch's compiler (torch.compile) with inductor. It needs a C++ compiler, and a minute for the first run."""
 
     name = "torch_compile"
     compiles = True
 
     def available(self) -> Availability:
-        """Whether there is a C++ compiler beside PyTorch. Never raises."""
+        """Return whether there is a C++ compiler beside PyTorch. It never raises."""
         import shutil
 
         found = super().available()
@@ -129,8 +141,10 @@ class _LoadedProgram:
 
 
 class _Buffers:
-    """Inputs on a GPU, by way of pinned memory, each time into the next of a few buffers: one that was read the moment
-    before would still lie in the GPU's cache, which no stream of new images finds there."""
+    """Inputs on a GPU, by way of pinned memory, each time in the next of a few buffers.
+
+    One that was read the moment before would still lie in the GPU's cache, which no stream of new images finds there.
+    """
 
     COUNT = 4
 
@@ -140,7 +154,7 @@ class _Buffers:
         self._next = 0
 
     def moved(self, inputs: Any) -> Any:
-        """`inputs`, a tensor on the CPU, on the device."""
+        """Return a tensor of the CPU on the device."""
         import torch
 
         if not self._pairs or self._pairs[0][0].shape != inputs.shape:

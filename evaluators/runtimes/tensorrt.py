@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ...errors import MeasurementError, RuntimeUnavailable, one_line
+from ...cache import user_cache
+from ...errors import MeasurementError, RuntimeUnavailable, StorageError, one_line
+from ...files import write_bytes
 from ...spaces.target import Capabilities, Target
 from .base import Availability, BuildRequest, Loaded
 from .tensorrt_engine import LoadedEngine, gpu
+from .tensorrt_words import LAYERS, layer_words, make_logger, network_words, words
 
 LARGEST_BATCH = 128
 """Images that an engine with a free batch can take; it holds GPU memory for as many."""
-_LAYERS = re.compile("conv|gemm|matmul|matrix_?multiply|fully_?connected", re.IGNORECASE)
-# How types are written by the engine inspector, which differs between versions; bf16 would match f16's pattern.
-_TYPES = {
-    "int8": "int8",
-    "int4": "int4",
-    "fp8": "fp8",
-    "bf16|bfloat16": "bf16",
-    "fp16|half|float16": "f16",
-    "fp32|float": "f32",
-}
 
 
 class TensorRt:
-    """TensorRT (https://docs.nvidia.com/deeplearning/tensorrt), versions 10 and 11; it builds on the GPU that an
-    engine is for. Each layer runs in its own bits: float32 (never TF32), float16 or int8. The copies of input and
-    output belong to the latency."""
+    """TensorRT (https://docs.nvidia.com/deeplearning/tensorrt), versions 10 and 11.
+
+    It builds on the GPU that an engine is for. Each layer runs in its own bits: float32 (never TF32), float16 or int8.
+    The copies of input and output belong to the latency.
+    """
 
     name = "tensorrt"
     suffix = ".engine"
@@ -52,12 +46,12 @@ class TensorRt:
         return 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED) if old else 0
 
     def _timing_cache(self, trt: Any) -> Path | None:
-        """Kernels timed once are not timed again: builds are faster, and equal layers get equal kernels."""
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autocompress"
-        return folder / f"tensorrt-{trt.__version__}.timing"
+        # kernels timed once are not timed again: builds are faster, and equal layers get equal kernels
+        return user_cache() / f"tensorrt-{trt.__version__}.timing"
 
     def _choose_gpu(self, trt: Any, config: Any) -> None:
-        """There is nothing to choose: it is the GPU of this machine."""
+        # it is the GPU of this machine
+        return
 
     def _context(self, trt: Any, engine: Any) -> Any:
         return engine.create_execution_context()
@@ -65,7 +59,7 @@ class TensorRt:
     # From here on they are alike.
 
     def available(self) -> Availability:
-        """Whether its library can be imported and there is a GPU. Never raises."""
+        """Return whether its library can be imported and there is a GPU. It never raises."""
         try:
             version = str(self._library().__version__)
         except RuntimeUnavailable as error:
@@ -78,21 +72,42 @@ class TensorRt:
         return Availability(not missing, reason, version, ("cuda",), bool(missing) and self._builds_anywhere)
 
     def capabilities(self, target: Target) -> Capabilities:
-        """float16 and int8, and 2:4 zeros from Ampere on (assumed where there is no GPU to ask). Tensor cores read
-        16 bytes at a time: 16 channels of int8, 8 of float16, so 16 suits both (NVIDIA's Deep Learning Performance
-        Guide). Raises RuntimeUnavailable for a device but cuda."""
+        """Return what the GPU's kernels can use.
+
+        These are float16 and int8, and 2:4 zeros from Ampere on (assumed where there is no GPU to ask). Tensor cores
+        read 16 bytes at a time: 16 channels of int8, 8 of float16, so 16 suits both (NVIDIA's Deep Learning Performance
+        Guide).
+
+        Raises:
+            RuntimeUnavailable: The device is not "cuda".
+        """
         self._check(target)
         patterns = ("2:4",) if (gpu()[0] or (8, 0)) >= (8, 0) else ()
         return Capabilities(latency_bits=(32, 16, 8), storage_bits=(), channel_multiple=16, patterns=patterns)
 
     def build(self, request: BuildRequest, path: Path) -> None:
         """Write an engine; with a free batch, one for up to LARGEST_BATCH images that is best at the target's.
-        Raises MeasurementError (a network or bits it does not take), RuntimeUnavailable."""
+
+        Raises:
+            MeasurementError: TensorRT does not take this network or these bits.
+            RuntimeUnavailable: It is not installed, or has no GPU to build on.
+        """
         path.write_bytes(self.compiled(request, str(path))[0])
 
     def compiled(self, request: BuildRequest, what: str) -> tuple[bytes, Counter[str]]:
-        """An engine, and "layer type in precision" -> count of the network it was built from. what: its name in
-        errors. Raises as `build` does."""
+        """Return an engine, and what the network that it was built from consists of.
+
+        Args:
+            request: The student and what is asked for.
+            what: The engine's name in errors.
+
+        Returns:
+            The engine, and "layer type in precision" -> count.
+
+        Raises:
+            MeasurementError: TensorRT does not take this network or these bits.
+            RuntimeUnavailable: It is not installed, or has no GPU to build on.
+        """
         from .tensorrt_quantize import has_two_four, typed
 
         trt, missing = self._library(), gpu()[1]
@@ -103,7 +118,7 @@ class TensorRt:
             model = typed(request.model, request.layers, request.bits, request.calibration, activations)
         except Exception as error:
             raise MeasurementError(f"{what}: cannot be quantized: {one_line(error)}") from error
-        logger = _logger(trt)
+        logger = make_logger(trt)
         builder = trt.Builder(logger)
         network = builder.create_network(self._network_flags(trt))
         parser = trt.OnnxParser(network, logger)
@@ -131,38 +146,39 @@ class TensorRt:
         if engine is None:
             raise MeasurementError(f"{what}: {self.name} cannot build it: {one_line(' '.join(logger.errors))}")
         if cache:
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            part = cache.with_suffix(f".{os.getpid()}.part")
-            part.write_bytes(config.get_timing_cache().serialize())
-            part.replace(cache)
-        return bytes(engine), Counter(_network_words(network))
+            with suppress(StorageError, OSError):  # without it, builds only take longer
+                write_bytes(cache, bytes(config.get_timing_cache().serialize()))
+        return bytes(engine), Counter(network_words(network))
 
     def remark(self, operators: Mapping[str, int], bits: Sequence[int]) -> str:
-        """Compares the precisions in the engine with those asked for. Layers can hide in fused kernels, and attention
-        multiplies without being a layer, so that only what neither explains is told: too many in one precision."""
+        """Compare the precisions in the engine with those asked for.
+
+        Layers can hide in fused kernels, and attention multiplies without being a layer, so that only what neither
+        explains is told: too many in one precision.
+        """
         asked = Counter(self._kernels[b] for b in bits)
         built: Counter[str] = Counter()
         for name, count in operators.items():
             kind, _, precision = name.partition(" in ")
-            if _LAYERS.search(kind):
+            if LAYERS.search(kind):
                 built[precision] += count
         if (built - asked).total() <= max(0, built.total() - len(bits)):
             return ""
-        return f"layers run in {_words(built)}, asked for {_words(asked)}"
+        return f"layers run in {words(built)}, asked for {words(asked)}"
 
     def load(self, path: Path, target: Target) -> Loaded:
-        """Load an engine; TensorRT for RTX compiles its kernels now. Raises MeasurementError, RuntimeUnavailable."""
+        """Load an engine; TensorRT for RTX compiles its kernels now. See `Runtime.load` for what it raises."""
         return self._loaded(path, target)
 
     def inspect(self, path: Path, target: Target) -> dict[str, int]:
-        """ "layer type in precision" -> count, of the engine. Raises MeasurementError, RuntimeUnavailable."""
+        """Return "layer type in precision" -> count, of the engine; see `Runtime.inspect` for what it raises."""
         loaded = self._loaded(path, target)
         batch, *rest = loaded.input_shape
         loaded.fit((batch or target.batch, *rest))  # types are told only once the shapes are known
         inspector = loaded.engine.create_engine_inspector()
         inspector.execution_context = loaded.context
         told = inspector.get_engine_information(self._library().LayerInformationFormat.JSON)
-        return dict(sorted(Counter(_layer_words(layer) for layer in json.loads(told)["Layers"]).items()))
+        return dict(sorted(Counter(layer_words(layer) for layer in json.loads(told)["Layers"]).items()))
 
     def _loaded(self, path: Path, target: Target) -> LoadedEngine:
         self._check(target)
@@ -171,7 +187,7 @@ class TensorRt:
         trt, missing = self._library(), gpu()[1]
         if missing:
             raise RuntimeUnavailable(f"{self.name}: {missing}; engines run on a machine with an NVIDIA GPU")
-        logger = _logger(trt)
+        logger = make_logger(trt)
         runtime = trt.Runtime(logger)
         engine = runtime.deserialize_cuda_engine(path.read_bytes())
         context = None if engine is None else self._context(trt, engine)
@@ -195,8 +211,11 @@ class TensorRt:
 
 
 class TensorRtRtx(TensorRt):
-    """TensorRT for RTX (https://docs.nvidia.com/deeplearning/tensorrt-rtx). Where there is no GPU, engines are for all
-    of Ampere and newer; its kernels are compiled when an engine is loaded. 8 bits are int8 weights beside float16."""
+    """TensorRT for RTX (https://docs.nvidia.com/deeplearning/tensorrt-rtx).
+
+    Where there is no GPU, engines are for all of Ampere and newer; its kernels are compiled when an engine is loaded.
+    8 bits are int8 weights beside float16.
+    """
 
     name = "tensorrt_rtx"
     _modules = ("tensorrt_rtx", "tensorrt_rtx_bindings")
@@ -205,9 +224,15 @@ class TensorRtRtx(TensorRt):
     _kernels: Mapping[int, str] = {32: "f32", 16: "f16", 8: "f16", 4: "f16"}
 
     def capabilities(self, target: Target) -> Capabilities:
-        """float16 pays. It has no int8 kernels for convolutions, so that 8 bits are stored weights: engines become
-        smaller than in 16 bits where layers hold more than some 75 thousand of them, and larger where less. Sparse
-        kernels are not documented. Raises RuntimeUnavailable for a device but cuda."""
+        """Return what the GPU's kernels can use: float16 pays, int8 does not.
+
+        There are no int8 kernels for convolutions, so that 8 bits are stored weights: engines become smaller than in 16
+        bits where layers hold more than some 75 thousand of them, and larger where less. Sparse kernels are not
+        documented.
+
+        Raises:
+            RuntimeUnavailable: The device is not "cuda".
+        """
         self._check(target)
         return Capabilities(latency_bits=(32, 16), storage_bits=(8,), channel_multiple=8)
 
@@ -231,59 +256,11 @@ class TensorRtRtx(TensorRt):
 
 
 def network_summary(runtime: TensorRt, request: BuildRequest) -> str:
-    """Build `request` and say in one line what an engine was built from, which needs no GPU for TensorRT for RTX. The
-    precisions are those of the network as parsed; what really runs is told by `inspect`. Raises as `build` does."""
+    """Build an engine and return in one line what it was built from, which needs no GPU for TensorRT for RTX.
+
+    The precisions are those of the network as parsed; what really runs is told by `inspect`. See `TensorRt.build` for
+    what it raises.
+    """
     engine, kinds = runtime.compiled(request, "network")
-    layers = {kind: count for kind, count in kinds.items() if _LAYERS.search(kind)}
-    return f"{sum(kinds.values())} network layers ({_words(layers)}), engine of {len(engine)} bytes"
-
-
-def _logger(trt: Any) -> Any:
-    """A logger that keeps what goes wrong in `errors`, and nothing else."""
-
-    class Logger(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                self.errors.append(message)
-
-    return Logger()
-
-
-def _network_words(network: Any) -> Iterator[str]:
-    """ "layer type in precision" of each layer; of layers with weights the precision of both sides if they differ."""
-    makers: dict[str, Any] = {}
-    for layer in map(network.get_layer, range(network.num_layers)):
-        inputs = [t for t in map(layer.get_input, range(layer.num_inputs)) if t is not None]
-        outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
-        types = []
-        for tensor in inputs[:2] or outputs[:1]:
-            maker = makers.get(tensor.name)
-            while maker is not None and maker.type.name in ("DEQUANTIZE", "SHUFFLE"):
-                tensor = maker.get_input(0)
-                maker = makers.get(tensor.name) if maker.type.name == "SHUFFLE" else None
-            types.append(_precision(tensor.dtype.name))
-        kind = layer.type.name
-        yield f"{kind.lower()} in {' x '.join(dict.fromkeys(types if _LAYERS.search(kind) else types[:1]))}"
-        makers.update((tensor.name, layer) for tensor in outputs)
-
-
-def _layer_words(layer: Any) -> str:
-    if isinstance(layer, str):
-        return "layer"  # an engine that was built without its details
-    weights, inputs = layer.get("Weights"), layer.get("Inputs") or [{}]
-    told = weights.get("Type") if isinstance(weights, dict) else None
-    return f"{layer.get('LayerType', 'layer')} in {_precision(str(told or inputs[0].get('Format/Datatype', '')))}"
-
-
-def _precision(told: str) -> str:
-    return next(
-        (short for pattern, short in _TYPES.items() if re.search(pattern, told, re.IGNORECASE)), told.lower() or "?"
-    )
-
-
-def _words(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()) if count)
+    layers = {kind: count for kind, count in kinds.items() if LAYERS.search(kind)}
+    return f"{sum(kinds.values())} network layers ({words(layers)}), engine of {len(engine)} bytes"

@@ -18,9 +18,29 @@ _CUDA = "cuda.bindings.runtime"  # comes with torch; torch itself would cost eac
 
 
 class LoadedEngine:
-    """An engine with its context and its buffers, ready to run. batch: the target's. alive: what must outlive it."""
+    """An engine with its context and its buffers, ready to run.
+
+    Attributes:
+        input_shape: Of its only input, batch first; None where it is free.
+        input_dtype: Of its only input.
+        engine: The engine.
+        context: What it runs in.
+    """
 
     def __init__(self, path: Path, trt: Any, engine: Any, context: Any, batch: int, alive: Any) -> None:
+        """Look at the engine's input, and make a stream.
+
+        Args:
+            path: The engine's file, for errors.
+            trt: TensorRT's module.
+            engine: The engine.
+            context: What it runs in.
+            batch: The target's.
+            alive: What must outlive the engine: its logger and its runtime.
+
+        Raises:
+            MeasurementError: It has several inputs, or takes no such batch.
+        """
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
         if len(inputs) != 1:
@@ -43,6 +63,7 @@ class LoadedEngine:
         self._buffers: list[_Buffer] = []
 
     def run(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the output for an input; see `Loaded.run`."""
         if array.shape != self._fitted:
             self.fit(array.shape)
         into, out = self._buffers
@@ -56,7 +77,11 @@ class LoadedEngine:
         return out.host.copy()
 
     def fit(self, shape: tuple[int | None, ...]) -> None:
-        """Make ready for inputs of this shape. Raises MeasurementError."""
+        """Make ready for inputs of this shape.
+
+        Raises:
+            MeasurementError: The engine does not take it.
+        """
         if not self.context.set_input_shape(self._sides[0], shape):
             raise MeasurementError(f"{self._path}: input is {list(shape)}, the engine takes {list(self.input_shape)}")
         self._buffers, self._fitted = [], ()
@@ -68,7 +93,7 @@ class LoadedEngine:
 
 
 class _Cuda:
-    """Calls of the CUDA runtime by name, whose errors become MeasurementErrors about `path`."""
+    """Calls functions of the CUDA runtime by name; their errors become MeasurementErrors about a file."""
 
     def __init__(self, path: Path) -> None:
         runtime = importlib.import_module(_CUDA)
@@ -84,7 +109,14 @@ class _Cuda:
 
 
 class _Buffer:
-    """A tensor twice: on the GPU, and in memory of the host that the GPU copies from and to without a detour."""
+    """A tensor twice: on the GPU, and in memory of the host that the GPU copies from and to without a detour.
+
+    Attributes:
+        size: Bytes of each.
+        device: Address on the GPU.
+        address: Address on the host.
+        host: The tensor on the host.
+    """
 
     def __init__(self, cuda: _Cuda, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.size = max(1, math.prod(shape) * dtype.itemsize)
@@ -101,7 +133,7 @@ def _when_gone(owner: object, cuda: _Cuda, name: str, argument: Any) -> None:
 
 
 def gpu() -> tuple[tuple[int, int] | None, str]:
-    """Compute capability of the first GPU; or None and what is missing."""
+    """Return the compute capability of the first GPU, or None and in words what is missing."""
     try:
         cuda = importlib.import_module(_CUDA)
     except Exception as error:

@@ -1,5 +1,8 @@
-"""ONNX in the form that TensorRT takes. Its networks are strongly typed: the type of a tensor is the precision it is
-computed in, so a plan's bits are written out as types, casts and Q/DQ pairs."""
+"""ONNX in the form that TensorRT takes.
+
+Its networks are strongly typed: the type of a tensor is the precision it is computed in, so that bits are written out
+as types, casts and Q/DQ pairs.
+"""
 
 from __future__ import annotations
 
@@ -28,25 +31,35 @@ def typed(
     calibration: NDArray[Any],
     activations: bool = True,
 ) -> Any:
-    """A copy of `model` (onnx.ModelProto, float32) with the plan's bits; its input and output stay float32.
-
-    layers: node name -> layer name. bits: layer name -> 16, 8 or 4. calibration: [M, ...] float32 inputs from the
-    calibration split, for the activation ranges of 8-bit layers.
+    """Return a copy of a graph with fewer bits; its input and output stay float32.
 
     16 bits are float16, with casts at the borders. 8 bits are Q/DQ pairs around the inputs and the weights (int8,
     symmetric; TensorRT takes no zero points and no int32 biases); what a kernel leaves over is float16. 4 bits are
-    weights of linear layers in blocks, beside float16 inputs; without `activations`, 8 bits are weights alone too.
-    Operators between layers go with the layer before them.
+    weights of linear layers in blocks, beside float16 inputs. Operators between layers go with the layer before them.
 
-    Raises ValueError for what has no such form.
+    Args:
+        model: The float graph (onnx.ModelProto).
+        layers: Node name -> layer name.
+        bits: Layer name -> 16, 8 or 4.
+        calibration: Inputs [M, ...] float32 of the calibration split, for the activation ranges of 8-bit layers.
+        activations: Whether 8 bits are those of inputs too; else of weights alone.
+
+    Raises:
+        ValueError: A layer has no such form.
     """
     widths = {node: bits.get(layer, 32) for node, layer in layers.items()}
     return _Writer(model, widths, calibration, activations).write()
 
 
 def has_two_four(model: Any, layers: Mapping[str, str]) -> bool:
-    """Whether any layer's weights are zero in two of every four consecutive inputs, as sparse tensor cores want it.
-    model: onnx.ModelProto; layers: node name -> layer name."""
+    """Return whether any layer's weights are zero in two of every four consecutive inputs.
+
+    That is how sparse tensor cores want them.
+
+    Args:
+        model: The graph (onnx.ModelProto).
+        layers: Node name -> layer name.
+    """
     from onnx import numpy_helper
 
     weights = {i.name: i for i in model.graph.initializer}
@@ -84,6 +97,7 @@ class _Writer:
         self._ranges: dict[str, Any] = _ranges(model, sorted(set(self._quantized_inputs())), calibration)
 
     def write(self) -> Any:
+        """Return the graph (onnx.ModelProto)."""
         import onnx
 
         graph = self._model.graph
@@ -118,8 +132,8 @@ class _Writer:
         self._nodes.append(node)
 
     def _quantized_at(self, node: Any) -> tuple[int, ...]:
-        """Which inputs of `node` are quantized: a layer's own, and the shortcut of a residual block, so that the
-        addition becomes part of the convolution before it."""
+        # a layer's own inputs are quantized, and the shortcut of a residual block, so that the addition becomes part of
+        # the convolution before it
         if not self._activations:
             return ()
         if self._widths.get(node.name) == 8:
@@ -136,7 +150,7 @@ class _Writer:
             yield from (node.input[index] for index in self._quantized_at(node))
 
     def _in_type(self, name: str, kind: int) -> str:
-        """The tensor `name` in `kind`; made once, at its first reader."""
+        # a cast is made once, at its first reader
         if name in self._constants:
             return self._constant(name if kind == _FLOAT else f"{name}_half", _rounded(self._constants[name], kind))
         if self._types.get(name, _FLOAT) == kind:
@@ -144,7 +158,7 @@ class _Writer:
         return self._add("Cast", [name], f"{name}_{_WORDS[kind]}", to=kind)
 
     def _quantize(self, name: str, axis: int | None = None) -> str:
-        """The tensor `name` on a grid of 127 steps to either side, which reaches as far as its range does."""
+        # on a grid of 127 steps to either side, which reaches as far as the tensor's range does
         attributes = {} if axis is None else {"axis": axis}
         base = f"{name}_int8"
         scale = np.maximum(_rounded(np.asarray(self._ranges[name], np.float32) / 127, _HALF), _LEAST_SCALE)
@@ -172,7 +186,7 @@ class _Writer:
         return self._quantize(name, axis)
 
     def _blocks(self, node: Any, name: str, weight: NDArray[Any], axis: int) -> str:
-        """A weight in int4, with a scale for each BLOCK inputs along `axis`."""
+        # in int4, with a scale for each BLOCK inputs along `axis`
         from onnx import TensorProto, helper
 
         if node.op_type == "Conv" or weight.ndim != 2:
@@ -215,13 +229,13 @@ class _Writer:
 
 
 def _out_axis(node: Any, weight: NDArray[Any]) -> int:
-    """Where the output channels are: last in a MatMul's weight and, without transB, in a Gemm's."""
+    # the output channels are last in a MatMul's weight and, without transB, in a Gemm's
     trans_b = any(a.name == "transB" and a.i for a in node.attribute)
     return 0 if node.op_type == "Conv" or trans_b else weight.ndim - 1
 
 
 def _rounded(value: NDArray[Any], kind: int) -> NDArray[Any]:
-    """float32 as it is, or the nearest finite float16."""
+    # float32 as it is, or the nearest finite float16
     if kind == _FLOAT:
         return value
     top = np.finfo(np.float16).max
@@ -229,8 +243,8 @@ def _rounded(value: NDArray[Any], kind: int) -> NDArray[Any]:
 
 
 def _ranges(model: Any, names: list[str], calibration: NDArray[Any]) -> dict[str, float]:
-    """Tensor -> its largest magnitude over the calibration inputs, found inside the graph: whole feature maps of
-    hundreds of images would not fit into memory."""
+    # Tensor -> its largest magnitude over the calibration inputs, found inside the graph: whole feature maps of
+    # hundreds of images would not fit into memory.
     if not names:
         return {}
     import onnxruntime

@@ -1,0 +1,1 @@
+"""Timing of files in fresh processes, and the statistics of it."""

@@ -1,9 +1,8 @@
-"""The timing process: `python -m autocompress.evaluators.timing.child`, a request on stdin, a reply on stdout.
+"""The timing process, `python -m autocompress.evaluators.timing.child`: a request on stdin, a reply on stdout.
 
-It imports numpy and the runtimes of its files, and torch only with them: it has to start in a few tenths of a
-second. Files take turns in an
-order shuffled anew for each round (as in google/benchmark's random interleaving), so that what changes slowly on
-the machine falls on all of them alike.
+It imports numpy and the runtimes of its files, and torch only with them: it has to start in a few tenths of a second.
+Files take turns in an order shuffled anew for each round (as in google/benchmark's random interleaving), so that what
+changes slowly on the machine falls on all of them alike.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import MeasurementError, RuntimeUnavailable
+from ...errors import MeasurementError, PluginError, RuntimeUnavailable
 from ..runtimes.base import Loaded
 from ..runtimes.registry import get_runtime
 from .energy import EnergyMeter
@@ -59,6 +58,7 @@ class _Subject:
     queue_share: list[float] = field(default_factory=list)
 
     def times(self) -> ModelTimes:
+        """Return the times so far, in milliseconds."""
         wall, cpu = (np.array(rows, dtype=float) / 1e6 for rows in (self.wall_ns, self.cpu_ns))
         share = np.array(self.queue_share)
         load_ms = round(self.load_ms, 3)
@@ -66,7 +66,13 @@ class _Subject:
 
 
 def measure(request: TimingRequest) -> ProcessTimes:
-    """Load, warm up and time all files of the request. Raises MeasurementError, RuntimeUnavailable."""
+    """Load, warm up and time all files of a request.
+
+    Raises:
+        MeasurementError: A file cannot be loaded or run.
+        RuntimeUnavailable: A runtime cannot run here.
+        PluginError: A runtime's package is broken.
+    """
     order = random.Random(request.seed)
     made: dict[int, _Subject] = {}
     for index in order.sample(range(len(request.files)), len(request.files)):
@@ -110,7 +116,7 @@ def measure(request: TimingRequest) -> ProcessTimes:
 
 
 def _widest(subjects: Sequence[_Subject]) -> float:
-    """The widest half-interval of the log-ratios to the first file; of its own time if it is alone."""
+    # half of the widest interval of the log-ratios to the first file; of its own time if it is alone
     reference, *others = subjects
     base = reference.times()
     if not others:
@@ -125,7 +131,7 @@ def _widest(subjects: Sequence[_Subject]) -> float:
 
 
 def _build(file: TimedFile, alone: bool) -> _Subject:
-    """Load a file and run it once. alone: it is the first of the process, so that its peak memory is the file's."""
+    # alone: it is the first of the process, so that the peak memory is the file's
     runtime = get_runtime(file.target.runtime)
     runtime.available()  # imports its library, which is not to be counted as a file's load time
     started = time.perf_counter()
@@ -199,8 +205,8 @@ def _time_block(subject: _Subject) -> None:
 
 
 def _energy_mj(call: Callable[[], object], meter: EnergyMeter, seconds: float) -> float | None:
-    """Of one inference, from a block of them back to back; None if the counter did not move. What the device draws at
-    rest is in it, as it is for whoever runs the file."""
+    # Of one inference, from a block of them back to back; None if the counter did not move. What the device draws at
+    # rest is in it, as it is for whoever runs the file.
     ends = time.perf_counter() + seconds
     before, calls = meter.joules(), 0
     while calls == 0 or time.perf_counter() < ends:
@@ -211,7 +217,7 @@ def _energy_mj(call: Callable[[], object], meter: EnergyMeter, seconds: float) -
 
 
 def _queue_wait_ns() -> int | None:
-    """Time this thread stood ready without a core: second field, in Linux' Documentation/scheduler/sched-stats."""
+    # time this thread stood ready without a core: second field, in Linux' Documentation/scheduler/sched-stats
     try:
         return int(Path("/proc/thread-self/schedstat").read_text().split()[1])
     except (OSError, IndexError, ValueError):
@@ -219,7 +225,7 @@ def _queue_wait_ns() -> int | None:
 
 
 def _pressure_us() -> int | None:
-    """Total time some task waited for a core: Linux' Documentation/accounting/psi."""
+    # total time some task waited for a core: Linux' Documentation/accounting/psi
     try:
         return int(Path("/proc/pressure/cpu").read_text().splitlines()[0].rpartition("total=")[2])
     except (OSError, IndexError, ValueError):
@@ -227,7 +233,7 @@ def _pressure_us() -> int | None:
 
 
 def _peak_memory_mb() -> float:
-    """The most resident memory this process had so far: VmHWM of Linux' Documentation/filesystems/proc."""
+    # the most resident memory this process had so far: VmHWM of Linux' Documentation/filesystems/proc
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -241,12 +247,13 @@ def _peak_memory_mb() -> float:
 
 
 def main() -> int:
+    """Read a request, answer it, and return the exit code of the process."""
     reply_to = os.dup(1)
     os.dup2(2, 1)  # whatever a runtime prints must not mix with the reply
     request = TimingRequest.from_dict(json.load(sys.stdin))
     try:
         reply = measure(request).to_dict()
-    except RuntimeUnavailable as error:
+    except (RuntimeUnavailable, PluginError) as error:
         print(error, file=sys.stderr)
         return EXIT_UNAVAILABLE
     except MeasurementError as error:

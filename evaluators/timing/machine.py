@@ -1,4 +1,4 @@
-"""The machine a measurement was made on, in words that can be compared."""
+"""The machine that a measurement was made on, in words that can be compared."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ _PASSING = ("load_1min", "pressure", "queue_share", "cpu_mhz", "gpu_mhz", "stati
 
 
 def conditions(target: Target, runtime_version: str) -> dict[str, Any]:
-    """What can change a latency on this machine, JSON-ready. What cannot be read here is None."""
+    """Return what can change a latency on this machine, in plain JSON types; what cannot be read here is None.
+
+    Args:
+        target: Where files run.
+        runtime_version: Of the target's runtime.
+    """
     return {
         "system": platform.system(),
         "architecture": platform.machine(),
@@ -45,14 +50,16 @@ def conditions(target: Target, runtime_version: str) -> dict[str, Any]:
 
 
 def fingerprint(conditions: Mapping[str, Any]) -> str:
-    """12 hex digits of everything in `conditions` that stays the same from one minute to the next."""
+    """Return 12 hex digits of everything in `conditions` that stays the same from one minute to the next."""
     stable = {name: value for name, value in conditions.items() if name not in _PASSING}
     return hashlib.sha256(json.dumps(stable, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def cpu_mhz() -> float | None:
-    """The clock of the core that this thread is on, or of the first that tells; None where none does. A core that
-    rests clocks down, so it is asked for right after work."""
+    """Return the clock of the core that this thread is on, or of the first that tells; None where none does.
+
+    A core that rests clocks down, so this is to be asked right after work.
+    """
     fields = (_read("/proc/thread-self/stat") or "").rpartition(")")[2].split()
     core = fields[36] if len(fields) > 36 else "0"  # field 39 of proc(5), counted after the name
     khz = _read(f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq")
@@ -66,7 +73,7 @@ def cpu_mhz() -> float | None:
 
 
 def gpu_mhz() -> float | None:
-    """The clock of the first GPU's multiprocessors; None where no driver tells it."""
+    """Return the clock of the first GPU's multiprocessors; None where no driver tells it."""
     answer = _first_line(["nvidia-smi", "--query-gpu=clocks.sm", "--format=csv,noheader,nounits"])
     try:
         return float(answer or "")
@@ -75,7 +82,7 @@ def gpu_mhz() -> float | None:
 
 
 def instruction_sets() -> list[str] | None:
-    """Those instruction sets of this CPU that a runtime's kernels are chosen by; None where they cannot be read."""
+    """Return this CPU's instruction sets that kernels are chosen by; None where they cannot be read."""
     text = _read("/proc/cpuinfo")
     if text is None:
         return None
@@ -98,7 +105,7 @@ def _cpu_name() -> str | None:
 
 
 def _gpu_name() -> str | None:
-    # Asked of the driver's own tool: importing torch for a name would cost seconds.
+    # The driver's own tool is asked: importing torch for a name would cost seconds.
     return _first_line(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
 
 
@@ -118,7 +125,7 @@ def _read(path: str) -> str | None:
 
 
 def _chosen(modes: str | None) -> str | None:
-    """The mode in brackets of a line such as `always [madvise] never`."""
+    # the mode in brackets of a line such as `always [madvise] never`
     if modes is None or "[" not in modes:
         return modes
     return modes.partition("[")[2].partition("]")[0]

@@ -2,6 +2,9 @@
 
 A process is a random effect of its own: the pages its memory lies on alone make the same file up to 25 % slower,
 steadily. So every measurement starts a new process, with huge pages asked of glibc, which removes most of that.
+
+What travels to and from the process is turned into plain types by hand: the process has to start in a few tenths of a
+second, so nothing here may import pydantic (as `spaces.plain` does) or torch.
 """
 
 from __future__ import annotations
@@ -33,7 +36,12 @@ _ARRAYS = ("wall_ms", "cpu_ms", "queue_share")
 
 @dataclass(frozen=True)
 class TimedFile:
-    """A file and where it is to run."""
+    """A file and where it is to run.
+
+    Attributes:
+        path: The file, or the folder where that is the runtime's form.
+        target: Where it runs.
+    """
 
     path: Path
     target: Target
@@ -41,12 +49,17 @@ class TimedFile:
 
 @dataclass(frozen=True)
 class TimingRequest:
-    """What one timing process does: every file is timed once in every round, beside the first, the reference. Each
-    has its own target, so files of several runtimes can take turns in one process.
+    """What one timing process does: every file is timed once in every round, beside the first, the reference.
 
-    precision: half-width of the 95 % interval of each log-ratio at which it stops, after min_rounds and before
-    max_rounds; with max_rounds 0 the files are only loaded and run once. max_seconds: of warm-up and rounds
-    together, after loading.
+    Each file has its own target, so files of several runtimes can take turns in one process.
+
+    Attributes:
+        files: The files.
+        precision: Half-width of the 95 % interval of each log-ratio at which it stops.
+        min_rounds: Rounds before it may stop.
+        max_rounds: Rounds at most; with 0 the files are only loaded and run once.
+        max_seconds: Of warm-up and rounds together, after loading.
+        seed: Of the order of the files in each round.
     """
 
     files: tuple[TimedFile, ...]
@@ -58,22 +71,30 @@ class TimingRequest:
 
     @property
     def threads(self) -> int:
-        """The most threads any of the files runs with."""
+        """The most threads that any of the files runs with."""
         return max(file.target.threads for file in self.files)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TimingRequest:
+        """Return the request that was written as plain JSON types."""
         files = tuple(TimedFile(Path(file["path"]), Target(**file["target"])) for file in data["files"])
         return cls(**{**data, "files": files})
 
 
 @dataclass(frozen=True, eq=False)
 class ModelTimes:
-    """One file in one process. wall_ms, cpu_ms: [rounds, calls], the CPU time being that of the whole process.
-    queue_share: [rounds], the part of a round spent waiting for a core, nan where it cannot be read.
-    peak_memory_mb: of the whole process when this file was the first that it loaded; None if it was not, because
-    what one file gives back to the allocator the next one takes unseen. energy_mj: of one inference, None where the
-    machine does not tell."""
+    """The times of one file in one process.
+
+    Attributes:
+        wall_ms: Wall times, [rounds, calls].
+        cpu_ms: CPU times of the whole process, [rounds, calls].
+        queue_share: Part of each round that was spent waiting for a core, [rounds], nan where it cannot be read.
+        load_ms: Time to load the file.
+        warmup: Inferences before the first round.
+        peak_memory_mb: Of the whole process when this file was the first that it loaded; None if it was not, because
+            what one file gives back to the allocator the next one takes unseen.
+        energy_mj: Of one inference, None where the machine does not tell.
+    """
 
     wall_ms: NDArray[np.float64]
     cpu_ms: NDArray[np.float64]
@@ -84,18 +105,26 @@ class ModelTimes:
     energy_mj: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
         numbers = {name: getattr(self, name) for name in ("load_ms", "warmup", "peak_memory_mb", "energy_mj")}
         return {name: _rounded(getattr(self, name)) for name in _ARRAYS} | numbers
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ModelTimes:
+        """Return what `to_dict` wrote."""
         return cls(**{**data, **{name: np.array(data[name], dtype=float) for name in _ARRAYS}})
 
 
 @dataclass(frozen=True, eq=False)
 class ProcessTimes:
-    """All files of one process, the reference first. pressure: share of the time in which some task of the machine
-    waited for a core (Linux PSI). cpu_mhz, gpu_mhz: clocks while files ran. None where they cannot be read."""
+    """The times of all files of one process; None stands for what cannot be read.
+
+    Attributes:
+        models: The times of each file, the reference first.
+        pressure: Share of the time in which some task of the machine waited for a core (Linux PSI).
+        cpu_mhz: Clock of the CPU while files ran.
+        gpu_mhz: Clock of the GPU while files ran.
+    """
 
     models: tuple[ModelTimes, ...]
     pressure: float | None = None
@@ -104,6 +133,7 @@ class ProcessTimes:
 
     @property
     def reference(self) -> ModelTimes:
+        """The times of the first file."""
         return self.models[0]
 
     @property
@@ -113,17 +143,23 @@ class ProcessTimes:
         return None if np.isnan(shares).all() else float(np.nanmean(shares))
 
     def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
         shared = {name: getattr(self, name) for name in ("pressure", "cpu_mhz", "gpu_mhz")}
         return {"models": [times.to_dict() for times in self.models]} | shared
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ProcessTimes:
+        """Return what `to_dict` wrote."""
         return cls(**{**data, "models": tuple(ModelTimes.from_dict(times) for times in data["models"])})
 
 
 def time_in_fresh_process(request: TimingRequest) -> ProcessTimes:
-    """Run one timing process. Raises MeasurementError (a file that cannot be timed, or the process died) and
-    RuntimeUnavailable."""
+    """Run one timing process.
+
+    Raises:
+        MeasurementError: A file cannot be timed, or the process died.
+        RuntimeUnavailable: A runtime cannot run here.
+    """
     for file in request.files:
         if not file.path.exists():  # a folder is a file too, as Core ML's packages
             raise MeasurementError(f"{file.path}: no such file; it cannot be timed")
@@ -177,7 +213,7 @@ def _environment(outer: Mapping[str, str], threads: int) -> dict[str, str]:
 
 
 def _rounded(values: NDArray[np.float64]) -> list[Any]:
-    """Four significant digits, as nested lists: a clock on a shared machine knows no more."""
+    # four significant digits, as nested lists: a clock on a shared machine knows no more
 
     def short(value: float | Sequence[Any]) -> Any:
         return [short(part) for part in value] if isinstance(value, list) else float(f"{value:.4g}")

@@ -24,20 +24,28 @@ else:
 
 
 def lock_name(device: str) -> str:
-    """The name of a device's locks; "cuda" and "tensorrt" are two names of one GPU. Whoever takes the locks of several
-    devices takes each name once, in alphabetical order, so that no two wait for each other."""
+    """Return the name of a device's locks; "cuda" and "tensorrt" are two names of one GPU.
+
+    Whoever takes the locks of several devices takes each name once, in alphabetical order, so that no two wait for
+    each other.
+    """
     return "cuda" if device in ("cuda", "tensorrt") else re.sub(r"\W+", "_", device)
 
 
 class QuietMachine:
     """The locks of one device of this machine, shared by all processes of this user.
 
-    device: the device that is measured, which is what a trainer names too, even if it trains on another one: a
-    training on the GPU keeps the CPU busy. folder: where the lock files lie, by default the system's temporary
-    folder. The two context managers must not be nested in one thread (RuntimeError instead of a deadlock).
+    The two context managers must not be nested in one thread: that is a RuntimeError instead of a deadlock.
     """
 
     def __init__(self, device: str = "cpu", folder: Path | None = None) -> None:
+        """Take no lock yet.
+
+        Args:
+            device: The device that is measured. A trainer names it too, even if it trains on another one: a training
+                on the GPU keeps the CPU busy.
+            folder: Where the lock files lie, by default the system's temporary folder.
+        """
         user = str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()
         name = lock_name(device)
         self._folder = folder or Path(tempfile.gettempdir()) / f"autocompress-quiet-{user}"
@@ -47,8 +55,13 @@ class QuietMachine:
 
     @contextmanager
     def training_slice(self) -> Iterator[None]:
-        """Hold the device for a few hundred milliseconds of training. Blocks while a latency is measured;
-        otherwise it costs some ten microseconds."""
+        """Hold the device for a few hundred milliseconds of training.
+
+        This blocks while a latency is measured; otherwise it costs some ten microseconds.
+
+        Raises:
+            RuntimeError: This thread holds the device already.
+        """
         with self._not_nested():
             room = self._room
             if sys.platform == "win32":
@@ -61,7 +74,11 @@ class QuietMachine:
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
-        """Have the device alone: waits until the training slices under way are over, and lets no new one start."""
+        """Have the device alone: wait until the training slices under way are over, and let no new one start.
+
+        Raises:
+            RuntimeError: This thread holds the device already.
+        """
         with self._not_nested(), _locked(self._turnstile, shared=False):
             if sys.platform == "win32":
                 for room in self._folder.glob(f"{self._room.name}-*"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,13 @@ from .quiet import QuietMachine, lock_name
 from .statistics import (
     Estimate,
     Statistic,
-    calm_wall_ms,
     choose_statistic,
     combine,
     common_statistic,
     disturbances,
     log_ratio,
     log_time,
+    undisturbed_wall_ms,
 )
 
 MOST_PROCESSES = 7
@@ -35,9 +35,13 @@ MOST_PROCESSES = 7
 class SideBySide:
     """Times files beside the first of them, in fresh processes.
 
-    precision: half-width of the 95 % interval of the log-ratio at which one process stops early. seconds: of timing
-    in each process. quiet: the lock under which each process runs, by default those of the files' devices. seed: of
-    the order of the rounds. floor_ms: the first file's statistic when it was calibrated, None if it never was.
+    Attributes:
+        files: The files, each with where it runs.
+        seconds: Of timing in each process.
+        precision: Half-width of the 95 % interval of the log-ratio at which one process stops early.
+        quiet: The lock under which each process runs, by default those of the files' devices.
+        seed: Of the order of the rounds.
+        floor_ms: The first file's statistic when it was calibrated, None if it never was.
     """
 
     files: tuple[TimedFile, ...]
@@ -52,10 +56,20 @@ class SideBySide:
     ) -> Readings:
         """Time the files in fresh processes, and once more, twice as long, for each that was disturbed.
 
-        until: half-width that the widest 95 % interval (see `Readings.half_width`) is to have; while it is wider, a
-        process is added, up to MOST_PROCESSES in all. limit_seconds: no process starts later than that, but the
-        first. peaks: start a process more for the peak memory of a file that no process loaded first. Gives the calm
-        processes if they are as many as asked for, else all. Raises MeasurementError, RuntimeUnavailable."""
+        Args:
+            processes: Fresh processes at least.
+            until: Half-width that the widest 95 % interval (see `Readings.half_width`) is to have; while it is wider,
+                a process is added, up to MOST_PROCESSES in all.
+            limit_seconds: No process but the first starts later.
+            peaks: Whether to start a process more for the peak memory of a file that no process loaded first.
+
+        Returns:
+            The undisturbed processes if they are as many as asked for, else all.
+
+        Raises:
+            MeasurementError: A file cannot be timed.
+            RuntimeUnavailable: A runtime cannot run here.
+        """
         ends = time.monotonic() + (float("inf") if limit_seconds is None else limit_seconds)
         facts = tuple(_conditions(file) for file in self.files)
         statistics = tuple(statistic_of(file) for file in self.files)
@@ -65,8 +79,8 @@ class SideBySide:
             return [words for run in runs for words in disturbances(run, statistics, self.floor_ms)]
 
         def given() -> Readings:
-            calm = [run for run in runs if not troubles([run])]
-            chosen = calm if len(calm) >= processes else runs
+            undisturbed = [run for run in runs if not troubles([run])]
+            chosen = undisturbed if len(undisturbed) >= processes else runs
             return Readings(self.files, statistics, tuple(chosen), facts, tuple(troubles(chosen)))
 
         def time_more(count: int, times_as_long: int = 1) -> None:
@@ -83,7 +97,7 @@ class SideBySide:
                     break
                 time_more(1)
         readings = given()
-        return Readings(**{**vars(readings), "peaks_mb": self._peaks_mb(runs, peaks)})
+        return replace(readings, peaks_mb=self._peaks_mb(runs, peaks))
 
     def _run(self, index: int, times_as_long: int) -> ProcessTimes:
         request = TimingRequest(
@@ -107,8 +121,7 @@ class SideBySide:
             return time_in_fresh_process(request)
 
     def _peaks_mb(self, runs: Sequence[ProcessTimes], more: bool) -> tuple[float | None, ...]:
-        """Peak memory of each file, from a process that loaded it first; if none did, from one of its own, if more
-        may be started."""
+        # of each file, from a process that loaded it first; if none did, from one of its own, if more may be started
         peaks = []
         for index, file in enumerate(self.files):
             known = [run.models[index].peak_memory_mb for run in runs]
@@ -120,9 +133,16 @@ class SideBySide:
 
 @dataclass(frozen=True)
 class Readings:
-    """What fresh processes gave for the same files, the reference first. statistics, facts (see
-    `machine.conditions`), peaks_mb: one for each file, None if unknown. troubles: what disturbed the processes, in
-    words."""
+    """What fresh processes gave for the same files, the reference first.
+
+    Attributes:
+        files: The files.
+        statistics: What each file is compared by.
+        runs: The times of each process.
+        facts: The conditions of each file; see `machine.conditions`.
+        troubles: What disturbed the processes, in words.
+        peaks_mb: Peak memory of each file, None where it is not known.
+    """
 
     files: tuple[TimedFile, ...]
     statistics: tuple[Statistic, ...]
@@ -132,33 +152,33 @@ class Readings:
     peaks_mb: tuple[float | None, ...] = field(default=())
 
     def shared_statistic(self, index: int) -> Statistic:
-        """What that file is compared with the first by."""
+        """Return what a file is compared with the first by."""
         return common_statistic(self.statistics[index], self.statistics[0])
 
     def ratio(self, index: int) -> Estimate:
-        """log of that file's time to the first file's; nothing to estimate for the first itself."""
+        """Estimate the logarithm of a file's time over the first file's; for the first itself it is 0."""
         if index == 0:
             return Estimate(0.0, 0.0)
         statistic = self.shared_statistic(index)
         return combine([compare(run.models[index], run.reference, statistic) for run in self.runs])
 
     def p50(self, index: int) -> Estimate:
-        """log of that file's median wall time (ms), from calm rounds."""
-        calm = (calm_wall_ms(times, self.statistics[index]) for times in self.times(index))
-        return combine([log_time(wall, 0.5) for wall in calm])
+        """Estimate the logarithm of a file's median wall time (ms), from undisturbed rounds."""
+        undisturbed = (undisturbed_wall_ms(times, self.statistics[index]) for times in self.times(index))
+        return combine([log_time(wall, 0.5) for wall in undisturbed])
 
     def half_width(self) -> float:
-        """Half of the widest interval of the log-ratios; of the first file's median if it is alone."""
+        """Return half of the widest interval of the log-ratios; of the first file's median if it is alone."""
         if len(self.files) == 1:
             return self.p50(0).half_width
         return max(self.ratio(index).half_width for index in range(1, len(self.files)))
 
     def times(self, index: int) -> list[ModelTimes]:
-        """That file's times, one for each process."""
+        """Return a file's times, one for each process."""
         return [run.models[index] for run in self.runs]
 
     def conditions(self, index: int) -> dict[str, Any]:
-        """The machine as it was while that file was measured, JSON-ready."""
+        """Return the machine as it was while a file was measured, in plain JSON types."""
         statistic = self.shared_statistic(index)
         return {
             **self.facts[index],
@@ -171,10 +191,18 @@ class Readings:
         }
 
     def latency(self, index: int, p50: Estimate, ratio: Estimate) -> Latency:
-        """The Latency of that file: tails and mean stand to the median as they did in the calm rounds."""
+        """Return the latency of a file; tails and mean stand to the median as they did in undisturbed rounds.
+
+        Args:
+            index: Of the file.
+            p50: Its median (ms).
+            ratio: Its ratio to the reference.
+        """
         runs = self.times(index)
         p50_ms, low_ms, high_ms = p50.interval()
-        own = [wall / np.median(wall) for wall in (calm_wall_ms(times, self.statistics[index]) for times in runs)]
+        own = [
+            wall / np.median(wall) for wall in (undisturbed_wall_ms(times, self.statistics[index]) for times in runs)
+        ]
         relative = np.concatenate([wall.ravel() for wall in own])
         p90, p95, p99 = (float(x) for x in np.quantile(relative, (0.90, 0.95, 0.99)))
         value, ratio_low, ratio_high = ratio.interval()
@@ -201,12 +229,17 @@ class Readings:
 
 
 def statistic_of(file: TimedFile) -> Statistic:
-    """The number that file can be compared by. Raises UnknownName, RuntimeUnavailable."""
+    """Return the number by which a file can be compared.
+
+    Raises:
+        UnknownName: There is no such runtime.
+        PluginError: The runtime's package is broken.
+    """
     return choose_statistic(file.target, get_runtime(file.target.runtime).synchronous)
 
 
 def compare(candidate: ModelTimes, reference: ModelTimes, statistic: Statistic) -> Estimate:
-    """log(candidate / reference) in one process."""
+    """Estimate log(candidate / reference) in one process."""
     return log_ratio(statistic.of(candidate), statistic.of(reference), statistic.quantile)
 
 

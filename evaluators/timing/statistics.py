@@ -1,4 +1,4 @@
-"""The statistics of a latency: which number of a process counts, how sure it is, what disturbed it.
+"""The statistics of a latency: which number of a process counts, how sure it is, and what disturbed it.
 
 All estimates are logarithms of times or of ratios, because what disturbs a time multiplies it.
 """
@@ -34,13 +34,18 @@ _MOST_REFERENCE_DRIFT = 1.10
 
 @dataclass(frozen=True)
 class Estimate:
-    """A logarithm with the half-width of its 95 % interval."""
+    """An estimate of a logarithm.
+
+    Attributes:
+        log: The logarithm of a time (ms) or of a ratio.
+        half_width: Of its 95 % interval.
+    """
 
     log: float
     half_width: float
 
     def interval(self) -> tuple[float, float, float]:
-        """The value itself and the ends of its interval."""
+        """Return the value itself (no logarithm) and the lower and upper end of its interval."""
         return (
             math.exp(self.log),
             math.exp(self.log - self.half_width),
@@ -50,37 +55,56 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Statistic:
-    """The quantile of a clock, "cpu" or "wall", by which files are compared."""
+    """The number by which files are compared.
+
+    Attributes:
+        clock: "cpu" or "wall".
+        quantile: Of that clock's times.
+    """
 
     clock: str
     quantile: float
 
     def of(self, times: ModelTimes) -> Times:
-        """The times (ms) it is taken of, [rounds, calls]."""
+        """Return the times (ms) it is taken of, [rounds, calls]."""
         return times.cpu_ms if self.clock == "cpu" else times.wall_ms
 
     def floor_ms(self, times: ModelTimes) -> float:
+        """Return this statistic of a file's times."""
         return float(np.quantile(self.of(times), self.quantile))
 
 
 def choose_statistic(target: Target, synchronous: bool) -> Statistic:
-    """CPU time does not see other processes take the core away, but means nothing for threads that spin while
-    they wait or for work done elsewhere: there it is the low end of the wall time."""
+    """Return what files on a target are compared by.
+
+    CPU time does not see other processes take the core away, but means nothing for threads that spin while they wait
+    or for work done elsewhere: there the low end of the wall time counts.
+
+    Args:
+        target: Where the files run.
+        synchronous: Whether the runtime works in the calling process; see `Runtime`.
+    """
     if target.device == "cpu" and target.threads == 1 and synchronous:
         return Statistic("cpu", 0.20)
     return Statistic("wall", 0.10)
 
 
 def common_statistic(one: Statistic, other: Statistic) -> Statistic:
-    """What two files are compared by: wall time unless CPU time means the same for both."""
+    """Return what two files are compared by: wall time unless CPU time means the same for both."""
     return one if one == other else Statistic("wall", 0.10)
 
 
 def log_ratio(candidate: Times, reference: Times, quantile: float) -> Estimate:
-    """log(candidate / reference) of one quantile over all calls, [rounds, calls] each, of the same rounds.
+    """Estimate log(candidate / reference) of one quantile over all calls.
 
     The interval is a percentile bootstrap over rounds, since calls of one round depend on each other (cluster
-    bootstrap; Davison and Hinkley 1997, section 3.8), widened by Student's t for few rounds."""
+    bootstrap; Davison and Hinkley 1997, section 3.8), widened by Student's t for few rounds.
+
+    Args:
+        candidate: Times [rounds, calls].
+        reference: Times [rounds, calls] of the same rounds.
+        quantile: Which quantile, 0 to 1.
+    """
     rounds = len(candidate)
     picks = np.random.default_rng(0).integers(0, rounds, (_RESAMPLES, rounds))
 
@@ -94,16 +118,17 @@ def log_ratio(candidate: Times, reference: Times, quantile: float) -> Estimate:
 
 
 def log_time(times: Times, quantile: float) -> Estimate:
-    """log of one quantile of times (ms), [rounds, calls], with its interval as for `log_ratio`."""
+    """Estimate the logarithm of one quantile of times (ms), [rounds, calls]; see `log_ratio` for the interval."""
     return log_ratio(times, np.ones_like(times), quantile)
 
 
 def combine(estimates: Sequence[Estimate]) -> Estimate:
-    """Several processes' estimates of the same thing: their mean.
+    """Return the mean of several processes' estimates of the same thing.
 
     Its interval is the wider of that within processes and that between them: a t-interval whose variance is
     moderated by PROCESS_SD (Smyth 2004, doi:10.2202/1544-6115.1027), because two or three processes cannot tell
-    their own variance. One process alone gets both added in quadrature."""
+    their own variance. One process alone gets both added in quadrature.
+    """
     count = len(estimates)
     logs = np.array([estimate.log for estimate in estimates])
     within = math.sqrt(sum(estimate.half_width**2 for estimate in estimates)) / count
@@ -115,7 +140,10 @@ def combine(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def student_t_95(freedom: int) -> float:
-    """The 97.5 % point of Student's t, within 1 % from 3 degrees of freedom on (Abramowitz and Stegun 26.7.5)."""
+    """Return the 97.5 % point of Student's t, within 1 % from 3 degrees of freedom on.
+
+    The series is that of Abramowitz and Stegun, 26.7.5.
+    """
     z = _NORMAL_95
     return (
         z
@@ -125,20 +153,24 @@ def student_t_95(freedom: int) -> float:
     )
 
 
-def calm_wall_ms(times: ModelTimes, statistic: Statistic) -> Times:
-    """Wall times, [rounds, calls], of the rounds nothing disturbed; of all rounds if those are under a third."""
-    calm = ~(times.queue_share > _MOST_QUEUE_SHARE)
+def undisturbed_wall_ms(times: ModelTimes, statistic: Statistic) -> Times:
+    """Return wall times [rounds, calls] of the rounds that nothing disturbed; of all if those are under a third."""
+    undisturbed = ~(times.queue_share > _MOST_QUEUE_SHARE)
     if statistic.clock == "cpu":
-        calm &= np.median(times.wall_ms / times.cpu_ms, axis=1) <= _MOST_WALL_OVER_CPU
-    return times.wall_ms[calm] if calm.mean() >= 1 / 3 else times.wall_ms
+        undisturbed &= np.median(times.wall_ms / times.cpu_ms, axis=1) <= _MOST_WALL_OVER_CPU
+    return times.wall_ms[undisturbed] if undisturbed.mean() >= 1 / 3 else times.wall_ms
 
 
 def disturbances(
     process: ProcessTimes, statistics: Sequence[Statistic], reference_floor_ms: float | None = None
 ) -> list[str]:
-    """What shows that other work ran on the cores of a process, in words; empty if nothing does.
+    """Return what shows that other work ran on the cores of a process, in words; empty if nothing does.
 
-    statistics: one for each file. reference_floor_ms: the reference's statistic when it was calibrated."""
+    Args:
+        process: Its times.
+        statistics: One for each file.
+        reference_floor_ms: The reference's statistic when it was calibrated, None if it never was.
+    """
     found = []
     pairs = list(zip(process.models, statistics, strict=True))
     share = process.queue_share or 0.0

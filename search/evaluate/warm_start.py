@@ -1,4 +1,4 @@
-"""Kin: the measured student that a new one resembles most, whose weights it may begin with."""
+"""Warm starts: the measured student that a new one resembles most, whose weights it may begin with."""
 
 from __future__ import annotations
 
@@ -6,36 +6,52 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...compression.inherit import distance
+from ...compression.warm_start import distance
 from ...spaces.groups import Group
-from ...spaces.plan import Plan
-from ..trial import Heritage, Trial
+from ...spaces.spec import StudentSpec
+from ..objectives import objective_value
+from ..trial import Trial, WarmStart
 from .checkpoints import checkpoint_path
 
 NEAR = 0.3
-"""Students further apart than this have too little in common; see `compression.inherit.distance`."""
+"""Students further apart than this have too little in common; see `compression.warm_start.distance`."""
 
 
 @dataclass(frozen=True)
-class Kin:
-    """The students of one study. folder: the study's. rungs: of a full recovery."""
+class WarmStarts:
+    """The students of one study that others may start from.
+
+    Attributes:
+        folder: The study's folder.
+        groups: The teacher's groups of channels.
+        rungs: Number of rungs of a full recovery.
+    """
 
     folder: Path
     groups: tuple[Group, ...]
     rungs: int
 
-    def nearest(self, plan: Plan, ended: Sequence[Trial]) -> Heritage | None:
-        """The heritage of the nearest student that was taught to the end, the most accurate of equally near ones; None
-        when none is near."""
+    def nearest(self, spec: StudentSpec, ended: Sequence[Trial]) -> WarmStart | None:
+        """Return the nearest student that was taught to the end, the most accurate of equally near ones.
+
+        Args:
+            spec: The student that looks for a start.
+            ended: The trials that ended.
+
+        Returns:
+            The start; None when none is near.
+        """
         best: tuple[float, float] | None = None
         found = None
         for trial in ended:
-            if trial.measurement is None or trial.plan.recovery is None or len(trial.rungs) < self.rungs:
+            if not trial.measured or trial.spec.recovery is None or len(trial.rungs) < self.rungs:
                 continue
-            apart = distance(plan, trial.plan, self.groups)
-            rank = (round(apart, 3), -trial.measurement.accuracy)
+            if trial.spec.replacements != spec.replacements:
+                continue
+            apart = distance(spec, trial.spec, self.groups)
+            rank = (round(apart, 3), -objective_value("accuracy", trial.measured))
             if apart <= NEAR and (best is None or rank < best):
-                path = checkpoint_path(self.folder, trial.plan, self.rungs - 1, trial.heritage)
+                path = checkpoint_path(self.folder, trial.spec, self.rungs - 1, trial.warm_start)
                 if path.exists():
-                    best, found = rank, Heritage(trial.number, trial.plan, path.name)
+                    best, found = rank, WarmStart(trial.number, trial.spec, path.name)
         return found

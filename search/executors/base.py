@@ -9,33 +9,52 @@ from pathlib import Path
 from typing import Protocol
 
 from ...studies.study_file import StudyFile
-from ..evaluate.context import Workbench
-from ..evaluate.evaluation import Job, JobResult
+from ..evaluate.context import EvaluationContext
+from ..evaluate.job import Job, JobResult
 
 
 @dataclass(frozen=True)
-class Workplace:
-    """What an executor needs to run jobs: the driver's own workbench, and how another process makes one."""
+class ExecutorContext:
+    """What an executor needs to run jobs.
 
-    bench: Workbench
+    Attributes:
+        context: The driver's own evaluation context.
+        settings: The study's settings; with the folder, they let another process make a context of its own.
+        folder: The study's folder.
+    """
+
+    context: EvaluationContext
     settings: StudyFile
     folder: Path
 
 
 class Executor(Protocol):
-    """Runs jobs, `slots` at a time. A job that raises gives the exception through its future.
+    """Runs jobs. A job that raises gives the exception through its future.
 
-    run_pending(): called by the driver when it has nothing else to do; an executor without threads or processes of
-    its own does its jobs then. close(): ends what still runs, at once; those trials then count as interrupted.
+    Made from an `ExecutorContext` and a number of workers, and registered under the entry-point group
+    `autocompress.executors`.
+
+    Attributes:
+        slots: Number of jobs at a time.
     """
 
     slots: int
 
-    def submit(self, job: Job) -> Future[JobResult]: ...
+    def submit(self, job: Job) -> Future[JobResult]:
+        """Take a job, and return what its result will come through."""
+        ...
 
-    def run_pending(self) -> None: ...
+    def run_pending(self) -> None:
+        """Do jobs here, where the executor has no threads or processes of its own.
 
-    def close(self) -> None: ...
+        The driver calls it when it has nothing else to do.
+        """
+        ...
+
+    def close(self) -> None:
+        """End what still runs, at once. Those trials then count as interrupted."""
+        ...
 
 
-ExecutorFactory = Callable[[Workplace, int], Executor]
+ExecutorFactory = Callable[[ExecutorContext, int], Executor]
+"""Makes an executor from its context and the number of workers."""

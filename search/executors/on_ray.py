@@ -7,19 +7,22 @@ from concurrent.futures import Future
 from typing import Any
 
 from ...errors import RuntimeUnavailable
-from ..evaluate.evaluation import Job, JobResult
-from .base import Workplace
+from ..evaluate.job import Job, JobResult
+from .base import ExecutorContext
 from .worker import prepare_worker, work
 
 
 class RayExecutor:
-    """`workers` jobs at a time on the cluster that Ray finds (RAY_ADDRESS), or on one it starts here.
+    """Does several jobs at a time on the cluster that Ray finds (RAY_ADDRESS), or on one that it starts here.
 
-    The study's folder must be visible under the same path on every node. Retries are the study's business, not
-    Ray's: a job whose node dies is queued again when the study is resumed.
+    The study's folder must be visible under the same path on every node. The study retries jobs, not Ray: a job whose
+    node dies is queued again when the study is resumed.
+
+    Attributes:
+        slots: Number of jobs at a time.
     """
 
-    def __init__(self, workplace: Workplace, workers: int) -> None:
+    def __init__(self, context: ExecutorContext, workers: int) -> None:
         try:
             import ray
         except ImportError as error:
@@ -36,11 +39,12 @@ class RayExecutor:
             return work(settings, folder, job)
 
         self._task = ray.remote(do).options(num_cpus=cores, max_retries=0)
-        self._settings = ray.put(workplace.settings)
-        self._folder = workplace.folder
+        self._settings = ray.put(context.settings)
+        self._folder = context.folder
         self._running: dict[Future[JobResult], Any] = {}
 
     def submit(self, job: Job) -> Future[JobResult]:
+        """Send a job to the cluster."""
         reference = self._task.remote(self._settings, self._folder, job)
         future: Future[JobResult] = reference.future()
         self._running[future] = reference
@@ -48,9 +52,10 @@ class RayExecutor:
         return future
 
     def run_pending(self) -> None:
-        """Nothing: jobs run elsewhere."""
+        """Do nothing: jobs run elsewhere."""
 
     def close(self) -> None:
+        """Cancel what runs, and shut the cluster down where it was started here."""
         for reference in list(self._running.values()):
             self._ray.cancel(reference, force=True)
         if self._own:

@@ -1,28 +1,30 @@
-"""Executors by name."""
+"""Which executors there are. Any installed package can bring one through `autocompress.executors`."""
 
 from __future__ import annotations
 
-import importlib
-from typing import cast
+from ...spaces.plugins import Registry
+from .base import Executor, ExecutorContext, ExecutorFactory
 
-from ...errors import UnknownName
-from .base import Executor, ExecutorFactory, Workplace
-
-HOMES = {
-    "local": ("local", "LocalExecutor"),
-    "processes": ("processes", "ProcessExecutor"),
-    "ray": ("on_ray", "RayExecutor"),
-}
+EXECUTORS: Registry[ExecutorFactory] = Registry("executor", "autocompress.executors")
 
 
-def make_executor(name: str, workplace: Workplace, workers: int) -> Executor:
-    """The executor called `name`, ready for jobs.
+def executor_factory(name: str) -> ExecutorFactory:
+    """Return what makes executors of this name.
 
     Raises:
-        UnknownName: there is none of this name. RuntimeUnavailable: its library is not installed.
+        UnknownName: There is none of this name.
+        PluginError: It cannot be loaded.
     """
-    if name not in HOMES:
-        raise UnknownName("executor", name, HOMES)
-    module, cls = HOMES[name]
-    factory = cast(ExecutorFactory, getattr(importlib.import_module(f".{module}", __package__), cls))
-    return factory(workplace, workers)
+    factory: ExecutorFactory = EXECUTORS.load(name)
+    return factory
+
+
+def make_executor(name: str, context: ExecutorContext, workers: int) -> Executor:
+    """Return an executor, ready for jobs.
+
+    Raises:
+        UnknownName: There is none of this name.
+        PluginError: It cannot be loaded.
+        RuntimeUnavailable: Its library is not installed.
+    """
+    return executor_factory(name)(context, workers)

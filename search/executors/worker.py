@@ -1,4 +1,4 @@
-"""A worker process: it opens the study's workbench once, then does jobs."""
+"""A worker process: it opens the study's evaluation context once, then does jobs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from pathlib import Path
 
 from ...studies.checkpoint import load_weights
 from ...studies.study_file import StudyFile
-from ..evaluate.context import Workbench, open_workbench
-from ..evaluate.evaluation import Job, JobResult, evaluate
+from ..evaluate.context import EvaluationContext, open_context
+from ..evaluate.evaluation import evaluate
+from ..evaluate.job import Job, JobResult
 
 
 def prepare_worker(threads: int) -> None:
-    """Called once in a new worker. threads: for training; threads are divided between workers, never shared."""
+    """Set up a new worker process; called once in each.
+
+    Args:
+        threads: For training. They are divided between workers, never shared.
+    """
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's
@@ -23,12 +28,18 @@ def prepare_worker(threads: int) -> None:
 
 
 def work(settings: StudyFile, folder: Path, job: Job) -> JobResult:
-    """Do a job with this process's workbench."""
-    return evaluate(_bench(settings, folder), job)
+    """Do a job with this process's evaluation context.
+
+    Args:
+        settings: The study's settings.
+        folder: The study's folder.
+        job: What to do.
+    """
+    return evaluate(_context(settings, folder), job)
 
 
 @functools.lru_cache(maxsize=1)
-def _bench(settings: StudyFile, folder: Path) -> Workbench:
+def _context(settings: StudyFile, folder: Path) -> EvaluationContext:
     task = settings.build_task()
     load_weights(task.teacher, folder / "teacher.safetensors")
-    return open_workbench(task.prepared(), settings, folder, worker=True)
+    return open_context(task.prepared(), settings, folder, worker=True)

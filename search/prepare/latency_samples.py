@@ -5,77 +5,86 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from statistics import median
 
-from ...evaluators.latency_model import UNKNOWN_ERROR, LatencyModel
-from ...evaluators.measurement import Latency
-from ...spaces.axes.base import Number
-from ...spaces.axes.channels import ChannelAxis
-from ...spaces.plan import Pattern, Plan
-from ...spaces.sites import Sites
+from ...errors import ExportError, MeasurementError, TrialFailed
+from ...evaluators.latency_model import UNKNOWN_ERROR, LatencyLearner, LatencyModel
+from ...spaces.plan import Plan
 from ...spaces.space import Space
-from ..evaluate.context import Workbench
-from ..evaluate.evaluation import Job, evaluate
-from ..evaluate.target_session import Say, Station
-from ..propose.by_hand import offered_bits
-from ..store.files import read_json
-from .probe import PROBE_NUMBER
+from ...spaces.spec import StudentSpec
+from ...spaces.target import PerTarget
+from ...spaces.variables import Number, Option, Value
+from ..evaluate.context import EvaluationContext
+from ..evaluate.gate import ShapeRecord, read_shape, time_shape
+from ..evaluate.target_session import Say, TargetSession
+from ..propose.by_hand import SIZES
+from ..propose.encoding import Parameter
+from ..propose.profile import ProfileEncoding
 
 TRIES = 30
 """Plans drawn for each that is asked for, at most: small spaces have fewer."""
-MOST_PROBES = 64
+MOST_SAMPLES = 64
 """More plans than this tell little about a space: plans near the front are worth more then."""
+FEW = 4
+"""A variable with at most so many options is drawn anew; a longer row is gone along by some steps."""
 
 
-def samples(station: Station) -> list[tuple[Plan, float]]:
-    """Every plan measured on this target in its study so far, with its median latency (ms), as far as it compares with
-    the present calibration; the teacher first, as it was calibrated. Raises StorageError for a file that is no JSON."""
-    found = {Plan(): station.calibration.p50_ms}
-    found.update((plan, latency.p50_ms) for plan, latency in _measured(station))
+def samples(session: TargetSession) -> list[tuple[StudentSpec, float]]:
+    """Return every shape measured on this target so far, with its median latency (ms), the teacher first.
+
+    Only what compares with the present calibration counts.
+
+    Raises:
+        StorageError: A file in the study's folder cannot be read.
+    """
+    found = {StudentSpec(): session.calibration.p50_ms}
+    found.update((record.spec, record.latency.p50_ms) for record in _records(session))
     return list(found.items())
 
 
-def tail_ratio(station: Station, percentile: int) -> float:
-    """What is held against a budget (see `Latency.at`) over the median latency, as is usual on this target: the median
-    over every plan measured so far, 1 before any. Raises StorageError for a file that is no JSON."""
-    return median([x.at(percentile) / x.p50_ms for _, x in _measured(station)] or [1.0])
+def tail_ratio(session: TargetSession, percentile: int) -> float:
+    """Return what is held against a budget over the median latency, as is usual on this target.
 
+    It is the median over every shape measured so far, 1 before any; see `Latency.at`.
 
-def _measured(station: Station) -> Iterator[tuple[Plan, Latency]]:
-    for path in sorted((station.folder / "latency").glob("*.json")):
-        known = read_json(path)
-        # files of versions that did not yet keep the plan are of no use here
-        if known is not None and known["calibration"] == station.calibration.fingerprint and "plan" in known:
-            yield Plan.from_dict(known["plan"]), Latency.from_dict(known["latency"])
+    Raises:
+        StorageError: A file in the study's folder cannot be read.
+    """
+    return median([r.latency.at(percentile) / r.latency.p50_ms for r in _records(session)] or [1.0])
 
 
 def learn_latency(
-    bench: Workbench, seconds: float, say: Say = lambda line: None, stop: Callable[[], bool] = lambda: False
-) -> dict[str, LatencyModel]:
-    """Target name -> a model of the network's latency there, from all that the study has measured: the probing plans
-    first, for at most about `seconds` on each target. What was measured before costs nothing. A plan that cannot be
-    built or timed is passed over. stop: whether to end early, asked between plans.
+    context: EvaluationContext, space: Space, seconds: float, say: Say = lambda line: None
+) -> PerTarget[LatencyLearner]:
+    """Measure some plans on each target, and fit a model of the network's latency there to all that was measured.
+
+    What was measured before costs nothing. A plan that cannot be built or timed is passed over.
+
+    Args:
+        context: What this process has of the study.
+        space: The space.
+        seconds: Spent at most, on each target.
+        say: Takes a line about each model.
 
     Raises:
-        StorageError: the disk is full, or a file in the study's folder cannot be read.
+        StorageError: The disk is full, or a file in the study's folder cannot be read.
     """
-    plans = probe_plans(bench.space, MOST_PROBES)
-    if bench.space.homes:
-        for station in bench.stations:
-            settled = [bench.space.settled(replace(plan, target=station.name)) for plan in plans]
-            _measure(bench, list(dict.fromkeys(settled)), seconds, stop)
-    else:
-        _measure(bench, plans, seconds * len(bench.stations), stop)
-    models = {station.name: LatencyModel.fit(bench.space.ground, samples(station)) for station in bench.stations}
-    for name, model in models.items():
-        say(describe(name, model))
-    return models
+    plans = sample_plans(space, MOST_SAMPLES)
+    targets = space.options("target")
+    for target in targets:
+        repaired = [space.spec(space.repair(plan.changed({"target": target}))) for plan in plans]
+        _measure(context, list(dict.fromkeys(repaired)), seconds)
+    if not targets:
+        _measure(context, [space.spec(plan) for plan in plans], seconds * len(context.sessions))
+    learners = {n: LatencyLearner(space.context, samples(session)) for n, session in context.sessions.items()}
+    for name, learner in learners.items():
+        say(describe(name, learner.model))
+    return learners
 
 
 def describe(name: str, model: LatencyModel) -> str:
-    """One line: how well this target's latencies are predicted."""
+    """Return one line: how well this target's latencies are predicted."""
     if model.relative_error == UNKNOWN_ERROR and model.rank_correlation == 0:
         return f"latency model of {name}: {model.samples} plans measured, too few to tell how well it predicts"
     return (
@@ -85,85 +94,104 @@ def describe(name: str, model: LatencyModel) -> str:
     )
 
 
-def _measure(bench: Workbench, plans: Sequence[Plan], seconds: float, stop: Callable[[], bool]) -> None:
-    started, longest = time.monotonic(), 0.0
-    for plan in plans:
-        begun = time.monotonic()
-        # a plan that would not be done in time is not begun
-        if stop() or begun - started + longest > seconds:
-            return
-        evaluate(bench, Job(PROBE_NUMBER, plan, "gate"))
-        longest = max(longest, time.monotonic() - begun)
+def sample_plans(space: Space, count: int, seed: int = 0) -> list[Plan]:
+    """Return plans that tell most of what latency in this space hangs on; they are not taught.
 
+    A longer list begins with the shorter one. The widest plans in all precisions come first, then the narrowest in the
+    fewest bits, soon also in the others. Then, over widths that fill the range evenly, in turn: one profile of widths
+    in one precision; every variable some steps off on its own; all alike but for one variable of few options. The last
+    two let a fit tell apart what uniform plans never do.
 
-def probe_plans(space: Space, count: int, seed: int = 0) -> list[Plan]:
-    """At most `count` plans that tell most of what latency in this space hangs on, without recovery or target; a
-    longer list begins with the shorter one.
-
-    The widest in all precisions and the narrowest in the fewest bits, soon also in the others. Then, over widths that
-    fill the range evenly, in turn: one profile of widths in one precision; every group some steps off on its own, every
-    region in bits of its own; all alike but for the bits of one region. The last two let a fit tell apart what uniform
-    plans never do.
+    Args:
+        space: The space.
+        count: Number of plans at most.
+        seed: Of the random choices.
     """
     found: dict[str, Plan] = {}
     for plan in itertools.islice(_design(space, random.Random(seed)), TRIES * count):
         if len(found) == count:
             break
-        found.setdefault(plan.shape_key(), plan)
+        found.setdefault(space.spec(plan).shape_key(), plan)
     return list(found.values())
 
 
+def _records(session: TargetSession) -> Iterator[ShapeRecord]:
+    for path in sorted((session.folder / "latency").glob("*.json")):
+        record = read_shape(path, session)
+        if record is not None:
+            yield record
+
+
+def _measure(context: EvaluationContext, specs: Sequence[StudentSpec], seconds: float) -> None:
+    started, longest = time.monotonic(), 0.0
+    for spec in specs:
+        begun = time.monotonic()
+        # a plan that would not be done in time is not begun
+        if context.stop() or begun - started + longest > seconds:
+            return
+        try:
+            time_shape(context, spec)
+        except (TrialFailed, ExportError, MeasurementError):
+            continue
+        longest = max(longest, time.monotonic() - begun)
+
+
 def _design(space: Space, random_: random.Random) -> Iterator[Plan]:
-    sites, bits = Sites(space), offered_bits(space)
-    channels = ChannelAxis(space.ground)
-    low = min((choices[0] / group.channels for group, choices in channels.groups()), default=1.0)
-    if not any(axis.name == "width" for axis in space.axes):
-        low = 1.0
+    from scipy.stats import qmc  # takes a second to import
+
+    bits = space.options("bits") or (32,)
+    sized = [variable for axis in SIZES for variable in space.of(axis)]
+    low = min((variable.parts[-1] for variable in sized), default=1.0)
+    few = [i for i, v in enumerate(space.network) if len(v.options) <= FEW]
+
+    def uniform(width: float, precision: Option) -> Plan:
+        return space.uniform({**dict.fromkeys(SIZES, width), "bits": precision})
+
     for precision in bits:
-        yield space.uniform(1.0, precision, None)
-    narrowest = [space.uniform(low, precision, None) for precision in bits]
+        yield uniform(1.0, precision)
+    narrowest = [uniform(low, precision) for precision in bits]
     yield narrowest.pop()
+    profile = ProfileEncoding(space)
+    ranges = profile.latent()
+    widths = qmc.Halton(1, scramble=False)
+    widths.fast_forward(1)  # the first point is 0
     for i in itertools.count(1):
-        width = low + (1 - low) * _van_der_corput(i)
-        uniform = space.uniform(width, bits[i % len(bits)], None)
-        drawn = {n: random_.uniform(p.low, p.high) for n, p in channels.parameters().items() if isinstance(p, Number)}
-        profile = channels.apply(Plan(), drawn | {"width": width}) if low < 1 else Plan()
-        yield replace(profile, bits=uniform.bits)
-        yield _scattered(sites, uniform, random_)
-        yield _one_region(sites, uniform, random_)
+        width = low + (1 - low) * float(widths.random(1)[0, 0])
+        plan = uniform(width, bits[i % len(bits)])
+        drawn = {name: _drawn(parameter, random_) for name, parameter in ranges.items()}
+        drawn |= {f"{axis}.level": width for axis in SIZES if f"{axis}.level" in drawn}
+        curved = profile.decode(drawn)
+        yield space.repair(plan.changed({v.name: curved.choices.get(v.name, v.options[0]) for v in sized}))
+        yield _scattered(space, plan, random_)
+        yield _one_changed(space, plan, few, random_)
         while narrowest and i == 2:  # far from most plans: not among the very first
             yield narrowest.pop()
 
 
-def _scattered(sites: Sites, plan: Plan, random_: random.Random) -> Plan:
-    choices = list(sites.choices(plan))
+def _drawn(parameter: Parameter, random_: random.Random) -> Value:
+    if isinstance(parameter, Number):
+        return random_.uniform(parameter.low, parameter.high)
+    return random_.choice(parameter.options)
+
+
+def _scattered(space: Space, plan: Plan, random_: random.Random) -> Plan:
+    """Return a plan where every variable is off on its own; sorts of zeros in every second plan."""
+    indices = list(space.indices(plan))
     sparse = random_.random() < 0.5
-    for i, site in enumerate(sites):
-        last = len(site.options) - 1
-        if site.kind == "channels":
-            choices[i] = min(last, max(0, choices[i] + random_.randint(-2, 2)))
-        elif site.kind == "bits":
-            choices[i] = random_.randint(0, last)
-        elif sparse:
-            faster = sites.space.ground.capabilities.patterns
-            fits = [k for k, o in enumerate(site.options) if isinstance(o, Pattern) and o.kind in faster]
-            choices[i] = random_.choice(fits) if fits else 0
-    return sites.assemble(choices, plan)
+    for i, variable in enumerate(space.network):
+        last = len(variable.options) - 1
+        if len(set(variable.families)) > 1:
+            indices[i] = random_.randint(0, last) if sparse else indices[i]
+        elif last < FEW:
+            indices[i] = random_.randint(0, last)
+        else:
+            indices[i] = min(last, max(0, indices[i] + random_.randint(-2, 2)))
+    return space.assemble(indices, plan)
 
 
-def _one_region(sites: Sites, plan: Plan, random_: random.Random) -> Plan:
-    choices = list(sites.choices(plan))
-    regions = [i for i, site in enumerate(sites) if site.kind == "bits"]
-    if regions:
-        at = random_.choice(regions)
-        others = [k for k in range(len(sites.all[at].options)) if k != choices[at]]
-        choices[at] = random_.choice(others)
-    return sites.assemble(choices, plan)
-
-
-def _van_der_corput(i: int) -> float:
-    """The i-th number, from 1, of the sequence in (0, 1) that fills it evenly at every length (base 2)."""
-    value, part = 0.0, 0.5
-    while i:
-        value, i, part = value + part * (i % 2), i // 2, part / 2
-    return value
+def _one_changed(space: Space, plan: Plan, few: Sequence[int], random_: random.Random) -> Plan:
+    indices = list(space.indices(plan))
+    if few:
+        at = random_.choice(few)
+        indices[at] = random_.choice([k for k in range(len(space.network[at].options)) if k != indices[at]])
+    return space.assemble(indices, plan)

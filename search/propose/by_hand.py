@@ -1,4 +1,4 @@
-"""What a user would do without a search: plans that open every study, so that a front shows what the search is worth."""
+"""What a user would do without a search: it opens every study, so that a front shows what the search is worth."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from ...spaces.plan import Plan
 from ...spaces.variables import Number, Value
 
+
 @dataclass(frozen=True)
 class Choice:
     """One of a few options without order."""

@@ -24,7 +24,9 @@ GENTLE_RATE = 0.01
 """Learning rate for students that lose nothing but bits."""
 
 
-def initial_design(space: Space, shares: ShareEncoding | None, starts: Mapping[str, tuple[Plan, float]]) -> list[Design]:
+def initial_design(
+    space: Space, shares: ShareEncoding | None, starts: Mapping[str, tuple[Plan, float]]
+) -> list[Design]:
     """Return the plans in their order.
 
     Args:
@@ -61,9 +63,7 @@ def finer_widths(space: Space) -> Iterator[Design]:
             yield from on_targets(space, Design(uniform(space, width, bits), Origin.DESIGN, "initial design"))
 
 
-def solved(
-    shares: ShareEncoding, space: Space, starts: Mapping[str, tuple[Plan, float]]
-) -> Iterator[Design]:
+def solved(shares: ShareEncoding, space: Space, starts: Mapping[str, tuple[Plan, float]]) -> Iterator[Design]:
     """Yield the plans of least harm for several budgets, taught in the default way."""
     for part, (plan, top_ms) in product(BUDGET_SHARES, starts.values()):
         numbers = shares.neutral(part * top_ms, space.taught.changed(plan.choices))

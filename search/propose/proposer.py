@@ -141,15 +141,15 @@ class Proposer:
         """
         before = [t.latent for t in (*trials, *interrupted) if t.origin is Origin.DESIGN]
         again = [
-            p for p in self._queue if p.origin is Origin.DESIGN and any(_same_budget(p.latent, known) for known in before)
+            p
+            for p in self._queue
+            if p.origin is Origin.DESIGN and any(_same_budget(p.latent, known) for known in before)
         ]
         self._queue = deque(p for p in self._queue if p not in again)
         self._random.seed(f"{self._random.random()}/{len(trials)}")
         self._seen.update(trial.plan for trial in trials)
         for trial in reversed(interrupted):
-            self._queue.appendleft(
-                Proposal(trial.plan, trial.origin, trial.label, trial.latent, None, trial.number)
-            )
+            self._queue.appendleft(Proposal(trial.plan, trial.origin, trial.label, trial.latent, None, trial.number))
 
     @property
     def opening(self) -> bool:

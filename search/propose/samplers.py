@@ -10,8 +10,8 @@ from typing import Literal
 import optuna
 
 from ...spaces.variables import Number, Value
-from .encoding import Parameter
 from ..pareto import ranks
+from .encoding import Parameter
 
 SamplerName = Literal["auto", "tpe", "gp", "random", "nsga2"]
 MEMORY = 400

@@ -2,63 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from ..store.files import digest
-from .front import Picked
+from ...files import copy, digest, write_bytes, write_json
+from ...spaces.target import PerTarget
+from .entry import Entry
 
 
-def card_values(picked: Picked) -> dict[str, Any]:
-    """Everything on the card as plain values."""
-    entry, front = picked.entry, picked.front
-    measurement, latency = entry.trial.measurement, entry.latency
-    assert measurement is not None
+def save_model(
+    entry: Entry, files: PerTarget[Path], study: str, speed_up: float | None, folder: Path
+) -> PerTarget[Path]:
+    """Copy the files of a model into `folder`, with a card (`card.md`, `card.json`).
+
+    Args:
+        entry: The model.
+        files: Its files in the study, by target.
+        study: The study's name.
+        speed_up: How many times faster than the teacher it is, None where that is not known.
+        folder: Where the files go; those of several targets go into folders named after the targets.
+
+    Returns:
+        The new files, by target.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    saved = {name: (folder if len(files) == 1 else folder / name) / path.name for name, path in files.items()}
+    for name, path in files.items():
+        copy(path, saved[name])
+    values = card_values(entry, saved, folder, study, speed_up)
+    write_json(folder / "card.json", values)
+    write_bytes(folder / "card.md", card_text(values).encode())
+    return saved
+
+
+def card_values(
+    entry: Entry, files: PerTarget[Path], folder: Path, study: str, speed_up: float | None
+) -> dict[str, Any]:
+    """Return everything on the card as plain values; arguments are those of `save_model`."""
     return {
-        "file": picked.path.name,
-        "sha256": digest(picked.path),
-        "target": front.home(entry),
-        "study": front.folder.name,
-        "trial": entry.trial.number,
-        "origin": entry.trial.origin,
+        "study": study,
+        "trial": entry.number,
+        "origin": entry.trial.label,
         "validation_accuracy": entry.accuracy,
         "test_accuracy": entry.confirmed.test_accuracy if entry.confirmed else None,
+        "speed_up": speed_up,
+        "files": {name: _file_values(entry, name, path, folder) for name, path in files.items()},
+        "plan": dict(entry.trial.plan.choices),
+        "spec": asdict(entry.trial.spec),
+        "seed": entry.trial.seed,
+    }
+
+
+def _file_values(entry: Entry, target: str, path: Path, folder: Path) -> dict[str, Any]:
+    measured, latency = entry.trial.measured[target], entry.latencies[target]
+    return {
+        "file": path.relative_to(folder).as_posix(),
+        "sha256": digest(path),
+        "validation_accuracy": measured.accuracy,
         "p50_ms": latency.p50_ms,
         "p50_interval_ms": [latency.low_ms, latency.high_ms],
         "p90_ms": latency.p90_ms,
         "p95_ms": latency.p95_ms,
         "p99_ms": latency.p99_ms,
-        "speed_up": front.speed_up(entry),
-        "size_bytes": measurement.size_bytes,
-        "compressed_bytes": measurement.compressed_bytes,
+        "size_bytes": measured.size_bytes,
+        "compressed_bytes": measured.compressed_bytes,
         "peak_memory_mb": latency.peak_memory_mb,
-        "operators": measurement.operators,
-        "remark": measurement.remark,
-        "conditions": latency.conditions,
-        "elsewhere": {
-            name: {
-                "file": f"{name}/{front.path(entry, name).name}",
-                "sha256": digest(front.path(entry, name)),
-                "validation_accuracy": measurement.elsewhere[name].accuracy,
-                "p50_ms": other.p50_ms,
-                "p50_interval_ms": [other.low_ms, other.high_ms],
-                "size_bytes": measurement.elsewhere[name].size_bytes,
-                "remark": measurement.elsewhere[name].remark,
-                "conditions": other.conditions,
-            }
-            for name, other in entry.elsewhere.items()
-        },
-        "plan": entry.trial.plan.to_dict(),
-        "seed": entry.trial.seed,
+        "operators": dict(measured.operators),
+        "remark": measured.remark,
+        "conditions": dict(latency.conditions),
     }
 
 
-def card_text(values: dict[str, Any]) -> str:
-    """The card as Markdown."""
-    low, high = values["p50_interval_ms"]
-    conditions = values["conditions"]
-    test = values["test_accuracy"]
+def card_text(values: Mapping[str, Any]) -> str:
+    """Return the card as Markdown."""
+    test, times = values["test_accuracy"], values["speed_up"]
+    names = ", ".join(file["file"] for file in values["files"].values())
     lines = [
-        f"# {values['file']}",
+        f"# {names}",
         "",
         f"Trial {values['trial']} ({values['origin']}) of the study `{values['study']}`.",
         "",
@@ -66,34 +90,39 @@ def card_text(values: dict[str, Any]) -> str:
         "| --- | --- |",
         f"| accuracy, validation split | {values['validation_accuracy']:.4f} |",
         f"| accuracy, test split | {'not scored' if test is None else f'{test:.4f}'} |",
-        f"| latency, p50 | {values['p50_ms']:.3f} ms (95 % interval {low:.3f} to {high:.3f}) |",
-        f"| latency, p90 / p95 / p99 | {values['p90_ms']:.3f} / {values['p95_ms']:.3f} / {values['p99_ms']:.3f} ms |",
-        f"| speed-up over the teacher | {values['speed_up'] or float('nan'):.2f} x |",
-        f"| size, compressed size | {values['size_bytes']:,} bytes, {values['compressed_bytes']:,} bytes |",
-        f"| SHA-256 | `{values['sha256']}` |",
-        *(f"| on {name} (`{other['file']}`) | {_short(other)} |" for name, other in values["elsewhere"].items()),
+        f"| speed-up over the teacher | {'not measured' if times is None else f'{times:.2f} x'} |",
         "",
-        "Accuracy is that of this file, run by the runtime named below. Latency is the wall time of one inference,"
-        " input in place and output ready: the ratio of this file to the teacher's, timed in turns in fresh"
-        " processes, times the teacher's median; processes ran with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`, which"
-        " deployments should set too.",
-        "",
-        "## Measured on",
-        "",
-        *(f"- {k}: {v}" for k, v in conditions.items()),
-        "",
-        "## Operators that really run",
-        "",
-        *(f"- {k}: {v}" for k, v in values["operators"].items()),
-        *(["", f"Remark: {values['remark']}."] if values["remark"] else []),
+        "Accuracy is that of the files, run by the runtimes named below. Latency is the wall time of one inference,"
+        " input in place and output ready: the ratio of a file to the teacher's, timed in turns in fresh processes,"
+        " times the teacher's median; processes ran with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`, which deployments"
+        " should set too.",
         "",
     ]
+    for target, file in values["files"].items():
+        lines += _file_lines(target, file)
     return "\n".join(lines)
 
 
-def _short(other: dict[str, Any]) -> str:
-    low, high = other["p50_interval_ms"]
-    return (
-        f"{other['p50_ms']:.3f} ms ({low:.3f} to {high:.3f}), accuracy {other['validation_accuracy']:.4f}, "
-        f"{other['size_bytes']:,} bytes"
-    )
+def _file_lines(target: str, file: Mapping[str, Any]) -> list[str]:
+    low, high = file["p50_interval_ms"]
+    return [
+        f"## {target}: `{file['file']}`",
+        "",
+        "| | |",
+        "| --- | --- |",
+        f"| accuracy, validation split | {file['validation_accuracy']:.4f} |",
+        f"| latency, p50 | {file['p50_ms']:.3f} ms (95 % interval {low:.3f} to {high:.3f}) |",
+        f"| latency, p90 / p95 / p99 | {file['p90_ms']:.3f} / {file['p95_ms']:.3f} / {file['p99_ms']:.3f} ms |",
+        f"| size, compressed size | {file['size_bytes']:,} bytes, {file['compressed_bytes']:,} bytes |",
+        f"| SHA-256 | `{file['sha256']}` |",
+        "",
+        "Measured on:",
+        "",
+        *(f"- {k}: {v}" for k, v in file["conditions"].items()),
+        "",
+        "Operators that really run:",
+        "",
+        *(f"- {k}: {v}" for k, v in file["operators"].items()),
+        *(["", f"Remark: {file['remark']}."] if file["remark"] else []),
+        "",
+    ]

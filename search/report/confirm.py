@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from ...errors import MetricError
+from ...errors import MetricError, StorageError
 from ...evaluators.measurement import Latency
-from ..evaluate.context import Workbench
-from ..evaluate.evaluation import file_accuracy
-from ..evaluate.target_session import Station
-from ..store.files import digest, read_json, write_json
-from .front import Confirmed, Entry, Front
+from ...files import digest, read_json, write_json
+from ...spaces.plain import from_plain, to_plain
+from ...spaces.target import PerTarget
+from ..evaluate.build import file_accuracy
+from ..evaluate.context import EvaluationContext
+from ..evaluate.target_session import TargetSession
+from .entry import Confirmed, Entry
+from .front import Front
 
 PROCESSES = 3
 SIDE_BY_SIDE = 6
@@ -21,87 +24,136 @@ LIMIT_SECONDS = 90.0
 """After these, files measured side by side are not measured in further processes for the sake of precision."""
 SECONDS_PER_FILE = 3.5
 """What timing one file once more takes, as an estimate for the time that is kept back."""
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class LongLook:
+    """What is kept of the longer look at one file: which file it was, its metric on the test split, its latency."""
+
+    sha256: str
+    test_accuracy: float
+    latency: Latency
+
+
+@dataclass(frozen=True)
+class LongLooks:
+    """The longer looks at one trial's files, and the targets that it has files for."""
+
+    targets: tuple[str, ...]
+    files: PerTarget[LongLook] = field(default_factory=dict)
+
+    @property
+    def confirmed(self) -> Confirmed | None:
+        """The look as reports use it; None where it was interrupted between two targets."""
+        if not set(self.targets) <= set(self.files):
+            return None
+        latencies = {name: self.files[name].latency for name in self.targets}
+        return Confirmed(latencies, min(self.files[name].test_accuracy for name in self.targets))
 
 
 def candidates(front: Front) -> list[Entry]:
-    """The front, what a user would have done by hand, and the best model under the budget."""
-    chosen = {e.trial.number: e for e in front.best}
-    chosen |= {e.trial.number: e for e in front.entries if e.trial.baseline}
-    chosen |= {e.trial.number: e for e in front.fitting[:1]}
+    """Return the front, what a user would have done by hand, and the best model under the limits, fastest first."""
+    chosen = {e.number: e for e in (*front.best, *front.fitting[:1])}
+    chosen |= {e.number: e for e in front.entries if e.trial.by_hand}
     return sorted(chosen.values(), key=lambda e: e.latency.p50_ms)
 
 
 def seconds_needed(front: Front, examples: int, batch: int) -> float:
-    """An estimate of what `confirm` would take now, for a test split of so many examples."""
-    waiting = [e for e in candidates(front) if e.trial.number not in front.confirmed]
-    latencies = [latency for e in waiting for latency in (e.latency, *e.elsewhere.values())]
+    """Estimate the seconds that `confirm` would take now, for a test split of so many examples."""
+    waiting = [e for e in candidates(front) if e.number not in front.confirmed]
+    latencies = [latency for e in waiting for latency in e.latencies.values()]
     return sum(SECONDS_PER_FILE + examples / batch * latency.p50_ms / 1000 for latency in latencies)
 
 
-def confirm(bench: Workbench, front: Front, say: Callable[[str], None] = lambda line: None) -> Front:
-    """`front` with longer latencies and test accuracies of its candidates, kept in `confirmed.json`.
+def confirm(context: EvaluationContext, front: Front, say: Callable[[str], None] = lambda line: None) -> Front:
+    """Measure the candidates of a front again, longer, and score them on the test split.
 
-    A file that was scored on the test split before is not scored again. The longer measurement may change who is
-    on the front; what comes up then is confirmed too.
+    A file that was scored on the test split before is not scored again. The longer measurement may change who is on
+    the front; what comes up then is confirmed too. The looks are kept in `confirmed.json`.
+
+    Args:
+        context: What this process has of the study.
+        front: The front.
+        say: Takes a line about what is going on.
+
+    Returns:
+        The front with the longer looks.
     """
-    path = bench.folder / "confirmed.json"
-    known: dict[str, Any] = read_json(path) or {}
+    known = read_looks(context.folder)
     undefined: dict[int, str] = {}
-    for _ in range(3):
-        waiting = [e for e in candidates(front) if e.trial.number not in {*front.confirmed, *undefined}]
+    for _ in range(ROUNDS):
+        waiting = [e for e in candidates(front) if e.number not in {*front.confirmed, *undefined}]
         if not waiting:
             break
-        for station in bench.stations:
-            here = [e for e in waiting if front.home(e) == station.name or station.name in e.elsewhere]
+        for name, session in context.sessions.items():
+            here = [e for e in waiting if name in e.trial.measured]
             for start in range(0, len(here), SIDE_BY_SIDE):
                 part = here[start : start + SIDE_BY_SIDE]
-                where = f" on {station.name}" if len(bench.stations) > 1 else ""
+                where = f" on {name}" if len(context.sessions) > 1 else ""
                 say(f"confirming {start + 1} to {start + len(part)} of {len(here)} models{where}")
-                undefined |= _look_again(bench, station, front, part, known)
-                write_json(path, known)
-        front = front.with_confirmed(read_confirmed(bench.folder, [e.trial.number for e in waiting]))
+                looks, failed = _look_again(context, session, front, part, known)
+                known, undefined = {**known, **looks}, {**undefined, **failed}
+                write_json(_path(context.folder), {str(n): to_plain(look) for n, look in known.items()})
+        found = {e.number: known[e.number].confirmed for e in waiting if e.number in known}
+        front = front.with_confirmed({n: look for n, look in found.items() if look is not None})
     for number, reason in undefined.items():
         say(f"trial {number} has no test score: {reason}")
     return front
 
 
+def read_confirmed(folder: Path) -> dict[int, Confirmed]:
+    """Return what `confirm` kept, by trial number.
+
+    Raises:
+        StorageError: The file cannot be read.
+    """
+    return {n: confirmed for n, look in read_looks(folder).items() if (confirmed := look.confirmed) is not None}
+
+
+def read_looks(folder: Path) -> dict[int, LongLooks]:
+    """Return the longer looks of a study, by trial number.
+
+    Raises:
+        StorageError: The file cannot be read.
+    """
+    try:
+        return {int(n): from_plain(LongLooks, look) for n, look in (read_json(_path(folder)) or {}).items()}
+    except ValueError as error:
+        raise StorageError(f"{_path(folder)}: holds no longer looks; delete it, and they are taken again") from error
+
+
+def _path(folder: Path) -> Path:
+    return folder / "confirmed.json"
+
+
 def _look_again(
-    bench: Workbench, station: Station, front: Front, part: Sequence[Entry], known: dict[str, Any]
-) -> dict[int, str]:
-    """Measure these entries' files for one target, and note it in `known`. Returns the trials that the metric is not
-    defined for on the test split, with its reason."""
+    context: EvaluationContext,
+    session: TargetSession,
+    front: Front,
+    part: Sequence[Entry],
+    known: Mapping[int, LongLooks],
+) -> tuple[dict[int, LongLooks], dict[int, str]]:
+    """Measure the files of these entries for one target.
+
+    Returns:
+        The looks, with those at other targets; and the trials that the metric is not defined for on the test split.
+    """
+    found: dict[int, LongLooks] = {}
     undefined: dict[int, str] = {}
-    files = [front.path(entry, station.name) for entry in part]
-    meter = station.meter
+    files = [front.paths(entry)[session.name] for entry in part]
+    meter = session.meter
     latencies = meter.measure(files, PROCESSES, until=meter.precision, limit_seconds=LIMIT_SECONDS)
     for entry, file, latency in zip(part, files, latencies, strict=True):
-        noted = known.setdefault(str(entry.trial.number), {})
-        old = noted.get("files", {}).get(station.name, noted)
+        before = known.get(entry.number, LongLooks(tuple(entry.trial.measured)))
+        old = before.files.get(session.name)
         sha256 = digest(file)
-        scored = old.get("sha256") == sha256
         try:
-            accuracy = old["test_accuracy"] if scored else file_accuracy(bench, station, file, bench.task.test)
+            scored = old is not None and old.sha256 == sha256
+            accuracy = old.test_accuracy if scored and old else file_accuracy(context, session, file, context.task.test)
         except MetricError as error:
-            undefined[entry.trial.number] = str(error)
+            undefined[entry.number] = str(error)
             continue
-        look = {"sha256": sha256, "test_accuracy": accuracy, "latency": latency.to_dict()}
-        noted |= {"home": front.home(entry), "elsewhere": list(entry.elsewhere)}
-        noted["files"] = {**noted.get("files", {}), station.name: look}
-    return undefined
-
-
-def read_confirmed(folder: Path, numbers: Sequence[int]) -> dict[int, Confirmed]:
-    """What `confirm` kept of these trials."""
-    known = read_json(folder / "confirmed.json") or {}
-    found = {}
-    for number in (n for n in numbers if str(n) in known):
-        entry = known[str(number)]
-        if "files" not in entry:  # of a version that knew one target
-            found[number] = Confirmed(Latency.from_dict(entry["latency"]), entry["test_accuracy"])
-            continue
-        if entry["home"] not in entry["files"] or not set(entry["elsewhere"]) <= set(entry["files"]):
-            continue  # interrupted between two targets
-        latencies = {name: Latency.from_dict(file["latency"]) for name, file in entry["files"].items()}
-        accuracy = min(file["test_accuracy"] for file in entry["files"].values())
-        found[number] = Confirmed(latencies.pop(entry["home"]), accuracy, latencies)
-    return found
+        look = LongLook(sha256, accuracy, latency)
+        found[entry.number] = LongLooks(before.targets, {**before.files, session.name: look})
+    return found, undefined

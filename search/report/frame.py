@@ -2,59 +2,67 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from ..objectives import objective_value
+from ..trial import Trial
+from .entry import Confirmed, Entry
 
-from ..objectives import worth
-from .front import Entry, Front
+if TYPE_CHECKING:
+    import pandas
 
 
-def to_frame(front: Front) -> pd.DataFrame:
-    """One row a trial. Columns: how it went, what was measured (milliseconds, bytes), and each decision:
-    `channels.<group>`, `bits.<layer>`, `pattern.<layer>`, `recovery.<name>`, and what the sampler drew, `drawn.<name>`.
+def to_frame(trials: Sequence[Trial], confirmed: Mapping[int, Confirmed], on_front: frozenset[int]) -> pandas.DataFrame:
+    """Return one row for each trial, ended in whatever way.
+
+    Columns say how it went, what was measured (milliseconds, bytes), and each decision, by the variable's name. With
+    several targets, measured columns have the target's name behind an `@`. What a sampler drew is `drawn.<name>`.
+
+    Args:
+        trials: All that ended.
+        confirmed: The longer looks, by trial number.
+        on_front: Numbers of the trials on the front.
     """
-    on_front = {e.trial.number for e in front.best}
-    rows = []
-    for trial in sorted(front.trials, key=lambda t: t.number):
-        row: dict[str, Any] = {
-            "trial": trial.number,
-            "origin": trial.origin,
-            "outcome": trial.outcome,
-            "on_front": trial.number in on_front,
-            "target": trial.plan.target or front.targets[0],
-            "reason": trial.reason,
-            "gate_p50_ms": trial.gate.p50_ms if trial.gate else None,
-            "rung_accuracy": trial.rungs[-1] if trial.rungs else None,
+    import pandas
+
+    several = len({name for trial in trials for name in trial.measured}) > 1
+    return pandas.DataFrame([_row(t, confirmed.get(t.number), on_front, several) for t in sorted(trials, key=_number)])
+
+
+def _number(trial: Trial) -> int:
+    return trial.number
+
+
+def _row(trial: Trial, confirmed: Confirmed | None, on_front: frozenset[int], several: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "trial": trial.number,
+        "origin": str(trial.origin),
+        "label": trial.label,
+        "state": str(trial.state),
+        "on_front": trial.number in on_front,
+        "reason": trial.reason,
+        "gate_p50_ms": next((latency.p50_ms for latency in trial.gate.values()), None),
+        "rung_accuracy": trial.rungs[-1] if trial.rungs else None,
+    }
+    if trial.measured:
+        row |= {
+            "accuracy": objective_value("accuracy", trial.measured),
+            "test_accuracy": confirmed.test_accuracy if confirmed else None,
         }
-        if trial.measurement is not None:
-            confirmed = front.confirmed.get(trial.number)
-            latency = confirmed.latency if confirmed else trial.measurement.latency
+        for name, latency in Entry(trial, confirmed).latencies.items():
+            file, at = trial.measured[name], f"@{name}" if several else ""
             row |= {
-                "accuracy": worth("accuracy", trial.measurement),
-                "test_accuracy": confirmed.test_accuracy if confirmed else None,
-                "p50_ms": latency.p50_ms,
-                "p50_low_ms": latency.low_ms,
-                "p50_high_ms": latency.high_ms,
-                "p90_ms": latency.p90_ms,
-                "p95_ms": latency.p95_ms,
-                "p99_ms": latency.p99_ms,
-                "disturbed": latency.disturbed,
-                "size_bytes": trial.measurement.size_bytes,
-                "compressed_bytes": trial.measurement.compressed_bytes,
-                "peak_memory_mb": latency.peak_memory_mb,
-                "remark": trial.measurement.remark,
+                f"p50_ms{at}": latency.p50_ms,
+                f"p50_low_ms{at}": latency.low_ms,
+                f"p50_high_ms{at}": latency.high_ms,
             }
-            for name, other in Entry(trial, confirmed).elsewhere.items():
-                row |= {f"p50_ms@{name}": other.p50_ms, f"p50_low_ms@{name}": other.low_ms}
-                row |= {f"p50_high_ms@{name}": other.high_ms, f"disturbed@{name}": other.disturbed}
-                row[f"accuracy@{name}"] = trial.measurement.elsewhere[name].accuracy
-        row |= {f"seconds.{k}": v for k, v in trial.seconds.items()}
-        row |= {f"channels.{k}": v for k, v in trial.plan.channels.items()}
-        row |= {f"bits.{k}": v for k, v in trial.plan.bits.items()}
-        row |= {f"pattern.{k}": f"{p.kind} {p.rate:g}" for k, p in trial.plan.patterns.items()}
-        if trial.plan.recovery is not None:
-            row |= {f"recovery.{k}": v for k, v in vars(trial.plan.recovery).items()}
-        row |= {f"drawn.{k}": v for k, v in (trial.latent or {}).items()}
-        rows.append(row)
-    return pd.DataFrame(rows)
+            row |= {f"p90_ms{at}": latency.p90_ms, f"p95_ms{at}": latency.p95_ms, f"p99_ms{at}": latency.p99_ms}
+            row |= {f"disturbed{at}": latency.disturbed, f"peak_memory_mb{at}": latency.peak_memory_mb}
+            row |= {f"size_bytes{at}": file.size_bytes, f"compressed_bytes{at}": file.compressed_bytes}
+            row[f"remark{at}"] = file.remark
+            if several:
+                row[f"accuracy{at}"] = file.accuracy
+    row |= {f"seconds.{kind}": value for kind, value in trial.seconds.items()}
+    row |= dict(trial.plan.choices)
+    return row | {f"drawn.{name}": value for name, value in (trial.latent or {}).items()}

@@ -1,27 +1,33 @@
-"""A picture of the front."""
+"""The front as a picture."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from .front import Entry, Front
+from .entry import Entry
+from .front import Front
 
 BLUE, GREY, ORANGE, GREEN = "#2563eb", "#9ca3af", "#d97706", "#16a34a"
 
 
 def plot(front: Front, path: Path) -> None:
-    """Accuracy over latency (ms, with intervals) of every finished trial, as .svg or .png."""
+    """Draw accuracy over latency (ms, with intervals) of every finished trial.
+
+    Args:
+        front: The front.
+        path: Of the picture, .svg or .png.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    best = {e.trial.number for e in front.best}
+    best = {e.number for e in front.best}
     shares = all(0 <= e.accuracy <= 1 for e in front.entries)
     scale = 100.0 if shares else 1.0
     figure, axes = plt.subplots(figsize=(8.4, 4.8), layout="constrained")
-    others = [e for e in front.entries if e.trial.number not in best and not e.trial.baseline]
-    by_hand = [e for e in front.entries if e.trial.baseline]
+    others = [e for e in front.entries if e.number not in best and not e.trial.by_hand]
+    by_hand = [e for e in front.entries if e.trial.by_hand]
     x, y = [e.latency.p50_ms for e in others], [e.accuracy * scale for e in others]
     axes.scatter(x, y, s=18, c=GREY, label="other trials")
     line = front.best
@@ -33,15 +39,15 @@ def plot(front: Front, path: Path) -> None:
     for entry in by_hand:
         above = not above  # neighbours differ, so that names do not lie on each other
         axes.annotate(
-            entry.trial.origin,
+            entry.trial.label,
             (entry.latency.p50_ms, entry.accuracy * scale),
             xytext=(6, 6 if above else -12),
             textcoords="offset points",
             fontsize=7.5,
             color=ORANGE,
         )
-    if front.budget_ms:
-        axes.axvline(front.budget_ms, color=GREEN, ls="--", lw=1, label=f"budget {front.budget_ms:g} ms")
+    if front.limits.budget_ms:
+        axes.axvline(front.limits.budget_ms, color=GREEN, ls="--", lw=1, label=f"budget {front.limits.budget_ms:g} ms")
     axes.margins(x=0.12)
     times = [e.latency.p50_ms for e in front.entries]
     if max(times) > 5 * min(times):

@@ -14,35 +14,52 @@ from typing import Any, Literal
 import optuna
 import sqlalchemy
 
-from ...errors import StorageError
-from ...spaces.axes.base import Parameter
-from ..propose.samplers import distribution, holds
-from ..trial import Trial
-from .files import read_json, trial_folder, write_json
+from ...errors import StorageError, one_line
+from ...files import read_json, write_json
+from ...spaces.plain import from_plain, to_plain
+from ...spaces.space import Space
+from ...spaces.variables import Variable
+from ..objectives import is_maximized
+from ..trial import Trial, TrialState
+from .layout import trial_folder
 
 STATES = {
-    "finished": optuna.trial.TrialState.COMPLETE,
-    "gated": optuna.trial.TrialState.PRUNED,
-    "stopped": optuna.trial.TrialState.PRUNED,
-    "failed": optuna.trial.TrialState.FAIL,
+    TrialState.FINISHED: optuna.trial.TrialState.COMPLETE,
+    TrialState.GATED: optuna.trial.TrialState.PRUNED,
+    TrialState.STOPPED: optuna.trial.TrialState.PRUNED,
+    TrialState.FAILED: optuna.trial.TrialState.FAIL,
 }
+ATTRIBUTE = "trial"
 
 
-class Storage:
-    """The trials of one study. objectives: names of what a finished trial's values are."""
+class TrialStore:
+    """The trials of one study.
+
+    Attributes:
+        folder: The study's folder.
+        path: The database.
+    """
 
     def __init__(self, folder: Path, name: str, objectives: Sequence[str]) -> None:
+        """Open the database, or make one.
+
+        Args:
+            folder: The study's folder.
+            name: Of the study.
+            objectives: Names of what a finished trial's values are.
+
+        Raises:
+            StorageError: The file is no usable database.
+        """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.folder = folder
         self.path = folder / "study.db"
-        self.objectives = tuple(objectives)
         directions: list[Literal["maximize", "minimize"]] = [
-            "maximize" if o == "accuracy" else "minimize" for o in objectives
+            "maximize" if is_maximized(name) else "minimize" for name in objectives
         ]
+        url = sqlalchemy.URL.create("sqlite", database=str(self.path)).render_as_string(hide_password=False)
         try:
-            storage = optuna.storages.RDBStorage(
-                f"sqlite:///{self.path}", engine_kwargs={"connect_args": {"timeout": 30}}
-            )
+            storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 30}})
             with storage.engine.connect() as connection:
                 connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
             self._study = optuna.create_study(
@@ -52,48 +69,84 @@ class Storage:
             raise StorageError(_reason(self.path, error)) from error
 
     def ended(self) -> list[Trial]:
-        """All trials that ended, in the order they did."""
+        """Return all trials that ended, in the order they did.
+
+        Raises:
+            StorageError: The database cannot be read.
+        """
         try:
-            return [Trial.from_dict(json.loads(t.user_attrs["trial"])) for t in self._study.get_trials(deepcopy=False)]
+            rows = self._study.get_trials(deepcopy=False)
+            return [from_plain(Trial, json.loads(row.user_attrs[ATTRIBUTE])) for row in rows]
         except Exception as error:
             raise StorageError(_reason(self.path, error)) from error
 
     def begin(self, trial: Trial) -> None:
-        """Note that a trial runs."""
-        write_json(trial_folder(self.folder, trial.number) / "plan.json", trial.to_dict())
+        """Note that a trial runs or waits.
+
+        Raises:
+            StorageError: The disk is full or cannot be written.
+        """
+        write_json(trial_folder(self.folder, trial.number) / "plan.json", to_plain(trial))
 
     def interrupted(self) -> list[Trial]:
-        """Trials that ran when the process ended, oldest first."""
+        """Return the trials that ran or waited when the process ended, oldest first.
+
+        Raises:
+            StorageError: A file cannot be read.
+        """
         known = {trial.number for trial in self.ended()}
         found = []
         for path in sorted((self.folder / "trials").glob("*/plan.json")):
             if path.parent.name.isdigit() and int(path.parent.name) not in known:
-                found.append(Trial.from_dict(read_json(path)))
+                try:
+                    found.append(from_plain(Trial, read_json(path)))
+                except ValueError as error:
+                    raise StorageError(f"{path}: holds no trial ({one_line(error)}); delete it") from error
         return found
 
-    def end(self, trial: Trial, values: Sequence[float] | None, latent: dict[str, Parameter]) -> None:
-        """Write a trial that ended, in one transaction. values: its objectives, for a finished one."""
-        # of a plan that was moved or widened, a number can lie outside what the sampler draws
-        params = {k: v for k, v in (trial.latent or {}).items() if k in latent and holds(distribution(latent[k]), v)}
-        attributes: dict[str, Any] = {"trial": json.dumps(trial.to_dict()), "origin": trial.origin}
-        row = optuna.trial.create_trial(
-            state=STATES[trial.outcome],
-            values=None if values is None else list(values),
-            params=params,
-            distributions={k: distribution(latent[k]) for k in params},
-            user_attrs=attributes,
-        )
+    def end(self, trial: Trial, values: Sequence[float] | None, space: Space) -> None:
+        """Write a trial that ended, in one transaction, with its decisions as Optuna's parameters.
+
+        Args:
+            trial: The trial.
+            values: Its objectives in their own units, for a finished one.
+            space: What its plan is a point of.
+
+        Raises:
+            StorageError: The database cannot be written.
+        """
+        attributes: dict[str, Any] = {ATTRIBUTE: json.dumps(to_plain(trial)), "origin": trial.label}
+        state = STATES[trial.state]
+        params = {v.name: v.legal(trial.plan.choices.get(v.name, v.options[0])) for v in space}
+        ranges = {v.name: distribution(v) for v in space}
         try:
-            self._study.add_trial(row)
+            try:
+                row = optuna.trial.create_trial(
+                    state=state, values=values, params=params, distributions=ranges, user_attrs=attributes
+                )
+                self._study.add_trial(row)
+            except ValueError:
+                # an earlier run of the study had other options for a variable, which Optuna does not take
+                row = optuna.trial.create_trial(state=state, values=values, user_attrs=attributes)
+                self._study.add_trial(row)
         except Exception as error:
             raise StorageError(_reason(self.path, error)) from error
+
+
+def distribution(variable: Variable) -> optuna.distributions.BaseDistribution:
+    """Return Optuna's form of a variable, for those who look at a study with Optuna's own tools."""
+    if variable.bounds is not None:
+        return optuna.distributions.FloatDistribution(
+            variable.bounds.low, variable.bounds.high, log=variable.bounds.log
+        )
+    return optuna.distributions.CategoricalDistribution(variable.options)
 
 
 def _reason(path: Path, error: Exception) -> str:
     causes: list[BaseException] = [error]
     while (cause := causes[-1].__cause__) is not None:
         causes.append(cause)  # Optuna's own words hide SQLite's
-    text = " ".join(str(getattr(causes[-1], "orig", None) or causes[-1]).split())[:160]
+    text = one_line(str(getattr(causes[-1], "orig", None) or causes[-1]))[:160]
     if "disk is full" in text or "No space left" in text:
         return f"{path}: the disk is full; free some space and run the same command again"
     return f"{path}: not a usable study database ({text}); restore it, or start anew with --fresh"

@@ -157,7 +157,10 @@ class Allotment:
         harm = [self._harms(start, i) for i in range(len(start))]
         best: Indices | None = None
         limit = budget_ms - base
-        low, high = -math.inf, math.inf  # an answer for `low` keeps the budget or there is none, one for `high` does not
+        low, high = (
+            -math.inf,
+            math.inf,
+        )  # an answer for `low` keeps the budget or there is none, one for `high` does not
         slope = 1.0
         last: tuple[float, float] | None = None
         for _ in range(TRIES):

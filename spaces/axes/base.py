@@ -42,9 +42,7 @@ class Axis(Protocol):
         """Return what this axis does not offer here, and why."""
         ...
 
-    def repair(
-        self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]
-    ) -> Sequence[Decision]:
+    def repair(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> Sequence[Decision]:
         """Return the nearest decisions that are legal beside those of the axes before this one.
 
         Args:
@@ -75,8 +73,6 @@ class AxisDefaults:
         """Return nothing: everything is offered."""
         return ()
 
-    def repair(
-        self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]
-    ) -> Sequence[Decision]:
+    def repair(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> Sequence[Decision]:
         """Return `decisions` as they are: each is legal by itself."""
         return decisions

@@ -15,6 +15,7 @@ from ..context import SpaceContext
 from ..groups import LeftOut
 from ..layers import Layer
 from ..spec import StudentSpec
+from ..target import bits_on, width_on
 from ..variables import Variable
 from .base import AxisDefaults, Decision, Stage
 
@@ -60,13 +61,10 @@ class BitsAxis(AxisDefaults):
         why = "makes files smaller but has no faster kernel on this target; offered when size counts"
         return (*(LeftOut(f"{b} bits", why) for b in sorted(gone)), *_frozen_kinds(context))
 
-    def repair(
-        self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]
-    ) -> Sequence[Decision]:
+    def repair(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> Sequence[Decision]:
         """Return bit-widths that the chosen target runs: the next wider one, and one precision for float layers."""
         can = context.capabilities_of(spec.target)
-        runnable = {FULL, *(can.runnable_bits if context.bits is None else can.runnable_bits & set(context.bits))}
-        found = [(variable, min(b for b in runnable if b >= int(option))) for variable, option in decisions]
+        found = [(variable, width_on(can, int(option), context.bits)) for variable, option in decisions]
         if can.one_float and any(width == 16 for _, width in found):
             found = [(variable, min(width, 16)) for variable, width in found]
         return [(variable, width if width in variable.options else FULL) for variable, width in found]
@@ -76,9 +74,8 @@ class BitsAxis(AxisDefaults):
         bits = dict(spec.bits)
         for variable, width in decisions:
             bits |= dict.fromkeys(variable.layers, int(width))
-        if context.capabilities_of(spec.target).one_float and 16 in bits.values():
-            bits = {layer.name: min(bits.get(layer.name, FULL), 16) for layer in context.layers}
-        return replace(spec, bits=bits)
+        can = context.capabilities_of(spec.target)
+        return replace(spec, bits=bits_on(can, bits, [layer.name for layer in context.layers]))
 
 
 def regions(context: SpaceContext) -> tuple[tuple[Layer, ...], ...]:

@@ -48,9 +48,7 @@ class RecoveryAxis(AxisDefaults):
             found.append(self._variable("quantization", (POST_TRAINING, AWARE)))
         return tuple(found)
 
-    def repair(
-        self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]
-    ) -> Sequence[Decision]:
+    def repair(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> Sequence[Decision]:
         """Return what makes sense together: nothing about teaching without it, no awareness without low bits."""
         taught = any(v.name == METHOD and option != NOT_TAUGHT for v, option in decisions)
         low = any(width < LOW_BITS for width in spec.bits.values())

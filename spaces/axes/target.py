@@ -23,7 +23,6 @@ class TargetAxis(AxisDefaults):
         names = tuple(context.targets)
         return (Variable(self.name, "", "deployment", "unordered", names),) if len(names) > 1 else ()
 
-
     def apply(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> StudentSpec:
         """Return `spec` for the chosen target, the first one where nothing else was chosen."""
         chosen = next((str(option) for _, option in decisions), next(iter(context.targets), ""))

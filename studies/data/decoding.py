@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ...errors import DataError
+from ...errors import DataError, one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,10 +25,18 @@ THREADS_PAY_FROM = 30_000
 
 
 def decode_images(encoded: Sequence[Encoded], where: Callable[[int], str], image_size: int | None = None) -> Tensor:
-    """All images as uint8 [N, C, H, W]: C is 1 when the first one is grey, else 3.
+    """Decode all images into one array.
 
-    image_size: pixels; images are scaled and their middle cut to this square. Without it all must have one size.
-    where: names an image by its number, for messages. Raises DataError for the first one that cannot be used.
+    Args:
+        encoded: The images' bytes or files.
+        where: Names an image by its number, for messages.
+        image_size: Pixels; images are scaled and their middle is cut to this square. If None, all must have one size.
+
+    Returns:
+        The images [N, C, H, W], uint8. C is 1 when the first one is grey, else 3.
+
+    Raises:
+        DataError: An image cannot be used; the message names the first one.
     """
     import numpy as np
 
@@ -66,7 +74,7 @@ def _decode(
             grey = opened.mode in ("1", "L")
             image: Image.Image = opened.convert("L" if grey and channels != 3 else "RGB")
     except Exception as error:  # a damaged image can fail in any way its decoder knows
-        raise DataError(f"{where}: not a readable image ({error}): remove or replace it") from error
+        raise DataError(f"{where}: not a readable image ({one_line(error)}): remove or replace it") from error
     if channels == 1 and not grey:
         raise DataError(f"{where}: a colour image among grey ones: make all images grey, or all colour")
     if image_size is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -10,18 +9,26 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ...compression.seeds import seeded_generator
 from ...errors import DataError, UnknownName
 
 Batch = tuple[Tensor, Tensor]
+"""Inputs [B, ...], float32, and labels [B], int64."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """Images [N, C, H, W], uint8 or float32 (or plain inputs [N, ...], float32), with labels [N], int64.
+    """Labelled inputs in memory.
 
-    mean, std: one number per channel, applied after uint8 was scaled by 1/255; empty means not at all.
-    augment: what training batches go through: "none", "crop" (a random crop after padding H//8 zeros on every
-    side) or "crop_flip" (and a horizontal flip half of the time). Raises DataError when the parts do not fit.
+    Making one raises DataError where the parts do not fit together, and UnknownName for another augmentation.
+
+    Attributes:
+        images: [N, C, H, W], uint8 or float32; or plain inputs [N, ...], float32.
+        labels: [N], int64.
+        mean: One number for each channel, subtracted after uint8 was scaled by 1/255. Empty means not at all.
+        std: One number for each channel, divided by afterwards. Empty means not at all.
+        augment: What training batches go through: "none", "crop" (a random crop after padding H//8 zeros on every
+            side) or "crop_flip" (and a horizontal flip half of the time).
     """
 
     images: Tensor
@@ -31,7 +38,7 @@ class ImageData:
     augment: str = "none"
 
     cacheable: ClassVar[bool] = True
-    """The same (epoch, step) always gives the same tensors, so a teacher's outputs may be kept."""
+    """One (epoch, step) always gives the same tensors, so a teacher's outputs may be kept."""
 
     def __post_init__(self) -> None:
         if self.images.dtype not in (torch.uint8, torch.float32):
@@ -67,29 +74,40 @@ class ImageData:
         return int(self.labels.max()) + 1 if len(self) else 0
 
     def inputs(self, indices: Tensor | Sequence[int] | slice) -> Tensor:
-        """The normalised inputs of these rows as float32 [B, ...], never augmented."""
+        """Return the normalised inputs of these rows as float32 [B, ...], never augmented."""
         if not isinstance(indices, (slice, Tensor)):
             indices = torch.as_tensor(indices, dtype=torch.int64)
         return self._normalised(self.images[indices])
 
     def epoch_plan(self, epoch: int, batch_size: int, seed: int) -> EpochPlan:
-        """The batches of one epoch: order from (seed, epoch), augmentation from (seed, epoch, step)."""
+        """Return the batches of one epoch.
+
+        Args:
+            epoch: Number of the epoch; the order of rows follows from (seed, epoch).
+            batch_size: Rows in a batch.
+            seed: Of order and augmentation, which follows from (seed, epoch, step).
+        """
         order = torch.randperm(len(self), generator=seeded_generator(seed, epoch)).to(self.labels.device)
         return EpochPlan(self, order, epoch, batch_size, seed)
 
     def batch(self, epoch: int, step: int, batch_size: int, seed: int) -> Batch:
-        """One batch on its own: `epoch_plan(...).batch(step)`. In a loop, make the plan once."""
+        """Return one batch on its own, which is `epoch_plan(...).batch(step)`. In a loop, make the plan once."""
         return self.epoch_plan(epoch, batch_size, seed).batch(step)
 
     def take(self, indices: Tensor | Sequence[int]) -> ImageData:
-        """These rows, in this order."""
+        """Return these rows, in this order."""
         index = torch.as_tensor(indices, dtype=torch.int64, device=self.labels.device)
         return replace(self, images=self.images[index], labels=self.labels[index])
 
     def split(self, part: float | int, seed: int) -> tuple[ImageData, ImageData]:
-        """Two disjoint parts in the order of the data: the rest, and a random `part` of it.
+        """Return two disjoint parts, each in the order of the data: the rest, and a random part.
 
-        part: a fraction (a float between 0 and 1) or a count of rows. Raises DataError when a side is empty.
+        Args:
+            part: Size of the second, as a fraction (a float between 0 and 1) or a count of rows.
+            seed: Of the choice.
+
+        Raises:
+            DataError: A side would be empty.
         """
         count = part if isinstance(part, int) else round(part * len(self))
         if not 0 < count < len(self):
@@ -98,7 +116,7 @@ class ImageData:
         return self.take(order[count:].sort().values), self.take(order[:count].sort().values)
 
     def to(self, device: torch.device | str) -> ImageData:
-        """The same data on another device; batches are then made there."""
+        """Return the same data on another device; batches are then made there."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def _normalised(self, images: Tensor) -> Tensor:
@@ -115,7 +133,12 @@ class ImageData:
 class EpochPlan:
     """The batches of one epoch. An incomplete last batch is left out, unless it is the only one.
 
-    order: all rows in the order of this epoch.
+    Attributes:
+        data: What the batches are of.
+        order: All rows [N] in the order of this epoch.
+        epoch: Number of the epoch.
+        batch_size: Rows in a batch.
+        seed: Of augmentation.
     """
 
     data: ImageData
@@ -126,15 +149,15 @@ class EpochPlan:
 
     @property
     def steps(self) -> int:
-        """Batches in this epoch, at least 1."""
+        """Number of batches in this epoch, at least 1."""
         return max(1, len(self.order) // self.batch_size)
 
     def indices(self, step: int) -> Tensor:
-        """The rows [B] that make up this batch."""
+        """Return the rows [B] that make up this batch."""
         return self.order[step * self.batch_size : (step + 1) * self.batch_size]
 
     def batch(self, step: int) -> Batch:
-        """Normalised, augmented inputs [B, ...] and labels [B]; the same for the same (seed, epoch, step)."""
+        """Return normalised, augmented inputs [B, ...] and labels [B], the same for one (seed, epoch, step)."""
         rows = self.indices(step)
         data = self.data
         if data.augment == "none":
@@ -144,14 +167,17 @@ class EpochPlan:
         return data._normalised(images), data.labels[rows]
 
 
-def seeded_generator(*parts: int | str) -> torch.Generator:
-    """A CPU generator whose stream depends on all parts, and is unrelated for neighbouring ones."""
-    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=7).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
-
-
 def check_labels(labels: Tensor, classes: int, split: str) -> None:
-    """Raise DataError unless every label [N] lies in 0..classes-1; names the first row that does not."""
+    """Check that labels lie in 0..classes-1.
+
+    Args:
+        labels: [N], int64.
+        classes: Number of classes.
+        split: What the labels are of, for the message.
+
+    Raises:
+        DataError: Some label does not; the message names the first row.
+    """
     wrong = ((labels < 0) | (labels >= classes)).nonzero()
     if len(wrong):
         row = int(wrong[0])

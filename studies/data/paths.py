@@ -11,7 +11,7 @@ DATA_VARIABLE = "AUTOCOMPRESS_DATA"
 
 
 def data_folders(study_folder: Path | None = None) -> list[Path]:
-    """In order: the study file's folder, the current one, the one named by AUTOCOMPRESS_DATA."""
+    """Return where data is looked for: the study file's folder, the current one, that named by AUTOCOMPRESS_DATA."""
     folders = [*([study_folder] if study_folder else []), Path.cwd()]
     variable = os.environ.get(DATA_VARIABLE)
     if variable:
@@ -20,9 +20,14 @@ def data_folders(study_folder: Path | None = None) -> list[Path]:
 
 
 def find_data(name: str, study_folder: Path | None = None) -> Path:
-    """The existing file or folder that `name` means; a relative one is looked for in `data_folders`.
+    """Find the file or folder that `name` means.
 
-    Raises DataError that says where it was looked for.
+    Args:
+        name: A path; a relative one is looked for in `data_folders`.
+        study_folder: The study file's folder.
+
+    Raises:
+        DataError: There is none; the message says where it was looked for.
     """
     path = Path(name).expanduser()
     folders = [Path()] if path.is_absolute() else data_folders(study_folder)

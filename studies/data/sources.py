@@ -10,31 +10,40 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
 
-from ...errors import DataError
-from .images import Batch, ImageData, check_labels, seeded_generator
+from ...compression.seeds import seeded_generator
+from ...errors import DataError, one_line
+from .images import Batch, ImageData, check_labels
 
 LIMIT_BYTES = 4 * 2**30
+"""The most that is read into memory of one split."""
 
 
 @dataclass(frozen=True, eq=False)
 class StreamedData:
     """Training data that is fetched anew each epoch, because its items are random or too large for memory.
 
-    source: a map-style Dataset, or a DataLoader, whose own batches, order and workers are then used as is.
-    classes: when set, labels are checked against it as batches come.
+    Attributes:
+        source: A map-style Dataset, or a DataLoader, whose own batches, order and workers are then used as they are.
+        classes: Number of classes that labels are checked against as batches come; None checks nothing.
     """
 
     source: Dataset[Any] | DataLoader[Any]
     classes: int | None = None
 
     cacheable: ClassVar[bool] = False
-    """The same (epoch, step) may give other tensors next time."""
+    """One (epoch, step) may give other tensors next time."""
 
     def __len__(self) -> int:
         return len(_dataset(self.source))  # type: ignore[arg-type]
 
     def epoch_plan(self, epoch: int, batch_size: int, seed: int) -> StreamedEpoch:
-        """The batches of one epoch; batch_size counts only for a Dataset."""
+        """Return the batches of one epoch.
+
+        Args:
+            epoch: Number of the epoch.
+            batch_size: Items in a batch; it counts only for a Dataset.
+            seed: The order of a Dataset's items follows from (seed, epoch).
+        """
         if isinstance(self.source, DataLoader):
             return StreamedEpoch(self.source, self.classes)
         loader = DataLoader(
@@ -47,13 +56,18 @@ class StreamedData:
         return StreamedEpoch(loader, self.classes)
 
     def with_classes(self, classes: int) -> StreamedData:
-        """The same data, its labels checked against this many classes."""
+        """Return the same data, its labels checked against this many classes."""
         return replace(self, classes=classes)
 
 
 @dataclass(eq=False)
 class StreamedEpoch:
-    """One pass over streamed data: `batch(0)`, `batch(1)`, ... in this order, each once."""
+    """One pass over streamed data, which gives `batch(0)`, `batch(1)`, ... in this order, each once.
+
+    Attributes:
+        loader: What fetches the batches.
+        classes: Number of classes that labels are checked against; None checks nothing.
+    """
 
     loader: DataLoader[Any]
     classes: int | None
@@ -62,11 +76,16 @@ class StreamedEpoch:
 
     @property
     def steps(self) -> int:
-        """Batches in this epoch."""
+        """Number of batches in this epoch."""
         return len(self.loader)
 
     def batch(self, step: int) -> Batch:
-        """Inputs [B, ...] and labels [B]. Raises ValueError out of order, DataError for unusable batches."""
+        """Return inputs [B, ...] and labels [B].
+
+        Raises:
+            ValueError: A step is out of order.
+            DataError: The batch cannot be used.
+        """
         if step != self._next:
             raise ValueError(f"streamed batches come in order: expected step {self._next}, got {step}")
         if self._batches is None:
@@ -83,9 +102,15 @@ def as_data(
     split: str = "train",
     limit_bytes: int = LIMIT_BYTES,
 ) -> ImageData | StreamedData:
-    """Training data: read into memory once when its items never change and fit limit_bytes, else streamed.
+    """Return training data: read into memory when its items never change and fit `limit_bytes`, else streamed.
 
-    Raises DataError when the items are not pairs of a float tensor and an integer label.
+    Args:
+        source: A user's data.
+        split: What it is, for messages.
+        limit_bytes: The most that is kept in memory.
+
+    Raises:
+        DataError: There are no items, or they are not pairs of a float tensor and an integer label.
     """
     if isinstance(source, (ImageData, StreamedData)):
         return source
@@ -104,9 +129,15 @@ def materialise(
     split: str = "validation",
     limit_bytes: int = LIMIT_BYTES,
 ) -> ImageData:
-    """One pass over the source into memory, in the order of its dataset, whatever its items do next time.
+    """Read a source into memory in one pass, in the order of its dataset, whatever its items do next time.
 
-    Raises DataError for unusable items, no items at all, or more than limit_bytes.
+    Args:
+        source: A user's data.
+        split: What it is, for messages.
+        limit_bytes: The most that is kept in memory.
+
+    Raises:
+        DataError: Items cannot be used, there are none, or they need more than `limit_bytes`.
     """
     if isinstance(source, ImageData):
         return source
@@ -133,11 +164,19 @@ def materialise(
     try:
         return ImageData(torch.cat(inputs), torch.cat(labels))
     except RuntimeError as error:
-        raise DataError(f"the {split} split has items of differing shapes: {_first_line(error)}") from error
+        raise DataError(f"the {split} split has items of differing shapes: {one_line(error)}") from error
 
 
 def checked_batch(batch: Any, split: str) -> Batch:
-    """A batch as float32 inputs [B, ...] and int64 labels [B]. Raises DataError when it is anything else."""
+    """Return a batch as float32 inputs [B, ...] and int64 labels [B].
+
+    Args:
+        batch: What a loader gave.
+        split: What it is of, for messages.
+
+    Raises:
+        DataError: It is anything else than float inputs and integer labels.
+    """
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
         got = type(batch).__name__
         raise DataError(f"{split} items must be (input, label) pairs, got {got}: return a pair")
@@ -199,14 +238,14 @@ def _read(loader: Iterable[Any], split: str) -> Iterator[Any]:
     except DataError:
         raise
     except Exception as error:
-        cause = f"{type(error).__name__}: {_first_line(error)}"
+        cause = f"{type(error).__name__}: {_cause(error)}"
         raise DataError(f"the {split} split cannot be read: {cause}; mend its dataset") from error
 
 
-def _first_line(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     # Errors out of DataLoader workers carry a whole traceback; its last line is the cause.
-    lines = str(error).strip().splitlines() or [""]
-    return (lines[-1] if lines[0].startswith("Caught ") else lines[0])[:200]
+    text = str(error).strip()
+    return one_line(text.splitlines()[-1] if text.startswith("Caught ") else error)
 
 
 def _describe(value: Any) -> str:

@@ -18,11 +18,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from autocompress.compression.export import export_onnx, free_reshape, make_template
-from autocompress.compression.student import make_student
 from autocompress.errors import ExportError
 from autocompress.evaluators.runtimes.base import BuildRequest
 from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
-from autocompress.spaces.plan import Plan
 from autocompress.spaces.target import Target
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("cifar_resnet20", "mobilenet_v2")]
@@ -42,10 +40,12 @@ def assert_near(got: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], relat
 def student_of(name: str, width: float = 0.6) -> nn.Module:
     """A pruned student whose norms moved as in training: the file must have its values, not the teacher's."""
     net = nets.net(name)
-    latent = {"width": width, "width_slope": -0.3, "width_curve": 0.2, "width_inner": -0.4}
-    plan = net.space.axes[0].apply(Plan(), latent)
-    assert plan.channels, "nothing was pruned"
-    return nets.shaken(make_student(net.model, net.ground.groups, plan).module, seed=3).eval()
+    plan = net.space.uniform({"channels": width})
+    # every other group shrinks by one more step, so that widths differ
+    smaller = {v.name: v.options[v.index(plan.choices.get(v.name)) :][:2][-1] for v in net.space.of("channels")[::2]}
+    spec = net.spec(plan.changed(smaller))
+    assert spec.channels, "nothing was pruned"
+    return nets.shaken(net.student(spec).module, seed=3).eval()
 
 
 @pytest.mark.parametrize("name", [*nets.SMALL, *SLOW])
@@ -182,13 +182,13 @@ def build(name: str, module: nn.Module, bits: dict[str, int], path: Path) -> Pat
 
 
 def convolutions(name: str) -> list[str]:
-    return [layer.name for layer in nets.net(name).ground.layers if layer.kind != "linear"]
+    return [layer.name for layer in nets.net(name).context.layers if layer.kind != "linear"]
 
 
 @pytest.mark.parametrize("name", [*nets.SMALL, *SLOW])
 def test_as_many_layers_run_in_int8_as_were_asked_for(name: str, tmp_path: Path) -> None:
     student = student_of(name)
-    bits = {layer.name: 8 for layer in nets.net(name).ground.layers}
+    bits = {layer.name: 8 for layer in nets.net(name).context.layers}
     path = build(name, student, bits, tmp_path / "int8.onnx")
     operators = OnnxRuntime().inspect(path, Target())
     assert operators.get("QLinearConv", 0) == len(convolutions(name))
@@ -218,7 +218,7 @@ def test_stored_bits_make_the_file_smaller_and_change_the_answers_little(
     name: str, width: int, part: float, near: float, tmp_path: Path
 ) -> None:
     model = nets.net(name).model
-    bits = {layer.name: width for layer in nets.net(name).ground.layers}
+    bits = {layer.name: width for layer in nets.net(name).context.layers}
     path = build(name, model, bits, tmp_path / "stored.onnx")
     plain = build(name, model, {}, tmp_path / "plain.onnx")
     assert path.stat().st_size < part * plain.stat().st_size

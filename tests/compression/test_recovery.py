@@ -8,21 +8,28 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+import nets
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from autocompress.compression.distill import FeatureTap, Lesson, Lessons, distillation_loss
-from autocompress.compression.fake_quant import FakeQuantizer, fake_quantized_weight
-from autocompress.compression.recover import Recoverer, Schedule, Stopped, learning_rate_factor, load_recovered
+from autocompress.compression.distill import FeatureTap, Lesson, Lessons
+from autocompress.compression.recover import (
+    Recoverer,
+    Schedule,
+    Stopped,
+    learning_rate_factor,
+    load_recovered,
+    read_weights,
+)
 from autocompress.compression.student import Student, make_student
+from autocompress.compression.warm_start import warm_teacher
 from autocompress.errors import TrialFailed
 from autocompress.spaces.groups import find_groups
 from autocompress.spaces.layers import find_layers
-from autocompress.spaces.plan import Pattern, Plan, Recovery
+from autocompress.spaces.spec import Pattern, Recovery, StudentSpec
 from autocompress.studies.data.images import ImageData
 from autocompress.studies.data.sources import StreamedData
 from autocompress.studies.models import cifar_resnet, digits_net
@@ -44,7 +51,7 @@ class Counting(nn.Module):
 
 
 class Bench:
-    """A small residual teacher, 120 random images and a plan with every kind of decision in it."""
+    """A small residual teacher, 120 random images and a specification with every kind of decision in it."""
 
     def __init__(self, epochs: float = 3.0, rungs: tuple[float, ...] = (0.4, 1.0), scale: float = 1.0) -> None:
         torch.manual_seed(0)
@@ -59,15 +66,15 @@ class Bench:
         lessons = _OwnNames(self.teacher, "linear", CPU)
         self.recoverer = Recoverer(self.data, lessons, self.schedule, CPU, contextlib.nullcontext)
         channels = {g.name: g.channels // 2 for g in self.groups}
-        self.plan = Plan(
+        self.spec = StudentSpec(
             channels,
             {"layer2.0.conv1": 8, "linear": 4},
             {"layer3.0.conv2": Pattern("2:4", 0.5), "layer1.0.conv1": Pattern("unstructured", 0.5)},
             Recovery(3.0, 0.6, 0.02, 0.5, quantization_aware=True),
         )
 
-    def student(self, plan: Plan | None = None) -> Student:
-        return make_student(self.model, self.groups, plan or self.plan)
+    def student(self, spec: StudentSpec | None = None) -> Student:
+        return make_student(self.model, self.groups, spec or self.spec)
 
 
 class _OwnNames(Lessons):
@@ -87,17 +94,24 @@ def assert_same(a: nn.Module, b: nn.Module) -> None:
         torch.testing.assert_close(value, other[key], rtol=1e-5, atol=1e-6)
 
 
+def distance_to(teacher: nn.Module, student: nn.Module, data: ImageData) -> float:
+    """The mean square difference of their outputs."""
+    inputs = data.inputs(slice(None))
+    with torch.no_grad():
+        return float((student.eval()(inputs) - teacher(inputs)).square().mean())
+
+
 def test_training_in_rungs_is_training_straight_through(tmp_path: Path) -> None:
     bench = Bench()
     straight = bench.student()
-    bench.recoverer.recover(straight, bench.plan, 1, tmp_path / "straight.pt", Never)
+    bench.recoverer.recover(straight, bench.spec, 1, tmp_path / "straight.pt", Never)
     first = bench.student()
-    bench.recoverer.recover(first, bench.plan, 0, tmp_path / "rungs.pt", Never)
+    bench.recoverer.recover(first, bench.spec, 0, tmp_path / "rungs.pt", Never)
     assert any(
         not torch.equal(a, b) for a, b in zip(first.module.parameters(), straight.module.parameters(), strict=True)
     )
     later = bench.student()  # another process: nothing but the checkpoint is left of the first rung
-    bench.recoverer.recover(later, bench.plan, 1, tmp_path / "rungs.pt", Never)
+    bench.recoverer.recover(later, bench.spec, 1, tmp_path / "rungs.pt", Never)
     assert_same(later.module, straight.module)
     again = bench.student()
     load_recovered(again, tmp_path / "rungs.pt")
@@ -108,7 +122,7 @@ def test_training_in_rungs_is_training_straight_through(tmp_path: Path) -> None:
 def test_the_teacher_is_asked_once_for_each_batch(tmp_path: Path) -> None:
     bench = Bench()
     for number in range(3):
-        bench.recoverer.recover(bench.student(), bench.plan, 1, tmp_path / f"{number}.pt", Never)
+        bench.recoverer.recover(bench.student(), bench.spec, 1, tmp_path / f"{number}.pt", Never)
     assert bench.teacher.asked == bench.schedule.steps(bench.data) == 15
 
 
@@ -116,7 +130,7 @@ def test_masks_and_shapes_hold_through_training(tmp_path: Path) -> None:
     bench = Bench()
     student = bench.student()
     before = {k: v.clone() for k, v in student.module.state_dict().items()}
-    bench.recoverer.recover(student, bench.plan, 1, tmp_path / "c.pt", Never)
+    bench.recoverer.recover(student, bench.spec, 1, tmp_path / "c.pt", Never)
     for name, mask in student.masks.items():
         weight = student.module.get_submodule(name).weight
         assert bool((weight[mask == 0] == 0).all()) and bool((weight[mask == 1] != 0).all())
@@ -126,31 +140,25 @@ def test_masks_and_shapes_hold_through_training(tmp_path: Path) -> None:
 
 def test_a_student_comes_nearer_to_its_teacher(tmp_path: Path) -> None:
     bench = Bench(epochs=4)
-    plan = replace(bench.plan, bits={}, patterns={}, recovery=Recovery(2.0, 1.0, 0.02))
-    student = bench.student(plan)
-    inputs = bench.data.inputs(slice(None))
-
-    def distance() -> float:
-        with torch.no_grad():
-            return float((student.module.eval()(inputs) - bench.model(inputs)).square().mean())
-
-    before = distance()
-    bench.recoverer.recover(student, plan, 1, tmp_path / "c.pt", Never)
-    assert distance() < before
+    spec = replace(bench.spec, bits={}, patterns={}, recovery=Recovery(2.0, 1.0, 0.02))
+    student = bench.student(spec)
+    before = distance_to(bench.model, student.module, bench.data)
+    bench.recoverer.recover(student, spec, 1, tmp_path / "c.pt", Never)
+    assert distance_to(bench.model, student.module, bench.data) < before
 
 
 @pytest.mark.parametrize("slices", [0, 1, 2])
 def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path, slices: int) -> None:
     bench = Bench(epochs=2.4, rungs=(1.0,))
     straight = bench.student()
-    bench.recoverer.recover(straight, bench.plan, 0, tmp_path / "straight.pt", Never)
+    bench.recoverer.recover(straight, bench.spec, 0, tmp_path / "straight.pt", Never)
     path = tmp_path / "c.pt"
     calls = itertools.count()
     with pytest.raises(Stopped):
-        bench.recoverer.recover(bench.student(), bench.plan, 0, path, lambda: next(calls) >= slices)
+        bench.recoverer.recover(bench.student(), bench.spec, 0, path, lambda: next(calls) >= slices)
     assert {p.suffix for p in tmp_path.iterdir()} == {".pt"}, "no half checkpoint"
     later = bench.student()
-    bench.recoverer.recover(later, bench.plan, 0, path, Never)
+    bench.recoverer.recover(later, bench.spec, 0, path, Never)
     assert_same(later.module, straight.module)
 
 
@@ -159,10 +167,26 @@ def test_a_diverging_training_fails_the_trial_and_keeps_no_checkpoint(
     tmp_path: Path, scale: float, learning_rate: float
 ) -> None:
     bench = Bench(scale=scale)
-    plan = replace(bench.plan, recovery=Recovery(learning_rate=learning_rate))
+    spec = replace(bench.spec, recovery=Recovery(learning_rate=learning_rate))
     with pytest.raises(TrialFailed, match="loss became") as caught:
-        bench.recoverer.recover(bench.student(plan), plan, 1, tmp_path / "c.pt", Never)
+        bench.recoverer.recover(bench.student(spec), spec, 1, tmp_path / "c.pt", Never)
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
+def test_a_student_with_other_activations_is_taught_and_warms_a_neighbour(tmp_path: Path) -> None:
+    net = nets.net("grouped")
+    data = ImageData(net.inputs(48), torch.arange(48) % 10)
+    spec = replace(net.spec(channels=0.5), replacements={"2": "Hardswish"}, recovery=Recovery(1.0, 1.0, 0.1))
+    student = net.student(spec)
+    lessons = Lessons(net.model, "9", CPU)
+    recoverer = Recoverer(data, lessons, Schedule(12.0, (1.0,), 16), CPU, contextlib.nullcontext)
+    untrained = distance_to(net.model, student.module, data)
+    recoverer.recover(student, spec, 0, tmp_path / "c.pt", Never)
+    assert distance_to(net.model, student.module, data) < untrained
+    groups = net.context.groups
+    child = make_student(warm_teacher(net.model, groups, spec, read_weights(tmp_path / "c.pt")), groups, spec)
+    assert isinstance(child.module[2], nn.Hardswish)
+    assert_same(child.module, student.module)
 
 
 @given(st.integers(1, 500))
@@ -174,48 +198,11 @@ def test_the_learning_rate_rises_shortly_then_falls_to_nearly_nothing(total: int
     assert factors[peak:] == sorted(factors[peak:], reverse=True)
 
 
-def softmax(x: np.ndarray) -> np.ndarray:
-    e = np.exp(x - x.max(1, keepdims=True))
-    return e / e.sum(1, keepdims=True)
-
-
-@given(
-    temperature=st.floats(1, 10),
-    alpha=st.floats(0, 1),
-    weight=st.floats(0, 1),
-    seed=st.integers(0, 999),
-    cut=st.booleans(),
-)
-def test_the_loss_is_the_published_formula(
-    temperature: float, alpha: float, weight: float, seed: int, cut: bool
-) -> None:
-    random = np.random.default_rng(seed)
-    own, teacher = (3 * random.standard_normal((6, 5)) for _ in range(2))
-    labels = random.integers(0, 5, 6)
-    features, wanted = random.standard_normal((6, 4)), random.standard_normal((6, 7))
-    kept = [0, 2, 3, 6]
-    wanted_here = wanted[:, kept] if cut else wanted[:, :4]
-    p, q = softmax(teacher / temperature), softmax(own / temperature)
-    kl = (p * np.log(p / q)).sum(1).mean()
-    cross_entropy = -np.log(softmax(own)[np.arange(6), labels]).mean()
-    distance = ((features - wanted_here) ** 2).mean() / (wanted_here**2).mean()
-    expected = alpha * temperature**2 * kl + (1 - alpha) * cross_entropy + weight * distance
-    got = distillation_loss(
-        Recovery(temperature, alpha, 0.1, weight),
-        torch.tensor(own, dtype=torch.float32),
-        torch.tensor(labels),
-        Lesson(torch.tensor(teacher, dtype=torch.float32), torch.tensor(wanted if cut else wanted_here).float()),
-        torch.tensor(features, dtype=torch.float32),
-        kept if cut else None,
-    )
-    assert float(got) == pytest.approx(expected, rel=1e-4, abs=1e-5)
-
-
 def test_features_are_compared_with_the_teachers_own_that_stayed() -> None:
     # a student that only lost channels of its last stage gives, there, exactly the teacher's features
     bench = Bench()
     last = next(g for g in bench.groups if "linear" in {m.layer for m in g.members if m.side == "in"})
-    student = bench.student(Plan({last.name: last.channels // 2}))
+    student = bench.student(StudentSpec({last.name: last.channels // 2}))
     kept = list(student.stayed_inputs["linear"])
     assert len(kept) == last.channels // 2
     assert kept == last.keep(last.channels // 2)
@@ -226,44 +213,6 @@ def test_features_are_compared_with_the_teachers_own_that_stayed() -> None:
     assert own.features.shape == of_teacher.features[:, kept].shape
     if "layer3.0.conv2" in {m.layer for m in last.members if m.side == "out"}:
         torch.testing.assert_close(own.features, of_teacher.features[:, kept], rtol=1e-4, atol=1e-5)
-
-
-@given(st.sampled_from([4, 8]), st.integers(0, 999), st.sampled_from([(3, 5), (4, 2, 3, 3)]))
-def test_fake_quantized_weights_lie_on_their_grid(width: int, seed: int, shape: tuple[int, ...]) -> None:
-    weight = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    top = 2 ** (width - 1) - 1
-    quantized = fake_quantized_weight(weight, width)
-    scale = weight.abs().flatten(1).amax(1).view(-1, *[1] * (weight.ndim - 1)) / top
-    codes = quantized / scale
-    torch.testing.assert_close(codes, codes.round(), rtol=0, atol=1e-3)
-    assert float(codes.abs().max()) <= top + 1e-3
-    assert bool(((quantized - weight).abs() <= scale / 2 * 1.001).all()), "the nearest point of the grid"
-    torch.testing.assert_close(fake_quantized_weight(quantized, width), quantized)
-
-
-def test_fake_quantization_switches_off_without_a_trace() -> None:
-    bench = Bench()
-    inputs = bench.data.inputs(slice(0, 8))
-    module = bench.student(Plan()).module.eval()
-    state = {k: v.clone() for k, v in module.state_dict().items()}
-    with torch.no_grad():
-        before = module(inputs)
-        fake = FakeQuantizer(module, {"conv1": 8, "linear": 4, "layer1.0.conv1": 16})
-        fake.switch_on()
-        during = module(inputs)
-        fake.switch_off()
-        assert torch.equal(module(inputs), before)
-    assert not torch.equal(during, before)
-    assert set(fake.ranges) == {"conv1"}, "only 8-bit layers have quantized inputs"
-    assert all(torch.equal(v, state[k]) for k, v in module.state_dict().items())
-
-
-def test_gradients_pass_through_fake_quantization() -> None:
-    layer = nn.Sequential(nn.Linear(4, 3))
-    FakeQuantizer(layer, {"0": 8}).switch_on()
-    layer(torch.randn(5, 4)).square().sum().backward()
-    gradient = layer[0].weight.grad
-    assert gradient is not None and float(gradient.abs().sum()) > 0
 
 
 class Jittered(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
@@ -283,11 +232,11 @@ class Jittered(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
 def test_streamed_data_is_trained_on_over_rungs_that_end_within_an_epoch(tmp_path: Path) -> None:
     source = Jittered()
     net = digits_net().eval()
-    plan = Plan(recovery=Recovery(learning_rate=0.01))
+    spec = StudentSpec(recovery=Recovery(learning_rate=0.01))
     schedule = Schedule(epochs=1.0, rungs=(0.5, 1.0), batch_size=16)
     lessons = Lessons(net, None, torch.device("cpu"))
     recoverer = Recoverer(StreamedData(source), lessons, schedule, lessons.device, contextlib.nullcontext)
     for rung in (0, 1):
-        student = make_student(net, (), plan)
-        recoverer.recover(student, plan, rung, tmp_path / "student.pt", lambda: False)
+        student = make_student(net, (), spec)
+        recoverer.recover(student, spec, rung, tmp_path / "student.pt", lambda: False)
     assert len(source.asked) >= 64

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import nets
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
-from autocompress.compression.student import make_student, mask_of
-from autocompress.spaces.axes.channels import ChannelAxis
-from autocompress.spaces.plan import Pattern, Plan
+from autocompress.compression.student import make_student, mask_of, replaced
+from autocompress.errors import TrialFailed
+from autocompress.spaces.spec import Pattern, StudentSpec
 
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 13)) | st.tuples(
     st.integers(1, 4), st.integers(1, 9), st.integers(1, 3), st.integers(1, 3)
@@ -54,9 +57,9 @@ def test_equal_weights_still_give_exactly_two_of_four(shape: tuple[int, ...], se
 
 
 @pytest.mark.parametrize("name", nets.ALL)
-def test_an_empty_plan_is_the_teacher(name: str) -> None:
+def test_an_empty_specification_is_the_teacher(name: str) -> None:
     net = nets.net(name)
-    student = make_student(net.model, net.ground.groups, Plan())
+    student = make_student(net.model, net.context.groups, StudentSpec())
     assert not student.masks and not student.stayed_inputs
     with torch.no_grad():
         assert torch.equal(student.module.eval()(net.inputs(2)), net.model(net.inputs(2)))
@@ -66,7 +69,7 @@ def test_an_empty_plan_is_the_teacher(name: str) -> None:
 def test_making_a_student_leaves_the_teacher_alone(name: str) -> None:
     net = nets.net(name)
     before = {k: v.clone() for k, v in net.model.state_dict().items()}
-    student = make_student(net.model, net.ground.groups, net.space.uniform(0.5, 32, None)).module
+    student = net.student(net.spec(channels=0.5)).module
     for parameter in student.parameters():
         parameter.data.zero_()
     assert all(torch.equal(v, before[k]) for k, v in net.model.state_dict().items())
@@ -75,7 +78,7 @@ def test_making_a_student_leaves_the_teacher_alone(name: str) -> None:
 @pytest.mark.parametrize("name", nets.ALL)
 def test_a_students_weights_are_some_of_the_teachers(name: str) -> None:
     net = nets.net(name)
-    student = make_student(net.model, net.ground.groups, net.space.uniform(0.5, 32, None)).module
+    student = net.student(net.spec(channels=0.5)).module
     teacher = net.model.state_dict()
     smaller = 0
     for key, value in student.state_dict().items():
@@ -88,8 +91,9 @@ def test_a_students_weights_are_some_of_the_teachers(name: str) -> None:
 @pytest.mark.parametrize("name", nets.ALL)
 def test_the_least_important_channels_go(name: str) -> None:
     net = nets.net(name)
-    for group, choices in ChannelAxis(net.ground).groups():
-        count = choices[0]
+    groups = {group.name: group for group in net.context.groups}
+    for variable in net.space.of("channels"):
+        group, count = groups[variable.subject], variable.options[-1]
         kept = group.keep(count)
         assert len(kept) == count == len(set(kept)) and kept == sorted(kept)
         per_block = group.channels // group.blocks
@@ -118,10 +122,52 @@ def test_a_channel_of_zeros_is_the_first_to_go() -> None:
 @pytest.mark.parametrize("name", nets.ALL)
 def test_inputs_that_stayed_are_those_of_the_channels_that_stayed(name: str) -> None:
     net = nets.net(name)
-    student = make_student(net.model, net.ground.groups, net.space.uniform(0.5, 32, None))
+    student = net.student(net.spec(channels=0.5))
     for layer, stayed in student.stayed_inputs.items():
         module, old = student.module.get_submodule(layer), net.model.get_submodule(layer)
         inputs = module.weight.shape[1] * getattr(module, "groups", 1)
         assert len(stayed) == inputs
         if module.weight.shape[0] == old.weight.shape[0] and getattr(old, "groups", 1) == 1:
             assert torch.equal(module.weight, old.weight[:, list(stayed)])
+
+
+def test_modules_are_replaced_in_a_copy_and_the_rest_is_the_teachers() -> None:
+    net = nets.net("grouped")
+    student = net.student(StudentSpec(replacements={"2": "Hardswish", "5": "Identity"})).module.eval()
+    assert isinstance(student[2], nn.Hardswish) and isinstance(student[5], nn.Identity)
+    assert isinstance(net.model[2], nn.ReLU) and isinstance(net.model[5], nn.ReLU)
+    assert all(torch.equal(v, net.model.state_dict()[k]) for k, v in student.state_dict().items())
+    expected = net.inputs(2)
+    with torch.no_grad():
+        for i, part in enumerate(net.model):
+            expected = nn.functional.hardswish(expected) if i == 2 else expected if i == 5 else part(expected)
+        assert torch.equal(student(net.inputs(2)), expected)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_module_that_comes_in_has_the_mode_of_the_network(training: bool) -> None:
+    teacher = nn.Sequential(nn.Linear(3, 3), nn.ReLU()).train(training)
+    assert replaced(teacher, {"1": "SiLU"})[1].training == training
+
+
+def test_modules_are_replaced_before_channels_go() -> None:
+    net = nets.net("grouped")
+    spec = replace(net.spec(channels=0.5), replacements={"2": "SiLU"})
+    student = net.student(spec)
+    assert isinstance(student.module[2], nn.SiLU) and student.module[0].out_channels < 32
+    assert student.module.eval()(net.inputs(2)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("NoSuchThing", "module 2 cannot be replaced: torch.nn has no class 'NoSuchThing'"),
+        ("functional", "torch.nn has no class 'functional'"),
+        ("Parameter", "torch.nn has no class 'Parameter'"),
+        ("Linear", "module 2 cannot be replaced: torch.nn.Linear needs arguments"),
+    ],
+)
+def test_what_cannot_come_in_is_refused_in_one_line(kind: str, message: str) -> None:
+    with pytest.raises(TrialFailed, match=message) as caught:
+        nets.net("grouped").student(StudentSpec(replacements={"2": kind}))
+    assert "\n" not in str(caught.value)

@@ -16,8 +16,11 @@ from autocompress.evaluators.measurement import Latency
 from autocompress.evaluators.runtimes.base import Runtime
 from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.evaluators.timing.processes import TimedFile
+from autocompress.spaces.plain import from_plain
 from autocompress.spaces.target import Target
-from autocompress.testing.runtime import RuntimeConformance
+from autocompress.testing import RuntimeConformance
+
+pytestmark = pytest.mark.xdist_group("latency")
 
 Said = tuple[int, str, str]
 
@@ -45,7 +48,7 @@ def test_files_are_compared_with_the_first(small: Path, big: Path) -> None:
 
 
 def test_bench_prints_json_with_all_a_script_needs(cli: Callable[..., Said], small: Path) -> None:
-    code, out, _ = cli("bench", small, "--json", "--processes", 1)
+    code, out, _ = cli("bench", small, "--json", "--processes", 1, "--max-seconds", 0.3)
     assert code == 0
     (row,) = json.loads(out)
     assert row["file"] == str(small)
@@ -53,13 +56,13 @@ def test_bench_prints_json_with_all_a_script_needs(cli: Callable[..., Said], sma
     assert row["processes"] >= 1  # one more where the first was disturbed
     assert row["throughput_per_s"] == pytest.approx(1e3 / row["mean_ms"])
     assert "energy_mj" in row
-    assert Latency.from_dict({k: row[k] for k in row if k in Latency.__dataclass_fields__}).p50_ms == row["p50_ms"]
+    assert from_plain(Latency, {k: row[k] for k in row if k in Latency.__dataclass_fields__}).p50_ms == row["p50_ms"]
 
 
 def test_one_file_is_compared_across_runtimes(cli: Callable[..., Said], small: Path) -> None:
     if not get_runtime("openvino").available().ok:
         pytest.skip(get_runtime("openvino").available().reason)
-    code, out, _ = cli("bench", small, f"openvino:{small}", "--processes", 1, "--json")
+    code, out, _ = cli("bench", small, f"openvino:{small}", "--processes", 1, "--max-seconds", 0.3, "--json")
     assert code == 0
     ours, theirs = json.loads(out)
     assert [ours["runtime"], theirs["runtime"]] == ["onnxruntime", "openvino"]

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from autocompress.errors import MeasurementError, RuntimeUnavailable
 from autocompress.evaluators.runtimes.base import BuildRequest
 from autocompress.evaluators.runtimes.coreml import CoreMl
-from autocompress.evaluators.size import file_bytes
+from autocompress.evaluators.score import file_bytes
 from autocompress.spaces.target import Target
-from autocompress.testing.runtime import RuntimeConformance
+from autocompress.testing import RuntimeConformance
 
 needs_coremltools = pytest.mark.skipif(not CoreMl().available().builds, reason=CoreMl().available().reason)
 
@@ -104,7 +104,7 @@ def test_the_program_computes_what_the_student_does(tmp_path: Path, bits: int, n
 @pytest.mark.parametrize("name", ["digits", "concat", "flatten", "grouped"])
 def test_networks_of_every_structure_are_written_as_they_compute(tmp_path: Path, name: str) -> None:
     found = net(name)
-    layers = {layer.name: layer.name for layer in found.space.ground.layers}
+    layers = {layer.name: layer.name for layer in found.space.context.layers}
     inputs = found.inputs(1)
     for bits, near in (({}, 1e-5), (dict.fromkeys(layers, 16), 0.01)):
         request = BuildRequest(None, layers, bits, inputs.numpy(), found.model)

@@ -1,5 +1,7 @@
-"""ExecuTorch: the seam, and what XNNPACK really runs, read from the file. Skipped, with the reason, where it is not
-installed. All of it is slow: importing the exporter alone takes seconds."""
+"""ExecuTorch: the seam, and what XNNPACK really runs, read from the file.
+
+It is skipped, with the reason, where it is not installed. All of it is slow: the import of the exporter takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from autocompress.evaluators.runtimes.base import BuildRequest
 from autocompress.evaluators.runtimes.executorch import ExecuTorch
 from autocompress.spaces.target import Target
 from autocompress.studies.models import SmallResNet
-from autocompress.testing.runtime import RuntimeConformance
+from autocompress.testing import RuntimeConformance
 
 pytestmark = pytest.mark.slow
 TARGET = Target(runtime="executorch")

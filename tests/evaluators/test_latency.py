@@ -24,10 +24,11 @@ from autocompress.evaluators.timing.processes import (
     time_in_fresh_process,
 )
 from autocompress.evaluators.timing.side_by_side import Readings
-from autocompress.evaluators.timing.statistics import (
-    choose_statistic,
-)
+from autocompress.evaluators.timing.statistics import choose_statistic
+from autocompress.spaces.plain import from_plain, to_plain
 from autocompress.spaces.target import Target
+
+pytestmark = pytest.mark.xdist_group("latency")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def meter(files: dict[str, Path]) -> LatencyMeter:
-    return LatencyMeter.calibrated(Target(), files["reference"])
+    meter = LatencyMeter(Target(), files["reference"])
+    return replace(meter, calibration=meter.calibrate(processes=2, max_seconds=0.5))
 
 
 def _alone(path: Path, **target: Any) -> TimingRequest:
@@ -65,14 +67,14 @@ def test_a_model_is_as_fast_as_itself_and_a_bigger_one_is_slower(meter: LatencyM
         assert latency.samples > 0
         assert latency.load_ms > 0
         assert latency.peak_memory_mb is not None and latency.peak_memory_mb > 10
-        assert Latency.from_dict(json.loads(json.dumps(latency.to_dict()))) == latency
+        assert from_plain(Latency, json.loads(json.dumps(to_plain(latency)))) == latency
 
 
 def test_a_calibration_survives_json_and_is_refused_on_another_machine(
     meter: LatencyMeter, files: dict[str, Path]
 ) -> None:
     assert meter.calibration is not None
-    stored = Calibration.from_dict(json.loads(json.dumps(meter.calibration.to_dict())))
+    stored = from_plain(Calibration, json.loads(json.dumps(to_plain(meter.calibration))))
     assert stored == meter.calibration
     assert replace(meter, calibration=stored).is_current()
     elsewhere = replace(meter, calibration=replace(stored, fingerprint="elsewhere"))
@@ -143,7 +145,7 @@ def test_records_of_earlier_versions_are_still_read() -> None:
     numbers = dict.fromkeys(("p50_ms", "low_ms", "high_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms"), 2.0)
     ratios = dict.fromkeys(("ratio", "ratio_low", "ratio_high"), 1.0)
     counts = {"samples": 10, "warmup": 3, "processes": 1, "disturbed": False, "load_ms": 1.0, "peak_memory_mb": 50.0}
-    latency = Latency.from_dict({**numbers, **ratios, **counts, "conditions": {"batch": 8}})
+    latency = from_plain(Latency, {**numbers, **ratios, **counts, "conditions": {"batch": 8}})
     assert latency.energy_mj is None
     assert latency.throughput_per_s == pytest.approx(4000)
 

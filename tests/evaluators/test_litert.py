@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from autocompress.errors import MeasurementError
 from autocompress.evaluators.runtimes.base import BuildRequest
 from autocompress.evaluators.runtimes.litert import LiteRt
 from autocompress.spaces.target import Target
-from autocompress.testing.runtime import RuntimeConformance
+from autocompress.testing import RuntimeConformance
 
 TARGET = Target(runtime="litert")
 RUNTIME = LiteRt()
@@ -28,19 +27,11 @@ RUNTIME = LiteRt()
 needed = pytest.mark.skipif(not RUNTIME.available().ok, reason=RUNTIME.available().reason or "available")
 
 
-@functools.cache
-def _sample() -> tuple[BuildRequest, np.ndarray, np.ndarray]:
-    return RuntimeConformance().sample_student()
-
-
 class TestLiteRt(RuntimeConformance):
     target = TARGET
 
     def make_runtime(self) -> LiteRt:
         return RUNTIME
-
-    def sample_student(self) -> tuple[BuildRequest, np.ndarray, np.ndarray]:
-        return _sample()
 
     def sample_artifact(self, folder: Path) -> Path:
         path = folder / "sample.tflite"
@@ -51,7 +42,7 @@ class TestLiteRt(RuntimeConformance):
 def _request(name: str, bits: Mapping[str, int] | None = None) -> BuildRequest:
     """A network of nets.py on its way to a file, calibrated on 64 random inputs."""
     found = net(name)
-    layers = {layer.name: layer.name for layer in found.space.ground.layers}
+    layers = {layer.name: layer.name for layer in found.space.context.layers}
     return BuildRequest(None, layers, bits or {}, found.inputs(64).numpy(), found.model)
 
 
@@ -219,7 +210,7 @@ def test_new_weights_make_a_new_file(tmp_path: Path) -> None:
 @needed
 @pytest.mark.slow
 def test_what_has_no_form_is_refused_in_one_line(tmp_path: Path) -> None:
-    request = _sample()[0]
+    request = RuntimeConformance().sample_student()[0]
     wrong: list[Any] = [
         replace(request, bits={"0": 4}),
         replace(request, module=None),
@@ -235,7 +226,7 @@ def test_what_has_no_form_is_refused_in_one_line(tmp_path: Path) -> None:
 @needed
 def test_a_file_cut_short_is_told_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "cut.tflite"
-    RUNTIME.build(_sample()[0], path)
+    RUNTIME.build(RuntimeConformance().sample_student()[0], path)
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(MeasurementError) as caught:
         RUNTIME.load(path, TARGET)
@@ -246,7 +237,7 @@ def test_a_file_cut_short_is_told_in_one_line(tmp_path: Path) -> None:
 @needed
 def test_a_timing_process_imports_no_torch_and_nothing_is_printed(tmp_path: Path) -> None:
     path = tmp_path / "m.tflite"
-    RUNTIME.build(_sample()[0], path)
+    RUNTIME.build(RuntimeConformance().sample_student()[0], path)
     code = (
         "import sys; from pathlib import Path\n"
         "from autocompress.evaluators.runtimes.litert import LiteRt\n"
@@ -263,7 +254,7 @@ def test_a_timing_process_imports_no_torch_and_nothing_is_printed(tmp_path: Path
 @needed
 @pytest.mark.slow
 def test_a_build_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    request = _sample()[0]
+    request = RuntimeConformance().sample_student()[0]
     LiteRt().build(replace(request, bits=dict.fromkeys(request.layers.values(), 8)), tmp_path / "m.tflite")
     captured = capfd.readouterr()
     assert captured.out + captured.err == ""

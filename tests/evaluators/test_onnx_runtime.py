@@ -16,13 +16,13 @@ import pytest
 from onnx import TensorProto, helper
 from onnx_models import conv_chain
 
-from autocompress.errors import DataError, MeasurementError, RuntimeUnavailable, UnknownName, UsageError
-from autocompress.evaluators.accuracy import predict
+from autocompress.errors import DataError, MeasurementError, PluginError, RuntimeUnavailable, UnknownName, UsageError
 from autocompress.evaluators.runtimes import registry
 from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
-from autocompress.evaluators.size import compressed_bytes, file_bytes
+from autocompress.evaluators.score import compressed_bytes, file_bytes, predict
+from autocompress.spaces import plugins
 from autocompress.spaces.target import Target
-from autocompress.testing.runtime import RuntimeConformance
+from autocompress.testing import RuntimeConformance
 
 
 class TestOnnxRuntime(RuntimeConformance):
@@ -146,19 +146,29 @@ def test_the_registry_knows_onnxruntime_and_answers_an_unknown_name() -> None:
         registry.get_runtime("onxruntime")
 
 
+def test_a_well_known_runtime_that_is_not_there_is_answered_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [])
+    with pytest.raises(UnknownName, match=r"autocompress\[openvino\]"):
+        registry.get_runtime("openvino")
+
+
 def test_the_registry_refuses_two_packages_with_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    same = [EntryPoint("mine", f"package_{side}:Mine", registry.GROUP) for side in "ab"]
-    monkeypatch.setattr(registry, "entry_points", lambda group: same)
+    same = [EntryPoint("mine", f"package_{side}:Mine", registry.RUNTIMES.group) for side in "ab"]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: same)
     with pytest.raises(UsageError, match="two packages"):
         registry.get_runtime("mine")
 
 
 def test_a_runtime_that_cannot_be_loaded_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     for value in ("no_such_package:Mine", "builtins:object"):
-        entry = EntryPoint("mine", value, registry.GROUP)
-        monkeypatch.setattr(registry, "entry_points", lambda group, entry=entry: [entry])
-        with pytest.raises(RuntimeUnavailable, match="mine"):
+        entry = EntryPoint("mine", value, registry.RUNTIMES.group)
+        monkeypatch.setattr(plugins, "entry_points", lambda group, entry=entry: [entry])
+        with pytest.raises(PluginError, match="mine") as caught:
             registry.get_runtime("mine")
+        assert "\n" not in str(caught.value)
+        assert isinstance(registry.all_runtimes()["mine"], PluginError)
 
 
 def test_running_a_file_imports_no_torch(tmp_path: Path) -> None:
@@ -168,7 +178,7 @@ def test_running_a_file_imports_no_torch(tmp_path: Path) -> None:
         "from autocompress.evaluators.runtimes.registry import get_runtime;"
         "from autocompress.spaces.target import Target;"
         f"get_runtime('onnxruntime').load(Path({str(path)!r}), Target());"
-        "print([name for name in ('torch', 'pandas', 'onnx', 'optuna') if name in sys.modules])"
+        "print([name for name in ('torch', 'pandas', 'onnx', 'optuna', 'pydantic') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

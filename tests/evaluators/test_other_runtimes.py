@@ -16,7 +16,7 @@ from autocompress.errors import RuntimeUnavailable
 from autocompress.evaluators.runtimes.openvino import OpenVino
 from autocompress.evaluators.runtimes.pytorch import PyTorch, TorchCompile
 from autocompress.spaces.target import Target
-from autocompress.testing.runtime import RuntimeConformance
+from autocompress.testing import RuntimeConformance
 
 Said = tuple[int, str, str]
 

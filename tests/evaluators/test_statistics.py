@@ -17,13 +17,13 @@ from autocompress.evaluators.timing.processes import ModelTimes, ProcessTimes, T
 from autocompress.evaluators.timing.side_by_side import SideBySide
 from autocompress.evaluators.timing.statistics import (
     Estimate,
-    calm_wall_ms,
     choose_statistic,
     combine,
     common_statistic,
     disturbances,
     log_ratio,
     student_t_95,
+    undisturbed_wall_ms,
 )
 from autocompress.spaces.target import Target
 
@@ -102,7 +102,7 @@ def test_a_reference_slower_than_when_calibrated_is_noticed() -> None:
 def test_tails_come_from_rounds_nothing_disturbed() -> None:
     times = _times()
     times.wall_ms[:3], times.queue_share[:3] = 5.0, 0.5
-    assert calm_wall_ms(times, choose_statistic(Target(), True)).max() == 1.0
+    assert undisturbed_wall_ms(times, choose_statistic(Target(), True)).max() == 1.0
 
 
 def test_cpu_time_counts_only_where_it_means_something() -> None:

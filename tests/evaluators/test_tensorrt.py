@@ -1,5 +1,8 @@
-"""TensorRT and TensorRT for RTX. RTX builds engines without a GPU; what they would answer is shown by running the very
-ONNX they are built from on ONNX Runtime. Running engines needs a GPU, and is skipped, with the reason, without one."""
+"""TensorRT and TensorRT for RTX.
+
+RTX builds engines without a GPU; what they would answer is shown by running the very ONNX they are built from on ONNX
+Runtime. Running engines needs a GPU, and is skipped, with the reason, without one.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,9 @@ from autocompress.evaluators.runtimes.base import BuildRequest
 from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.evaluators.runtimes.tensorrt import TensorRt, TensorRtRtx, network_summary
 from autocompress.evaluators.runtimes.tensorrt_quantize import has_two_four, typed
-from autocompress.spaces.plan import Pattern
+from autocompress.spaces.spec import Pattern
 from autocompress.spaces.target import Target
-from autocompress.testing.runtime import RuntimeConformance
+from autocompress.testing import RuntimeConformance
 
 NEAR = {32: 1e-4, 16: 1e-2, 8: 0.1}
 

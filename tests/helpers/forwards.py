@@ -11,7 +11,7 @@ from torch import nn
 
 @contextmanager
 def forwards_counted() -> Iterator[list[nn.Module]]:
-    """The modules that ran meanwhile, whosever they are."""
+    """The modules that ran meanwhile, in any network."""
     ran: list[nn.Module] = []
     handle = torch.nn.modules.module.register_module_forward_hook(lambda module, _in, _out: ran.append(module))
     try:

@@ -1,5 +1,8 @@
-"""What is in a Core ML package. Off a Mac nothing runs one, so its program (in MIL, Core ML's language) is computed
-here, operator by operator, with torch."""
+"""What is in a Core ML package.
+
+Off a Mac nothing runs one, so its program (in MIL, Core ML's language) is computed here, operator by operator, with
+torch.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from torch import Tensor
 
 
 def program(path: Path) -> Any:
-    """The package's program in MIL, its weights turned back to float by coremltools itself."""
+    """Return the package's program in MIL, its weights turned back to float by coremltools itself."""
     import coremltools
 
     with contextlib.redirect_stderr(io.StringIO()):
@@ -26,12 +29,12 @@ def program(path: Path) -> Any:
 
 
 def weights(path: Path) -> list[NDArray[Any]]:
-    """Those of all convolutions and linear layers, in order."""
+    """Return the weights of all convolutions and linear layers, in order."""
     return [o.weight.val.astype(np.float32) for o in program(path).operations if o.op_type in ("conv", "linear")]
 
 
 def computed(path: Path, inputs: NDArray[Any]) -> NDArray[Any]:
-    """What the package makes of `inputs` by the meaning of its operators; rounded where they say float16."""
+    """Return what the package makes of `inputs` by the meaning of its operators, rounded where they say float16."""
     function = program(path)
     values: dict[str, Tensor] = {"input": torch.from_numpy(inputs)}
     for operator in function.operations:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -13,11 +13,21 @@ from torch import Tensor, nn
 from torchvision import models
 
 from autocompress.compression.export import Template, make_template
-from autocompress.spaces.axes.base import Ground
+from autocompress.compression.student import Student, make_student
+from autocompress.spaces.axes.base import Axis
+from autocompress.spaces.axes.bits import BitsAxis
+from autocompress.spaces.axes.channels import ChannelsAxis
+from autocompress.spaces.axes.patterns import PatternAxis
+from autocompress.spaces.axes.recovery import RecoveryAxis
+from autocompress.spaces.axes.width import WidthAxis
+from autocompress.spaces.context import SpaceContext
 from autocompress.spaces.groups import LeftOut, find_groups
-from autocompress.spaces.layers import find_layers
-from autocompress.spaces.space import Space, build_space
+from autocompress.spaces.layers import find_layers, find_leaf_modules
+from autocompress.spaces.plan import Plan
+from autocompress.spaces.space import Space
+from autocompress.spaces.spec import StudentSpec
 from autocompress.spaces.target import Capabilities
+from autocompress.spaces.variables import Option
 from autocompress.studies.models import cifar_resnet, digits_net
 
 
@@ -81,6 +91,9 @@ SMALL = ("digits", "concat", "grouped", "flatten")
 ALL = [pytest.param(name, marks=pytest.mark.slow) if name == "mobilenet_v2" else name for name in NETS]
 """For parametrize: finding the groups of the largest takes seconds."""
 
+AXES: dict[str, Axis] = {
+    axis.name: axis for axis in (ChannelsAxis(), WidthAxis(), PatternAxis(), BitsAxis(), RecoveryAxis())
+}
 CAPABILITIES = Capabilities(latency_bits=(32, 8), storage_bits=(16, 4), channel_multiple=8, patterns=("2:4",))
 
 
@@ -94,8 +107,16 @@ class Net:
     left_out: tuple[LeftOut, ...]
 
     @property
-    def ground(self) -> Ground:
-        return self.space.ground
+    def context(self) -> SpaceContext:
+        return self.space.context
+
+    def spec(self, plan: Plan | None = None, **options: Option) -> StudentSpec:
+        """What a plan does to the teacher, or the plan that treats all variables of an axis alike (axis=option)."""
+        return self.space.spec(self.space.uniform(options, plan))
+
+    def student(self, spec: StudentSpec | None = None) -> Student:
+        """A student of this specification; of an empty one it is the teacher."""
+        return make_student(self.model, self.context.groups, spec or StudentSpec())
 
     def inputs(self, count: int) -> Tensor:
         generator = torch.Generator().manual_seed(7)
@@ -115,6 +136,20 @@ def shaken(model: nn.Module, seed: int = 0) -> nn.Module:
     return model
 
 
+def space_over(context: SpaceContext, *axes: str) -> Space:
+    """The space over the built-in axes of these names, whatever is installed; whether to teach is always decided."""
+    return Space(replace(context, axes=axes), [AXES[name] for name in dict.fromkeys((*axes, "recovery"))])
+
+
+CAN_MORE = Capabilities(latency_bits=(32, 16, 8), storage_bits=(4,), channel_multiple=8)
+
+
+def sensitivity_space(found: Net, axes: tuple[str, ...] = ("channels", "bits"), only: str | None = None) -> Space:
+    """The space over a network with every bit-width; `only` names the one layer that may change."""
+    keep = frozenset(la.name for la in found.context.layers if only is not None and la.name != only)
+    return space_over(replace(found.context, capabilities=CAN_MORE, keep=keep, storage_counts=True), *axes)
+
+
 @functools.cache
 def net(name: str) -> Net:
     """The network of this name; do not change it, tests share it."""
@@ -125,8 +160,9 @@ def net(name: str) -> Net:
     example = torch.zeros(1, *shape)
     layers = find_layers(model, example)
     groups, left_out = find_groups(model, example, {layer.name: layer.depth for layer in layers})
-    ground = Ground(layers, groups, CAPABILITIES, min_fraction=0.25)
-    return Net(model, example, build_space(ground), left_out)
+    leaves = find_leaf_modules(model, example)
+    context = SpaceContext(layers, groups, CAPABILITIES, leaves, min_fraction=0.25)
+    return Net(model, example, space_over(context, "channels", "pattern", "bits", "recovery"), left_out)
 
 
 @functools.cache

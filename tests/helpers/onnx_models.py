@@ -12,8 +12,19 @@ from onnx import TensorProto, helper, numpy_helper
 def conv_chain(
     path: Path, channels: int = 16, depth: int = 3, size: int = 16, batch: int | str = 1, classes: int = 10
 ) -> Path:
-    """Write a chain of `depth` 3x3 convolutions with ReLU for images [batch, 3, size, size]; a string as batch
-    leaves it open. Output [batch, classes]."""
+    """Write a chain of 3x3 convolutions with ReLU and a classifier.
+
+    Args:
+        path: Where the file is to lie.
+        channels: Of each convolution.
+        depth: Number of convolutions.
+        size: Of images, which are [batch, 3, size, size].
+        batch: Images at a time; a string leaves that open.
+        classes: The output is [batch, classes].
+
+    Returns:
+        The path.
+    """
     random = np.random.default_rng(0)
     nodes, weights, before, name = [], [], 3, "image"
     for index in range(depth):

@@ -155,6 +155,7 @@ def test_task_file_may_import_what_lies_beside_it(tmp_path: Path) -> None:
     assert load_task(f"{tmp_path / 'mine.py'}:make").name == "from the neighbour"
 
 
+@pytest.mark.slow
 def test_the_example_task_runs_and_keeps_its_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import autocompress.studies
 

@@ -1,4 +1,4 @@
-"""Ready-made data: what is read is what is stored, and every fault of a file is told in one line."""
+"""Data sources: what is read is what is stored, and every fault of a file is told in one line."""
 
 from __future__ import annotations
 
@@ -14,8 +14,14 @@ import torch
 from PIL import Image
 
 from autocompress.errors import DataError, UnknownName
-from autocompress.studies.data.datasets import Splits, build_data
+from autocompress.studies.data.digits import Digits
+from autocompress.studies.data.image_folder import ImageFolder
+from autocompress.studies.data.parquet import Parquet
+from autocompress.studies.data.source import DATA_SOURCES, DataSource, build_data
+from autocompress.studies.data.splits import Splits
+from autocompress.studies.data.torchvision import Torchvision
 from autocompress.studies.schema import DataSection
+from autocompress.testing.data_source import DataSourceConformance
 
 
 def pixels(seed: int, size: int = 8, channels: int = 3) -> np.ndarray[Any, Any]:
@@ -34,30 +40,116 @@ def write_parquet(path: Path, images: Any, labels: Any, struct: bool = True) -> 
     pq.write_table(pa.table({"image": column, "label": labels}), path)
 
 
+def write_files(folder: Path) -> Path:
+    """Write 20 images to train on and 10 to test on."""
+    for name, first, count in (("train", 0, 20), ("test", 100, 10)):
+        write_parquet(folder / f"{name}.parquet", [png(first + i) for i in range(count)], [i % 5 for i in range(count)])
+    return folder
+
+
+def write_folders(folder: Path) -> Path:
+    """Write 6 images of each of two classes to train on, and 2 to test on; images of a class differ in size."""
+    for part, count, seed in (("train", 6, 0), ("test", 2, 100)):
+        for label, name in enumerate(("cat", "dog")):
+            place = folder / part / name
+            place.mkdir(parents=True, exist_ok=True)
+            for i in range(count):
+                (place / f"{i}.png").write_bytes(png(seed + 10 * label + i, 8 + i))
+    return folder
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    for name, first, count in (("train", 0, 20), ("test", 100, 10)):
-        write_parquet(
-            tmp_path / f"{name}.parquet", [png(first + i) for i in range(count)], [i % 5 for i in range(count)]
-        )
-    return tmp_path
+    return write_files(tmp_path)
+
+
+def section_of(**values: Any) -> DataSection:
+    return DataSection.model_validate({"validation": 5, **values})
+
+
+PARQUET = {"kind": "parquet", "train": "train.parquet", "test": "test.parquet"}
+FOLDERS = {"kind": "image_folder", "train": "train", "test": "test", "image_size": 8, "validation": 4}
 
 
 def parquet(folder: Path, **values: Any) -> Splits:
-    given = {"kind": "parquet", "train": "train.parquet", "test": "test.parquet", "validation": 5, **values}
-    return build_data(DataSection.model_validate(given), folder)
+    return Parquet().read(section_of(**{**PARQUET, **values}), folder)
+
+
+class Stored:
+    """A data set of torchvision's that is on this machine: 12 images, in one of the layouts that there are."""
+
+    shape: tuple[int, ...] = (12, 8, 8, 3)
+
+    def __init__(self, root: str, train: bool = True, download: bool = False) -> None:
+        random = np.random.default_rng(int(train))
+        self.data = random.integers(0, 256, self.shape, dtype=np.uint8)
+        self.targets = [0, 1, 2] * 4
+
+
+def offline(self: Any) -> None:
+    raise OSError("no route to host")
+
+
+class TestDigits(DataSourceConformance):
+    def make_source(self) -> DataSource:
+        return Digits()
+
+    def sample_section(self, folder: Path) -> DataSection:
+        return DataSection()
+
+
+class TestParquet(DataSourceConformance):
+    def make_source(self) -> DataSource:
+        return Parquet()
+
+    def sample_section(self, folder: Path) -> DataSection:
+        write_files(folder)
+        return section_of(**PARQUET)
+
+
+class TestImageFolder(DataSourceConformance):
+    def make_source(self) -> DataSource:
+        return ImageFolder()
+
+    def sample_section(self, folder: Path) -> DataSection:
+        write_folders(folder)
+        return section_of(**FOLDERS)
+
+
+class TestTorchvision(DataSourceConformance):
+    @pytest.fixture(autouse=True)
+    def stored(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from torchvision import datasets
+
+        monkeypatch.setattr(datasets, "CIFAR10", Stored)
+        monkeypatch.setattr(datasets.MNIST, "download", offline)
+
+    def make_source(self) -> DataSource:
+        return Torchvision()
+
+    def sample_section(self, folder: Path) -> DataSection:
+        return section_of(kind="torchvision", name="CIFAR10")
+
+    def missing_section(self, folder: Path) -> DataSection:
+        return section_of(kind="torchvision", name="MNIST")
+
+
+def test_all_sources_are_registered_under_their_names(files: Path) -> None:
+    for source in (Digits, Parquet, ImageFolder, Torchvision):
+        assert isinstance(DATA_SOURCES.make(source.name), source)
+    assert len(build_data(section_of(**PARQUET), files).test) == 10
+    with pytest.raises(UnknownName, match="unknown data kind 'parkett'; did you mean 'parquet'"):
+        build_data(section_of(kind="parkett"))
 
 
 def test_digits_are_real_disjoint_and_stratified() -> None:
-    splits = build_data(DataSection())
+    splits = Digits().read(DataSection(), None)
     sizes = [len(part) for part in (splits.train, splits.validation, splits.test)]
     assert sum(sizes) == 1797 and sizes == [1077, 360, 360]
     assert splits.train.images.shape[1:] == (1, 16, 16) and splits.train.images.dtype == torch.uint8
     assert splits.train.images.max() == 255
     for part in (splits.train, splits.validation, splits.test):
         assert part.labels.bincount().min() > 0.08 * len(part)
-    again = build_data(DataSection())
-    assert torch.equal(again.test.images, splits.test.images)
 
 
 @pytest.mark.parametrize("struct", [True, False])
@@ -135,19 +227,17 @@ def test_unusable_parquet_gets_one_line(files: Path, table: dict[str, Any], mess
 
 
 def test_folder_of_images(tmp_path: Path) -> None:
-    for part, count in (("train", 6), ("test", 2)):
-        for label, name in enumerate(("cat", "dog")):
-            folder = tmp_path / part / name
-            folder.mkdir(parents=True)
-            for i in range(count):
-                (folder / f"{i}.png").write_bytes(png(10 * label + i, 8 + i))
-    section = DataSection(kind="image_folder", train="train", test="test", image_size=8, validation=4)
-    splits = build_data(section, tmp_path)
+    section = section_of(**FOLDERS)
+    splits = ImageFolder().read(section, write_folders(tmp_path))
     assert len(splits.train) == 8 and splits.test.labels.tolist() == [0, 0, 1, 1]
-    assert np.array_equal(splits.test.images[0].permute(1, 2, 0).numpy(), pixels(0))
+    assert np.array_equal(splits.test.images[0].permute(1, 2, 0).numpy(), pixels(100))
     (tmp_path / "test" / "bird").mkdir()
     with pytest.raises(DataError, match=r"no such class in train, which has cat, dog"):
-        build_data(section, tmp_path)
+        ImageFolder().read(section, tmp_path)
+    (tmp_path / "file").write_text("no folder")
+    for key in ("train", "test"):
+        with pytest.raises(DataError, match="one folder per class"):
+            ImageFolder().read(section_of(**{**FOLDERS, key: "file"}), tmp_path)
 
 
 def test_torchvision_name_and_absence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,29 +245,19 @@ def test_torchvision_name_and_absence(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnknownName, match="did you mean 'CIFAR10'"):
-        build_data(DataSection(kind="torchvision", name="CIFAR-10"))
-
-    def offline(self: Any) -> None:
-        raise OSError("no route to host")
-
+        Torchvision().read(section_of(kind="torchvision", name="CIFAR-10"), None)
     monkeypatch.setattr(datasets.MNIST, "download", offline)
     with pytest.raises(DataError, match=f"dataset MNIST is not in {tmp_path}.*no route to host"):
-        build_data(DataSection(kind="torchvision", name="MNIST"))
+        Torchvision().read(section_of(kind="torchvision", name="MNIST"), None)
 
 
 @pytest.mark.parametrize("layout", ["grey", "last", "first"])
 def test_torchvision_layouts_become_one(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision import datasets
 
-    shape = {"grey": (12, 8, 8), "last": (12, 8, 8, 3), "first": (12, 3, 8, 8)}[layout]
-
-    class Stored:
-        def __init__(self, root: str, train: bool = True, download: bool = False) -> None:
-            self.data = np.zeros(shape, dtype=np.uint8)
-            self.targets = [0, 1, 2] * 4
-
+    monkeypatch.setattr(Stored, "shape", {"grey": (12, 8, 8), "last": (12, 8, 8, 3), "first": (12, 3, 8, 8)}[layout])
     monkeypatch.setattr(datasets, "CIFAR10", Stored)
-    splits = build_data(DataSection(kind="torchvision", name="CIFAR10"))
+    splits = Torchvision().read(section_of(kind="torchvision", name="CIFAR10"), None)
     assert splits.test.images.shape == (12, 1 if layout == "grey" else 3, 8, 8)
 
 
@@ -186,3 +266,10 @@ def test_validation_can_come_off_test_for_checkpoints_that_have_seen_all_of_trai
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [20, 3, 7]
     shown = {image.numpy().tobytes() for image in splits.train.images}
     assert not shown & {image.numpy().tobytes() for image in (*splits.validation.images, *splits.test.images)}
+
+
+@pytest.mark.parametrize("validation", [1, 1700, 0.0001])
+def test_a_validation_part_of_digits_that_cannot_be_is_told_in_one_line(validation: float) -> None:
+    with pytest.raises(DataError, match="validation = ") as caught:
+        Digits().read(DataSection(validation=validation), None)
+    assert "\n" not in str(caught.value)

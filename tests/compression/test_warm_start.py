@@ -1,4 +1,4 @@
-"""Inheritance: a student starts from what its neighbour learned, and from the teacher where that has nothing."""
+"""Warm start: a student starts from what its neighbour learned, and from the teacher where that has nothing."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from autocompress.compression.inherit import distance, inherited
 from autocompress.compression.student import make_student
+from autocompress.compression.warm_start import distance, warm_teacher
 from autocompress.errors import TrialFailed
 from autocompress.spaces.groups import Group, find_groups
 from autocompress.spaces.layers import find_layers
-from autocompress.spaces.plan import Pattern, Plan
-from autocompress.spaces.sites import Sites
+from autocompress.spaces.plan import Plan
+from autocompress.spaces.spec import Pattern, StudentSpec
 
 CHANGED = 1000.0
 """What stands for training: it adds this to every number, so that a number says whose it is."""
 
 
-def recovered(net: nets.Net, plan: Plan) -> dict[str, Tensor]:
-    """The state of a student of this plan whose every number was changed."""
-    student = make_student(net.model, net.ground.groups, plan)
+def recovered(net: nets.Net, spec: StudentSpec) -> dict[str, Tensor]:
+    """The state of a student of this specification whose every number was changed."""
+    student = net.student(spec)
     with torch.no_grad():
         for tensor in student.module.state_dict().values():
             tensor.add_(CHANGED if tensor.is_floating_point() else 5)
@@ -33,20 +33,19 @@ def recovered(net: nets.Net, plan: Plan) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in student.module.state_dict().items()}
 
 
-def random_plan(net: nets.Net, seed: int) -> Plan:
-    sites = Sites(net.space)
+def random_spec(net: nets.Net, seed: int) -> StudentSpec:
     random = torch.Generator().manual_seed(seed)
-    choices = [int(torch.randint(len(site.options), (), generator=random)) for site in sites]
-    return replace(sites.assemble(choices, Plan()), bits={})
+    choices = [int(torch.randint(len(variable.options), (), generator=random)) for variable in net.space.network]
+    return replace(net.space.spec(net.space.assemble(choices, Plan())), bits={})
 
 
 @pytest.mark.parametrize("name", nets.ALL)
 @given(seed=st.integers(0, 999))
 @settings(max_examples=4)
-def test_a_student_of_the_same_plan_is_the_neighbour(name: str, seed: int) -> None:
+def test_a_student_of_the_same_specification_is_the_neighbour(name: str, seed: int) -> None:
     net = nets.net(name)
-    plan = random_plan(net, seed)
-    neighbour = make_student(net.model, net.ground.groups, plan)
+    spec = random_spec(net, seed)
+    neighbour = net.student(spec)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in neighbour.module.parameters():
@@ -54,8 +53,8 @@ def test_a_student_of_the_same_plan_is_the_neighbour(name: str, seed: int) -> No
         neighbour.hold_masks()
     neighbour.module.train()(net.inputs(4))  # norms move, and count
     state = neighbour.module.eval().state_dict()
-    taught = inherited(net.model, net.ground.groups, plan, state)
-    child = make_student(taught, net.ground.groups, plan)
+    taught = warm_teacher(net.model, net.context.groups, spec, state)
+    child = make_student(taught, net.context.groups, spec)
     assert all(torch.equal(value, state[key]) for key, value in child.module.state_dict().items())
     assert all(torch.equal(mask, neighbour.masks[key]) for key, mask in child.masks.items())
     assert child.stayed_inputs == neighbour.stayed_inputs
@@ -66,9 +65,9 @@ def test_a_student_of_the_same_plan_is_the_neighbour(name: str, seed: int) -> No
 @pytest.mark.parametrize("name", nets.ALL)
 def test_channels_that_come_back_are_the_teachers(name: str) -> None:
     net = nets.net(name)
-    groups, narrow = net.ground.groups, net.space.uniform(0.5, 32, None)
+    groups, narrow = net.context.groups, net.spec(channels=0.5)
     state = recovered(net, narrow)
-    taught = inherited(net.model, groups, narrow, state).state_dict()
+    taught = warm_teacher(net.model, groups, narrow, state).state_dict()
     for key, old in net.model.state_dict().items():
         if not old.is_floating_point():
             assert int(taught[key]) == int(old) + 5, "counters are the neighbour's"
@@ -82,9 +81,9 @@ def test_channels_that_come_back_are_the_teachers(name: str) -> None:
 @pytest.mark.parametrize("name", nets.ALL)
 def test_a_wider_student_has_all_channels_of_its_neighbour(name: str) -> None:
     net = nets.net(name)
-    groups, narrow = net.ground.groups, net.space.uniform(0.25, 32, None)
+    groups, narrow = net.context.groups, net.spec(channels=0.25)
     state = recovered(net, narrow)
-    child = make_student(inherited(net.model, groups, narrow, state), groups, net.space.uniform(0.75, 32, None)).module
+    child = make_student(warm_teacher(net.model, groups, narrow, state), groups, net.spec(channels=0.75)).module
     wider = 0
     for key, value in child.state_dict().items():
         if value.is_floating_point():
@@ -95,12 +94,12 @@ def test_a_wider_student_has_all_channels_of_its_neighbour(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", nets.ALL)
-def test_inheriting_leaves_the_teacher_and_the_neighbour_alone(name: str) -> None:
+def test_a_warm_start_leaves_the_teacher_and_the_neighbour_alone(name: str) -> None:
     net = nets.net(name)
-    plan = net.space.uniform(0.5, 32, None)
-    state = recovered(net, plan)
+    spec = net.spec(channels=0.5)
+    state = recovered(net, spec)
     before = {key: value.clone() for key, value in (*net.model.state_dict().items(), *state.items())}
-    taught = inherited(net.model, net.ground.groups, plan, state)
+    taught = warm_teacher(net.model, net.context.groups, spec, state)
     for parameter in taught.parameters():
         parameter.data.zero_()
     assert all(torch.equal(value, before[key]) for key, value in state.items())
@@ -110,9 +109,10 @@ def test_inheriting_leaves_the_teacher_and_the_neighbour_alone(name: str) -> Non
 
 def test_zeros_of_a_pattern_stay_where_a_dense_student_starts() -> None:
     net = nets.net("grouped")
-    layer = net.ground.layers[-1].name
-    plan = Plan(patterns={layer: Pattern("unstructured", 0.5)})
-    child = make_student(inherited(net.model, net.ground.groups, plan, recovered(net, plan)), net.ground.groups, Plan())
+    layer = net.context.layers[-1].name
+    spec = StudentSpec(patterns={layer: Pattern("unstructured", 0.5)})
+    taught = warm_teacher(net.model, net.context.groups, spec, recovered(net, spec))
+    child = make_student(taught, net.context.groups, StudentSpec())
     weight = child.module.get_submodule(layer).weight
     assert not child.masks and int((weight == 0).sum()) == weight.numel() // 2
 
@@ -137,31 +137,31 @@ def test_shared_weights_that_parted_in_the_neighbour_stay_apart(names: tuple[str
     teacher, example = TiedNet().eval(), torch.randn(2, 3, 8, 8)
     layers = find_layers(teacher, example[:1])
     groups, _ = find_groups(teacher, example[:1], {layer.name: layer.depth for layer in layers})
-    plan = Plan({group.name: 8 for group in groups if group.name in names})
-    neighbour = make_student(teacher, groups, plan).module
+    spec = StudentSpec({group.name: 8 for group in groups if group.name in names})
+    neighbour = make_student(teacher, groups, spec).module
     with torch.no_grad():
         for number, parameter in enumerate(neighbour.parameters()):
             parameter.add_(0.1 * (number + 1))
-    taught = inherited(teacher, groups, plan, neighbour.state_dict())
-    child = make_student(taught, groups, plan).module
+    taught = warm_teacher(teacher, groups, spec, neighbour.state_dict())
+    child = make_student(taught, groups, spec).module
     with torch.no_grad():
         assert torch.equal(child(example), neighbour(example))
     assert (taught.one.weight is taught.two.weight) == (neighbour.one.weight is neighbour.two.weight)
 
 
-def test_weights_of_another_plan_are_refused() -> None:
+def test_weights_of_another_specification_are_refused() -> None:
     net = nets.net("digits")
-    narrow, wide = net.space.uniform(0.5, 32, None), net.space.uniform(0.75, 32, None)
+    narrow, wide = net.spec(channels=0.5), net.spec(channels=0.75)
     state = recovered(net, narrow)
-    with pytest.raises(TrialFailed, match=r"not those of its plan: .* has shape"):
-        inherited(net.model, net.ground.groups, wide, state)
+    with pytest.raises(TrialFailed, match=r"not those of its spec: .* has shape"):
+        warm_teacher(net.model, net.context.groups, wide, state)
     del state["conv1.weight"]
     with pytest.raises(TrialFailed, match=r"conv1\.weight is missing"):
-        inherited(net.model, net.ground.groups, narrow, state)
+        warm_teacher(net.model, net.context.groups, narrow, state)
 
 
 def groups_of(sizes: list[int]) -> list[Group]:
-    members = nets.net("digits").ground.groups[0].members
+    members = nets.net("digits").context.groups[0].members
     return [Group(f"g{i}", 64, 1, 0.5, "inner", members[:size], torch.ones(64)) for i, size in enumerate(sizes)]
 
 
@@ -171,7 +171,7 @@ counts = st.lists(st.integers(1, 64), min_size=3, max_size=3)
 @given(counts, counts, counts)
 def test_distance_is_a_metric_on_shapes(a: list[int], b: list[int], c: list[int]) -> None:
     groups = groups_of([1, 2, 3])
-    one, two, three = (Plan({f"g{i}": n for i, n in enumerate(counted)}) for counted in (a, b, c))
+    one, two, three = (StudentSpec({f"g{i}": n for i, n in enumerate(counted)}) for counted in (a, b, c))
     assert distance(one, one, groups) == 0 and (distance(one, two, groups) == 0) == (a == b)
     assert distance(one, two, groups) == distance(two, one, groups)
     assert distance(one, three, groups) <= distance(one, two, groups) + distance(two, three, groups) + 1e-12
@@ -179,8 +179,10 @@ def test_distance_is_a_metric_on_shapes(a: list[int], b: list[int], c: list[int]
 
 def test_distance_counts_shapes_alone() -> None:
     groups = groups_of([1, 2, 3])
-    half = Plan({group.name: 32 for group in groups})
-    assert distance(half, Plan(), groups) == pytest.approx(0.6931, abs=1e-4)
+    half = StudentSpec({group.name: 32 for group in groups})
+    assert distance(half, StudentSpec(), groups) == pytest.approx(0.6931, abs=1e-4)
     assert distance(half, replace(half, bits={"x": 8}, patterns={"x": Pattern("2:4", 0.5)}), groups) == 0
-    assert distance(Plan({"g2": 32}), Plan(), groups) > distance(Plan({"g0": 32}), Plan(), groups)
-    assert distance(Plan(), Plan(), []) == 0
+    assert distance(StudentSpec({"g2": 32}), StudentSpec(), groups) > distance(
+        StudentSpec({"g0": 32}), StudentSpec(), groups
+    )
+    assert distance(StudentSpec(), StudentSpec(), []) == 0

@@ -1,4 +1,4 @@
-"""Students that start where a measured neighbour ended: its recovered weights, put back into a copy of the teacher."""
+"""Warm start: a student starts where a measured neighbour ended, from weights put back into a copy of the teacher."""
 
 from __future__ import annotations
 
@@ -15,17 +15,23 @@ from ..spaces.spec import StudentSpec
 
 
 @torch.no_grad()
-def inherited(teacher: nn.Module, groups: Sequence[Group], neighbour: StudentSpec, state: Mapping[str, Tensor]) -> nn.Module:
-    """A copy of `teacher` that holds the neighbour's weights and buffers wherever the neighbour has kept any, and the
-    teacher's own elsewhere. `make_student` shrinks it as it shrinks the teacher; for the neighbour's own spec it gives
-    back the neighbour.
+def warm_teacher(
+    teacher: nn.Module, groups: Sequence[Group], neighbour: StudentSpec, state: Mapping[str, Tensor]
+) -> nn.Module:
+    """Return a copy of `teacher` with the neighbour's weights and buffers wherever the neighbour has kept any.
 
-    neighbour: what the student was shrunk by. state: its state_dict after recovery, on any device. Which channels
-    stay is still for the groups to say, whose importance is the teacher's, so the wider of two students has all
-    channels of the narrower one. What patterns had set to zero stays zero until it is trained.
+    `make_student` shrinks it as it shrinks the teacher; for the neighbour's own specification it gives back the
+    neighbour. Which channels stay is still for the groups to say, whose importance is the teacher's, so the wider of
+    two students has all channels of the narrower one. What patterns had set to zero stays zero until it is trained.
+
+    Args:
+        teacher: The trained network.
+        groups: Its groups of channels.
+        neighbour: The specification of a student that was taught. Modules that it replaces must have no weights.
+        state: Its state_dict after recovery, on any device.
 
     Raises:
-        TrialFailed: `state` is not that of a student of this spec.
+        TrialFailed: `state` is not that of a student of this specification.
     """
     taught = copy.deepcopy(teacher)
     values: dict[str, Tensor] = {}
@@ -46,11 +52,16 @@ def inherited(teacher: nn.Module, groups: Sequence[Group], neighbour: StudentSpe
 
 
 def distance(a: StudentSpec, b: StudentSpec, groups: Sequence[Group]) -> float:
-    """How far apart the shapes of two students are: the mean over groups of |log(channels of a / channels of b)|, each
-    group counted as often as it has members, as that many weights change with it.
+    """Return how far apart the shapes of two students are, without unit.
 
-    A metric on shapes, without unit: 0 for equal channels (bits, patterns and recovery do not count), log 2 where
-    one is twice as wide as the other everywhere.
+    It is the mean over groups of |log(channels of a / channels of b)|, each group counted as often as it has members,
+    as that many weights change with it. It is a metric on shapes: 0 for equal channels (bits, patterns and recovery do
+    not count), log 2 where one is twice as wide as the other everywhere.
+
+    Args:
+        a: One specification.
+        b: The other.
+        groups: The teacher's groups of channels.
     """
     apart = [abs(math.log(_kept(a, group)) - math.log(_kept(b, group))) * len(group.members) for group in groups]
     return sum(apart) / max(1, sum(len(group.members) for group in groups))
@@ -61,7 +72,7 @@ def _kept(spec: StudentSpec, group: Group) -> int:
 
 
 def _origins(teacher: nn.Module, groups: Sequence[Group], spec: StudentSpec) -> dict[str, Tensor]:
-    """For each tensor of a student of this spec, which element of the teacher's (its flat index) each element was."""
+    """Return tensor name -> which element of the teacher's (its flat index) each element of a student's was."""
     # shrinking moves numbers without changing them, so a network of indices says where each went; float64 tells
     # integers apart up to 2^53
     indices = copy.deepcopy(teacher).double()
@@ -74,7 +85,7 @@ def _origins(teacher: nn.Module, groups: Sequence[Group], spec: StudentSpec) -> 
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name, without what a module of the user's may keep beside them."""
+    """Return parameters and buffers by name, without what a module of the user's may keep beside them."""
     return {name: tensor for name, tensor in module.state_dict().items() if isinstance(tensor, Tensor)}
 
 
@@ -83,7 +94,7 @@ def _positions(tensor: Tensor) -> Tensor:
 
 
 def _untie(module: nn.Module, values: Mapping[str, Tensor]) -> None:
-    """Parameters that the teacher's layers shared, and that have parted in the neighbour, become their own."""
+    """Let parameters that the teacher's layers shared, and that have parted in the neighbour, become their own."""
     first: dict[int, str] = {}
     for name, tensor in module.state_dict(keep_vars=True).items():
         if isinstance(tensor, nn.Parameter):

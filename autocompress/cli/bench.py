@@ -1,0 +1,60 @@
+"""The command `bench`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, metavar="[RUNTIME[@DEVICE]:]MODELS...")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--runtime", "runtimes", multiple=True, help="Runtime of the models; several compare them with each other."
+)
+@click.option("--device", help="Device to run on, such as cuda; by default the CPU where the runtime knows it.")
+@click.option("--precision", help="Add processes until the 95 % intervals are as narrow: ± 2% or ± 0.02.")
+@click.option(
+    "--processes", type=click.IntRange(min=1), default=3, show_default=True, help="Fresh processes to time in."
+)
+@click.option("--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Start no process later than that.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def bench(
+    models: tuple[str, ...],
+    threads: int,
+    batch: int,
+    runtimes: tuple[str, ...],
+    device: str | None,
+    precision: str | None,
+    processes: int,
+    max_seconds: float | None,
+    as_json: bool,
+) -> None:
+    """Measure model files, side by side when there are several, also files of different runtimes.
+
+    The runtime is chosen by the file's suffix: .onnx onnxruntime, .pt2 pytorch, others as `autocompress runtimes`
+    lists them; write openvino:model.onnx, or --runtime, for another one. With --precision, processes are added, up
+    to 7, for 120 seconds unless --max-seconds says otherwise.
+    """
+    import json
+
+    from ..evaluators.bench import bench as measure
+    from ..evaluators.bench import comparison_lines, conditions_line, parse_precision, shortfall, timed_files
+    from ..spaces.plain import to_plain
+
+    wanted = None if precision is None else parse_precision(precision)
+    files = timed_files(models, runtimes, device, threads, batch)
+    limit = max_seconds or (None if wanted is None else 120.0)
+    latencies = measure(files, wanted, processes, limit_seconds=limit)
+    if as_json:
+        rows = [
+            {"file": str(f.path), **vars(f.target), "throughput_per_s": x.throughput_per_s, **to_plain(x)}
+            for f, x in zip(files, latencies, strict=True)
+        ]
+        click.echo(json.dumps(rows))
+    else:
+        for line in comparison_lines(files, latencies):
+            click.echo(line)
+        click.echo(conditions_line(latencies))
+    if wanted is not None and (words := shortfall(latencies, wanted)):
+        click.echo(words, err=True)

@@ -1,0 +1,35 @@
+"""The command `front`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .show import print_front
+
+
+@click.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--csv", "form", flag_value="csv", help="All trials as CSV, every decision a column.")
+@click.option("--json", "form", flag_value="json", help="All trials as JSON, one object a trial.")
+@click.option("--parquet", type=click.Path(path_type=Path), help="Write all trials to this Parquet file.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Write a picture of the front (.svg or .png).")
+def front(study: Path, form: str | None, parquet: Path | None, plot: Path | None) -> None:
+    """Print the front of STUDY, a study's folder or its name."""
+    from ..search.report.reading import read_front
+    from ..search.store.layout import find_study_folder
+
+    found = read_front(find_study_folder(study))
+    if parquet is not None:
+        found.to_pandas().to_parquet(parquet)
+    if plot is not None:
+        from ..search.report.plot import plot as draw
+
+        draw(found, plot)
+    if form == "csv":
+        click.echo(found.to_pandas().to_csv(index=False), nl=False)
+    elif form == "json":
+        click.echo(found.to_pandas().to_json(orient="records", indent=1))
+    elif parquet is None and plot is None:
+        print_front(found)

@@ -1,0 +1,85 @@
+"""The command `search`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import find_study, with_options
+from .show import print_front, print_outcome
+
+if TYPE_CHECKING:
+    from ..search.run import Stop
+    from ..studies.study_file import StudyFile
+
+
+@click.command()
+@click.argument("study", required=False)
+@click.option("--budget-ms", type=float, help="Latency that models must meet, in milliseconds.")
+@click.option("--percentile", type=click.Choice(["50", "90", "95", "99"]), help="Of latency, held against the budget.")
+@click.option("--max-mb", type=float, help="Largest model file, in megabytes; makes file size count in the search.")
+@click.option("--task", "task_spec", help="Your own task: my_task.py, my_task.py:function or module:function.")
+@click.option("--trials", type=int, help="Stop after this many trials of this run.")
+@click.option("--minutes", type=float, help="Stop after this many minutes of searching.")
+@click.option("--hours", type=float, help="The same in hours.")
+@click.option("--patience", type=float, help="Stop when the front has not moved for this many minutes.")
+@click.option("--workers", type=int, help="Trials at a time.")
+@click.option("--executor", help="Where trials run: local, processes, ray or an installed one.")
+@click.option("--seed", type=int, help="Of the search.")
+@click.option("--target", "targets", multiple=True, help="RUNTIME or RUNTIME@DEVICE to ship to; repeatable.")
+@click.option("--any-of", is_flag=True, help="Each model is for the best of the targets, not for all of them.")
+@click.option("--threads", type=int, help="Threads of the runtime on the target.")
+@click.option("--batch", type=int, help="Images per inference on the target.")
+@click.option("--precision", help="Of ratios to the teacher's latency: half of the 95 % interval, such as 2%.")
+@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Where studies are kept.")
+@click.option("--fresh", is_flag=True, help="Start anew in a new folder instead of resuming.")
+@click.option("--quiet", is_flag=True, help="Plain lines instead of a live display.")
+def search(study: str | None, **options: Any) -> None:
+    """Search a STUDY: a .toml file or a bundled study.
+
+    Without one, ./autocompress.toml if it exists, else the bundled study `digits`. The same command resumes a study
+    that was stopped. Ctrl-C ends a search cleanly.
+    """
+    from ..search.run import Stop, run_search
+
+    settings = with_options(find_study(study, options["task_spec"]), options)
+    progress = make_progress(settings, options["quiet"])
+    stop = Stop()
+    restore = listen_to_ctrl_c(stop)
+    try:
+        outcome = run_search(settings, None, options["runs"], options["fresh"], progress, stop)
+    finally:
+        restore()
+        progress.close()
+    print_front(outcome.front)
+    print_outcome(outcome)
+
+
+def make_progress(settings: StudyFile, quiet: bool) -> Any:
+    """Return a live display in a terminal, plain lines elsewhere or if quiet."""
+    from ..search.feasibility import Limits
+    from .progress import LiveProgress, PlainProgress
+
+    kind = LiveProgress if sys.stdout.isatty() and not quiet else PlainProgress
+    return kind(Limits.of(settings))
+
+
+def listen_to_ctrl_c(stop: Stop) -> Any:
+    """Let Ctrl-C ask the search to end once, and end it at once the second time.
+
+    Returns:
+        What restores the old behaviour.
+    """
+
+    def asked(_number: int, _frame: Any) -> None:
+        if stop.asked.is_set():
+            raise KeyboardInterrupt
+        click.echo("\nending after this step (Ctrl-C again ends at once); finished trials are kept", err=True)
+        stop.asked.set()
+
+    old = signal.signal(signal.SIGINT, asked)
+    return lambda: signal.signal(signal.SIGINT, old)

@@ -1,0 +1,295 @@
+"""The one place that turns a network into a file for a target, and holds the file against the network."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..compression.export import Template, make_template
+from ..compression.student import replaced
+from ..errors import ExportError, MeasurementError, TrialFailed
+from ..files import move, remove
+from ..spaces.spec import StudentSpec
+from ..spaces.target import Target
+from .runtimes.base import BuildRequest, Runtime
+from .score import predict
+
+PARITY = 1e-3
+"""Largest difference allowed between a file in 32 bits and its network, relative to the largest output."""
+KEPT = 8
+"""Templates kept at a time: each holds a whole graph."""
+
+
+class Templates:
+    """A network's graph, exported once for each batch and for each set of replaced modules: an export takes seconds.
+
+    The least recently used are forgotten when there are more than `KEPT`.
+
+    Attributes:
+        network: The network, in eval mode.
+        exact: Whether templates are of this very network; else they take the weights of its students.
+    """
+
+    def __init__(self, network: nn.Module, example_input: torch.Tensor, exact: bool = False) -> None:
+        """Export nothing yet.
+
+        Args:
+            network: The network, in eval mode.
+            example_input: One input, [1, ...].
+            exact: See the class and `compression.export.make_template`.
+        """
+        self.network, self.exact = network, exact
+        self._example = example_input
+        self._made: OrderedDict[tuple[Any, ...], Template] = OrderedDict()
+
+    def get(self, batch: int, replacements: Mapping[str, str] | None = None) -> Template:
+        """Return the template for a batch.
+
+        Args:
+            batch: Inputs at a time; 1 leaves the batch free.
+            replacements: Modules of the network that students have replaced; see `StudentSpec.replacements`.
+
+        Raises:
+            ExportError: The network has an operator that cannot be exported.
+            TrialFailed: A replacement cannot be.
+        """
+        key = (batch, *sorted((replacements or {}).items()))
+        if key not in self._made:
+            network = replaced(self.network, replacements) if replacements else self.network
+            self._made[key] = make_template(network, self.many(batch), self.exact)
+        self._made.move_to_end(key)
+        while len(self._made) > KEPT:
+            self._made.popitem(last=False)
+        return self._made[key]
+
+    def many(self, count: int) -> torch.Tensor:
+        """Return the example input `count` times, [count, ...]."""
+        return torch.cat([self._example] * count)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that was built.
+
+    Attributes:
+        path: The file, or the folder where that is the runtime's form.
+        bits: Bits asked for of each layer in the graph, in its order; `Runtime.remark` compares them with what runs.
+        difference: Largest difference of the float form from its network, relative to the largest output; None where
+            the runtime cannot run files here.
+    """
+
+    path: Path
+    bits: tuple[int, ...]
+    difference: float | None
+
+
+class ArtifactBuilder:
+    """Builds files of a network and its students for one target.
+
+    The first file decides how batches are handled for all: free where the network and the runtime allow it, else the
+    target's own, which a class token or the like makes necessary.
+
+    Attributes:
+        runtime: The target's runtime.
+        target: Where files run.
+        templates: Of the network.
+        batch: What templates are asked for, 1 or the target's; None before the first file.
+        free: Whether files take any batch.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        target: Target,
+        templates: Templates,
+        calibration: torch.Tensor,
+        samples: torch.Tensor,
+    ) -> None:
+        """Build nothing yet.
+
+        Args:
+            runtime: The target's runtime. One that only builds here has its files built and not checked.
+            target: Where files run.
+            templates: Of the network.
+            calibration: Inputs [M, ...] of the calibration split, for the ranges of activations.
+            samples: Inputs [N, ...] on which each file in 32 bits is held against its network.
+        """
+        self.runtime, self.target, self.templates = runtime, target, templates
+        self.batch: int | None = None
+        self.free = True
+        self._calibration, self._samples = calibration, samples
+        self._runs = runtime.available().ok
+
+    def teacher_file(self, path: Path) -> Template:
+        """Build the file of the network itself, which decides how batches are handled.
+
+        Args:
+            path: Where the file is to lie. One that lies there already stays: latencies were compared with it.
+
+        Returns:
+            The template that students are written into.
+
+        Raises:
+            ExportError: The network cannot be exported, or its file does not agree with it.
+            MeasurementError: The runtime cannot build or run it.
+        """
+        part = _beside(path, "part")
+        try:
+            self._float_file(self.templates.network, {}, part, 2)
+            if not path.exists():
+                move(part, path)
+        except TrialFailed as failed:
+            raise ExportError(f"{self.target.name} does not run this network right: {failed}") from failed
+        finally:
+            remove(part)
+        assert self.batch is not None
+        return self.templates.get(self.batch)
+
+    def build(self, module: nn.Module, spec: StudentSpec, path: Path, calibration_count: int | None = None) -> Artifact:
+        """Build a student's file: in 32 bits first, held against the student, then with its bits.
+
+        Args:
+            module: The student; it is put on the CPU and in eval mode.
+            spec: What became of the network; bits and replacements count here.
+            path: Where the file is to lie; what lies there is replaced once the file is whole.
+            calibration_count: Calibration inputs to use, None for all. A file that is only timed needs few, as latency
+                does not depend on ranges.
+
+        Raises:
+            TrialFailed: The file in 32 bits differs from the student by more than `PARITY`.
+            ExportError: The student has an operator that cannot be exported.
+            MeasurementError: The runtime cannot build or run it.
+        """
+        module = module.cpu().eval()
+        plain, part = _beside(path, "float"), _beside(path, "part")
+        count = len(self._calibration) if calibration_count is None else calibration_count
+        try:
+            request, difference = self._float_file(module, spec.replacements, plain, count)
+            bits = {name: width for name, width in spec.bits.items() if _is_layer(module, name)}
+            if bits:
+                self.runtime.build(replace(request, bits=bits), part)
+            move(part if bits else plain, path)
+        finally:
+            remove(plain)
+            remove(part)
+        widths = tuple(bits.get(name, 32) for name in request.layers.values())
+        return Artifact(path, widths, difference if self._runs else None)
+
+    def difference(self, path: Path, module: nn.Module, inputs: torch.Tensor | None = None) -> float:
+        """Return how far a file's outputs are from its network's.
+
+        Args:
+            path: The file.
+            module: The network, on the CPU and in eval mode.
+            inputs: Inputs [N, ...]; by default the samples.
+
+        Returns:
+            The largest absolute difference, relative to the largest output (at least 1).
+
+        Raises:
+            MeasurementError: The file cannot be loaded or run.
+        """
+        inputs = self._samples if inputs is None else inputs
+        got = predict(path, self.runtime, self.target, inputs.numpy())
+        with torch.no_grad():
+            if self.free:
+                expected = module(inputs)
+            else:
+                expected = torch.cat([self._answers(module, chunk) for chunk in torch.split(inputs, self.target.batch)])
+        return relative_difference(got, expected.float().numpy())
+
+    def _answers(self, module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+        # a network that fixes its batch takes no other number
+        missing = self.target.batch - len(inputs)
+        answers: torch.Tensor = module(torch.cat([inputs, inputs[-1:].repeat_interleave(missing, 0)]))
+        return answers[: len(inputs)]
+
+    def _float_file(
+        self, module: nn.Module, replacements: Mapping[str, str], path: Path, count: int
+    ) -> tuple[BuildRequest, float]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if self.batch is None:
+            request = self._decide_batch(module, replacements, path, count)
+            off = self._off(path, module)
+        else:
+            try:
+                request = self._request(module, self.templates.get(self.batch, replacements), count)
+                self.runtime.build(request, path)
+                off = self._off(path, module)
+            except Exception:  # whatever a runtime makes of a graph that cannot be rewritten
+                if self.templates.exact:
+                    raise
+                off = float("inf")
+        if not off <= PARITY and not self.templates.exact:
+            # weights that the exporter stores in another form cannot be written into a template
+            assert self.batch is not None
+            template = make_template(module, self.templates.many(self.batch), exact=True)
+            request = self._request(module, template, count)
+            self.runtime.build(request, path)
+            off = self._off(path, module)
+        if not off <= PARITY:  # nor where it is no number
+            raise TrialFailed(f"the exported file differs from its student by {off:.2g} of the largest output")
+        return request, off
+
+    def _off(self, path: Path, module: nn.Module) -> float:
+        return self.difference(path, module) if self._runs else 0.0
+
+    def _decide_batch(self, module: nn.Module, replacements: Mapping[str, str], path: Path, count: int) -> BuildRequest:
+        for free in (True, False):
+            self.free = free
+            template = self.templates.get(1 if free else self.target.batch, replacements)
+            request = self._request(module, template, count)
+            try:
+                self.runtime.build(request, path)
+                if self._runs:
+                    self._try_batches(path)
+            except MeasurementError:
+                if not free:
+                    self.free = True
+                    raise
+            else:
+                self.batch = template.batch
+                return request
+        raise AssertionError("one of the two forms is built or raises")
+
+    def _try_batches(self, path: Path) -> None:
+        loaded = self.runtime.load(path, self.target)
+        takes = loaded.input_shape[0]
+        if takes not in (None, self.target.batch):
+            raise MeasurementError(f"{path}: takes {takes} inputs at a time, not {self.target.batch}")
+        for size in (1, 3) if takes is None else (takes,):
+            loaded.run(np.ascontiguousarray(self.templates.many(size).numpy(), dtype=loaded.input_dtype))
+
+    def _request(self, module: nn.Module, template: Template, count: int) -> BuildRequest:
+        model = template.write(module)
+        if not self.free:
+            for value in (*model.graph.input, *model.graph.output):
+                value.type.tensor_type.shape.dim[0].dim_value = self.target.batch
+        # a graph of a fixed batch needs a full one for its ranges
+        inputs = self._calibration[: max(count, self.target.batch)].numpy()
+        return BuildRequest(model, template.layers, {}, inputs, module, template.batch, self.target.batch)
+
+
+def relative_difference(got: Any, expected: Any) -> float:
+    """Return the largest absolute difference of two arrays, relative to the largest of `expected` (at least 1)."""
+    return float(np.abs(got - expected).max() / max(1.0, float(np.abs(expected).max())))
+
+
+def _is_layer(module: nn.Module, name: str) -> bool:
+    # a replaced block takes its layers with it
+    try:
+        return getattr(module.get_submodule(name), "weight", None) is not None
+    except AttributeError:
+        return False
+
+
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f"{path.stem}.{os.getpid()}.{what}{path.suffix}")

@@ -1,0 +1,118 @@
+"""What a file answers, run by its target's own runtime, and how large it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError, MeasurementError
+from ..spaces.target import Target
+from .runtimes.base import Loaded, Runtime
+
+CHUNK = 1024
+"""Inputs that are float numbers in memory at a time, whatever the size of a split."""
+
+
+class Split(Protocol):
+    """A part of a task's data, of which `file_outputs` needs no more than this."""
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        ...
+
+    def inputs(self, which: Any) -> Any:
+        """Return the inputs at these indices, such as a slice, as a tensor [N, ...] of torch on the CPU."""
+        ...
+
+
+def file_outputs(path: Path, runtime: Runtime, target: Target, data: Split) -> NDArray[Any]:
+    """Run a file over a whole split, `CHUNK` inputs in memory at a time; see `predict`.
+
+    Returns:
+        The file's first output, [len(data), ...].
+    """
+    parts = (data.inputs(slice(i, i + CHUNK)).numpy() for i in range(0, len(data), CHUNK))
+    return predict(path, runtime, target, parts)
+
+
+def predict(
+    path: Path, runtime: Runtime, target: Target, inputs: NDArray[Any] | Iterable[NDArray[Any]]
+) -> NDArray[Any]:
+    """Run a file over inputs.
+
+    The batch is the file's own, or the target's where the file leaves it open. The last batch of a chunk is filled by
+    repeating its last input.
+
+    Args:
+        path: The file.
+        runtime: What runs it.
+        target: Where it runs.
+        inputs: An array [N, ...], or chunks of one, so that a whole split need not be in memory.
+
+    Returns:
+        The file's first output, [N, K] for a classifier.
+
+    Raises:
+        DataError: There are no inputs, or they are of another shape than the file takes.
+        MeasurementError: The file cannot be loaded or run.
+        RuntimeUnavailable: The runtime cannot run here.
+    """
+    loaded = runtime.load(path, target)
+    chunks = (inputs,) if isinstance(inputs, np.ndarray) else inputs
+    outputs = [part for chunk in chunks for part in _batches(path, loaded, target, chunk)]
+    if not outputs:
+        raise DataError(f"{path}: no images to run it over; the split is empty")
+    return np.concatenate(outputs)
+
+
+def file_bytes(path: Path) -> int:
+    """Return the bytes of a file and of the weights stored next to it, or of a folder.
+
+    Raises:
+        MeasurementError: It is missing.
+    """
+    return sum(part.stat().st_size for part in _parts(path))
+
+
+def compressed_bytes(path: Path, level: int = 19) -> int:
+    """Return the bytes after Zstandard compression (RFC 8878), where sparsity and few bits show.
+
+    Args:
+        path: The file or folder.
+        level: Of compression. Level 19 takes about a second for 5 MB, level 3 a hundredth of that.
+
+    Raises:
+        MeasurementError: It is missing.
+    """
+    import zstandard
+
+    return sum(len(zstandard.ZstdCompressor(level=level).compress(part.read_bytes())) for part in _parts(path))
+
+
+def _batches(path: Path, loaded: Loaded, target: Target, inputs: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    wanted = loaded.input_shape
+    fits = len(wanted) == inputs.ndim and all(
+        w is None or w == n for w, n in zip(wanted[1:], inputs.shape[1:], strict=True)
+    )
+    if not fits:
+        raise DataError(f"{path}: images are {list(inputs.shape)}, the file takes {list(wanted)}; prepare them alike")
+    batch = wanted[0] or target.batch
+    for start in range(0, len(inputs), batch):
+        chunk = np.ascontiguousarray(inputs[start : start + batch], dtype=loaded.input_dtype)
+        missing = batch - len(chunk)
+        if missing:
+            chunk = np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)])
+        yield loaded.run(chunk)[: batch - missing]
+
+
+def _parts(path: Path) -> list[Path]:
+    if path.is_dir():  # a package, as Core ML's
+        return sorted(part for part in path.rglob("*") if part.is_file())
+    if not path.is_file():
+        raise MeasurementError(f"{path}: no such file; its size cannot be told")
+    weights = path.with_name(path.name + ".data")
+    return [path, weights] if weights.is_file() else [path]

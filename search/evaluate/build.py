@@ -1,0 +1,73 @@
+"""The end of a trial: its files are built, scored over the validation split, and measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ...compression.training_data import LabelledData
+from ...evaluators.measurement import Measurement
+from ...evaluators.score import compressed_bytes, file_bytes, predict
+from ...files import write_json
+from ...spaces.plain import to_plain
+from ...spaces.target import PerTarget
+from ...studies.task import score
+from ..store.layout import model_path, trial_folder
+from .checkpoints import recovered_student
+from .context import EvaluationContext
+from .job import Clock, Job
+from .target_session import TargetSession
+
+CHUNK = 1024
+"""Examples that are float numbers in memory at a time, whatever the size of a split."""
+
+
+def build_and_measure(context: EvaluationContext, job: Job, clock: Clock) -> PerTarget[Measurement]:
+    """Build the files of a taught student and measure what they are worth.
+
+    Args:
+        context: What this process has of the study.
+        job: The trial.
+        clock: Adds up where the time went.
+
+    Returns:
+        A measurement for each target that the student is for. It is kept in the trial's folder too.
+
+    Raises:
+        TrialFailed: The student's weights are gone, or a file does not agree with it.
+        MeasurementError: A file cannot be built or timed.
+        MetricError: The metric gives no usable number.
+    """
+    with clock.time("building"):
+        student = recovered_student(context, job.spec, job.warm_start)
+    sessions = context.sessions_for(job.spec)
+    measured: dict[str, Measurement] = {}
+    for name, session in sessions.items():
+        path = model_path(context.folder, job.number, name, session.runtime.suffix, alone=len(sessions) == 1)
+        with clock.time("building"):
+            built = session.builder.build(student.module, job.spec, path)
+        with clock.time("measuring"):
+            operators = session.runtime.inspect(path, session.target)
+            measured[name] = Measurement(
+                accuracy=file_accuracy(context, session, path, context.task.validation),
+                latency=session.meter.measure([path])[0],
+                size_bytes=file_bytes(path),
+                compressed_bytes=compressed_bytes(path),
+                operators=operators,
+                remark=session.runtime.remark(operators, built.bits),
+            )
+    write_json(trial_folder(context.folder, job.number) / "measurement.json", to_plain(measured))
+    return measured
+
+
+def file_accuracy(context: EvaluationContext, session: TargetSession, path: Path, data: LabelledData) -> float:
+    """Return the metric of a file, run by its runtime over all of a split.
+
+    Raises:
+        MetricError: The metric gives no usable number.
+        MeasurementError: The file cannot be run.
+    """
+    parts = (data.inputs(slice(i, i + CHUNK)).numpy() for i in range(0, len(data), CHUNK))
+    outputs = predict(path, session.runtime, session.target, parts)
+    return score(context.task.metric, torch.from_numpy(outputs), data.labels)

@@ -1,0 +1,63 @@
+"""A rung of a training: the student is taught up to its end, and looked at."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock
+
+from ...files import read_json, write_json
+from ...spaces.plain import to_plain
+from .checkpoints import checkpoint_path, look_at, start_student
+from .context import EvaluationContext
+from .job import Clock, Job
+
+
+def train_rung(context: EvaluationContext, job: Job, clock: Clock) -> float:
+    """Teach a student up to the end of the job's rung.
+
+    Args:
+        context: What this process has of the study.
+        job: The trial's student, its rung, and whose weights it begins with.
+        clock: Adds up where the time went.
+
+    Returns:
+        The student's metric on a part of the validation split.
+
+    Raises:
+        TrialFailed: The loss is no longer a number.
+        Stopped: The context's `stop` came true; the checkpoint says at which step.
+    """
+    path = checkpoint_path(context.folder, job.spec, job.rung, job.warm_start)
+    look = path.with_suffix(f".{job.spec.key()}.json")
+    # trials that differ in bits alone share their training: one of them trains, the other waits for it
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        known = read_json(look)
+        if known is not None:
+            return float(known["accuracy"])
+        with clock.time("training"):
+            earlier = checkpoint_path(context.folder, job.spec, job.rung - 1, job.warm_start)
+            if job.rung and not path.exists():
+                _continue_from(earlier, path)
+            # what was begun has weights of its own; where it began still says which of them patterns hold at zero
+            begun = path.exists() and not job.spec.patterns
+            student = start_student(context, job.spec, None if begun else job.warm_start)
+            fake = context.recoverer.recover(student, job.spec, job.rung, path, context.stop)
+            earlier.unlink(missing_ok=True)
+        with clock.time("measuring"):
+            accuracy = look_at(context, student.module, fake)
+        write_json(look, {"accuracy": accuracy, "spec": to_plain(job.spec)})
+        return accuracy
+
+
+def _continue_from(earlier: Path, path: Path) -> None:
+    """Copy the checkpoint of the rung before, where it is still there."""
+    with tempfile.TemporaryDirectory(prefix=".rung-", dir=path.parent) as folder:
+        beside = Path(folder) / path.name
+        with suppress(FileNotFoundError):  # a trial that is taught alike went on, and took it away
+            shutil.copyfile(earlier, beside)
+            beside.replace(path)

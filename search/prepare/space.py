@@ -1,0 +1,125 @@
+"""The space of a study: what its network and its targets allow, found once before anything is searched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ...errors import MeasurementError, TrialFailed
+from ...evaluators.microbenchmarks import study_profile
+from ...spaces.axes.patterns import MIN_WEIGHTS, PatternAxis
+from ...spaces.context import SpaceContext
+from ...spaces.network import Network
+from ...spaces.space import Space, build_space
+from ...spaces.spec import Pattern, StudentSpec
+from ...spaces.target import PerTarget, joint_capabilities
+from ...spaces.target_profile import Ratio, TargetProfile
+from ...studies.schema import StudySections
+from ..evaluate.context import EvaluationContext
+from ..evaluate.gate import time_shape
+from ..evaluate.target_session import Say, usable_runtime
+
+PATTERN_GAIN = 0.97
+"""A pattern is offered for latency when the upper end of its ratio to dense is below this."""
+RATES = {"unstructured": 0.8, "2:4": 0.5}
+"""The part of zeros at which a pattern is tried on the teacher."""
+
+
+@dataclass(frozen=True)
+class PreparedSpace:
+    """A space, and what was measured of patterns.
+
+    Attributes:
+        space: What is searched.
+        pattern_ratios: For each target, the latency of the teacher with each sparsity pattern over the dense one's.
+    """
+
+    space: Space
+    pattern_ratios: PerTarget[Mapping[str, Ratio]] = field(default_factory=dict)
+
+
+def prepare_space(context: EvaluationContext, settings: StudySections, say: Say) -> PreparedSpace:
+    """Measure what pays on the targets, and build the space over it.
+
+    What was measured before is taken from the study's folder or the user's cache. The space of a study stays what it
+    was: one that was begun without a target profile goes on without it.
+
+    Args:
+        context: What this process has of the study.
+        settings: The study's settings.
+        say: Takes a line about what is going on.
+
+    Raises:
+        UnknownName: The study names an axis or a layer that does not exist.
+        PluginError: An axis cannot be loaded.
+        MeasurementError: A target cannot be measured.
+    """
+    begun = any((context.folder / "trials").glob("*/plan.json"))
+    seconds = settings.target.profile_seconds
+    profile = study_profile(context.targets, context.network.layers, context.folder, seconds, begun, say, context.stop)
+    ratios = _pattern_ratios(context) if PatternAxis.name in settings.space.axes else {}
+    paying = tuple(sorted({kind for each in ratios.values() for kind, r in each.items() if r.high < PATTERN_GAIN}))
+    return PreparedSpace(
+        build_space(lay_context(context.network, settings, profile, paying), settings.space.axes), ratios
+    )
+
+
+def space_without_measuring(network: Network, settings: StudySections) -> Space:
+    """Return the space of a study as it is before its targets were measured.
+
+    Raises:
+        UnknownName: The study names an axis, layer or runtime that does not exist.
+        RuntimeUnavailable: A target cannot be used here.
+    """
+    return build_space(lay_context(network, settings), settings.space.axes)
+
+
+def lay_context(
+    network: Network,
+    settings: StudySections,
+    profile: TargetProfile | None = None,
+    patterns: tuple[str, ...] = (),
+) -> SpaceContext:
+    """Return what a space stands on.
+
+    Args:
+        network: The teacher's layers and groups.
+        settings: The study's settings.
+        profile: What was measured to pay.
+        patterns: Sparsity patterns that were measured to be faster.
+    """
+    found = {t.name: usable_runtime(t).capabilities(t) for t in settings.target.targets()}
+    joint = joint_capabilities(list(found.values()), settings.target.any_of)
+    return SpaceContext(
+        layers=network.layers,
+        groups=network.groups,
+        capabilities=joint.with_patterns(patterns),
+        modules=network.modules,
+        targets=found if settings.target.any_of else {},
+        keep=frozenset(settings.space.keep),
+        min_fraction=settings.space.min_channels_fraction,
+        storage_counts=storage_counts(settings),
+        bits=settings.space.bits,
+        patterns=settings.space.patterns,
+        profile=profile,
+    )
+
+
+def storage_counts(settings: StudySections) -> bool:
+    """Tell whether the size of files is an objective or a constraint of this study."""
+    sizes = {"size_bytes", "compressed_bytes"} & set(settings.search.objectives)
+    return bool(sizes) or settings.budget.max_mb is not None
+
+
+def _pattern_ratios(context: EvaluationContext) -> dict[str, dict[str, Ratio]]:
+    layers = [layer.name for layer in context.network.layers if layer.weights >= MIN_WEIGHTS]
+    found: dict[str, dict[str, Ratio]] = {name: {} for name in context.sessions}
+    for kind, rate in RATES.items():
+        spec = StudentSpec(patterns=dict.fromkeys(layers, Pattern(kind, rate)))
+        try:
+            shape = time_shape(context, spec)
+        except TrialFailed as failure:
+            raise MeasurementError(f"the teacher with {kind} zeros cannot be measured: {failure}") from failure
+        for name, latency in shape.latencies.items():
+            found[name][kind] = Ratio(latency.ratio, latency.ratio_low, latency.ratio_high, latency.disturbed)
+    return found

@@ -1,0 +1,84 @@
+"""A finished trial with its best figures, as reports show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...evaluators.measurement import Latency
+from ...spaces.target import PerTarget
+from ..objectives import is_latency, is_maximized, latency_of, objective_value
+from ..trial import Trial
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A second, longer look at a trial's files.
+
+    Attributes:
+        latencies: Interleaved with those of the other files of the front.
+        test_accuracy: Metric on the test split, the lowest of all files'.
+    """
+
+    latencies: PerTarget[Latency]
+    test_accuracy: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One finished trial.
+
+    Attributes:
+        trial: The trial.
+        confirmed: The longer look, where there was one.
+    """
+
+    trial: Trial
+    confirmed: Confirmed | None
+
+    @property
+    def number(self) -> int:
+        """The trial's number."""
+        return self.trial.number
+
+    @property
+    def accuracy(self) -> float:
+        """The metric of the file on the validation split; of several files, the lowest."""
+        return objective_value("accuracy", self.trial.measured)
+
+    @property
+    def latencies(self) -> PerTarget[Latency]:
+        """The latency of each file: the longer measurement where there is one."""
+        measured = {name: file.latency for name, file in self.trial.measured.items()}
+        return {**measured, **(self.confirmed.latencies if self.confirmed else {})}
+
+    @property
+    def target(self) -> str:
+        """The target that tables are sorted by: the one the plan chose, or the first that files are built for."""
+        return next(iter(self.trial.measured))
+
+    @property
+    def latency(self) -> Latency:
+        """The latency on `target`."""
+        return self.latencies[self.target]
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the largest file."""
+        return max(file.size_bytes for file in self.trial.measured.values())
+
+    @property
+    def compressed_bytes(self) -> int:
+        """The size of the largest file after compression."""
+        return max(file.compressed_bytes for file in self.trial.measured.values())
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether other work ran while one of its latencies was measured."""
+        return any(latency.disturbed for latency in self.latencies.values())
+
+    def cost(self, objective: str) -> float:
+        """Return the value of one objective, lower is better."""
+        if is_latency(objective):
+            return latency_of(objective, self.latencies).p50_ms
+        value = objective_value(objective, self.trial.measured)
+        return -value if is_maximized(objective) else value

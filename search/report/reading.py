@@ -1,0 +1,27 @@
+"""Reading a study as it stands on disk, without its data, its network or its runtimes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..feasibility import Limits
+from ..objectives import objectives_of
+from ..store.settings import read_settings
+from ..store.trials import TrialStore
+from .confirm import read_confirmed
+from .front import Front
+
+
+def read_front(folder: Path) -> Front:
+    """Return the front of a study.
+
+    Raises:
+        UsageError: There is no study in this folder.
+        StorageError: Its database is corrupt, or another version wrote it.
+    """
+    settings = read_settings(folder)
+    objectives = objectives_of(settings)
+    trials = TrialStore(folder, settings.name, objectives).ended()
+    numbers = {trial.number for trial in trials}
+    confirmed = {number: look for number, look in read_confirmed(folder).items() if number in numbers}
+    return Front(folder, objectives, tuple(trials), confirmed, Limits.of(settings), settings.target.any_of)

@@ -1,0 +1,41 @@
+"""Where the files of a study lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def trial_folder(study: Path, number: int) -> Path:
+    """Return where a trial's files lie."""
+    return study / "trials" / f"{number:04d}"
+
+
+def target_folder(study: Path, target: str) -> Path:
+    """Return where the teacher's file for a target, its calibration and the latencies of shapes lie."""
+    return study / "targets" / target
+
+
+def model_path(study: Path, number: int, target: str, suffix: str, alone: bool) -> Path:
+    """Return where a trial's model for a target lies.
+
+    Args:
+        study: The study's folder.
+        number: Of the trial.
+        target: Name of the target.
+        suffix: Of the runtime's files, with a dot.
+        alone: Whether the trial has a file for this target only.
+    """
+    folder = trial_folder(study, number)
+    return (folder if alone else folder / target) / f"model{suffix}"
+
+
+def checkpoints_folder(study: Path) -> Path:
+    """Return where the weights of students lie."""
+    return study / "checkpoints"
+
+
+def find_study_folder(study: Path) -> Path:
+    """Return a study's folder, given as a path or as a name under `runs/`."""
+    if not study.exists() and (Path("runs") / study).exists():
+        return Path("runs") / study
+    return study

@@ -1,0 +1,112 @@
+"""The settings of a study on disk, and what may change while the study goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ...errors import StorageError, UsageError
+from ...files import read_json, write_json
+from ...studies.schema import StudySections
+from ...studies.study_file import StudyFile
+from ...studies.task import Task
+
+FORMAT = 2
+"""Of a study's folder. Plans and trials of another format cannot be read."""
+FIXED = ("task", "data", "teacher", "target", "recovery")
+"""Sections that cannot change while a study goes on: their trials would not compare."""
+FREE = {"profile_seconds", "learn_seconds", "precision"}
+"""Keys of those sections that may: how long to look does not change what is seen."""
+
+
+def settings_path(folder: Path) -> Path:
+    """Return the file that holds a study's settings."""
+    return folder / "study.json"
+
+
+def write_settings(folder: Path, settings: StudyFile) -> None:
+    """Keep the settings of a study.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    write_json(settings_path(folder), {"format": FORMAT, **settings.model_dump(mode="json", by_alias=True)})
+
+
+def read_settings(folder: Path) -> StudyFile:
+    """Return the settings that a study was last searched with.
+
+    Raises:
+        UsageError: There is no study in this folder.
+        StorageError: The study was written by another version, or its settings cannot be read.
+    """
+    data = check_format(folder)
+    if data is None:
+        raise UsageError(f"no study in {folder}; give the folder of a search, such as runs/digits")
+    try:
+        return StudyFile.model_validate({key: value for key, value in data.items() if key != "format"})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StorageError(
+            f"{settings_path(folder)}: {where}: {first['msg']}; it was written by another version of AutoCompress: "
+            "use that version, or start anew with --fresh"
+        ) from error
+
+
+def check_format(folder: Path) -> dict[str, Any] | None:
+    """Return a study's settings as plain values; None when there is no study.
+
+    Raises:
+        StorageError: The study has another format than this version writes. Nothing in it is changed.
+    """
+    data: dict[str, Any] | None = read_json(settings_path(folder))
+    found = None if data is None else data.get("format", 1)
+    if found not in (None, FORMAT):
+        raise StorageError(
+            f"{folder} was written by {'an older' if isinstance(found, int) and found < FORMAT else 'another'} version "
+            f"of AutoCompress (format {found}, this one writes {FORMAT}): nothing in it was changed; read it with that "
+            "version, or start anew with --fresh"
+        )
+    return data
+
+
+def check_settings(folder: Path, settings: StudyFile) -> None:
+    """Refuse settings whose trials would not compare with those that a study has.
+
+    Raises:
+        StorageError: A section that cannot change has changed, or the study has another format.
+    """
+    old = check_format(folder)
+    if old is None:
+        return
+    new = settings.model_dump(mode="json", by_alias=True)
+    for section in FIXED:
+        # a key that came with a later version had its default
+        before = getattr(StudySections(), section).model_dump(mode="json", by_alias=True) | old[section]
+        key = next((k for k in new[section] if k not in FREE and before[k] != new[section][k]), None)
+        if key is not None:
+            raise StorageError(
+                f"{folder} was begun with [{section}] {key} = {before[key]!r}, now it is "
+                f"{new[section][key]!r}: its trials would not compare; use --fresh, or change it back"
+            )
+    if tuple(old["search"]["objectives"]) != settings.search.objectives:
+        raise StorageError(f"{folder} was begun with other objectives ({old['search']['objectives']}); use --fresh")
+
+
+def task_of(settings: StudyFile, folder: Path | None) -> Task:
+    """Return the task that a study's settings describe.
+
+    Args:
+        settings: The study's settings.
+        folder: The study's folder, where it was begun.
+
+    Raises:
+        UsageError: The study was searched from Python, so that its settings do not say what its task is.
+        AutoCompressError: What data and tasks raise.
+    """
+    if folder is not None and settings.task.source is None and settings.teacher.model is None:
+        raise UsageError(f"{folder} was searched from Python, so its task is not known here; name it with --task")
+    return settings.build_task()

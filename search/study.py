@@ -1,0 +1,164 @@
+"""A study opened for searching: its folder, its teacher, its space and its trials."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ..errors import StorageError
+from ..files import disk_errors, read_json, write_json
+from ..spaces.space import Space
+from ..studies.checkpoint import save_weights
+from ..studies.data.images import ImageData
+from ..studies.study_file import StudyFile
+from ..studies.task import PreparedTask, Task
+from ..studies.teacher import TeacherStopped, prepare_teacher
+from .evaluate.context import EvaluationContext, open_context
+from .evaluate.target_session import Say, TargetSession
+from .feasibility import Limits
+from .objectives import objectives_of
+from .prepare.reach import check_reach, measure_reach
+from .prepare.space import prepare_space
+from .report.space_report import describe_space
+from .store.settings import check_settings, write_settings
+from .store.trials import TrialStore
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """Everything a driver needs.
+
+    Attributes:
+        settings: Of the study.
+        folder: Where it lies.
+        context: What this process has to make and measure students.
+        space: What is searched.
+        limits: What a model must meet.
+        objectives: What the front trades off.
+        store: Its trials.
+    """
+
+    settings: StudyFile
+    folder: Path
+    context: EvaluationContext
+    space: Space
+    limits: Limits
+    objectives: tuple[str, ...]
+    store: TrialStore
+
+
+def study_folder(runs: Path, name: str, fresh: bool) -> Path:
+    """Return the study's folder, a new one if `fresh`: `digits`, then `digits-2`, ... Nothing is overwritten."""
+    names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
+    folders = [runs / name]
+    for candidate in names:
+        if not (runs / candidate).exists():
+            return runs / candidate if fresh else folders[-1]
+        folders.append(runs / candidate)
+    raise AssertionError("counting does not end")
+
+
+@contextlib.contextmanager
+def opened(
+    settings: StudyFile,
+    task: Task | None,
+    runs: Path,
+    fresh: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    say: Say = lambda line: None,
+) -> Iterator[OpenStudy]:
+    """Open the study in its folder, alone: two searches never write one study.
+
+    Args:
+        settings: Of the study.
+        task: The task, where it is made in Python.
+        runs: Where studies lie.
+        fresh: Whether to begin a new study in a new folder.
+        stop: Whether to end early.
+        say: Takes a line about what is going on.
+
+    Raises:
+        StorageError: Another search has the study open, its database is corrupt, or it was begun with other settings.
+        BudgetError: The budget is below the fastest plan.
+        AutoCompressError: What data, tasks, exports and runtimes raise.
+    """
+    say("reading the data and the teacher")
+    # built before anything is written: a mistyped task leaves no study behind
+    task = task or settings.build_task()
+    limits, objectives = Limits.of(settings), objectives_of(settings)
+    folder = study_folder(runs, settings.name, fresh)
+    check_settings(folder, settings)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StorageError(f"{folder}: another search has this study open; wait for it, or use --fresh") from None
+    try:
+        check_settings(folder, settings)
+        store = TrialStore(folder, settings.name, objectives)
+        try:
+            teacher = prepare_teacher(settings, task, folder, say, stop, _epoch_line(say))
+        except TeacherStopped:
+            raise KeyboardInterrupt from None
+        prepared = replace(task, teacher=teacher).prepared()
+        _check_identity(folder, prepared)
+        if settings.teacher.epochs == 0:
+            save_weights(teacher, folder / "teacher.safetensors")
+        context = open_context(prepared, settings, folder, stop, say)
+        found = prepare_space(context, settings, say)
+        check_reach(measure_reach(context, found.space, limits), limits, settings.target.any_of)
+        for session in context.sessions.values():
+            _compare_teacher(session, limits, say)
+        described = describe_space(found.space, context.network.left_out, context.targets, found.pattern_ratios)
+        write_json(folder / "space.json", described)
+        write_settings(folder, settings)
+        yield OpenStudy(settings, folder, context, found.space, limits, objectives, store)
+    finally:
+        lock.release()
+
+
+def _compare_teacher(session: TargetSession, limits: Limits, say: Say) -> None:
+    budget_ms = limits.budgets.get(session.name)
+    if budget_ms is None:
+        return
+    calibration = session.calibration
+    where = f" on {session.name}" if len(limits.targets) > 1 else ""
+    figure = f"{calibration.p50_ms:.3g} ms (p50; {calibration.low_ms:.3g} to {calibration.high_ms:.3g}){where}"
+    if calibration.high_ms <= budget_ms:
+        say(f"the teacher already meets the budget of {budget_ms:g} ms: {figure}; searching on for better")
+    else:
+        say(f"the teacher takes {figure}; the budget is {budget_ms:g} ms")
+
+
+def _check_identity(folder: Path, task: PreparedTask) -> None:
+    """Refuse another teacher or other data: their trials would not compare."""
+    digest = hashlib.sha256()
+    for name, value in task.teacher.state_dict().items():
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    now = {"teacher": digest.hexdigest()[:16]}
+    for split, data in (("train", task.train), ("validation", task.validation), ("test", task.test)):
+        labels = data.labels.numpy().tobytes() if isinstance(data, ImageData) else b""
+        now[split] = f"{len(data)} items, {hashlib.sha256(labels).hexdigest()[:16]}"
+    path = folder / "identity.json"
+    before = read_json(path)
+    if before is None:
+        write_json(path, now)
+        return
+    for part, value in now.items():
+        if before.get(part) != value:
+            raise StorageError(
+                f"{folder} was begun with another {part} ({before.get(part)}, now {value}): its trials would not "
+                "compare; use --fresh, or give the task a name of its own"
+            )
+
+
+def _epoch_line(say: Say) -> Callable[[int, int, float], None]:
+    return lambda epoch, epochs, loss: say(f"teacher: epoch {epoch} of {epochs}, loss {loss:.3f}")

@@ -1,0 +1,40 @@
+"""A network as a search sees it: its layers, its groups of channels, and what cannot be shrunk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from .groups import Group, LeftOut, find_groups
+from .layers import Layer, LeafModule, find_layers, find_leaf_modules
+
+
+@dataclass(frozen=True)
+class Network:
+    """What was found in one network.
+
+    Attributes:
+        layers: Its layers, in order of execution.
+        groups: Its groups of channels that can be removed.
+        modules: Its modules without submodules or parameters, in order of execution.
+        left_out: The groups that cannot shrink, with the reasons.
+    """
+
+    layers: tuple[Layer, ...]
+    groups: tuple[Group, ...]
+    modules: tuple[LeafModule, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def look_at_network(model: nn.Module, example_input: torch.Tensor) -> Network:
+    """Find the layers and groups of a network.
+
+    Args:
+        model: The network, in eval mode on the CPU. It is not changed.
+        example_input: [1, ...].
+    """
+    layers = find_layers(model, example_input)
+    groups, left_out = find_groups(model, example_input, {layer.name: layer.depth for layer in layers})
+    return Network(layers, groups, find_leaf_modules(model, example_input), left_out)

@@ -1,0 +1,72 @@
+"""What a user wrote into a study, checked for parts that contradict each other or have no effect.
+
+Defaults are nobody's words: a study that is read back from its folder has a value for every key, and must pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+
+from ..errors import StudyFileError
+from .data.source import DATA_SOURCES
+from .schema import Section, StudySections
+
+Written = Mapping[str, Set[str]]
+"""Section -> keys."""
+
+TASK_BRINGS = {"data": None, "teacher": {"model", "width", "checkpoint"}}
+"""Section -> the keys whose meaning a task of the user's own brings already; all keys if None."""
+
+
+def check_written(study: StudySections, written: Written) -> None:
+    """Refuse keys that a user wrote and that cannot have an effect.
+
+    Args:
+        study: The whole study.
+        written: What the user wrote of it.
+
+    Raises:
+        StudyFileError: A key says what the task of `[task] from` already brings, or what this kind of data ignores.
+        UnknownName: There is no such kind of data.
+    """
+    if study.task.source is None:
+        _check_data(study, written.get("data", set()))
+        return
+    for section, keys in TASK_BRINGS.items():
+        given = sorted(k for k in written.get(section, ()) if keys is None or k in keys)
+        if given:
+            raise StudyFileError(
+                f"[task] from = {study.task.source!r} already brings what [{section}] {given[0]} says: "
+                "remove one of them"
+            )
+
+
+def written_in(study: StudySections) -> dict[str, set[str]]:
+    """Return the keys that a file had, for a study that was just read from it."""
+    return {name: set(section.model_fields_set) for name, section in _sections(study).items()}
+
+
+def not_default(study: StudySections) -> dict[str, set[str]]:
+    """Return the keys that somebody must have written, because their values are not the defaults."""
+    found = {}
+    for name, section in _sections(study).items():
+        fields = type(section).model_fields
+        found[name] = {key for key, field in fields.items() if getattr(section, key) != field.default}
+    return found
+
+
+def _sections(study: StudySections) -> dict[str, Section]:
+    values = {name: getattr(study, name) for name in StudySections.model_fields}
+    return {name: value for name, value in values.items() if isinstance(value, Section)}
+
+
+def _check_data(study: StudySections, given: Set[str]) -> None:
+    if not given:
+        return
+    counting = DATA_SOURCES.make(study.data.kind).keys
+    idle = sorted(given - {"kind", *counting})
+    if idle:
+        raise StudyFileError(
+            f"[data] {idle[0]} has no effect with kind = {study.data.kind!r}, where {', '.join(counting)} count: "
+            "remove it"
+        )
