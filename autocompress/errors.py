@@ -86,6 +86,12 @@ class TrialFailed(Exception):
 
 
 def one_line(error: BaseException | str) -> str:
-    """What another library said, on one line of at most 300 characters, for the end of a message of ours; the kind of
-    error where it said nothing."""
+    """Return what another library said, on one line of at most 300 characters, for the end of a message of ours.
+
+    Args:
+        error: The error, or its text.
+
+    Returns:
+        The line; the kind of error where it said nothing.
+    """
     return " ".join(str(error).split())[:300] or type(error).__name__

@@ -152,7 +152,8 @@ def trained(bench: Workbench, plan: Plan) -> list[float]:
 
 def tau(predicted: Numbers, final: Numbers, same: NDArray[np.bool_], counts: Numbers) -> float:
     """Kendall's tau-b over those pairs of plans that are `same` [N, N], mean over seeds. predicted, final: [seeds, N].
-    counts: [N], how often each plan is in a resample; a plan makes no pair with itself."""
+    counts: [N], how often each plan is in a resample; a plan makes no pair with itself.
+    """
     weight = np.triu(np.outer(counts, counts) * same, 1)
     found = []
     for x, y in zip(predicted, final, strict=True):
@@ -171,7 +172,8 @@ def tau_with_interval(predicted: Numbers, final: Numbers, same: NDArray[np.bool_
 
 def lost_by(predicted: Numbers, final: Numbers, bands: NDArray[np.int64]) -> float:
     """Final accuracy of the best of a band less that of what `predicted` puts first there (of all it puts first, the
-    mean), mean over bands and seeds; in points of 100."""
+    mean), mean over bands and seeds; in points of 100.
+    """
     owns = [bands == band for band in np.unique(bands)]
     both = [(x[own], y[own]) for x, y in zip(predicted, final, strict=True) for own in owns]
     return 100 * statistics.mean(float(y.max() - y[x == x.max()].mean()) for x, y in both)

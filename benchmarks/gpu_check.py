@@ -49,6 +49,8 @@ LIMITS = {"training": 50.0, "latency": 150.0, "sparsity": 20.0, "parity": 30.0, 
 """Seconds of each part at most; 7 minutes and 55 seconds together."""
 MEASURING = {"training": 35.0, "latency": 115.0, "sparsity": 12.0, "parity": 22.0, "search": 120.0}
 """Seconds of them for measuring; the rest is for starting, and for what was begun in time."""
+ALL_SECONDS = 475.0
+"""The search, which comes last, may also have what the parts before it did not use of this."""
 START_SECONDS = 90.0
 """What a part may take beyond the seconds that --seconds gives it."""
 EXIT_FAILED, EXIT_NO_CUDA = 1, 3
@@ -105,7 +107,7 @@ def main() -> int:
         for part in options.parts:
             if part == "sparsity" and options.device == "cpu":
                 continue
-            outcomes.append(_run(part, options, folder))
+            outcomes.append(_run(part, options, folder, ALL_SECONDS - (time.monotonic() - started)))
             report += "\n" + outcomes[-1].markdown()
             print(outcomes[-1].markdown(), flush=True)
             if options.out is not None:  # after each part, so that nothing is lost when this process is ended
@@ -115,13 +117,16 @@ def main() -> int:
     return EXIT_FAILED if failed else 0
 
 
-def _run(name: str, options: argparse.Namespace, folder: Path) -> Outcome:
+def _run(name: str, options: argparse.Namespace, folder: Path, seconds_left: float) -> Outcome:
     """Run one part in a process of its own, and end that process with all it started when its time is up."""
     outcome, rows = Outcome(name), folder / f"{name}.jsonl"
-    limit = _limit(name, options)
+    limit = LIMITS[name] if options.seconds is None else options.seconds + START_SECONDS
+    if name == "search" and options.seconds is None:
+        limit = max(limit, seconds_left)
     place = folder / name
     place.mkdir()
     command = [sys.executable, __file__, *sys.argv[1:], "--child", name, "--folder", str(place), "--rows", str(rows)]
+    command += ["--limit", str(limit)]
     started = time.monotonic()
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
@@ -144,8 +149,10 @@ def _child(options: argparse.Namespace) -> int:
     """Run a part in this process. What it imports is imported here, so that a missing package fails this part alone."""
     name = options.child
     seconds = MEASURING[name] if options.seconds is None else options.seconds
-    settings = {key: getattr(options, key) for key in ("device", "repeats", "folder", "rows", "data", "weights")}
-    part = Part(seconds=seconds, limit=_limit(name, options), **settings)
+    settings = {
+        key: getattr(options, key) for key in ("device", "limit", "repeats", "folder", "rows", "data", "weights")
+    }
+    part = Part(seconds=seconds, **settings)
     if options.device == "cpu":
         import torch
 
@@ -166,10 +173,6 @@ def _child(options: argparse.Namespace) -> int:
     return 0
 
 
-def _limit(name: str, options: argparse.Namespace) -> float:
-    return LIMITS[name] if options.seconds is None else float(options.seconds) + START_SECONDS
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
@@ -180,8 +183,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=_folder, help="folder of cifar10-train.parquet, else synthetic images")
     parser.add_argument("--weights", type=Path, help="weights of ResNet-20, else random ones")
     parser.add_argument("--wheels", type=_folder, help="folder of wheels for what is not installed")
-    for internal in ("--child", "--folder", "--rows"):
-        parser.add_argument(internal, type=str if internal == "--child" else Path, help=argparse.SUPPRESS)
+    internal: dict[str, Any] = {"--child": str, "--folder": Path, "--rows": Path, "--limit": float}
+    for name, kind in internal.items():
+        parser.add_argument(name, type=kind, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.repeats = max(5, options.repeats)
     return options

@@ -10,7 +10,7 @@ import time
 
 from gpu_check_measure import Part
 
-GRACE_SECONDS = 12.0
+GRACE_SECONDS = 20.0
 """What a search that was interrupted has to end by itself."""
 LAST_LINES = 30
 

@@ -94,7 +94,8 @@ def _project_is_installed() -> bool:
 
 def _linked_project(project: dict[str, Any], folder: Path) -> Path:
     """Return a folder that holds the project as if it were installed: its rooms under `autocompress`, by symbolic
-    links, beside the entry points that pyproject.toml declares."""
+    links, beside the entry points that pyproject.toml declares.
+    """
     package = folder / "autocompress"
     package.mkdir(parents=True)
     rooms = {name: place for name, place in project["tool"]["setuptools"]["package-dir"].items() if "." in name}

@@ -93,7 +93,8 @@ class Network:
     def build(self, runtime_name: str, variant: Variant, folder: Path, device: str = "cpu") -> TimedFile:
         """The variant as a file in `folder`, from an earlier call if there is one.
 
-        Raises MeasurementError, RuntimeUnavailable, ExportError."""
+        Raises MeasurementError, RuntimeUnavailable, ExportError.
+        """
         runtime, target = get_runtime(runtime_name), Target(runtime_name, device)
         path = folder / self.name / runtime_name / f"{variant.file_name}{runtime.suffix}"
         if path.exists():

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..spaces.context import SpaceContext
-from ..spaces.shapes import PlanShapes, Shapes
+from ..spaces.shapes import Shapes, StudentShapes
 from ..spaces.spec import StudentSpec
 
 Vector = NDArray[np.float64]
@@ -22,6 +22,8 @@ BYTES = (1.0, 1.0, 2.0, 4.0)
 """Bytes of a number in such a layer: 4 bits are unpacked before they are used."""
 RATES = (0.8, 0.5, 0.7, 1.0)
 """Time of a multiply-accumulate in so many bits over that in 32, where the target has no profile."""
+REPLACED_BY = ("ReLU", "ReLU6", "Hardswish", "Hardsigmoid", "LeakyReLU", "Identity", "")
+"""Classes of modules that others are replaced by, told apart; the last one stands for all others."""
 # Relative costs on common CPUs: arithmetic and memory traffic of a layer in their usual proportion. Only their
 # proportions matter, and only until samples tell better.
 _MAC = {"conv": 1.0, "pointwise": 1.0, "depthwise": 5.0, "linear": 1.5}
@@ -33,7 +35,8 @@ class Features:
 
     For each kind of layer, precision and pattern: multiply-accumulates; those of layers whose channels are no multiple
     of STEP, once more; bytes of weights; bytes of the maps read and written; layers. Then borders between precisions,
-    in order of execution, and the numbers that cross them.
+    in order of execution, and the numbers that cross them. Then the numbers that replaced modules give, by their new
+    class.
 
     Attributes:
         shapes: Tells the shapes of students.
@@ -51,7 +54,9 @@ class Features:
         self._kind = np.array([kinds.index(layer.kind) for layer in context.layers])
         self._classes = len(kinds) * len(BITS) * 2
         self._bytes = np.array(BYTES)
-        self.prior = np.array([cost for kind in kinds for cost in _priors(context, kind)] + [_BORDER, _BORDER_NUMBER])
+        self._size_of = {module.name: module.size for module in context.modules}
+        layers = [cost for kind in kinds for cost in _priors(context, kind)]
+        self.prior = np.array([*layers, _BORDER, _BORDER_NUMBER, *[0.0] * 2 * len(REPLACED_BY)])
 
     def of(self, spec: StudentSpec) -> tuple[Vector, Vector]:
         """Return the terms of a student, and where among students it lies: those near each other err alike.
@@ -63,9 +68,17 @@ class Features:
             Its terms [terms] and its place [places].
         """
         shapes = self.shapes.of(spec)
-        return self._terms(shapes), _place(shapes)
+        return np.concatenate([self._terms(shapes), self._replaced(spec)]), _place(shapes)
 
-    def _terms(self, shapes: PlanShapes) -> Vector:
+    def _replaced(self, spec: StudentSpec) -> Vector:
+        # costs are never negative, but another module may be faster or slower: each sum stands there with both signs
+        sizes = np.zeros(len(REPLACED_BY))
+        for name, kind in spec.replacements.items():
+            at = REPLACED_BY.index(kind) if kind in REPLACED_BY else len(REPLACED_BY) - 1
+            sizes[at] += self._size_of.get(name, 0)
+        return np.concatenate([sizes, -sizes])
+
+    def _terms(self, shapes: StudentShapes) -> Vector:
         width = np.searchsorted(BITS, np.minimum(shapes.bits, BITS[-1]))
         label = (self._kind * len(BITS) + width) * 2 + shapes.sparse
         size = self._bytes[width]
@@ -79,7 +92,7 @@ class Features:
         return np.concatenate([np.stack(sums, axis=1).ravel(), np.array(crossing, dtype=np.float64)])
 
 
-def _place(shapes: PlanShapes) -> Vector:
+def _place(shapes: StudentShapes) -> Vector:
     # doublings of each layer's outputs and halvings of its bits, so that squared distances are means over layers
     bits = np.log2(shapes.bits)
     return np.asarray(np.concatenate([np.log2(shapes.outputs), bits]) / np.sqrt(len(bits)), dtype=np.float64)

@@ -20,6 +20,8 @@ SHRINKAGE = 12.0
 """What holds costs to their priors, over the square of the number of samples: at 24 samples as if the formula left 3 %
 of a latency over and a term's share of it lay within 20 % of its prior. Chosen on measurements of held-out students of
 ResNet-20 and MobileNetV2 (benchmarks/latency_model.py); half or twice as much is as good."""
+LEAST_MS = 1e-6
+"""No prediction is below this: replaced modules may take more off than there is."""
 UNKNOWN_ERROR = 0.5
 """Relative error while too few samples are there to hold some out: relative costs of layers are guessed then."""
 FOLDS = 8
@@ -63,7 +65,7 @@ class LatencyModel:
     def predict_row(self, terms: Vector, place: Vector) -> float:
         """Return the latency (ms) of a student whose terms and place are known; see `Features.of`."""
         factor = 0.0 if self.correction is None else self.correction.of(place)
-        return float(terms @ self.costs * np.exp(factor))
+        return max(LEAST_MS, float(terms @ self.costs)) * float(np.exp(factor))
 
     @classmethod
     def fit(cls, context: SpaceContext, samples: Sequence[tuple[StudentSpec, float]]) -> LatencyModel:
@@ -191,7 +193,7 @@ def _fit(features: Features, terms: Matrix, places: Matrix, ms: Vector, like: Co
     costs = _costs(terms, ms, features.prior)
     correction = None
     if len(ms) >= _FEWEST_TO_CORRECT:
-        logs = np.log(ms / (terms @ costs))
+        logs = np.log(ms / np.maximum(terms @ costs, LEAST_MS))
         correction = Correction.given(places, logs, like.spread, like.noise) if like else Correction.fit(places, logs)
     return LatencyModel(features, costs, correction, len(ms))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..cache import Cache
+from ..spaces.plain import from_plain, to_plain
 from ..spaces.target import Target
 from ..spaces.target_profile import TargetProfile
 from .timing.machine import conditions, fingerprint
@@ -48,7 +49,7 @@ class ProfileCache:
 
     @property
     def _cache(self) -> Cache[TargetProfile]:
-        return Cache("profiles", FORMAT, TargetProfile.from_dict, TargetProfile.to_dict, self.folder)
+        return Cache("profiles", FORMAT, lambda data: from_plain(TargetProfile, data), to_plain, self.folder)
 
     def _key(self, target: Target, version: str) -> str:
         name = f"{target.runtime}-{version}-{target.device}-threads{target.threads}-batch{target.batch}"

@@ -24,7 +24,7 @@ from ..evaluators.bench import bench
 from ..evaluators.measurement import Latency
 from ..evaluators.runtimes.base import Runtime
 from ..evaluators.runtimes.registry import get_runtime
-from ..evaluators.score import file_bytes, predict
+from ..evaluators.score import file_bytes, file_outputs, predict
 from ..evaluators.timing.processes import TimedFile
 from ..files import digest, disk_errors, move, remove, write_json
 from ..spaces.layers import find_layers
@@ -34,7 +34,6 @@ from ..spaces.target import Target, bits_on
 from ..studies.checkpoint import load_weights
 from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task, score
-from .evaluate.build import CHUNK
 from .evaluate.checkpoints import checkpoint_path
 from .report.reading import read_front
 from .store.settings import read_settings, task_of
@@ -216,8 +215,7 @@ def _checked(
             f"the file differs from its student by {difference:.2g} of the largest output, allowed: {PARITY:g}; "
             "this runtime does not run this network right"
         )
-    parts = (data.inputs(slice(i, i + CHUNK)).numpy() for i in range(0, len(data), CHUNK))
-    outputs = predict(part, runtime, target, parts)
+    outputs = file_outputs(part, runtime, target, data)
     operators = runtime.inspect(part, target)
     return replace(
         built,

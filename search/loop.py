@@ -168,7 +168,7 @@ class Driver:
                 proposal = self._proposer.propose(self._candidates())
                 if proposal is None:
                     exhausted = True
-                    break
+                    continue  # students that wait may use the time now
                 self._begin(proposal)
             if not self._active or should_stop():
                 return exhausted

@@ -8,12 +8,12 @@ import numpy as np
 
 
 def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether `a` is nowhere worse than `b` and somewhere better."""
+    """Tell whether `a` is nowhere worse than `b` and somewhere better."""
     return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
 
 
 def non_dominated(points: Sequence[Sequence[float]]) -> list[int]:
-    """Indices of the points that no other point dominates."""
+    """Return the indices of the points that no other point dominates."""
     if not points:
         return []
     found = np.asarray(points, float)
@@ -25,7 +25,7 @@ def non_dominated(points: Sequence[Sequence[float]]) -> list[int]:
 
 
 def ranks(points: Sequence[Sequence[float]]) -> list[int]:
-    """0 for the points that no other dominates, 1 for those that only these dominate, and so on."""
+    """Return 0 for the points that no other dominates, 1 for those that only these dominate, and so on."""
     if not points:
         return []
     found = np.asarray(points, float)
@@ -37,8 +37,12 @@ def ranks(points: Sequence[Sequence[float]]) -> list[int]:
 
 
 def hypervolume(points: Sequence[Sequence[float]], reference: Sequence[float]) -> float:
-    """The volume between the points and `reference`, a point that is worse in every objective: what lies beyond it
-    counts nothing (Zitzler & Thiele 1998, doi:10.1007/BFb0056872)."""
+    """Return the volume between the points and a reference point (Zitzler & Thiele 1998, doi:10.1007/BFb0056872).
+
+    Args:
+        points: [points][objectives], lower is better.
+        reference: A point that is worse in every objective; what lies beyond it counts nothing.
+    """
     inside = [p for p in points if all(x < r for x, r in zip(p, reference, strict=True))]
     if not inside:
         return 0.0

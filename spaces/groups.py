@@ -6,12 +6,8 @@ what it said is kept as plain index maps, so that shrinking a copy afterwards ta
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
-import logging
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..errors import one_line
+from ..quieting import quietly
 from .layers import KINDS
 
 FINE_LIMIT = 24
@@ -27,10 +25,13 @@ FINE_LIMIT = 24
 
 @dataclass(frozen=True)
 class Member:
-    """One side ("out", "in", or "both" where they are one) of a layer that loses channels with its group.
+    """One side of a layer that loses channels with its group.
 
-    pairs: (r, i) says that with the group's channel r the layer's index i goes. prune: torch-pruning's function
-    for that side of that layer type; it takes the module and the indices that go.
+    Attributes:
+        layer: Name of the layer, or of a parameter.
+        side: "out", "in", or "both" where they are one.
+        pairs: (r, i) says that with the group's channel r the layer's index i goes.
+        prune: torch-pruning's function for that side of that layer type; it takes the module and the indices that go.
     """
 
     layer: str
@@ -43,10 +44,14 @@ class Member:
 class Group:
     """A set of layer sides that lose channels together.
 
-    name: the first layer, in order of execution, whose outputs shrink. multiple: legal counts are multiples of
-    it (grouped convolutions need equal blocks). blocks: channel blocks that must stay of one size. importance:
-    [channels], larger is kept longer. depth: 0 at the input, 1 at the output. kind: "stream" when several
-    layers write into the same channels (a residual stream), "inner" otherwise.
+    Attributes:
+        name: The first layer, in order of execution, whose outputs shrink.
+        channels: Number of channels.
+        blocks: Number of blocks of channels that must stay of one size, as grouped convolutions need it.
+        depth: 0 at the input, 1 at the output.
+        kind: "stream" when several layers write into the same channels (a residual stream), "inner" otherwise.
+        members: The sides of layers.
+        importance: [channels]; channels of larger importance are kept longer.
     """
 
     name: str
@@ -58,7 +63,7 @@ class Group:
     importance: torch.Tensor = field(repr=False, compare=False)
 
     def keep(self, count: int) -> list[int]:
-        """The `count` most important channels, equally many in each block, in ascending order."""
+        """Return the `count` most important channels, equally many in each block, in ascending order."""
         per_block = self.channels // self.blocks
         scores = self.importance.view(self.blocks, per_block)
         top = scores.topk(count // self.blocks, dim=1).indices
@@ -66,7 +71,12 @@ class Group:
         return sorted((top + offsets).flatten().tolist())
 
     def choices(self, multiple: int, min_fraction: float) -> tuple[int, ...]:
-        """The channel counts this group may have, ascending, the full count last."""
+        """Return the channel counts that this group may have, ascending, the full count last.
+
+        Args:
+            multiple: Counts are multiples of it, as far as blocks allow.
+            min_fraction: Smallest part of the channels that may stay.
+        """
         step = min(multiple, 8) if self.channels <= FINE_LIMIT else multiple
         step = math.lcm(step, self.blocks)
         low = max(step, math.ceil(self.channels * min_fraction))
@@ -84,16 +94,21 @@ class LeftOut:
 def find_groups(
     model: nn.Module, example_input: torch.Tensor, depths: Mapping[str, float]
 ) -> tuple[tuple[Group, ...], tuple[LeftOut, ...]]:
-    """Every group of `model` whose channels can really be removed, and the others with their reason.
+    """Find every group whose channels can really be removed, and the others with their reason.
 
-    Each group is tried on a copy: half of its channels go, then a few, and the outputs for `example_input` [1, ...]
-    must keep their shape. Then all groups together.
+    Each group is tried on a copy: half of its channels go, then a few, and the outputs must keep their shape. Then all
+    groups are tried together.
+
+    Args:
+        model: The network, in eval mode. It is not changed.
+        example_input: [1, ...].
+        depths: Layer name -> place in the network, 0 to 1.
     """
     try:
-        with _quietly():
+        with quietly():  # it prints and warns about every operator it has to guess; each group is verified anyway
             candidates = list(_walk(copy.deepcopy(model), example_input, depths))
     except Exception as error:  # torch-pruning raises bare exceptions of many kinds on graphs it cannot trace
-        untraced = f"torch-pruning cannot trace this network ({type(error).__name__}: {_line(error)})"
+        untraced = f"torch-pruning cannot trace this network ({type(error).__name__}: {one_line(error)})"
         return (), (LeftOut("all groups", untraced),)
     with torch.no_grad():
         shape = model(example_input).shape
@@ -117,9 +132,15 @@ def find_groups(
 
 
 def remove_channels(model: nn.Module, groups: Sequence[Group], channels: Mapping[str, int]) -> dict[str, list[int]]:
-    """Shrink `model` in place to `channels` (group name -> count).
+    """Shrink a network in place.
 
-    Returns, for each layer that lost inputs, the input indices that stayed.
+    Args:
+        model: The network that the groups were found in, or a copy.
+        groups: Its groups.
+        channels: Group name -> channels that stay; other groups keep all.
+
+    Returns:
+        For each layer that lost inputs, the input indices that stayed.
     """
     lost: dict[tuple[str, str], set[int]] = {}
     prune: dict[tuple[str, str], Callable[[Any, list[int]], Any]] = {}
@@ -202,7 +223,7 @@ def _why_not(model: nn.Module, groups: list[Group], example_input: torch.Tensor,
                 remove_channels(student, groups, {g.name: part(g) for g in groups})
                 outputs = student(example_input)
         except Exception as error:  # whatever the network's own forward raises is the reason
-            return f"pruning it breaks the forward pass ({_line(error)})"
+            return f"pruning it breaks the forward pass ({one_line(error)})"
         if outputs.shape != shape:
             return f"pruning it changes the output shape ({list(shape)} -> {list(outputs.shape)})"
     return None
@@ -214,21 +235,3 @@ def _half(group: Group) -> int:
 
 def _nearly_all(group: Group) -> int:
     return max(group.blocks, group.channels - math.lcm(8, group.blocks))
-
-
-def _line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 120 else text[:117] + "..."
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """torch-pruning prints and warns about every operator it has to guess; each group is verified anyway."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

@@ -48,11 +48,13 @@ class LeafModule:
         name: Name of the module in the network.
         type: Name of its class, such as "SiLU".
         depth: Place among all layers and leaf modules, 0.0 for the first that runs, 1.0 for the last.
+        size: Numbers in its output for one example.
     """
 
     name: str
     type: str
     depth: float
+    size: int = 0
 
 
 def find_layers(model: nn.Module, example_input: torch.Tensor) -> tuple[Layer, ...]:
@@ -72,11 +74,11 @@ def find_layers(model: nn.Module, example_input: torch.Tensor) -> tuple[Layer, .
 def find_leaf_modules(model: nn.Module, example_input: torch.Tensor) -> tuple[LeafModule, ...]:
     """Return the modules without submodules or parameters that run on `example_input` [1, ...], in order."""
     leaves = {name: module for name, module in model.named_modules() if name and not any(module.children())}
-    order = list(_calls(model, example_input, leaves))
-    last = max(1, len(order) - 1)
+    outputs = _calls(model, example_input, leaves)
+    last = max(1, len(outputs) - 1)
     return tuple(
-        LeafModule(name, type(leaves[name]).__name__, i / last)
-        for i, name in enumerate(order)
+        LeafModule(name, type(leaves[name]).__name__, i / last, shape.numel())
+        for i, (name, shape) in enumerate(outputs.items())
         if not any(True for _ in leaves[name].parameters())
     )
 

@@ -1,4 +1,4 @@
-"""Shapes: what every layer of a student has to compute and to move, told from the plan alone. No network is built."""
+"""Shapes: what every layer of a student has to compute and to move, told without building a network."""
 
 from __future__ import annotations
 
@@ -17,12 +17,18 @@ Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class PlanShapes:
-    """The layers of one plan's student, arrays [layers] in order of execution; of one example where that counts.
+class StudentShapes:
+    """The layers of one student, arrays [layers] in order of execution; of one example where that counts.
 
-    inputs, outputs: channels. weights: numbers in the weight tensor. macs: multiply-accumulates. reads: numbers in the
-    input map as the layers before left it, pooled or not. writes: numbers in the output map. bits: of the weights.
-    sparse: whether the weights hold a pattern that the target has faster kernels for.
+    Attributes:
+        inputs: Input channels.
+        outputs: Output channels.
+        weights: Numbers in the weight tensor.
+        macs: Multiply-accumulates.
+        reads: Numbers in the input map as the layers before left it, pooled or not.
+        writes: Numbers in the output map.
+        bits: Of the weights.
+        sparse: Whether the weights hold a pattern that the target has faster kernels for.
     """
 
     inputs: Counts
@@ -36,8 +42,10 @@ class PlanShapes:
 
 
 class Shapes:
-    """Tells the shapes of plans over one context. What is the same for all plans is worked out once, so that a plan
-    takes well below a millisecond."""
+    """Tells the shapes of students over one context.
+
+    What is the same for all is worked out once, so that a student takes well below a millisecond.
+    """
 
     def __init__(self, context: SpaceContext) -> None:
         self.context = context
@@ -54,8 +62,8 @@ class Shapes:
         self._groups = {group.name: group for group in context.groups}
         self._gone: dict[tuple[str, int], Counts] = {}
 
-    def of(self, spec: StudentSpec) -> PlanShapes:
-        """The shapes of the plan's student: exactly those of the module that `make_student` gives."""
+    def of(self, spec: StudentSpec) -> StudentShapes:
+        """Return the shapes of a student: exactly those of the module that `make_student` gives."""
         lost = np.zeros(int(self._full.sum()), dtype=np.int64)
         for name, count in spec.channels.items():
             if name in self._groups:
@@ -66,7 +74,7 @@ class Shapes:
         per_group = np.maximum(1, self._per_group * inputs // np.split(self._full, 2)[1])
         weights = outputs * per_group * self._kernel
         layers, faster = self.context.layers, self.context.capabilities.patterns
-        return PlanShapes(
+        return StudentShapes(
             inputs=inputs,
             outputs=outputs,
             weights=weights,
@@ -78,7 +86,7 @@ class Shapes:
         )
 
     def _indices(self, name: str, count: int) -> Counts:
-        """The places of all that goes when this group keeps `count` channels."""
+        """Return the places of all that goes when this group keeps `count` channels."""
         if (name, count) not in self._gone:
             group = self._groups[name]
             gone = np.ones(group.channels, dtype=bool)
@@ -102,7 +110,7 @@ class Shapes:
 
 
 def _inputs(layer: Layer, context: SpaceContext) -> int:
-    """Input channels of all groups of a convolution together."""
+    """Return the input channels of all groups of a convolution together."""
     if layer.kind == "depthwise":
         return layer.shape[0]
     sides = (m for group in context.groups for m in group.members if m.layer == layer.name and m.side == "in")
@@ -115,8 +123,11 @@ def _inputs_per_group(layer: Layer) -> int:
 
 
 def _read_areas(context: SpaceContext) -> list[int]:
-    """Positions of each layer's input map: of the last layer before it that writes into the same channels, else of the
-    last one before it. The first layer's own, since nothing is known of the input."""
+    """Return the positions of each layer's input map.
+
+    They are those of the last layer before it that writes into the same channels, else of the last one before it; of
+    the first layer its own, since nothing is known of the input.
+    """
     writers: dict[str, list[str]] = {}
     readers: dict[str, list[str]] = {}
     for group in context.groups:

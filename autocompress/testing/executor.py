@@ -23,7 +23,8 @@ class ExecutorConformance:
         raise NotImplementedError("make_executor: return your executor")
 
     @pytest.fixture(scope="class")
-    def executor_context(self, tmp_path_factory: pytest.TempPathFactory) -> ExecutorContext:
+    @classmethod
+    def executor_context(cls, tmp_path_factory: pytest.TempPathFactory) -> ExecutorContext:
         """Open a small study that worker processes can open too."""
         from ..search.evaluate.context import open_context
         from ..studies.checkpoint import save_weights

@@ -1,7 +1,10 @@
-"""The landscape seam: a space of plans over layers that do not exist, and what each plan would be worth."""
+"""The landscape seam: a space of plans over layers that do not exist, and what each student would be worth."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,58 +12,113 @@ import numpy.typing as npt
 import torch
 
 from autocompress.spaces.groups import Group, Member
-from autocompress.spaces.plan import Plan
-from autocompress.spaces.sites import Sites
-from autocompress.spaces.space import Space
-from autocompress.spaces.surrogates import Guide
+from autocompress.spaces.space import Indices, Space
+from autocompress.spaces.spec import StudentSpec
+from autocompress.spaces.surrogates import Surrogates
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
 class Landscape(Protocol):
-    """What a search sees of a network (space, guide, budget), and the truth behind it, which only scores use.
+    """What a search sees of a network (space, surrogates, budget), and the truth behind it, which only scores use.
 
-    budget_ms, worst_error: the reference point of hypervolumes; nothing beyond either of them counts. examples: images
-    that an accuracy is a share of, None where accuracies are exact. latency_spread: relative standard deviation of a
-    measured latency. latency_ms(choices [n, sites]), best_error(choices): the truth [n] of designs, one option number
-    for each site; best_error is 1 - accuracy after full training taught in the best way. error(plan, part): 1 -
-    accuracy after a part of the training, 0 to 1. reference(): the known front [k, 2] of (latency_ms, error).
+    A design is a row of option numbers, one for each variable in `space.network`.
+
+    Attributes:
+        name: Of the problem, with the number of its variables.
+        seed: Another seed is another network.
+        space: What is searched. Its network variables belong to the axes `channels` and `bits`.
+        surrogates: What a look at the teacher would tell.
+        budget_ms: Latency (ms) of the reference point of hypervolumes: what is slower does not count.
+        worst_error: Error of the reference point: what is worse does not count.
+        examples: Number of images that an accuracy is a share of, None where accuracies are exact.
+        latency_spread: Relative standard deviation of a measured latency.
     """
 
     name: str
     seed: int
     space: Space
-    sites: Sites
-    guide: Guide
+    surrogates: Surrogates
     budget_ms: float
     worst_error: float
     examples: int | None
     latency_spread: float
 
-    def latency_ms(self, choices: Ints) -> Floats: ...
+    def latency_ms(self, designs: Ints) -> Floats:
+        """Return the true latencies (ms) [n] of designs [n, variables]."""
+        ...
 
-    def best_error(self, choices: Ints) -> Floats: ...
+    def best_error(self, designs: Ints) -> Floats:
+        """Return 1 - accuracy [n] of designs [n, variables] after full training, taught in the best way."""
+        ...
 
-    def error(self, plan: Plan, part: float) -> float: ...
+    def error(self, spec: StudentSpec, part: float) -> float:
+        """Return 1 - accuracy of a student after a part of its training, 0.0 to 1.0."""
+        ...
 
-    def reference(self) -> Floats: ...
+    def reference(self) -> Floats:
+        """Return the known front [k, 2] of (latency_ms, error)."""
+        ...
 
 
 def paper_group(name: str, channels: int, depth: float, kind: str, sides: tuple[tuple[str, str], ...]) -> Group:
-    """A group of layers that do not exist. sides: (layer, "out" or "in")."""
+    """Return a group of layers that do not exist.
+
+    Args:
+        name: Of the group.
+        channels: Their number.
+        depth: Place in the network, 0.0 to 1.0.
+        kind: "stream" or "inner".
+        sides: (layer, "out" or "in") of its members.
+    """
     members = tuple(Member(layer, side, (), _no_module) for layer, side in sides)
     return Group(name, channels, 1, depth, kind, members, torch.ones(channels))
 
 
-def plan_rng(seed: int, *what: object) -> np.random.Generator:
-    """The same random numbers for the same words, in every process."""
-    return np.random.default_rng([seed, *"/".join(map(str, what)).encode()])
+def words_rng(seed: int, *words: object) -> np.random.Generator:
+    """Return a source of the same random numbers for the same seed and words, in every process."""
+    return np.random.default_rng([seed, *"/".join(map(str, words)).encode()])
 
 
-def row(landscape: Landscape, plan: Plan) -> Ints:
-    """One plan as choices [1, sites]."""
-    return np.array([landscape.sites.choices(plan)], dtype=np.int64)
+def indices_of(space: Space, spec: StudentSpec) -> Indices:
+    """Return a student's design: the number of its option at each network variable."""
+    chosen = (
+        spec.channels.get(v.subject) if v.axis == "channels" else spec.bits.get(v.layers[0]) for v in space.network
+    )
+    return tuple(v.index(option) for v, option in zip(space.network, chosen, strict=True))
+
+
+def row(landscape: Landscape, spec: StudentSpec) -> Ints:
+    """Return one student's design as an array [1, variables]."""
+    return np.array([indices_of(landscape.space, spec)], dtype=np.int64)
+
+
+def student_key(spec: StudentSpec) -> str:
+    """Return the word that stands for a student where random numbers are drawn for it.
+
+    It is made of what a landscape knows of students and of nothing else: when specifications learn to say more, the
+    landscapes stay as they are, and results of different versions can be compared.
+    """
+    known = {
+        "channels": dict(spec.channels),
+        "bits": dict(spec.bits),
+        "patterns": {name: [pattern.kind, pattern.rate] for name, pattern in spec.patterns.items()},
+        "recovery": None if spec.recovery is None else asdict(spec.recovery),
+    }
+    text = json.dumps(known, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def shape_key(spec: StudentSpec) -> str:
+    """Return the word for what decides latency."""
+    return student_key(replace(spec, recovery=None))
+
+
+def training_key(spec: StudentSpec) -> str:
+    """Return the word for what decides the trained weights: bits count only when training sees them."""
+    aware = spec.recovery is not None and spec.recovery.quantization_aware
+    return student_key(spec if aware else replace(spec, bits={}))
 
 
 def _no_module(module: Any, indices: list[int]) -> Any:

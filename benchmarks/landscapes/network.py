@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from autocompress.spaces.axes.base import Ground
+from autocompress.spaces.context import SpaceContext
 from autocompress.spaces.groups import Group
 from autocompress.spaces.layers import Layer
-from autocompress.spaces.sites import Sites
 from autocompress.spaces.target import Capabilities
+from autocompress.spaces.variables import Variable
 
 from .landscape import Floats, Ints, paper_group
 
 STAGES = ((64, 1024), (128, 256), (256, 64), (512, 16))
 """(channels, positions of the map) of each stage."""
 SHARES = (0.25, 0.25, 0.3, 0.2)
-"""Of the blocks, by stage."""
+"""The part of the blocks that each stage has."""
 BITS = (32, 16, 8)
 SPEED = {32: 1.0, 16: 0.75, 8: 0.55}
 """Time of a multiply-accumulate by bits."""
@@ -25,9 +27,14 @@ STEP = 16
 TEACHER_MS = 10.0
 
 
-def paper_network(decisions: int) -> Ground:
-    """A stem, blocks of two convolutions in four stages, a classifier: four residual streams, one inner group for each
-    block, and a choice of bits for each of five regions. decisions: all of these together, 13 at least."""
+def paper_network(decisions: int) -> SpaceContext:
+    """Return a stem, blocks of two convolutions in four stages, and a classifier.
+
+    It has four residual streams, one inner group for each block, and a choice of bits for each of five regions.
+
+    Args:
+        decisions: All of these together, 13 at least.
+    """
     blocks = decisions - len(STAGES) - 5
     counts = [max(1, round(share * blocks)) for share in SHARES]
     counts[2] += blocks - sum(counts)
@@ -59,41 +66,45 @@ def paper_network(decisions: int) -> Ground:
         groups.append(paper_group(first, channels, depth[first], "stream", tuple(sides)))
     groups += [paper_group(name, channels, depth[name], "inner", sides) for name, channels, sides in inner]
     capabilities = Capabilities(BITS, (), STEP)
-    return Ground(layers, tuple(sorted(groups, key=lambda g: g.depth)), capabilities, min_fraction=0.1)
+    return SpaceContext(layers, tuple(sorted(groups, key=lambda g: g.depth)), capabilities, min_fraction=0.1)
 
 
 class PaperDevice:
-    """What the layers cost: multiply-accumulates by bits, more for channel counts off a multiple of 32, something for
-    every call and for every border between two precisions. Neighbours' widths multiply, so costs do not add up over
-    sites. The teacher takes TEACHER_MS."""
+    """What the layers cost.
 
-    def __init__(self, ground: Ground, sites: Sites) -> None:
-        at = {layer.name: i for i, layer in enumerate(ground.layers)}
-        self._options = [np.array(site.options, dtype=np.float64) for site in sites]
-        self._ragged = [RAGGED * (np.array(site.options) % 32 != 0) * (site.kind == "channels") for site in sites]
-        self._area = np.array([layer.area for layer in ground.layers], dtype=np.float64)
-        self._taps = np.array([layer.shape[2] * layer.shape[3] for layer in ground.layers], dtype=np.float64)
-        self._ends = np.array([layer.shape[1::-1] for layer in ground.layers], dtype=np.float64)  # channels in, out
-        self._of = np.full((2, len(at)), -1)  # the site that decides a layer's channels in, out
+    They cost multiply-accumulates by bits, more for channel counts off a multiple of 32, and something for every call
+    and for every border between two precisions. Neighbours' widths multiply, so costs do not add up over variables.
+    The teacher takes TEACHER_MS.
+    """
+
+    def __init__(self, context: SpaceContext, variables: Sequence[Variable]) -> None:
+        """Price the layers of `context`, about which `variables` decide."""
+        at = {layer.name: i for i, layer in enumerate(context.layers)}
+        self._options = [np.array(v.options, dtype=np.float64) for v in variables]
+        self._ragged = [RAGGED * (np.array(v.options) % 32 != 0) * (v.axis == "channels") for v in variables]
+        self._area = np.array([layer.area for layer in context.layers], dtype=np.float64)
+        self._taps = np.array([layer.shape[2] * layer.shape[3] for layer in context.layers], dtype=np.float64)
+        self._ends = np.array([layer.shape[1::-1] for layer in context.layers], dtype=np.float64)  # channels in, out
+        self._of = np.full((2, len(at)), -1)  # the variable that decides a layer's channels in, out
         self._bits_of = np.full(len(at), -1)
-        members = {group.name: group.members for group in ground.groups}
-        for i, site in enumerate(sites):
-            if site.kind == "bits":
-                self._bits_of[[at[name] for name in site.layers]] = i
-            elif site.kind == "channels":
-                for member in members[site.owner]:
+        members = {group.name: group.members for group in context.groups}
+        for i, variable in enumerate(variables):
+            if variable.axis == "bits":
+                self._bits_of[[at[name] for name in variable.layers]] = i
+            elif variable.axis == "channels":
+                for member in members[variable.subject]:
                     self._of[int(member.side == "out"), at[member.layer]] = i
         self._unit_ms = 1.0
-        self._unit_ms = TEACHER_MS / float(self(np.zeros((1, len(sites)), dtype=np.int64))[0])
+        self._unit_ms = TEACHER_MS / float(self(np.zeros((1, len(variables)), dtype=np.int64))[0])
 
-    def __call__(self, choices: Ints) -> Floats:
-        """Latency (ms) [n] of choices [n, sites]."""
-        taken = np.stack([options[choices[:, i]] for i, options in enumerate(self._options)], axis=1)
-        ragged = np.stack([more[choices[:, i]] for i, more in enumerate(self._ragged)], axis=1)
-        ends, more = [], np.ones((len(choices), len(self._area)))
+    def __call__(self, designs: Ints) -> Floats:
+        """Return the latency (ms) [n] of designs [n, variables]."""
+        taken = np.stack([options[designs[:, i]] for i, options in enumerate(self._options)], axis=1)
+        ragged = np.stack([more[designs[:, i]] for i, more in enumerate(self._ragged)], axis=1)
+        ends, more = [], np.ones((len(designs), len(self._area)))
         for side in (0, 1):
             decided = self._of[side] >= 0
-            end = np.tile(self._ends[:, side], (len(choices), 1))
+            end = np.tile(self._ends[:, side], (len(designs), 1))
             end[:, decided] = taken[:, self._of[side, decided]]
             more[:, decided] += ragged[:, self._of[side, decided]]
             ends.append(end)

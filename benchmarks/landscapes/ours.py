@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 from autocompress.errors import UnknownName
-from autocompress.search.feasibility import Rules
-from autocompress.search.loop import Driver
+from autocompress.search.feasibility import Limits
+from autocompress.search.loop import Driver, Pace
+from autocompress.search.promotion import Promotion
 from autocompress.search.propose.strategy import make_proposer
-from autocompress.search.store.trials import Storage
-from autocompress.spaces.ranks import sensitivity_ranks
-from autocompress.spaces.space import build_space
-from autocompress.spaces.surrogates import Guide
-from autocompress.studies.schema import BudgetSection, Part, SearchSection
+from autocompress.search.store.trials import TrialStore
+from autocompress.spaces.surrogates import Surrogates
+from autocompress.studies.schema import Part, SearchSection
 
 from .executor import PARTS, TARGET, SimulatedExecutor
 from .landscape import Landscape
 
 OBJECTIVES = ("accuracy", "latency_ms")
 ABLE: tuple[Part, ...] = get_args(Part)
-"""Parts that can be left out."""
+"""Parts that can be left out. Warm starts always are: what weights are worth cannot be told without networks."""
 DEFAULT = SearchSection()
+MANY_EXAMPLES = 10**6
+"""Stands for the examples of a landscape whose accuracies are exact."""
 
 
 def parts_of_training(without: Sequence[str]) -> tuple[float, ...]:
-    """The rungs that an executor for this search needs."""
+    """Return the rungs that an executor for this search needs."""
     return (1.0,) if "rungs" in without else PARTS
 
 
@@ -40,38 +40,48 @@ def make_search(
     settings: SearchSection = DEFAULT,
     time_left_s: Callable[[], float | None] = lambda: None,
 ) -> Driver:
-    """A driver over `landscape`, ready to run. folder: for its storage. without: names of ABLE. settings: the
-    search's own, but for seed and `without`. time_left_s: of the search, where that is known.
+    """Return a driver over `landscape`, ready to run.
 
-    Raises UnknownName for another part.
+    Args:
+        landscape: What is searched.
+        executor: Runs its jobs.
+        folder: For its store.
+        seed: Of the search.
+        without: Parts of ABLE to leave out.
+        settings: The search's own, but for `seed` and `without`.
+        time_left_s: Tells the time that the search has left, where that is known.
+
+    Raises:
+        UnknownName: A part that cannot be left out.
     """
     for part in without:
         if part not in ABLE:
             raise UnknownName("part", part, ABLE)
-    damage = {} if "sensitivity" in without else landscape.guide.damage
-    latency = {} if "latency_model" in without else landscape.guide.latency
-    if damage or latency:
-        executor.guide()
-    space = landscape.space
-    if damage:
-        ground = replace(space.ground, sensitivity=sensitivity_ranks(landscape.sites, damage))
-        space = build_space(ground, [axis.name for axis in space.axes])
+    known = landscape.surrogates
+    surrogates = Surrogates(
+        {} if "sensitivity" in without else known.sensitivity, {} if "latency_model" in without else known.latency
+    )
+    if surrogates.sensitivity or surrogates.latency:
+        executor.learn_surrogates()
     settings = settings.model_copy(update={"seed": seed, "without": tuple(without)})
-    budgets = {TARGET: landscape.budget_ms}
-    proposer = make_proposer(space, settings, len(OBJECTIVES), Guide(damage, latency), (TARGET,), budgets)
-    rules = Rules(
-        budget=BudgetSection(latency_ms=landscape.budget_ms),
-        targets=(TARGET,),
-        budgets=budgets,
+    limits = Limits((TARGET,), landscape.budget_ms)
+    proposer = make_proposer(landscape.space, settings, len(OBJECTIVES), surrogates, limits.targets, limits.budgets)
+    promotion = Promotion(
+        limits=limits,
         objectives=OBJECTIVES,
         rungs=executor.parts,
-        examples=landscape.examples or 10**6,
-        look_examples=landscape.examples or 10**6,
-        file_examples=landscape.examples or 10**6,
-        learn_from_gated=settings.infeasible == "constraint",
+        examples=landscape.examples or MANY_EXAMPLES,
+        look_examples=landscape.examples or MANY_EXAMPLES,
         eta=1 if "rungs" in without else settings.eta,
         first_looks="first_look" not in without,
-        inherits=False,  # what a neighbour's weights are worth cannot be told without networks
     )
-    storage = Storage(folder, landscape.name, OBJECTIVES)
-    return Driver(storage, proposer, executor, rules, seed, time_left_s=time_left_s, clock_s=lambda: executor.clock_s)
+    return Driver(
+        landscape.space,
+        TrialStore(folder, landscape.name, OBJECTIVES),
+        proposer,
+        executor,
+        promotion,
+        seed,
+        learn_from_gated=settings.infeasible == "constraint",
+        pace=Pace(time_left_s=time_left_s, clock_s=lambda: executor.clock_s),
+    )

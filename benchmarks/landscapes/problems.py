@@ -1,7 +1,7 @@
-"""The test problems ZDT1-4, ZDT6 (Zitzler, Deb, Thiele 2000, doi:10.1162/106365600568202) and DTLZ2 (Deb et al. 2002,
-doi:10.1109/CEC.2002.1007032) as networks: each variable is a group of channels with 17 counts.
+"""Test problems of multi-objective optimization as networks: each variable is a group of channels with 17 counts.
 
-f1 plays the latency, known at the gate and under a budget; f2 plays 1 - accuracy. In the plain flavour all optima lie
+They are ZDT1-4 and ZDT6 (Zitzler, Deb, Thiele 2000, doi:10.1162/106365600568202) and DTLZ2 (Deb et al. 2002,
+doi:10.1109/CEC.2002.1007032). f1 plays the latency, known at the gate and under a budget; f2 plays 1 - accuracy. In the plain flavour all optima lie
 at one channel count, so that uniform designs and every low-dimensional description find them by symmetry: it flatters
 them. In the shifted flavour each variable but the first has its optimum at a count drawn at random, which leaves the
 front as it is: only what moves single groups can find it.
@@ -14,27 +14,35 @@ from itertools import pairwise
 
 import numpy as np
 
-from autocompress.spaces.axes.base import Ground
+from autocompress.spaces.context import SpaceContext
 from autocompress.spaces.layers import Layer
-from autocompress.spaces.plan import Plan
-from autocompress.spaces.sites import Sites
 from autocompress.spaces.space import Space, build_space
-from autocompress.spaces.surrogates import Guide
+from autocompress.spaces.spec import StudentSpec
+from autocompress.spaces.surrogates import Surrogates
 from autocompress.spaces.target import Capabilities
 
-from .landscape import Floats, Ints, paper_group, plan_rng, row
+from .landscape import Floats, Ints, paper_group, row, student_key, words_rng
 
 NAMES = ("zdt1", "zdt2", "zdt3", "zdt4", "zdt6", "dtlz2")
 LEVELS = 17
 STEP = 16
 MS_PER_F1 = 9.0
 CENTRED = ("zdt4", "dtlz2")
-"""Problems whose variables have their optimum in the middle of their range, the others at its lower end."""
+"""Problems whose variables have their optimum in the middle of their range; others have it at the lower end."""
 
 
 @dataclass
 class TestProblem:
-    """One problem with `dimensions` variables. Exact: no noise, no guide; training only blurs f2 until it is done."""
+    """One problem, known exactly.
+
+    Nothing is noisy and nothing is known before a training, which only blurs f2 until it is done. The attributes of
+    every landscape are told in `Landscape`.
+
+    Attributes:
+        problem: One of NAMES.
+        dimensions: Number of variables.
+        shifted: Whether the optima are drawn at random.
+    """
 
     problem: str
     dimensions: int
@@ -42,37 +50,38 @@ class TestProblem:
     shifted: bool
     examples: int | None = None
     latency_spread: float = 0.0
-    guide: Guide = field(default_factory=Guide)
+    surrogates: Surrogates = field(default_factory=Surrogates)
     worst_error: float = 1.0
 
     def __post_init__(self) -> None:
         self.name = f"{self.problem}{'-shifted' if self.shifted else ''}-{self.dimensions}"
         self.space = _space(self.dimensions)
-        self.sites = Sites(self.space)
         plain = (LEVELS - 1) // 2 if self.problem in CENTRED else 0
         self._optimum = np.full(self.dimensions, plain)
         if self.shifted:
-            self._optimum[1:] = plan_rng(self.seed, "shift").integers(0, LEVELS, self.dimensions - 1)
+            self._optimum[1:] = words_rng(self.seed, "shift").integers(0, LEVELS, self.dimensions - 1)
         self._function = _function(self.problem, self.dimensions)
         front = self._values(self._optimal())
         limit = float(np.median(front[:, 0])) if self.problem.startswith("zdt") else 0.7
         self.budget_ms: float = 1.0 + MS_PER_F1 * limit
 
-    def latency_ms(self, choices: Ints) -> Floats:
-        return np.asarray(1.0 + MS_PER_F1 * self._values(choices)[:, 0])
+    def latency_ms(self, designs: Ints) -> Floats:
+        """Return f1 in milliseconds."""
+        return np.asarray(1.0 + MS_PER_F1 * self._values(designs)[:, 0])
 
-    def best_error(self, choices: Ints) -> Floats:
-        """f2 on a scale from 0 to 1 that keeps its order and has its detail where the front is."""
-        f2 = self._values(choices)[:, 1] + (1.0 if self.problem == "zdt3" else 0.0)
+    def best_error(self, designs: Ints) -> Floats:
+        """Return f2 on a scale from 0 to 1 that keeps its order and has its detail where the front is."""
+        f2 = self._values(designs)[:, 1] + (1.0 if self.problem == "zdt3" else 0.0)
         return np.asarray(f2 / (1 + f2))
 
-    def error(self, plan: Plan, part: float) -> float:
-        final = float(self.best_error(row(self, plan))[0])
-        lag = 0.3 * abs(plan_rng(self.seed, plan.key()).normal()) * (1 - part)
+    def error(self, spec: StudentSpec, part: float) -> float:
+        """Return f2, blurred as long as the training is not done."""
+        final = float(self.best_error(row(self, spec))[0])
+        lag = 0.3 * abs(words_rng(self.seed, student_key(spec)).normal()) * (1 - part)
         return final + (1 - final) * min(1.0, lag)
 
     def reference(self) -> Floats:
-        """The front itself: every level of the first variable, the others at their optima."""
+        """Return the front itself: every level of the first variable, the others at their optima."""
         designs = self._optimal()
         found = np.stack([self.latency_ms(designs), self.best_error(designs)], axis=1)
         return found[found[:, 0] <= self.budget_ms]
@@ -82,10 +91,10 @@ class TestProblem:
         designs[:, 0] = np.arange(LEVELS)
         return designs
 
-    def _values(self, choices: Ints) -> Floats:
-        apart = (choices - self._optimum) / np.maximum(self._optimum, LEVELS - 1 - self._optimum)
+    def _values(self, designs: Ints) -> Floats:
+        apart = (designs - self._optimum) / np.maximum(self._optimum, LEVELS - 1 - self._optimum)
         x = 0.5 + apart / 2 if self.problem in CENTRED else np.abs(apart)
-        x[:, 0] = choices[:, 0] / (LEVELS - 1)
+        x[:, 0] = designs[:, 0] / (LEVELS - 1)
         if self.problem == "zdt4":
             x[:, 1:] = 10 * x[:, 1:] - 5  # its own range
         return np.asarray(self._function.evaluate(x))
@@ -101,7 +110,7 @@ def _function(name: str, variables: int):  # type: ignore[no-untyped-def]
 
 
 def _space(dimensions: int) -> Space:
-    """One layer after another, each with a group of LEVELS channel counts. Option 0, all channels, is level 0."""
+    """Return one layer after another, each with a group of LEVELS channel counts. Option 0, all channels, is level 0."""
     channels = LEVELS * STEP
     depth = [i / dimensions for i in range(dimensions + 1)]
     weights = channels * channels
@@ -113,5 +122,5 @@ def _space(dimensions: int) -> Space:
         paper_group(here.name, channels, here.depth, "inner", ((here.name, "out"), (after.name, "in")))
         for here, after in pairwise(layers)
     )
-    ground = Ground(layers, groups, Capabilities((32,), (), STEP), min_fraction=0.0)
-    return build_space(ground, ("width", "channels"))
+    context = SpaceContext(layers, groups, Capabilities((32,), (), STEP), min_fraction=0.0)
+    return build_space(context, ("channels",))

@@ -1,5 +1,7 @@
-"""Fronts of landscapes that no formula gives: the steps that win most time for the error they cost, one after the
-other, and NSGA-II (Deb et al. 2002, doi:10.1109/4235.996017), both on the truth; then a local search around them.
+"""Fronts of landscapes that no formula gives, searched on the truth.
+
+They come from the steps that win most time for the error they cost, one after the other, and from NSGA-II (Deb et al.
+2002, doi:10.1109/4235.996017); a local search then goes on around both.
 """
 
 from __future__ import annotations
@@ -15,30 +17,30 @@ BINS, FINE_BINS = 150, 3000
 """The front is kept as the best design in each of so many slices of latency; the last round tells more apart."""
 ROUNDS = 15
 SETTLED = 2e-5
-"""A round that wins less of the hypervolume is the last."""
+"""A round that wins a smaller part of the hypervolume is the last."""
 CHUNK = 4096
 
 
 def searched_front(landscape: Landscape, generations: int = GENERATIONS, rounds: int = ROUNDS) -> Floats:
-    """(latency_ms, error) [k, 2] of about a hundred thousand designs' best."""
+    """Return (latency_ms, error) [k, 2] of the best of about a hundred thousand designs."""
     designs = np.concatenate([_greedy(landscape), _evolved(landscape, generations)])
     return _values(landscape, _polished(landscape, designs, rounds))
 
 
 def _highest(landscape: Landscape) -> Ints:
-    return np.array([len(site.options) - 1 for site in landscape.sites])
+    return np.array([len(variable.options) - 1 for variable in landscape.space.network])
 
 
 def _uniform(landscape: Landscape) -> Ints:
-    """Designs that take the same part of every site's options; bits apart from channels."""
+    """Return designs that take the same part of every variable's options; bits apart from channels."""
     highest = _highest(landscape)
-    bits = np.array([site.kind == "bits" for site in landscape.sites])
+    bits = np.array([variable.axis == "bits" for variable in landscape.space.network])
     pairs = [(a, b) for a in np.linspace(0, 1, 33) for b in (0.0, 0.5, 1.0)]
     return np.array([np.rint(highest * np.where(bits, b, a)) for a, b in pairs], dtype=np.int64)
 
 
 def _greedy(landscape: Landscape) -> Ints:
-    """From the teacher down: each time the step at one site that wins most latency for the error it adds."""
+    """Return designs from the teacher down, each one step further where that wins most latency for the error it adds."""
     highest = _highest(landscape)
     design, path = np.zeros(len(highest), dtype=np.int64), []
     one = np.eye(len(highest), dtype=np.int64)
@@ -82,7 +84,7 @@ def _evolved(landscape: Landscape, generations: int) -> Ints:
 
 
 def _polished(landscape: Landscape, designs: Ints, rounds: int) -> Ints:
-    """Every design's neighbours, one site or two at a time, until little gets better."""
+    """Return what is left of designs and their neighbours, one variable or two apart, when little gets better."""
     rng = np.random.default_rng(landscape.seed)
     designs = _best(landscape, designs)
     worth = hypervolume(_values(landscape, designs), landscape)
@@ -103,7 +105,7 @@ def _with_neighbours(landscape: Landscape, designs: Ints, rng: np.random.Generat
 
 
 def _best(landscape: Landscape, designs: Ints, bins: int = BINS) -> Ints:
-    """The designs under the budget that none beats, at most one in each slice of latency."""
+    """Return the designs under the budget that none beats, at most one in each slice of latency."""
     values = _values(landscape, designs)
     slices = np.floor(bins * values[:, 0] / landscape.budget_ms).astype(int)
     kept: list[int] = []

@@ -11,7 +11,7 @@ from .score import Curve
 
 
 def print_report(curves: Sequence[Curve]) -> None:
-    """One block for each problem, one line for each method, the best end first."""
+    """Print one block for each problem with one line for each method, the best end first."""
     for problem in dict.fromkeys(curve.problem for curve in curves):
         some = [curve for curve in curves if curve.problem == problem]
         methods = {m: [c for c in some if c.method == m] for m in dict.fromkeys(c.method for c in some)}
@@ -29,13 +29,13 @@ def print_report(curves: Sequence[Curve]) -> None:
 
 
 def best_rival(methods: dict[str, list[Curve]]) -> str | None:
-    """The rival with the highest median at the end."""
+    """Return the rival with the highest median at the end."""
     rivals = [m for m in methods if not m.startswith("ours")]
     return max(rivals, key=lambda m: _median([c.end for c in methods[m]]), default=None)
 
 
 def passing_words(ours: Sequence[Curve], rival: Sequence[Curve]) -> str:
-    """On the same seeds: the part of the time, its median over the seeds where that happens, and on how many."""
+    """Return when the search passes what the rival ends with on the same seed: the median, and on how many seeds."""
     ends = {curve.seed: curve.end for curve in rival}
     pairs = [(curve, ends[curve.seed]) for curve in ours if curve.seed in ends]
     found = [curve.passes(end) for curve, end in pairs]

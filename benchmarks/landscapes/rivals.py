@@ -1,7 +1,7 @@
 """What a user would run instead: Optuna on the flat space, a grid of uniform designs, one method after the other.
 
 They pay the same prices on the same executor. A design over the budget costs them the gate alone; there are no rungs,
-no seeds and no help from a guide.
+no initial design and no surrogates.
 """
 
 from __future__ import annotations
@@ -9,71 +9,85 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 
 import numpy as np
 import optuna
 
-from autocompress.search.evaluate.evaluation import Job
+from autocompress.search.evaluate.job import Job
+from autocompress.search.propose.by_hand import uniform
+from autocompress.search.propose.profile import option_of, parameter_of
 from autocompress.search.propose.samplers import distribution
-from autocompress.spaces.axes.base import Number, Value
-from autocompress.spaces.axes.bits import BitsAxis
-from autocompress.spaces.axes.recovery import RecoveryAxis
 from autocompress.spaces.plan import Plan
+from autocompress.spaces.space import Space
+from autocompress.spaces.variables import Option, Value, Variable
 
 from .executor import SimulatedExecutor
 from .landscape import Landscape
 
 GRID = 27
 PATIENCE = 20
-"""So many designs over the budget in a row, and TPE is told by how much they were; before that it only forgets them,
+"""After so many designs over the budget in a row TPE is told by how much they were; before that it only forgets them,
 which serves it better (it crowds into the first pocket under the budget that it is told of)."""
 
 
 class Rival:
-    """One way to search. run(): until the clock passes `horizon_s` or nothing is left to try."""
+    """One way to search.
+
+    Attributes:
+        landscape: What is searched.
+        executor: Runs jobs.
+        seed: Of all random choices.
+        fitting: The finished plans under the budget.
+    """
 
     def __init__(self, landscape: Landscape, executor: SimulatedExecutor, seed: int) -> None:
+        """Search `landscape` with the jobs of `executor`."""
         self.landscape, self.executor, self.seed = landscape, executor, seed
+        self.fitting: list[Plan] = []
         self._number = 0
 
     def run(self, horizon_s: float) -> None:
+        """Search until the clock passes `horizon_s` or nothing is left to try."""
         raise NotImplementedError("run: search until the clock passes horizon_s")
 
     def gate_ms(self, plan: Plan) -> float:
-        """The measured latency."""
+        """Return the measured latency (ms) of a new trial's shape."""
         self._number += 1
-        (latency,) = self.executor.do(Job(self._number, plan, "gate")).latencies.values()
+        job = Job(self._number, self.landscape.space.spec(plan), "gate")
+        (latency,) = self.executor.do(job).latencies.values()
         return latency.p50_ms
 
     def accuracy(self, plan: Plan) -> float:
-        """After full training, of the file."""
-        for rung in range(len(self.executor.parts) if plan.recovery else 0):
-            self.executor.do(Job(self._number, plan, "rung", rung))
-        measurement = self.executor.do(Job(self._number, plan, "build")).measurement
-        assert measurement is not None
-        return measurement.accuracy
+        """Return the accuracy of the file after full training."""
+        spec = self.landscape.space.spec(plan)
+        for rung in range(len(self.executor.parts) if spec.recovery else 0):
+            self.executor.do(Job(self._number, spec, "rung", rung))
+        (file,) = self.executor.do(Job(self._number, spec, "build")).measured.values()
+        if file.latency.p50_ms <= self.landscape.budget_ms:
+            self.fitting.append(plan)
+        return file.accuracy
 
     def tried(self, plan: Plan) -> tuple[float, float | None]:
-        """Latency (ms), and accuracy where that is under the budget."""
+        """Return the latency (ms), and the accuracy where that is under the budget."""
         ms = self.gate_ms(plan)
         return ms, self.accuracy(plan) if ms <= self.landscape.budget_ms else None
 
 
 class Flat(Rival):
-    """Optuna with one parameter for each site and each recovery number."""
+    """Optuna with one parameter for each variable."""
 
     def __init__(self, landscape: Landscape, executor: SimulatedExecutor, seed: int, name: str) -> None:
+        """Search with the Optuna sampler of this name."""
         super().__init__(landscape, executor, seed)
         self._name = name
-        self._recovery = next((axis for axis in landscape.space.axes if isinstance(axis, RecoveryAxis)), None)
-        taught = self._recovery.parameters() if self._recovery else {}
+        space = landscape.space
         self._distributions: dict[str, optuna.distributions.BaseDistribution] = {
-            **{s.name: optuna.distributions.IntDistribution(0, len(s.options) - 1) for s in landscape.sites},
-            **{name: distribution(parameter) for name, parameter in taught.items()},
+            **{v.name: optuna.distributions.IntDistribution(0, len(v.options) - 1) for v in space.network},
+            **{v.name: distribution(parameter_of(v)) for v in teaching(space)},
         }
 
     def run(self, horizon_s: float) -> None:
+        """Search until the clock passes `horizon_s`."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = optuna.create_study(directions=["minimize"] * 2, sampler=_optuna_sampler(self._name, self.seed))
         over = 0
@@ -88,78 +102,78 @@ class Flat(Rival):
             study.tell(trial, [ms, 1 - (accuracy or 0.0)])
 
     def plan(self, drawn: Mapping[str, Value]) -> Plan:
-        """The plan of drawn parameters."""
-        like = Plan(recovery=self.landscape.space.default_recovery)
-        plan = self.landscape.sites.assemble([int(drawn[site.name]) for site in self.landscape.sites], like)
-        return self._recovery.apply(plan, drawn) if self._recovery else plan
+        """Return the plan of drawn parameters."""
+        space = self.landscape.space
+        taught = {v.name: option_of(v, drawn[v.name]) for v in teaching(space)}
+        return space.assemble([int(drawn[v.name]) for v in space.network], space.taught.changed(taught))
 
 
 class Grid(Rival):
     """Uniform designs: 9 widths in 3 precisions, or 27 widths where there is one; the coarse picture first."""
 
     def run(self, horizon_s: float) -> None:
+        """Try all designs, or as many as there is time for."""
         for plan in self._designs():
             if self.executor.clock_s >= horizon_s:
                 return
             self.tried(plan)
 
     def _designs(self) -> Iterator[Plan]:
-        bits = _precisions(self.landscape)
+        bits = precisions(self.landscape.space)
         widths = np.linspace(1.0, 0.1, max(1, GRID // len(bits)))
         for i in sorted(range(len(widths)), key=_reversed_bits):
             for width in bits:
-                yield self.landscape.space.uniform(float(widths[i]), width, self.landscape.space.default_recovery)
+                yield uniform(self.landscape.space, float(widths[i]), width)
 
 
 class Pipeline(Rival):
-    """One method after the other: how wide (trained in full precision), then how many bits for the best of those, then
-    how to teach what is best of all. Each step keeps what the step before it decided."""
+    """One method after the other.
+
+    How wide is decided first (trained in full precision), then how many bits for the best of those, then how to teach
+    what is best of all. Each step keeps what the step before it decided.
+    """
 
     WIDTHS = 9
 
     def run(self, horizon_s: float) -> None:
+        """Take the steps until the clock passes `horizon_s`."""
         space, executor = self.landscape.space, self.executor
         pruned: list[Plan] = []
         for width in np.linspace(1.0, 0.1, self.WIDTHS):
-            plan = space.uniform(float(width), 32, space.default_recovery)
+            plan = uniform(space, float(width), 32)
             if executor.clock_s >= horizon_s:
                 return
             self.gate_ms(plan)
             self.accuracy(plan)  # over the budget too: fewer bits may bring it under
             pruned.append(plan)
         for plan in pruned:
-            for bits in _precisions(self.landscape)[1:]:
-                axis = BitsAxis(space.ground)
-                values = {f"bits_{i}": str(bits) for i in range(len(axis.regions()))}
+            for bits in precisions(space)[1:]:
                 if executor.clock_s < horizon_s:
-                    self.tried(axis.apply(plan, values))
-        taught = next((axis for axis in space.axes if isinstance(axis, RecoveryAxis)), None)
-        if taught is None:
-            return
+                    self.tried(space.uniform({"bits": bits}, plan))
         random_ = random.Random(self.seed)
-        while executor.clock_s < horizon_s:
-            fitting = [f for f in executor.found if f.latency_ms <= self.landscape.budget_ms]
-            if not fitting:
-                return
-            best = random_.choice(fitting).plan
-            self.tried(taught.apply(replace(best, recovery=None), _drawn(taught, random_)))
+        while executor.clock_s < horizon_s and self.fitting and teaching(space):
+            best = random_.choice(self.fitting)
+            taught = {v.name: option_of(v, _drawn(v, random_)) for v in teaching(space)}
+            self.tried(space.repair(best.changed(taught)))
 
 
-def _drawn(axis: RecoveryAxis, random_: random.Random) -> dict[str, Value]:
-    values: dict[str, Value] = {}
-    for name, parameter in axis.parameters().items():
-        if isinstance(parameter, Number):
-            low, high = (np.log([parameter.low, parameter.high])) if parameter.log else (parameter.low, parameter.high)
-            value = random_.uniform(low, high)
-            values[name] = float(np.exp(value)) if parameter.log else value
-        else:
-            values[name] = random_.choice(parameter.options)
-    return values
+def teaching(space: Space) -> tuple[Variable, ...]:
+    """Return the variables with a choice about how students are taught."""
+    return tuple(v for v in space.variables if not v.in_network and (v.kind == "number" or len(v.drawn) > 1))
 
 
-def _precisions(landscape: Landscape) -> tuple[int, ...]:
-    axis = next((axis for axis in landscape.space.axes if isinstance(axis, BitsAxis)), None)
-    return axis.offered() if axis else (32,)
+def precisions(space: Space) -> tuple[int, ...]:
+    """Return the bit-widths that can be chosen, widest first."""
+    return tuple(sorted((int(bits) for bits in space.options("bits")), reverse=True)) or (32,)
+
+
+def _drawn(variable: Variable, random_: random.Random) -> Option:
+    if variable.bounds is None:
+        return random_.choice(variable.drawn)
+    low, high = variable.bounds.low, variable.bounds.high
+    if variable.bounds.log:
+        return float(np.exp(random_.uniform(np.log(low), np.log(high))))
+    return random_.uniform(low, high)
 
 
 def _reversed_bits(i: int) -> int:

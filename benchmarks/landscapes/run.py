@@ -40,8 +40,18 @@ METHODS = ("ours", *RIVALS)
 
 @dataclass(frozen=True)
 class Task:
-    """One run. setting: of the search, with its value, in place of the default. cache: a folder for reference fronts,
-    None computes them anew."""
+    """One run.
+
+    Attributes:
+        problem: One of PROBLEMS.
+        dimensions: Number of its variables.
+        method: One of METHODS.
+        seed: Of the landscape and of the search.
+        hours: Of simulated time.
+        without: Parts of the search that are left out.
+        setting: A setting of the search, with its value, in place of the default.
+        cache: Folder for reference fronts; None computes them anew.
+    """
 
     problem: str
     dimensions: int
@@ -54,7 +64,7 @@ class Task:
 
 
 def make_landscape(problem: str, dimensions: int, seed: int) -> Landscape:
-    """A landscape of PROBLEMS."""
+    """Return a landscape of PROBLEMS."""
     if problem in NETWORKS:
         return SimulatedNetwork(dimensions, seed, problem.endswith("interacting"))
     name, _, flavour = problem.partition("-")
@@ -62,7 +72,7 @@ def make_landscape(problem: str, dimensions: int, seed: int) -> Landscape:
 
 
 def run(task: Task) -> Curve:
-    """Search, then score."""
+    """Search, then score what was found."""
     landscape = make_landscape(task.problem, task.dimensions, task.seed)
     reference = _reference(landscape, task.cache)
     horizon_s = task.hours * 3600
@@ -98,7 +108,7 @@ def _reference(landscape: Landscape, cache: Path | None) -> Floats:
 
 
 def tasks(options: argparse.Namespace) -> Iterator[Task]:
-    """All runs that were asked for; a search without each of the parts beside the whole one."""
+    """Yield all runs that were asked for: the whole search, and one without each of the parts."""
     for dimensions in options.dimensions:
         for problem in options.problems:
             for seed in range(options.seeds):
@@ -113,7 +123,7 @@ def tasks(options: argparse.Namespace) -> Iterator[Task]:
 
 
 def all_curves(found: Sequence[Task], jobs: int) -> Iterator[Curve]:
-    """The curves, as they come."""
+    """Yield the curves as they come."""
     if jobs == 1:
         yield from map(run, found)
         return
@@ -122,6 +132,7 @@ def all_curves(found: Sequence[Task], jobs: int) -> Iterator[Curve]:
 
 
 def main() -> None:
+    """Run what the command line asks for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dimensions", type=int, nargs="+", default=[20, 60, 120])
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS), metavar="PROBLEM")

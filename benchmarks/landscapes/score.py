@@ -16,8 +16,17 @@ MOMENTS = 100
 
 @dataclass(frozen=True)
 class Curve:
-    """One run of one method. shares: of the reference's hypervolume at MOMENTS moments evenly spread over the whole
-    time, the last at its end. trials: finished. wall_s: that the search itself took."""
+    """One run of one method.
+
+    Attributes:
+        problem: Name of the landscape.
+        method: Name of the method.
+        seed: Of the landscape and of the search.
+        shares: Parts of the reference's hypervolume at MOMENTS moments evenly spread over the whole time, the last at
+            its end.
+        trials: Number of finished trials.
+        wall_s: Seconds that the search itself took.
+    """
 
     problem: str
     method: str
@@ -28,7 +37,7 @@ class Curve:
 
     @property
     def end(self) -> float:
-        """The share at the end."""
+        """The share at the end of the time."""
         return self.shares[-1]
 
     @property
@@ -37,14 +46,14 @@ class Curve:
         return statistics.fmean(self.shares)
 
     def passes(self, share: float) -> float | None:
-        """The part of the time after which this share is reached and not lost again; None for never."""
+        """Return the part of the time after which this share is reached and not lost again; None for never."""
         below = [i for i, s in enumerate(self.shares) if s < share]
         first = below[-1] + 1 if below else 0
         return (first + 1) / len(self.shares) if first < len(self.shares) else None
 
 
 def hypervolume(points: Floats, landscape: Landscape) -> float:
-    """Of (latency_ms, error) [k, 2], up to the landscape's reference point."""
+    """Return the hypervolume of points [k, 2] of (latency_ms, error) up to the landscape's reference point."""
     import moocore
 
     if not len(points):
@@ -53,8 +62,16 @@ def hypervolume(points: Floats, landscape: Landscape) -> float:
 
 
 def shares(found: Sequence[Found], landscape: Landscape, reference: Floats, horizon_s: float) -> tuple[float, ...]:
-    """At each moment, the true hypervolume of the front that a user would be given: chosen by what was measured, so
-    that lucky measurements do not count."""
+    """Return, at each moment, the true hypervolume of the front that a user would be given.
+
+    The front is chosen by what was measured and scored by the truth, so that lucky measurements do not count.
+
+    Args:
+        found: Finished trials.
+        landscape: What they are worth.
+        reference: The known front [k, 2]; hypervolumes are told as parts of its own.
+        horizon_s: The whole time.
+    """
     whole = hypervolume(reference, landscape)
     measured = np.array([(f.latency_ms, 1 - f.accuracy) for f in found]).reshape(-1, 2)
     truth = np.array([true_point(f, landscape) for f in found]).reshape(-1, 2)
@@ -72,13 +89,13 @@ def shares(found: Sequence[Found], landscape: Landscape, reference: Floats, hori
 
 
 def true_point(found: Found, landscape: Landscape) -> tuple[float, float]:
-    """(latency_ms, error) of a finished trial without any noise of measuring."""
-    part = 0.0 if found.plan.recovery is None else 1.0
-    return float(landscape.latency_ms(row(landscape, found.plan))[0]), landscape.error(found.plan, part)
+    """Return (latency_ms, error) of a finished trial without any noise of measuring."""
+    part = 0.0 if found.spec.recovery is None else 1.0
+    return float(landscape.latency_ms(row(landscape, found.spec))[0]), landscape.error(found.spec, part)
 
 
 def non_dominated(points: Floats) -> list[int]:
-    """Indices of the points that no other beats; lower is better."""
+    """Return the indices of the points that no other beats; lower is better."""
     order = np.lexsort((points[:, 1], points[:, 0]))
     kept, best = [], np.inf
     for i in order:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 
-from autocompress.spaces.plan import Recovery
+from autocompress.spaces.spec import Recovery
 
-from .landscape import plan_rng
+from .landscape import words_rng
 
 SPREAD = {"temperature": 1.2, "alpha": 0.6, "learning_rate": 1.0, "feature_weight": 1.0}
-"""How far off each number may be (two of them in logarithms) before it costs most of what good teaching brings."""
+"""How far off each number may be before it costs most of what good teaching brings; two of them are logarithms."""
 POOR = 0.85
-"""Part of the repair that even badly taught students get."""
+"""Part of the repair that badly taught students get too."""
 
 
 class Teaching:
-    """The best way to teach lies elsewhere for every network, and learning rates want to be higher where there is more
-    to repair. severity: the damage before training, over that of half the channels in 8 bits."""
+    """What a way to teach is worth.
+
+    The best way lies elsewhere for every network, and learning rates want to be higher where there is more to repair.
+    Severity is the harm before training over that of half the channels in 8 bits.
+    """
 
     def __init__(self, seed: int) -> None:
-        rng = plan_rng(seed, "teaching")
+        """Draw the best way to teach for a network."""
+        rng = words_rng(seed, "teaching")
         self._best = {
             "temperature": rng.uniform(math.log(2), math.log(6)),
             "alpha": rng.uniform(0.4, 0.9),
@@ -29,15 +33,23 @@ class Teaching:
         self._seed = seed
 
     def quality(self, recovery: Recovery, severity: float) -> float:
-        """What this way brings of the best one's repair, POOR to 1."""
+        """Return what this way brings of the best one's repair, POOR to 1."""
         off = self._off(recovery, severity)
         return POOR + (1 - POOR) * math.exp(-sum(x * x for x in off.values()))
 
     def learnt(self, recovery: Recovery, severity: float, part: float, key: str) -> float:
-        """What a part of the training brings of its whole, 0 to 1: slower at high learning rates and for hard cases,
-        and not the same for any two students (`key`)."""
+        """Return what a part of the training brings of its whole, 0 to 1.
+
+        It brings less at high learning rates and in hard cases, and not the same for any two students.
+
+        Args:
+            recovery: How the student is taught.
+            severity: How much there is to repair.
+            part: Of the training, 0 to 1.
+            key: Stands for the student.
+        """
         off = self._off(recovery, severity)["learning_rate"]
-        pace = 0.3 * math.exp(0.4 * off + 0.25 * plan_rng(self._seed, "pace", key).normal())
+        pace = 0.3 * math.exp(0.4 * off + 0.25 * words_rng(self._seed, "pace", key).normal())
         pace *= 1 + min(2.0, severity) / 2
         return math.expm1(-part / pace) / math.expm1(-1 / pace)
 

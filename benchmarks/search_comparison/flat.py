@@ -48,7 +48,8 @@ class FlatSampler:
 
     def tell(self, ticket: int, latency_ms: float | None, accuracy: float | None, over: float | None) -> None:
         """What the plan of this ticket was worth. accuracy: None for a plan that was not trained for being over the
-        budget: samplers rank such plans by `over` alone, so any value will do there."""
+        budget: samplers rank such plans by `over` alone, so any value will do there.
+        """
         trial = self._asked.pop(ticket)
         if latency_ms is None:
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)

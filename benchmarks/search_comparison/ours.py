@@ -16,7 +16,8 @@ from .points import Point, Run, Terms
 
 class OutOfTime(Stop):
     """Ends a search when the clock has run out: it gets all of its time for searching, as its rivals do, and none of it
-    is kept back for confirming the front."""
+    is kept back for confirming the front.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.asked = threading.Event()

@@ -28,7 +28,8 @@ MOMENTS = 400
 
 def draw(runs: Sequence[Run], path: Path) -> None:
     """Hypervolume over time, mean and range over seeds; beside it the best accuracy under the budget, if there is
-    one. path: .svg or .png."""
+    one. path: .svg or .png.
+    """
     import matplotlib
 
     matplotlib.use("Agg")

@@ -39,7 +39,8 @@ class Terms:
 @dataclass(frozen=True)
 class Point:
     """A finished model. seconds: since the start of its run. latency_ms: p50, with its 95 % interval; bound_ms: what is
-    held against the budget. plan: the plan's key."""
+    held against the budget. plan: the plan's key.
+    """
 
     seconds: float
     accuracy: float
@@ -67,7 +68,8 @@ class Point:
 @dataclass(frozen=True)
 class Run:
     """One method with one seed. counts: trials by how they ended. spent_s: by kind of work. ended_s: when it stopped,
-    before its time was over where it had nothing left to try (exhausted)."""
+    before its time was over where it had nothing left to try (exhausted).
+    """
 
     method: str
     seed: int

@@ -28,7 +28,8 @@ method alone finds out."""
 def run_settings(settings: StudyFile, seed: int) -> StudyFile:
     """The study as every method runs it: one job at a time, in this process. The clock ends it.
 
-    Raises UsageError for a study with several targets."""
+    Raises UsageError for a study with several targets.
+    """
     targets = settings.target.targets()
     if len(targets) > 1:
         raise UsageError(f"the study has {len(targets)} targets; methods are compared on one: --set target.runtime=...")
@@ -46,7 +47,8 @@ def run_settings(settings: StudyFile, seed: int) -> StudyFile:
 def prepare(settings: StudyFile, task: Task, folder: Path, minutes: float, say: Callable[[str], None]) -> Terms:
     """The terms of the comparison in `folder`; the study they are about lies in `folder`/prepared.
 
-    Raises UsageError when the folder holds a comparison on other terms, and what opening a study raises."""
+    Raises UsageError when the folder holds a comparison on other terms, and what opening a study raises.
+    """
     settings = run_settings(settings, 0)
     told = settings.model_dump(mode="json", by_alias=True, exclude={"path"})
     path = folder / "terms.json"

@@ -52,7 +52,8 @@ class Race:
 
     def _try(self, plan: Plan) -> Found | None:
         """The gate where there is a budget, a full training without a look in between, and the file; None when the time
-        ran out."""
+        ran out.
+        """
         self._number += 1
         number, limit = self._number, self._terms.budget_ms
         if limit is not None:

@@ -59,7 +59,8 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 def difference(a: Sequence[float], b: Sequence[float]) -> tuple[float, float] | None:
     """The 95 % interval of how much the mean of `a` is above that of `b` (Welch 1947, doi:10.2307/2332510); None where
-    one of them has one seed, or neither varies."""
+    one of them has one seed, or neither varies.
+    """
     if min(len(a), len(b)) < 2:
         return None
     shares = [statistics.variance(own) / len(own) for own in (a, b)]
@@ -148,7 +149,8 @@ def _passing(found: Curves, end_s: float) -> Iterator[str]:
 
 def _paired(runs: Sequence[Run], worth: Callable[[Sequence[Point]], float], end_s: float) -> Iterator[str]:
     """How far above each rival ours ends, pair by pair: the runs of one seed followed each other, so that what the
-    machine did meanwhile hit them alike."""
+    machine did meanwhile hit them alike.
+    """
     ends = {(run.method, run.seed): curve(run.points, worth).at(end_s) for run in runs}
     for rival in sorted({method for method, _ in ends} - {"ours"}):
         apart = [ends["ours", s] - end for (m, s), end in ends.items() if m == rival and ("ours", s) in ends]

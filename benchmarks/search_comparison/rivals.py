@@ -32,7 +32,8 @@ class Proposed:
 @dataclass(frozen=True)
 class Found:
     """What came of a plan. latency_ms: None where it failed. accuracy: None where it failed or was over the budget,
-    which is found before any training. over: measured / budget - 1; None without a budget."""
+    which is found before any training. over: measured / budget - 1; None without a budget.
+    """
 
     latency_ms: float | None = None
     accuracy: float | None = None
@@ -79,7 +80,8 @@ class Sampled:
 
 def grid(space: Space, seed: int) -> Iterator[Plan]:
     """Uniform designs from coarse to fine: each width in 32 bits, in int8 after training, and in int8 trained for it.
-    The order among widths that are equally coarse is the seed's."""
+    The order among widths that are equally coarse is the seed's.
+    """
     draw = random.Random(seed)
     low = min((c[0] / g.channels for g, c in ChannelAxis(space.ground).groups()), default=1.0)
     widths = [low + (1 - low) * i / (WIDTHS - 1) for i in range(WIDTHS)]
@@ -95,7 +97,8 @@ def grid(space: Space, seed: int) -> Iterator[Plan]:
 
 def pipeline(space: Space, seed: int) -> Iterator[Plan]:
     """What a good engineer runs by hand: prune every group alike, recover by distillation, then quantize; both files of
-    each student are shipped, and the teacher's int8 file costs no training."""
+    each student are shipped, and the teacher's int8 file costs no training.
+    """
     precisions = (32, 8) if 8 in offered_bits(space) else (32,)
     yield from (space.uniform(1.0, bits, None) for bits in precisions)
     for ratio in RATIOS:

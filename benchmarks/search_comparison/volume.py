@@ -19,7 +19,8 @@ ABOVE_TEACHER = 0.02
 @dataclass(frozen=True)
 class Box:
     """Where models count: faster than teacher_ms, more accurate than `floor`; at `ceiling` and 0 ms a model would be
-    worth 1."""
+    worth 1.
+    """
 
     teacher_ms: float
     floor: float

@@ -1,5 +1,6 @@
 """Landscapes with a known optimum: the truth they are scored by, the clock they are searched on, and that the harness
-tells good methods from bad ones."""
+tells good methods from bad ones.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""One trial's steps: what is built, taught and measured."""

@@ -8,7 +8,7 @@ import torch
 
 from ...compression.training_data import LabelledData
 from ...evaluators.measurement import Measurement
-from ...evaluators.score import compressed_bytes, file_bytes, predict
+from ...evaluators.score import compressed_bytes, file_bytes, file_outputs
 from ...files import write_json
 from ...spaces.plain import to_plain
 from ...spaces.target import PerTarget
@@ -18,9 +18,6 @@ from .checkpoints import recovered_student
 from .context import EvaluationContext
 from .job import Clock, Job
 from .target_session import TargetSession
-
-CHUNK = 1024
-"""Examples that are float numbers in memory at a time, whatever the size of a split."""
 
 
 def build_and_measure(context: EvaluationContext, job: Job, clock: Clock) -> PerTarget[Measurement]:
@@ -68,6 +65,5 @@ def file_accuracy(context: EvaluationContext, session: TargetSession, path: Path
         MetricError: The metric gives no usable number.
         MeasurementError: The file cannot be run.
     """
-    parts = (data.inputs(slice(i, i + CHUNK)).numpy() for i in range(0, len(data), CHUNK))
-    outputs = predict(path, session.runtime, session.target, parts)
+    outputs = file_outputs(path, session.runtime, session.target, data)
     return score(context.task.metric, torch.from_numpy(outputs), data.labels)

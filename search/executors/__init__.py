@@ -1,1 +1,1 @@
-
+"""Where jobs run."""

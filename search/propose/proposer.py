@@ -1,5 +1,7 @@
-"""What is tried next: plans left over from an interrupted run, the initial design, then samplers over few numbers,
-moves around the front and crossovers of it in turn. What is predicted to miss the budget is dropped before it is built.
+"""The proposer: what is tried next.
+
+Plans left over from an interrupted run come first, then the initial design, then samplers over few numbers, moves
+around the front and crossovers of it in turn. What is predicted to miss the budget is dropped before it is built.
 """
 
 from __future__ import annotations

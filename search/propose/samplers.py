@@ -1,4 +1,4 @@
-"""The sampler: Optuna, asked for latent numbers and told what came of them. Optuna lives here and in storage.py."""
+"""The sampler: Optuna, asked for numbers and told what came of them. Optuna lives here and in store/trials.py."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MEMORY = 400
 
 
 def distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution:
-    """Optuna's form of a parameter."""
+    """Return Optuna's form of a parameter."""
     if isinstance(parameter, Number):
         return optuna.distributions.FloatDistribution(parameter.low, parameter.high, log=parameter.log)
     return optuna.distributions.CategoricalDistribution(parameter.options)
 
 
 def holds(parameter: optuna.distributions.BaseDistribution, value: Value) -> bool:
-    """Whether a value is one that could be drawn."""
+    """Tell whether a value is one that could be drawn."""
     try:
         return parameter._contains(parameter.to_internal_repr(value))
     except (TypeError, ValueError):
@@ -34,7 +34,7 @@ def holds(parameter: optuna.distributions.BaseDistribution, value: Value) -> boo
 
 
 class Sampler:
-    """Draws latent numbers. objectives: how many values a plan is told with; lower is better.
+    """Draws the numbers of an encoding.
 
     What it is told is kept in memory alone: a resumed study tells it everything again. A multi-objective TPE
     (Ozaki et al. 2020, GECCO, doi:10.1145/3377930.3389817) with all numbers drawn jointly is the default. It sees the
@@ -42,6 +42,14 @@ class Sampler:
     """
 
     def __init__(self, latent: Mapping[str, Parameter], objectives: int, seed: int, name: SamplerName = "auto") -> None:
+        """Begin without any knowledge.
+
+        Args:
+            latent: The numbers to draw: name -> range or options.
+            objectives: How many values a plan is told with; lower is better.
+            seed: Of the draws.
+            name: Of the method; "auto" is TPE.
+        """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._distributions = {k: distribution(p) for k, p in latent.items()}
         self._objectives = objectives
@@ -51,7 +59,7 @@ class Sampler:
         self._study = self._new_study()
 
     def ask(self) -> tuple[int, dict[str, Value]]:
-        """A ticket and latent numbers."""
+        """Return a ticket and numbers."""
         if not self._evolves:
             self._refresh()
         trial = self._study.ask(self._distributions)
@@ -62,8 +70,14 @@ class Sampler:
     def tell(
         self, number: int, latent: Mapping[str, Value], values: Sequence[float], ticket: int | None = None
     ) -> None:
-        """What the plan of trial `number` is worth, whoever proposed it; what is told later of it counts instead.
-        ticket: the one it was drawn with."""
+        """Learn what the plan of a trial is worth, whoever proposed it; what is told later of it counts instead.
+
+        Args:
+            number: Of the trial.
+            latent: Its numbers; it is passed over where they are not those of this sampler.
+            values: Its objectives, lower is better.
+            ticket: The one that it was drawn with.
+        """
         inside = {k: v for k, v in latent.items() if k in self._distributions}
         if len(inside) < len(self._distributions) or any(
             not holds(self._distributions[k], v) for k, v in inside.items()
@@ -88,9 +102,15 @@ class Sampler:
     def reject(
         self, number: int, latent: Mapping[str, Value], ticket: int | None, violation: float | None = None
     ) -> None:
-        """The plan of trial `number` cannot be used. ticket: the one it was drawn with. violation: measured / limit -
-        1, where the sampler is to learn from it; else the ticket is forgotten, with what was told of the trial
-        before."""
+        """Learn that the plan of a trial cannot be used.
+
+        Args:
+            number: Of the trial.
+            latent: Its numbers.
+            ticket: The one that it was drawn with.
+            violation: measured / limit - 1, where the sampler is to learn from it; else the ticket is forgotten, with
+                what was told of the trial before.
+        """
         if not self._evolves:
             self._forget(number)
             if violation is not None and all(holds(d, latent.get(k, "")) for k, d in self._distributions.items()):
@@ -99,13 +119,13 @@ class Sampler:
             _tell_violation(self._study, ticket, violation)
 
     def _forget(self, number: int) -> None:
-        """What was told of this trial counts no longer."""
+        """Forget what was told of this trial."""
         if self._told.pop(number, None) is not None and number in self._seen:
             self._study, self._seen = self._new_study(), set()
 
     @property
     def _evolves(self) -> bool:
-        """Whether the sampler goes on from the trials that it drew itself, and cannot be told of others."""
+        """Tell whether the sampler goes on from the trials that it drew itself, and cannot be told of others."""
         return isinstance(self._sampler, optuna.samplers.NSGAIISampler)
 
     def _new_study(self) -> optuna.Study:

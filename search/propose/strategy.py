@@ -41,7 +41,8 @@ def make_proposer(
     """
     without = settings.without
     starts = starts_of(space, surrogates, targets, budgets)
-    shares = None if {"shares", "seeds"} <= set(without) else encoding_by_shares(space, surrogates, targets, starts)
+    asked = not {"shares", "initial_design"} <= set(without)
+    shares = encoding_by_shares(space, surrogates, targets, starts) if asked else None
     encodings: dict[str, Encoding] = {}
     profile = ProfileEncoding(space, sensitivity_ranks(space, surrogates.sensitivity))
     if "profile" not in without or shares is None:
@@ -58,7 +59,7 @@ def make_proposer(
         space,
         arms,
         settings.seed,
-        initial_design(space, None if "seeds" in without else shares, starts),
+        initial_design(space, None if "initial_design" in without else shares, starts),
         surrogates,
         budgets,
         MOVES if refined else 0.0,

@@ -1,0 +1,1 @@
+"""The front, and what people see of it."""

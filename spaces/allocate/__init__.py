@@ -1,0 +1,1 @@
+"""The exact solver: the plan of least harm within a latency."""

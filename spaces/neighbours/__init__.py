@@ -1,0 +1,1 @@
+"""Plans next to plans: moves, exchanges, crossovers."""

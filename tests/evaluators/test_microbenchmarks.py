@@ -21,6 +21,7 @@ from autocompress.evaluators.micronets import CHANNELS, KINDS, MicroFiles, arith
 from autocompress.evaluators.profile_cache import FORMAT, ProfileCache
 from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.spaces.layers import find_layers
+from autocompress.spaces.plain import to_plain
 from autocompress.spaces.target import Target
 from autocompress.spaces.target_profile import BitsTime, ChannelTime, Ratio, TargetProfile, steps
 from autocompress.studies.models import digits_net
@@ -142,7 +143,7 @@ def test_a_corrupt_or_old_file_is_as_none(tmp_path: Path, content: str) -> None:
 def test_nonsense_in_a_file_is_as_none(tmp_path: Path, known: TargetProfile) -> None:
     cache = ProfileCache(tmp_path)
     path = cache.path(Target(), "1.0")
-    data = {"format": FORMAT, "value": known.to_dict()}
+    data = {"format": FORMAT, "value": to_plain(known)}
     path.write_text(json.dumps(data).replace('"low": ', '"low": -'))
     read = cache.read(Target(), "1.0")
     assert read is None if known != TargetProfile() else read == known

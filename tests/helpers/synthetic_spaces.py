@@ -1,7 +1,8 @@
-"""Spaces and guides without a network: many sites, costs that interact, damage that is known."""
+"""Spaces and surrogates without a network: many variables, costs that interact, harm that is known."""
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections.abc import Sequence
@@ -9,17 +10,25 @@ from dataclasses import dataclass
 
 import torch
 
-from autocompress.spaces.axes.base import Ground
+from autocompress.spaces.axes.registry import DEFAULT
+from autocompress.spaces.context import SpaceContext
 from autocompress.spaces.groups import Group, Member
 from autocompress.spaces.layers import Layer
-from autocompress.spaces.plan import Plan
-from autocompress.spaces.sites import Sites
 from autocompress.spaces.space import Space, build_space
-from autocompress.spaces.surrogates import Guide
+from autocompress.spaces.spec import StudentSpec
+from autocompress.spaces.surrogates import Surrogates
 from autocompress.spaces.target import Capabilities
+from autocompress.spaces.variables import Variable
 
 
-def chain(channels: Sequence[int], multiple: int = 16, bits: Sequence[int] = (32, 8), **more: object) -> Space:
+def chain(
+    channels: Sequence[int],
+    multiple: int = 16,
+    bits: Sequence[int] = (32, 8),
+    axes: Sequence[str] = DEFAULT,
+    one_float: bool = False,
+    **more: object,
+) -> Space:
     """A chain of 3 x 3 convolutions with these output channels, of which all but the last can shrink; four areas."""
     layers, groups = [], []
     last = len(channels) - 1
@@ -32,8 +41,9 @@ def chain(channels: Sequence[int], multiple: int = 16, bits: Sequence[int] = (32
         pairs = tuple((r, r) for r in range(count))
         members = (Member(f"c{i}", "out", pairs, _never), Member(f"c{i + 1}", "in", pairs, _never))
         groups.append(Group(f"c{i}", count, 1, i / last, ("inner", "stream")[i % 2], members, torch.ones(count)))
-    can = Capabilities(tuple(bits), (), multiple, one_float=bool(more.pop("one_float", False)))
-    return build_space(Ground(tuple(layers), tuple(groups), can, min_fraction=0.2, **more))  # type: ignore[arg-type]
+    can = Capabilities(tuple(bits), (), multiple, one_float=one_float)
+    context = SpaceContext(tuple(layers), tuple(groups), can, min_fraction=0.2, **more)  # type: ignore[arg-type]
+    return build_space(context, axes)
 
 
 def _never(module: object, indices: list[int]) -> None:
@@ -41,39 +51,46 @@ def _never(module: object, indices: list[int]) -> None:
 
 
 @dataclass(frozen=True)
-class Clock:
+class LayerByLayer:
     """Latency of layers one after the other: multiply-accumulates between what is left of both sides, less at few
     bits, and a price for each border between precisions."""
 
     space: Space
     relative_error: float = 0.05
 
-    def predict_ms(self, plan: Plan) -> float:
-        reads = {m.layer: g.name for g in self.space.ground.groups for m in g.members if m.side == "in"}
-        full = {group.name: group.channels for group in self.space.ground.groups}
-        total, before = 0.0, 32
-        for layer in self.space.ground.layers:
-            bits = plan.bits.get(layer.name, 32)
-            part = plan.channels.get(layer.name, full.get(layer.name, 1)) / full.get(layer.name, 1)
-            source = reads.get(layer.name)
+    @functools.cached_property
+    def _reads(self) -> dict[str, str]:
+        return {m.layer: g.name for g in self.space.context.groups for m in g.members if m.side == "in"}
+
+    @functools.cached_property
+    def _full(self) -> dict[str, int]:
+        return {group.name: group.channels for group in self.space.context.groups}
+
+    def predict_ms(self, spec: StudentSpec) -> float:
+        full, total, before = self._full, 0.0, 32
+        for layer in self.space.context.layers:
+            bits = spec.bits.get(layer.name, 32)
+            part = spec.channels.get(layer.name, full.get(layer.name, 1)) / full.get(layer.name, 1)
+            source = self._reads.get(layer.name)
             if source:
-                part *= plan.channels.get(source, full[source]) / full[source]
+                part *= spec.channels.get(source, full[source]) / full[source]
             total += layer.macs * part * {32: 1.0, 16: 0.7, 8: 0.4, 4: 0.35}[bits] / 1e7
             total += (0.05 + 0.1 * (bits != before)) * layer.area * layer.shape[0] / 1e5
             before = bits
         return total
 
 
-def guide_over(sites: Sites, seed: int, target: str = "here") -> Guide:
-    """A guide with random damage that grows with compression, convex for most sites, and a `Clock`."""
+def surrogates_over(space: Space, seed: int, target: str = "here") -> Surrogates:
+    """Random harm that grows with compression, convex for most variables, and `LayerByLayer`."""
     source = random.Random(seed)
-    damage = {}
-    for site in sites:
+    sensitivity = {}
+    for variable in space.network:
         scale, power = source.lognormvariate(-2.0, 1.0), source.uniform(0.7, 2.5)
-        if site.kind == "bits":
-            damage[site.name] = tuple(scale * 0.1 * (math.log2(32 / b)) ** power for b in site.options)  # type: ignore[operator]
-        else:
-            full = site.options[0]
-            gone = [1 - o / full if site.kind == "channels" else (o.rate if o else 0.0) for o in site.options]  # type: ignore[operator,union-attr]
-            damage[site.name] = tuple(scale * 4 * g**power for g in gone)
-    return Guide(damage, {target: Clock(sites.space)})
+        sensitivity[variable.name] = tuple(scale * x**power for x in _compression(variable))
+    return Surrogates(sensitivity, {target: LayerByLayer(space)})
+
+
+def _compression(variable: Variable) -> list[float]:
+    if variable.axis == "bits":  # bits do less harm than narrow groups
+        return [0.4 * math.log2(1 / part) for part in variable.parts]
+    return [3.0 * (1 - part) for part in variable.parts]
