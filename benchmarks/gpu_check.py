@@ -96,6 +96,7 @@ def main() -> int:
         if not torch.cuda.is_available():
             print(f"gpu_check: torch {torch.__version__} finds no CUDA device; --device cpu tries the script itself")
             return EXIT_NO_CUDA
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILED))
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gpu_check_") as name:
         folder = Path(name)
@@ -135,6 +136,9 @@ def _run(name: str, options: argparse.Namespace, folder: Path, seconds_left: flo
             os.killpg(process.pid, signal.SIGKILL)  # the session that this process leads, nothing else
             _, said = process.communicate()
             outcome.failures.append(f"{name}: ended at its limit of {limit:.0f} s; what it had is above")
+        except BaseException:  # this process is to end: what it started must not go on without it
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
     outcome.seconds = time.monotonic() - started
     outcome.read(rows)
     if process.returncode != 0 and not outcome.failures:

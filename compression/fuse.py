@@ -35,9 +35,9 @@ def norm_pairs(model: nn.Module, example_input: torch.Tensor) -> tuple[tuple[str
         if "batch_norm" not in str(node.target):
             continue
         source, scale = node.args[0], node.args[1]
-        if scale is None or len(source.users) != 1 or len(source.args) < 2 or not hasattr(source.args[1], "name"):
+        if scale is None or len(source.users) != 1 or len(source.args) < 2:
             continue
-        weight = names.get(source.args[1].name, "")
+        weight = names.get(getattr(source.args[1], "name", ""), "")
         layer, norm = weight.rpartition(".")[0], names.get(scale.name, "").rpartition(".")[0]
         fusable = isinstance(modules.get(layer), nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
         if fusable and isinstance(modules.get(norm), nn.modules.batchnorm._BatchNorm) and readers[weight] == 1:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..errors import MeasurementError
 from ..spaces.space import Space
@@ -14,8 +13,10 @@ from .evaluate.job import Job, JobResult, Step
 from .evaluate.warm_start import WarmStarts
 from .executors.base import Executor
 from .objectives import objective_costs, objective_value
+from .pace import Pace, Snapshot
 from .promotion import Promotion
-from .propose.proposer import Candidate, Proposal, Proposer
+from .propose.proposal import Candidate, Proposal
+from .propose.proposer import Proposer
 from .store.trials import TrialStore
 from .trial import Trial, TrialState
 from .waiting import WaitingRoom
@@ -23,48 +24,6 @@ from .waiting import WaitingRoom
 POLL_S = 0.2
 MANY_FAILURES = 8
 """So many failed trials in a row are not bad luck of single plans."""
-DOING: Mapping[Step, str] = {
-    "gate": "measuring its shape",
-    "look": "looking at it untrained",
-    "build": "building and measuring its file",
-    "rung": "training, rung ",
-}
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What a progress display shows.
-
-    Attributes:
-        trials: Those that ended, the last `new` of them in this run.
-        new: How many ended in this run.
-        running: What each job is doing.
-        elapsed_s: Seconds of this run.
-        waiting: Number of students that wait at a rung.
-    """
-
-    trials: Sequence[Trial]
-    new: int
-    running: Sequence[str]
-    elapsed_s: float
-    waiting: int = 0
-
-
-@dataclass(frozen=True)
-class Pace:
-    """When a run ends, and which clock it goes by.
-
-    Attributes:
-        max_trials: Trials of this run, None for any number.
-        time_left_s: Returns the seconds until the search has to end, None where it need not.
-        clock_s: Returns the seconds of the clock that time is spent on.
-        since_s: When, on that clock, this run of the study began; now if None.
-    """
-
-    max_trials: int | None = None
-    time_left_s: Callable[[], float | None] = lambda: None
-    clock_s: Callable[[], float] = time.monotonic
-    since_s: float | None = None
 
 
 class Driver:
@@ -336,8 +295,5 @@ class Driver:
         ]
 
     def _doing(self) -> list[str]:
-        doing = []
-        for trial, job in self._active.values():
-            rung = f"{job.rung + 1} of {len(self._promotion.rungs)}" if job.step == "rung" else ""
-            doing.append(f"trial {trial.number} ({trial.label}): {DOING[job.step]}{rung}")
-        return doing
+        rungs = len(self._promotion.rungs)
+        return [f"trial {t.number} ({t.label}): {job.words(rungs)}" for t, job in self._active.values()]

@@ -17,7 +17,8 @@ from .evaluate.context import LOOK_EXAMPLES
 from .evaluate.warm_start import WarmStarts
 from .executors.base import Executor, ExecutorContext
 from .executors.registry import executor_factory
-from .loop import Driver, Pace, Snapshot
+from .loop import Driver
+from .pace import Pace, Snapshot
 from .prepare.latency_samples import tail_ratio
 from .prepare.surrogates import prepare_surrogates
 from .promotion import Promotion

@@ -66,7 +66,8 @@ class StudentSpec:
 
     def __post_init__(self) -> None:
         for name in ("channels", "bits", "patterns", "replacements"):
-            object.__setattr__(self, name, dict(sorted(getattr(self, name).items())))
+            if len(found := getattr(self, name)) > 1:
+                object.__setattr__(self, name, dict(sorted(found.items())))
 
     def __hash__(self) -> int:
         return hash(self.to_json())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -59,7 +60,7 @@ class Capabilities:
         """Return the same with these patterns as those that can be faster."""
         return replace(self, patterns=patterns)
 
-    @property
+    @cached_property
     def runnable_bits(self) -> frozenset[int]:
         """All bit-widths that can be built."""
         return frozenset((*self.latency_bits, *self.storage_bits))
@@ -87,8 +88,13 @@ def bits_on(can: Capabilities, bits: Mapping[str, int], layers: Sequence[str]) -
     """
     found = {layer: width_on(can, width) for layer, width in bits.items()}
     if can.one_float and 16 in found.values():
-        found = {layer: min(found.get(layer, 32), 16) for layer in layers}
+        found = one_float_bits(found, layers)
     return {layer: width for layer, width in found.items() if width < 32}
+
+
+def one_float_bits(bits: Mapping[str, int], layers: Sequence[str]) -> dict[str, int]:
+    """Return the bits of a file whose float layers all run in 16: those that have more get 16."""
+    return {layer: min(bits.get(layer, 32), 16) for layer in layers}
 
 
 def joint_capabilities(found: Sequence[Capabilities], any_of: bool) -> Capabilities:

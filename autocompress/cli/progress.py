@@ -14,7 +14,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from ..search.feasibility import Limits
-    from ..search.loop import Snapshot
+    from ..search.pace import Snapshot
     from ..search.trial import Trial
 
 

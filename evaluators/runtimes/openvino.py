@@ -99,7 +99,7 @@ class OpenVino:
         for operator in graph.get_ops():
             info = operator.get_rt_info()
             kind, precision = info["layerType"], info["runtimePrecision"]
-            text = (str(x.value if hasattr(x, "value") else x).strip('"') for x in (kind, precision))
+            text = (str(getattr(x, "value", x)).strip('"') for x in (kind, precision))
             kinds[" in ".join(text)] += 1
         return dict(sorted(kinds.items()))
 

@@ -46,7 +46,7 @@ class QuietMachine:
                 on the GPU keeps the CPU busy.
             folder: Where the lock files lie, by default the system's temporary folder.
         """
-        user = str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()
+        user = getpass.getuser() if sys.platform == "win32" else str(os.getuid())
         name = lock_name(device)
         self._folder = folder or Path(tempfile.gettempdir()) / f"autocompress-quiet-{user}"
         self._turnstile = self._folder / f"{name}.turnstile"

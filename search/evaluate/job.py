@@ -14,6 +14,11 @@ from ...spaces.target import PerTarget
 from ..trial import WarmStart
 
 Step = Literal["gate", "look", "rung", "build"]
+DOING: Mapping[Step, str] = {
+    "gate": "measuring its shape",
+    "look": "looking at it untrained",
+    "build": "building and measuring its file",
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,12 @@ class Job:
     step: Step
     rung: int = 0
     warm_start: WarmStart | None = None
+
+    def words(self, rungs: int) -> str:
+        """Return what is being done, for a display. rungs: of a full recovery."""
+        if self.step == "rung":
+            return f"training, rung {self.rung + 1} of {rungs}"
+        return DOING[self.step]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from ...evaluators.latency_model import LatencyLearner
@@ -25,8 +25,7 @@ from ...spaces.variables import Value
 from ..pareto import non_dominated
 from ..trial import Origin, Trial, TrialState
 from .by_hand import Design
-from .encoding import Encoding
-from .samplers import Sampler
+from .proposal import Arm, Candidate, Proposal
 
 REDRAWS = 60
 """Draws before the space counts as exhausted."""
@@ -38,61 +37,6 @@ LEAST_SLACK = 0.05
 """And by more than this part of it: the gate that would decide costs a second, a good plan left out costs more."""
 SAME_BUDGET = 0.05
 """Initial designs for budgets that differ by less than this part are the same."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """An encoding with a sampler over its numbers.
-
-    Attributes:
-        name: Of the encoding.
-        encoding: Describes plans.
-        sampler: Draws its numbers.
-        share: Of the proposals, against those of other ways.
-    """
-
-    name: str
-    encoding: Encoding
-    sampler: Sampler
-    share: float = 1.0
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A plan to try.
-
-    Attributes:
-        plan: The plan.
-        origin: Who proposed it.
-        label: What users see.
-        latent: What the samplers know of it.
-        ticket: Of the arm's sampler, where that drew the plan.
-        number: Of the trial that it goes on with, if any.
-        arm: Name of the arm that drew it, if any did.
-    """
-
-    plan: Plan
-    origin: Origin
-    label: str
-    latent: Mapping[str, Value] | None
-    ticket: int | None = None
-    number: int | None = None
-    arm: str = ""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A finished trial that proposals may start from.
-
-    Attributes:
-        trial: The trial.
-        cost: Its objectives, lower is better.
-        interest: How much the user looks where it lies.
-    """
-
-    trial: Trial
-    cost: tuple[float, ...]
-    interest: float = 1.0
 
 
 class Proposer:

@@ -12,7 +12,8 @@ from ...studies.schema import SearchSection
 from .encoding import Encoding
 from .initial_design import initial_design
 from .profile import ProfileEncoding, sensitivity_ranks
-from .proposer import Arm, Proposer
+from .proposal import Arm
+from .proposer import Proposer
 from .samplers import Sampler
 from .shares import ShareEncoding, reach_ms
 

@@ -112,7 +112,7 @@ def _refined(harm: Table, cost: Table, limit: float, price: float, picks: list[i
     rest = [_preferred(row, c) for row, c in zip(over, cost, strict=True)]  # of a partial answer
     variables = sorted((i for i, left in enumerate(open_) if left != [rest[i]]), key=lambda i: len(open_[i]))
     spent = np.array([sum(cost[i][rest[i]] for i in range(len(rest)))])
-    harm = np.array([sum(harm[i][rest[i]] for i in range(len(rest)))])
+    total = np.array([sum(harm[i][rest[i]] for i in range(len(rest)))])
     excess = np.zeros(1)
     saved = sum(cost[i][rest[i]] - min(cost[i]) for i in variables)  # what variables to come can still save
     trail: list[tuple[NDArray[np.intp], NDArray[np.intp]]] = []
@@ -121,19 +121,19 @@ def _refined(harm: Table, cost: Table, limit: float, price: float, picks: list[i
         base = rest[i]
         saved -= cost[i][base] - min(cost[i])
         new_spent = (spent[:, None] + (np.array(cost[i])[options] - cost[i][base])).ravel()
-        new_harm = (harm[:, None] + (np.array(harm[i])[options] - harm[i][base])).ravel()
+        new_total = (total[:, None] + (np.array(harm[i])[options] - harm[i][base])).ravel()
         new_excess = (excess[:, None] + np.array(over[i])[options]).ravel()
         kept = np.flatnonzero((new_excess < room()) & (new_spent - saved <= limit))
-        kept = kept[np.lexsort((new_harm[kept], new_spent[kept]))]
-        lowest = np.minimum.accumulate(new_harm[kept])
-        kept = kept[np.concatenate(([True], new_harm[kept][1:] < lowest[:-1]))] if len(kept) else kept
+        kept = kept[np.lexsort((new_total[kept], new_spent[kept]))]
+        lowest = np.minimum.accumulate(new_total[kept])
+        kept = kept[np.concatenate(([True], new_total[kept][1:] < lowest[:-1]))] if len(kept) else kept
         if len(kept) > MANY_STATES:
             kept = kept[np.argpartition(new_excess[kept], MANY_STATES)[:MANY_STATES]]
         if not len(kept):
             break
         trail.append((kept // len(options), options[kept % len(options)]))
-        spent, harm, excess = new_spent[kept], new_harm[kept], new_excess[kept]
-        fitting = np.where(spent <= limit, harm, np.inf)
+        spent, total, excess = new_spent[kept], new_total[kept], new_excess[kept]
+        fitting = np.where(spent <= limit, total, np.inf)
         at = int(fitting.argmin())
         if fitting[at] < best:
             best, answer = float(fitting[at]), list(rest)

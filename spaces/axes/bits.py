@@ -15,7 +15,7 @@ from ..context import SpaceContext
 from ..groups import LeftOut
 from ..layers import Layer
 from ..spec import StudentSpec
-from ..target import bits_on, width_on
+from ..target import one_float_bits, width_on
 from ..variables import Variable
 from .base import AxisDefaults, Decision, Stage
 
@@ -74,8 +74,9 @@ class BitsAxis(AxisDefaults):
         bits = dict(spec.bits)
         for variable, width in decisions:
             bits |= dict.fromkeys(variable.layers, int(width))
-        can = context.capabilities_of(spec.target)
-        return replace(spec, bits=bits_on(can, bits, [layer.name for layer in context.layers]))
+        if context.capabilities_of(spec.target).one_float and 16 in bits.values():
+            bits = one_float_bits(bits, [layer.name for layer in context.layers])
+        return replace(spec, bits=bits)
 
 
 def regions(context: SpaceContext) -> tuple[tuple[Layer, ...], ...]:

@@ -197,7 +197,7 @@ def checked_batch(batch: Any, split: str) -> Batch:
 
 def _dataset(source: Dataset[Any] | DataLoader[Any], split: str = "train") -> Dataset[Any]:
     dataset = source.dataset if isinstance(source, DataLoader) else source
-    sized = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+    sized = all(callable(getattr(dataset, name, None)) for name in ("__getitem__", "__len__"))
     if isinstance(dataset, IterableDataset) or not sized:
         raise DataError(
             f"the {split} split is a {type(dataset).__name__}, which has no length or no items by number: "

@@ -1,0 +1,45 @@
+"""When a run of a search ends, and what is shown of it meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .trial import Trial
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a progress display shows.
+
+    Attributes:
+        trials: Those that ended, the last `new` of them in this run.
+        new: How many ended in this run.
+        running: What each job is doing.
+        elapsed_s: Seconds of this run.
+        waiting: Number of students that wait at a rung.
+    """
+
+    trials: Sequence[Trial]
+    new: int
+    running: Sequence[str]
+    elapsed_s: float
+    waiting: int = 0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """When a run ends, and which clock it goes by.
+
+    Attributes:
+        max_trials: Trials of this run, None for any number.
+        time_left_s: Returns the seconds until the search has to end, None where it need not.
+        clock_s: Returns the seconds of the clock that time is spent on.
+        since_s: When, on that clock, this run of the study began; now if None.
+    """
+
+    max_trials: int | None = None
+    time_left_s: Callable[[], float | None] = lambda: None
+    clock_s: Callable[[], float] = time.monotonic
+    since_s: float | None = None
