@@ -3,8 +3,9 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-ROOMS := search spaces evaluators compression studies
 ARGS ?= --budget-ms 5
+# Two tests at a time, each with one thread: what measures latency shares one worker (the group `latency`).
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadgroup
 
 .PHONY: search test coverage quick lint types clean
 
@@ -12,23 +13,22 @@ search: $(VENV)/installed
 	$(BIN)/autocompress search $(ARGS)
 
 test: $(VENV)/installed lint types
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 coverage: $(VENV)/installed
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 quick: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow and not cluster"
+	$(PYTEST) -m "not slow and not cluster"
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# The rooms are subpackages of autocompress that lie beside it; mypy wants to see them inside.
+# mypy looks at the package as it is installed, in which the rooms lie inside autocompress.
 types: $(VENV)/installed
-	rm -rf build/types && mkdir -p build/types/autocompress
-	ln -s $(CURDIR)/autocompress/* build/types/autocompress/
-	for room in $(ROOMS); do ln -s $(CURDIR)/$$room build/types/autocompress/$$room; done
+	rm -rf build/types
+	$(BIN)/python -c "import setuptools; setuptools.setup()" --quiet build --build-lib build/types
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml -p autocompress
 
 $(VENV)/installed: pyproject.toml constraints.txt

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ..errors import UnknownName
+from ..errors import PluginError, UnknownName
 from .axes.base import STAGES, Axis, Decision
 from .axes.registry import AXES, DEFAULT
 from .context import SpaceContext
@@ -149,8 +149,9 @@ def build_space(context: SpaceContext, axes: Sequence[str] = DEFAULT) -> Space:
             raise UnknownName("layer", name, known)
     context = replace(context, axes=tuple(axes))
     made = {name: AXES.make(name) for name in dict.fromkeys(axes)}
-    for name in AXES.names():
-        if name not in made and (axis := AXES.make(name)).always:
+    for name, axis in AXES.make_all().items():
+        # a broken package must not end the searches that do not ask for its axis
+        if name not in made and not isinstance(axis, PluginError) and axis.always:
             made[name] = axis
     return Space(context, tuple(made.values()))
 

@@ -1,5 +1,7 @@
-"""The loop of a search: what waits, what goes on, and what a second run finds again. Jobs are simulated, all else is
-the real thing."""
+"""The loop of a search: what waits, what goes on, and what a second run finds again.
+
+Jobs are simulated, all else is the real thing.
+"""
 
 from __future__ import annotations
 
@@ -10,96 +12,107 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
+from simulation import HOUR_S, OBJECTIVES, RUNGS, Problem, SimulatedExecutor, latency, make_driver, make_problem
 
-from autocompress.evaluators.measurement import Latency
-from autocompress.search.feasibility import Rules
-from autocompress.search.loop import Driver
-from autocompress.search.trial import SEED, Trial
+from autocompress.errors import MeasurementError
+from autocompress.search.evaluate.job import Job, JobResult
+from autocompress.search.feasibility import Limits
+from autocompress.search.loop import MANY_FAILURES, Driver
+from autocompress.search.promotion import Promotion
+from autocompress.search.trial import Origin, Trial, TrialState
 from autocompress.search.waiting import ENOUGH_LOOKS, WaitingRoom, look_tau, trusted
-from autocompress.spaces.plan import Plan, Recovery
-from autocompress.studies.schema import BudgetSection, Part
-from benchmarks.landscapes.executor import PARTS, Prices, SimulatedExecutor
-from benchmarks.landscapes.landscape import Landscape
-from benchmarks.landscapes.ours import make_search
-from benchmarks.landscapes.run import make_landscape
-
-HOUR_S = 3600.0
+from autocompress.spaces.plan import Plan
+from autocompress.spaces.spec import Recovery, StudentSpec
+from autocompress.studies.schema import Part
 
 
 @pytest.fixture(scope="module")
-def landscape() -> Landscape:
-    return make_landscape("network-interacting", 20, 0)
+def problem() -> Problem:
+    return make_problem()
 
 
 def search(
-    landscape: Landscape, folder: Path, hours: float, without: tuple[Part, ...] = ()
+    problem: Problem, folder: Path, hours: float, without: tuple[Part, ...] = ()
 ) -> tuple[Driver, SimulatedExecutor]:
-    executor = SimulatedExecutor(landscape, Prices(train_s=200.0))
-    folder.mkdir(exist_ok=True)
-    driver = make_search(landscape, executor, folder, 0, without)
+    executor = SimulatedExecutor(problem)
+    driver = make_driver(problem, executor, folder, without)
     driver.run(lambda: executor.clock_s > hours * HOUR_S, lambda _: None)
     return driver, executor
 
 
-def test_no_plan_is_paid_for_twice_and_every_limit_holds(landscape: Landscape, tmp_path: Path) -> None:
-    driver, _ = search(landscape, tmp_path / "study", 1.5)
-    keys = [t.plan.key() for t in driver.trials]
-    assert len(keys) == len(set(keys)) > 12
-    for trial in driver.trials:
-        assert trial.gate is not None
-        if trial.finished and not trial.baseline:
-            assert trial.gate.low_ms <= landscape.budget_ms
-    ends = [t.ended_s for t in driver.trials]
-    assert ends == sorted(ends), "seconds of searching, in the order the trials ended"
+@pytest.fixture(scope="module")
+def short(problem: Problem, tmp_path_factory: pytest.TempPathFactory) -> Driver:
+    """A search of an hour and a half."""
+    return search(problem, tmp_path_factory.mktemp("short"), 1.5)[0]
 
 
-def test_what_one_would_do_by_hand_always_comes_to_its_end(landscape: Landscape, tmp_path: Path) -> None:
-    driver, _ = search(landscape, tmp_path / "study", 1.5)
-    by_hand = [t for t in driver.trials if t.baseline]
+def test_no_plan_is_paid_for_twice_and_every_limit_holds(problem: Problem, short: Driver) -> None:
+    plans = [t.plan for t in short.trials]
+    assert len(plans) == len(set(plans)) > 12
+    for trial in short.trials:
+        assert trial.gate
+        if trial.finished and not trial.by_hand:
+            assert trial.gate["here"].low_ms <= problem.budget_ms
+        if trial.state is TrialState.GATED:
+            assert trial.gate["here"].low_ms > problem.budget_ms and "over the budget" in trial.reason
+            assert not trial.rungs and not trial.measured
+    ends = [t.ended_s for t in short.trials]
+    assert ends == sorted(ends), "seconds of searching, in the order the trials ended"  # type: ignore[type-var]
+
+
+def test_what_one_would_do_by_hand_always_comes_to_its_end(short: Driver) -> None:
+    by_hand = [t for t in short.trials if t.by_hand]
     assert len(by_hand) > 5 and all(t.finished for t in by_hand)
+    assert [t.number for t in short.trials if t.origin is Origin.TEACHER] == [1], "the teacher comes first"
 
 
-def test_what_was_taught_once_is_not_taught_again_for_other_bits(landscape: Landscape, tmp_path: Path) -> None:
-    driver, _ = search(landscape, tmp_path / "study", 1.5)
+def test_every_trial_is_what_its_plan_says(problem: Problem, short: Driver) -> None:
+    for trial in short.trials:
+        assert problem.space.repair(trial.plan) == trial.plan
+        assert trial.spec == problem.space.spec(trial.plan)
+
+
+def test_what_was_taught_once_is_not_taught_again_for_other_bits(short: Driver) -> None:
     trained: dict[str, list[Trial]] = {}
-    for trial in driver.trials:
-        if trial.finished and trial.plan.recovery is not None:
-            trained.setdefault(trial.plan.training_key(), []).append(trial)
+    for trial in short.trials:
+        if trial.finished and trial.spec.recovery is not None:
+            trained.setdefault(trial.spec.training_key(), []).append(trial)
     assert any(len(alike) > 1 for alike in trained.values()), "uniform pruning stands there in two precisions"
     assert all(sum(bool(t.rungs) for t in alike) == 1 for alike in trained.values())
 
 
 def test_everybody_goes_on_where_nothing_new_can_be_drawn() -> None:
-    rules = Rules(BudgetSection(), ("cpu",), {}, ("accuracy", "latency_ms"), (0.5, 1.0), 1000, 1000, 1000, False)
-    students = [replace(t, outcome="waiting", plan=Plan(recovery=Recovery())) for t in looked([(0.5, 0.5, 1.0)] * 4)]
-    room = WaitingRoom(rules, students)
+    promotion = Promotion(Limits(("cpu",)), OBJECTIVES, (0.5, 1.0), 1000, 1000)
+    taught = StudentSpec(recovery=Recovery())
+    waiting = [replace(t, state=TrialState.WAITING, spec=taught) for t in looked([(0.5, 0.5, 1.0)] * 4)]
+    room = WaitingRoom(promotion, waiting)
     gone = []
     while (trial := room.next((), (), math.inf)) is not None:
         gone.append(trial.number)
-    assert sorted(gone) == [t.number for t in students] and len(room) == 0
-    alone = WaitingRoom(rules, students[:1])
+    assert sorted(gone) == [t.number for t in waiting] and len(room) == 0
+    alone = WaitingRoom(promotion, waiting[:1])
     assert alone.next((), (), None) is None, "else one of two goes on"
 
 
-def test_students_wait_at_rungs_and_only_some_go_on(landscape: Landscape, tmp_path: Path) -> None:
-    driver, _ = search(landscape, tmp_path / "study", 3)
-    own = [t for t in driver.trials if t.finished and not t.baseline]
+def test_students_wait_at_rungs_and_only_some_go_on(problem: Problem, tmp_path: Path) -> None:
+    driver, _ = search(problem, tmp_path / "study", 3)
+    own = [t for t in driver.trials if t.finished and not t.by_hand]
     assert driver.waiting > 0 and own
-    assert all(len(t.rungs) in (0, len(PARTS)) for t in own), "through all rungs, or taught before in other bits"
-    seeds = [t for t in driver.trials if t.origin == SEED and t.outcome != "gated"]
-    assert seeds and all(t.finished for t in seeds), "they stand for whole regions"
-    everyone, _ = search(landscape, tmp_path / "all", 3, ("rungs",))
+    assert all(len(t.rungs) in (0, len(RUNGS)) for t in own), "through all rungs, or taught before in other bits"
+    designs = [t for t in driver.trials if t.origin is Origin.DESIGN and t.state is not TrialState.GATED]
+    assert designs and all(t.finished for t in designs), "they stand for whole regions"
+    everyone, _ = search(problem, tmp_path / "all", 3, ("rungs",))
     assert everyone.waiting == 0
 
 
-def test_a_second_run_goes_on_where_the_first_one_ended(landscape: Landscape, tmp_path: Path) -> None:
-    first, _ = search(landscape, tmp_path / "study", 1)
+def test_a_second_run_goes_on_where_the_first_one_ended(problem: Problem, tmp_path: Path) -> None:
+    first, _ = search(problem, tmp_path / "study", 1)
     waiting, before = first.waiting, {t.number: t for t in first.trials}
-    second, executor = search(landscape, tmp_path / "study", -1)
+    second, executor = search(problem, tmp_path / "study", -1)
     assert second.waiting >= waiting, "students that waited, and those that were under way, wait again"
     assert {t.number: t for t in second.trials} == before
-    assert executor.clock_s == Prices().guide_s, "no trial is measured again"
-    third, _ = search(landscape, tmp_path / "study", 1)
+    assert not executor.jobs, "no trial is measured again"
+    third, _ = search(problem, tmp_path / "study", 1)
     numbers = [t.number for t in third.trials]
     assert len(set(numbers)) == len(numbers) > len(before)
     assert min(t.ended_s or 0 for t in third.trials if t.number not in before) >= max(
@@ -107,19 +120,88 @@ def test_a_second_run_goes_on_where_the_first_one_ended(landscape: Landscape, tm
     ), "seconds of searching go on too"
 
 
-def test_near_the_end_nothing_is_begun_that_cannot_come_to_its_end(landscape: Landscape, tmp_path: Path) -> None:
-    executor = SimulatedExecutor(landscape, Prices(train_s=200.0))
-    driver = make_search(landscape, executor, tmp_path, 0, time_left_s=lambda: 2 * HOUR_S - executor.clock_s)
+def test_near_the_end_nothing_is_begun_that_cannot_come_to_its_end(problem: Problem, tmp_path: Path) -> None:
+    executor = SimulatedExecutor(problem)
+    driver = make_driver(problem, executor, tmp_path, time_left_s=lambda: 2 * HOUR_S - executor.clock_s)
     driver.run(lambda: executor.clock_s > 2 * HOUR_S, lambda _: None)
     assert executor.clock_s <= 2 * HOUR_S, "it ends by itself, in time"
     assert executor.clock_s > 1.8 * HOUR_S, "and leaves little unused"
 
 
+def test_a_number_of_trials_is_kept_and_shown(problem: Problem, tmp_path: Path) -> None:
+    executor, seen = SimulatedExecutor(problem), []
+    driver = make_driver(problem, executor, tmp_path, max_trials=5)
+    assert not driver.run(lambda: False, seen.append), "the space is not exhausted"
+    assert len(driver.trials) + driver.waiting == 5
+    assert [s.new for s in seen] == sorted(s.new for s in seen) and seen[-1].new == len(driver.trials)
+    assert any("teacher" in line and "gate" not in line for s in seen for line in s.running)
+
+
+def test_a_space_that_is_tried_through_is_told(tmp_path: Path) -> None:
+    tiny = make_problem(layers=2, budget=2.0)
+    fixed = replace(tiny, space=type(tiny.space)(replace(tiny.space.context, axes=("channels",)), tiny.space.axes))
+    executor = SimulatedExecutor(fixed)
+    driver = make_driver(fixed, executor, tmp_path)
+    assert driver.run(lambda: executor.clock_s > 500 * HOUR_S, lambda _: None)
+    assert driver.waiting == 0, "and everybody went on"
+
+
+@pytest.mark.parametrize("failing", ["gate", "look", "rung", "build"])
+def test_a_job_that_fails_ends_its_trial_alone(problem: Problem, tmp_path: Path, failing: str) -> None:
+    class Failing(SimulatedExecutor):
+        def result(self, job: Job) -> JobResult:
+            if job.step == failing and job.number % 3 == 0:
+                return JobResult(failure="it cannot be")
+            return super().result(job)
+
+    executor = Failing(problem)
+    driver = make_driver(problem, executor, tmp_path)
+    driver.run(lambda: executor.clock_s > HOUR_S, lambda _: None)
+    failed = [t for t in driver.trials if t.state is TrialState.FAILED]
+    assert failed and all(t.reason == "it cannot be" and not t.measured for t in failed)
+    assert any(t.finished for t in driver.trials)
+
+
+def test_many_failures_in_a_row_end_the_study_with_the_reason(problem: Problem, tmp_path: Path) -> None:
+    class Failing(SimulatedExecutor):
+        def result(self, job: Job) -> JobResult:
+            return JobResult(failure="the disk is gone")
+
+    executor = Failing(problem)
+    driver = make_driver(problem, executor, tmp_path)
+    with pytest.raises(MeasurementError, match=f"last {MANY_FAILURES} trials failed, .* the disk is gone"):
+        driver.run(lambda: False, lambda _: None)
+    assert len(driver.trials) == MANY_FAILURES, "and what failed is kept"
+
+
+@pytest.mark.parametrize("step", ["gate", "rung"])
+def test_a_job_that_was_stopped_is_taken_up_by_the_next_run(problem: Problem, tmp_path: Path, step: str) -> None:
+    """Ctrl-C breaks a training off: the trial has not failed."""
+    stopped: list[int] = []
+
+    class Stopping(SimulatedExecutor):
+        def result(self, job: Job) -> JobResult:
+            if job.step == step and job.number > 6 and (step == "gate" or job.rung == 1):
+                stopped.append(job.number)
+                return JobResult(stopped=True)
+            return super().result(job)
+
+    executor = Stopping(problem)
+    make_driver(problem, executor, tmp_path).run(lambda: bool(stopped), lambda _: None)
+    assert stopped
+    again = SimulatedExecutor(problem)
+    driver = make_driver(problem, again, tmp_path)
+    driver.run(lambda: stopped[0] in {t.number for t in driver.trials}, lambda _: None)
+    ended = next(t for t in driver.trials if t.number == stopped[0])
+    assert ended.state is not TrialState.FAILED
+    steps = [(job.step, job.rung) for job in again.jobs if job.number == stopped[0]]
+    assert steps[0] == (("gate", 0) if step == "gate" else ("rung", 1)), "what was done is not done again"
+
+
 def looked(rows: list[tuple[float, float, float]]) -> list[Trial]:
     """rows: first look, accuracy after the first rung, latency (ms)."""
-    gate = Latency(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 100, 10, 1, False, 0.0, None)
     return [
-        Trial(i, Plan(), "search", gate=replace(gate, p50_ms=ms), first_look=a, rungs=(b,))
+        Trial(i, Plan(), StudentSpec(), Origin.SEARCH, "search", gate={"cpu": latency(ms)}, first_look=a, rungs=(b,))
         for i, (a, b, ms) in enumerate(rows)
     ]
 
@@ -140,3 +222,5 @@ def test_first_looks_are_not_trusted_too_soon_or_for_nothing() -> None:
     assert not trusted(looked(rising[:-1])), "too few"
     assert not trusted(looked([(a, 1 - b, ms) for a, b, ms in rising])), "the wrong way round"
     assert not trusted(looked([(0.1, b, ms) for _, b, ms in rising])), "looks that say nothing"
+
+
