@@ -7,6 +7,7 @@ bring others through the entry-point group `autocompress.objectives`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -108,14 +109,14 @@ def is_latency(name: str) -> bool:
 
 def is_maximized(name: str) -> bool:
     """Tell whether larger values of an objective are better."""
-    return not is_latency(name) and OBJECTIVES.make(name).maximized
+    return not is_latency(name) and _objective(name).maximized
 
 
 def objective_value(name: str, measured: PerTarget[Measurement]) -> float:
     """Return the value of a model in the objective's own units."""
     if is_latency(name):
         return latency_of(name, {target: file.latency for target, file in measured.items()}).p50_ms
-    return OBJECTIVES.make(name).value(measured)
+    return _objective(name).value(measured)
 
 
 def objective_costs(names: Sequence[str], measured: PerTarget[Measurement]) -> list[float]:
@@ -130,3 +131,8 @@ def latency_of(name: str, latencies: PerTarget[Latency]) -> Latency:
         return latencies[target]
     (only,) = latencies.values()
     return only
+
+
+@functools.cache  # looking through all installed packages takes as long as a hundred trials do to be compared
+def _objective(name: str) -> Objective:
+    return OBJECTIVES.make(name)

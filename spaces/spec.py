@@ -66,8 +66,8 @@ class StudentSpec:
 
     def __post_init__(self) -> None:
         for name in ("channels", "bits", "patterns", "replacements"):
-            if len(found := getattr(self, name)) > 1:
-                object.__setattr__(self, name, dict(sorted(found.items())))
+            found = getattr(self, name)
+            object.__setattr__(self, name, dict(sorted(found.items())) if len(found) > 1 else dict(found))
 
     def __hash__(self) -> int:
         return hash(self.to_json())

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from autocompress.search.executors.base import ExecutorContext
     from autocompress.search.report.front import Front
 
 HELPERS = Path(__file__).with_name("helpers")
@@ -20,11 +20,16 @@ HELPERS = Path(__file__).with_name("helpers")
 settings.register_profile("tests", deadline=None, max_examples=60)
 settings.load_profile("tests")
 
-SECTIONS = {
-    "target": {"batch": 32, "profile_seconds": 0.0, "learn_seconds": 8.0},
-    "recovery": {"epochs": 2.0, "rungs": (0.5, 1.0), "batch_size": 64},
-}
-"""Of the finished study: batches large enough that widths differ in latency, trainings of two seconds."""
+Said = tuple[int, str, str]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests neither read nor fill the cache of the user who runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "AUTOCOMPRESS_CACHE" not in os.environ:
+            patch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -32,23 +37,28 @@ def tiny_task(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The task file of `tiny_task.py`, in a folder of its own, with its teacher trained."""
     from autocompress.studies.task import load_task
 
-    folder = tmp_path_factory.mktemp("task")
-    path = Path(shutil.copy(HELPERS / "tiny_task.py", folder))
+    path = Path(shutil.copy(HELPERS / "tiny_task.py", tmp_path_factory.mktemp("task")))
     load_task(str(path))
     return path
 
 
 @pytest.fixture(scope="session")
-def finished(tiny_task: Path, tmp_path_factory: pytest.TempPathFactory) -> Front:
+def sections() -> dict[str, dict[str, Any]]:
+    """Settings of small studies: batches large enough that widths differ in latency, trainings of a second."""
+    return {
+        "target": {"batch": 32, "profile_seconds": 0.0, "learn_seconds": 3.0},
+        "recovery": {"epochs": 2.0, "rungs": (0.5, 1.0), "batch_size": 64},
+    }
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_task: Path, sections: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Front:
     """The front of a search of eight trials, through the door that Python users take."""
     import autocompress
     from autocompress.studies.task import load_task
 
     runs = tmp_path_factory.mktemp("runs")
-    return autocompress.compress(load_task(str(tiny_task)), budget_ms=50.0, trials=8, runs=runs, **SECTIONS)
-
-
-Said = tuple[int, str, str]
+    return autocompress.compress(load_task(str(tiny_task)), budget_ms=50.0, trials=8, runs=runs, **sections)
 
 
 @pytest.fixture
@@ -67,20 +77,3 @@ def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
         return code, said.out, said.err
 
     return run
-
-
-@pytest.fixture(scope="session")
-def executor_context(tiny_task: Path, tmp_path_factory: pytest.TempPathFactory) -> ExecutorContext:
-    """What executors need, over the tiny task."""
-    from autocompress.search.evaluate.context import open_context
-    from autocompress.search.executors.base import ExecutorContext
-    from autocompress.studies.checkpoint import save_weights
-    from autocompress.studies.study_file import StudyFile
-
-    folder = tmp_path_factory.mktemp("executor")
-    settings = StudyFile().changed("task", **{"from": str(tiny_task)})
-    for name, values in SECTIONS.items():
-        settings = settings.changed(name, **values)
-    task = settings.build_task()
-    save_weights(task.teacher, folder / "teacher.safetensors")
-    return ExecutorContext(open_context(task.prepared(), settings, folder), settings, folder)

@@ -51,7 +51,8 @@ def _columns(found: Sensitivity, names: Sequence[str]) -> tuple[list[str], list[
     from ..spaces.sensitivity import MANY_SIZES, at_part
 
     options = list(dict.fromkeys(m.option for name in names for m in found.rows[name]))
-    if all(isinstance(option, str) for option in options) or len(options) < MANY_SIZES:
+    alike = len({tuple(m.option for m in found.rows[name]) for name in names}) == 1
+    if all(isinstance(option, str) for option in options) or (alike and len(options) < MANY_SIZES):
         rows: list[Row] = [(n, {str(m.option): (m.nats, False) for m in found.rows[n]}) for n in names]
         return [str(option) for option in options], rows
     rows = []

@@ -1,10 +1,10 @@
 """Test problems of multi-objective optimization as networks: each variable is a group of channels with 17 counts.
 
 They are ZDT1-4 and ZDT6 (Zitzler, Deb, Thiele 2000, doi:10.1162/106365600568202) and DTLZ2 (Deb et al. 2002,
-doi:10.1109/CEC.2002.1007032). f1 plays the latency, known at the gate and under a budget; f2 plays 1 - accuracy. In the plain flavour all optima lie
-at one channel count, so that uniform designs and every low-dimensional description find them by symmetry: it flatters
-them. In the shifted flavour each variable but the first has its optimum at a count drawn at random, which leaves the
-front as it is: only what moves single groups can find it.
+doi:10.1109/CEC.2002.1007032). f1 plays the latency, known at the gate and under a budget; f2 plays 1 - accuracy. In the
+plain flavour all optima lie at one channel count, so that uniform designs and every low-dimensional description find
+them by symmetry: it flatters them. In the shifted flavour each variable but the first has its optimum at a count drawn
+at random, which leaves the front as it is: only what moves single groups can find it.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _function(name: str, variables: int):  # type: ignore[no-untyped-def]
 
 
 def _space(dimensions: int) -> Space:
-    """Return one layer after another, each with a group of LEVELS channel counts. Option 0, all channels, is level 0."""
+    """Return one layer after another, each with a group of LEVELS channel counts; all channels are level 0."""
     channels = LEVELS * STEP
     depth = [i / dimensions for i in range(dimensions + 1)]
     weights = channels * channels

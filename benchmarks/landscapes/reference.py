@@ -40,7 +40,7 @@ def _uniform(landscape: Landscape) -> Ints:
 
 
 def _greedy(landscape: Landscape) -> Ints:
-    """Return designs from the teacher down, each one step further where that wins most latency for the error it adds."""
+    """Return designs from the teacher down, each a step further where that wins most time for the error it adds."""
     highest = _highest(landscape)
     design, path = np.zeros(len(highest), dtype=np.int64), []
     one = np.eye(len(highest), dtype=np.int64)

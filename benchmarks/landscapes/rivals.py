@@ -15,12 +15,11 @@ import optuna
 
 from autocompress.search.evaluate.job import Job
 from autocompress.search.propose.by_hand import uniform
-from autocompress.search.propose.profile import option_of, parameter_of
-from autocompress.search.propose.samplers import distribution
+from autocompress.search.propose.profile import option_of
 from autocompress.spaces.plan import Plan
-from autocompress.spaces.space import Space
-from autocompress.spaces.variables import Option, Value, Variable
+from autocompress.spaces.variables import Value, Variable
 
+from ..flat_space import flat_parameters, plan_of, precisions, teaching
 from .executor import SimulatedExecutor
 from .landscape import Landscape
 
@@ -80,32 +79,22 @@ class Flat(Rival):
         """Search with the Optuna sampler of this name."""
         super().__init__(landscape, executor, seed)
         self._name = name
-        space = landscape.space
-        self._distributions: dict[str, optuna.distributions.BaseDistribution] = {
-            **{v.name: optuna.distributions.IntDistribution(0, len(v.options) - 1) for v in space.network},
-            **{v.name: distribution(parameter_of(v)) for v in teaching(space)},
-        }
 
     def run(self, horizon_s: float) -> None:
         """Search until the clock passes `horizon_s`."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = optuna.create_study(directions=["minimize"] * 2, sampler=_optuna_sampler(self._name, self.seed))
+        parameters = flat_parameters(self.landscape.space)
         over = 0
         while self.executor.clock_s < horizon_s:
-            trial = study.ask(self._distributions)
-            ms, accuracy = self.tried(self.plan(trial.params))
+            trial = study.ask(parameters)
+            ms, accuracy = self.tried(plan_of(self.landscape.space, trial.params))
             over = 0 if accuracy is not None else over + 1
             if accuracy is None and self._name != "nsga2" and over <= PATIENCE:
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
                 continue
             trial.set_constraint("limit", max(0.0, ms / self.landscape.budget_ms - 1))
             study.tell(trial, [ms, 1 - (accuracy or 0.0)])
-
-    def plan(self, drawn: Mapping[str, Value]) -> Plan:
-        """Return the plan of drawn parameters."""
-        space = self.landscape.space
-        taught = {v.name: option_of(v, drawn[v.name]) for v in teaching(space)}
-        return space.assemble([int(drawn[v.name]) for v in space.network], space.taught.changed(taught))
 
 
 class Grid(Rival):
@@ -157,19 +146,9 @@ class Pipeline(Rival):
             self.tried(space.repair(best.changed(taught)))
 
 
-def teaching(space: Space) -> tuple[Variable, ...]:
-    """Return the variables with a choice about how students are taught."""
-    return tuple(v for v in space.variables if not v.in_network and (v.kind == "number" or len(v.drawn) > 1))
-
-
-def precisions(space: Space) -> tuple[int, ...]:
-    """Return the bit-widths that can be chosen, widest first."""
-    return tuple(sorted((int(bits) for bits in space.options("bits")), reverse=True)) or (32,)
-
-
-def _drawn(variable: Variable, random_: random.Random) -> Option:
+def _drawn(variable: Variable, random_: random.Random) -> Value:
     if variable.bounds is None:
-        return random_.choice(variable.drawn)
+        return str(random_.choice(variable.drawn))
     low, high = variable.bounds.low, variable.bounds.high
     if variable.bounds.log:
         return float(np.exp(random_.uniform(np.log(low), np.log(high))))

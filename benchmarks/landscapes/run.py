@@ -2,10 +2,10 @@
 
     python -m benchmarks.landscapes --dimensions 20 60 120 --seeds 10 --hours 8 --jobs 2
 
-Time is simulated: every job has a price (`executor.Prices`), training 300 s, a gate 1 s. Prints, for each problem and
-method, the hypervolume at the end as a share of the known front's (median and the middle half of the seeds), its mean
-over the whole time, and for the search the part of the time after which it passes what the best rival ends with.
-Another seed is another network, or other places of the optima.
+Time is simulated: every job has a price (`executor.Prices`), such as 300 s for a training and 1 s for a gate. The
+report has, for each problem and method, the hypervolume at the end as a share of the known front's (median and the
+middle half of the seeds), its mean over the whole time, and for the search the part of the time after which it passes
+what the best rival ends with. Another seed is another network, or other places of the optima.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ The first form runs every method with every seed, one after the other, and write
 ended is not run again (delete its file to do so). Both forms print the report and draw F/hypervolume.svg.
 
 ours: the search. grid: up to 27 uniform designs, coarse to fine. pipeline: prune, distill, quantize, by hand. random,
-nsga2, tpe: Optuna with its defaults over one choice per site. The rivals train every student in full; with a budget they
+nsga2, tpe: Optuna with its defaults over one choice per variable. The rivals train every student in full; with a budget they
 measure a shape first, as the search does, and do not train what is over it.
 """  # noqa: E501
 
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.errors import AutoCompressError, UsageError
-from autocompress.search.store.study import opened
+from autocompress.search.study import opened
 from autocompress.studies.schema import StudySections
 from autocompress.studies.study_file import StudyFile, load_study
 from autocompress.studies.task import Task
@@ -42,12 +42,21 @@ METHODS = ("ours", *RIVALS)
 
 
 def run_rival(method: str, settings: StudyFile, task: Task, runs: Path, terms: Terms, seed: int) -> Run:
-    """One run of a rival in `runs`, where the study lies prepared."""
+    """Run a rival, and return what it found.
+
+    Args:
+        method: Name of the rival.
+        settings: Of the study.
+        task: Of the study.
+        runs: Where the study lies prepared.
+        terms: Of the comparison.
+        seed: Of the rival's random choices.
+    """
     clock = Clock(60 * terms.minutes)
     with opened(settings, task, runs, stop=clock) as study:
-        race = Race(study.bench, terms, clock, lambda line: say(f"  {line}"))
+        race = Race(study.context, study.space, terms, clock, lambda line: say(f"  {line}"))
         clock.start()
-        race.run(RIVALS[method](study.bench.space, seed))
+        race.run(RIVALS[method](study.space, seed))
         ended_s = min(clock.seconds, clock.limit_s)
     return Run(
         method,
@@ -82,7 +91,7 @@ def compare(settings: StudyFile, folder: Path, minutes: float, methods: Sequence
 
 @contextmanager
 def own_cache(runs: Path) -> Iterator[None]:
-    """What the search keeps for later studies is not there yet: each run pays for its own sensitivities."""
+    """Give a run a cache of its own, so that it pays for its own sensitivities."""
     before = os.environ.get("AUTOCOMPRESS_CACHE")
     os.environ["AUTOCOMPRESS_CACHE"] = str((runs / "cache").resolve())
     try:
@@ -94,7 +103,11 @@ def own_cache(runs: Path) -> Iterator[None]:
 
 
 def changed(settings: StudyFile, words: Sequence[str]) -> StudyFile:
-    """The study with values such as "recovery.epochs=0.5" on top, written as in a study file. Raises UsageError."""
+    """Return the study with values such as "recovery.epochs=0.5" on top, written as in a study file.
+
+    Raises:
+        UsageError: A value that cannot be set.
+    """
     for word in words:
         name, _, text = word.partition("=")
         section, _, key = name.partition(".")
@@ -109,7 +122,11 @@ def changed(settings: StudyFile, words: Sequence[str]) -> StudyFile:
 
 
 def tell(folder: Path) -> None:
-    """Print the report of a folder and draw its picture. Raises UsageError when nothing has ended there."""
+    """Print the report of a folder and draw its picture.
+
+    Raises:
+        UsageError: No run has ended there.
+    """
     runs = read_runs(folder) if folder.is_dir() else []
     if not runs:
         raise UsageError(f"no run has ended in {folder}; give the folder of a comparison")
@@ -119,10 +136,12 @@ def tell(folder: Path) -> None:
 
 
 def say(line: str) -> None:
+    """Print a line beside the report."""
     print(line, file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line asks for, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.search_comparison",
         description=__doc__,

@@ -1,4 +1,4 @@
-"""Optuna on the flat space: one integer per site, the index of its option, and the numbers of the recovery."""
+"""Optuna's samplers with their own defaults on the flat space."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import warnings
 
 import optuna
 
-from autocompress.search.propose.samplers import distribution
-from autocompress.spaces.axes.recovery import RecoveryAxis
 from autocompress.spaces.plan import Plan
-from autocompress.spaces.sites import Sites
 from autocompress.spaces.space import Space
+
+from ..flat_space import flat_parameters, plan_of
 
 SAMPLERS = {
     "random": optuna.samplers.RandomSampler,
@@ -20,35 +19,32 @@ SAMPLERS = {
 
 
 class FlatSampler:
-    """Draws plans, and is told latency (ms) and accuracy. All options of the samplers are Optuna's defaults."""
+    """Draws plans, and is told latency (ms) and accuracy."""
 
     def __init__(self, space: Space, sampler: str, seed: int) -> None:
+        """Draw plans of `space` with a sampler of SAMPLERS."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._space, self._sites = space, Sites(space)
-        self._recovery = next((axis for axis in space.axes if isinstance(axis, RecoveryAxis)), None)
-        numbers = {} if self._recovery is None else self._recovery.parameters()
-        self._distributions: dict[str, optuna.distributions.BaseDistribution] = {
-            **{site.name: optuna.distributions.IntDistribution(0, len(site.options) - 1) for site in self._sites},
-            **{name: distribution(parameter) for name, parameter in numbers.items()},
-        }
+        self._space, self._parameters = space, flat_parameters(space)
         self._study = optuna.create_study(directions=["minimize", "minimize"], sampler=SAMPLERS[sampler](seed=seed))
         self._asked: dict[int, optuna.Trial] = {}
 
     def ask(self) -> tuple[Plan, int]:
-        """A plan and its ticket."""
+        """Return a plan and its ticket."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            trial = self._study.ask(self._distributions)
+            trial = self._study.ask(self._parameters)
         self._asked[trial.number] = trial
-        choices = [int(trial.params[site.name]) for site in self._sites]
-        plan = self._sites.assemble(choices, Plan(recovery=self._space.default_recovery))
-        if self._recovery is not None:
-            plan = self._space.settled(self._recovery.apply(plan, trial.params))
-        return plan, trial.number
+        return plan_of(self._space, trial.params), trial.number
 
     def tell(self, ticket: int, latency_ms: float | None, accuracy: float | None, over: float | None) -> None:
-        """What the plan of this ticket was worth. accuracy: None for a plan that was not trained for being over the
-        budget: samplers rank such plans by `over` alone, so any value will do there.
+        """Take in what a plan was worth.
+
+        Args:
+            ticket: Of the plan.
+            latency_ms: As measured, None for a plan that failed.
+            accuracy: Of the file. It is None for a plan that was not trained because it is over the budget: samplers
+                rank such plans by `over` alone, so that any value will do.
+            over: measured / budget - 1; None without a budget.
         """
         trial = self._asked.pop(ticket)
         if latency_ms is None:

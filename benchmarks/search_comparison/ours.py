@@ -15,11 +15,14 @@ from .points import Point, Run, Terms
 
 
 class OutOfTime(Stop):
-    """Ends a search when the clock has run out: it gets all of its time for searching, as its rivals do, and none of it
-    is kept back for confirming the front.
+    """Ends a search when the clock has run out.
+
+    The search gets all of its time for searching, as its rivals do, and none of it is kept back for confirming the
+    front.
     """
 
     def __init__(self, clock: Clock) -> None:
+        """End when `clock` has run out."""
         self.asked = threading.Event()
         self._clock = clock
 
@@ -30,14 +33,21 @@ class OutOfTime(Stop):
 
     @deadline_s.setter
     def deadline_s(self, _wanted: float | None) -> None:
-        """What the search would set by its own rules does not count here."""
+        """Ignore what the search would set by its own rules."""
 
 
 def run_ours(settings: StudyFile, task: Task, runs: Path, terms: Terms, seed: int) -> Run:
-    """Search in `runs`, where the study lies prepared.
+    """Search, and return what was found by when.
 
     Zero is when the study is open: what the search finds out for itself before its first trial is in its time. The
     final confirmation is not; models are as measured when they were finished.
+
+    Args:
+        settings: Of the study.
+        task: Of the study.
+        runs: Where the study lies prepared.
+        terms: Of the comparison.
+        seed: Of the search, as `settings` have it.
     """
     clock = Clock(60 * terms.minutes)
     clock.start(terms.opening_s)  # opening is not told of from within; trials know the seconds since then themselves
@@ -48,10 +58,10 @@ def run_ours(settings: StudyFile, task: Task, runs: Path, terms: Terms, seed: in
     for trial in outcome.front.trials:
         seconds = trial.ended_s or 0.0
         if seconds <= clock.limit_s:  # else its file came too late
-            counts[trial.outcome] += 1
+            counts[trial.state.value] += 1
             ended_s = max(ended_s, seconds)
-            if trial.measurement is not None:
-                points.append(Point.of(trial.measurement, trial.plan, seconds, terms.percentile))
+            for measurement in trial.measured.values():
+                points.append(Point.of(measurement, trial.spec, seconds, terms.percentile))
     return Run(
         "ours",
         seed,

@@ -27,8 +27,11 @@ MOMENTS = 400
 
 
 def draw(runs: Sequence[Run], path: Path) -> None:
-    """Hypervolume over time, mean and range over seeds; beside it the best accuracy under the budget, if there is
-    one. path: .svg or .png.
+    """Draw hypervolume over time, mean and range over seeds, and the best accuracy under the budget if there is one.
+
+    Args:
+        runs: They share their terms.
+        path: Of the picture, .svg or .png.
     """
     import matplotlib
 
@@ -63,7 +66,16 @@ def draw(runs: Sequence[Run], path: Path) -> None:
 
 
 def _panel(axes: Any, found: Curves, minutes: float, scale: float, teacher: float | None = None) -> None:
-    """teacher: its accuracy, where lines are accuracies: they begin when all runs have one. Else nothing is 0."""
+    """Draw a line for each method.
+
+    Args:
+        axes: Where to draw.
+        found: The curves.
+        minutes: The whole time.
+        scale: What values are multiplied by.
+        teacher: Its accuracy, where lines are accuracies: they begin when all runs have one. None where having nothing
+            is 0.
+    """
     moments = [minutes * i / MOMENTS for i in range(MOMENTS + 1)]
     ends: list[tuple[float, str]] = []
     lows: list[float] = []
@@ -98,7 +110,7 @@ def _panel(axes: Any, found: Curves, minutes: float, scale: float, teacher: floa
 
 
 def _name_lines(axes: Any, ends: Sequence[tuple[float, str]]) -> None:
-    """Names at the ends of the lines, moved apart where they would lie on each other."""
+    """Write names at the ends of the lines, moved apart where they would lie on each other."""
     low, high = axes.get_ylim()
     gap = 0.05 * (high - low)
     places = [value for value, _ in ends]

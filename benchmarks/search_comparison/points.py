@@ -9,19 +9,25 @@ from typing import Any
 
 from autocompress.errors import StorageError
 from autocompress.evaluators.measurement import Measurement
-from autocompress.search.objectives import worth
-from autocompress.search.store.files import read_json, write_json
-from autocompress.spaces.plan import Plan
+from autocompress.files import read_json, write_json
+from autocompress.spaces.spec import StudentSpec
 
 
 @dataclass(frozen=True)
 class Terms:
     """What all runs of a comparison share.
 
-    settings: the study's. minutes: each run has. teacher_accuracy: of its file, on validation, like all accuracies
-    here; teacher_ms: its p50. chance: the accuracy of always giving the commonest answer. opening_s: what it takes to
-    open the study again when all is prepared, which is counted for nobody. conditions: the machine, see
-    `machine.conditions`.
+    Attributes:
+        study: Name of the study.
+        settings: Of the study.
+        minutes: That each run has.
+        teacher_accuracy: Of the teacher's file on the validation split, like all accuracies here.
+        teacher_ms: Its median latency.
+        chance: Accuracy of always giving the commonest answer.
+        opening_s: Seconds that it takes to open the study again when all is prepared; they are counted for nobody.
+        budget_ms: Of the study, None without one.
+        percentile: Of latency, that the budget is about.
+        conditions: The machine; see `machine.conditions`.
     """
 
     study: str
@@ -38,8 +44,16 @@ class Terms:
 
 @dataclass(frozen=True)
 class Point:
-    """A finished model. seconds: since the start of its run. latency_ms: p50, with its 95 % interval; bound_ms: what is
-    held against the budget. plan: the plan's key.
+    """A finished model.
+
+    Attributes:
+        seconds: Since the start of its run.
+        accuracy: Of its file on the validation split.
+        latency_ms: The median.
+        low_ms: Lower end of its 95 % interval.
+        high_ms: Upper end of it.
+        bound_ms: What is held against the budget.
+        student: Key of what the model was made by.
     """
 
     seconds: float
@@ -48,27 +62,36 @@ class Point:
     low_ms: float
     high_ms: float
     bound_ms: float
-    plan: str
+    student: str
 
     @classmethod
-    def of(cls, measurement: Measurement, plan: Plan, seconds: float, percentile: int) -> Point:
-        """The point of a measurement."""
+    def of(cls, measurement: Measurement, spec: StudentSpec, seconds: float, percentile: int) -> Point:
+        """Return the point of a model that was finished after so many seconds."""
         latency = measurement.latency
         return cls(
             round(seconds, 2),
-            worth("accuracy", measurement),
+            measurement.accuracy,
             latency.p50_ms,
             latency.low_ms,
             latency.high_ms,
             latency.at(percentile),
-            plan.key(),
+            spec.key(),
         )
 
 
 @dataclass(frozen=True)
 class Run:
-    """One method with one seed. counts: trials by how they ended. spent_s: by kind of work. ended_s: when it stopped,
-    before its time was over where it had nothing left to try (exhausted).
+    """One method with one seed.
+
+    Attributes:
+        method: Name of the method.
+        seed: Of its random choices.
+        terms: Of the comparison.
+        points: Its finished models, in order.
+        counts: Number of trials, by how they ended.
+        spent_s: Seconds spent, by kind of work.
+        ended_s: When it stopped: before its time was over where it had nothing left to try.
+        exhausted: Whether it had nothing left to try.
     """
 
     method: str
@@ -81,17 +104,25 @@ class Run:
     exhausted: bool
 
     def write(self, folder: Path) -> None:
-        """Keep it as `METHOD-SEED.json`. Raises StorageError when the disk is full."""
+        """Keep the run as `METHOD-SEED.json`.
+
+        Raises:
+            StorageError: The disk is full.
+        """
         write_json(run_path(folder, self.method, self.seed), asdict(self))
 
 
 def run_path(folder: Path, method: str, seed: int) -> Path:
-    """Where a run is kept once it has ended."""
+    """Return where a run is kept once it has ended."""
     return folder / f"{method}-{seed}.json"
 
 
 def read_run(path: Path) -> Run:
-    """The inverse of `Run.write`. Raises StorageError for another file."""
+    """Return the run that `Run.write` kept.
+
+    Raises:
+        StorageError: The file holds something else.
+    """
     data = read_json(path)
     try:
         points = tuple(Point(**point) for point in data["points"])
@@ -101,7 +132,11 @@ def read_run(path: Path) -> Run:
 
 
 def read_runs(folder: Path) -> list[Run]:
-    """Every run of a comparison that has ended. Raises StorageError: one of them is of another comparison."""
+    """Return every run of a comparison that has ended.
+
+    Raises:
+        StorageError: One of them is of another comparison.
+    """
     found = [read_run(path) for path in sorted(folder.glob("*-*.json"))]
     for run in found[1:]:
         if run.terms != found[0].terms:

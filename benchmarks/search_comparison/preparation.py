@@ -1,4 +1,4 @@
-"""What is done once for all runs, and counted for none: the teacher, its export, the calibration and the probes."""
+"""What is done once for all runs and counted for none: the teacher, its export, and what was measured of the target."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from typing import Any
 import torch
 
 from autocompress.errors import UsageError
-from autocompress.search.evaluate.evaluation import file_accuracy
-from autocompress.search.store.files import read_json, write_json
-from autocompress.search.store.study import opened
+from autocompress.files import read_json, write_json
+from autocompress.search.evaluate.build import file_accuracy
+from autocompress.search.study import opened
 from autocompress.studies.study_file import StudyFile
 from autocompress.studies.task import Task
 
 from .points import Terms
 
-SHARED = ("teacher.*", "calibration.json", "probe.json", "identity.json", "knobs")
-"""What of a study's folder is handed to every run. No student's latency or weights are among it, and nothing that one
-method alone finds out."""
+SHARED = ("teacher.*", "identity.json", "targets", "profile")
+"""What of a study's folder is handed to every run. Of students it has the latencies of the few shapes that show how
+fast the space reaches; no weights are among it, and nothing that one method alone finds out."""
 
 
 def run_settings(settings: StudyFile, seed: int) -> StudyFile:
-    """The study as every method runs it: one job at a time, in this process. The clock ends it.
+    """Return the study as every method runs it: one job at a time, in this process. The clock ends it.
 
-    Raises UsageError for a study with several targets.
+    Raises:
+        UsageError: The study has several targets.
     """
     targets = settings.target.targets()
     if len(targets) > 1:
@@ -45,9 +46,18 @@ def run_settings(settings: StudyFile, seed: int) -> StudyFile:
 
 
 def prepare(settings: StudyFile, task: Task, folder: Path, minutes: float, say: Callable[[str], None]) -> Terms:
-    """The terms of the comparison in `folder`; the study they are about lies in `folder`/prepared.
+    """Return the terms of the comparison in a folder; the study that they are about lies in `prepared` there.
 
-    Raises UsageError when the folder holds a comparison on other terms, and what opening a study raises.
+    Args:
+        settings: Of the study.
+        task: Of the study.
+        folder: Of the comparison.
+        minutes: That each run has.
+        say: Takes a line about what is going on.
+
+    Raises:
+        UsageError: The folder holds a comparison on other terms.
+        AutoCompressError: What opening a study raises.
     """
     settings = run_settings(settings, 0)
     told = settings.model_dump(mode="json", by_alias=True, exclude={"path"})
@@ -57,10 +67,11 @@ def prepare(settings: StudyFile, task: Task, folder: Path, minutes: float, say: 
         _check(folder, terms, told, minutes)
         return terms
     with opened(settings, task, folder / "prepared", say=say) as study:
-        bench = study.bench
-        labels = bench.task.validation.labels
-        accuracy = file_accuracy(bench, bench.first, bench.reference, bench.task.validation)
-        calibration = bench.first.calibration
+        context = study.context
+        (session,) = context.sessions.values()
+        labels = context.task.validation.labels
+        accuracy = file_accuracy(context, session, session.meter.reference, context.task.validation)
+        calibration = session.calibration
     begin_s = time.monotonic()
     with opened(settings, task, folder / "prepared"):
         opening_s = time.monotonic() - begin_s
@@ -81,7 +92,13 @@ def prepare(settings: StudyFile, task: Task, folder: Path, minutes: float, say: 
 
 
 def lay_out(folder: Path, study: str, runs: Path) -> None:
-    """Put what all runs share into `runs`, for one of them alone; what an earlier run left there goes."""
+    """Put what all runs share into the folder of one of them; what an earlier run left there goes.
+
+    Args:
+        folder: Of the comparison.
+        study: Name of the study.
+        runs: Folder of the run.
+    """
     shutil.rmtree(runs, ignore_errors=True)
     (runs / study).mkdir(parents=True)
     for pattern in SHARED:

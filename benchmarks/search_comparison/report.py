@@ -10,15 +10,15 @@ from .points import Point, Run, Terms
 from .volume import Box, Curve, best_accuracy, curve, within
 
 SHARES = (0.10, 0.25, 0.50, 0.75, 1.00)
-"""Of the time, at which the methods are compared."""
+"""Parts of the time after which the methods are compared."""
 COUNTED = ("finished", "gated", "stopped", "failed")
 
 Curves = Mapping[str, Sequence[Curve]]
-"""Method -> what each of its runs was worth over time, methods in the order of the report."""
+"""Method -> what each of its runs was worth over time. Methods are in the order of the report."""
 
 
 def curves(runs: Sequence[Run], worth: Callable[[Sequence[Point]], float]) -> dict[str, list[Curve]]:
-    """The curves of all runs, ours first."""
+    """Return the curves of all runs, ours first."""
     found: dict[str, list[Curve]] = {}
     for run in sorted(runs, key=lambda r: (r.method != "ours", r.method, r.seed)):
         found.setdefault(run.method, []).append(curve(run.points, worth))
@@ -26,7 +26,7 @@ def curves(runs: Sequence[Run], worth: Callable[[Sequence[Point]], float]) -> di
 
 
 def report(runs: Sequence[Run]) -> str:
-    """Everything that is said of these runs, which share their terms."""
+    """Return everything that is said of these runs, which share their terms."""
     terms = runs[0].terms
     box = Box.around(terms)
     end_s = 60 * terms.minutes
@@ -50,7 +50,7 @@ def report(runs: Sequence[Run]) -> str:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of the mean over seeds, by Student's t; None for one seed."""
+    """Return the 95 % interval of the mean over seeds, by Student's t; None for one seed."""
     if len(values) < 2:
         return None
     half = _t_95(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
@@ -58,8 +58,10 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def difference(a: Sequence[float], b: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of how much the mean of `a` is above that of `b` (Welch 1947, doi:10.2307/2332510); None where
-    one of them has one seed, or neither varies.
+    """Return the 95 % interval of how much the mean of `a` is above that of `b` (Welch 1947, doi:10.2307/2332510).
+
+    Returns:
+        The interval; None where one of them has one seed, or neither varies.
     """
     if min(len(a), len(b)) < 2:
         return None
@@ -89,7 +91,7 @@ def _head(terms: Terms, box: Box) -> Iterator[str]:
     yield f"teacher: accuracy {terms.teacher_accuracy:.4f} on validation, p50 {terms.teacher_ms:.3g} ms{budget}"
     yield box.words
     yield (
-        "counted for none: training the teacher, its export, the calibration, the probes, and opening the study. What "
+        "counted for none: training the teacher, its export, the calibration, and opening the study. What "
         "the search finds out for itself before its first trial is in its time; its final confirmation is not"
     )
 
@@ -105,7 +107,7 @@ def _counts(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def _table(found: Curves, end_s: float, form: str, scale: float = 1.0, gaps: bool = False) -> Iterator[str]:
-    """gaps: a mean is left out where a run has nothing yet; else nothing counts as 0."""
+    """Yield a table. With gaps a mean is left out where a run has nothing yet; else nothing counts as 0."""
     yield "  " + " " * 10 + "".join(f"{share:>9.0%}" for share in SHARES) + "   95 % interval at the end"
     for method, own in found.items():
         cells = ""
@@ -124,7 +126,7 @@ def _table(found: Curves, end_s: float, form: str, scale: float = 1.0, gaps: boo
 
 
 def _passing(found: Curves, end_s: float) -> Iterator[str]:
-    """When ours is above what the best rival ends with, and how far above it ends."""
+    """Yield when ours is above what the best rival ends with, and how far above it ends."""
     rivals = {m: statistics.mean(c.at(end_s) for c in own) for m, own in found.items() if m != "ours"}
     if "ours" not in found or not rivals:
         return
@@ -148,8 +150,9 @@ def _passing(found: Curves, end_s: float) -> Iterator[str]:
 
 
 def _paired(runs: Sequence[Run], worth: Callable[[Sequence[Point]], float], end_s: float) -> Iterator[str]:
-    """How far above each rival ours ends, pair by pair: the runs of one seed followed each other, so that what the
-    machine did meanwhile hit them alike.
+    """Yield how far above each rival ours ends, pair by pair.
+
+    The runs of one seed followed each other, so that what the machine did meanwhile hit them alike.
     """
     ends = {(run.method, run.seed): curve(run.points, worth).at(end_s) for run in runs}
     for rival in sorted({method for method, _ in ends} - {"ours"}):

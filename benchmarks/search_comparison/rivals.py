@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
-from autocompress.search.propose.by_hand import offered_bits
-from autocompress.spaces.axes.channels import ChannelAxis
-from autocompress.spaces.plan import Plan, Recovery
+from autocompress.search.propose.by_hand import SIZES, uniform
+from autocompress.spaces.plan import Plan
 from autocompress.spaces.space import Space
+from autocompress.spaces.variables import Option
 
+from ..flat_space import precisions
 from .flat import FlatSampler
 
 WIDTHS = 9
-"""Of the uniform grid, evenly spread between the narrowest and the teacher's."""
+"""Number of widths in the uniform grid, evenly spread between the narrowest and the teacher's."""
 RATIOS = (0.5, 0.25, 0.75, 0.1, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8)
 """Shares of channels that the pipeline prunes, in the order in which an engineer closes in."""
-BY_HAND = Recovery(temperature=4.0, alpha=0.7)
+BY_HAND: dict[str, Option] = {"recovery:temperature": 4.0, "recovery:alpha": 0.7}
+"""How the pipeline distills."""
+AWARE: dict[str, Option] = {"recovery:quantization": "aware"}
 
 
 @dataclass(frozen=True)
 class Proposed:
-    """A plan to make a model of. ticket: the rival's own."""
+    """A plan to make a model of.
+
+    Attributes:
+        plan: The plan.
+        ticket: The rival's own.
+    """
 
     plan: Plan
     ticket: int = 0
@@ -31,8 +39,12 @@ class Proposed:
 
 @dataclass(frozen=True)
 class Found:
-    """What came of a plan. latency_ms: None where it failed. accuracy: None where it failed or was over the budget,
-    which is found before any training. over: measured / budget - 1; None without a budget.
+    """What came of a plan.
+
+    Attributes:
+        latency_ms: None where it failed.
+        accuracy: None where it failed or was over the budget, which is found before any training.
+        over: measured / budget - 1; None without a budget.
     """
 
     latency_ms: float | None = None
@@ -41,72 +53,80 @@ class Found:
 
 
 class Rival(Protocol):
-    """Proposes plans one by one, None when it has no more, and is told what came of each."""
+    """Proposes plans one by one, and is told what came of each."""
 
-    def ask(self) -> Proposed | None: ...
+    def ask(self) -> Proposed | None:
+        """Return the next plan, None when there are no more."""
+        ...
 
-    def tell(self, proposed: Proposed, found: Found) -> None: ...
+    def tell(self, proposed: Proposed, found: Found) -> None:
+        """Take in what came of a plan."""
+        ...
 
 
 class Listed:
     """Goes through a list of plans, each once, whatever comes of them."""
 
     def __init__(self, plans: Iterable[Plan]) -> None:
+        """Go through `plans`."""
         self._plans = iter(dict.fromkeys(plans))
 
     def ask(self) -> Proposed | None:
-        """The next plan of the list."""
+        """Return the next plan of the list."""
         plan = next(self._plans, None)
         return None if plan is None else Proposed(plan)
 
     def tell(self, proposed: Proposed, found: Found) -> None:
-        """Nothing is learned."""
+        """Learn nothing."""
 
 
 class Sampled:
-    """One of Optuna's samplers with its own defaults, over one choice per site."""
+    """Draws plans by one of Optuna's samplers with its own defaults, over one choice per variable."""
 
     def __init__(self, space: Space, sampler: str, seed: int) -> None:
+        """Draw plans of `space` with the sampler of this name."""
         self._flat = FlatSampler(space, sampler, seed)
 
     def ask(self) -> Proposed | None:
-        """What the sampler draws."""
+        """Return what the sampler draws."""
         return Proposed(*self._flat.ask())
 
     def tell(self, proposed: Proposed, found: Found) -> None:
-        """A failure is forgotten; what is over the budget is infeasible, by as much as it is over."""
+        """Forget a failure; take what is over the budget as infeasible by as much as it is over."""
         self._flat.tell(proposed.ticket, found.latency_ms, found.accuracy, found.over)
 
 
 def grid(space: Space, seed: int) -> Iterator[Plan]:
-    """Uniform designs from coarse to fine: each width in 32 bits, in int8 after training, and in int8 trained for it.
-    The order among widths that are equally coarse is the seed's.
+    """Yield uniform designs from coarse to fine.
+
+    Each width comes in 32 bits, in int8 after training, and in int8 trained for it. The order among widths that are
+    equally coarse is the seed's.
     """
     draw = random.Random(seed)
-    low = min((c[0] / g.channels for g, c in ChannelAxis(space.ground).groups()), default=1.0)
+    low = min((variable.parts[-1] for axis in SIZES for variable in space.of(axis)), default=1.0)
     widths = [low + (1 - low) * i / (WIDTHS - 1) for i in range(WIDTHS)]
-    recovery = space.default_recovery
-    ways = [(32, recovery)]
-    if 8 in offered_bits(space):
-        ways += [(8, recovery), (8, replace(recovery, quantization_aware=True))]
+    ways: list[tuple[int, dict[str, Option]]] = [(32, {})]
+    if 8 in precisions(space):
+        ways += [(8, {}), (8, AWARE)]
     for level in _coarse_to_fine(WIDTHS):
         designs = [(widths[i], *way) for i in level for way in ways]
         draw.shuffle(designs)
-        yield from (space.uniform(*design) for design in designs)
+        yield from (uniform(space, *design) for design in designs)
 
 
 def pipeline(space: Space, seed: int) -> Iterator[Plan]:
-    """What a good engineer runs by hand: prune every group alike, recover by distillation, then quantize; both files of
-    each student are shipped, and the teacher's int8 file costs no training.
+    """Yield what a good engineer runs by hand: prune every group alike, recover by distillation, then quantize.
+
+    Both files of each student are shipped, and the teacher's int8 file costs no training.
     """
-    precisions = (32, 8) if 8 in offered_bits(space) else (32,)
-    yield from (space.uniform(1.0, bits, None) for bits in precisions)
+    shipped = (32, 8) if 8 in precisions(space) else (32,)
+    yield from (space.uniform({"bits": bits}) for bits in shipped)
     for ratio in RATIOS:
-        yield from (space.uniform(1 - ratio, bits, BY_HAND) for bits in precisions)
+        yield from (uniform(space, 1 - ratio, bits, BY_HAND) for bits in shipped)
 
 
 def _coarse_to_fine(count: int) -> Iterator[list[int]]:
-    """Indices below `count`, a power of two plus one: the middle, the ends, then the middles between those before."""
+    """Yield indices below `count`, a power of two plus one: the middle, the ends, the middles between those before."""
     step = (count - 1) // 2
     yield [step]
     yield [0, count - 1]

@@ -18,8 +18,12 @@ ABOVE_TEACHER = 0.02
 
 @dataclass(frozen=True)
 class Box:
-    """Where models count: faster than teacher_ms, more accurate than `floor`; at `ceiling` and 0 ms a model would be
-    worth 1.
+    """Where models count. At the ceiling and 0 ms a model would be worth 1.
+
+    Attributes:
+        teacher_ms: Slower models count for nothing.
+        floor: Less accurate models count for nothing.
+        ceiling: The highest accuracy that is thought possible.
     """
 
     teacher_ms: float
@@ -28,7 +32,11 @@ class Box:
 
     @classmethod
     def around(cls, terms: Terms) -> Box:
-        """The box of a comparison. Raises UsageError for a metric that is no share, or a teacher that knows nothing."""
+        """Return the box of a comparison.
+
+        Raises:
+            UsageError: The metric is no share, or the teacher knows nothing.
+        """
         accuracy = terms.teacher_accuracy
         if not 0 <= accuracy <= 1:
             raise UsageError(f"the teacher's metric is {accuracy:g}; allowed: a share of 1, such as top-1 accuracy")
@@ -50,7 +58,7 @@ class Box:
         )
 
     def volume(self, points: Sequence[Point]) -> float:
-        """The hypervolume of `points` as a share of the box (Zitzler and Thiele 1999, doi:10.1109/4235.797969)."""
+        """Return the hypervolume of models as a share of the box (Zitzler, Thiele 1999, doi:10.1109/4235.797969)."""
         import moocore
         import numpy as np
 
@@ -64,23 +72,28 @@ class Box:
 
 @dataclass(frozen=True)
 class Curve:
-    """A value that rises at `seconds` to `values`; 0 before the first."""
+    """A value that rises; it is 0 before the first rise.
+
+    Attributes:
+        seconds: When it rises.
+        values: What it rises to.
+    """
 
     seconds: tuple[float, ...]
     values: tuple[float, ...]
 
     def at(self, seconds: float) -> float:
-        """The value at this time."""
+        """Return the value at this time."""
         index = bisect.bisect_right(self.seconds, seconds)
         return self.values[index - 1] if index else 0.0
 
     def passes(self, value: float) -> float | None:
-        """The seconds after which it is above `value`; None if never."""
+        """Return the seconds after which it is above `value`; None if it never is."""
         return next((s for s, v in zip(self.seconds, self.values, strict=True) if v > value), None)
 
 
 def curve(points: Sequence[Point], worth: Callable[[Sequence[Point]], float]) -> Curve:
-    """What the models finished so far are worth, at each time when that changed."""
+    """Return what the models finished so far are worth, at each time when that changed."""
     ordered = sorted(points, key=lambda p: p.seconds)
     seconds: list[float] = []
     values: list[float] = []
@@ -93,10 +106,10 @@ def curve(points: Sequence[Point], worth: Callable[[Sequence[Point]], float]) ->
 
 
 def best_accuracy(points: Sequence[Point]) -> float:
-    """The highest accuracy among `points`, 0 without any."""
+    """Return the highest accuracy of these models, 0 without any."""
     return max((p.accuracy for p in points), default=0.0)
 
 
 def within(points: Sequence[Point], budget_ms: float) -> list[Point]:
-    """Those that meet the budget with the upper end of their interval."""
+    """Return the models that meet the budget with the upper end of their interval."""
     return [p for p in points if p.bound_ms <= budget_ms]

@@ -1,4 +1,4 @@
-"""The comparison with what a user would run instead: what its figures mean, and that each rival gets what it is due."""
+"""The comparison with what a user would run instead: what its figures mean, and what each rival is given."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
-from nets import net
+from nets import net, space_over
 
 from autocompress.errors import StorageError, UsageError
-from autocompress.search.evaluate.evaluation import Job, evaluate
-from autocompress.search.executors.base import Workplace
-from autocompress.search.store.files import read_json
-from autocompress.spaces.axes.base import Ground
-from autocompress.spaces.plan import Plan, Recovery
-from autocompress.spaces.sites import Sites
-from autocompress.spaces.space import Space, build_space
+from autocompress.files import read_json
+from autocompress.search.evaluate.gate import time_shape
+from autocompress.search.study import OpenStudy
+from autocompress.spaces.plan import Plan
+from autocompress.spaces.space import Space
+from autocompress.spaces.spec import Recovery
 from autocompress.spaces.target import Capabilities
 from autocompress.studies.study_file import StudyFile
 from benchmarks.search_comparison.__main__ import changed, main
@@ -36,10 +35,9 @@ def point(seconds: float, accuracy: float, latency_ms: float) -> Point:
     return Point(seconds, accuracy, latency_ms, 0.9 * latency_ms, 1.05 * latency_ms, 1.05 * latency_ms, "key")
 
 
-def space(name: str, axes: tuple[str, ...] = ("width", "channels", "bits", "recovery")) -> Space:
-    ground = net(name).ground
+def space(name: str, axes: tuple[str, ...] = ("channels", "bits", "recovery")) -> Space:
     can = Capabilities(latency_bits=(32, 8), storage_bits=(), channel_multiple=8)
-    return build_space(Ground(ground.layers, ground.groups, can, min_fraction=0.25), axes)
+    return space_over(replace(net(name).context, capabilities=can), *axes)
 
 
 def run(method: str, seed: int, *points: Point) -> Run:
@@ -92,17 +90,18 @@ def test_the_grid_is_the_same_for_every_seed_but_for_its_order(name: str) -> Non
     one, other = list(grid(here, 0)), list(grid(here, 1))
     assert len(one) == 27
     assert set(one) == set(other)
-    assert len({plan.key() for plan in one[:3]}) == 3, "the middle width, in each of three ways"
-    assert len({json.dumps(plan.channels) for plan in one[:3]}) == 1
-    assert {len(set(plan.bits.values())) for plan in one} == {0, 1}
+    assert len(set(one[:3])) == 3, "the middle width, in each of three ways"
+    assert len({json.dumps(here.spec(plan).channels) for plan in one[:3]}) == 1
+    assert {len(set(here.spec(plan).bits.values())) for plan in one} == {0, 1}
 
 
 def test_the_pipeline_ships_two_files_of_each_student() -> None:
-    plans = list(pipeline(space("cifar_resnet20"), 0))
-    for plain, quantized in zip(plans[::2], plans[1::2], strict=True):
+    here = space("cifar_resnet20")
+    specs = [here.spec(plan) for plan in pipeline(here, 0)]
+    for plain, quantized in zip(specs[::2], specs[1::2], strict=True):
         assert not plain.bits and set(quantized.bits.values()) == {8}
         assert plain.training_key() == quantized.training_key(), "trained once"
-    taught = [p.recovery for p in plans if p.recovery is not None]
+    taught = [spec.recovery for spec in specs if spec.recovery is not None]
     assert taught and all((r.temperature, r.alpha, r.quantization_aware) == (4.0, 0.7, False) for r in taught)
 
 
@@ -118,17 +117,16 @@ def test_a_list_of_plans_has_an_end_and_no_plan_twice() -> None:
 @pytest.mark.parametrize("name", ["random", "nsga2", "tpe"])
 def test_samplers_draw_legal_plans_and_learn_of_the_budget(name: str) -> None:
     here = space("cifar_resnet20")
-    sites = Sites(here)
     rival = RIVALS[name](here, 0)
     kept = []
     for number in range(120):
         proposed = rival.ask()
         assert proposed is not None
-        plan = proposed.plan
-        assert sites.assemble(sites.choices(plan), plan) == plan
-        assert plan.recovery is not None and 1 <= plan.recovery.temperature <= 10
-        share = sum(plan.channels.get(g.name, g.channels) / g.channels for g in here.ground.groups)
-        share /= len(here.ground.groups)
+        assert here.repair(proposed.plan) == proposed.plan
+        spec = here.spec(proposed.plan)
+        assert spec.recovery is not None and 1 <= spec.recovery.temperature <= 10
+        share = sum(spec.channels.get(g.name, g.channels) / g.channels for g in here.context.groups)
+        share /= len(here.context.groups)
         kept.append(share)
         if number % 10 == 9:
             rival.tell(proposed, Found())
@@ -142,8 +140,9 @@ def test_samplers_draw_legal_plans_and_learn_of_the_budget(name: str) -> None:
 
 
 def test_without_a_recovery_axis_students_are_taught_as_by_default() -> None:
-    proposed = RIVALS["random"](space("digits", ("width", "channels")), 0).ask()
-    assert proposed is not None and proposed.plan.recovery == Recovery()
+    here = space("digits", ("channels",))
+    proposed = RIVALS["random"](here, 0).ask()
+    assert proposed is not None and here.spec(proposed.plan).recovery == Recovery()
 
 
 def test_the_report_says_who_was_ahead_when() -> None:
@@ -203,11 +202,11 @@ def test_values_are_written_as_in_a_study_file() -> None:
 
 
 @pytest.mark.slow
-def test_a_rival_makes_models_and_is_told_of_them(workplace: Workplace) -> None:
+def test_a_rival_makes_models_and_is_told_of_them(opened_study: OpenStudy) -> None:
     """Two files of one student, which is trained once; a third plan is over the budget and is not trained at all."""
-    bench = workplace.bench
-    plain, quantized = list(pipeline(bench.space, 0))[2:4]
-    teacher = replace(plain, channels={})
+    here, context = opened_study.space, opened_study.context
+    plain, quantized = list(pipeline(here, 0))[2:4]
+    plans = [plain, quantized, plain.without("channels")]
     told: list[Found] = []
 
     class Telling(Listed):
@@ -215,19 +214,18 @@ def test_a_rival_makes_models_and_is_told_of_them(workplace: Workplace) -> None:
             told.append(found)
 
     latencies = {}
-    for plan in (plain, quantized, teacher):
-        latencies[plan] = evaluate(bench, Job(900, plan, "gate")).latencies[bench.first.name]
-    slowest = max(latencies, key=lambda plan: latencies[plan].p50_ms)
-    budget_ms = 0.98 * latencies[slowest].low_ms
+    for spec in map(here.spec, plans):
+        (latencies[spec],) = time_shape(context, spec).latencies.values()
+    budget_ms = 0.98 * max(latencies.values(), key=lambda latency: latency.p50_ms).low_ms
     clock = Clock(1e6)
     clock.start()
-    race = Race(bench, replace(TERMS, budget_ms=budget_ms), clock, lambda line: None)
-    race.run(Telling([plain, quantized, teacher]))
+    race = Race(context, here, replace(TERMS, budget_ms=budget_ms), clock, lambda line: None)
+    race.run(Telling(plans))
     assert race.exhausted and race.counts["failed"] == 0
-    gated = [plan for plan, latency in latencies.items() if latency.low_ms > budget_ms]
+    gated = [spec for spec, latency in latencies.items() if latency.low_ms > budget_ms]
     assert race.counts["gated"] == len(gated) >= 1
-    assert {p.plan for p in race.points} == {plan.key() for plan in latencies if plan not in gated}
-    assert [f.accuracy is None for f in told] == [plan in gated for plan in latencies]
+    assert {p.student for p in race.points} == {spec.key() for spec in latencies if spec not in gated}
+    assert [f.accuracy is None for f in told] == [spec in gated for spec in latencies]
     assert all((f.over or 0) > 0 for f in told if f.accuracy is None)
     assert [p.seconds for p in race.points] == sorted(p.seconds for p in race.points)
 
@@ -243,8 +241,9 @@ def test_every_method_runs_on_a_real_network(
         from = "{tiny_task}"
         [target]
         batch = 32
-        probe_seconds = 0
+        profile_seconds = 0
         learn_seconds = 1
+        precision = 0.1
         [budget]
         latency_ms = 50
         [recovery]
@@ -279,7 +278,7 @@ def test_a_folder_without_runs_is_told_in_one_line(tmp_path: Path, capsys: pytes
     assert len(capsys.readouterr().err.splitlines()) == 2
 
 
-def test_the_teacher_is_what_no_site_changed() -> None:
+def test_the_teacher_is_what_no_variable_changed() -> None:
     """The flat space and the pipeline speak of the same teacher."""
     here = space("digits")
-    assert next(pipeline(here, 0)) == Sites(here).assemble([0] * len(Sites(here)), Plan()) == Plan()
+    assert next(pipeline(here, 0)) == here.assemble([0] * len(here.network), Plan()) == Plan()

@@ -27,6 +27,8 @@ _LEFT_BEHIND = ("aten::convolution", "aten::addmm", "aten::mm", "aten::linear")
 # Numbers of executorch/runtime/core/portable_type/scalar_type.h.
 _DTYPES = {0: "uint8", 1: "int8", 2: "int16", 3: "int32", 4: "int64", 5: "float16", 6: "float32", 7: "float64"}
 
+OLDEST_TORCH = (2, 14)
+
 
 class ExecuTorch:
     """ExecuTorch (https://docs.pytorch.org/executorch) with XNNPACK. A file takes the batch it was built for."""
@@ -46,6 +48,12 @@ class ExecuTorch:
             native = _native()
             if not native._is_available(DELEGATE):
                 return Availability(False, f"this build of executorch has no XNNPACK; {_INSTALL}")
+            found = version("torch")
+            if tuple(int(part) for part in found.split(".")[:2]) < OLDEST_TORCH:
+                # its files build, but its compiled part takes no tensor of an older torch
+                oldest = ".".join(map(str, OLDEST_TORCH))
+                reason = f"executorch runs beside torch {oldest} or newer, here is {found}; upgrade torch"
+                return Availability(False, reason, version("executorch"), ("cpu",), builds_only=True)
             return Availability(True, version=version("executorch"), devices=("cpu",))
         except Exception as error:
             return Availability(False, f"{one_line(error)}; {_INSTALL}")

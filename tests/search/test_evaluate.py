@@ -1,26 +1,95 @@
-"""One job of a trial: what ends the trial, and what ends the study."""
+"""One job of a trial: what it gives, what ends the trial, and what ends the study."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from torch import Tensor
 
+from autocompress.compression.recover import Stopped
 from autocompress.errors import MetricError
-from autocompress.search.evaluate.evaluation import Job, evaluate
-from autocompress.search.executors.base import Workplace
-from autocompress.spaces.plan import Plan
+from autocompress.search.evaluate import evaluation
+from autocompress.search.evaluate.checkpoints import checkpoint_path
+from autocompress.search.evaluate.context import EvaluationContext
+from autocompress.search.evaluate.evaluation import evaluate
+from autocompress.search.evaluate.gate import shape_path, time_shape
+from autocompress.search.evaluate.job import Job
+from autocompress.search.executors.base import ExecutorContext
+from autocompress.search.prepare.latency_samples import samples
+from autocompress.spaces.spec import Pattern, Recovery, StudentSpec
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def context(opened_context: ExecutorContext) -> EvaluationContext:
+    return opened_context.context
+
+
+def int8(context: EvaluationContext) -> StudentSpec:
+    return StudentSpec(bits={layer.name: 8 for layer in context.network.layers})
 
 
 def undefined(outputs: Tensor, labels: Tensor) -> float:
     return float("nan")
 
 
-@pytest.mark.slow
-def test_a_metric_that_is_undefined_for_one_student_ends_that_trial_alone(workplace: Workplace) -> None:
-    bench = replace(workplace.bench, task=replace(workplace.bench.task, metric=undefined))
-    result = evaluate(bench, Job(901, bench.space.uniform(1.0, 8, None), "build"))
-    assert "undefined" in result.failure and result.measurement is None
+def test_a_metric_that_is_undefined_for_one_student_ends_that_trial_alone(context: EvaluationContext) -> None:
+    odd = replace(context, task=replace(context.task, metric=undefined))
+    result = evaluate(odd, Job(901, int8(context), "build"))
+    assert "undefined" in result.failure and not result.measured
     with pytest.raises(MetricError):
-        evaluate(bench, Job(902, Plan(), "build"))
+        evaluate(odd, Job(902, StudentSpec(), "build"))
+
+
+def test_a_shape_is_timed_once_however_it_is_taught(context: EvaluationContext) -> None:
+    spec = int8(context)
+    first = evaluate(context, Job(903, spec, "gate"))
+    again = time_shape(context, replace(spec, recovery=Recovery(alpha=0.3)))
+    assert first.latencies == again.latencies and first.size_bytes == again.size_bytes
+    (session,) = context.sessions.values()
+    path = shape_path(session, spec)
+    assert path.exists() and dict(samples(session))[spec] == first.latencies["onnxruntime"].p50_ms
+    path.write_text("{}")
+    result = pytest.raises(Exception, evaluate, context, Job(903, spec, "gate"))
+    assert "delete it, and it is measured again" in str(result.value)
+    path.unlink()
+
+
+def test_a_fault_in_one_plan_is_a_failure_with_its_traceback_on_disk(
+    context: EvaluationContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = evaluate(context, Job(904, StudentSpec(patterns={"no.such.layer": Pattern("2:4", 0.5)}), "gate"))
+    assert result.failure and "\n" not in result.failure
+    trace = context.folder / "trials" / "0904" / "fault.txt"
+    assert str(trace) in result.failure and "Traceback" in trace.read_text()
+
+    def stopped(*_: object) -> None:
+        raise Stopped
+
+    monkeypatch.setattr(evaluation, "train_rung", stopped)
+    assert evaluate(context, Job(905, StudentSpec(recovery=Recovery()), "rung")).stopped
+
+
+def test_a_student_goes_through_its_rungs_and_its_file_scores(context: EvaluationContext) -> None:
+    spec = replace(int8(context), recovery=Recovery(), channels={context.network.groups[0].name: 8})
+    looked = evaluate(context, Job(906, spec, "look"))
+    assert looked.accuracy is not None and not looked.warm
+    for rung in (0, 1):
+        taught = evaluate(context, Job(906, spec, "rung", rung))
+        assert taught.accuracy is not None and taught.seconds.get("training", 0) > 0
+    paths = [checkpoint_path(context.folder, spec, rung) for rung in (0, 1)]
+    assert [path.exists() for path in paths] == [False, True], "the next rung takes the place of the one before"
+    again = evaluate(context, Job(907, spec, "rung", 1))
+    assert again.accuracy == taught.accuracy and not again.seconds.get("training"), "what is taught alike is shared"
+    built = evaluate(context, Job(906, spec, "build"))
+    file = built.measured["onnxruntime"]
+    assert file.accuracy == pytest.approx(taught.accuracy, abs=0.05) and file.size_bytes > 0
+    assert (context.folder / "trials" / "0906" / "model.onnx").is_file()
+
+
+def test_weights_that_are_gone_end_the_trial(context: EvaluationContext, tmp_path: Path) -> None:
+    result = evaluate(replace(context, folder=tmp_path), Job(908, StudentSpec(recovery=Recovery()), "build"))
+    assert "weights of this student are gone" in result.failure

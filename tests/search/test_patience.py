@@ -8,20 +8,34 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from autocompress.evaluators.measurement import Latency, Measurement
-from autocompress.search.feasibility import Rules
+from autocompress.search.feasibility import Limits
 from autocompress.search.stopping import HOUR_S, Outlook, Patience, outlook
-from autocompress.search.trial import Trial
+from autocompress.search.trial import Origin, Trial, TrialState
 from autocompress.spaces.plan import Plan
-from autocompress.studies.schema import BudgetSection
+from autocompress.spaces.spec import StudentSpec
 
-RULES = Rules(BudgetSection(), ("cpu",), {"cpu": 5.0}, ("accuracy", "latency_ms"), (1.0,), 5000, 2000, 5000, False)
+LIMITS = Limits(("cpu",), 5.0)
+OBJECTIVES = ("accuracy", "latency_ms")
+EXAMPLES = 5000
 GATE = Latency(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 100, 10, 1, False, 0.0, None)
 
 
-def trial(number: int, accuracy: float, ms: float, ended_s: float) -> Trial:
-    latency = replace(GATE, p50_ms=ms, low_ms=0.99 * ms, high_ms=1.01 * ms)
-    found = Measurement(accuracy, latency, 1000, 1000, {})
-    return Trial(number, Plan(), "search", "finished", measurement=found, ended_s=ended_s)
+def trial(number: int, accuracy: float, ms: float, ended_s: float, target: str = "cpu", p90_ms: float = 1.0) -> Trial:
+    latency = replace(GATE, p50_ms=ms, low_ms=0.99 * ms, high_ms=1.01 * ms, p90_ms=p90_ms)
+    return Trial(
+        number,
+        Plan(),
+        StudentSpec(),
+        Origin.SEARCH,
+        "search",
+        TrialState.FINISHED,
+        measured={target: Measurement(accuracy, latency, 1000, 1000, {})},
+        ended_s=ended_s,
+    )
+
+
+def look(trials: list[Trial], searched_s: float, limits: Limits = LIMITS) -> Outlook | None:
+    return outlook(trials, limits, OBJECTIVES, EXAMPLES, searched_s)
 
 
 histories = st.lists(st.tuples(st.floats(0.1, 0.99), st.floats(0.5, 6)), min_size=2, max_size=20).map(
@@ -31,7 +45,7 @@ histories = st.lists(st.tuples(st.floats(0.1, 0.99), st.floats(0.5, 6)), min_siz
 
 @given(histories)
 def test_an_outlook_is_what_it_says(trials: list[Trial]) -> None:
-    found = outlook(trials, RULES, 100.0 * len(trials))
+    found = look(trials, 100.0 * len(trials))
     if found is None:
         return
     assert 0 <= found.low <= found.hypervolume <= found.high
@@ -42,9 +56,9 @@ def test_an_outlook_is_what_it_says(trials: list[Trial]) -> None:
 
 @given(histories, st.floats(1, 100))
 def test_what_is_worse_than_the_front_moves_nothing(trials: list[Trial], hours: float) -> None:
-    before = outlook(trials, RULES, 3600.0)
+    before = look(trials, 3600.0)
     worse = [trial(100 + i, 0.05, 5.5, 3600.0) for i in range(3)]
-    after = outlook([*trials, *worse], RULES, 3600.0 * (1 + hours))
+    after = look([*trials, *worse], 3600.0 * (1 + hours))
     if before is None:
         return
     assert after is not None and after.gains == before.gains
@@ -53,7 +67,7 @@ def test_what_is_worse_than_the_front_moves_nothing(trials: list[Trial], hours: 
 
 def test_the_longer_the_front_stands_the_less_is_hoped_for() -> None:
     history = [trial(1, 0.5, 4.0, 60), trial(2, 0.8, 3.0, 120), trial(3, 0.9, 2.0, 300)]
-    chances = [outlook(history, RULES, hours * HOUR_S) for hours in (0.1, 1, 4, 24)]
+    chances = [look(history, hours * HOUR_S) for hours in (0.1, 1, 4, 24)]
     known = [c.chance for c in chances if isinstance(c, Outlook)]
     assert len(known) == 4 and known == sorted(known, reverse=True)
     assert known[0] > 0.8 and known[-1] < 0.1
@@ -61,7 +75,7 @@ def test_the_longer_the_front_stands_the_less_is_hoped_for() -> None:
 
 def test_patience_ends_some_time_after_the_last_gain_and_never_in_the_opening() -> None:
     history = [trial(1, 0.5, 4.0, 60), trial(2, 0.9, 2.0, 120)]
-    patience = Patience(RULES, 10.0, 0.0)
+    patience = Patience(LIMITS, OBJECTIVES, EXAMPLES, 10.0, 0.0)
     patience.look(history, 120, opening=True)
     assert not patience.is_over(130)
     patience.look(history, 900, opening=True)
@@ -72,42 +86,39 @@ def test_patience_ends_some_time_after_the_last_gain_and_never_in_the_opening() 
     history.append(trial(4, 0.97, 1.0, 1400))
     patience.look(history, 1400, opening=False)
     assert not patience.is_over(1900) and patience.is_over(2001)
-    again = Patience(RULES, 10.0, 5000.0)
+    again = Patience(LIMITS, OBJECTIVES, EXAMPLES, 10.0, 5000.0)
     again.look(history, 5001, opening=False)
     assert not again.is_over(5001), "a study that is run again has its patience anew"
-    assert not Patience(RULES, None, 0.0).is_over(1e9)
+    assert not Patience(LIMITS, OBJECTIVES, EXAMPLES, None, 0.0).is_over(1e9)
 
 
 def test_a_gain_within_the_noise_of_accuracy_is_none() -> None:
     history = [trial(1, 0.5, 4.0, 60), trial(2, 0.9, 2.0, 120), trial(3, 0.901, 2.0, 180)]
-    found = outlook(history, RULES, 200)
+    found = look(history, 200)
     assert found is not None and [g.number for g in found.gains][-1] == 2
-    clear = outlook([*history, trial(4, 0.95, 1.5, 190)], RULES, 200)
+    clear = look([*history, trial(4, 0.95, 1.5, 190)], 200)
     assert clear is not None and clear.gains[-1].number == 4
 
 
 def test_a_tail_over_the_budget_is_no_gain() -> None:
-    rules = replace(RULES, budget=BudgetSection(percentile=90))
-
-    def with_tail(number: int, accuracy: float, ms: float, p90_ms: float) -> Trial:
-        found = trial(number, accuracy, ms, 100.0 * number)
-        assert found.measurement is not None
-        latency = replace(found.measurement.latency, p90_ms=p90_ms)
-        return replace(found, measurement=replace(found.measurement, latency=latency))
-
-    history = [with_tail(1, 0.5, 4.0, 4.4), with_tail(2, 0.8, 3.0, 3.3), with_tail(3, 0.9, 4.0, 6.0)]
-    found = outlook(history, rules, 400.0)
+    tails = replace(LIMITS, percentile=90)
+    history = [
+        trial(1, 0.5, 4.0, 100.0, p90_ms=4.4),
+        trial(2, 0.8, 3.0, 200.0, p90_ms=3.3),
+        trial(3, 0.9, 4.0, 300.0, p90_ms=6.0),
+    ]
+    found = look(history, 400.0, tails)
     assert found is not None and 3 not in {gain.number for gain in found.gains}
-    assert 3 in {gain.number for gain in outlook(history, RULES, 400.0).gains}  # type: ignore[union-attr]
+    assert 3 in {gain.number for gain in look(history, 400.0).gains}  # type: ignore[union-attr]
 
 
 def test_where_plans_choose_their_target_each_has_the_budget_of_its_own() -> None:
-    rules = replace(RULES, targets=("slow", "fast"), budgets={"slow": 9.0, "fast": 2.0})
+    limits = Limits(("slow", "fast"), on={"slow": 9.0, "fast": 2.0})
 
     def on(target: str, number: int, accuracy: float, ms: float) -> Trial:
-        return replace(trial(number, accuracy, ms, 100.0 * number), plan=Plan(target=target))
+        return replace(trial(number, accuracy, ms, 100.0 * number, target), spec=StudentSpec(target=target))
 
     history = [on("slow", 1, 0.5, 8.0), on("fast", 2, 0.8, 1.5), on("fast", 3, 0.95, 3.0), on("slow", 4, 0.9, 3.0)]
-    found = outlook(history, rules, 500.0)
+    found = look(history, 500.0, limits)
     assert found is not None and {gain.number for gain in found.gains} >= {2, 4}
     assert 3 not in {gain.number for gain in found.gains}

@@ -1,126 +1,215 @@
-"""What is proposed: the opening, what a second run proposes, and how samplers are told of it."""
+"""What is proposed: the initial design, what a second run proposes, and how samplers are told of it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import pytest
-from nets import CAPABILITIES, net
+from nets import net, space_over
+from simulation import Problem, make_problem
 
-from autocompress.search.feasibility import Rules
-from autocompress.search.propose.by_hand import baselines, uniform_latent
-from autocompress.search.propose.encode import redescribed
-from autocompress.search.propose.initial_design import opening
-from autocompress.search.propose.proposer import Arm, Proposer, Worth
+from autocompress.search.propose.by_hand import by_hand, uniform
+from autocompress.search.propose.initial_design import initial_design
+from autocompress.search.propose.profile import ProfileEncoding
+from autocompress.search.propose.proposal import Arm, Candidate
+from autocompress.search.propose.proposer import Proposer
 from autocompress.search.propose.samplers import Sampler
-from autocompress.search.propose.strategy import encoding_by_shares
-from autocompress.search.trial import SEED, Trial
-from autocompress.spaces.axes.base import Value
-from autocompress.spaces.plan import Plan, Recovery
-from autocompress.spaces.sites import Sites
-from autocompress.spaces.space import Space, build_space
-from autocompress.studies.schema import BudgetSection
-from benchmarks.landscapes.run import make_landscape
+from autocompress.search.propose.shares import ShareEncoding
+from autocompress.search.propose.strategy import encoding_by_shares, make_proposer, starts_of
+from autocompress.search.trial import Origin, Trial, TrialState
+from autocompress.spaces.plan import Plan
+from autocompress.spaces.space import Space
+from autocompress.spaces.surrogates import Surrogates
+from autocompress.spaces.variables import Value
+from autocompress.studies.schema import SearchSection
 
-AXES = ("width", "channels", "bits", "recovery")
-
-
-def space(min_fraction: float = 0.25, homes: tuple[str, ...] = ()) -> Space:
-    ground = replace(net("digits").ground, min_fraction=min_fraction)
-    return build_space(ground, AXES, dict.fromkeys(homes, CAPABILITIES))
+FULL_MS = 1e9
 
 
-def latent_of(found: Space, width: float = 0.5) -> dict[str, Value]:
-    latent = uniform_latent(found, width, 8)
-    assert latent is not None
-    return latent
+def space(min_fraction: float = 0.25) -> Space:
+    return space_over(replace(net("digits").context, min_fraction=min_fraction), "channels", "bits", "recovery")
 
 
-def trial(number: int, plan: Plan, latent: dict[str, Value] | None = None, origin: str = "search") -> Trial:
-    return Trial(number, plan, origin, "finished", latent=latent)
+def trial(
+    number: int,
+    plan: Plan,
+    found: Space,
+    latent: dict[str, Value] | None = None,
+    origin: Origin = Origin.SEARCH,
+    state: TrialState = TrialState.FINISHED,
+) -> Trial:
+    return Trial(number, plan, found.spec(plan), origin, str(origin), state, latent=latent)
 
 
-def test_what_one_would_do_by_hand_is_there_under_its_own_name_in_every_opening() -> None:
-    landscape = make_landscape("network-additive", 20, 0)
-    shares = encoding_by_shares(landscape.space, landscape.guide, ("onnxruntime",), {"onnxruntime": 3.0})
+@pytest.fixture(scope="module")
+def problem() -> Problem:
+    return make_problem()
+
+
+def shares_of(problem: Problem, budget_ms: float) -> ShareEncoding:
+    starts = starts_of(problem.space, problem.surrogates, ("here",), {"here": budget_ms})
+    shares = encoding_by_shares(problem.space, problem.surrogates, ("here",), starts)
     assert shares is not None
-    for guided in (shares, None):
-        found = opening(landscape.space, guided, {"": 3.0})
-        names = [b.name for b in found]
-        assert {b.name for b in baselines(landscape.space)} <= set(names) and SEED in names
-        keys = [b.plan.key() for b in found if b.name == SEED]
-        assert not set(keys) & {b.plan.key() for b in found if b.name != SEED}
+    return shares
 
 
-def test_a_second_run_has_no_seeds_for_budgets_that_had_theirs() -> None:
-    landscape = make_landscape("network-interacting", 20, 0)
-    shares = encoding_by_shares(landscape.space, landscape.guide, ("onnxruntime",), {"onnxruntime": 3.0})
-    assert shares is not None
-    first = opening(landscape.space, shares, {"": 3.0})
-    ended = [trial(i, b.plan, dict(b.latent or {}), b.name) for i, b in enumerate(first, 1)]
+def test_what_one_would_do_by_hand_is_there_under_its_own_name_in_every_design(problem: Problem) -> None:
+    for guided in (shares_of(problem, problem.budget_ms), None):
+        found = initial_design(problem.space, guided, {"": (Plan(), problem.budget_ms)})
+        assert {d.label for d in by_hand(problem.space)} <= {d.label for d in found}
+        designs = {d.plan for d in found if d.origin is Origin.DESIGN}
+        assert designs and not designs & {d.plan for d in found if d.origin is not Origin.DESIGN}
+        assert all(problem.space.repair(d.plan) == d.plan for d in found)
+        assert found[0].origin is Origin.TEACHER and found[0].plan == Plan()
 
-    def seeds_after(budget_ms: float) -> list[str]:
-        proposer = Proposer(landscape.space, [], 0, opening(landscape.space, shares, {"": budget_ms}))
+
+def test_by_hand_is_what_a_user_would_do(problem: Problem) -> None:
+    found = {design.label: problem.space.spec(design.plan) for design in by_hand(problem.space)}
+    assert list(found)[:2] == ["teacher", "teacher int8"]
+    assert set(found["teacher int8"].bits.values()) == {8} and found["teacher int8"].recovery is None
+    assert not found["uniform 50%"].bits and found["uniform 50%"].recovery is not None
+    full = {group.name: group.channels for group in problem.space.context.groups}
+    assert all(count <= 0.67 * full[name] for name, count in found["uniform 50% int8"].channels.items())
+    pipeline = found["prune, fine-tune, int8"].recovery
+    assert pipeline is not None and pipeline.alpha == 0.0, "labels alone"
+
+
+def test_a_second_run_has_no_designs_for_budgets_that_had_theirs(problem: Problem) -> None:
+    budget = problem.budget_ms
+    shares = shares_of(problem, budget)
+    first = initial_design(problem.space, shares, {"": (Plan(), budget)})
+    ended = [
+        replace(trial(i, d.plan, problem.space, dict(d.latent or {}), d.origin), label=d.label)
+        for i, d in enumerate(first, 1)
+    ]
+
+    def designs_after(budget_ms: float) -> list[Origin]:
+        proposer = Proposer(problem.space, [], 0, initial_design(problem.space, shares, {"": (Plan(), budget_ms)}))
         proposer.know(ended, [])
         found = []
         while (proposal := proposer.propose([])) is not None:
             found.append(proposal.origin)
         return found
 
-    assert seeds_after(3.0 * 0.98) == [], "a latency model that has learnt moves the budgets a little"
-    assert set(seeds_after(3.0 * 0.8)) == {SEED}, "another budget has other seeds"
+    assert designs_after(0.98 * budget) == [], "a latency model that has learnt moves the budgets a little"
+    assert set(designs_after(0.8 * budget)) == {Origin.DESIGN}, "another budget has other designs"
+
+
+def test_what_was_under_way_comes_first_again_with_its_number(problem: Problem) -> None:
+    plan = uniform(problem.space, 0.5, 8)
+    broken = trial(7, plan, problem.space, {"x": 1.0}, Origin.MOVE, TrialState.RUNNING)
+    proposer = Proposer(problem.space, [], 0, initial_design(problem.space, None, {"": (Plan(), 1.0)}))
+    proposer.know([], [broken])
+    assert proposer.opening
+    proposal = proposer.propose([])
+    assert proposal is not None and (proposal.number, proposal.plan, proposal.latent) == (7, plan, {"x": 1.0})
+
+
+def test_no_plan_is_proposed_twice_and_the_budget_is_kept_by_prediction(problem: Problem) -> None:
+    settings = SearchSection()
+    proposer = make_proposer(
+        problem.space, settings, 2, problem.surrogates, ("here",), {"here": problem.budget_ms}
+    )
+    seen, parents = set(), []
+    for number in range(1, 60):
+        proposal = proposer.propose(parents)
+        assert proposal is not None and proposal.plan not in seen
+        seen.add(proposal.plan)
+        spec = problem.space.spec(proposal.plan)
+        if not proposal.origin.by_hand:
+            assert problem.surrogates.latency["here"].predict_ms(spec) <= 1.15 * problem.budget_ms
+        if spec.recovery is not None:
+            costs = (-problem.accuracy(spec, 1.0), problem.ms(spec))
+            ended = trial(number, proposal.plan, problem.space, dict(proposal.latent or {}), proposal.origin)
+            parents.append(Candidate(ended, costs))
+            proposer.learn(ended, costs, None, proposal)
+    assert {p.trial.origin for p in parents} == {Origin.BY_HAND, Origin.DESIGN, Origin.SEARCH, Origin.MOVE, Origin.CROSS}
 
 
 def test_moves_stay_in_the_space_of_today() -> None:
     before, now = space(0.25), space(0.75)
-    wide = before.uniform(0.25, 8, Recovery())
-    parents = [Worth(trial(1, wide, latent_of(before, 0.25)), (0.1, 1.0), True)]
+    wide = uniform(before, 0.25, 8)
+    parents = [Candidate(trial(1, wide, before), (0.1, 1.0))]
     proposer = Proposer(now, [], 0)
     proposer.know([p.trial for p in parents], [])
-    sites = Sites(now)
     for _ in range(20):
         proposal = proposer.propose(parents)
-        assert proposal is not None
-        assert sites.assemble(sites.choices(proposal.plan), proposal.plan) == proposal.plan
+        assert proposal is not None and proposal.origin is Origin.MOVE and proposal.label == "move of 1"
+        assert now.repair(proposal.plan) == proposal.plan
 
 
-def test_a_move_is_told_with_the_target_that_it_went_to() -> None:
-    found = space(homes=("one", "two"))
-    told = redescribed(found, latent_of(found) | {"target": "one"}, Plan(target="two"))
-    assert told is not None and told["target"] == "two"
-
-
-def test_numbers_of_another_description_describe_no_move() -> None:
+def test_every_arm_is_told_of_moves_in_its_own_numbers() -> None:
     found = space()
-    latent = latent_of(found)
-    assert redescribed(found, latent, Plan()) is not None
-    assert redescribed(found, {**latent, "budget_ms": 1.0}, Plan()) is None, "a budget says nothing of its neighbours"
-    latent.pop("width")
-    assert redescribed(found, latent, Plan()) is None, "the space was another"
+    profile = ProfileEncoding(found)
+    proposer = Proposer(found, [Arm("profile", profile, Sampler(profile.latent(), 2, 0), share=0.0)], 0)
+    parents = [Candidate(trial(1, uniform(found, 0.5, 8), found), (0.1, 1.0))]
+    for _ in range(10):
+        proposal = proposer.propose(parents)
+        assert proposal is not None and proposal.latent == profile.encode(proposal.plan)
 
 
 def test_plans_over_a_limit_are_told_after_a_resume_too(monkeypatch: pytest.MonkeyPatch) -> None:
     found = space()
-    sampler = Sampler(found.latent(), 2, 0)
+    profile = ProfileEncoding(found)
+    sampler = Sampler(profile.latent(), 2, 0)
     told: list[float | None] = []
     monkeypatch.setattr(sampler, "reject", lambda number, latent, ticket, violation: told.append(violation))
-    proposer = Proposer(found, [Arm("profile", found, sampler)], 0)
-    gated = replace(trial(1, found.uniform(0.5, 8, Recovery()), latent_of(found)), outcome="gated")
+    proposer = Proposer(found, [Arm("profile", profile, sampler)], 0)
+    plan = uniform(found, 0.5, 8)
+    gated = trial(1, plan, found, profile.encode(plan), state=TrialState.GATED)
     proposer.learn(gated, None, 0.5, None)
     assert told == [0.5]
 
 
 def test_a_violation_without_a_ticket_is_kept_and_never_drawn_from() -> None:
     found = space()
-    sampler = Sampler(found.latent(), 2, 0)
-    sampler.reject(1, latent_of(found), None, 0.5)
-    sampler.reject(2, {"width": 0.5}, None, 0.5)  # in numbers of another space
+    profile = ProfileEncoding(found)
+    sampler = Sampler(profile.latent(), 2, 0)
+    numbers = profile.encode(uniform(found, 0.5, 8))
+    assert numbers is not None
+    sampler.reject(1, numbers, None, 0.5)
+    sampler.reject(2, {"channels.level": 0.5}, None, 0.5)  # in numbers of another space
     for _ in range(3):
         ticket, latent = sampler.ask()
         sampler.tell(10 + ticket, latent, (0.1, 1.0), ticket)
 
 
-def test_a_file_over_the_size_is_a_violation_whatever_its_latency() -> None:
-    rules = Rules(BudgetSection(max_mb=1.0), ("cpu",), {}, ("accuracy", "latency_ms"), (1.0,), 9, 9, 9, True)
-    big = replace(trial(1, Plan()), gate_bytes=1_500_000)
-    assert rules.violation(big) == pytest.approx(0.5)
+@pytest.mark.parametrize("name", ["tpe", "random", "nsga2"])
+def test_numbers_of_another_description_tell_a_sampler_nothing(name: str) -> None:
+    profile = ProfileEncoding(space())
+    sampler = Sampler(profile.latent(), 2, 0, name)  # type: ignore[arg-type]
+    sampler.tell(1, {"budget_ms": 1.0}, (0.1, 1.0))
+    numbers = profile.encode(space().taught)
+    assert numbers is not None
+    sampler.tell(2, {**numbers, "channels.level": 99.0}, (0.1, 1.0))
+    assert not sampler._told, "the space was another"
+    sampler.tell(3, numbers, (0.1, 1.0))
+    assert set(sampler._told) == {3}
+
+
+def test_a_space_where_nothing_can_be_decided_is_exhausted() -> None:
+    found = space_over(replace(net("digits").context, min_fraction=1.0), "channels")
+    proposer = make_proposer(found, SearchSection(), 2, Surrogates(), ("here",), {})
+    labels = []
+    while (proposal := proposer.propose([])) is not None:
+        labels.append(proposal.label)
+    assert labels == ["teacher", "search"], "as it is, and taught once"
+
+
+@pytest.mark.parametrize("part", ["initial_design", "shares", "profile", "refinement"])
+def test_parts_of_the_search_can_be_left_out(problem: Problem, part: str) -> None:
+    settings = SearchSection(without=(part,))  # type: ignore[arg-type]
+    proposer = make_proposer(problem.space, settings, 2, problem.surrogates, ("here",), {"here": problem.budget_ms})
+    names = set(proposer._arms)
+    assert names == {"profile", "shares"} - {part}
+    origins, parents = set(), []
+    for number in range(1, 80):
+        proposal = proposer.propose(parents)
+        if proposal is None:
+            break
+        origins.add((proposal.origin, proposal.label == "initial design"))
+        spec = problem.space.spec(proposal.plan)
+        if spec.recovery is not None:
+            parents.append(Candidate(trial(number, proposal.plan, problem.space), (-problem.accuracy(spec, 1), problem.ms(spec))))
+    found = {origin for origin, _ in origins}
+    assert ((Origin.MOVE in found) or (Origin.CROSS in found)) == (part != "refinement")

@@ -13,17 +13,19 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from synthetic_spaces import chain
 
 from autocompress.errors import StorageError
 from autocompress.evaluators.measurement import Latency, Measurement
-from autocompress.search.store.files import read_json, write_bytes, write_json
-from autocompress.search.store.trials import Storage
-from autocompress.search.trial import Trial
-from autocompress.spaces.axes.base import Choice, Number, Parameter
-from autocompress.spaces.plan import Pattern, Plan, Recovery
+from autocompress.files import read_json, write_bytes, write_json
+from autocompress.search.store.trials import TrialStore
+from autocompress.search.trial import Origin, Trial, TrialState, WarmStart
+from autocompress.spaces.plain import from_plain, to_plain
+from autocompress.spaces.plan import Plan
+from autocompress.spaces.spec import Pattern, Recovery, StudentSpec
 
 OBJECTIVES = ("accuracy", "latency_ms")
-LATENT: dict[str, Parameter] = {"width": Number(0.1, 1.0), "bits_0": Choice(("32", "8"))}
+HERE = Path(__file__).parent
 
 
 def a_latency(p50_ms: float = 1.0) -> Latency:
@@ -34,66 +36,110 @@ def a_latency(p50_ms: float = 1.0) -> Latency:
     )  # fmt: skip
 
 
-def a_trial(number: int, outcome: str = "finished") -> Trial:
-    measured = Measurement(0.9, a_latency(), 12345, 6789, {"Conv": 3}, "") if outcome == "finished" else None
+def a_trial(number: int, state: TrialState = TrialState.FINISHED) -> Trial:
+    measured = {}
+    if state is TrialState.FINISHED:
+        measured = {"onnxruntime": Measurement(0.9, a_latency(), 12345, 6789, {"Conv": 3}, "")}
+    spec = StudentSpec({"c0": number}, {"c1": 8}, {"c2": Pattern("2:4", 0.5)}, Recovery(quantization_aware=True))
     return Trial(
         number,
-        Plan({"conv1": number}, {"conv2": 8}, {"conv3": Pattern("2:4", 0.5)}, Recovery(quantization_aware=True)),
+        Plan({"channels:c0": 16, "bits:c0": 8, "recovery:method": "full", "recovery:alpha": 0.25}),
+        spec,
+        Origin.SEARCH,
         "search",
-        outcome,  # type: ignore[arg-type]
-        latent={"width": 0.5, "bits_0": "8"},
-        gate=a_latency(),
+        state,
+        latent={"channels.level": 0.5, "bits:c0": "8"},
+        gate={"onnxruntime": a_latency(), "openvino": a_latency(2.0)},
+        gate_bytes=4000,
+        first_look=0.25,
+        warm_start=WarmStart(1, StudentSpec({"c0": 8}), "abc-1.pt"),
         rungs=(0.5, 0.75),
-        measurement=measured,
+        measured=measured,
         reason="" if measured else "over the budget",
         seconds={"training": 1.5},
         seed=3,
     )
 
 
-def end(storage: Storage, trial: Trial) -> None:
-    storage.begin(trial)
-    storage.end(trial, [0.9, 1.0] if trial.finished else None, LATENT)
+SPACE = chain([32, 48, 10])
 
 
-@pytest.mark.parametrize("outcome", ["finished", "gated", "stopped", "failed"])
-def test_a_trial_comes_back_as_it_was(tmp_path: Path, outcome: str) -> None:
-    storage = Storage(tmp_path, "study", OBJECTIVES)
-    trials = [a_trial(1, outcome), replace(a_trial(2, outcome), plan=Plan(), latent=None, gate=None, rungs=())]
+def a_store(folder: Path) -> TrialStore:
+    return TrialStore(folder, "study", OBJECTIVES)
+
+
+def end(store: TrialStore, trial: Trial) -> None:
+    store.begin(trial)
+    store.end(trial, [0.9, 1.0] if trial.finished else None, SPACE)
+
+
+ENDED = [state for state in TrialState if state.ended]
+
+
+@pytest.mark.parametrize("state", ENDED)
+def test_a_trial_comes_back_as_it_was(tmp_path: Path, state: TrialState) -> None:
+    store = a_store(tmp_path)
+    plain = replace(a_trial(2, state), plan=Plan(), spec=StudentSpec(), latent=None, gate={}, rungs=(), warm_start=None)
+    trials = [a_trial(1, state), plain]
     for trial in trials:
-        end(storage, trial)
-    assert storage.ended() == trials == Storage(tmp_path, "study", OBJECTIVES).ended()
-    assert not storage.interrupted()
+        end(store, trial)
+    assert store.ended() == trials == a_store(tmp_path).ended()
+    assert not store.interrupted()
 
 
-@given(st.floats(0.001, 1000), st.lists(st.floats(0, 1), max_size=3), st.text(max_size=20))
-def test_records_survive_json_exactly(p50_ms: float, rungs: list[float], reason: str) -> None:
-    trial = replace(a_trial(7), gate=a_latency(p50_ms), rungs=tuple(rungs), reason=reason)
-    assert Trial.from_dict(trial.to_dict()) == trial
+def test_a_trial_is_an_optuna_trial_with_its_decisions(tmp_path: Path) -> None:
+    """Whoever likes Optuna's own tools can look at a study with them."""
+    import optuna
+
+    store = a_store(tmp_path)
+    end(store, a_trial(1))
+    (row,) = optuna.load_study(study_name="study", storage=f"sqlite:///{store.path}").trials
+    assert row.values == [0.9, 1.0] and row.params.keys() == {v.name for v in SPACE}
+    assert row.params["channels:c0"] == 16 and row.params["channels:c1"] == 48, "the teacher's own, where nothing is said"
+    assert row.params["recovery:alpha"] == 0.25
+
+
+def test_a_trial_of_a_space_that_has_other_options_now_is_kept_too(tmp_path: Path) -> None:
+    store = a_store(tmp_path)
+    end(store, a_trial(1))
+    other = chain([32, 64, 10])
+    store.begin(a_trial(2))
+    store.end(a_trial(2), [0.9, 1.0], other)
+    assert store.ended() == [a_trial(1), a_trial(2)]
+
+
+@given(
+    st.floats(0.001, 1000), st.lists(st.floats(0, 1), max_size=3), st.text(max_size=20), st.sampled_from(TrialState)
+)
+def test_records_survive_json_exactly(p50_ms: float, rungs: list[float], reason: str, state: TrialState) -> None:
+    import json
+
+    trial = replace(a_trial(7, state), gate={"x": a_latency(p50_ms)}, rungs=tuple(rungs), reason=reason)
+    assert from_plain(Trial, json.loads(json.dumps(to_plain(trial)))) == trial
 
 
 def test_what_was_begun_and_never_ended_is_listed_in_order(tmp_path: Path) -> None:
-    storage = Storage(tmp_path, "study", OBJECTIVES)
+    store = a_store(tmp_path)
     for number in (1, 2, 3, 11):
-        storage.begin(a_trial(number))
-    storage.end(a_trial(2), [0.9, 1.0], LATENT)
-    assert [t.number for t in Storage(tmp_path, "study", OBJECTIVES).interrupted()] == [1, 3, 11]
+        store.begin(a_trial(number))
+    store.end(a_trial(2), [0.9, 1.0], SPACE)
+    assert [t.number for t in a_store(tmp_path).interrupted()] == [1, 3, 11]
 
 
 WRITER = """
 import sys; from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_storage import OBJECTIVES, Storage, a_trial, end
-storage = Storage(Path({folder!r}), "study", OBJECTIVES)
+sys.path[:0] = {paths!r}
+from test_storage import a_store, a_trial, end
+store = a_store(Path({folder!r}))
 for number in range(1, 10_000):
-    storage.begin(a_trial(number))
+    store.begin(a_trial(number))
     print(number, flush=True)
-    end(storage, a_trial(number))
+    end(store, a_trial(number))
 """
 
 
 def test_a_process_killed_while_writing_leaves_every_earlier_trial(tmp_path: Path) -> None:
-    code = WRITER.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    code = WRITER.format(paths=[str(HERE), str(HERE.parent / "helpers")], folder=str(tmp_path))
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         begun = 0
@@ -103,21 +149,21 @@ def test_a_process_killed_while_writing_leaves_every_earlier_trial(tmp_path: Pat
                 process.send_signal(signal.SIGKILL)
                 break
         begun = max([begun, *map(int, process.stdout.read().split())])
-    storage = Storage(tmp_path, "study", OBJECTIVES)
-    ended = storage.ended()
+    store = a_store(tmp_path)
+    ended = store.ended()
     assert [t.number for t in ended] == list(range(1, len(ended) + 1)) and len(ended) >= 11
     assert all(trial == a_trial(trial.number) for trial in ended), "whole, each of them"
-    assert [t.number for t in storage.interrupted()] == list(range(len(ended) + 1, begun + 1))
-    end(storage, a_trial(500))
-    assert storage.ended()[-1].number == 500, "and the study goes on"
+    assert [t.number for t in store.interrupted()] == list(range(len(ended) + 1, begun + 1))
+    end(store, a_trial(500))
+    assert store.ended()[-1].number == 500, "and the study goes on"
 
 
 @pytest.mark.parametrize("damage", ["rubbish", "cut", "other"])
 def test_a_database_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, damage: str) -> None:
-    storage = Storage(tmp_path, "study", OBJECTIVES)
+    store = a_store(tmp_path)
     for number in range(1, 30):
-        end(storage, a_trial(number))
-    del storage
+        end(store, a_trial(number))
+    del store
     for beside in tmp_path.glob("study.db-*"):
         beside.unlink()
     path = tmp_path / "study.db"
@@ -132,8 +178,8 @@ def test_a_database_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, dama
     else:
         path.write_bytes(b"rubbish" * 1000 if damage == "rubbish" else content[: len(content) // 2])
     with pytest.raises(StorageError, match=r"study\.db") as caught:
-        end(Storage(tmp_path, "study", OBJECTIVES), a_trial(99))
-        Storage(tmp_path, "study", OBJECTIVES).ended()
+        end(a_store(tmp_path), a_trial(99))
+        a_store(tmp_path).ended()
     assert "\n" not in str(caught.value) and "--fresh" in str(caught.value)
 
 
@@ -165,13 +211,13 @@ def test_a_full_disk_gives_one_line_and_no_half_file(small_disk: Path) -> None:
 
 
 def test_a_disk_that_fills_up_keeps_the_trials_before(small_disk: Path) -> None:
-    storage = Storage(small_disk, "study", OBJECTIVES)
+    store = a_store(small_disk)
     number = 0
     with pytest.raises(StorageError, match="the disk is full") as caught:
         for number in range(1, 5000):
-            end(storage, a_trial(number))
+            end(store, a_trial(number))
     assert "\n" not in str(caught.value)
-    assert [t.number for t in storage.ended()] == list(range(1, number))
+    assert [t.number for t in store.ended()] == list(range(1, number))
 
 
 def test_a_json_file_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
@@ -180,3 +226,11 @@ def test_a_json_file_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
         read_json(tmp_path / "x.json")
     assert "\n" not in str(caught.value)
     assert read_json(tmp_path / "absent.json") is None
+
+
+def test_a_waiting_trial_that_is_no_trial_is_told_in_one_line(tmp_path: Path) -> None:
+    store = a_store(tmp_path)
+    write_json(tmp_path / "trials" / "0003" / "plan.json", {"number": "three"})
+    with pytest.raises(StorageError, match="holds no trial") as caught:
+        store.interrupted()
+    assert "\n" not in str(caught.value)

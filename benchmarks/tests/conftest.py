@@ -1,0 +1,35 @@
+"""What the tests of benchmarks share: a tiny task on disk, and a study over it that was opened."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from autocompress.search.study import OpenStudy
+
+TINY_TASK = Path(__file__).parents[2] / "tests" / "helpers" / "tiny_task.py"
+
+
+@pytest.fixture(scope="session")
+def tiny_task(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A task file in a folder of its own; its teacher is trained once."""
+    return Path(shutil.copy(TINY_TASK, tmp_path_factory.mktemp("task")))
+
+
+@pytest.fixture(scope="session")
+def opened_study(tiny_task: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenStudy]:
+    """The tiny task's study, over channels and bits; batches are large enough that widths differ in latency."""
+    from autocompress.search.study import opened
+    from autocompress.studies.study_file import StudyFile
+
+    settings = StudyFile().changed("task", **{"from": str(tiny_task)})
+    settings = settings.changed("target", batch=32, profile_seconds=0.0, precision=0.1)
+    settings = settings.changed("recovery", epochs=0.5, rungs=(0.5, 1.0), batch_size=64)
+    settings = settings.changed("space", axes=("channels", "bits", "recovery"))
+    with opened(settings, None, tmp_path_factory.mktemp("runs")) as study:
+        yield study

@@ -1,0 +1,30 @@
+"""What tests of searching share: an evaluation context over the tiny task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from autocompress.search.executors.base import ExecutorContext
+
+
+@pytest.fixture(scope="session")
+def opened_context(
+    tiny_task: Path, sections: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> ExecutorContext:
+    """What executors need, over the tiny task."""
+    from autocompress.search.evaluate.context import open_context
+    from autocompress.search.executors.base import ExecutorContext
+    from autocompress.studies.checkpoint import save_weights
+    from autocompress.studies.study_file import StudyFile
+
+    folder = tmp_path_factory.mktemp("context")
+    settings = StudyFile().changed("task", **{"from": str(tiny_task)})
+    for name, values in sections.items():
+        settings = settings.changed(name, **values)
+    task = settings.build_task()
+    save_weights(task.teacher, folder / "teacher.safetensors")
+    return ExecutorContext(open_context(task.prepared(), settings, folder), settings, folder)
