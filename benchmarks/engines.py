@@ -2,7 +2,7 @@
 
     python benchmarks/engines.py [--networks resnet20 resnet18 mobilenet_v2]
 
-Prints layers with the precision of their kernels as the network was parsed, bytes of the engine and seconds of
+It prints layers with the precision of their kernels as the network was parsed, bytes of the engine and seconds of
 building, for each bit-width. Nothing is run: what a GPU makes of an engine is told by `autocompress bench` there.
 """
 
@@ -18,6 +18,7 @@ from autocompress.evaluators.runtimes.tensorrt import TensorRtRtx, network_summa
 
 
 def main() -> None:
+    """Run what the command line asks for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=["resnet20", "resnet18", "mobilenet_v2"], choices=NETWORKS)
     options = parser.parse_args()

@@ -2,12 +2,12 @@
 
     python benchmarks/first_look.py [STUDY] [--plans 24] [--bands 4] [--children 12] [--epochs 2] [--seeds 2]
 
-Draws plans of STUDY's space in bands of equal compression, looks at each student before any training, trains all of
+It draws plans of STUDY's space in bands of equal compression, looks at each student before any training, trains all of
 them with one and the same recovery, and prints how well each figure that was known before orders them by final
 accuracy: Kendall's tau-b over all pairs and over pairs of one band, with 95 % bootstrap intervals over plans, and what
-taking its favourite of each band costs. "another seed" is the most that anything can tell. Then children of recovered
-parents, one to three moves away, trained from the teacher's weights and from the parent's. With --runs, what was
-trained is kept, and a second run goes on.
+taking its favourite of each band costs. "another seed" is the most that anything can tell. Then come children of
+recovered parents, one to three moves away, trained from the teacher's weights and from the parent's. With --runs, what
+was trained is kept, and a second run goes on.
 """
 
 from __future__ import annotations
@@ -26,78 +26,92 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from networks import machine_line
-from numpy.typing import NDArray
+from orders import Numbers, lost_by, mean_with_interval, tau_with_interval
+from random_plans import random_plan
 from torch import Tensor
 
 from autocompress.compression.distill import Lessons
 from autocompress.compression.fake_quant import FakeQuantizer
 from autocompress.compression.first_look import LOOK_IMAGES, first_look, outputs_with_bits
-from autocompress.compression.inherit import distance, inherited
 from autocompress.compression.precision import training_dtype
+from autocompress.compression.recover import read_weights
+from autocompress.compression.seeds import seeded_generator
 from autocompress.compression.student import make_student
-from autocompress.search.evaluate.context import Workbench
-from autocompress.search.evaluate.evaluation import Job, checkpoint_path, evaluate
-from autocompress.search.store.study import opened
-from autocompress.spaces.axes.base import Number
+from autocompress.compression.warm_start import distance, warm_teacher
+from autocompress.search.evaluate.checkpoints import checkpoint_path
+from autocompress.search.evaluate.context import EvaluationContext
+from autocompress.search.evaluate.evaluation import evaluate
+from autocompress.search.evaluate.job import Job
+from autocompress.search.propose.profile import ProfileEncoding
+from autocompress.search.study import opened
 from autocompress.spaces.neighbours.moves import Mover
-from autocompress.spaces.plan import Plan, Recovery
-from autocompress.studies.data.images import seeded_generator
+from autocompress.spaces.plan import Plan
+from autocompress.spaces.space import Space
+from autocompress.spaces.spec import StudentSpec
 from autocompress.studies.study_file import load_study
 from autocompress.studies.task import score
 
-Numbers = NDArray[np.float64]
-
 POOL = 30
 """Draws for each plan that is taken: bands are narrow."""
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """cost: predicted, the multiply-accumulates of all layers times the root of bits / 32, over the teacher's."""
+    """A plan that was drawn.
+
+    Attributes:
+        plan: The plan, taught as by default.
+        spec: What it does to the teacher.
+        cost: What it is predicted to cost: the multiply-accumulates of all layers times the root of bits / 32, over the
+            teacher's.
+        band: Number of its band.
+    """
 
     plan: Plan
+    spec: StudentSpec
     cost: float
     band: int
 
 
-def draw(bench: Workbench, count: int, bands: int, seed: int) -> list[Drawn]:
-    """Plans as a search proposes them, profiles with up to three moves, nearest to `bands` levels of cost."""
-    random_, mover, space = random.Random(seed), Mover(bench.space), bench.space
-    pool: dict[str, tuple[float, Plan]] = {}
+def alike(space: Space, plan: Plan) -> Plan:
+    """Return the plan taught as by default: all trainings are to be the same."""
+    return space.repair(plan.without("recovery").changed(space.taught.choices))
+
+
+def draw(context: EvaluationContext, space: Space, count: int, bands: int, seed: int) -> list[Drawn]:
+    """Return plans as a search proposes them, profiles with up to three moves, nearest to `bands` levels of cost."""
+    random_, mover, encoding = random.Random(seed), Mover(space), ProfileEncoding(space)
+    pool: dict[Plan, Drawn] = {}
     while len(pool) < POOL * count:
-        values = {
-            name: random_.uniform(p.low, p.high) if isinstance(p, Number) else random_.choice(p.options)
-            for name, p in space.latent().items()
-        }
-        plan = space.decode(values)
+        plan = random_plan(encoding, random_)
         for _ in range(random_.randrange(4)):
             plan = mover.move(plan, random_)
-        plan = replace(plan, recovery=Recovery())
-        pool[plan.key()] = cost(bench, plan), plan
-    ordered = sorted(pool.values(), key=lambda found: found[0])
-    low, high = (np.log(ordered[int(part * (len(ordered) - 1))][0]) for part in (0.1, 0.9))
+        plan = alike(space, plan)
+        spec = space.spec(plan)
+        pool[plan] = Drawn(plan, spec, cost(context, spec), 0)
+    ordered = sorted(pool.values(), key=lambda drawn: drawn.cost)
+    low, high = (np.log(ordered[int(part * (len(ordered) - 1))].cost) for part in (0.1, 0.9))
     found: list[Drawn] = []
     for band, level in enumerate(np.linspace(low, high, bands)):
-        ordered.sort(key=lambda known, level=level: abs(float(np.log(known[0]) - level)))  # type: ignore[misc]
+        ordered.sort(key=lambda drawn, level=level: abs(float(np.log(drawn.cost) - level)))  # type: ignore[misc]
         taken = {drawn.plan for drawn in found}
-        near = [known for known in ordered if known[1] not in taken][: count // bands]
-        found += [Drawn(plan, relative, band) for relative, plan in near]
+        near = [drawn for drawn in ordered if drawn.plan not in taken][: count // bands]
+        found += [replace(drawn, band=band) for drawn in near]
     return found
 
 
-def cost(bench: Workbench, plan: Plan) -> float:
-    """See `Drawn`."""
-    layers = bench.space.ground.layers
-    weights = make_student(bench.task.teacher, bench.space.ground.groups, plan).module.state_dict()
+def cost(context: EvaluationContext, spec: StudentSpec) -> float:
+    """Return the predicted cost of a student; see `Drawn`."""
+    layers = context.network.layers
+    weights = make_student(context.task.teacher, context.network.groups, spec).module.state_dict()
     macs = {layer.name: weights[f"{layer.name}.weight"].numel() * layer.area for layer in layers}
-    paid = sum(count * (plan.bits.get(name, 32) / 32) ** 0.5 for name, count in macs.items())
+    paid = sum(count * (spec.bits.get(name, 32) / 32) ** 0.5 for name, count in macs.items())
     return float(paid) / sum(layer.macs for layer in layers)
 
 
-def known_before(bench: Workbench, plan: Plan, taught: torch.nn.Module) -> dict[str, float]:
-    """Figures of a student of `taught` that need no training, larger is better, and the seconds of the look."""
-    ground, task, device = bench.space.ground, bench.task, bench.recoverer.device
+def known_before(context: EvaluationContext, spec: StudentSpec, taught: torch.nn.Module) -> dict[str, float]:
+    """Return figures of a student of `taught` that need no training, larger is better, and the seconds of the look."""
+    groups, task, device = context.network.groups, context.task, context.recoverer.device
     seen: list[Tensor] = []
 
     def metric(outputs: Tensor, labels: Tensor) -> float:
@@ -105,82 +119,60 @@ def known_before(bench: Workbench, plan: Plan, taught: torch.nn.Module) -> dict[
         return score(task.metric, outputs, labels)
 
     rows = torch.randperm(len(task.validation), generator=seeded_generator("look"))[:LOOK_IMAGES]
-    stale = make_student(taught, ground.groups, plan).module.to(device)
-    fake = FakeQuantizer(stale, plan.bits)
+    stale = make_student(taught, groups, spec).module.to(device)
+    fake = FakeQuantizer(stale, spec.bits)
     outputs = outputs_with_bits(stale, fake, task.calibration, task.validation, rows, device)
     start = time.perf_counter()
-    student = make_student(taught, ground.groups, plan)
-    fake = FakeQuantizer(student.module, plan.bits)
+    student = make_student(taught, groups, spec)
+    fake = FakeQuantizer(student.module, spec.bits)
     accuracy = first_look(student, fake, task.calibration, task.validation, metric, device)
-    seconds, asked = time.perf_counter() - start, bench.recoverer.lessons.teacher
+    seconds, asked = time.perf_counter() - start, context.recoverer.lessons.teacher
     said = outputs_with_bits(asked, FakeQuantizer(asked, {}), task.calibration, task.validation, rows, device)
-    counts = [(group, plan.channels.get(group.name, group.channels)) for group in ground.groups]
+    counts = [(group, spec.channels.get(group.name, group.channels)) for group in groups]
     kept = [float(group.importance[group.keep(count)].sum() / group.importance.sum()) for group, count in counts]
     weights = sum(parameter.numel() for parameter in student.module.parameters())
     return {
         "first look": accuracy,
         "look, stale norms": score(task.metric, outputs, task.validation.labels[rows]),
         "look, -KL from the teacher": -float(F.kl_div(seen[0].log_softmax(1), said.softmax(1), reduction="batchmean")),
-        "cost": cost(bench, plan),
-        "MACs kept": cost(bench, replace(plan, bits={})),
+        "cost": cost(context, spec),
+        "MACs kept": cost(context, replace(spec, bits={})),
         "weights kept": float(weights),
         "magnitude kept": statistics.mean(kept),
         "seconds": seconds,
     }
 
 
-def for_seed(bench: Workbench, epochs: float | None, seed: int, folder: Path) -> Workbench:
-    """The workbench with trainings of another length and seed, kept apart from others."""
-    old = bench.recoverer
+def for_seed(context: EvaluationContext, epochs: float | None, seed: int, folder: Path) -> EvaluationContext:
+    """Return the context with trainings of another length and seed, kept apart from others."""
+    old = context.recoverer
     schedule = replace(old.schedule, seed=seed, epochs=epochs or old.schedule.epochs)
     # what the teacher said belongs to the batches of one seed
     lessons = Lessons(old.lessons.teacher, old.lessons.last_layer, old.device)
     recoverer = replace(old, schedule=schedule, lessons=lessons)
-    return replace(bench, recoverer=recoverer, folder=folder / f"{schedule.epochs:g}-epochs-seed-{seed}")
+    return replace(context, recoverer=recoverer, folder=folder / f"{schedule.epochs:g}-epochs-seed-{seed}")
 
 
-def trained(bench: Workbench, plan: Plan) -> list[float]:
-    """The accuracy after each rung."""
+def trained(context: EvaluationContext, spec: StudentSpec) -> list[float]:
+    """Return the accuracy after each rung."""
     found = []
-    for rung in range(len(bench.recoverer.schedule.rungs)):
-        result = evaluate(bench, Job(0, plan, "rung", rung))
+    for rung in range(len(context.recoverer.schedule.rungs)):
+        result = evaluate(context, Job(0, spec, "rung", rung))
         if result.accuracy is None:
             raise SystemExit(f"a training failed: {result.failure or 'stopped'}")
         found.append(result.accuracy)
     return found
 
 
-def tau(predicted: Numbers, final: Numbers, same: NDArray[np.bool_], counts: Numbers) -> float:
-    """Kendall's tau-b over those pairs of plans that are `same` [N, N], mean over seeds. predicted, final: [seeds, N].
-    counts: [N], how often each plan is in a resample; a plan makes no pair with itself.
+def print_orders(drawn: Sequence[Drawn], figures: Sequence[dict[str, float]], rungs: Numbers, parts: Numbers) -> None:
+    """Print how well each figure orders the plans.
+
+    Args:
+        drawn: The plans.
+        figures: What was known before of each.
+        rungs: Accuracies [seeds, N, rungs].
+        parts: Of the training, at which the rungs end.
     """
-    weight = np.triu(np.outer(counts, counts) * same, 1)
-    found = []
-    for x, y in zip(predicted, final, strict=True):
-        dx, dy = np.sign(x[:, None] - x), np.sign(y[:, None] - y)
-        untied = float((weight * dx * dx).sum() * (weight * dy * dy).sum())
-        found.append(float((weight * dx * dy).sum()) / untied**0.5 if untied else 0.0)
-    return statistics.mean(found)
-
-
-def tau_with_interval(predicted: Numbers, final: Numbers, same: NDArray[np.bool_]) -> str:
-    count = final.shape[1]
-    resamples = np.random.default_rng(0).multinomial(count, [1 / count] * count, RESAMPLES // 4).astype(float)
-    low, high = np.quantile([tau(predicted, final, same, counts) for counts in resamples], (0.025, 0.975))
-    return f"{tau(predicted, final, same, np.ones(count)):5.2f} ({low:5.2f} to {high:5.2f})"
-
-
-def lost_by(predicted: Numbers, final: Numbers, bands: NDArray[np.int64]) -> float:
-    """Final accuracy of the best of a band less that of what `predicted` puts first there (of all it puts first, the
-    mean), mean over bands and seeds; in points of 100.
-    """
-    owns = [bands == band for band in np.unique(bands)]
-    both = [(x[own], y[own]) for x, y in zip(predicted, final, strict=True) for own in owns]
-    return 100 * statistics.mean(float(y.max() - y[x == x.max()].mean()) for x, y in both)
-
-
-def print_orders(bench: Workbench, drawn: Sequence[Drawn], figures: Sequence[dict[str, float]], rungs: Numbers) -> None:
-    """rungs: accuracies [seeds, N, rungs]."""
     bands = np.array([each.band for each in drawn])
     final, same = rungs[:, :, -1], bands[:, None] == bands
     for band in sorted(set(bands.tolist())):
@@ -192,7 +184,7 @@ def print_orders(bench: Workbench, drawn: Sequence[Drawn], figures: Sequence[dic
             f"{max(looks):.3f}, final {ends.min():.3f} to {ends.max():.3f} (sd {ends.std():.4f})"
         )
     predictors = {name: np.array([[f[name] for f in figures]] * len(final)) for name in figures[0] if name != "seconds"}
-    for number, part in enumerate(bench.recoverer.schedule.rungs[:-1]):
+    for number, part in enumerate(parts[:-1]):
         predictors[f"after {part:.0%} of training"] = rungs[:, :, number]
     if len(final) > 1:
         predictors["another seed, all of it"] = np.roll(final, 1, axis=0)
@@ -203,47 +195,40 @@ def print_orders(bench: Workbench, drawn: Sequence[Drawn], figures: Sequence[dic
         print(f"{name:28}  {taus[0]:22}  {taus[1]:22}  {lost_by(predicted, final, bands):.2f} points")
 
 
-def interval(values: Numbers) -> str:
-    """The mean with its 95 % bootstrap interval."""
-    picks = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
-    low, high = np.quantile(values[picks].mean(1), (0.025, 0.975))
-    return f"{values.mean():+.4f} ({low:+.4f} to {high:+.4f})"
-
-
-def print_inheritance(benches: Sequence[Workbench], parents: Sequence[Plan], seed: int) -> None:
-    """Children of these parents, one each: the same trainings from two starts."""
-    random_, mover, groups = random.Random(seed), Mover(benches[0].space), benches[0].space.ground.groups
+def print_warm_starts(contexts: Sequence[EvaluationContext], space: Space, parents: Sequence[Drawn], seed: int) -> None:
+    """Print what one child of each parent gains: the same trainings from two starts."""
+    random_, mover, groups = random.Random(seed), Mover(space), contexts[0].network.groups
     rows, apart = [], []
     for number, parent in enumerate(parents):
-        child = parent
-        while child.training_key() == parent.training_key():
-            child = parent
+        child = parent.spec
+        while child.training_key() == parent.spec.training_key():
+            plan = parent.plan
             for _ in range(1 + number % 3):
-                child = replace(mover.move(child, random_), recovery=parent.recovery)
-        apart.append(distance(parent, child, groups))
-        for bench in benches:
-            teacher = bench.task.teacher
-            trained(bench, parent)
-            path = checkpoint_path(bench.folder, parent, len(bench.recoverer.schedule.rungs) - 1)
-            state = torch.load(path, weights_only=True, map_location="cpu")["module"]
-            taught = inherited(teacher, groups, parent, state)
-            own = bench.folder / f"from-{parent.training_key()}"
-            heir = replace(bench, task=replace(bench.task, teacher=taught), folder=own)
-            looks = [known_before(bench, child, start)["first look"] for start in (teacher, taught)]
-            rows.append([[looks[0], *trained(bench, child)], [looks[1], *trained(heir, child)]])
+                plan = alike(space, mover.move(plan, random_))
+            child = space.spec(plan)
+        apart.append(distance(parent.spec, child, groups))
+        for context in contexts:
+            teacher = context.task.teacher
+            trained(context, parent.spec)
+            path = checkpoint_path(context.folder, parent.spec, len(context.recoverer.schedule.rungs) - 1)
+            taught = warm_teacher(teacher, groups, parent.spec, read_weights(path))
+            own = context.folder / f"from-{parent.spec.training_key()}"
+            warm = replace(context, task=replace(context.task, teacher=taught), folder=own)
+            looks = [known_before(context, child, start)["first look"] for start in (teacher, taught)]
+            rows.append([[looks[0], *trained(context, child)], [looks[1], *trained(warm, child)]])
             say(f"child {number + 1} of {len(parents)}")
-    found = np.array(rows).reshape(len(parents), len(benches), 2, -1)  # [children, seeds, start, look and rungs]
+    found = np.array(rows).reshape(len(parents), len(contexts), 2, -1)  # [children, seeds, start, look and rungs]
     gain = found[:, :, 1] - found[:, :, 0]
     print(f"\n{len(parents)} children, 1 to 3 moves from their parents, distance {min(apart):.3f} to {max(apart):.3f}")
     print(f"{'':24}  from the teacher  from the parent  paired difference")
-    parts = [f"after {part:.0%} of training" for part in benches[0].recoverer.schedule.rungs]
+    parts = [f"after {part:.0%} of training" for part in contexts[0].recoverer.schedule.rungs]
     for i, name in enumerate(["untrained (first look)", *parts]):
         teacher_, parent_ = found[:, :, :, i].mean((0, 1))
-        print(f"{name:24}  {teacher_:16.4f}  {parent_:15.4f}  {interval(gain[:, :, i].mean(1))}")
+        print(f"{name:24}  {teacher_:16.4f}  {parent_:15.4f}  {mean_with_interval(gain[:, :, i].mean(1))}")
     early = found[:, :, 1, 1:].mean(1) - found[:, :, 0, -1:].mean(1)
     print("from the parent, less all of a training from the teacher:")
     for i, name in enumerate(parts):
-        print(f"{name:24}  {'':16}  {'':15}  {interval(early[:, i])}")
+        print(f"{name:24}  {'':16}  {'':15}  {mean_with_interval(early[:, i])}")
     told, came = gain[:, :, 0].flatten(), gain[:, :, -1].flatten()
     decided = (told != 0) & (came != 0)
     right = int((np.sign(told) == np.sign(came))[decided].sum())
@@ -255,47 +240,49 @@ def print_inheritance(benches: Sequence[Workbench], parents: Sequence[Plan], see
 
 
 def say(line: str) -> None:
+    """Print a line beside the results."""
     print(line, file=sys.stderr, flush=True)
 
 
 def main() -> None:
+    """Run what the command line asks for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", nargs="?", default="digits")
     parser.add_argument("--plans", type=int, default=24)
     parser.add_argument("--bands", type=int, default=4)
-    parser.add_argument("--children", type=int, default=12, help="0 leaves inheritance out.")
+    parser.add_argument("--children", type=int, default=12, help="0 leaves warm starts out.")
     parser.add_argument("--epochs", type=float, help="Of each training; by default the study's.")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--runs", type=Path, help="Where trainings are kept; by default nowhere.")
     options = parser.parse_args()
-    settings = load_study(options.study).changed("target", probe_seconds=0.0)
+    settings = load_study(options.study).changed("target", profile_seconds=0.0)
     with (
         tempfile.TemporaryDirectory() as passing,
         opened(settings, None, options.runs or Path(passing), say=say) as study,
     ):
-        bench, folder = study.bench, study.folder / "first_look"
-        drawn = draw(bench, options.plans, options.bands, seed=0)
-        benches = [for_seed(bench, options.epochs, seed, folder) for seed in range(options.seeds)]
-        schedule, device = benches[0].recoverer.schedule, bench.recoverer.device
-        steps = bench.task.train.epoch_plan(0, schedule.batch_size, 0).steps
+        context, folder = study.context, study.folder / "first_look"
+        drawn = draw(context, study.space, options.plans, options.bands, seed=0)
+        contexts = [for_seed(context, options.epochs, seed, folder) for seed in range(options.seeds)]
+        schedule, device = contexts[0].recoverer.schedule, context.recoverer.device
+        steps = context.task.train.epoch_plan(0, schedule.batch_size, 0).steps
         print(
             f"{options.study}, {len(drawn)} plans in {options.bands} bands, {options.seeds} seeds, "
-            f"{schedule.epochs:g} epochs of {steps} steps; {len(bench.task.validation)} validation images; "
+            f"{schedule.epochs:g} epochs of {steps} steps; {len(context.task.validation)} validation images; "
             f"{machine_line()}, {torch.get_num_threads()} threads, {training_dtype(device)} on {device}"
         )
-        figures = [known_before(bench, each.plan, bench.task.teacher) for each in drawn]
+        figures = [known_before(context, each.spec, context.task.teacher) for each in drawn]
         start = time.perf_counter()
         rungs = []
         for number, each in enumerate(drawn):
-            rungs.append([trained(one, each.plan) for one in benches])
+            rungs.append([trained(one, each.spec) for one in contexts])
             say(f"plan {number + 1} of {len(drawn)}: {figures[number]['first look']:.3f}, then {rungs[-1]}")
-        taken = (time.perf_counter() - start) / len(drawn) / len(benches)
+        taken = (time.perf_counter() - start) / len(drawn) / len(contexts)
         print(f"a first look takes {statistics.median(f['seconds'] for f in figures):.2f} s, a training {taken:.1f} s")
-        print_orders(bench, drawn, figures, np.array(rungs).swapaxes(0, 1))
+        print_orders(drawn, figures, np.array(rungs).swapaxes(0, 1), np.array(schedule.rungs))
         if options.children:
             by_cost = sorted(drawn, key=lambda each: each.cost)
             picks = np.linspace(0, len(by_cost) - 1, min(options.children, len(by_cost))).round().astype(int)
-            print_inheritance(benches, [by_cost[i].plan for i in picks], seed=0)
+            print_warm_starts(contexts, study.space, [by_cost[i] for i in picks], seed=0)
 
 
 if __name__ == "__main__":

@@ -14,25 +14,33 @@ from types import TracebackType
 
 
 class Neighbour:
-    """Trains while inside `with`. threads: of its training. lock: folder of the quiet lock, None for a stranger."""
+    """Trains while inside `with`."""
 
     def __init__(self, threads: int, lock: Path | None = None) -> None:
+        """Begin to train.
+
+        Args:
+            threads: Of the training.
+            lock: Folder of the quiet lock, None for a stranger.
+        """
         command = [sys.executable, __file__, str(threads), "" if lock is None else str(lock)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self._process.stdout.readline()  # it has set up and trains
 
     def steps(self) -> int:
-        """Batches it has trained so far."""
+        """Return the number of batches that it has trained so far."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
     def __enter__(self) -> Neighbour:
+        """Return itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """End the training."""
         self._process.kill()
         self._process.communicate()
 

@@ -1,10 +1,9 @@
-"""The quiet rule: is a candidate's latency the same while a neighbour trains under the project's own lock, and what
-does the rule cost the training?
+"""Is a latency the same while a neighbour trains under the project's own lock, and what does that cost the training?
 
     python benchmarks/quiet_lock.py [--network resnet20] [--repeats 10] [--threads 2]
 
-Measures one int8 candidate with and without the neighbour, in random order. Prints the ratio of the two with its 95 %
-interval, and how many batches the neighbour trained per second while it was measured beside and while it was not.
+It measures one int8 candidate with and without the neighbour, in random order. It prints the ratio of the two with its
+95 % interval, and how many batches the neighbour trained per second while it was measured beside and while it was not.
 """
 
 from __future__ import annotations
@@ -28,21 +27,23 @@ from autocompress.evaluators.timing.statistics import Estimate, combine
 
 
 def estimate(value: float, low: float, high: float) -> Estimate:
+    """Return the estimate of a value with this interval."""
     return Estimate(math.log(value), math.log(high / low) / 2)
 
 
 def between(one: Estimate, other: Estimate) -> Estimate:
-    """log(one / other)."""
+    """Return the estimate of log(one / other)."""
     return Estimate(one.log - other.log, math.hypot(one.half_width, other.half_width))
 
 
 def compared(kind: str, pairs: list[tuple[Latency, Latency]]) -> Estimate:
-    """log(with / without the neighbour), of the p50 or of the ratio to the reference."""
+    """Return the estimate of log(with / without the neighbour), for the p50 or for the ratio to the reference."""
     names = ("p50_ms", "low_ms", "high_ms") if kind == "p50" else ("ratio", "ratio_low", "ratio_high")
     return combine([between(*(estimate(*(getattr(x, n) for n in names)) for x in pair)) for pair in pairs])
 
 
 def main() -> None:
+    """Run what the command line asks for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="resnet20")
     parser.add_argument("--repeats", type=int, default=10)

@@ -1,9 +1,9 @@
-"""How fast recovery trains, beside the plain loop a user would write: fp32, the teacher asked at every step.
+"""How fast recovery trains, beside the plain loop that a user would write: fp32, the teacher asked at every step.
 
     python benchmarks/recovery_speed.py [STUDY] [--steps 60] [--seeds 3]
 
-Both train the same student of STUDY (default `digits`) by distillation for the same number of batches, in turns. Prints
-seconds per epoch of each (median over seeds, with the range) and the ratio of each pair.
+Both train the same student of STUDY (default `digits`) by distillation for the same number of batches, in turns. It
+prints the seconds per epoch of each (median over seeds, with the range) and the ratio of each pair.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from autocompress.compression.precision import module_to_training_layout, traini
 from autocompress.compression.recover import Recoverer, Schedule
 from autocompress.compression.student import make_student
 from autocompress.evaluators.timing.machine import conditions
-from autocompress.spaces.plan import Plan, Recovery
+from autocompress.spaces.spec import Recovery, StudentSpec
 from autocompress.spaces.target import Target
 from autocompress.studies.study_file import load_study
 from autocompress.studies.task import PreparedTask
 
 
 def plain_seconds(task: PreparedTask, recovery: Recovery, batch_size: int, steps: int, seed: int) -> float:
-    """Seconds for `steps` batches of an ordinary distillation loop in float32."""
-    student = make_student(task.teacher, (), Plan()).module.train()
+    """Return the seconds that an ordinary distillation loop in float32 takes for `steps` batches."""
+    student = make_student(task.teacher, (), StudentSpec()).module.train()
     optimizer = torch.optim.SGD(student.parameters(), lr=recovery.learning_rate, momentum=0.9, nesterov=True)
-    plan = task.train.epoch_plan(0, batch_size, seed)
+    batches = task.train.epoch_plan(0, batch_size, seed)
     start = time.perf_counter()
     for step in range(steps):
-        inputs, labels = plan.batch(step % plan.steps)
+        inputs, labels = batches.batch(step % batches.steps)
         with torch.no_grad():
             taught = task.teacher(inputs)
         outputs = student(inputs)
@@ -49,19 +49,22 @@ def plain_seconds(task: PreparedTask, recovery: Recovery, batch_size: int, steps
     return time.perf_counter() - start
 
 
-def our_seconds(task: PreparedTask, lessons: Lessons, plan: Plan, batch_size: int, steps: int, seed: int) -> float:
-    """Seconds for the same batches by `Recoverer`."""
+def our_seconds(
+    task: PreparedTask, lessons: Lessons, spec: StudentSpec, batch_size: int, steps: int, seed: int
+) -> float:
+    """Return the seconds that `Recoverer` takes for the same batches."""
     full = task.train.epoch_plan(0, batch_size, seed).steps
     schedule = Schedule(epochs=steps / full, rungs=(1.0,), batch_size=batch_size, seed=seed)
     recoverer = Recoverer(task.train, lessons, schedule, lessons.device, nullcontext)
-    student = make_student(task.teacher, (), plan)
+    student = make_student(task.teacher, (), spec)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        recoverer.recover(student, plan, 0, Path(folder) / "student.pt", lambda: False)
+        recoverer.recover(student, spec, 0, Path(folder) / "student.pt", lambda: False)
         return time.perf_counter() - start
 
 
 def main() -> None:
+    """Run what the command line asks for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", nargs="?", default="digits")
     parser.add_argument("--steps", type=int, default=60)
@@ -71,18 +74,18 @@ def main() -> None:
     task = settings.build_task().prepared()
     device, batch_size = training_device(), settings.recovery.batch_size
     per_epoch = task.train.epoch_plan(0, batch_size, 0).steps / options.steps
-    answering = module_to_training_layout(make_student(task.teacher, (), Plan()).module.eval(), device)
+    answering = module_to_training_layout(make_student(task.teacher, (), StudentSpec()).module.eval(), device)
     last = next(n for n, m in reversed(list(task.teacher.named_modules())) if isinstance(m, torch.nn.Linear))
-    aware = Plan(bits={n: 8 for n, m in task.teacher.named_modules() if isinstance(m, torch.nn.Conv2d)})
+    low = {n: 8 for n, m in task.teacher.named_modules() if isinstance(m, torch.nn.Conv2d)}
+    plain_spec = StudentSpec(recovery=Recovery())
+    aware_spec = StudentSpec(bits=low, recovery=Recovery(quantization_aware=True))
     rows: dict[str, list[float]] = {"plain fp32 loop": [], "first trial": [], "later trials": [], "aware, later": []}
     for seed in range(options.seeds):
         lessons = Lessons(answering, last, device)
         rows["plain fp32 loop"].append(plain_seconds(task, Recovery(), batch_size, options.steps, seed))
         for name in ("first trial", "later trials"):
-            plan = Plan(recovery=Recovery())
-            rows[name].append(our_seconds(task, lessons, plan, batch_size, options.steps, seed))
-        plan = Plan(bits=aware.bits, recovery=Recovery(quantization_aware=True))
-        rows["aware, later"].append(our_seconds(task, lessons, plan, batch_size, options.steps, seed))
+            rows[name].append(our_seconds(task, lessons, plain_spec, batch_size, options.steps, seed))
+        rows["aware, later"].append(our_seconds(task, lessons, aware_spec, batch_size, options.steps, seed))
     shown = conditions(Target(), "")
     print(
         f"{options.study}, {options.steps} steps of {batch_size}, {options.seeds} seeds; {shown['device_name']}, "

@@ -1,12 +1,11 @@
-"""The same files measured again and again while a stranger trains beside them, now and then: do the stated intervals
-hold, and does the mark "disturbed" say when to doubt them?
+"""Do stated intervals hold while a stranger trains now and then, and does the mark "disturbed" say when to doubt them?
 
     python benchmarks/repeatability.py [--network resnet20] [--repeats 20] [--neighbours 2]
 
-Measures fp32 and int8, each on its own beside the fp32 reference, once quiet and once loaded in every repeat, in random
-order. The stranger does not know the quiet lock. The truth is the pooled value of the quiet measurements. Counts how
-often it lay outside a measurement's own 95 % interval, apart for those marked disturbed, and prints the spread
-of our ratio and p50 beside that of the median of a plain loop.
+It measures the same fp32 and int8 files again and again, each on its own beside the fp32 reference, once quiet and once
+loaded in every repeat, in random order. The stranger does not know the quiet lock. The truth is the pooled value of the
+quiet measurements. It counts how often that lay outside a measurement's own 95 % interval, apart for those marked
+disturbed, and prints the spread of our ratio and p50 beside that of the median of a plain loop.
 """
 
 from __future__ import annotations
@@ -31,7 +30,14 @@ from autocompress.evaluators.measurement import Latency
 
 @dataclass(frozen=True)
 class Reading:
-    """One measurement. plain_ms: the median of a plain loop of the same length."""
+    """One measurement.
+
+    Attributes:
+        variant: Name of what was measured.
+        loaded: Whether strangers trained meanwhile.
+        latency: What we measured.
+        plain_ms: Median of a plain loop of the same length.
+    """
 
     variant: str
     loaded: bool
@@ -40,6 +46,7 @@ class Reading:
 
 
 def collect(meter: LatencyMeter, network: Network, folder: Path, options: argparse.Namespace) -> list[Reading]:
+    """Measure again and again, and return all readings."""
     order, readings = random.Random(0), []
     variants = (Variant(), Variant(bits=8))
     for repeat in range(options.repeats):
@@ -63,15 +70,17 @@ def collect(meter: LatencyMeter, network: Network, folder: Path, options: argpar
 
 
 def pooled(values: Sequence[float]) -> float:
-    """Their geometric mean: what disturbs a time multiplies it."""
+    """Return the geometric mean: what disturbs a time multiplies it."""
     return math.exp(statistics.fmean(map(math.log, values)))
 
 
 def spread(values: Sequence[float]) -> str:
+    """Return the coefficient of variation in words."""
     return f"{statistics.stdev(values) / statistics.fmean(values):6.1%}" if len(values) > 1 else "     -"
 
 
 def print_coverage(readings: Sequence[Reading]) -> None:
+    """Print how often the truth lay outside the stated intervals."""
     print("\ntruth outside the measurement's own 95 % interval")
     truths = {}
     for variant in dict.fromkeys(r.variant for r in readings):
@@ -87,6 +96,7 @@ def print_coverage(readings: Sequence[Reading]) -> None:
 
 
 def print_spread(readings: Sequence[Reading]) -> None:
+    """Print how much the readings of one file differ."""
     print("\ncoefficient of variation                  our ratio  our p50  plain p50")
     for variant in dict.fromkeys(r.variant for r in readings):
         for name, states in (("quiet", (False,)), ("loaded", (True,)), ("both", (False, True))):
@@ -98,6 +108,7 @@ def print_spread(readings: Sequence[Reading]) -> None:
 
 
 def main() -> None:
+    """Run what the command line asks for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="resnet20")
     parser.add_argument("--repeats", type=int, default=20)

@@ -25,7 +25,7 @@ VARIANTS = (Variant(), Variant(16), Variant(8), Variant(32, 0.5), Variant(8, 0.5
 
 
 def built(network: Network, runtime: str, folder: Path) -> dict[Variant, TimedFile]:
-    """Those variants that can be built and run; the others are printed with their reason."""
+    """Return those variants that can be built and run; the others are printed with their reason."""
     found = {}
     for variant in VARIANTS:
         start = time.perf_counter()
@@ -43,10 +43,10 @@ def built(network: Network, runtime: str, folder: Path) -> dict[Variant, TimedFi
 
 
 def remark(file: TimedFile, network: Network, variant: Variant) -> str:
-    """In what the file differs from what was asked for, if it does."""
+    """Return in what the file differs from what was asked for, if it does."""
     runtime = get_runtime(file.target.runtime)
     try:
-        bits = network.plan(variant, runtime.capabilities(file.target)).bits
+        bits = network.spec(variant, runtime.capabilities(file.target)).bits
         operators = runtime.inspect(file.path, file.target)
         return runtime.remark(operators, [bits.get(layer.name, 32) for layer in network.layers])
     except AutoCompressError as error:
@@ -54,10 +54,12 @@ def remark(file: TimedFile, network: Network, variant: Variant) -> str:
 
 
 def print_row(*cells: str) -> None:
+    """Print one row of the table."""
     print("{:13} {:12} {:19} {}".format(*cells), flush=True)
 
 
 def usable(names: list[str] | None) -> list[str]:
+    """Return the runtimes of these names, or of all, that can run on this CPU; the others are printed."""
     found = []
     for name, runtime in all_runtimes().items():
         if names and name not in names:
@@ -74,6 +76,7 @@ def usable(names: list[str] | None) -> list[str]:
 
 
 def main() -> None:
+    """Run what the command line asks for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=["resnet20", "resnet18", "mobilenet_v2"], choices=NETWORKS)
     parser.add_argument("--runtimes", nargs="+", help="By default all that can run here.")

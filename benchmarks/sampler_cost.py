@@ -2,7 +2,7 @@
 
     python benchmarks/sampler_cost.py [--told 100 1000 10000] [--limit 60] [--quality]
 
-`latent-15` is what a study draws (10 numbers and 5 choices), `flat-60` and `flat-120` one number for each site. Every
+`latent-15` is what a study draws (10 numbers and 5 choices), `flat-60` and `flat-120` a number for each variable. Every
 cell is measured in a process of its own: the median of three asks, in CPU time, so that neighbours do not count (run it
 with OMP_NUM_THREADS=1); a process that needs longer than the limit is ended. "tpe, 300 kept" is told only the 300
 trials of lowest rank of non-dominance, the latest first among equals. `--quality` compares what TPE finds with all it
@@ -28,7 +28,7 @@ Space = Mapping[str, optuna.distributions.BaseDistribution]
 
 
 def spaces() -> dict[str, Space]:
-    """By name."""
+    """Return the spaces by name."""
     numbers = {f"x{i}": optuna.distributions.FloatDistribution(0.0, 1.0) for i in range(10)}
     choices = {f"bits_{i}": optuna.distributions.CategoricalDistribution(("32", "16", "8")) for i in range(5)}
     flat = {n: {f"s{i}": optuna.distributions.IntDistribution(0, 16) for i in range(n)} for n in (60, 120)}
@@ -36,7 +36,7 @@ def spaces() -> dict[str, Space]:
 
 
 def sampler(name: str, seed: int = 0) -> optuna.samplers.BaseSampler:
-    """By name of SAMPLERS."""
+    """Return the sampler of this name of SAMPLERS."""
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     if name == "nsga2":
         return optuna.samplers.NSGAIISampler(seed=seed, population_size=24)
@@ -47,14 +47,14 @@ def sampler(name: str, seed: int = 0) -> optuna.samplers.BaseSampler:
 
 
 def worth(position: np.ndarray) -> list[float]:
-    """Two objectives [2] in conflict for a point in the unit cube, each variable's optimum somewhere else (as ZDT1)."""
+    """Return two objectives in conflict for a point in the unit cube; each variable's optimum lies somewhere else."""
     optimum = np.random.default_rng(7).uniform(size=len(position))
     g = 1 + 9 * float(np.abs(position - optimum)[1:].mean())
     return [float(position[0]), g * (1 - float(np.sqrt(position[0] / g)))]
 
 
 def position(space: Space, params: Mapping[str, object]) -> np.ndarray:
-    """Parameters as a point in the unit cube."""
+    """Return parameters as a point in the unit cube."""
     found = []
     for name, spread in space.items():
         value = spread.to_internal_repr(params[name])
@@ -64,7 +64,7 @@ def position(space: Space, params: Mapping[str, object]) -> np.ndarray:
 
 
 def random_trials(space: Space, count: int) -> list[optuna.trial.FrozenTrial]:
-    """Complete ones, drawn evenly."""
+    """Return complete trials, drawn evenly."""
     rng = np.random.default_rng(0)
     found = []
     for _ in range(count):
@@ -83,7 +83,7 @@ def random_trials(space: Space, count: int) -> list[optuna.trial.FrozenTrial]:
 
 
 def kept(trials: Sequence[optuna.trial.FrozenTrial], count: int) -> list[optuna.trial.FrozenTrial]:
-    """The `count` of lowest rank of non-dominance, the latest first among equals, in the order they came."""
+    """Return the `count` trials of lowest non-dominated rank, the latest first among equals, in the order they came."""
     if len(trials) <= count:
         return list(trials)
     points = np.array([t.values for t in trials])
@@ -115,7 +115,7 @@ def ask_seconds(name: str, space: Space, told: int, pipe: Connection) -> None:
 
 
 def limited(name: str, space: Space, told: int, limit_s: float) -> str:
-    """The seconds in words."""
+    """Return the seconds in words, measured in a process of its own."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=ask_seconds, args=(name, space, told, there))
@@ -132,7 +132,14 @@ def limited(name: str, space: Space, told: int, limit_s: float) -> str:
 
 
 def share(space: Space, seed: int, trials: int, keep: int | None) -> list[float]:
-    """Hypervolume of what TPE found, by quarter of the way; `keep`: of trials that it knows, None for all."""
+    """Return the hypervolume of what TPE found, by quarter of the way.
+
+    Args:
+        space: What is searched.
+        seed: Of the sampler.
+        trials: Number of trials.
+        keep: Number of trials that it knows, None for all.
+    """
     import moocore
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -153,6 +160,7 @@ def share(space: Space, seed: int, trials: int, keep: int | None) -> list[float]
 
 
 def print_quality(trials: int, seeds: int) -> None:
+    """Print what TPE finds with all that it was told, and with a part of it."""
     space = spaces()["latent-15"]
     print(f"\nhypervolume (of 5 at most) after each quarter of {trials} trials, latent-15, mean of {seeds} seeds")
     for words, keep in (("all", None), ("300 kept", 300), ("150 kept", 150)):
@@ -163,6 +171,7 @@ def print_quality(trials: int, seeds: int) -> None:
 
 
 def main() -> None:
+    """Run what the command line asks for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--told", type=int, nargs="+", default=[100, 1000, 10000])
     parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=list(SAMPLERS))

@@ -4,9 +4,9 @@
 
 Every tool runs in a fresh process with one thread and huge pages, as ours do, in random order, `--repeats` times: a
 plain loop (median of all calls), torch.utils.benchmark (blocked_autorange), and for OpenVINO its own benchmark_app.
-ONNX Runtime's perf_test is not part of its wheel. The machine drifts from minute to minute, so each tool is held
-against
-ours of the same repeat: prints the median of each tool's medians, and the median ratio to ours with its quartiles.
+ONNX Runtime's perf_test is not part of its wheel. The machine drifts from minute to minute, so that each tool is held
+against ours of the same repeat: printed are the median of each tool's medians, and the median ratio to ours with its
+quartiles.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ RUNTIMES = ("onnxruntime", "openvino", "pytorch")
 
 
 def runner(runtime: str, path: str) -> Callable[[], Any]:
-    """One inference by the library itself, as its documentation shows it, with one thread."""
+    """Return one inference by the library itself, as its documentation shows it, with one thread."""
     import numpy as np
 
     if runtime == "onnxruntime":
@@ -72,7 +72,7 @@ def _image(shape: list[int]) -> Any:
 
 
 def loop_ms(run: Callable[[], Any], seconds: float) -> float:
-    """The loop that everybody writes: ten calls to warm up, then the median."""
+    """Return the median (ms) of the loop that everybody writes, after ten calls to warm up."""
     for _ in range(10):
         run()
     walls: list[float] = []
@@ -85,6 +85,7 @@ def loop_ms(run: Callable[[], Any], seconds: float) -> float:
 
 
 def torch_ms(run: Callable[[], Any], seconds: float) -> float:
+    """Return the median (ms) by torch's own tool."""
     from torch.utils.benchmark import Timer
 
     timer = Timer("run()", globals={"run": run}, num_threads=1)
@@ -92,7 +93,7 @@ def torch_ms(run: Callable[[], Any], seconds: float) -> float:
 
 
 def benchmark_app_ms(path: str, image: tuple[int, ...], seconds: float) -> float:
-    """OpenVINO's tool: one request at a time, one stream, one thread, float32 left float32."""
+    """Return the median (ms) by OpenVINO's tool: one request at a time, one thread, float32 left float32."""
     app = shutil.which("benchmark_app") or str(Path(sys.executable).with_name("benchmark_app"))
     shape = "[" + ",".join(map(str, (1, *image))) + "]"
     latency = ["-hint", "none", "-api", "sync", "-nstreams", "1", "-nthreads", "1", "-infer_precision", "f32"]
@@ -105,7 +106,7 @@ def benchmark_app_ms(path: str, image: tuple[int, ...], seconds: float) -> float
 
 
 def environment() -> dict[str, str]:
-    """Pages and threads as in our own timing processes: pages alone are worth several percent."""
+    """Return pages and threads as in our own timing processes: pages alone are worth several percent."""
     return {
         **os.environ,
         "OMP_NUM_THREADS": "1",
@@ -115,13 +116,14 @@ def environment() -> dict[str, str]:
 
 
 def in_fresh_process(tool: str, file: TimedFile, seconds: float) -> float:
+    """Return the median (ms) that a tool finds in a process of its own."""
     command = [sys.executable, __file__, "--tool", tool, file.target.runtime, str(file.path), "--seconds", str(seconds)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 
 def tools(file: TimedFile, image: tuple[int, ...], seconds: float) -> dict[str, Callable[[], float]]:
-    """Tool -> what gives its median in milliseconds, of those that time files of this runtime."""
+    """Return what gives the median (ms) of each tool that times files of this runtime."""
     found: dict[str, Callable[[], float]] = {
         "autocompress": lambda: bench([file], processes=1, max_seconds=seconds)[0].p50_ms,
         "plain loop": lambda: in_fresh_process("loop", file, seconds),
@@ -133,6 +135,7 @@ def tools(file: TimedFile, image: tuple[int, ...], seconds: float) -> dict[str, 
 
 
 def main() -> None:
+    """Run what the command line asks for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=["resnet20", "mobilenet_v2"])
     parser.add_argument("--runtimes", nargs="+", default=list(RUNTIMES), choices=RUNTIMES)

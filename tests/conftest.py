@@ -46,7 +46,7 @@ def tiny_task(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sections() -> dict[str, dict[str, Any]]:
     """Settings of small studies: batches large enough that widths differ in latency, trainings of a second."""
     return {
-        "target": {"batch": 32, "profile_seconds": 0.0, "learn_seconds": 3.0},
+        "target": {"batch": 32, "profile_seconds": 0.0, "learn_seconds": 2.0, "precision": 0.1},
         "recovery": {"epochs": 2.0, "rungs": (0.5, 1.0), "batch_size": 64},
     }
 

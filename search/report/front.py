@@ -231,7 +231,8 @@ class _Check:
 
 def _latency_check(limits: Limits) -> _Check:
     """Return the check of latency: of several targets, the one that is furthest over its own budget."""
-    name = f"p{limits.percentile} latency"
+    where = f" on {next(iter(limits.budgets))}" if len(limits.budgets) == 1 < len(limits.targets) else ""
+    name = f"p{limits.percentile} latency{where}"
     different = len(set(limits.budgets.values())) > 1
     if different:
         worst = "times the budget of its target"

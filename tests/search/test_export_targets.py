@@ -31,7 +31,7 @@ def exported(finished: Front, tiny_task: Path, tmp_path_factory: pytest.TempPath
     """Target -> record, of an int8 trial that was trained."""
     from autocompress.search.export import export
 
-    trial = next(e.trial for e in finished.entries if e.trial.plan.bits and e.trial.plan.recovery)
+    trial = next(e.trial for e in finished.entries if e.trial.spec.bits and e.trial.spec.recovery)
     out = tmp_path_factory.mktemp("export")
     export(finished.folder, trial.number, names(HERE + ELSEWHERE), out, load_task(str(tiny_task)))
     record = json.loads((out / "export.json").read_text())

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from autocompress.search.store.study import read_front, study_folder
-from autocompress.search.store.trials import Storage
+from autocompress.search.report.reading import read_front
+from autocompress.search.store.trials import TrialStore
+from autocompress.search.study import study_folder
+from autocompress.search.trial import TrialState
 
 
 def test_a_fresh_study_never_takes_the_folder_of_another(tmp_path: Path) -> None:
@@ -63,9 +65,28 @@ class Search:
         return self.process.wait()
 
 
+def study_file(tiny_task: Path, folder: Path) -> Path:
+    """A study whose latencies are not learned, as nothing hangs on them here."""
+    path = folder / "tiny_task.toml"
+    path.write_text(
+        f"""
+        [task]
+        from = "{tiny_task}"
+        [target]
+        profile_seconds = 0
+        precision = 0.1
+        [space]
+        axes = ["channels", "bits", "recovery"]
+        [search]
+        without = ["latency_model"]
+        """
+    )
+    return path
+
+
 @pytest.mark.slow
 def test_a_killed_search_goes_on_and_ctrl_c_ends_it_with_its_front(tiny_task: Path, tmp_path: Path) -> None:
-    options = ("--task", tiny_task, "--batch", 32, "--trials", 40, "--runs", tmp_path)
+    options = (study_file(tiny_task, tmp_path), "--batch", 32, "--trials", 40, "--runs", tmp_path)
     first = Search(*options)
     try:
         first.wait_for_trials(3)
@@ -78,7 +99,7 @@ def test_a_killed_search_goes_on_and_ctrl_c_ends_it_with_its_front(tiny_task: Pa
     folder = tmp_path / "tiny_task"
     before = read_front(folder).trials
     assert len(before) >= 3
-    interrupted = Storage(folder, "tiny_task", ("accuracy", "latency_ms")).interrupted()
+    interrupted = TrialStore(folder, "tiny_task", ("accuracy", "latency_ms")).interrupted()
     assert interrupted, "one trial was under way, and others may wait at a rung"
 
     again = Search(*options)
@@ -95,22 +116,21 @@ def test_a_killed_search_goes_on_and_ctrl_c_ends_it_with_its_front(tiny_task: Pa
 
     after = read_front(folder)
     assert after.trials[: len(before)] == before, "nothing that was measured is measured or numbered again"
-    assert all(t.outcome != "failed" for t in after.trials), "a trial that was interrupted has not failed"
+    assert all(t.state is not TrialState.FAILED for t in after.trials), "a trial that was interrupted has not failed"
     numbers = [t.number for t in after.trials]
     assert len(set(numbers)) == len(numbers)
-    left = Storage(folder, "tiny_task", ("accuracy", "latency_ms")).interrupted()
+    left = TrialStore(folder, "tiny_task", ("accuracy", "latency_ms")).interrupted()
     known = {t.number: t for t in (*after.trials, *left)}
     for trial in interrupted:
         assert known[trial.number].plan == trial.plan, "what was under way, or waited, is not lost"
         assert known[trial.number].rungs[: len(trial.rungs)] == trial.rungs, "nor what it has learned"
-    assert len({t.plan.key() for t in after.trials}) == len(after.trials), "no plan is tried twice"
+    assert len({t.plan for t in after.trials}) == len(after.trials), "no plan is tried twice"
     assert after.confirmed
 
 
 @pytest.mark.slow
 def test_other_settings_are_refused_and_fresh_begins_anew(tiny_task: Path, tmp_path: Path) -> None:
-    # a twentieth of the minutes goes into learning latencies, where nothing hangs on it here
-    options = ("--task", tiny_task, "--trials", 1, "--minutes", 4, "--runs", tmp_path, "--quiet")
+    options = (study_file(tiny_task, tmp_path), "--trials", 1, "--runs", tmp_path, "--quiet")
     assert Search(*options, "--batch", 32).end() == 0
     other = Search(*options, "--batch", 16)
     assert other.end() == 2

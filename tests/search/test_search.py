@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,63 +15,63 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
-from conftest import SECTIONS
 
 import autocompress
 from autocompress.errors import StorageError
-from autocompress.search.evaluate.context import open_workbench
-from autocompress.search.executors.base import Workplace
+from autocompress.search.executors.base import ExecutorContext
 from autocompress.search.pareto import dominates
+from autocompress.search.prepare.space import prepare_space
 from autocompress.search.report.front import Front
-from autocompress.search.store.study import read_front
+from autocompress.search.report.reading import read_front
+from autocompress.search.trial import Origin, TrialState
 from autocompress.studies.task import load_task
 
 pytestmark = pytest.mark.slow
+
+HERE = "onnxruntime"
 
 
 def test_a_search_gives_a_front_of_files_that_are_there(finished: Front) -> None:
     numbers = [t.number for t in finished.trials]
     assert len(set(numbers)) == len(numbers) >= 5 and set(numbers) <= set(range(1, 9)), "the others wait at a rung"
-    assert finished.best and finished.teacher is not None
+    assert finished.best and finished.teacher is not None and finished.teacher.trial.origin is Origin.TEACHER
     for entry in finished.best:
-        assert finished.path(entry).is_file()
+        (path,) = finished.paths(entry).values()
+        assert path.is_file()
         assert entry.confirmed is not None, "every model of the front was measured again and scored on test"
-        assert entry.trial.measurement is not None
-        assert entry.trial.measurement.size_bytes == finished.path(entry).stat().st_size
+        assert entry.size_bytes == path.stat().st_size
     costs = [[-e.accuracy, e.latency.p50_ms] for e in finished.best]
     assert not any(dominates(a, b) for a in costs for b in costs)
 
 
-def test_a_study_of_the_version_before_several_targets_opens(
-    finished: Front, tmp_path: Path, cli: Callable[..., Any]
+def test_every_target_has_a_folder_with_the_teacher_and_its_calibration(finished: Front) -> None:
+    folder = finished.folder / "targets" / HERE
+    assert {"teacher.onnx", "calibration.json", "latency"} <= {path.name for path in folder.iterdir()}
+    assert json.loads((finished.folder / "study.json").read_text())["format"] == 2
+    for trial in finished.trials:
+        assert set(trial.gate) == {HERE} and trial.gate_bytes > 0
+        assert set(trial.measured) == ({HERE} if trial.finished else set())
+
+
+def test_every_decision_is_that_of_the_plan(finished: Front) -> None:
+    named = {v["name"] for v in json.loads((finished.folder / "space.json").read_text())["variables"]}
+    for trial in finished.trials:
+        assert set(trial.plan.choices) <= named
+        assert bool(trial.spec.bits) == bool(trial.plan.of("bits"))
+        assert (trial.spec.recovery is None) == ("recovery:method" not in trial.plan.choices)
+
+
+def test_a_study_that_was_begun_without_a_profile_goes_on_without_it(
+    opened_context: ExecutorContext, tmp_path: Path
 ) -> None:
-    folder = Path(shutil.copytree(finished.folder, tmp_path / "old"))
-    confirmed = json.loads((folder / "confirmed.json").read_text())
-    plain = {number: entry["files"]["onnxruntime"] for number, entry in confirmed.items()}
-    (folder / "confirmed.json").write_text(json.dumps(plain))
-    described = json.loads((folder / "space.json").read_text())
-    del described["knobs"]
-    described |= {"target": described.pop("targets")[0], "probe": described["probe"]["onnxruntime"]}
-    (folder / "space.json").write_text(json.dumps(described))
-    settings = json.loads((folder / "study.json").read_text())
-    for section, keys in (("target", ("any_of", "probe_seconds", "precision")), ("budget", ("on",))):
-        for key in keys:
-            del settings[section][key]
-    (folder / "study.json").write_text(json.dumps(settings))
-    code, out, err = cli("front", folder)
-    assert (code, err) == (0, "")
-    assert "probed on onnxruntime: 2:4 zeros take" in out
-    assert [e.confirmed for e in read_front(folder).best] == [e.confirmed for e in finished.best]
-    assert cli("space", folder)[0] == 0
-
-
-def test_a_study_that_was_begun_without_knobs_goes_on_without_them(workplace: Workplace, tmp_path: Path) -> None:
     """Other channel counts in the middle of a study would leave its trials outside its own space."""
-    settings = workplace.settings.changed("target", probe_seconds=30.0)
+    from dataclasses import replace
+
+    settings = opened_context.settings.changed("target", profile_seconds=30.0).changed("space", axes=("channels", "bits"))
     (tmp_path / "trials" / "0001").mkdir(parents=True)
     (tmp_path / "trials" / "0001" / "plan.json").write_text("{}")
-    bench = open_workbench(settings.build_task().prepared(), settings, tmp_path)
-    assert bench.space.ground.knobs is None
+    prepared = prepare_space(replace(opened_context.context, folder=tmp_path), settings, lambda line: None)
+    assert prepared.space.context.profile is None
 
 
 def outsider(task_file: Path) -> tuple[Any, Any]:
@@ -98,19 +98,21 @@ def plain_accuracy(path: Path, images: np.ndarray, labels: np.ndarray, batch: in
 def test_reported_accuracies_are_those_that_an_outsider_computes(finished: Front, tiny_task: Path) -> None:
     validation, test = outsider(tiny_task)
     for entry in finished.entries:
-        path = finished.path(entry)
+        (path,) = finished.paths(entry).values()
         assert plain_accuracy(path, *validation, batch=32) == pytest.approx(entry.accuracy, abs=1e-7)
         if entry.confirmed is not None:
             assert plain_accuracy(path, *test, batch=32) == pytest.approx(entry.confirmed.test_accuracy, abs=1e-7)
     assert finished.teacher is not None and finished.teacher.accuracy > 0.8, "the task is a real one"
 
 
+@pytest.mark.xdist_group("latency")
 def test_reported_latencies_are_those_of_a_plain_loop(finished: Front) -> None:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     inputs = np.zeros((32, 1, 8, 8), np.float32)
     for entry in (finished.best[0], finished.best[-1]):
-        session = onnxruntime.InferenceSession(str(finished.path(entry)), options, providers=["CPUExecutionProvider"])
+        path = finished.paths(entry)[HERE]
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
         times = []
         for _ in range(300):
@@ -126,7 +128,7 @@ def test_a_study_reads_back_as_it_was_returned(finished: Front) -> None:
     assert [e.trial.number for e in again.best] == [e.trial.number for e in finished.best]
     assert again.trials == finished.trials
     assert again.confirmed == finished.confirmed
-    assert again.budget_ms == finished.budget_ms
+    assert again.limits == finished.limits and again.objectives == finished.objectives
 
 
 def test_front_prints_the_table_and_exports_every_trial(
@@ -136,7 +138,7 @@ def test_front_prints_the_table_and_exports_every_trial(
     assert (code, err) == (0, "") and "best under the budget" in out
     for entry in finished.best:
         assert f"{entry.latency.p50_ms:.3f}" in out
-    assert "probed on onnxruntime: 2:4 zeros take" in out, "what was seen to pay, and what was not"
+    assert "measured on onnxruntime: 2:4 zeros take" in out, "what was seen to pay, and what was not"
     code, out, _ = cli("front", finished.folder, "--json")
     rows = json.loads(out)
     assert code == 0 and [r["trial"] for r in rows] == sorted(t.number for t in finished.trials)
@@ -146,7 +148,10 @@ def test_front_prints_the_table_and_exports_every_trial(
     table, picture = tmp_path / "t.parquet", tmp_path / "front.svg"
     assert cli("front", finished.folder, "--parquet", table, "--plot", picture)[0] == 0
     frame = pd.read_parquet(table)
-    assert len(frame) == len(finished.trials) and {"p50_ms", "accuracy", "recovery.temperature"} <= set(frame.columns)
+    assert len(frame) == len(finished.trials) and {"p50_ms", "accuracy"} <= set(frame.columns)
+    decided = {name for trial in finished.trials for name in trial.plan.choices}
+    assert "recovery:method" in decided and decided <= set(frame.columns), "every decision is a column"
+    assert set(frame.state) <= set(TrialState) and set(frame.origin) <= set(Origin)
     assert "<svg" in picture.read_text()
 
 
@@ -156,26 +161,30 @@ def test_pick_copies_the_best_model_with_its_card(finished: Front, cli: Callable
     best = max(e.accuracy for e in finished.entries)
     card = json.loads((tmp_path / "deploy" / "card.json").read_text())
     assert card["validation_accuracy"] == best
-    model = tmp_path / "deploy" / card["file"]
-    assert str(model) in out and model.read_bytes() in [finished.path(e).read_bytes() for e in finished.entries]
-    assert card["sha256"] in (tmp_path / "deploy" / "card.md").read_text()
+    file = card["files"][HERE]
+    model = tmp_path / "deploy" / file["file"]
+    assert str(model) in out
+    assert model.read_bytes() in [finished.paths(e)[HERE].read_bytes() for e in finished.entries]
+    assert file["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert file["sha256"] in (tmp_path / "deploy" / "card.md").read_text()
     code, _, err = cli("pick", finished.folder, "--out", tmp_path / "none", "--min-accuracy", "1.5")
     assert code == 2 and len(err.splitlines()) == 1 and "accuracy" in err
     assert not (tmp_path / "none").exists()
 
 
-def test_space_shows_layers_groups_and_what_was_left_out(finished: Front, cli: Callable[..., Any]) -> None:
+def test_space_shows_layers_decisions_and_what_was_left_out(finished: Front, cli: Callable[..., Any]) -> None:
     code, out, err = cli("space", finished.folder, "--json")
     described = json.loads(out)
     assert (code, err) == (0, "")
-    assert len(described["layers"]) == 4 and described["groups"] and described["numbers"]
+    assert len(described["layers"]) == 4 and described["targets"][0]["runtime"] == HERE
+    assert {v["axis"] for v in described["variables"]} >= {"channels", "bits", "recovery"}
     assert all(entry["reason"] for entry in described["left_out"])
     code, out, _ = cli("space", finished.folder)
-    assert code == 0 and all(group["name"] in out for group in described["groups"])
+    assert code == 0 and all(variable["name"] in out for variable in described["variables"])
 
 
 def test_bench_compares_files(finished: Front, cli: Callable[..., Any]) -> None:
-    files = [finished.path(finished.best[0]), finished.folder / "teacher.onnx"]
+    files = [finished.paths(finished.best[0])[HERE], finished.folder / "targets" / HERE / "teacher.onnx"]
     code, out, err = cli("bench", *files, "--batch", 32, "--json")
     assert (code, err) == (0, "")
     first, second = json.loads(out)
@@ -184,24 +193,47 @@ def test_bench_compares_files(finished: Front, cli: Callable[..., Any]) -> None:
 
 
 def test_trials_learn(finished: Front) -> None:
-    trained = [t for t in finished.trials if t.plan.recovery is not None and t.finished]
+    trained = [t for t in finished.trials if t.spec.recovery is not None and t.finished]
     assert trained
     for trial in trained:
         assert len(trial.rungs) in (0, 2), "through both rungs, or taught before, in other bits"
-        assert trial.measurement is not None
-        assert trial.measurement.accuracy > 0.3, "far above chance after two epochs from the teacher's weights"
+        assert trial.measured[HERE].accuracy > 0.3, "far above chance after two epochs from the teacher's weights"
 
 
 def test_what_is_over_the_budget_is_not_trained(finished: Front) -> None:
     for trial in finished.trials:
-        if trial.outcome == "gated":
+        if trial.state is TrialState.GATED:
             assert trial.reason and not trial.rungs
 
 
-def test_another_teacher_under_the_same_name_is_refused(finished: Front, tiny_task: Path) -> None:
+def test_another_teacher_under_the_same_name_is_refused_and_changes_nothing(
+    finished: Front, tiny_task: Path, sections: dict[str, Any]
+) -> None:
     """Trials of two teachers would stand on one front without a word."""
+    before = {path: path.read_bytes() for path in sorted(finished.folder.glob("*")) if path.is_file()}
+    assert finished.folder / "teacher.safetensors" in before
     task = load_task(str(tiny_task))
     with torch.no_grad():
         next(task.teacher.parameters()).mul_(1.5)
     with pytest.raises(StorageError, match="another teacher"):
-        autocompress.search(task, budget_ms=50.0, trials=1, runs=finished.folder.parent, **SECTIONS)
+        autocompress.compress(task, budget_ms=50.0, trials=1, runs=finished.folder.parent, **sections)
+    whole = {path.name for path in before if not path.name.startswith(("study.db", "lock"))}
+    assert {"teacher.safetensors", "study.json", "space.json", "identity.json"} <= whole
+    for path, content in before.items():
+        if path.name in whole:
+            assert path.read_bytes() == content, f"{path.name} is as it was"
+    assert read_front(finished.folder).trials == finished.trials
+
+
+def test_the_same_search_again_goes_on_with_the_study(
+    finished: Front, tiny_task: Path, sections: dict[str, Any], tmp_path: Path
+) -> None:
+    import shutil
+
+    runs = tmp_path / "runs"
+    shutil.copytree(finished.folder, runs / finished.folder.name)
+    again = autocompress.compress(
+        load_task(str(tiny_task)), budget_ms=50.0, trials=1, runs=runs, search={"without": ("latency_model",)}, **sections
+    )
+    assert again.trials[: len(finished.trials)] == finished.trials
+    assert again.folder == runs / finished.folder.name

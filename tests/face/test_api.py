@@ -1,0 +1,265 @@
+"""The search from Python: settings, Ctrl-C, reading a study, and the names that users import."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import autocompress
+from autocompress import api, errors
+from autocompress.search import run
+from autocompress.search.report.front import Front
+from autocompress.studies.study_file import StudyFile
+from autocompress.studies.task import Task
+
+TASK: Task = SimpleNamespace(name="mine")  # type: ignore[assignment]
+
+
+@pytest.fixture
+def began(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What searches were begun with; none is run."""
+    calls: list[tuple[Any, ...]] = []
+
+    def run_search(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return SimpleNamespace(front="the front")
+
+    monkeypatch.setattr(run, "run_search", run_search)
+    return calls
+
+
+KEYWORDS: dict[str, tuple[Any, str, str, Any]] = {
+    "budget_ms": (5, "budget", "latency_ms", 5.0),
+    "percentile": (90, "budget", "percentile", 90),
+    "min_accuracy": (0.8, "budget", "min_accuracy", 0.8),
+    "max_mb": (2.5, "budget", "max_mb", 2.5),
+    "runtime": ("openvino", "target", "runtime", "openvino"),
+    "device": ("cuda", "target", "device", "cuda"),
+    "threads": (4, "target", "threads", 4),
+    "batch": (8, "target", "batch", 8),
+    "axes": (["width", "bits"], "space", "axes", ("width", "bits")),
+    "keep": (["conv1"], "space", "keep", ("conv1",)),
+    "epochs": (1.5, "recovery", "epochs", 1.5),
+    "objectives": (["accuracy", "size_bytes"], "search", "objectives", ("accuracy", "size_bytes")),
+    "trials": (7, "search", "trials", 7),
+    "minutes": (3, "search", "minutes", 3.0),
+    "patience": (1.0, "search", "patience", 1.0),
+    "seed": (9, "search", "seed", 9),
+    "target": ({"profile_seconds": 0.0}, "target", "profile_seconds", 0.0),
+    "budget": ({"on": {"onnxruntime": 2.0}}, "budget", "on", {"onnxruntime": 2.0}),
+    "space": ({"min_channels_fraction": 0.5}, "space", "min_channels_fraction", 0.5),
+    "recovery": ({"batch_size": 64}, "recovery", "batch_size", 64),
+    "search": ({"sampler": "random"}, "search", "sampler", "random"),
+}
+"""Keyword -> a value, the section and key that it sets, and what it becomes there."""
+
+
+@pytest.mark.parametrize("keyword", KEYWORDS)
+def test_each_keyword_sets_its_key_alone(began: list[tuple[Any, ...]], keyword: str) -> None:
+    value, section, key, expected = KEYWORDS[keyword]
+    assert autocompress.compress(TASK, **{keyword: value}) == "the front"
+    ((settings, task, *_),) = began
+    assert task is TASK and settings.name == "mine"
+    changed = settings.changed("search", minutes=None) if keyword not in ("trials", "minutes") else settings
+    plain = StudyFile().model_copy(update={"name": "mine"})
+    assert getattr(getattr(settings, section), key) == expected
+    assert changed == plain.changed(section, **{key: expected})
+
+
+def test_all_keywords_go_through_at_once(began: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    several = {"runtime": ["onnxruntime", "openvino"], "any_of": True, "fresh": True, "runs": tmp_path, "progress": "none"}
+    objectives = {"objectives": ["accuracy", "latency_ms"]}  # patience watches both
+    values = {keyword: value for keyword, (value, *_) in KEYWORDS.items()} | several | objectives
+    known = set(inspect.signature(autocompress.compress).parameters) - {"task"}
+    assert set(values) == known, "a keyword that is not tried here"
+    autocompress.compress(TASK, **values)  # type: ignore[arg-type]
+    ((settings, task, runs, fresh, watcher, stop),) = began
+    assert (task, runs, fresh, watcher, stop.asked.is_set()) == (TASK, tmp_path, True, None, False)
+    assert settings.target.runtime == ("onnxruntime", "openvino") and settings.target.any_of
+    for keyword, (_, section, key, expected) in KEYWORDS.items():
+        if keyword not in ("runtime", "objectives"):
+            assert getattr(getattr(settings, section), key) == expected, keyword
+
+
+def test_every_keyword_is_typed_and_told(began: list[tuple[Any, ...]]) -> None:
+    parameters = inspect.signature(autocompress.compress).parameters
+    told = inspect.getdoc(autocompress.compress) or ""
+    for name, parameter in parameters.items():
+        assert parameter.annotation is not inspect.Parameter.empty
+        assert f"    {name}: " in told
+        assert name in ("task", "budget_ms") or parameter.kind is inspect.Parameter.KEYWORD_ONLY
+
+
+def test_a_search_ends_after_some_minutes_where_nothing_says_when(began: list[tuple[Any, ...]]) -> None:
+    autocompress.compress(TASK)
+    autocompress.compress(TASK, trials=3)
+    assert [call[0].search.minutes for call in began] == [api.DEFAULT_MINUTES, None]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"budget_ms": -1.0}, "latency_ms = -1"),
+        ({"percentile": 75}, "percentile"),
+        ({"trials": 0}, "trials = 0"),
+        ({"runtime": ["openvino", "openvino"]}, "names one target twice"),
+        ({"search": {"samplr": "random"}}, "did you mean 'sampler'"),
+        ({"search": {"workers": 2}}, "write it into a file: --task"),
+        ({"search": {"executor": "processes"}}, "write it into a file: --task"),
+        ({"progress": "loud"}, "unknown progress 'loud'"),
+        ({"axes": ["width", "channels"]}, "keep one"),
+    ],
+)
+def test_a_value_that_cannot_be_is_told_in_one_line(
+    began: list[tuple[Any, ...]], values: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(autocompress.AutoCompressError) as caught:
+        autocompress.compress(TASK, **values)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert not began
+
+
+def test_an_unknown_keyword_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="latency_ms"):
+        autocompress.compress(TASK, latency_ms=5.0)  # type: ignore[call-arg]
+
+
+def test_lines_of_progress_are_printed_where_they_are_asked_for(
+    began: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    autocompress.compress(TASK, progress="lines")
+    began[0][4].say("so far")
+    assert "so far" in capsys.readouterr().out
+    autocompress.compress(TASK, progress="auto")
+    assert began[1][4] is None, "neither a terminal nor a notebook"
+
+
+def test_ctrl_c_asks_once_and_ends_at_once_the_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    asked: list[bool] = []
+
+    def run_search(*arguments: Any) -> Any:
+        stop = arguments[5]
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(100):
+            time.sleep(0.01)
+            if stop():
+                break
+        asked.append(stop.asked.is_set())
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+
+    monkeypatch.setattr(run, "run_search", run_search)
+    with pytest.raises(KeyboardInterrupt):
+        autocompress.compress(TASK, progress="none")
+    assert asked == [True]
+    assert signal.getsignal(signal.SIGINT) is before, "as it was"
+
+
+INTERRUPTED = """
+import json, sys, threading, os, signal
+import autocompress
+from autocompress.search.loop import Driver
+sys.path.insert(0, {folder!r})
+from tiny_task import task
+
+end = Driver._end
+def ended(self, trial):
+    end(self, trial)
+    if len(self.trials) == 2:
+        os.kill(os.getpid(), signal.SIGINT)  # what a terminal sends at Ctrl-C
+Driver._end = ended
+front = autocompress.compress(
+    task(), batch=32, trials=50, runs={runs!r}, axes=["bits"], epochs=0.5,
+    target={{"profile_seconds": 0.0, "precision": 0.2}}, search={{"without": ["latency_model", "sensitivity"]}},
+)
+print(json.dumps([t.number for t in front.trials]))
+print(repr(front))
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_compress_gives_the_front_so_far(tiny_task: Path, tmp_path: Path) -> None:
+    code = INTERRUPTED.format(folder=str(tiny_task.parent), runs=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    numbers, *shown = done.stdout.strip().splitlines()
+    assert 2 <= len(json.loads(numbers)) <= 3, "it ended after the step under way"
+    assert shown[0].startswith("<Front of tiny: ") and "Traceback" not in done.stderr
+    again = autocompress.open_study(tmp_path / "tiny")
+    assert [t.number for t in again.trials] == json.loads(numbers) and again.best[0].confirmed is not None
+
+
+@pytest.mark.slow
+def test_a_study_is_opened_by_its_folder_and_by_its_name(
+    finished: Front, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runs = finished.folder.parent
+    (tmp_path / "runs").symlink_to(runs)
+    monkeypatch.chdir(tmp_path)
+    for path in (finished.folder, str(finished.folder), finished.folder.name, Path("runs") / finished.folder.name):
+        found = autocompress.open_study(path)
+        assert found.trials == finished.trials and found.limits == finished.limits
+        assert found.pick().entry.number == finished.pick().entry.number
+    with pytest.raises(autocompress.UsageError, match="no study in nowhere"):
+        autocompress.open_study("nowhere")
+
+
+# -- names -------------------------------------------------------------------------------------------------------------
+
+
+def public_errors() -> dict[str, type[Exception]]:
+    return {
+        name: value
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.AutoCompressError)
+    }
+
+
+@pytest.mark.parametrize("name", public_errors())
+def test_every_error_that_a_user_meets_is_imported_from_the_package(name: str) -> None:
+    assert getattr(autocompress, name) is public_errors()[name]
+    assert name in autocompress.__all__ and name in dir(autocompress)
+
+
+def test_every_public_name_is_there() -> None:
+    for name in autocompress.__all__:
+        assert getattr(autocompress, name) is not None
+    assert autocompress.__version__
+    with pytest.raises(AttributeError, match="serch"):
+        autocompress.serch  # noqa: B018
+    assert not hasattr(autocompress, "search") or inspect.ismodule(autocompress.search)
+
+
+@pytest.mark.parametrize("error", [*public_errors().values(), errors.TrialFailed])
+def test_errors_travel_between_processes(error: type[Exception]) -> None:
+    made = error("axis", "widht", ["width"], "Install it.") if error is errors.UnknownName else error("what was wrong")
+    again = pickle.loads(pickle.dumps(made))
+    assert type(again) is error and str(again) == str(made)
+
+
+def test_an_unknown_name_names_the_nearest_after_its_travels_too() -> None:
+    again = pickle.loads(pickle.dumps(errors.UnknownName("axis", "widht", iter(["width", "bits"]))))
+    assert str(again) == "unknown axis 'widht'; did you mean 'width'? Known: bits, width."
+    assert isinstance(pickle.loads(pickle.dumps(again)), errors.UsageError)
+
+
+def test_importing_the_package_costs_no_heavy_import() -> None:
+    code = textwrap.dedent("""
+        import sys, autocompress, autocompress.testing
+        print([n for n in ("torch", "pandas", "optuna", "onnxruntime", "pytest") if n in sys.modules])
+    """)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
