@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .search.report.front import Front, Picked
     from .studies.task import Task
 
-_HOMES = {
+_MODULES = {
     "compress": "api",
     "open_study": "api",
     "Front": "search.report.front",
@@ -72,8 +72,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Hand names on lazily, so that importing the package does not cost an import of torch."""
-    if name in _HOMES:
-        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
     if name == "__version__":
         from importlib.metadata import version
 

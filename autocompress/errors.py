@@ -1,4 +1,4 @@
-"""Every error a user can meet. This file imports nothing.
+"""Every error a user can meet. This file imports nothing of the project.
 
 AutoCompressError               shown as one line, exit code 2
 ├── UsageError                  a command, option or value that cannot be

@@ -15,6 +15,9 @@ from typing import Any
 
 from .errors import StorageError
 
+PARTIAL = ".part-"
+"""How the name of what is not yet finished begins. Only a kill leaves such a file; see `sweep`."""
+
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` beside `path`, flush it to the disk, then move it into place.
@@ -28,7 +31,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(f".{path.name}.part", dir=path.parent)
+        handle, name = tempfile.mkstemp(f"-{path.name}", PARTIAL, path.parent)
         beside = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -68,7 +71,7 @@ def copy(source: Path, target: Path) -> None:
     """
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".copy-", dir=target.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=target.parent) as folder:
             beside = Path(folder) / target.name
             if source.is_dir():
                 shutil.copytree(source, beside)
@@ -78,8 +81,9 @@ def copy(source: Path, target: Path) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Put a model, which is a file or a folder, in place of what is there."""
-    remove(target)
+    """Put a model, which is a file or a folder, in place of what is there; a file in one step."""
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
     source.replace(target)
 
 
@@ -89,6 +93,17 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left unfinished anywhere below `folder`; none of them may still run.
+
+    Raises:
+        StorageError: The disk cannot be written.
+    """
+    with disk_errors(folder):
+        for path in list(folder.rglob(f"{PARTIAL}*")):
+            remove(path)
 
 
 def digest(path: Path) -> str:

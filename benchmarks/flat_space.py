@@ -14,13 +14,13 @@ from autocompress.spaces.variables import Value, Variable
 
 
 def teaching(space: Space) -> tuple[Variable, ...]:
-    """Return the variables with a choice that lie outside the network: how students are taught."""
-    return tuple(v for v in space.variables if not v.in_network and (v.kind == "number" or len(v.drawn) > 1))
+    """Return the variables outside the network that a search draws: how students are taught."""
+    return tuple(v for v in space.variables if not v.in_network and v.is_searched)
 
 
 def precisions(space: Space) -> tuple[int, ...]:
     """Return the bit-widths that can be chosen somewhere, widest first; 32 alone without such a choice."""
-    return tuple(sorted((int(bits) for bits in space.options("bits")), reverse=True)) or (32,)
+    return tuple(int(bits) for bits in space.options("bits")) or (32,)
 
 
 def flat_parameters(space: Space) -> dict[str, optuna.distributions.BaseDistribution]:

@@ -78,6 +78,8 @@ def replaced(teacher: nn.Module, replacements: Mapping[str, str]) -> nn.Module:
         cls = getattr(nn, kind, None)
         if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
             raise TrialFailed(f"module {name} cannot be replaced: torch.nn has no class {kind!r}")
+        if any(True for _ in module.get_submodule(name).parameters()):
+            raise TrialFailed(f"module {name} cannot be replaced: it holds weights")
         try:
             module.set_submodule(name, cls().train(teacher.training))
         except TypeError as error:

@@ -16,7 +16,7 @@ from torch import nn
 from ..compression.export import Template, make_template
 from ..compression.student import replaced
 from ..errors import ExportError, MeasurementError, TrialFailed
-from ..files import move, remove
+from ..files import PARTIAL, move, remove
 from ..spaces.spec import StudentSpec
 from ..spaces.target import Target
 from .runtimes.base import BuildRequest, Runtime
@@ -141,7 +141,7 @@ class ArtifactBuilder:
             ExportError: The network cannot be exported, or its file does not agree with it.
             MeasurementError: The runtime cannot build or run it.
         """
-        part = _beside(path, "part")
+        part = _beside(path, "file")
         try:
             self._float_file(self.templates.network, {}, part, 2)
             if not path.exists():
@@ -169,7 +169,7 @@ class ArtifactBuilder:
             MeasurementError: The runtime cannot build or run it.
         """
         module = module.cpu().eval()
-        plain, part = _beside(path, "float"), _beside(path, "part")
+        plain, part = _beside(path, "float"), _beside(path, "file")
         count = len(self._calibration) if calibration_count is None else calibration_count
         try:
             request, difference = self._float_file(module, spec.replacements, plain, count)
@@ -292,4 +292,4 @@ def _is_layer(module: nn.Module, name: str) -> bool:
 
 
 def _beside(path: Path, what: str) -> Path:
-    return path.with_name(f"{path.stem}.{os.getpid()}.{what}{path.suffix}")
+    return path.with_name(f"{PARTIAL}{what}-{os.getpid()}-{path.name}")

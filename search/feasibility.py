@@ -106,8 +106,8 @@ class Limits:
         return ""
 
     def out_of_reach(self, name: str, fastest: Latency) -> bool:
-        """Tell whether even the fastest median on a target is surely over its budget."""
-        return name in self.budgets and fastest.low_ms > self.budgets[name]
+        """Tell whether even the fastest latency on a target is surely over its budget."""
+        return name in self.budgets and fastest.least(self.percentile) > self.budgets[name]
 
     def excess(self, latencies: PerTarget[Latency]) -> float | None:
         """Return the largest of measured / limit - 1 over the targets with a budget; None without any."""

@@ -180,10 +180,9 @@ class Driver:
         number = proposal.number
         if number is None:
             number, self._next_number = self._next_number, self._next_number + 1
-        spec = self._space.spec(proposal.plan)
-        trial = Trial(
-            number, proposal.plan, spec, proposal.origin, proposal.label, latent=proposal.latent, seed=self._seed
-        )
+        # a plan of an earlier run may stand for another one in the space of today
+        plan, spec = self._space.repair(proposal.plan), self._space.spec(proposal.plan)
+        trial = Trial(number, plan, spec, proposal.origin, proposal.label, latent=proposal.latent, seed=self._seed)
         self._store.begin(trial)
         self._started += 1
         self._proposals[number] = proposal

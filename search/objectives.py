@@ -104,7 +104,7 @@ def objectives_of(settings: StudySections) -> tuple[str, ...]:
 
 def is_latency(name: str) -> bool:
     """Tell whether an objective is a latency, which is known before any training."""
-    return name.startswith("latency_ms")
+    return name.partition("@")[0] == LatencyMs.name
 
 
 def is_maximized(name: str) -> bool:

@@ -205,8 +205,8 @@ def _by_gaps(front: Sequence[Standing], gone_on: AbstractSet[int]) -> list[int]:
         apart = np.minimum(apart, np.linalg.norm(points - points[i], axis=1))
     found = [s.number for s in front if s.number in gone_on]
     for _ in range(int(waiting.sum())):
-        worth = weights * (points[:, 0] - points[:, 0].min() + 1 if np.isinf(apart).any() else apart)
-        best = int(np.argmax(np.where(waiting, worth, -1.0)))
+        gain = weights * (points[:, 0] - points[:, 0].min() + 1 if np.isinf(apart).any() else apart)
+        best = int(np.argmax(np.where(waiting, gain, -1.0)))
         waiting[best] = False
         found.append(front[best].number)
         apart = np.minimum(apart, np.linalg.norm(points - points[best], axis=1))

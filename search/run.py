@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from ..compression.first_look import LOOK_IMAGES as FIRST_LOOK_EXAMPLES
+from ..compression.first_look import LOOK_IMAGES
 from ..spaces.surrogates import Surrogates
 from ..studies.study_file import StudyFile
 from ..studies.task import Task
@@ -195,7 +195,7 @@ def _promotion(study: OpenStudy) -> Promotion:
         objectives=study.objectives,
         rungs=settings.recovery.rungs,
         examples=min(LOOK_EXAMPLES, len(validation)),
-        look_examples=min(FIRST_LOOK_EXAMPLES, len(validation)),
+        look_examples=min(LOOK_IMAGES, len(validation)),
         eta=1 if "rungs" in without else settings.search.eta,
         first_looks="first_look" not in without,
     )

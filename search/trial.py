@@ -84,7 +84,7 @@ class Trial:
         origin: Who proposed it.
         label: What users see: "teacher int8", "uniform 50%", "move of 10".
         state: Where it stands.
-        latent: What the samplers know of the plan, None where they know nothing.
+        latent: The numbers that the plan was decoded from, where it was.
         gate: Latency of its shape, before training.
         gate_bytes: Size of its largest file, before training.
         first_look: Metric before any training.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ..errors import UsageError
 from .groups import Group, LeftOut, find_groups
 from .layers import Layer, LeafModule, find_layers, find_leaf_modules
 
@@ -34,7 +35,12 @@ def look_at_network(model: nn.Module, example_input: torch.Tensor) -> Network:
     Args:
         model: The network, in eval mode on the CPU. It is not changed.
         example_input: [1, ...].
+
+    Raises:
+        UsageError: The network has nothing to compress.
     """
     layers = find_layers(model, example_input)
+    if not layers:
+        raise UsageError("the network runs no convolution and no linear layer: there is nothing to compress in it")
     groups, left_out = find_groups(model, example_input, {layer.name: layer.depth for layer in layers})
     return Network(layers, groups, find_leaf_modules(model, example_input), left_out)

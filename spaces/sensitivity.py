@@ -124,7 +124,9 @@ def questions_of(space: Space) -> dict[Question, tuple[StudentSpec, float]]:
             option, part = variable.options[i], variable.parts[i]
             spec = alone(space, variable, option)
             for name, layer in rows_of(space, variable).items():
-                found[Question(name, option)] = (spec if layer is None else _of_layer(spec, layer), part)
+                one = spec if layer is None else _of_layer(spec, layer)
+                if one != StudentSpec():
+                    found[Question(name, option)] = (one, part)
     return found
 
 

@@ -63,8 +63,9 @@ class Space:
         return self._of.get(axis, ())
 
     def options(self, axis: str) -> tuple[Option, ...]:
-        """Return the options that some variable of this axis has, those of most variables first."""
-        return tuple(dict.fromkeys(option for variable in self.of(axis) for option in variable.options))
+        """Return the options that some variable of this axis has, those that leave most first."""
+        parts = {o: part for v in self.of(axis) for o, part in zip(v.options, v.parts, strict=True)}
+        return tuple(sorted(parts, key=lambda option: -parts[option]))
 
     def repair(self, plan: Plan) -> Plan:
         """Return the nearest plan that is legal in this space.

@@ -49,7 +49,8 @@ class StudentSpec:
     one order: replacements, then channels, then patterns.
 
     Attributes:
-        replacements: Module name -> class of `torch.nn` that takes no arguments, such as "Hardswish" or "Identity".
+        replacements: Module name -> class of `torch.nn` that takes no arguments, such as "Hardswish". Only modules
+            without weights can be replaced.
         channels: Group name -> channels kept, for groups that shrink.
         patterns: Layer name -> pattern, for layers that are not dense.
         bits: Layer name -> 16, 8 or 4, for layers that are not 32.

@@ -28,7 +28,7 @@ class Number:
 
         Plans that differ by less than the third digit count as one plan.
         """
-        return float(f"{min(self.high, max(self.low, value)):.3g}")
+        return min(self.high, max(self.low, float(f"{value:.3g}")))
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,14 @@ class Variable:
         kind: "ordered" when each later option compresses more, "unordered" when options have no order, "number" for
             any number in `bounds`.
         options: What can be chosen. The first option leaves the teacher as it is, or is the default of a number.
-        parts: What each option leaves of the teacher's size, 1.0 for the first option. Same length as `options`.
+        parts: What each option leaves of the teacher's size, 1.0 for the first option. Same length as `options`; even
+            steps where an ordered variable gives none.
         families: Options of one family are of one sort ("unstructured", "2:4"). Same length as `options`.
         layers: Names of the layers that it is about, in order of execution. Empty for decisions about training or
             deployment, which lie at no place of the network.
         depth: Place in the network, 0.0 at the input and 1.0 at the output.
         bounds: Range of a number; None for other kinds.
-        searched: The options that a search may draw; all of `options` if empty.
+        searched: The options that a search may draw, of unordered variables and numbers; all if empty.
         coupled: Whether an option may force the options of other variables, so that its effect cannot be told alone.
     """
 
@@ -69,11 +70,15 @@ class Variable:
     def __post_init__(self) -> None:
         if not self.options:
             raise ValueError(f"variable {self.name!r} has no options; give at least the one that changes nothing")
-        for name, default in (("parts", 1.0), ("families", "")):
+        if self.kind == "ordered" and self.searched:
+            raise ValueError(f"variable {self.name!r}: a search draws all options of a row; leave out `searched`")
+        count = len(self.options)
+        even = tuple(1 - i / count if self.kind == "ordered" else 1.0 for i in range(count))
+        for name, default in (("parts", even), ("families", ("",) * count)):
             if not getattr(self, name):
-                object.__setattr__(self, name, (default,) * len(self.options))
-            elif len(getattr(self, name)) != len(self.options):
-                raise ValueError(f"variable {self.name!r} has {len(self.options)} options; give as many {name}")
+                object.__setattr__(self, name, default)
+            elif len(getattr(self, name)) != count:
+                raise ValueError(f"variable {self.name!r} has {count} options; give as many {name}")
         object.__setattr__(self, "_index", {option: i for i, option in enumerate(self.options)})
 
     @cached_property
@@ -90,6 +95,11 @@ class Variable:
     def in_stream(self) -> bool:
         """Whether it decides about channels that several layers write into, as residual streams are."""
         return self.role.startswith(("stream", "embedding"))
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether a search draws it at all."""
+        return not self.searched if self.kind == "number" else len(self.drawn) > 1
 
     @property
     def drawn(self) -> tuple[Option, ...]:

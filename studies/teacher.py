@@ -39,6 +39,11 @@ class TeacherStopped(Exception):
     """Training was asked to stop before its end. Nothing was kept, because half a schedule is no teacher."""
 
 
+def epochs_told(log: Callable[[str], None]) -> Progress:
+    """Return what tells `log` of every epoch of a teacher's training, in a line."""
+    return lambda epoch, epochs, loss: log(f"teacher: epoch {epoch} of {epochs}, loss {loss:.3f}")
+
+
 def prepare_teacher(
     study_file: StudyFile,
     task: Task,

@@ -11,7 +11,7 @@ from ..errors import UsageError
 
 @click.command()
 @click.argument("study", type=click.Path(path_type=Path))
-@click.option("--budget-ms", type=float, help="Latency the model must meet; the study's own budget if not given.")
+@click.option("--budget-ms", type=float, help="Latency the model must meet, on targets without a budget of their own.")
 @click.option("--min-accuracy", type=float, help="Accuracy the model must have on the validation split.")
 @click.option("--max-mb", type=float, help="Largest file, in megabytes.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to copy the model to.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .objective import ObjectiveConformance
     from .runtime import RuntimeConformance
 
-_HOMES = {
+_MODULES = {
     "AxisConformance": "axis",
     "sample_context": "axis",
     "DataSourceConformance": "data_source",
@@ -40,6 +40,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Hand suites on lazily: each imports what its seam needs."""
-    if name in _HOMES:
-        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
     raise AttributeError(f"module 'autocompress.testing' has no attribute {name!r}")

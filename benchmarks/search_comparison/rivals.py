@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from autocompress.search.propose.by_hand import SIZES, uniform
+from autocompress.search.propose.by_hand import uniform
+from autocompress.spaces.axes.registry import SIZES
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.space import Space
 from autocompress.spaces.variables import Option
@@ -105,9 +106,9 @@ def grid(space: Space, seed: int) -> Iterator[Plan]:
     draw = random.Random(seed)
     low = min((variable.parts[-1] for axis in SIZES for variable in space.of(axis)), default=1.0)
     widths = [low + (1 - low) * i / (WIDTHS - 1) for i in range(WIDTHS)]
-    ways: list[tuple[int, dict[str, Option]]] = [(32, {})]
+    ways: list[tuple[int, Plan]] = [(32, space.taught)]
     if 8 in precisions(space):
-        ways += [(8, {}), (8, AWARE)]
+        ways += [(8, space.taught), (8, space.taught.changed(AWARE))]
     for level in _coarse_to_fine(WIDTHS):
         designs = [(widths[i], *way) for i in level for way in ways]
         draw.shuffle(designs)
@@ -122,7 +123,7 @@ def pipeline(space: Space, seed: int) -> Iterator[Plan]:
     shipped = (32, 8) if 8 in precisions(space) else (32,)
     yield from (space.uniform({"bits": bits}) for bits in shipped)
     for ratio in RATIOS:
-        yield from (uniform(space, 1 - ratio, bits, BY_HAND) for bits in shipped)
+        yield from (uniform(space, 1 - ratio, bits, space.taught.changed(BY_HAND)) for bits in shipped)
 
 
 def _coarse_to_fine(count: int) -> Iterator[list[int]]:

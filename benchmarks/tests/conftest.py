@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partialmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +16,29 @@ if TYPE_CHECKING:
 TINY_TASK = Path(__file__).parents[2] / "tests" / "helpers" / "tiny_task.py"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def quick_calibration() -> Iterator[None]:
+    """Calibrate in half a second: no test here asks how sure a latency is."""
+    from autocompress.evaluators.latency import LatencyMeter
+    from autocompress.search.evaluate import target_session
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(target_session, "CALIBRATIONS", 1)
+        patch.setattr(LatencyMeter, "calibrate", partialmethod(LatencyMeter.calibrate, processes=1, max_seconds=0.5))
+        yield
+
+
+@pytest.fixture(scope="module")
 def tiny_task(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A task file in a folder of its own; its teacher is trained once."""
+    """A task file in a folder of its own; its teacher is trained when it is first read."""
     return Path(shutil.copy(TINY_TASK, tmp_path_factory.mktemp("task")))
 
 
-@pytest.fixture(scope="session")
-def opened_study(tiny_task: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenStudy]:
-    """The tiny task's study, over channels and bits; batches are large enough that widths differ in latency."""
+@pytest.fixture(scope="module")
+def opened_study(
+    tiny_task: Path, quick_calibration: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OpenStudy]:
+    """The tiny task's study. Batches are large enough that widths differ in latency."""
     from autocompress.search.study import opened
     from autocompress.studies.study_file import StudyFile
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import MeasurementError, RuntimeUnavailable, one_line
+from ...files import PARTIAL
 from ...spaces.target import Capabilities, Target
 from .base import Availability, BuildRequest, Loaded
 from .coreml_convert import LAYER_OPERATORS, convert, silently
@@ -85,7 +86,7 @@ class CoreMl:
             raise MeasurementError(f"{path}: Core ML builds from the student itself, got none; give request.module")
         path.parent.mkdir(parents=True, exist_ok=True)
         _library()
-        with tempfile.TemporaryDirectory(prefix=".coreml-", dir=path.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as folder:
             part = Path(folder) / f"model{self.suffix}"
             try:
                 with silently():

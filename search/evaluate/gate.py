@@ -10,7 +10,7 @@ from ...compression.student import Student, make_student
 from ...errors import StorageError
 from ...evaluators.measurement import Latency
 from ...evaluators.score import file_bytes
-from ...files import read_json, write_json
+from ...files import PARTIAL, read_json, write_json
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.spec import StudentSpec
 from ...spaces.target import PerTarget
@@ -70,7 +70,7 @@ def time_shape(context: EvaluationContext, spec: StudentSpec, clock: Clock | Non
     for name, session in context.sessions_for(spec).items():
         record = read_shape(shape_path(session, spec), session)
         if record is None:
-            with tempfile.TemporaryDirectory(prefix="gate-", dir=session.folder) as folder:
+            with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=session.folder) as folder:
                 path = Path(folder) / f"model{session.runtime.suffix}"
                 with clock.time("building"):
                     student = student or make_student(context.task.teacher, context.network.groups, spec)

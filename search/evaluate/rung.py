@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ...files import read_json, write_json
+from ...files import PARTIAL, read_json, write_json
 from ...spaces.plain import to_plain
 from .checkpoints import checkpoint_path, look_at, start_student
 from .context import EvaluationContext
@@ -56,7 +56,7 @@ def train_rung(context: EvaluationContext, job: Job, clock: Clock) -> float:
 
 def _continue_from(earlier: Path, path: Path) -> None:
     """Copy the checkpoint of the rung before, where it is still there."""
-    with tempfile.TemporaryDirectory(prefix=".rung-", dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as folder:
         beside = Path(folder) / path.name
         with suppress(FileNotFoundError):  # a trial that is taught alike went on, and took it away
             shutil.copyfile(earlier, beside)

@@ -10,6 +10,7 @@ from statistics import median
 
 from ...errors import ExportError, MeasurementError, TrialFailed
 from ...evaluators.latency_model import UNKNOWN_ERROR, LatencyLearner, LatencyModel
+from ...spaces.axes.registry import SIZES
 from ...spaces.plan import Plan
 from ...spaces.space import Space
 from ...spaces.spec import StudentSpec
@@ -18,7 +19,6 @@ from ...spaces.variables import Number, Option, Value
 from ..evaluate.context import EvaluationContext
 from ..evaluate.gate import ShapeRecord, read_shape, time_shape
 from ..evaluate.target_session import Say, TargetSession
-from ..propose.by_hand import SIZES
 from ..propose.encoding import Parameter
 from ..propose.profile import ProfileEncoding
 
@@ -70,12 +70,12 @@ def learn_latency(
     Raises:
         StorageError: The disk is full, or a file in the study's folder cannot be read.
     """
-    plans = sample_plans(space, MOST_SAMPLES)
     targets = space.options("target")
     for target in targets:
-        repaired = [space.spec(space.repair(plan.changed({"target": target}))) for plan in plans]
-        _measure(context, list(dict.fromkeys(repaired)), seconds)
+        plans = sample_plans(space, MOST_SAMPLES, like=Plan({"target": target}))
+        _measure(context, [space.spec(plan) for plan in plans], seconds)
     if not targets:
+        plans = sample_plans(space, MOST_SAMPLES)
         _measure(context, [space.spec(plan) for plan in plans], seconds * len(context.sessions))
     learners = {n: LatencyLearner(space.context, samples(session)) for n, session in context.sessions.items()}
     for name, learner in learners.items():
@@ -94,7 +94,7 @@ def describe(name: str, model: LatencyModel) -> str:
     )
 
 
-def sample_plans(space: Space, count: int, seed: int = 0) -> list[Plan]:
+def sample_plans(space: Space, count: int, seed: int = 0, like: Plan | None = None) -> list[Plan]:
     """Return plans that tell most of what latency in this space hangs on; they are not taught.
 
     A longer list begins with the shorter one. The widest plans in all precisions come first, then the narrowest in the
@@ -106,9 +106,10 @@ def sample_plans(space: Space, count: int, seed: int = 0) -> list[Plan]:
         space: The space.
         count: Number of plans at most.
         seed: Of the random choices.
+        like: The plan that all else is taken from, such as the target that they are for; the teacher if None.
     """
     found: dict[str, Plan] = {}
-    for plan in itertools.islice(_design(space, random.Random(seed)), TRIES * count):
+    for plan in itertools.islice(_design(space, random.Random(seed), like or Plan()), TRIES * count):
         if len(found) == count:
             break
         found.setdefault(space.spec(plan).shape_key(), plan)
@@ -136,7 +137,7 @@ def _measure(context: EvaluationContext, specs: Sequence[StudentSpec], seconds: 
         longest = max(longest, time.monotonic() - begun)
 
 
-def _design(space: Space, random_: random.Random) -> Iterator[Plan]:
+def _design(space: Space, random_: random.Random, like: Plan) -> Iterator[Plan]:
     from scipy.stats import qmc  # takes a second to import
 
     bits = space.options("bits") or (32,)
@@ -145,7 +146,7 @@ def _design(space: Space, random_: random.Random) -> Iterator[Plan]:
     few = [i for i, v in enumerate(space.network) if len(v.options) <= FEW]
 
     def uniform(width: float, precision: Option) -> Plan:
-        return space.uniform({**dict.fromkeys(SIZES, width), "bits": precision})
+        return space.uniform({**dict.fromkeys(SIZES, width), "bits": precision}, like)
 
     for precision in bits:
         yield uniform(1.0, precision)

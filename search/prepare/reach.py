@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from ...errors import BudgetError, MeasurementError, TrialFailed
 from ...evaluators.measurement import Latency
+from ...spaces.axes.registry import SIZES
 from ...spaces.plan import Plan
 from ...spaces.space import Space
 from ...spaces.target import PerTarget
@@ -13,7 +14,6 @@ from ...spaces.variables import Option
 from ..evaluate.context import EvaluationContext
 from ..evaluate.gate import time_shape
 from ..feasibility import Limits
-from ..propose.by_hand import SIZES
 
 FEW = 4
 """A variable with at most so many options is also changed by itself."""

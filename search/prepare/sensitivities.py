@@ -19,14 +19,13 @@ from ...spaces.space import Space
 from ...studies.checkpoint import load_weights
 from ...studies.study_file import StudyFile
 from ...studies.task import PreparedTask, Task
-from ...studies.teacher import prepare_teacher
+from ...studies.teacher import epochs_told, prepare_teacher
+from ..evaluate.target_session import Say
 from ..store.settings import task_of
 from .space import space_without_measuring
 
 FORMAT = 3
 """Of the files, and of how divergences are measured: others are measured again."""
-
-Say = Callable[[str], None]
 
 
 def sensitivity_cache() -> Cache[Sensitivity]:
@@ -83,7 +82,7 @@ def sensitivity_without_measuring_latency(
     task = task or task_of(settings, folder)
     if folder is None:
         kept = user_cache() / "teachers" / settings.name
-        task = replace(task, teacher=prepare_teacher(settings, task, kept, say, progress=_epochs(say)))
+        task = replace(task, teacher=prepare_teacher(settings, task, kept, say, progress=epochs_told(say)))
     else:
         load_weights(task.teacher, folder / "teacher.safetensors")
     prepared = task.prepared()
@@ -105,7 +104,3 @@ def sensitivity_key(teacher: torch.nn.Module, context: SpaceContext, inputs: tor
         digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:32]
-
-
-def _epochs(say: Say) -> Callable[[int, int, float], None]:
-    return lambda epoch, epochs, loss: say(f"teacher: epoch {epoch} of {epochs}, loss {loss:.3f}")

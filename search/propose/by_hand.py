@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from ...spaces.axes.bits import FULL
+from ...spaces.axes.registry import SIZES
 from ...spaces.plan import Plan
 from ...spaces.space import Space
-from ...spaces.variables import Option, Value
+from ...spaces.variables import Value
 from ..trial import Origin
 
 WIDTHS = (0.5, 0.75, 0.25)
 """Uniform widths, the middle first: it is the likeliest to give a usable model soon."""
-SIZES = ("channels", "width")
-"""The axes that make a whole student narrower."""
 PRECISIONS = (8, 16, 4)
 
 
@@ -44,38 +44,49 @@ def by_hand(space: Space) -> Iterator[Design]:
     precision; and the fixed pipeline of tutorials: prune half, fine-tune on labels, quantize, export.
     """
     offered = [bits for bits in PRECISIONS if bits in space.options("bits")]
-    yield from on_targets(space, Design(Plan(), Origin.TEACHER, "teacher"))
+    yield from on_targets(space, Origin.TEACHER, "teacher", Plan())
     for bits in offered:
         label = f"teacher {'int' if bits < 16 else ''}{bits}{' bits' if bits >= 16 else ''}"
-        yield from on_targets(space, Design(space.uniform({"bits": bits}), Origin.BY_HAND, label))
+        yield from on_targets(space, Origin.BY_HAND, label, Plan(), bits=bits)
     if any(space.of(axis) for axis in SIZES):
         for width in WIDTHS:
             for bits in (8, 32) if 8 in offered else (32,):
                 label = f"uniform {width:.0%}" + (" int8" if bits == 8 else "")
-                yield from on_targets(space, Design(uniform(space, width, bits), Origin.BY_HAND, label))
+                yield from on_targets(space, Origin.BY_HAND, label, space.taught, width, bits)
             if width == WIDTHS[0] and 8 in offered:
-                plan = uniform(space, width, 8, {"recovery:alpha": 0.0})
-                yield from on_targets(space, Design(plan, Origin.BY_HAND, "prune, fine-tune, int8"))
+                like = space.taught.changed({"recovery:alpha": 0.0})
+                yield from on_targets(space, Origin.BY_HAND, "prune, fine-tune, int8", like, width, 8)
 
 
-def uniform(space: Space, width: float, bits: int, choices: dict[str, Option] | None = None) -> Plan:
-    """Return the trained plan that treats all groups and all layers alike.
+def uniform(space: Space, width: float, bits: int, like: Plan | None = None) -> Plan:
+    """Return the plan that treats all groups and all layers alike.
 
     Args:
         space: The space.
         width: Part of its channels that each group keeps, 0.0 to 1.0.
-        bits: Of every layer.
-        choices: Other decisions, by variable name.
+        bits: Of every layer that has these bits.
+        like: The plan that all other decisions are taken from; one that is taught in the default way if None.
     """
-    like = space.taught.changed(choices or {})
-    return space.uniform({**dict.fromkeys(SIZES, width), "bits": bits}, like)
+    return space.uniform({**dict.fromkeys(SIZES, width), "bits": bits}, space.taught if like is None else like)
 
 
-def on_targets(space: Space, design: Design) -> Iterator[Design]:
-    """Yield the design for every target that plans choose from and that has its precisions."""
-    wanted = space.spec(design.plan).bits
-    for target in space.options("target") or ("",):
-        plan = space.repair(design.plan.changed({"target": target})) if target else design.plan
-        if space.spec(plan).bits == wanted or not target:  # else this target has no such precision
-            named = not plan.of("target") or design.origin in (Origin.SEARCH, Origin.DESIGN)
-            yield Design(plan, design.origin, design.label if named else f"{design.label}, {target}", design.latent)
+def on_targets(
+    space: Space, origin: Origin, label: str, like: Plan, width: float = 1.0, bits: int = FULL
+) -> Iterator[Design]:
+    """Yield the uniform plan for every target that plans choose from and that has its precision.
+
+    Args:
+        space: The space.
+        origin: Who proposes it.
+        label: What users see; what is made by hand is told apart by its target, for all but the first.
+        like: The plan that all other decisions are taken from.
+        width: Part of its channels that each group keeps, 0.0 to 1.0.
+        bits: Of every layer that has these bits.
+    """
+    targets = [str(name) for name in space.options("target")]
+    for target in targets or [""]:
+        # the target comes first: bits that another target does not have would be lost for this one
+        plan = uniform(space, width, bits, like.changed({"target": target}) if target else like)
+        if all(plan.choices.get(v.name, FULL) == bits for v in space.of("bits") if bits in v.options):
+            named = target in targets[1:] and origin in (Origin.TEACHER, Origin.BY_HAND)
+            yield Design(plan, origin, f"{label}, {target}" if named else label)

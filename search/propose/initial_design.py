@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import product, zip_longest
 
+from ...spaces.axes.bits import FULL
+from ...spaces.axes.recovery import AWARE
+from ...spaces.axes.registry import SIZES
 from ...spaces.plan import Plan
 from ...spaces.space import Space
 from ..trial import Origin
-from .by_hand import SIZES, Design, by_hand, on_targets, uniform
+from .by_hand import Design, by_hand, on_targets
 from .shares import ShareEncoding
 
 BUDGET_SHARES = (0.95, 0.45, 0.75, 0.2, 0.85, 0.3, 0.6)
@@ -47,20 +50,22 @@ def initial_design(
 
 def whole_students(space: Space) -> Iterator[Design]:
     """Yield plans that only lose bits and are taught gently: worth a trial before any sampler knows better."""
-    lowest = 8 if 8 in space.options("bits") else 32
-    gentle = {"recovery:learning_rate": GENTLE_RATE} if space.variable("recovery:learning_rate") else {}
-    aware = {"recovery:quantization": "aware"} if space.variable("recovery:quantization") else {}
-    yield from on_targets(space, Design(uniform(space, 1.0, lowest, {**gentle, **aware}), Origin.SEARCH, "search"))
-    if gentle:
-        yield from on_targets(space, Design(uniform(space, 1.0, 32, {**gentle}), Origin.SEARCH, "search"))
+    lowest = 8 if 8 in space.options("bits") else FULL
+    gentle, aware = space.variable("recovery:learning_rate"), space.variable("recovery:quantization")
+    rate = {gentle.name: GENTLE_RATE} if gentle is not None and gentle.is_searched else {}
+    mode = {aware.name: AWARE} if aware is not None and aware.is_searched else {}
+    like = space.taught.changed({**rate, **mode})
+    yield from on_targets(space, Origin.SEARCH, "search", like, bits=lowest)
+    if rate and lowest < FULL:
+        yield from on_targets(space, Origin.SEARCH, "search", like)
 
 
 def finer_widths(space: Space) -> Iterator[Design]:
     """Yield uniform widths between those made by hand: where nothing is known they are hard to beat."""
     if any(space.of(axis) for axis in SIZES):
-        bits = 8 if 8 in space.options("bits") else 32
+        bits = 8 if 8 in space.options("bits") else FULL
         for width in FINER_WIDTHS:
-            yield from on_targets(space, Design(uniform(space, width, bits), Origin.DESIGN, "initial design"))
+            yield from on_targets(space, Origin.DESIGN, "initial design", space.taught, width, bits)
 
 
 def solved(shares: ShareEncoding, space: Space, starts: Mapping[str, tuple[Plan, float]]) -> Iterator[Design]:

@@ -103,7 +103,7 @@ class ProfileEncoding:
         self._curves: list[_Curve] = []
         self._single: list[Variable] = []
         for axis in space.axes:
-            drawn = [v for v in space.of(axis.name) if v.kind == "number" or len(v.drawn) > 1]
+            drawn = [v for v in space.of(axis.name) if v.is_searched]
             rows = tuple(v for v in drawn if v.in_network and v.kind == "ordered")
             few = len(rows) <= FEW_VARIABLES and all(len(v.options) <= FEW_OPTIONS for v in rows)
             if rows and not few:

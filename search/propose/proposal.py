@@ -37,7 +37,7 @@ class Proposal:
         plan: The plan.
         origin: Who proposed it.
         label: What users see.
-        latent: What the samplers know of it.
+        latent: The numbers that it was decoded from, where it was.
         ticket: Of the arm's sampler, where that drew the plan.
         number: Of the trial that it goes on with, if any.
         arm: Name of the arm that drew it, if any did.

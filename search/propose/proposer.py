@@ -70,11 +70,9 @@ class Proposer:
         self._shares = (moves, crossovers)
         self._random = random.Random(seed)
         self._mover = Mover(space, surrogates)
-        self._seen: set[Plan] = set()
+        self._seen: set[str] = set()
         self._over: tuple[float, Proposal] | None = None
-        self._queue: deque[Proposal] = deque(
-            Proposal(d.plan, d.origin, d.label, self._encoded(d.plan, d.latent)) for d in design
-        )
+        self._queue: deque[Proposal] = deque(Proposal(d.plan, d.origin, d.label, d.latent) for d in design)
 
     def know(self, trials: Sequence[Trial], interrupted: Sequence[Trial]) -> None:
         """Take in what an earlier run of this study proposed.
@@ -93,7 +91,7 @@ class Proposer:
         ]
         self._queue = deque(p for p in self._queue if p not in again)
         self._random.seed(f"{self._random.random()}/{len(trials)}")
-        self._seen.update(trial.plan for trial in trials)
+        self._seen.update(trial.spec.key() for trial in trials)
         for trial in reversed(interrupted):
             self._queue.appendleft(Proposal(trial.plan, trial.origin, trial.label, trial.latent, None, trial.number))
 
@@ -112,7 +110,7 @@ class Proposer:
             proposal = self._queue.popleft()
             # what one would do by hand is measured whatever its latency: it shows what the search is worth
             own = proposal.number is None and not proposal.origin.by_hand
-            if proposal.plan in self._seen or (own and self._predicted_over(proposal.plan) > 1):
+            if self._key(proposal.plan) in self._seen or (own and self._predicted_over(proposal.plan) > 1):
                 continue
             return self._note(proposal)
         parents = [p for p in points if p.trial.spec.recovery is not None]
@@ -166,17 +164,23 @@ class Proposer:
         """Return what each arm knows of a plan: the numbers that were drawn, else those that come nearest to it."""
         found: dict[str, Value] = {}
         for arm in self._arms.values():
-            found |= arm.encoding.encode(plan) or {}
-        found |= drawn or {}
+            names = arm.encoding.latent()
+            told = {name: drawn[name] for name in names if drawn and name in drawn}
+            # numbers of an earlier run that knew less do not go with those of today
+            found |= told if len(told) == len(names) else (arm.encoding.encode(plan) or told)
         return found or None
 
     def _note(self, proposal: Proposal) -> Proposal:
-        self._seen.add(proposal.plan)
+        self._seen.add(self._key(proposal.plan))
         return proposal
+
+    def _key(self, plan: Plan) -> str:
+        """Return the key of what a plan does: several plans may do the same."""
+        return self._space.spec(plan).key()
 
     def _is_new(self, proposal: Proposal) -> bool:
         """Tell whether the plan was never proposed, and may meet the budgets as far as is known."""
-        if proposal.plan in self._seen:
+        if self._key(proposal.plan) in self._seen:
             return False
         over = self._predicted_over(proposal.plan)
         if over > 1 and (self._over is None or over < self._over[0]):
@@ -197,8 +201,7 @@ class Proposer:
     def _draw(self, arm: Arm) -> Proposal | None:
         ticket, drawn = arm.sampler.ask()
         plan = arm.encoding.decode(drawn)
-        latent = self._encoded(plan, drawn)
-        proposal = Proposal(plan, Origin.SEARCH, "search", latent, ticket, arm=arm.name)
+        proposal = Proposal(plan, Origin.SEARCH, "search", drawn, ticket, arm=arm.name)
         if self._is_new(proposal):
             return proposal
         arm.sampler.reject(-1, drawn, ticket)
@@ -235,8 +238,7 @@ class Proposer:
         if self._guided:
             guessed = [(self._predicted_ms(p.plan), self._surrogates.harm(self._space, p.plan)) for p in found]
             found = [found[i] for i in non_dominated(guessed)]
-        chosen = self._random.choice(found)
-        return replace(chosen, latent=self._encoded(chosen.plan))
+        return self._random.choice(found)
 
     @property
     def _guided(self) -> bool:

@@ -15,7 +15,7 @@ from ...spaces.space import Space
 from ...spaces.surrogates import Surrogates
 from ...spaces.variables import Number, Value, Variable
 from .encoding import Parameter
-from .profile import option_of, parameter_of
+from .profile import option_of, parameter_of, value_of
 
 PRICE = Number(-2.0, 2.0)
 """Range of the prices along the depth and inside blocks."""
@@ -51,9 +51,7 @@ class ShareEncoding:
             sizes[variable.axis] = sizes.get(variable.axis, 0) + 1
         # prices are relative: those of the axis with the most variables are 0
         self._axes = sorted(sizes, key=lambda axis: -sizes[axis])[1:]
-        self._rest: tuple[Variable, ...] = tuple(
-            v for v in space.variables if not v.in_network and (v.kind == "number" or len(v.drawn) > 1)
-        )
+        self._rest: tuple[Variable, ...] = tuple(v for v in space.variables if not v.in_network and v.is_searched)
         self._forecasts: dict[Plan, tuple[tuple[float, ...], Forecast]] = {}
         self._answers: dict[tuple[Plan, float, Prices], Plan] = {}
 
@@ -78,10 +76,7 @@ class ShareEncoding:
         """Return the numbers for this budget (ms), with harm as it was measured and the rest as `like` decides."""
         budget_ms = min(self._range.high, max(self._range.low, budget_ms))
         found: dict[str, Value] = {name: 0.0 for name in self.latent() if name.startswith("price.")}
-        for variable in self._rest:
-            option = variable.legal(like.choices.get(variable.name, variable.options[0]))
-            found[variable.name] = float(option) if variable.bounds is not None else str(option)
-        return {"budget_ms": budget_ms, **found}
+        return {"budget_ms": budget_ms, **found, **{v.name: value_of(v, like) for v in self._rest}}
 
     def decode(self, latent: Mapping[str, Value]) -> Plan:
         """Return the plan of least harm at these prices within the budget, or the fastest one where none keeps it."""

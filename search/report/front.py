@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import BudgetError
+from ...errors import BudgetError, StorageError
 from ..feasibility import Limits
 from ..pareto import non_dominated
 from ..store.layout import trial_folder
@@ -80,10 +80,14 @@ class Front:
         return self.under(self.limits)
 
     def paths(self, entry: Entry) -> dict[str, Path]:
-        """Return the model files of an entry, by target."""
+        """Return the model files of an entry, by target.
+
+        Raises:
+            StorageError: A file is gone.
+        """
         folder = trial_folder(self.folder, entry.number)
         alone = len(entry.trial.measured) == 1
-        return {name: next((folder if alone else folder / name).glob("model.*")) for name in entry.trial.measured}
+        return {name: _model_in(folder if alone else folder / name, entry) for name in entry.trial.measured}
 
     def speed_up(self, entry: Entry) -> float | None:
         """Return how many times faster an entry is than the teacher on the first target, None where that is unknown."""
@@ -205,6 +209,13 @@ def line(entry: Entry) -> str:
         f"trial {entry.number} ({entry.trial.label}): accuracy {entry.accuracy:.4f}{test}, p50 {latency.p50_ms:.3f} ms "
         f"({latency.low_ms:.3f} to {latency.high_ms:.3f}) on {entry.target}, {entry.size_bytes / 1000:.0f} kB"
     )
+
+
+def _model_in(folder: Path, entry: Entry) -> Path:
+    found = [path for path in folder.glob("model.*") if path.stem == "model"]
+    if len(found) != 1:
+        raise StorageError(f"{folder}: the model of trial {entry.number} is gone; restore it from a copy of the study")
+    return found[0]
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def _variable(variable: Variable) -> dict[str, Any]:
         "range": None if bounds is None else [bounds.low, bounds.high, "log" if bounds.log else "linear"],
         "layers": list(variable.layers),
         "depth": variable.depth,
-        "searched": len(variable.drawn) > 1 or bounds is not None,
+        "searched": variable.is_searched,
     }
 
 

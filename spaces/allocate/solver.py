@@ -64,12 +64,12 @@ def _relaxed(harm: Table, cost: Table, limit: float) -> tuple[float, list[int]]:
             steps.append(((harm[i][a] - harm[i][b]) / (cost[i][b] - cost[i][a]), i, b))
     steps.sort(key=lambda step: (-step[0], step[1]))
     price, closed = 0.0, set()
-    for worth, i, option in steps:
+    for gain, i, option in steps:
         more = cost[i][option] - cost[i][picks[i]]
         if i in closed:
             continue
         if spent + more > limit:
-            price = price or worth
+            price = price or gain
             closed.add(i)
         else:
             spent += more

@@ -57,8 +57,11 @@ class BitsAxis(AxisDefaults):
 
     def left_out(self, context: SpaceContext) -> tuple[LeftOut, ...]:
         """Return bit-widths without a faster kernel, and those that were measured not to pay, with their ratios."""
-        gone = set(context.capabilities.storage_bits) - set(_allowed(context))
-        why = "makes files smaller but has no faster kernel on this target; offered when size counts"
+        if context.bits is not None:
+            gone, why = context.capabilities.runnable_bits - set(_allowed(context)), "the study does not allow it"
+        else:
+            gone = context.capabilities.runnable_bits - set(_allowed(context))
+            why = "makes files smaller but has no faster kernel on this target; offered when size counts"
         return (*(LeftOut(f"{b} bits", why) for b in sorted(gone)), *_frozen_kinds(context))
 
     def repair(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> Sequence[Decision]:
@@ -116,7 +119,8 @@ def _never_paying(context: SpaceContext, region: Sequence[Layer]) -> frozenset[i
     gone = set()
     for bits in set(_allowed(context)) - {FULL}:
         # where all float layers run in one precision, the network decides as one
-        where = context.layers if context.capabilities.one_float and bits == 16 else region
+        one_float = any(can.one_float for can in (context.capabilities, *context.targets.values()))
+        where = context.layers if one_float and bits == 16 else region
         if where and all(profile.never_pays(layer.kind, bits) for layer in where):
             gone.add(bits)
     return frozenset(gone)

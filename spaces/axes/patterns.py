@@ -52,6 +52,8 @@ class PatternAxis(AxisDefaults):
     def left_out(self, context: SpaceContext) -> tuple[LeftOut, ...]:
         """Return the kinds of patterns that no layer may have."""
         why = "zeros have no faster kernel on this target; offered when size counts"
+        if context.patterns is not None:
+            why = "the study does not allow it"
         return tuple(LeftOut(f"pattern {kind}", why) for kind in KINDS if kind not in offered_kinds(context))
 
     def apply(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> StudentSpec:

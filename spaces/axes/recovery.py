@@ -12,7 +12,7 @@ from .base import AxisDefaults, Decision, Stage
 
 METHOD = "recovery:method"
 """The variable that tells students that are taught from those that are not."""
-NOT_TAUGHT, FULL = "none", "full"
+NOT_TAUGHT, TAUGHT = "none", "full"
 AWARE, POST_TRAINING = "aware", "post_training"
 LOW_BITS = 16
 """Layers below this width are quantized to integers; only those can be trained with fake quantization."""
@@ -27,8 +27,8 @@ NUMBERS = {
 class RecoveryAxis(AxisDefaults):
     """Distillation temperature and alpha, learning rate, feature matching, and quantization-aware training.
 
-    Every space knows whether a student is taught. How it is taught is a decision where a study asks for this axis;
-    else it is the space's default.
+    Every space knows whether and how a student is taught. A search decides how, where a study asks for this axis; else
+    all its students are taught in the space's default way.
     """
 
     name = "recovery"
@@ -36,16 +36,18 @@ class RecoveryAxis(AxisDefaults):
     always = True
 
     def variables(self, context: SpaceContext) -> tuple[Variable, ...]:
-        """Return whether the student is taught, and how where the study asks for it."""
+        """Return whether the student is taught, and how."""
         default = context.recovery
-        found = [self._variable("method", (NOT_TAUGHT, FULL), searched=(FULL,))]
-        if self.name not in context.axes:
-            return tuple(found)
+        asked = self.name in context.axes
+        found = [self._variable("method", (NOT_TAUGHT, TAUGHT), searched=(TAUGHT,))]
         for subject, bounds in NUMBERS.items():
             options = (getattr(default, subject),)
-            found.append(Variable(self.name, subject, "teaching", "number", options, bounds=bounds))
+            held = () if asked else options
+            found.append(Variable(self.name, subject, "teaching", "number", options, bounds=bounds, searched=held))
         if any(b < LOW_BITS for b in context.capabilities.latency_bits):
-            found.append(self._variable("quantization", (POST_TRAINING, AWARE)))
+            usual = AWARE if default.quantization_aware else POST_TRAINING
+            held = () if asked else (usual,)
+            found.append(self._variable("quantization", (POST_TRAINING, AWARE), searched=held))
         return tuple(found)
 
     def repair(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> Sequence[Decision]:
@@ -68,8 +70,7 @@ class RecoveryAxis(AxisDefaults):
         if chosen.get("method", NOT_TAUGHT) == NOT_TAUGHT:
             return replace(spec, recovery=None)
         default = context.recovery
-        decided = self.name in context.axes
-        wanted = chosen.get("quantization", AWARE if default.quantization_aware and not decided else POST_TRAINING)
+        wanted = chosen.get("quantization", POST_TRAINING)
         low = any(width < LOW_BITS for width in spec.bits.values())
         numbers = {name: float(chosen.get(name, getattr(default, name))) for name in NUMBERS}
         return replace(spec, recovery=Recovery(**numbers, quantization_aware=wanted == AWARE and low))

@@ -7,5 +7,7 @@ from .base import Axis
 
 AXES: Registry[Axis] = Registry("axis", "autocompress.axes", Axis)
 
+SIZES = ("channels", "width")
+"""The axes that make a whole student narrower; a space has one of them."""
 DEFAULT = ("channels", "pattern", "bits", "recovery")
 """The axes of a study that names none."""

@@ -60,7 +60,7 @@ class Mover:
         """Variables of an axis, with the steps that are taken at as many of them: 0 is any step."""
         ways: list[tuple[list[Variable], tuple[int, ...]]] = []
         for axis in self.space.axes:
-            movable = [v for v in self.space.of(axis.name) if v.kind == "number" or len(v.drawn) > 1]
+            movable = [v for v in self.space.of(axis.name) if v.is_searched]
             rows = [v for v in movable if v.kind == "ordered" and len(v.options) > FEW]
             if movable:
                 ways.append((movable, (0,)))

@@ -79,7 +79,13 @@ def test_each_keyword_sets_its_key_alone(began: list[tuple[Any, ...]], keyword: 
 
 
 def test_all_keywords_go_through_at_once(began: list[tuple[Any, ...]], tmp_path: Path) -> None:
-    several = {"runtime": ["onnxruntime", "openvino"], "any_of": True, "fresh": True, "runs": tmp_path, "progress": "none"}
+    several = {
+        "runtime": ["onnxruntime", "openvino"],
+        "any_of": True,
+        "fresh": True,
+        "runs": tmp_path,
+        "progress": "none",
+    }
     objectives = {"objectives": ["accuracy", "latency_ms"]}  # patience watches both
     values = {keyword: value for keyword, (value, *_) in KEYWORDS.items()} | several | objectives
     known = set(inspect.signature(autocompress.compress).parameters) - {"task"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,8 +12,8 @@ from typing import Any
 import pytest
 
 from autocompress.search.report.front import Front
-from autocompress.search.store.files import write_json
-from autocompress.search.store.trials import Storage
+from autocompress.search.store.settings import write_settings
+from autocompress.search.store.trials import TrialStore
 from autocompress.studies.study_file import StudyFile
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -109,8 +110,8 @@ def empty_study(tmp_path: Path) -> Path:
     """A study that was begun but has no trial."""
     folder = tmp_path / "runs" / "mine"
     settings = StudyFile().model_copy(update={"name": "mine"})
-    write_json(folder / "study.json", settings.model_dump(mode="json", by_alias=True))
-    Storage(folder, "mine", settings.search.objectives)
+    write_settings(folder, settings)
+    TrialStore(folder, "mine", settings.search.objectives)
     return folder
 
 
@@ -133,6 +134,49 @@ def test_a_corrupt_database(cli: Cli, empty_study: Path, content: bytes | None) 
 def test_a_corrupt_json_file(cli: Cli, empty_study: Path) -> None:
     (empty_study / "study.json").write_text("{")
     assert_one_line(cli("front", empty_study), "study.json", "--fresh")
+
+
+OLDER = {"name": "mine", "target": {"probe_seconds": 30.0}, "search": {"objectives": ["accuracy", "latency_ms"]}}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("search", "{study}", "--trials", "1"),
+        ("front", "mine"),
+        ("pick", "mine", "--out", "deploy"),
+        ("export", "mine", "--trial", "1", "--to", "onnxruntime"),
+        ("space", "mine"),
+        ("sensitivity", "mine"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_study_of_an_older_version_is_refused_and_loses_nothing(
+    cli: Cli, tmp_path: Path, tiny_task: Path, command: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "runs" / "mine"
+    (folder / "trials" / "0001").mkdir(parents=True)
+    (folder / "study.json").write_text(json.dumps(OLDER))
+    (folder / "study.db").write_bytes(b"trials of the version before")
+    (folder / "space.json").write_text("{}")
+    (folder / "teacher.safetensors").write_bytes(b"weights")
+    (folder / "trials" / "0001" / "plan.json").write_text("{}")
+    study = tmp_path / "mine.toml"
+    study.write_text(f"[task]\nfrom = '{tiny_task}'\n")
+
+    def content() -> dict[str, bytes]:
+        return {str(p.relative_to(tmp_path)): p.read_bytes() for p in sorted(tmp_path.rglob("*")) if p.is_file()}
+
+    before = content()
+    said = cli(*(word.format(study=study) for word in command))
+    assert_one_line(said, "written by an older version of AutoCompress (format 1, this one writes 2)", "--fresh")
+    assert content() == before
+
+
+def test_a_study_of_a_later_version_is_refused_too(cli: Cli, empty_study: Path) -> None:
+    settings = json.loads((empty_study / "study.json").read_text())
+    (empty_study / "study.json").write_text(json.dumps({**settings, "format": 9}))
+    assert_one_line(cli("front", empty_study), "written by another version", "format 9")
 
 
 @pytest.mark.slow
@@ -184,6 +228,7 @@ def test_an_internal_fault_gives_a_traceback_and_exit_code_1(cli: Cli, monkeypat
     def broken(*_: Any) -> None:
         raise ZeroDivisionError("a fault of ours")
 
-    monkeypatch.setattr("autocompress.cli.find_study", broken)
+    monkeypatch.setattr("autocompress.cli.options.load_study", broken)
+    monkeypatch.setattr("autocompress.studies.study_file.load_study", broken)
     code, _, err = cli("search")
     assert code == 1 and "Traceback" in err and "a fault of ours" in err

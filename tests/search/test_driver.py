@@ -222,5 +222,3 @@ def test_first_looks_are_not_trusted_too_soon_or_for_nothing() -> None:
     assert not trusted(looked(rising[:-1])), "too few"
     assert not trusted(looked([(a, 1 - b, ms) for a, b, ms in rising])), "the wrong way round"
     assert not trusted(looked([(0.1, b, ms) for _, b, ms in rising])), "looks that say nothing"
-
-

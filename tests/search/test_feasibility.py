@@ -67,8 +67,11 @@ def test_without_limits_everything_is_met_and_equally_interesting() -> None:
     assert not limits.out_of_reach("here", latency(99.0))
 
 
-def test_a_budget_is_out_of_reach_only_where_the_fastest_median_is_surely_over_it() -> None:
-    limits = Limits(("here",), 1.0, percentile=99)
-    assert limits.out_of_reach("here", latency(1.2, 1.1))
-    assert not limits.out_of_reach("here", latency(1.05, 1.1)), "it may yet keep it"
+@pytest.mark.parametrize("percentile", [50, 99])
+def test_a_budget_is_out_of_reach_only_where_the_gate_would_stop_the_fastest_plan(percentile: int) -> None:
+    fastest = latency(1.05, 1.1)
+    for budget in (fastest.least(percentile) * 0.99, fastest.least(percentile) * 1.01):
+        limits = Limits(("here",), budget, percentile=percentile)
+        assert limits.out_of_reach("here", fastest) == bool(limits.surely_missed({"here": fastest}, 0))
+        assert limits.out_of_reach("here", fastest) == (budget < fastest.least(percentile)), "else it may yet keep it"
     assert not limits.out_of_reach("elsewhere", latency(9.0))

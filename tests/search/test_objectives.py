@@ -52,7 +52,9 @@ def test_every_registered_objective_is_tried_here_and_has_its_own_name() -> None
 
 
 def test_of_several_files_the_worst_counts() -> None:
-    worse = replace(FILE, accuracy=0.5, size_bytes=300_000, compressed_bytes=1, latency=replace(FILE.latency, p50_ms=9.0))
+    worse = replace(
+        FILE, accuracy=0.5, size_bytes=300_000, compressed_bytes=1, latency=replace(FILE.latency, p50_ms=9.0)
+    )
     both = {"here": FILE, "there": worse}
     assert objective_value("accuracy", both) == 0.5
     assert objective_value("size_bytes", both) == 300_000

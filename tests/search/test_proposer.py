@@ -107,9 +107,7 @@ def test_what_was_under_way_comes_first_again_with_its_number(problem: Problem) 
 
 def test_no_plan_is_proposed_twice_and_the_budget_is_kept_by_prediction(problem: Problem) -> None:
     settings = SearchSection()
-    proposer = make_proposer(
-        problem.space, settings, 2, problem.surrogates, ("here",), {"here": problem.budget_ms}
-    )
+    proposer = make_proposer(problem.space, settings, 2, problem.surrogates, ("here",), {"here": problem.budget_ms})
     seen, parents = set(), []
     for number in range(1, 60):
         proposal = proposer.propose(parents)
@@ -123,7 +121,13 @@ def test_no_plan_is_proposed_twice_and_the_budget_is_kept_by_prediction(problem:
             ended = trial(number, proposal.plan, problem.space, dict(proposal.latent or {}), proposal.origin)
             parents.append(Candidate(ended, costs))
             proposer.learn(ended, costs, None, proposal)
-    assert {p.trial.origin for p in parents} == {Origin.BY_HAND, Origin.DESIGN, Origin.SEARCH, Origin.MOVE, Origin.CROSS}
+    assert {p.trial.origin for p in parents} == {
+        Origin.BY_HAND,
+        Origin.DESIGN,
+        Origin.SEARCH,
+        Origin.MOVE,
+        Origin.CROSS,
+    }
 
 
 def test_moves_stay_in_the_space_of_today() -> None:
@@ -138,14 +142,19 @@ def test_moves_stay_in_the_space_of_today() -> None:
         assert now.repair(proposal.plan) == proposal.plan
 
 
-def test_every_arm_is_told_of_moves_in_its_own_numbers() -> None:
+def test_every_arm_is_told_of_moves_in_its_own_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     found = space()
     profile = ProfileEncoding(found)
-    proposer = Proposer(found, [Arm("profile", profile, Sampler(profile.latent(), 2, 0), share=0.0)], 0)
+    sampler = Sampler(profile.latent(), 2, 0)
+    told: list[dict[str, Value]] = []
+    monkeypatch.setattr(sampler, "tell", lambda number, latent, costs, ticket: told.append(latent))
+    proposer = Proposer(found, [Arm("profile", profile, sampler, share=0.0)], 0)
     parents = [Candidate(trial(1, uniform(found, 0.5, 8), found), (0.1, 1.0))]
     for _ in range(10):
         proposal = proposer.propose(parents)
-        assert proposal is not None and proposal.latent == profile.encode(proposal.plan)
+        assert proposal is not None and proposal.latent is None, "no sampler drew it"
+        proposer.learn(trial(2, proposal.plan, found), (0.1, 1.0), None, proposal)
+        assert told.pop() == profile.encode(proposal.plan)
 
 
 def test_plans_over_a_limit_are_told_after_a_resume_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,6 +219,8 @@ def test_parts_of_the_search_can_be_left_out(problem: Problem, part: str) -> Non
         origins.add((proposal.origin, proposal.label == "initial design"))
         spec = problem.space.spec(proposal.plan)
         if spec.recovery is not None:
-            parents.append(Candidate(trial(number, proposal.plan, problem.space), (-problem.accuracy(spec, 1), problem.ms(spec))))
+            parents.append(
+                Candidate(trial(number, proposal.plan, problem.space), (-problem.accuracy(spec, 1), problem.ms(spec)))
+            )
     found = {origin for origin, _ in origins}
     assert ((Origin.MOVE in found) or (Origin.CROSS in found)) == (part != "refinement")

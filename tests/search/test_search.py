@@ -67,7 +67,9 @@ def test_a_study_that_was_begun_without_a_profile_goes_on_without_it(
     """Other channel counts in the middle of a study would leave its trials outside its own space."""
     from dataclasses import replace
 
-    settings = opened_context.settings.changed("target", profile_seconds=30.0).changed("space", axes=("channels", "bits"))
+    settings = opened_context.settings.changed("target", profile_seconds=30.0).changed(
+        "space", axes=("channels", "bits")
+    )
     (tmp_path / "trials" / "0001").mkdir(parents=True)
     (tmp_path / "trials" / "0001" / "plan.json").write_text("{}")
     prepared = prepare_space(replace(opened_context.context, folder=tmp_path), settings, lambda line: None)
@@ -233,7 +235,12 @@ def test_the_same_search_again_goes_on_with_the_study(
     runs = tmp_path / "runs"
     shutil.copytree(finished.folder, runs / finished.folder.name)
     again = autocompress.compress(
-        load_task(str(tiny_task)), budget_ms=50.0, trials=1, runs=runs, search={"without": ("latency_model",)}, **sections
+        load_task(str(tiny_task)),
+        budget_ms=50.0,
+        trials=1,
+        runs=runs,
+        search={"without": ("latency_model",)},
+        **sections,
     )
     assert again.trials[: len(finished.trials)] == finished.trials
     assert again.folder == runs / finished.folder.name

@@ -17,7 +17,7 @@ from synthetic_spaces import chain
 
 from autocompress.errors import StorageError
 from autocompress.evaluators.measurement import Latency, Measurement
-from autocompress.files import read_json, write_bytes, write_json
+from autocompress.files import PARTIAL, read_json, sweep, write_bytes, write_json
 from autocompress.search.store.trials import TrialStore
 from autocompress.search.trial import Origin, Trial, TrialState, WarmStart
 from autocompress.spaces.plain import from_plain, to_plain
@@ -95,7 +95,9 @@ def test_a_trial_is_an_optuna_trial_with_its_decisions(tmp_path: Path) -> None:
     end(store, a_trial(1))
     (row,) = optuna.load_study(study_name="study", storage=f"sqlite:///{store.path}").trials
     assert row.values == [0.9, 1.0] and row.params.keys() == {v.name for v in SPACE}
-    assert row.params["channels:c0"] == 16 and row.params["channels:c1"] == 48, "the teacher's own, where nothing is said"
+    assert row.params["channels:c0"] == 16 and row.params["channels:c1"] == 48, (
+        "the teacher's own, where nothing is said"
+    )
     assert row.params["recovery:alpha"] == 0.25
 
 
@@ -108,9 +110,7 @@ def test_a_trial_of_a_space_that_has_other_options_now_is_kept_too(tmp_path: Pat
     assert store.ended() == [a_trial(1), a_trial(2)]
 
 
-@given(
-    st.floats(0.001, 1000), st.lists(st.floats(0, 1), max_size=3), st.text(max_size=20), st.sampled_from(TrialState)
-)
+@given(st.floats(0.001, 1000), st.lists(st.floats(0, 1), max_size=3), st.text(max_size=20), st.sampled_from(TrialState))
 def test_records_survive_json_exactly(p50_ms: float, rungs: list[float], reason: str, state: TrialState) -> None:
     import json
 
@@ -234,3 +234,28 @@ def test_a_waiting_trial_that_is_no_trial_is_told_in_one_line(tmp_path: Path) ->
     with pytest.raises(StorageError, match="holds no trial") as caught:
         store.interrupted()
     assert "\n" not in str(caught.value)
+
+
+def test_what_killed_processes_left_unfinished_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    kept = [tmp_path / "trials" / "0001" / "model.onnx", tmp_path / "part-of-it.json"]
+    left = [
+        tmp_path / "targets" / "here" / f"{PARTIAL}gate" / "model.onnx",
+        tmp_path / "trials" / f"{PARTIAL}1-model.xml",
+    ]
+    for path in (*kept, *left):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    sweep(tmp_path)
+    assert all(path.exists() for path in kept)
+    assert not any(PARTIAL in path.name for path in tmp_path.rglob("*"))
+
+
+def test_a_process_killed_while_writing_a_file_leaves_only_what_is_swept(tmp_path: Path) -> None:
+    script = "import os, sys; from autocompress import files; os.fsync = lambda fd: os.kill(os.getpid(), 9); "
+    script += "files.write_bytes(files.Path(sys.argv[1]), b'new')"
+    path = tmp_path / "model.json"
+    path.write_bytes(b"old")
+    assert subprocess.run([sys.executable, "-c", script, str(path)], check=False).returncode == -signal.SIGKILL
+    assert path.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 2
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]

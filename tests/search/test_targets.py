@@ -139,7 +139,9 @@ def test_one_model_for_all_targets_has_a_file_and_a_latency_on_each(for_all: Fro
 
 @pytest.mark.slow
 def test_a_front_over_several_latencies_is_what_nothing_beats_on_all_of_them(for_all: Front) -> None:
-    points = {e.trial.number: (-e.accuracy, *(latency.p50_ms for latency in e.latencies.values())) for e in for_all.entries}
+    points = {
+        e.trial.number: (-e.accuracy, *(latency.p50_ms for latency in e.latencies.values())) for e in for_all.entries
+    }
     best = {e.trial.number for e in for_all.best}
     for number, point in points.items():
         beaten = any(q != point and all(x <= y for x, y in zip(q, point, strict=True)) for q in points.values())

@@ -78,7 +78,9 @@ def test_doubt_decides_nothing(ratio: Ratio, wider: float) -> None:
 
 
 @given(profile=all_profiles(), kind=st.sampled_from(KINDS), bits=st.sampled_from((16, 8)))
-def test_bits_are_given_up_only_when_the_lower_end_is_over_the_threshold(profile: TargetProfile, kind: str, bits: int) -> None:
+def test_bits_are_given_up_only_when_the_lower_end_is_over_the_threshold(
+    profile: TargetProfile, kind: str, bits: int
+) -> None:
     time = profile.bits_time(kind, bits)
     if time is None or time.ratio.low <= 0.97:
         assert not profile.never_pays(kind, bits)
@@ -112,7 +114,9 @@ def test_an_undecided_or_missing_step_keeps_the_declared_multiple(step: int) -> 
 
 
 @given(profile=all_profiles(), data=st.data(), factor=st.floats(1, 3))
-def test_a_step_that_got_slower_is_not_chosen_for_it(profile: TargetProfile, data: st.DataObject, factor: float) -> None:
+def test_a_step_that_got_slower_is_not_chosen_for_it(
+    profile: TargetProfile, data: st.DataObject, factor: float
+) -> None:
     if not profile.channels:
         return
     slower = data.draw(st.sampled_from(profile.channels))
@@ -146,7 +150,9 @@ def test_merging_loses_nothing_and_the_later_counts(one: TargetProfile, other: T
 
 
 @given(one=all_profiles(), other=all_profiles(), kind=st.sampled_from(KINDS))
-def test_bits_never_pay_on_several_targets_only_if_on_none_of_them(one: TargetProfile, other: TargetProfile, kind: str) -> None:
+def test_bits_never_pay_on_several_targets_only_if_on_none_of_them(
+    one: TargetProfile, other: TargetProfile, kind: str
+) -> None:
     can = Capabilities((32, 16, 8), (), 8)
     joint = joint_profile([(can, one), (can, other)])
     for bits in (16, 8):

@@ -88,7 +88,9 @@ def test_who_is_dear_pays_less(price: str) -> None:
         prices = Prices(inner=value) if price == "inner" else Prices(axes={"bits": value})
         plan = plan_within(space, surrogates, budget, Plan(), prices)
         assert plan is not None
-        dear = (v.axis == "bits" if price == "bits" else v.axis == "channels" and not v.in_stream for v in space.network)
+        dear = (
+            v.axis == "bits" if price == "bits" else v.axis == "channels" and not v.in_stream for v in space.network
+        )
         chosen = zip(space.network, space.indices(plan), dear, strict=True)
         return sum(surrogates.sensitivity[v.name][o] for v, o, counts in chosen if counts)
 
