@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import StorageError
 from ..files import disk_errors, read_json, sweep, write_json
+from ..spaces.axes.registry import AXES
 from ..spaces.space import Space
 from ..studies.checkpoint import save_weights
 from ..studies.data.images import ImageData
@@ -92,6 +93,8 @@ def opened(
     # built before anything is written: a mistyped task leaves no study behind
     task = task or settings.build_task()
     limits, objectives = Limits.of(settings), objectives_of(settings)
+    for axis in settings.space.axes:
+        AXES.make(axis)  # a mistyped one is told before anything is measured
     folder = study_folder(runs, settings.name, fresh)
     check_settings(folder, settings)
     with disk_errors(folder):

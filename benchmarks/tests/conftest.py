@@ -1,4 +1,4 @@
-"""What the tests of benchmarks share: a tiny task on disk, and a study over it that was opened."""
+"""What the tests of benchmarks share: a tiny task on disk, and a study over it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from autocompress.search.study import OpenStudy
+    from autocompress.search.evaluate.context import EvaluationContext
+    from autocompress.spaces.space import Space
 
 TINY_TASK = Path(__file__).parents[2] / "tests" / "helpers" / "tiny_task.py"
 
@@ -35,16 +36,16 @@ def tiny_task(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def opened_study(
+def tiny_study(
     tiny_task: Path, quick_calibration: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[OpenStudy]:
-    """The tiny task's study. Batches are large enough that widths differ in latency."""
-    from autocompress.search.study import opened
+) -> tuple[EvaluationContext, Space]:
+    """A study over the tiny task. Batches are large enough that widths differ in latency."""
+    from autocompress.search.evaluate.context import open_context
+    from autocompress.search.prepare.space import space_without_measuring
     from autocompress.studies.study_file import StudyFile
 
     settings = StudyFile().changed("task", **{"from": str(tiny_task)})
-    settings = settings.changed("target", batch=32, profile_seconds=0.0, precision=0.1)
+    settings = settings.changed("target", batch=32, precision=0.1)
     settings = settings.changed("recovery", epochs=0.5, rungs=(0.5, 1.0), batch_size=64)
-    settings = settings.changed("space", axes=("channels", "bits", "recovery"))
-    with opened(settings, None, tmp_path_factory.mktemp("runs")) as study:
-        yield study
+    context = open_context(settings.build_task().prepared(), settings, tmp_path_factory.mktemp("study"))
+    return context, space_without_measuring(context.network, settings)

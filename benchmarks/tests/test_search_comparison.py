@@ -13,8 +13,8 @@ from nets import net, space_over
 
 from autocompress.errors import StorageError, UsageError
 from autocompress.files import read_json
+from autocompress.search.evaluate.context import EvaluationContext
 from autocompress.search.evaluate.gate import time_shape
-from autocompress.search.study import OpenStudy
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.space import Space
 from autocompress.spaces.spec import Recovery
@@ -202,9 +202,9 @@ def test_values_are_written_as_in_a_study_file() -> None:
 
 
 @pytest.mark.slow
-def test_a_rival_makes_models_and_is_told_of_them(opened_study: OpenStudy) -> None:
+def test_a_rival_makes_models_and_is_told_of_them(tiny_study: tuple[EvaluationContext, Space]) -> None:
     """Two files of one student, which is trained once; a third plan is over the budget and is not trained at all."""
-    here, context = opened_study.space, opened_study.context
+    context, here = tiny_study
     plain, quantized = list(pipeline(here, 0))[2:4]
     plans = [plain, quantized, plain.without("channels")]
     told: list[Found] = []
@@ -253,13 +253,13 @@ def test_every_method_runs_on_a_real_network(
         """
     )
     folder = tmp_path / "compared"
-    command = [str(study), "--minutes", "0.08", "--folder", str(folder), "--methods", "ours", "pipeline", "tpe"]
+    command = [str(study), "--minutes", "0.1", "--folder", str(folder), "--methods", "ours", "pipeline", "tpe"]
     assert main(command) == 0
     said = capsys.readouterr().out
     assert all(f"  {name}" in said for name in ("ours", "pipeline", "tpe"))
     assert (folder / "hypervolume.svg").read_text().count("<svg") == 1
     for run_ in read_runs(folder):  # how much is found in such a time is the machine's affair
-        assert all(0 <= p.seconds <= 4.8 and p.low_ms <= p.latency_ms <= p.high_ms for p in run_.points)
+        assert all(0 <= p.seconds <= 6 and p.low_ms <= p.latency_ms <= p.high_ms for p in run_.points)
         assert run_.counts.get("finished", 0) == len(run_.points)
     terms = read_json(folder / "terms.json")
     assert terms["teacher_accuracy"] > 0.8 and terms["teacher_ms"] > 0

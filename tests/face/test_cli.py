@@ -97,7 +97,15 @@ def test_a_mistake_in_a_study_file(
     study = tmp_path / "mine.toml"
     study.write_text(f"[task]\nfrom = '{tiny_task}'\n{section}\n")
     assert_one_line(cli("space", study), *parts)
-    assert_one_line(cli("search", study, "--trials", 1), *parts)
+    if "keep" not in section:  # layers are known once the network was exported and the target calibrated
+        assert_one_line(cli("search", study, "--trials", 1), *parts)
+
+
+@pytest.mark.slow
+def test_a_layer_that_is_not_there_ends_a_search_in_one_line(cli: Cli, tmp_path: Path, tiny_task: Path) -> None:
+    study = tmp_path / "mine.toml"
+    study.write_text(f"[task]\nfrom = '{tiny_task}'\n[target]\nprofile_seconds = 0\n[space]\nkeep = ['0', '33']\n")
+    assert_one_line(cli("search", study, "--trials", 1), "unknown layer '33'", "3")
 
 
 def test_labels_out_of_range_name_the_row(cli: Cli, tiny_task: Path) -> None:
@@ -179,15 +187,34 @@ def test_a_study_of_a_later_version_is_refused_too(cli: Cli, empty_study: Path) 
     assert_one_line(cli("front", empty_study), "written by another version", "format 9")
 
 
+def one_axis(folder: Path, task: str) -> Path:
+    """A study where little is measured before its first trial."""
+    path = folder / "mine.toml"
+    path.write_text(
+        f"""
+        [task]
+        from = "{task}"
+        [target]
+        batch = 32
+        profile_seconds = 0
+        [space]
+        axes = ["bits"]
+        [search]
+        without = ["latency_model", "sensitivity"]
+        """
+    )
+    return path
+
+
 @pytest.mark.slow
-def test_a_budget_out_of_reach_tells_the_fastest_measured(cli: Cli, tiny_task: Path) -> None:
-    said = cli("search", "--task", tiny_task, "--trials", 1, "--budget-ms", "0.000001")
+def test_a_budget_out_of_reach_tells_the_fastest_measured(cli: Cli, tmp_path: Path, tiny_task: Path) -> None:
+    said = cli("search", one_axis(tmp_path, f"{tiny_task}"), "--trials", 1, "--budget-ms", "0.000001")
     assert_one_line(said, "out of reach", "fastest plan", "measured at", "ms")
 
 
 @pytest.mark.slow
-def test_a_metric_that_gives_no_number(cli: Cli, tiny_task: Path) -> None:
-    said = cli("search", "--task", f"{tiny_task}:nan_task", "--trials", 1)
+def test_a_metric_that_gives_no_number(cli: Cli, tmp_path: Path, tiny_task: Path) -> None:
+    said = cli("search", one_axis(tmp_path, f"{tiny_task}:nan_task"), "--trials", 1)
     assert_one_line(said, "metric 'odd_metric' returned nan")
 
 
@@ -228,7 +255,6 @@ def test_an_internal_fault_gives_a_traceback_and_exit_code_1(cli: Cli, monkeypat
     def broken(*_: Any) -> None:
         raise ZeroDivisionError("a fault of ours")
 
-    monkeypatch.setattr("autocompress.cli.options.load_study", broken)
     monkeypatch.setattr("autocompress.studies.study_file.load_study", broken)
     code, _, err = cli("search")
     assert code == 1 and "Traceback" in err and "a fault of ours" in err
