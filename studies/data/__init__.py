@@ -1,0 +1,1 @@
+"""Data that students are taught and scored on, and the sources that it comes from."""

@@ -1,0 +1,57 @@
+"""The data source `image_folder`: folders of image files, one folder for each class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ...errors import DataError
+from ..schema import DataSection
+from .decoding import decode_images
+from .images import ImageData
+from .paths import find_data
+from .splits import Splits, labelled, with_validation
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+class ImageFolder:
+    """Reads folders `train` and `test`, each with one folder for each class.
+
+    The names of the folders in `train`, sorted, give the labels 0, 1, 2, ...
+    """
+
+    name = "image_folder"
+    keys: tuple[str, ...] = ("train", "test", "validation", "validation_from", "mean", "std", "augment", "image_size")
+
+    def read(self, section: DataSection, folder: Path | None) -> Splits:
+        """Read the folders `train` and `test`, which are looked for in `folder` first.
+
+        Raises:
+            DataError: A folder is missing or has no images, or `test` has a class that `train` does not have.
+            StudyFileError: `train` or `test` is absent.
+        """
+        names = section.required("train"), section.required("test")
+        train, test = (find_data(name, folder) for name in names)
+        classes = sorted(p.name for p in train.iterdir() if p.is_dir()) if train.is_dir() else []
+        if not classes:
+            raise DataError(f"{train} has no folders: make one folder per class, with its images")
+        if not test.is_dir():
+            raise DataError(f"{test} is no folder: make one folder per class, with its images")
+        return with_validation(_read(train, classes, section), _read(test, classes, section), section)
+
+
+def _read(folder: Path, classes: list[str], section: DataSection) -> ImageData:
+    paths: list[Path] = []
+    labels: list[int] = []
+    for child in sorted(p for p in folder.iterdir() if p.is_dir()):
+        if child.name not in classes:
+            raise DataError(f"{child}: no such class in train, which has {', '.join(classes[:20])}: rename it")
+        found = sorted(p for p in child.rglob("*") if p.suffix.lower() in SUFFIXES)
+        paths += found
+        labels += [classes.index(child.name)] * len(found)
+    if not paths:
+        raise DataError(f"{folder} has no images ({', '.join(SUFFIXES)}): put them in one folder per class")
+    images = decode_images(paths, lambda row: str(paths[row]), section.image_size)
+    return labelled(images, torch.tensor(labels), section)

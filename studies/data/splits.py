@@ -1,0 +1,57 @@
+"""Three disjoint parts of one data set, and how data sources make them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from ...errors import DataError
+from ..schema import DataSection
+from .images import ImageData, check_labels
+
+SPLIT_SEED = 0
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Three disjoint parts of one data set.
+
+    Attributes:
+        train: What students are taught on; the only part that may be augmented.
+        validation: What the search chooses by.
+        test: What is looked at once, at the end.
+    """
+
+    train: ImageData
+    validation: ImageData
+    test: ImageData
+
+
+def labelled(images: Tensor, labels: Tensor, section: DataSection) -> ImageData:
+    """Return images [N, C, H, W] and labels [N] as data that is normalised and augmented as `section` says."""
+    return ImageData(images, labels, section.mean, section.std, section.augment)
+
+
+def not_augmented(train: ImageData, validation: ImageData, test: ImageData) -> Splits:
+    """Return the three parts with augmentation on `train` alone."""
+    return Splits(train, replace(validation, augment="none"), replace(test, augment="none"))
+
+
+def with_validation(train: ImageData, test: ImageData, section: DataSection) -> Splits:
+    """Take a validation part off `train`, or off `test` where `section` says so.
+
+    Raises:
+        DataError: Training labels are negative, images differ in shape, or a part would be empty.
+    """
+    check_labels(train.labels, train.classes, "train")
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise DataError(
+            f"train images are {list(train.images.shape[1:])}, test images {list(test.images.shape[1:])}: "
+            "make them one size, or set image_size"
+        )
+    if section.validation_from == "test":
+        kept, validation = test.split(section.validation, SPLIT_SEED)
+        return not_augmented(train, validation, kept)
+    kept, validation = train.split(section.validation, SPLIT_SEED)
+    return not_augmented(kept, validation, test)
