@@ -55,7 +55,9 @@ class AxisConformance:
     def test_it_is_an_axis_with_a_usable_name(self) -> None:
         """It has all parts of the seam."""
         axis = self.make_axis()
-        assert isinstance(axis, Axis)
+        parts = {*Axis.__annotations__, *(name for name in vars(Axis) if not name.startswith("_"))}
+        missing = sorted(parts - set(dir(axis)))
+        assert not missing, f"an axis also has {', '.join(missing)}: see autocompress.spaces.axes.base"
         assert axis.name.isidentifier()
         assert axis.stage in STAGES
         assert isinstance(axis.always, bool)
