@@ -95,7 +95,7 @@ def study(
     return origin, folder.name if place == "at home" else str(folder)
 
 
-@pytest.mark.parametrize("study", EVERYWHERE, indirect=True)
+@pytest.mark.parametrize("study", EVERYWHERE, indirect=True, ids="-".join)
 def test_front_and_pick_read_it(cli: Cli, study: tuple[str, str], tmp_path: Path) -> None:
     name = study[1]
     code, out, err = cli("front", name)
@@ -107,16 +107,16 @@ def test_front_and_pick_read_it(cli: Cli, study: tuple[str, str], tmp_path: Path
     assert len(autocompress.open_study(name).trials) == 1
 
 
-@pytest.mark.parametrize("study", EVERYWHERE, indirect=True)
+@pytest.mark.parametrize("study", EVERYWHERE, indirect=True, ids="-".join)
 def test_space_reads_it(cli: Cli, study: tuple[str, str]) -> None:
     code, out, err = cli("space", study[1], "--json")
     assert (code, err) == (0, "")
     assert {variable["axis"] for variable in json.loads(out)["variables"]} == {"bits", "recovery"}
 
 
-def test_sensitivity_reads_it(cli: Cli, study: tuple[str, Path], place: Callable[[Path], str], tiny_task: Path) -> None:
-    origin, folder = study
-    name = place(folder)
+@pytest.mark.parametrize("study", [*ELSEWHERE, ("task", "at home")], indirect=True, ids="-".join)
+def test_sensitivity_reads_it(cli: Cli, study: tuple[str, str], tiny_task: Path) -> None:
+    origin, name = study
     if origin in NEEDS_TASK:
         code, _, err = cli("sensitivity", name)
         assert code == 2 and "name it with --task" in err.splitlines()[-1]
@@ -126,7 +126,7 @@ def test_sensitivity_reads_it(cli: Cli, study: tuple[str, Path], place: Callable
     assert all(row.startswith("bits:") for row in json.loads(out)["rows"])
 
 
-@pytest.mark.parametrize("study", [*ELSEWHERE, ("task", "at home")], indirect=True)
+@pytest.mark.parametrize("study", [*ELSEWHERE, ("task", "at home")], indirect=True, ids="-".join)
 def test_export_reads_it(cli: Cli, study: tuple[str, str], tiny_task: Path, tmp_path: Path) -> None:
     origin, name = study
     arguments = ("--trial", 1, "--to", "onnxruntime", "--out", tmp_path / "export")

@@ -100,7 +100,7 @@ def search(tiny_task: Path, sections: Sections, runs: Path, trials: int, **targe
         runs=runs,
         target=target,
         recovery=sections["recovery"],
-        space={"axes": ("channels", "bits", "recovery")},
+        space={"axes": ("channels", "bits", "recovery"), "bits": (32, 8)},
         search=left_out,
     )
 
