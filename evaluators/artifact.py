@@ -173,14 +173,13 @@ class ArtifactBuilder:
         count = len(self._calibration) if calibration_count is None else calibration_count
         try:
             request, difference = self._float_file(module, spec.replacements, plain, count)
-            bits = {name: width for name, width in spec.bits.items() if _is_layer(module, name)}
-            if bits:
-                self.runtime.build(replace(request, bits=bits), part)
-            move(part if bits else plain, path)
+            if spec.bits:
+                self.runtime.build(replace(request, bits=spec.bits), part)
+            move(part if spec.bits else plain, path)
         finally:
             remove(plain)
             remove(part)
-        widths = tuple(bits.get(name, 32) for name in request.layers.values())
+        widths = tuple(spec.bits.get(name, 32) for name in request.layers.values())
         return Artifact(path, widths, difference if self._runs else None)
 
     def difference(self, path: Path, module: nn.Module, inputs: torch.Tensor | None = None) -> float:
@@ -281,14 +280,6 @@ class ArtifactBuilder:
 def relative_difference(got: Any, expected: Any) -> float:
     """Return the largest absolute difference of two arrays, relative to the largest of `expected` (at least 1)."""
     return float(np.abs(got - expected).max() / max(1.0, float(np.abs(expected).max())))
-
-
-def _is_layer(module: nn.Module, name: str) -> bool:
-    # a replaced block takes its layers with it
-    try:
-        return getattr(module.get_submodule(name), "weight", None) is not None
-    except AttributeError:
-        return False
 
 
 def _beside(path: Path, what: str) -> Path:

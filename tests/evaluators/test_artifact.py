@@ -123,12 +123,6 @@ def test_a_student_with_replaced_modules_goes_through_a_template_of_its_own(
     assert 8 in build.build(small, spec, tmp_path / "int8.onnx").bits
 
 
-def test_layers_that_are_gone_are_not_asked_for(templates: Templates, tmp_path: Path) -> None:
-    spec = StudentSpec(replacements={"conv2": "Identity"}, bits={"conv1": 8, "conv2": 8})
-    built = builder(templates).build(student(templates, (), spec), spec, tmp_path / "model.onnx")
-    assert sorted(built.bits) == [8, 32]
-
-
 class _Wrong(OnnxRuntime):
     """Its files answer something else, unless their weights are what the network's are."""
 

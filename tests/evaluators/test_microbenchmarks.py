@@ -127,7 +127,7 @@ def test_a_worker_or_no_time_measures_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "null", '{"format": 0}', '{"format": 2}', '{"format": 2, "value": {}}']
+    "content", ["", "{", "[]", "null", '{"format": 0}', '{"format": 2}', '{"format": 2, "value": {"bits": 1}}']
 )
 def test_a_corrupt_or_old_file_is_as_none(tmp_path: Path, content: str) -> None:
     cache, known = ProfileCache(tmp_path), complete(("conv",), Target())
