@@ -16,7 +16,7 @@ from pathlib import Path
 
 from networks import NETWORKS, Network, Variant, machine_line
 
-from autocompress.errors import AutoCompressError, RuntimeUnavailable
+from autocompress.errors import AutoCompressError, PluginError
 from autocompress.evaluators.bench import bench
 from autocompress.evaluators.runtimes.registry import all_runtimes, get_runtime
 from autocompress.evaluators.timing.processes import TimedFile, TimingRequest, time_in_fresh_process
@@ -64,7 +64,7 @@ def usable(names: list[str] | None) -> list[str]:
     for name, runtime in all_runtimes().items():
         if names and name not in names:
             continue
-        if isinstance(runtime, RuntimeUnavailable):
+        if isinstance(runtime, PluginError):
             print(f"{name}: {runtime}")
         elif not (state := runtime.available()).ok:
             print(f"{name}: cannot run here: {state.reason}")

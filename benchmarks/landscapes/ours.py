@@ -8,7 +8,8 @@ from typing import get_args
 
 from autocompress.errors import UnknownName
 from autocompress.search.feasibility import Limits
-from autocompress.search.loop import Driver, Pace
+from autocompress.search.loop import Driver
+from autocompress.search.pace import Pace
 from autocompress.search.promotion import Promotion
 from autocompress.search.propose.strategy import make_proposer
 from autocompress.search.store.trials import TrialStore

@@ -16,7 +16,7 @@ GENERATIONS = 60
 BINS, FINE_BINS = 150, 3000
 """The front is kept as the best design in each of so many slices of latency; the last round tells more apart."""
 ROUNDS = 15
-SETTLED = 2e-5
+LEAST_GAIN = 2e-5
 """A round that wins a smaller part of the hypervolume is the last."""
 CHUNK = 4096
 
@@ -87,11 +87,11 @@ def _polished(landscape: Landscape, designs: Ints, rounds: int) -> Ints:
     """Return what is left of designs and their neighbours, one variable or two apart, when little gets better."""
     rng = np.random.default_rng(landscape.seed)
     designs = _best(landscape, designs)
-    worth = hypervolume(_values(landscape, designs), landscape)
+    volume = hypervolume(_values(landscape, designs), landscape)
     for _ in range(rounds):
         designs = _best(landscape, _with_neighbours(landscape, designs, rng))
-        before, worth = worth, hypervolume(_values(landscape, designs), landscape)
-        if worth - before < SETTLED * worth:
+        before, volume = volume, hypervolume(_values(landscape, designs), landscape)
+        if volume - before < LEAST_GAIN * volume:
             break
     return _best(landscape, _with_neighbours(landscape, designs, rng), FINE_BINS)
 

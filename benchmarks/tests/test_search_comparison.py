@@ -231,7 +231,6 @@ def test_a_rival_makes_models_and_is_told_of_them(tiny_study: tuple[EvaluationCo
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_calibration")
 def test_every_method_runs_on_a_real_network(
     tiny_task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
