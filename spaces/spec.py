@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,11 @@ class StudentSpec:
 
     def to_json(self) -> str:
         """Return canonical JSON: sorted keys and no spaces, so that equal specifications give equal text."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        patterns = {name: vars(pattern) for name, pattern in self.patterns.items()}
+        recovery = None if self.recovery is None else vars(self.recovery)
+        # not `asdict`, which copies every value: a search asks for thousands of keys
+        parts = {**vars(self), "patterns": patterns, "recovery": recovery}
+        return json.dumps(parts, sort_keys=True, separators=(",", ":"))
 
     def key(self) -> str:
         """Return 16 hexadecimal digits that name this specification in caches and folders."""
