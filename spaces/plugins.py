@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
@@ -92,7 +93,13 @@ class Registry(Generic[T]):
         return found
 
     def _entries(self) -> dict[str, EntryPoint]:
-        return by_name(entry_points(group=self.group), self.kind)
+        return by_name(installed(self.group), self.kind)
+
+
+@cache
+def installed(group: str) -> tuple[EntryPoint, ...]:
+    """Return the entry points of a group; they are read once, because every reading opens all installed packages."""
+    return tuple(entry_points(group=group))
 
 
 def by_name(entries: Iterable[EntryPoint], kind: str) -> dict[str, EntryPoint]:

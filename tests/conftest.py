@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +23,38 @@ settings.load_profile("tests")
 
 Said = tuple[int, str, str]
 
+SHARED = ("studies", "exported", "for_all", "any_of", "finished", "opened_context", "executor_context")
+"""Fixtures that take a search or a calibration. Tests that want one run in one worker, so that it is made once."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known where pytest-xdist, which brings it, is not installed."""
+    config.addinivalue_line("markers", "xdist_group(name): tests of one name run one after the other in one worker")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests that share an expensive fixture together; see SHARED."""
+    for item in items:
+        wanted = [name for name in SHARED if name in getattr(item, "fixturenames", ())]
+        if wanted and not any(item.iter_markers("xdist_group")):
+            item.add_marker(pytest.mark.xdist_group("finished" if "finished" in wanted else wanted[0]))
+
+
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests neither read nor fill the cache of the user who runs them."""
-    with pytest.MonkeyPatch.context() as patch:
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests neither read nor fill the cache of the user who runs them, and each worker has temporary files of its own.
+
+    The locks of the quiet rule are temporary files. So workers do not wait for each other's measurements: each has a
+    core, and what tests say of latencies holds under a neighbour's load.
+    """
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="ac-") as folder:
         if "AUTOCOMPRESS_CACHE" not in os.environ:
             patch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            patch.setenv("TMPDIR", folder)
+            patch.setattr(tempfile, "tempdir", folder)
         yield
 
 
@@ -46,7 +72,7 @@ def tiny_task(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sections() -> dict[str, dict[str, Any]]:
     """Settings of small studies: batches large enough that widths differ in latency, trainings of a second."""
     return {
-        "target": {"batch": 32, "profile_seconds": 0.0, "learn_seconds": 2.0, "precision": 0.1},
+        "target": {"batch": 32, "profile_seconds": 0.0, "learn_seconds": 2.0, "precision": 0.5},
         "recovery": {"epochs": 2.0, "rungs": (0.5, 1.0), "batch_size": 64},
     }
 

@@ -149,14 +149,14 @@ def test_the_registry_knows_onnxruntime_and_answers_an_unknown_name() -> None:
 def test_a_well_known_runtime_that_is_not_there_is_answered_with_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [])
+    monkeypatch.setattr(plugins, "installed", lambda group: [])
     with pytest.raises(UnknownName, match=r"autocompress\[openvino\]"):
         registry.get_runtime("openvino")
 
 
 def test_the_registry_refuses_two_packages_with_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
     same = [EntryPoint("mine", f"package_{side}:Mine", registry.RUNTIMES.group) for side in "ab"]
-    monkeypatch.setattr(plugins, "entry_points", lambda group: same)
+    monkeypatch.setattr(plugins, "installed", lambda group: same)
     with pytest.raises(UsageError, match="two packages"):
         registry.get_runtime("mine")
 
@@ -164,7 +164,7 @@ def test_the_registry_refuses_two_packages_with_one_name(monkeypatch: pytest.Mon
 def test_a_runtime_that_cannot_be_loaded_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     for value in ("no_such_package:Mine", "builtins:object"):
         entry = EntryPoint("mine", value, registry.RUNTIMES.group)
-        monkeypatch.setattr(plugins, "entry_points", lambda group, entry=entry: [entry])
+        monkeypatch.setattr(plugins, "installed", lambda group, entry=entry: [entry])
         with pytest.raises(PluginError, match="mine") as caught:
             registry.get_runtime("mine")
         assert "\n" not in str(caught.value)

@@ -51,7 +51,7 @@ def pumps(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     def found(group: str) -> list[EntryPoint]:
         return [EntryPoint(name, value, group) for name, value in installed.items()] if group == GROUP else []
 
-    monkeypatch.setattr(plugins, "entry_points", found)
+    monkeypatch.setattr(plugins, "installed", found)
     return installed
 
 
@@ -75,7 +75,7 @@ def test_two_packages_with_one_name_are_refused(monkeypatch: pytest.MonkeyPatch)
     both = [EntryPoint("good", "one:Pump", GROUP), EntryPoint("good", "other:Pump", GROUP)]
     with pytest.raises(UsageError, match="two packages bring the pump 'good': one:Pump and other:Pump"):
         by_name(both, "pump")
-    monkeypatch.setattr(plugins, "entry_points", lambda group: both)
+    monkeypatch.setattr(plugins, "installed", lambda group: both)
     for verb in (registry().names, lambda: registry().load("good"), registry().make_all):
         with pytest.raises(UsageError, match="uninstall one of them") as caught:
             verb()
@@ -126,7 +126,7 @@ def test_a_broken_axis_is_told_where_a_space_is_built(monkeypatch: pytest.Monkey
     known = {name: AXES.load(name) for name in AXES.names()}
     real = [EntryPoint(name, f"{cls.__module__}:{cls.__qualname__}", AXES.group) for name, cls in known.items()]
     broken = EntryPoint("odd", "no_such_module:OddAxis", AXES.group)
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [*real, broken] if group == AXES.group else [])
+    monkeypatch.setattr(plugins, "installed", lambda group: [*real, broken] if group == AXES.group else [])
     with pytest.raises(PluginError, match=r"axis 'odd' \(no_such_module:OddAxis\) cannot be loaded") as caught:
         build_space(sample_context(), ("channels", "odd"))
     one_line(caught)
