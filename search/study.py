@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import StorageError
+from ..evaluators.microbenchmarks import Say
 from ..files import disk_errors, read_json, sweep, write_json
 from ..spaces.axes.registry import AXES
 from ..spaces.space import Space
@@ -21,7 +22,7 @@ from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task
 from ..studies.teacher import TeacherStopped, epochs_told, prepare_teacher
 from .evaluate.context import EvaluationContext, open_context
-from .evaluate.target_session import Say, TargetSession
+from .evaluate.target_session import TargetSession
 from .feasibility import Limits
 from .objectives import objectives_of
 from .prepare.reach import check_reach, measure_reach

@@ -114,6 +114,7 @@ def test_a_list_of_plans_has_an_end_and_no_plan_twice() -> None:
     assert len(seen) == len(set(seen)) > 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["random", "nsga2", "tpe"])
 def test_samplers_draw_legal_plans_and_learn_of_the_budget(name: str) -> None:
     here = space("cifar_resnet20")

@@ -12,6 +12,7 @@ from ...compression.distill import Lessons
 from ...compression.precision import module_to_training_layout, training_device
 from ...compression.recover import Recoverer, Schedule
 from ...evaluators.artifact import Templates
+from ...evaluators.microbenchmarks import Say
 from ...evaluators.timing.quiet import QuietMachine, lock_name
 from ...spaces.network import Network, look_at_network
 from ...spaces.spec import StudentSpec
@@ -20,7 +21,7 @@ from ...studies.data.images import ImageData
 from ...studies.schema import StudySections
 from ...studies.task import PreparedTask
 from ..store.layout import target_folder
-from .target_session import Say, TargetSession, open_session
+from .target_session import TargetSession, open_session
 
 LOOK_EXAMPLES = 5000
 """At most this many validation examples are looked at after a rung; the file itself is judged on all of them."""

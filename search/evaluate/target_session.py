@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import MeasurementError, RuntimeUnavailable, StorageError
 from ...evaluators.artifact import ArtifactBuilder, Templates
 from ...evaluators.latency import Calibration, LatencyMeter
+from ...evaluators.microbenchmarks import Say
 from ...evaluators.runtimes.base import Runtime
 from ...evaluators.runtimes.registry import get_runtime
 from ...files import read_json, write_json
@@ -21,8 +21,6 @@ CALIBRATIONS = 3
 
 SAMPLES = 4
 """Validation inputs on which each file in 32 bits is held against its student."""
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

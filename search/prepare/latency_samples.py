@@ -10,6 +10,7 @@ from statistics import median
 
 from ...errors import ExportError, MeasurementError, TrialFailed
 from ...evaluators.latency_model import UNKNOWN_ERROR, LatencyLearner, LatencyModel
+from ...evaluators.microbenchmarks import Say
 from ...spaces.axes.registry import SIZES
 from ...spaces.plan import Plan
 from ...spaces.space import Space
@@ -18,7 +19,7 @@ from ...spaces.target import PerTarget
 from ...spaces.variables import Number, Option, Value
 from ..evaluate.context import EvaluationContext
 from ..evaluate.gate import ShapeRecord, read_shape, time_shape
-from ..evaluate.target_session import Say, TargetSession
+from ..evaluate.target_session import TargetSession
 from ..propose.encoding import Parameter
 from ..propose.profile import ProfileEncoding
 

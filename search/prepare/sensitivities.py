@@ -11,6 +11,7 @@ import torch
 
 from ...cache import Cache, user_cache
 from ...compression.sensitivity import measure_sensitivity, sensitivity_inputs
+from ...evaluators.microbenchmarks import Say
 from ...spaces.context import SpaceContext
 from ...spaces.network import look_at_network
 from ...spaces.plain import from_plain, to_plain
@@ -20,7 +21,6 @@ from ...studies.checkpoint import load_weights
 from ...studies.study_file import StudyFile
 from ...studies.task import PreparedTask, Task
 from ...studies.teacher import epochs_told, prepare_teacher
-from ..evaluate.target_session import Say
 from ..store.settings import task_of
 from .space import space_without_measuring
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ...errors import MeasurementError, TrialFailed
-from ...evaluators.microbenchmarks import study_profile
+from ...evaluators.microbenchmarks import Say, study_profile
 from ...spaces.axes.patterns import MIN_WEIGHTS, PatternAxis
 from ...spaces.context import SpaceContext
 from ...spaces.network import Network
@@ -17,7 +17,7 @@ from ...spaces.target_profile import Ratio, TargetProfile
 from ...studies.schema import StudySections
 from ..evaluate.context import EvaluationContext
 from ..evaluate.gate import time_shape
-from ..evaluate.target_session import Say, usable_runtime
+from ..evaluate.target_session import usable_runtime
 
 PATTERN_GAIN = 0.97
 """A pattern is offered for latency when the upper end of its ratio to dense is below this."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 from ...compression.recover import Stopped
+from ...evaluators.microbenchmarks import Say
 from ...spaces.space import Space
 from ...spaces.surrogates import Surrogates
 from ...studies.schema import StudySections
 from ..evaluate.context import EvaluationContext
-from ..evaluate.target_session import Say
 from .latency_samples import learn_latency
 from .sensitivities import study_sensitivity
 

@@ -48,6 +48,7 @@ def student_of(name: str, width: float = 0.6) -> nn.Module:
     return nets.shaken(net.student(spec).module, seed=3).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*nets.SMALL, *SLOW])
 def test_a_pruned_students_file_answers_as_the_student_and_as_torchs_own_export(name: str) -> None:
     student, net = student_of(name), nets.net(name)
@@ -61,6 +62,7 @@ def test_a_pruned_students_file_answers_as_the_student_and_as_torchs_own_export(
     assert_near(answers(written, one), answers(export_onnx(student, net.example), one))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*nets.SMALL, *SLOW])
 def test_one_template_serves_students_of_any_width(name: str) -> None:
     net = nets.net(name)

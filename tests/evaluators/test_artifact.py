@@ -172,6 +172,7 @@ def test_what_cannot_be_written_into_a_template_is_exported_on_its_own(tmp_path:
         assert build.difference(tmp_path / f"{name}.onnx", module) <= PARITY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 4])
 def test_a_network_that_fixes_its_batch_is_exported_for_the_targets(tmp_path: Path, batch: int) -> None:
     net = small_net(token=True)

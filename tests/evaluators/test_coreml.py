@@ -27,6 +27,8 @@ from autocompress.evaluators.score import file_bytes
 from autocompress.spaces.target import Target
 from autocompress.testing import RuntimeConformance
 
+pytestmark = pytest.mark.slow
+
 needs_coremltools = pytest.mark.skipif(not CoreMl().available().builds, reason=CoreMl().available().reason)
 
 
@@ -100,7 +102,6 @@ def test_the_program_computes_what_the_student_does(tmp_path: Path, bits: int, n
 
 
 @needs_coremltools
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", "concat", "flatten", "grouped"])
 def test_networks_of_every_structure_are_written_as_they_compute(tmp_path: Path, name: str) -> None:
     found = net(name)
@@ -151,7 +152,6 @@ def test_weights_of_few_bits_are_the_student_s_to_half_a_step(tmp_path: Path, bi
 
 
 @needs_coremltools
-@pytest.mark.slow
 def test_fewer_bits_and_more_zeros_make_smaller_packages(tmp_path: Path) -> None:
     def wide() -> nn.Module:
         return nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 128, 3), nn.Flatten(), nn.Linear(18432, 10))

@@ -27,6 +27,7 @@ RUNTIME = LiteRt()
 needed = pytest.mark.skipif(not RUNTIME.available().ok, reason=RUNTIME.available().reason or "available")
 
 
+@pytest.mark.slow
 class TestLiteRt(RuntimeConformance):
     target = TARGET
 

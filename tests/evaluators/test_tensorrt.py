@@ -32,6 +32,8 @@ from autocompress.spaces.spec import Pattern
 from autocompress.spaces.target import Target
 from autocompress.testing import RuntimeConformance
 
+pytestmark = pytest.mark.slow
+
 NEAR = {32: 1e-4, 16: 1e-2, 8: 0.1}
 
 
@@ -123,8 +125,6 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "flatten": (FlattenNet, (3, 16, 16)),
     "grouped": (grouped_net, (3, 16, 16)),
     "residual": (Residual, (3, 16, 16)),
-}
-LARGE: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "resnet18": (lambda: models.resnet18(weights=None, num_classes=10), (3, 64, 64)),
     "mobilenet_v2": (lambda: models.mobilenet_v2(weights=None, num_classes=10), (3, 64, 64)),
 }
@@ -138,7 +138,7 @@ def cases() -> Callable[[str], Case]:
         if name not in known:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                make, shape = (NETS | LARGE)[name]
+                make, shape = NETS[name]
                 known[name] = case(make(), shape)
         return known[name]
 
@@ -153,11 +153,10 @@ def rtx() -> TensorRtRtx:
     return runtime
 
 
-NAMES = [*NETS, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)]
 Cases = Callable[[str], Case]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("activations", [True, False], ids=["int8 inputs", "int8 weights only"])
 def test_what_is_given_to_tensorrt_means_the_same_as_the_student(cases: Cases, name: str, activations: bool) -> None:
     one = cases(name)
@@ -167,7 +166,7 @@ def test_what_is_given_to_tensorrt_means_the_same_as_the_student(cases: Cases, n
         assert one.distance(one.with_bits(*mixed), activations) < NEAR[min(mixed)]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NETS)
 def test_every_layer_is_built_in_the_precision_of_the_plan(cases: Cases, name: str, rtx: TensorRtRtx) -> None:
     one = cases(name)
     words = {32: "f32", 16: "f16", 8: "int8"}
@@ -184,8 +183,7 @@ def test_every_layer_is_built_in_the_precision_of_the_plan(cases: Cases, name: s
         assert built == {word: asked.count(word) for word in words.values()}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
 def test_half_the_bits_make_the_engine_of_a_large_network_half_as_large(
     cases: Cases, name: str, rtx: TensorRtRtx, tmp_path: Path
 ) -> None:
@@ -286,7 +284,7 @@ def test_more_layers_in_a_wider_precision_than_asked_are_remarked_on(runtime: Te
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("runtime", [TensorRt(), TensorRtRtx()], ids=lambda r: r.name)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NETS)
 def test_engines_answer_as_their_students_in_any_batch(
     cases: Cases, name: str, runtime: TensorRt, tmp_path: Path
 ) -> None:

@@ -176,6 +176,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_asks_once_and_ends_at_once_the_second_time() -> None:
     # in a process of its own: a signal to this one may reach whoever runs the tests
     done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=300)

@@ -94,6 +94,7 @@ def test_everybody_goes_on_where_nothing_new_can_be_drawn() -> None:
     assert alone.next((), (), None) is None, "else one of two goes on"
 
 
+@pytest.mark.slow
 def test_students_wait_at_rungs_and_only_some_go_on(problem: Problem, tmp_path: Path) -> None:
     driver, _ = search(problem, tmp_path / "study", 3)
     own = [t for t in driver.trials if t.finished and not t.by_hand]
@@ -105,6 +106,7 @@ def test_students_wait_at_rungs_and_only_some_go_on(problem: Problem, tmp_path: 
     assert everyone.waiting == 0
 
 
+@pytest.mark.slow
 def test_a_second_run_goes_on_where_the_first_one_ended(problem: Problem, tmp_path: Path) -> None:
     first, _ = search(problem, tmp_path / "study", 1)
     waiting, before = first.waiting, {t.number: t for t in first.trials}
@@ -120,6 +122,7 @@ def test_a_second_run_goes_on_where_the_first_one_ended(problem: Problem, tmp_pa
     ), "seconds of searching go on too"
 
 
+@pytest.mark.slow
 def test_near_the_end_nothing_is_begun_that_cannot_come_to_its_end(problem: Problem, tmp_path: Path) -> None:
     executor = SimulatedExecutor(problem)
     driver = make_driver(problem, executor, tmp_path, time_left_s=lambda: 2 * HOUR_S - executor.clock_s)
@@ -137,6 +140,7 @@ def test_a_number_of_trials_is_kept_and_shown(problem: Problem, tmp_path: Path) 
     assert any("teacher" in line and "gate" not in line for s in seen for line in s.running)
 
 
+@pytest.mark.slow
 def test_a_space_that_is_tried_through_is_told(tmp_path: Path) -> None:
     tiny = make_problem(layers=2, budget=2.0)
     fixed = replace(tiny, space=type(tiny.space)(replace(tiny.space.context, axes=("channels",)), tiny.space.axes))

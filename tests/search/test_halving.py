@@ -88,6 +88,7 @@ def test_any_metric_can_be_compared() -> None:
 
 
 @settings(deadline=None)
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1))
 def test_a_thousand_students_are_ordered_at_once(seed: int) -> None:
     import random

@@ -138,6 +138,7 @@ for number in range(1, 10_000):
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_writing_leaves_every_earlier_trial(tmp_path: Path) -> None:
     code = WRITER.format(paths=[str(HERE), str(HERE.parent / "helpers")], folder=str(tmp_path))
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
@@ -158,6 +159,7 @@ def test_a_process_killed_while_writing_leaves_every_earlier_trial(tmp_path: Pat
     assert store.ended()[-1].number == 500, "and the study goes on"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["rubbish", "cut", "other"])
 def test_a_database_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, damage: str) -> None:
     store = a_store(tmp_path)
@@ -210,6 +212,7 @@ def test_a_full_disk_gives_one_line_and_no_half_file(small_disk: Path) -> None:
     assert read_json(small_disk / "kept.json") == {"a": 1}, "the old content is whole"
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_keeps_the_trials_before(small_disk: Path) -> None:
     store = a_store(small_disk)
     number = 0

@@ -1,4 +1,4 @@
-"""The joint space: every plan is made legal, once and for all, whatever the network's structure."""
+"""The joint space: what it offers on networks of every structure, and what is assembled in it."""
 
 from __future__ import annotations
 
@@ -11,142 +11,19 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from legality import assert_legal, assert_runs, drawn_plan, plans_of, wild_plans_of
+from legality import assert_legal, assert_runs, drawn_plan, plans_of
+from rich_spaces import JOINT, rich_context, rich_space
 
 from autocompress.errors import UnknownName
 from autocompress.spaces.axes.bits import BitsAxis
 from autocompress.spaces.axes.channels import ChannelsAxis
-from autocompress.spaces.axes.target import TargetAxis
 from autocompress.spaces.context import SpaceContext
 from autocompress.spaces.neighbours.moves import Mover
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.space import Space, build_space
-from autocompress.spaces.spec import Recovery, StudentSpec
-from autocompress.spaces.target import Capabilities
+from autocompress.spaces.spec import StudentSpec
 
-JOINT = ("channels", "pattern", "bits", "recovery")
 SLOW_TO_FIND = [HealthCheck.too_slow]
-
-
-def rich_context(name: str = "digits") -> SpaceContext:
-    """A context where every axis has something to decide."""
-    return replace(nets.net(name).context, storage_counts=True)
-
-
-def rich_space(name: str = "digits", axes: Sequence[str] = JOINT) -> Space:
-    return nets.space_over(rich_context(name), *axes)
-
-
-def one_float_space(name: str = "digits") -> Space:
-    """Both precisions of floats, of which a file has one."""
-    can = Capabilities((32, 16, 8), (), 8, one_float=True)
-    return nets.space_over(replace(nets.net(name).context, capabilities=can), *JOINT)
-
-
-HERE = Capabilities((32, 8), (), 8)
-THERE = Capabilities((32, 16), (), 8, one_float=True)
-
-
-def choosing_space(name: str = "digits") -> Space:
-    """Each plan chooses one of two targets that can use different things."""
-    from autocompress.spaces.target import joint_capabilities
-
-    joint = joint_capabilities([HERE, THERE], any_of=True)
-    context = replace(nets.net(name).context, capabilities=joint, targets={"here": HERE, "there": THERE}, axes=JOINT)
-    return Space(context, [*(nets.AXES[axis] for axis in JOINT), TargetAxis()])
-
-
-KINDS = {"rich": rich_space, "one float": one_float_space, "choosing": choosing_space}
-
-
-@pytest.fixture(scope="module", params=[*KINDS, "width"])
-def any_space(request: pytest.FixtureRequest) -> Space:
-    if request.param == "width":
-        return rich_space(axes=("width", "bits", "recovery"))
-    return KINDS[request.param]()
-
-
-# -- repair ------------------------------------------------------------------------------------------------------------
-
-
-@settings(suppress_health_check=SLOW_TO_FIND)
-@given(data=st.data())
-def test_repair_makes_any_plan_legal_and_changes_no_legal_one(any_space: Space, data: st.DataObject) -> None:
-    plan = data.draw(wild_plans_of(any_space))
-    legal = any_space.repair(plan)
-    assert_legal(legal, any_space)
-    assert any_space.spec(plan) == any_space.spec(legal)
-
-
-@settings(suppress_health_check=SLOW_TO_FIND)
-@given(data=st.data())
-def test_a_legal_plan_survives_json(any_space: Space, data: st.DataObject) -> None:
-    plan = any_space.repair(data.draw(plans_of(any_space)))
-    again = Plan.from_json(plan.to_json())
-    assert again == plan and again.key() == plan.key()
-    assert any_space.repair(again) == plan and any_space.spec(again) == any_space.spec(plan)
-
-
-@settings(suppress_health_check=SLOW_TO_FIND)
-@given(data=st.data())
-def test_the_plan_means_the_same_in_a_space_made_anew(any_space: Space, data: st.DataObject) -> None:
-    plan = data.draw(plans_of(any_space))
-    anew = Space(any_space.context, any_space.axes[::-1])
-    assert anew.repair(plan) == any_space.repair(plan) and anew.spec(plan) == any_space.spec(plan)
-
-
-def test_the_empty_plan_is_the_teacher(any_space: Space) -> None:
-    assert any_space.repair(Plan()) == Plan()
-    assert replace(any_space.spec(Plan()), target="") == StudentSpec()
-
-
-@settings(suppress_health_check=SLOW_TO_FIND)
-@given(data=st.data())
-def test_quantization_aware_training_only_where_bits_are_low(data: st.DataObject) -> None:
-    space = rich_space()
-    plan = data.draw(plans_of(space)).changed({"recovery:method": "full", "recovery:quantization": "aware"})
-    legal = space.repair(plan)
-    low = any(width < 16 for width in space.spec(legal).bits.values())
-    assert (legal.choices.get("recovery:quantization") == "aware") == low
-    recovery = space.spec(legal).recovery
-    assert recovery is not None and recovery.quantization_aware == low
-
-
-def test_a_student_that_is_not_taught_has_no_settings_of_teaching() -> None:
-    space = rich_space()
-    asked = Plan({"recovery:alpha": 0.1, "recovery:quantization": "aware", "bits:conv1": 8})
-    assert space.repair(asked) == Plan({"bits:conv1": 8})
-    assert space.spec(asked).recovery is None
-    assert space.spec(space.taught) == StudentSpec(recovery=Recovery())
-    assert space.spec(asked.changed(space.taught.choices)).recovery == Recovery(alpha=0.1, quantization_aware=True)
-
-
-def test_without_the_axis_students_are_taught_in_the_default_way() -> None:
-    default = Recovery(alpha=0.2, quantization_aware=True)
-    space = nets.space_over(replace(rich_context(), recovery=default), "bits")
-    assert not any(variable.is_searched for variable in space.of("recovery"))
-    assert space.spec(space.taught).recovery == replace(default, quantization_aware=False), "nothing to be aware of"
-    assert space.spec(space.uniform({"bits": 8}, space.taught)).recovery == default
-
-
-@settings(max_examples=30, suppress_health_check=SLOW_TO_FIND)
-@given(data=st.data())
-def test_one_float_precision_goes_for_all_layers_of_any_target(data: st.DataObject) -> None:
-    for space in (one_float_space(), choosing_space()):
-        plan = data.draw(plans_of(space))
-        for target in space.options("target") or ("",):
-            spec = assert_legal(space.repair(plan.changed({"target": target} if target else {})), space)
-            if space.context.capabilities_of(spec.target).one_float and 16 in spec.bits.values():
-                assert set(spec.bits) == {layer.name for layer in space.context.layers}
-
-
-def test_a_plan_is_repaired_to_what_its_own_target_runs() -> None:
-    space = choosing_space()
-    wanted = {variable.name: 8 for variable in space.of("bits")}
-    here, there = (space.repair(Plan({**wanted, "target": name})) for name in ("here", "there"))
-    assert set(space.spec(here).bits.values()) == {8} and space.spec(here).target == "here"
-    assert set(space.spec(there).bits.values()) == {16} and space.spec(there).target == "there", "the next wider one"
-    assert space.spec(Plan()).target == "here", "the first where nothing is chosen"
 
 
 # -- designs: one option at each place of the network ------------------------------------------------------------------
