@@ -20,7 +20,7 @@ Where the machine has no network, collect the wheels that it lacks beforehand, o
     pip download --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \\
         --platform manylinux_2_28_x86_64 --platform manylinux_2_24_x86_64 --platform manylinux_2_17_x86_64 \\
         --platform manylinux2014_x86_64 --constraint constraints.txt --dest wheels \\
-        torch-pruning optuna sqlalchemy greenlet alembic mako colorlog moocore cffi pycparser platformdirs \\
+        optuna sqlalchemy greenlet alembic mako colorlog moocore cffi pycparser platformdirs \\
         pydantic pydantic-core annotated-types typing-inspection zstandard
 
 Wheels of packages that are installed already are left alone.

@@ -65,7 +65,9 @@ class Template:
         return model
 
 
-def make_template(teacher: nn.Module, example_input: torch.Tensor, exact: bool = False) -> Template:
+def make_template(
+    teacher: nn.Module, example_input: torch.Tensor, exact: bool = False, symbolic_batch: bool = False
+) -> Template:
     """Export a network as a template.
 
     Parameters are replaced by random numbers first: an exporter drops what happens to be zero or one, and equal
@@ -76,6 +78,8 @@ def make_template(teacher: nn.Module, example_input: torch.Tensor, exact: bool =
         teacher: The network, in eval mode.
         example_input: [1, ...] for a free batch size, [B, ...] for batches of B.
         exact: Whether the weights stay what they are; the template then writes this one network only.
+        symbolic_batch: Whether the batch is a symbol while it is traced, whatever the example's is. The file then
+            computes shapes that depend on it, as those of class tokens do.
 
     Raises:
         ExportError: The network has an operator that cannot be exported; the message names it.
@@ -85,22 +89,23 @@ def make_template(teacher: nn.Module, example_input: torch.Tensor, exact: bool =
     except Exception as error:
         raise ExportError(f"the teacher cannot be exported: {_reason(error)}") from error
     noisy = fused(teacher, pairs) if exact else _randomised(fused(teacher, pairs))
-    model = export_onnx(noisy, example_input)
+    model = export_onnx(noisy, example_input, symbolic_batch)
     values = {name: t.detach().float().numpy() for name, t in (*noisy.named_parameters(), *noisy.named_buffers())}
     sources = _trace_back(model, values)
     _free_shapes(model)
     readers = {s: name.rpartition(".")[0] for s, (name, _) in sources.items() if name.endswith(".weight")}
     nodes = [n for n in model.graph.node if n.op_type in ("Conv", "Gemm", "MatMul")]
     layers = {n.name: readers[n.input[1]] for n in nodes if n.input[1] in readers}
-    return Template(model, len(example_input), pairs, {} if exact else sources, layers)
+    return Template(model, 1 if symbolic_batch else len(example_input), pairs, {} if exact else sources, layers)
 
 
-def export_onnx(module: nn.Module, example_input: torch.Tensor) -> Any:
+def export_onnx(module: nn.Module, example_input: torch.Tensor, symbolic_batch: bool = False) -> Any:
     """Export a network with torch's exporter, without traces of the machine that it runs on.
 
     Args:
         module: The network; it is put into eval mode.
         example_input: [B, ...]; the file is for batches of this size.
+        symbolic_batch: Whether the file is for batches of any size instead.
 
     Returns:
         An onnx.ModelProto.
@@ -118,6 +123,7 @@ def export_onnx(module: nn.Module, example_input: torch.Tensor) -> Any:
                 opset_version=OPSET,
                 input_names=["input"],
                 output_names=["output"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},) if symbolic_batch else None,
             )
     except Exception as error:
         raise ExportError(f"the teacher cannot be exported to ONNX: {_reason(error)}") from error

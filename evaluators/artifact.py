@@ -24,6 +24,9 @@ from .score import predict
 
 PARITY = 1e-3
 """Largest difference allowed between a file in 32 bits and its network, relative to the largest output."""
+ANY_BATCH = 0
+"""Stands for a batch that is a symbol while a network is exported."""
+
 KEPT = 8
 """Templates kept at a time: each holds a whole graph."""
 
@@ -54,7 +57,7 @@ class Templates:
         """Return the template for a batch.
 
         Args:
-            batch: Inputs at a time; 1 leaves the batch free.
+            batch: Inputs at a time; 1 leaves the batch free, and ANY_BATCH traces it as a symbol.
             replacements: Modules of the network that students have replaced; see `StudentSpec.replacements`.
 
         Raises:
@@ -64,11 +67,15 @@ class Templates:
         key = (batch, *sorted((replacements or {}).items()))
         if key not in self._made:
             network = replaced(self.network, replacements) if replacements else self.network
-            self._made[key] = make_template(network, self.many(batch), self.exact)
+            self._made[key] = self.exported(network, batch, self.exact)
         self._made.move_to_end(key)
         while len(self._made) > KEPT:
             self._made.popitem(last=False)
         return self._made[key]
+
+    def exported(self, network: nn.Module, batch: int, exact: bool) -> Template:
+        """Export a network; see `get` for the batch, and `compression.export.make_template`."""
+        return make_template(network, self.many(batch or 2), exact, symbolic_batch=batch == ANY_BATCH)
 
     def many(self, count: int) -> torch.Tensor:
         """Return the example input `count` times, [count, ...]."""
@@ -101,7 +108,7 @@ class ArtifactBuilder:
         runtime: The target's runtime.
         target: Where files run.
         templates: Of the network.
-        batch: What templates are asked for, 1 or the target's; None before the first file.
+        batch: What templates are asked for: 1, ANY_BATCH or the target's; None before the first file.
         free: Whether files take any batch.
     """
 
@@ -230,7 +237,7 @@ class ArtifactBuilder:
         if not off <= PARITY and not self.templates.exact:
             # weights that the exporter stores in another form cannot be written into a template
             assert self.batch is not None
-            template = make_template(module, self.templates.many(self.batch), exact=True)
+            template = self.templates.exported(module, self.batch, exact=True)
             request = self._request(module, template, count)
             self.runtime.build(request, path)
             off = self._off(path, module)
@@ -242,9 +249,10 @@ class ArtifactBuilder:
         return self.difference(path, module) if self._runs else 0.0
 
     def _decide_batch(self, module: nn.Module, replacements: Mapping[str, str], path: Path, count: int) -> BuildRequest:
-        for free in (True, False):
+        # a batch of one, whose shapes follow by themselves, is the faster file where it does
+        for free, batch in ((True, 1), (True, ANY_BATCH), (False, self.target.batch)):
             self.free = free
-            template = self.templates.get(1 if free else self.target.batch, replacements)
+            template = self.templates.get(batch, replacements)
             request = self._request(module, template, count)
             try:
                 self.runtime.build(request, path)
@@ -255,9 +263,9 @@ class ArtifactBuilder:
                     self.free = True
                     raise
             else:
-                self.batch = template.batch
+                self.batch = batch
                 return request
-        raise AssertionError("one of the two forms is built or raises")
+        raise AssertionError("one of the forms is built or raises")
 
     def _try_batches(self, path: Path) -> None:
         loaded = self.runtime.load(path, self.target)

@@ -1,23 +1,28 @@
 """Groups: sets of layers whose channels must change together, and how channels are removed from all of them.
 
-The dependency graph is torch-pruning's (Fang et al. 2023, arXiv:2301.12900). It is walked once, on the teacher;
-what it said is kept as plain index maps, so that shrinking a copy afterwards takes milliseconds.
+They are found on the network as a graph (see `spaces.graph.walk`): every number of every weight is followed through
+reshapes, splits and attention, so that what is kept is known by its index. Shrinking a copy takes milliseconds.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import fx, nn
 
 from ..errors import one_line
-from ..quieting import quietly
-from .layers import KINDS
+from .graph.capture import capture
+from .graph.classes import Channels, counts, find_channels, settle
+from .graph.rules import rule_for
+from .graph.shrink import Number, Place, take_out
+from .graph.walk import Walk
 
 FINE_LIMIT = 24
 """Groups of at most this many channels may use multiples of 8 where the target likes 16."""
@@ -28,16 +33,16 @@ class Member:
     """One side of a layer that loses channels with its group.
 
     Attributes:
-        layer: Name of the layer, or of a parameter.
+        layer: Name of the layer, or of the module whose own parameter it is.
         side: "out", "in", or "both" where they are one.
-        pairs: (r, i) says that with the group's channel r the layer's index i goes.
-        prune: torch-pruning's function for that side of that layer type; it takes the module and the indices that go.
+        pairs: (r, i) says that with the group's channel r the index i goes.
+        places: The dimensions of weights in which it does.
     """
 
     layer: str
     side: str
     pairs: tuple[tuple[int, int], ...]
-    prune: Callable[[Any, list[int]], Any] = field(compare=False, repr=False)
+    places: tuple[Place, ...]
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Group:
         kind: "stream" when several layers write into the same channels (a residual stream), "inner" otherwise.
         members: The sides of layers.
         importance: [channels]; channels of larger importance are kept longer.
+        numbers: Numbers in operators that fall with the channels: for each, by how much with each channel.
     """
 
     name: str
@@ -61,6 +67,7 @@ class Group:
     kind: str
     members: tuple[Member, ...] = field(repr=False)
     importance: torch.Tensor = field(repr=False, compare=False)
+    numbers: Mapping[Number, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def keep(self, count: int) -> list[int]:
         """Return the `count` most important channels, equally many in each block, in ascending order."""
@@ -70,6 +77,12 @@ class Group:
         offsets = torch.arange(self.blocks).unsqueeze(1) * per_block
         return sorted((top + offsets).flatten().tolist())
 
+    @property
+    def width(self) -> int:
+        """Outputs of a layer that go with one channel, where they are fewest: a head of attention has many."""
+        written = [len(m.pairs) // self.channels for m in self.members if m.side != "in"]
+        return max(1, min(written, default=1))
+
     def choices(self, multiple: int, min_fraction: float) -> tuple[int, ...]:
         """Return the channel counts that this group may have, ascending, the full count last.
 
@@ -78,7 +91,7 @@ class Group:
             min_fraction: Smallest part of the channels that may stay.
         """
         step = min(multiple, 8) if self.channels <= FINE_LIMIT else multiple
-        step = math.lcm(step, self.blocks)
+        step = math.lcm(max(1, step // self.width), self.blocks)
         low = max(step, math.ceil(self.channels * min_fraction))
         return (*(c for c in range(step, self.channels, step) if c >= low), self.channels)
 
@@ -96,36 +109,28 @@ def find_groups(
 ) -> tuple[tuple[Group, ...], tuple[LeftOut, ...]]:
     """Find every group whose channels can really be removed, and the others with their reason.
 
-    Each group is tried on a copy: half of its channels go, then a few, and the outputs must keep their shape. Then all
-    groups are tried together.
+    All groups are tried together on a copy: half of the channels go, then a few, and the outputs must keep their
+    shape. Where that fails they are tried one by one.
 
     Args:
-        model: The network, in eval mode. It is not changed.
+        model: The network in eval mode. It is not changed. Where it is no graph yet (see `spaces.graph.capture`), its
+            own code still decides what can shrink.
         example_input: [1, ...].
         depths: Layer name -> place in the network, 0 to 1.
     """
-    try:
-        with quietly():  # it prints and warns about every operator it has to guess; each group is verified anyway
-            candidates = list(_walk(copy.deepcopy(model), example_input, depths))
-    except Exception as error:  # torch-pruning raises bare exceptions of many kinds on graphs it cannot trace
-        untraced = f"torch-pruning cannot trace this network ({type(error).__name__}: {one_line(error)})"
-        return (), (LeftOut("all groups", untraced),)
-    with torch.no_grad():
-        shape = model(example_input).shape
-    alone: list[Group] = []
-    left: list[LeftOut] = []
-    for group in sorted(candidates, key=lambda g: g.depth):
-        reason = _why_not(model, [group], example_input, shape)
-        if reason:
-            left.append(LeftOut(group.name, reason))
-        else:
-            alone.append(group)
-    if not _why_not(model, alone, example_input, shape):
-        return tuple(alone), tuple(left)
+    walk = Walk(model if isinstance(model, fx.GraphModule) else capture(model, example_input))
+    walk.run(example_input, rule_for)
+    settle(walk)
+    depths = _all_depths(walk, depths)
+    numbers = _numbers(walk)
+    groups = _named([_group(walk, channels, depths, numbers) for channels in find_channels(walk)])
+    left = _left_out(walk, groups, depths)
+    if not _why_not(model, groups, example_input):
+        return tuple(groups), tuple(left)
     together: list[Group] = []
-    for group in alone:
-        if _why_not(model, [*together, group], example_input, shape):
-            left.append(LeftOut(group.name, "its channels cannot shrink together with those of earlier groups"))
+    for group in groups:
+        if reason := _why_not(model, [*together, group], example_input):
+            left.append(LeftOut(group.name, reason))
         else:
             together.append(group)
     return tuple(together), tuple(left)
@@ -142,87 +147,131 @@ def remove_channels(model: nn.Module, groups: Sequence[Group], channels: Mapping
     Returns:
         For each layer that lost inputs, the input indices that stayed.
     """
-    lost: dict[tuple[str, str], set[int]] = {}
-    prune: dict[tuple[str, str], Callable[[Any, list[int]], Any]] = {}
+    lost: dict[Place, set[int]] = defaultdict(set)
+    less: dict[Number, int] = defaultdict(int)
+    inputs: dict[str, set[int]] = defaultdict(set)
     for group in groups:
         count = channels.get(group.name, group.channels)
         if count == group.channels:
             continue
         gone = set(range(group.channels)) - set(group.keep(count))
         for member in group.members:
-            at = (member.layer, member.side)
-            lost.setdefault(at, set()).update(i for r, i in member.pairs if r in gone)
-            prune[at] = member.prune
-    stayed: dict[str, list[int]] = {}
-    for (name, side), indices in lost.items():
-        if not indices:
-            continue
-        owner, _, leaf = name.rpartition(".")
-        module = model.get_submodule(owner)
-        target = getattr(module, leaf)
-        if side == "in":
-            inputs = target.weight.shape[1] * getattr(target, "groups", 1)
-            stayed[name] = sorted(set(range(inputs)) - indices)
-        result = prune[name, side](target, sorted(indices))
-        if isinstance(target, nn.Parameter):
-            setattr(module, leaf, result)
+            indices = {i for r, i in member.pairs if r in gone}
+            for place in member.places:
+                lost[place] |= indices
+            if member.side == "in" and any(place.parameter == f"{member.layer}.weight" for place in member.places):
+                inputs[member.layer] |= indices
+        for number, falls in group.numbers.items():
+            less[number] += sum(falls[r] for r in gone)
+    stayed = {}
+    for name, indices in inputs.items():
+        weight: Any = model.get_submodule(name).weight
+        full = weight.shape[1] * getattr(model.get_submodule(name), "groups", 1)
+        stayed[name] = sorted(set(range(full)) - indices)
+    take_out(model, lost, less)
     return stayed
 
 
-def _walk(model: nn.Module, example_input: torch.Tensor, depths: Mapping[str, float]) -> Iterator[Group]:
-    import torch_pruning
-
-    names = {module: name for name, module in model.named_modules()}
-    # frozen parameters are cut out of the traced graph, which would hide their dependencies
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
-    graph = torch_pruning.DependencyGraph().build_dependency(model, example_inputs=example_input)
-    measure = torch_pruning.importance.GroupMagnitudeImportance(p=2)
-    parameters = {parameter: name for name, parameter in model.named_parameters()}
-    for found in graph.get_all_groups(root_module_types=[cls for cls, _ in KINDS]):
-        count = len(found[0].idxs)
-        members, blocks = [], 1
-        for item in found:
-            module = item.dep.target.module
-            name = names.get(module) or parameters.get(module)
-            if name is None:
-                continue
-            handler = item.dep.handler
-            roots = [i if r is None else r for r, i in zip(item.root_idxs, item.idxs, strict=True)]
-            side = "out" if graph.is_out_channel_pruning_fn(handler) else "in"
-            pruner = type(handler.__self__)
-            if pruner.prune_out_channels is pruner.prune_in_channels:
-                side = "both"  # batch norms, depthwise convolutions: one function serves both sides
-            members.append(Member(name, side, tuple(zip(roots, item.idxs, strict=True)), handler))
-            conv_groups = getattr(module, "groups", 1)
-            if conv_groups > 1 and conv_groups != getattr(module, "out_channels", 0):
-                blocks = math.lcm(blocks, conv_groups)
-        writers = [m.layer for m in members if m.side == "out" and m.layer in depths]
-        if not writers or count % blocks:
+def _group(
+    walk: Walk, channels: Channels, depths: Mapping[str, float], numbers: Mapping[int, Mapping[Number, int]]
+) -> Group:
+    found: dict[tuple[str, str, tuple[tuple[int, int], ...]], list[Place]] = defaultdict(list)
+    row = {int(root): r for r, root in enumerate(channels.roots)}
+    scores: list[torch.Tensor] = []
+    seen = set()
+    for part in walk.slices:
+        roots = walk.atoms.roots(part.atoms.numpy())
+        inside = np.flatnonzero(np.isin(roots, channels.roots))
+        pairs = tuple((row[int(roots[i])], int(i)) for i in inside)
+        weight = walk.attribute(part.parameter)
+        if not pairs or (id(weight), part.dim) in seen:
             continue
-        first = min(writers, key=lambda n: depths[n])
-        importance = measure(found)
-        if importance is None or len(importance) != count:
-            importance = torch.ones(count)
-        yield Group(
-            name=first,
-            channels=count,
-            blocks=blocks,
-            depth=depths[first],
-            kind="stream" if len(set(writers)) > 1 else "inner",
-            members=tuple(members),
-            importance=importance.detach().float().cpu(),
-        )
+        seen.add((id(weight), part.dim))
+        layer = part.parameter.rpartition(".")[0]
+        found[layer, part.side, pairs].append(Place(part.parameter, part.dim, part.blocks))
+        scores += _scores(weight, part.dim, part.blocks, pairs, len(row))
+    writers = [name for name, side, _ in found if side != "in"]
+    first = min(writers or [name for name, _, _ in found], key=lambda n: depths[n])
+    own = dict.fromkeys(number for root in channels.roots for number in numbers.get(int(root), ()))
+    owners = {name for name, side, _ in found if side == "out"}
+    return Group(
+        name=first,
+        channels=len(row),
+        blocks=channels.blocks,
+        depth=depths[first],
+        kind="stream" if len(owners) > 1 else "inner",
+        members=tuple(Member(name, side, pairs, tuple(places)) for (name, side, pairs), places in found.items()),
+        importance=torch.stack(scores).mean(0) if scores else torch.ones(len(row)),
+        numbers={n: tuple(numbers.get(int(root), {}).get(n, 0) for root in channels.roots) for n in own},
+    )
 
 
-def _why_not(model: nn.Module, groups: list[Group], example_input: torch.Tensor, shape: torch.Size) -> str | None:
+def _scores(
+    weight: torch.Tensor, dim: int, blocks: int, pairs: Sequence[tuple[int, int]], count: int
+) -> list[torch.Tensor]:
+    """Return the squared magnitudes of each channel in a weight, in a list; empty where they say nothing."""
+    if not weight.is_floating_point() or weight.ndim < 2 or blocks > 1:
+        return []
+    each = weight.detach().float().square().transpose(0, dim).flatten(1).sum(1)
+    r, i = torch.tensor(pairs).T
+    return [torch.zeros(count).index_add_(0, r, each[i].cpu())]
+
+
+def _all_depths(walk: Walk, depths: Mapping[str, float]) -> dict[str, float]:
+    """Return the depth of every module that holds weights: where it is no layer, that of the layer before it."""
+    found, last = dict(depths), 0.0
+    for part in walk.slices:
+        name = part.parameter.rpartition(".")[0]
+        last = found.setdefault(name, last)
+    return found
+
+
+def _numbers(walk: Walk) -> dict[int, dict[Number, int]]:
+    """Return what falls with each class: the number, and by how much."""
+    found: dict[int, dict[Number, int]] = defaultdict(dict)
+    for resize in walk.resizes:
+        for position, counted in enumerate(resize.counted):
+            if counted is not None:
+                number = Number(resize.node, resize.argument, None if resize.scalar else position)
+                for root, count in counts(walk, counted):
+                    found[root][number] = count
+    return found
+
+
+def _named(groups: Sequence[Group]) -> list[Group]:
+    """Return groups in order of depth, with names that differ: a layer's channels may fall into several groups."""
+    many: dict[str, int] = defaultdict(int)
+    named = []
+    for group in sorted(groups, key=lambda g: g.depth):
+        many[group.name] += 1
+        name = group.name if many[group.name] == 1 else f"{group.name}#{many[group.name]}"
+        named.append(replace(group, name=name))
+    return named
+
+
+def _left_out(walk: Walk, groups: Sequence[Group], depths: Mapping[str, float]) -> list[LeftOut]:
+    writes = {member.layer for group in groups for member in group.members if member.side != "in"}
+    left: dict[str, str] = {}
+    for part in walk.slices:
+        layer = part.parameter.rpartition(".")[0]
+        if part.side == "in" or layer in writes or layer not in depths:
+            continue
+        roots = np.unique(walk.atoms.roots(part.atoms.numpy())).tolist()
+        reasons = [why for root in roots if (why := walk.atoms.why_fixed(root)) is not None]
+        left.setdefault(layer, reasons[0] if reasons else "all of its channels go together, or not at all")
+    return [LeftOut(name, why) for name, why in left.items()]
+
+
+def _why_not(model: nn.Module, groups: Sequence[Group], example_input: torch.Tensor) -> str | None:
+    with torch.no_grad():
+        shape = model(example_input).shape
     for part in (_half, _nearly_all):  # heads of attention divide one count and not the other
         student = copy.deepcopy(model)
         try:
             with torch.no_grad():
                 remove_channels(student, groups, {g.name: part(g) for g in groups})
                 outputs = student(example_input)
-        except Exception as error:  # whatever the network's own forward raises is the reason
+        except Exception as error:  # whatever the network's own operators raise is the reason
             return f"pruning it breaks the forward pass ({one_line(error)})"
         if outputs.shape != shape:
             return f"pruning it changes the output shape ({list(shape)} -> {list(outputs.shape)})"

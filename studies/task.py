@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.utils.data import DataLoader, Dataset
 
 from ..compression.seeds import seeded_generator
-from ..errors import DataError, MetricError, StudyFileError, one_line
+from ..errors import DataError, ExportError, MetricError, StudyFileError, one_line
+from ..spaces.graph.capture import capture
 from .data.images import ImageData, check_labels
 from .data.sources import StreamedData, as_data, materialise
 from .loading import load_function
@@ -61,6 +62,7 @@ class Task:
         Raises:
             DataError: A split is empty or cannot be used, a label is out of range, or the teacher's outputs are not
                 finite numbers [N, K].
+            ExportError: The teacher's forward pass cannot be traced.
         """
         validation = materialise(self.validation, "validation")
         test = materialise(self.test, "test")
@@ -82,9 +84,8 @@ class Task:
         _check_shape("example_input", example, validation.images[:1])
         calibration = _calibration_inputs(train if self.calibration is None else self.calibration)
         _check_shape("calibration", calibration[:1], validation.images[:1])
-        return PreparedTask(
-            self.teacher, train, calibration, validation, test, self.metric, example, classes, self.name
-        )
+        teacher = captured_teacher(self.teacher, example)
+        return PreparedTask(teacher, train, calibration, validation, test, self.metric, example, classes, self.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,7 @@ class PreparedTask:
     """A task whose parts were read and checked: inputs fit the teacher, and labels lie in 0..classes-1.
 
     Attributes:
-        teacher: The trained network, in eval mode.
+        teacher: The trained network as a graph, in eval mode on the CPU; see `spaces.graph.capture`.
         train: What students are taught on.
         calibration: Inputs [M, ...], float32, of train.
         validation: What the search chooses by.
@@ -103,7 +104,7 @@ class PreparedTask:
         name: What the study is called.
     """
 
-    teacher: nn.Module
+    teacher: fx.GraphModule
     train: ImageData | StreamedData
     calibration: Tensor
     validation: ImageData
@@ -155,6 +156,35 @@ def load_task(spec: str, folder: Path | None = None) -> Task:
     if not isinstance(teacher, nn.Module):
         raise StudyFileError(f"{spec}: the task's teacher is a {type(teacher).__name__}: give a torch.nn.Module")
     return result
+
+
+def captured_teacher(teacher: nn.Module, example_input: Tensor) -> fx.GraphModule:
+    """Return a teacher as a graph that answers as it does, on the CPU.
+
+    Args:
+        teacher: The network, in eval mode. It is put on the CPU.
+        example_input: [1, ...].
+
+    Raises:
+        ExportError: Its forward pass cannot be traced, or does something else when it is traced.
+    """
+    try:
+        graph = capture(teacher.cpu(), example_input)
+        inputs = torch.cat([example_input] * 3)
+        with torch.no_grad():
+            expected, got = teacher(inputs.clone()), graph(inputs.clone())
+    except Exception as error:  # torch.export raises errors of many kinds
+        raise ExportError(
+            f"the teacher cannot be traced, as exported files need it: {type(error).__name__}: {one_line(error)}; "
+            "take branches on values, and what torch.export does not know, out of its forward pass"
+        ) from error
+    off = float((got - expected).abs().max() / expected.abs().max().clamp_min(1.0))
+    if not off <= 1e-4:
+        raise ExportError(
+            f"the teacher answers differently when it is traced (by {off:.2g} of the largest output): its forward pass "
+            "must not depend on anything but its inputs"
+        )
+    return graph
 
 
 def _output_count(teacher: nn.Module, inputs: Tensor) -> int:

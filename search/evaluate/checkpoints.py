@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from ...compression.fake_quant import FakeQuantizer
 from ...compression.first_look import first_look, outputs_with_bits
@@ -34,7 +35,8 @@ def start_student(context: EvaluationContext, spec: StudentSpec, warm_start: War
     Raises:
         TrialFailed: The weights of that trial are gone.
     """
-    teacher, groups = context.task.teacher, context.network.groups
+    groups = context.network.groups
+    teacher: nn.Module = context.task.teacher
     if warm_start is not None:
         path = checkpoints_folder(context.folder) / warm_start.checkpoint
         if not path.exists():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def to_frame(trials: Sequence[Trial], confirmed: Mapping[int, Confirmed], on_front: frozenset[int]) -> pandas.DataFrame:
     """Return one row for each trial, ended in whatever way.
 
-    Columns say how it went, what was measured (milliseconds, bytes), and each decision, by the variable's name. With
+    Columns say how it went, what was measured (milliseconds, bytes), and each decision, as `channels.conv1`. With
     several targets, measured columns have the target's name behind an `@`. What a sampler drew is `drawn.<name>`.
 
     Args:
@@ -37,9 +37,9 @@ def _number(trial: Trial) -> int:
 def _row(trial: Trial, confirmed: Confirmed | None, on_front: frozenset[int], several: bool) -> dict[str, Any]:
     row: dict[str, Any] = {
         "trial": trial.number,
-        "origin": str(trial.origin),
-        "label": trial.label,
-        "state": str(trial.state),
+        "origin": trial.label,
+        "proposed_by": str(trial.origin),
+        "outcome": str(trial.state),
         "on_front": trial.number in on_front,
         "reason": trial.reason,
         "gate_p50_ms": next((latency.p50_ms for latency in trial.gate.values()), None),
@@ -64,5 +64,5 @@ def _row(trial: Trial, confirmed: Confirmed | None, on_front: frozenset[int], se
             if several:
                 row[f"accuracy{at}"] = file.accuracy
     row |= {f"seconds.{kind}": value for kind, value in trial.seconds.items()}
-    row |= dict(trial.plan.choices)
+    row |= {name.replace(":", ".", 1): option for name, option in trial.plan.choices.items()}
     return row | {f"drawn.{name}": value for name, value in (trial.latent or {}).items()}

@@ -154,9 +154,9 @@ def test_an_outsider_finds_the_same_figures_for_a_module_that_is_replaced() -> N
         model.set_submodule(name, getattr(nn, kind)())
         with torch.no_grad():
             for i in norms:  # only the norm behind the change sees something else
-                model[i].train().momentum = 1.0
+                model.get_submodule(str(i)).train().momentum = 1.0
                 model(inputs)
-                model[i].eval()
+                model.get_submodule(str(i)).eval()
             expected = divergence(grouped.model(inputs), model(inputs))
         assert nats_of(found, f"activation:{name}")[kind] == pytest.approx(expected, rel=1e-3, abs=1e-9)
         assert expected > 0

@@ -185,7 +185,7 @@ def test_a_student_with_other_activations_is_taught_and_warms_a_neighbour(tmp_pa
     assert distance_to(net.model, student.module, data) < untrained
     groups = net.context.groups
     child = make_student(warm_teacher(net.model, groups, spec, read_weights(tmp_path / "c.pt")), groups, spec)
-    assert isinstance(child.module[2], nn.Hardswish)
+    assert isinstance(child.module.get_submodule("2"), nn.Hardswish)
     assert_same(child.module, student.module)
 
 

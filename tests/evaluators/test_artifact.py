@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from structures import STRUCTURES
 from torch import Tensor, nn
 
 from autocompress.compression.student import make_student
@@ -18,7 +19,9 @@ from autocompress.evaluators import artifact
 from autocompress.evaluators.artifact import KEPT, PARITY, ArtifactBuilder, Templates
 from autocompress.evaluators.runtimes.base import Availability, BuildRequest
 from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
+from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.evaluators.score import file_outputs, predict
+from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.groups import Group, find_groups
 from autocompress.spaces.layers import find_layers
 from autocompress.spaces.spec import StudentSpec
@@ -212,7 +215,7 @@ def test_an_exact_template_is_not_exported_again(tmp_path: Path, monkeypatch: py
 
 def test_the_least_recently_used_templates_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     made: Iterator[int] = iter(range(100))
-    monkeypatch.setattr(artifact, "make_template", lambda *_: next(made))
+    monkeypatch.setattr(artifact, "make_template", lambda *_, **__: next(made))
     found: Any = Templates(small_net(), EXAMPLE)
     first = found.get(1)
     for batch in range(2, KEPT + 1):
@@ -237,3 +240,22 @@ def test_a_split_is_run_in_chunks(templates: Templates, tmp_path: Path, monkeypa
     outputs = file_outputs(built.path, OnnxRuntime(), Target(), Split())
     assert outputs.shape == (16, 5) and len(seen) == 4
     np.testing.assert_array_equal(outputs, predict(built.path, OnnxRuntime(), Target(), INPUTS.numpy()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["padded", "attending", "shuffled", "scaled"])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_the_files_of_odd_networks_answer_as_their_students_at_any_batch(name: str, batch: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    example, inputs = torch.zeros(1, 3, 8, 8), torch.randn(5, 3, 8, 8)
+    graph = capture(STRUCTURES[name][0]().eval(), example)
+    groups, _ = find_groups(graph, example, {layer.name: layer.depth for layer in find_layers(graph, example)})
+    target = Target("onnxruntime", batch=batch)
+    builder = ArtifactBuilder(get_runtime("onnxruntime"), target, Templates(graph, example), inputs, inputs)
+    builder.teacher_file(tmp_path / "teacher.onnx")
+    assert builder.free, "a class token fixes no batch"
+    for part in (0.5, 0.8):
+        counts = {group.name: next(c for c in group.choices(1, 0.0) if c >= part * group.channels) for group in groups}
+        spec = StudentSpec(counts)
+        artifact = builder.build(make_student(graph, groups, spec).module, spec, tmp_path / "student.onnx")
+        assert artifact.difference is not None and artifact.difference < 1e-5

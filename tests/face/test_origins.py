@@ -101,7 +101,7 @@ def test_front_and_pick_read_it(cli: Cli, study: tuple[str, str], tmp_path: Path
     code, out, err = cli("front", name)
     assert (code, err) == (0, "") and "1 trials" in out and "teacher" in out
     code, out, err = cli("front", name, "--json")
-    assert (code, err) == (0, "") and [row["state"] for row in json.loads(out)] == ["finished"]
+    assert (code, err) == (0, "") and [row["outcome"] for row in json.loads(out)] == ["finished"]
     code, out, err = cli("pick", name, "--out", tmp_path / "deploy")
     assert (code, err) == (0, "") and (tmp_path / "deploy" / "model.onnx").is_file()
     assert len(autocompress.open_study(name).trials) == 1

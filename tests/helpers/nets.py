@@ -21,6 +21,7 @@ from autocompress.spaces.axes.patterns import PatternAxis
 from autocompress.spaces.axes.recovery import RecoveryAxis
 from autocompress.spaces.axes.width import WidthAxis
 from autocompress.spaces.context import SpaceContext
+from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.groups import LeftOut, find_groups
 from autocompress.spaces.layers import find_layers, find_leaf_modules
 from autocompress.spaces.plan import Plan
@@ -156,8 +157,9 @@ def net(name: str) -> Net:
     make, shape = NETS[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = shaken(make()).eval()
+        plain = shaken(make()).eval()
     example = torch.zeros(1, *shape)
+    model = capture(plain, example)
     layers = find_layers(model, example)
     groups, left_out = find_groups(model, example, {layer.name: layer.depth for layer in layers})
     leaves = find_leaf_modules(model, example)

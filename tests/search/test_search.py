@@ -152,8 +152,9 @@ def test_front_prints_the_table_and_exports_every_trial(
     frame = pd.read_parquet(table)
     assert len(frame) == len(finished.trials) and {"p50_ms", "accuracy"} <= set(frame.columns)
     decided = {name for trial in finished.trials for name in trial.plan.choices}
-    assert "recovery:method" in decided and decided <= set(frame.columns), "every decision is a column"
-    assert set(frame.state) <= set(TrialState) and set(frame.origin) <= set(Origin)
+    columns = {name.replace(":", ".", 1) for name in decided}
+    assert "recovery:method" in decided and columns <= set(frame.columns), "every decision is a column"
+    assert set(frame.outcome) <= set(TrialState) and set(frame.proposed_by) <= set(Origin)
     assert "<svg" in picture.read_text()
 
 

@@ -185,7 +185,7 @@ def test_the_model_picked_comes_with_its_files_for_all_targets(
     again = read_front(for_all.folder)
     assert [e.number for e in again.best] == [e.number for e in for_all.best] and again.limits == for_all.limits
     frame = for_all.to_pandas()
-    assert (frame[frame.state == "finished"]["p50_ms@openvino"] > 0).all()
+    assert (frame[frame.outcome == "finished"]["p50_ms@openvino"] > 0).all()
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.network import look_at_network
 from autocompress.spaces.roles import group_roles
 
@@ -65,7 +66,8 @@ def roles_of(name: str) -> dict[str, str]:
         context = nets.net(name).context
         return group_roles(context.layers, context.groups)
     make, shape = MADE[name]
-    found = look_at_network(make().eval(), torch.zeros(1, *shape))
+    example = torch.zeros(1, *shape)
+    found = look_at_network(capture(make().eval(), example), example)
     return group_roles(found.layers, found.groups)
 
 
@@ -76,7 +78,12 @@ EXPECTED = {
         "stream 3": ["layer3.0.conv2"],
         "inner": [f"layer{s}.{b}.conv1" for s in (1, 2, 3) for b in (0, 1)],
     },
-    "cifar_resnet20": {"inner": [f"layer{s}.{b}.conv1" for s in (1, 2, 3) for b in (0, 1, 2)]},
+    "cifar_resnet20": {
+        "stream 1": ["conv1"],
+        "stream 2": ["layer2.0.conv2"],
+        "stream 3": ["layer3.0.conv2"],
+        "inner": [f"layer{s}.{b}.conv1" for s in (1, 2, 3) for b in (0, 1, 2)],
+    },
     "flatten": {"stem": ["conv1"], "inner": ["conv2"], "classifier": ["linear1"]},
     "grouped": {"stem": ["0"], "inner": ["3", "6"]},
     "concat": {"stem": ["stem"], "inner": ["grow1", "grow2"]},
@@ -86,7 +93,11 @@ EXPECTED = {
         "stream 2": ["2"],
         "inner": ["4"],
     },
-    "encoder": {"embedding": ["embed"], "feed-forward": ["first.linear1", "second.linear1"]},
+    "encoder": {
+        "embedding": ["embed"],
+        "heads": ["first.self_attn", "second.self_attn"],
+        "feed-forward": ["first.linear1", "second.linear1"],
+    },
 }
 
 

@@ -104,12 +104,12 @@ def test_the_classifier_keeps_its_classes_and_the_reason_is_told(name: str) -> N
     assert net.context.groups, "and all the rest is not left out with it"
 
 
-def test_padded_shortcuts_leave_the_stream_out_and_offer_what_is_inside_blocks() -> None:
+def test_padded_shortcuts_let_the_stream_shrink_with_what_is_padded() -> None:
     net = nets.net("cifar_resnet20")
     inner = {f"layer{s}.{b}.conv1" for s in (1, 2, 3) for b in range(3)}
-    assert inner <= {group.name for group in net.context.groups}
-    reasons = {entry.name: entry.reason for entry in net.left_out}
-    assert reasons.get("conv1"), "the residual stream cannot shrink past zeros of a fixed width"
+    streams = {"conv1", "layer2.0.conv2", "layer3.0.conv2"}
+    assert {group.name for group in net.context.groups} == inner | streams
+    assert {group.name for group in net.context.groups if group.kind == "stream"} == streams
 
 
 def test_convolution_shortcuts_let_the_stream_shrink() -> None:

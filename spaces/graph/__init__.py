@@ -1,0 +1,1 @@
+"""Networks as graphs of operators: captured once, walked for what must shrink together."""

@@ -1,0 +1,204 @@
+"""A network as a graph: its layers are kept as modules, the Python around them becomes operators."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from ...quieting import quietly
+
+KEPT_PARTS = frozenset(
+    ["conv", "linear", "batchnorm", "normalization", "instancenorm", "sparse", "activation", "pooling", "dropout"]
+)
+"""Files of torch.nn.modules whose classes stay modules in the graph."""
+
+INLINED = (nn.MultiheadAttention, nn.GLU, nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin, nn.EmbeddingBag)
+"""Classes of those files that move or mix channels, and so become operators too."""
+
+
+def capture(model: nn.Module, example_input: torch.Tensor) -> fx.GraphModule:
+    """Return a network as a graph with a free batch size, in eval mode, over copies of the same layers.
+
+    Names of modules and of parameters stay what they are. Convolutions, linear layers, norms, embeddings, activations,
+    pooling and dropout are modules in it; everything else is an operator of ATen, whose numbers can be rewritten.
+
+    Args:
+        model: The network, in eval mode on the CPU. It is not changed.
+        example_input: [1, ...].
+
+    Raises:
+        Exception: torch.export cannot trace the network; it raises errors of many kinds.
+    """
+    graph = _captured(model, example_input, strict=False)
+    if not _takes_any_batch(
+        graph, example_input
+    ):  # `len(x)` is a number to the faster tracer, and a symbol to this one
+        graph = _captured(model, example_input, strict=True)
+    return graph
+
+
+def _takes_any_batch(graph: fx.GraphModule, example_input: torch.Tensor) -> bool:
+    try:
+        with torch.no_grad():
+            outputs = [graph(torch.cat([example_input] * batch)) for batch in (1, 3)]
+    except Exception:  # whatever its operators say of another batch
+        return False
+    return all(not isinstance(o, torch.Tensor) or len(o) == batch for o, batch in zip(outputs, (1, 3), strict=True))
+
+
+def _captured(model: nn.Module, example_input: torch.Tensor, strict: bool) -> fx.GraphModule:
+    example = torch.cat([example_input] * 2)
+    with quietly(), _plain_attention():
+        program = torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=strict)
+    signature = program.graph_signature
+    stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    stored |= getattr(signature, "inputs_to_lifted_tensor_constants", {})
+    constants = {name: value for name, value in program.constants.items() if isinstance(value, torch.Tensor)}
+    for name, value in program.state_dict.items():
+        constants.setdefault(name, value)
+    return _rebuilt(program.graph, model, stored, constants)
+
+
+def _rebuilt(
+    graph: fx.Graph, model: nn.Module, stored: dict[str, str], constants: dict[str, torch.Tensor]
+) -> fx.GraphModule:
+    made = fx.Graph()
+    known: dict[fx.Node, fx.Node] = {}
+    runs = _calls_of_leaves(graph, model, stored)
+    done: set[fx.Node] = set()
+    attributes: dict[str, fx.Node] = {}
+    root = _Holder(model, constants)
+
+    def attribute(name: str) -> fx.Node:
+        if name not in attributes:
+            attributes[name] = made.get_attr(root.place(name))
+        return attributes[name]
+
+    def there(node: fx.Node) -> fx.Node:
+        return attribute(stored[node.name]) if node.name in stored and node.op == "placeholder" else known[node]
+
+    for node in graph.nodes:
+        if node in done or (node.op == "placeholder" and node.name in stored):
+            continue
+        if node in runs:
+            path, nodes, source, last = runs[node]
+            known[last] = made.call_module(root.module(path), (there(source),))
+            done.update(nodes)
+        elif node.op == "output":
+            outputs = node.args[0]
+            made.output(fx.map_arg(outputs[0] if len(outputs) == 1 else outputs, there))
+        elif node.op == "placeholder":
+            known[node] = made.placeholder(node.name)
+        elif node.op == "call_function" and str(node.target).startswith("aten._assert"):
+            continue
+        elif node.op == "call_function":
+            target, args = _plain(node)
+            known[node] = made.call_function(target, fx.map_arg(args, there), fx.map_arg(node.kwargs, there))
+        else:
+            known[node] = made.node_copy(node, there)
+    captured = fx.GraphModule(root.tree, made)
+    made = captured.graph
+    made.eliminate_dead_code()
+    made.lint()
+    captured.recompile()
+    return captured.eval()
+
+
+def _plain(node: fx.Node) -> tuple[Any, Any]:
+    """Return an operator in a form that other numbers of channels, and other layouts in memory, go through."""
+    name = str(node.target)
+    if name in ("aten.view.default", "aten.reshape.default"):  # a view fails on tensors in channels_last
+        sizes: Any = node.args[1]
+        computed = [i for i, size in enumerate(sizes) if not isinstance(size, int)]
+        if len(computed) == 1 and -1 not in sizes:  # the batch, perhaps times the heads: it follows from the others
+            sizes = [-1 if i in computed else size for i, size in enumerate(sizes)]
+        return torch.ops.aten.reshape.default, (node.args[0], sizes)
+    if name in ("aten.chunk.default", "aten.split.Tensor"):
+        dim: Any = node.args[2] if len(node.args) > 2 else node.kwargs.get("dim", 0)
+        sizes = [part.shape[dim] for part in node.meta["val"]]
+        if all(isinstance(size, int) for size in sizes):
+            return torch.ops.aten.split_with_sizes.default, (node.args[0], sizes, dim)
+    return node.target, node.args
+
+
+class _Holder:
+    """Collects what the graph needs of the network, under the same names."""
+
+    def __init__(self, model: nn.Module, constants: dict[str, torch.Tensor]) -> None:
+        self.tree = nn.Module()
+        self._model, self._constants = model, constants
+
+    def module(self, path: str) -> str:
+        self._set(path, self._model.get_submodule(path))
+        return path
+
+    def place(self, name: str) -> str:
+        owner, _, leaf = name.rpartition(".")
+        value: Any = self._constants.get(name)
+        with contextlib.suppress(AttributeError):
+            value = getattr(self._model.get_submodule(owner), leaf)
+        self._set(name, value)
+        return name
+
+    def _set(self, path: str, value: Any) -> None:
+        *owners, leaf = path.split(".")
+        at = self.tree
+        for part in owners:
+            if getattr(at, part, None) is None:
+                at.add_module(part, nn.Module())
+            at = getattr(at, part)
+        if getattr(at, leaf, None) is not None:
+            return
+        if isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter):
+            at.register_buffer(leaf, value)
+        else:
+            setattr(at, leaf, value)
+
+
+Run = tuple[str, set[fx.Node], fx.Node, fx.Node]
+
+
+def _calls_of_leaves(graph: fx.Graph, model: nn.Module, stored: dict[str, str]) -> dict[fx.Node, Run]:
+    """Return the calls of modules that stay modules: first node -> (path, nodes, what goes in, what comes out)."""
+    by_call: dict[str, list[fx.Node]] = {}
+    for node in graph.nodes:
+        if node.op == "call_function" and (stack := node.meta.get("nn_module_stack")):
+            key, (path, _) = next(reversed(stack.items()))
+            by_call.setdefault(f"{key} {path}", []).append(node)
+    found: dict[fx.Node, Run] = {}
+    for nodes in by_call.values():
+        path = next(reversed(nodes[0].meta["nn_module_stack"].values()))[0].partition("@")[0]
+        if not _stays(model, path):
+            continue
+        inside = set(nodes)
+        into = {a for n in nodes for a in n.all_input_nodes if a not in inside and a.name not in stored}
+        out = [n for n in nodes if any(user not in inside for user in n.users)]
+        if len(into) == len(out) == 1:
+            found[nodes[0]] = (path, inside, next(iter(into)), out[0])
+    return found
+
+
+def _stays(model: nn.Module, path: str) -> bool:
+    try:
+        module = model.get_submodule(path)
+    except AttributeError:
+        return False
+    home = type(module).__module__
+    kept = home.startswith("torch.nn.modules.") and home.rpartition(".")[2] in KEPT_PARTS
+    random = type(module).__name__ in ("StochasticDepth", "DropPath")
+    return (kept or random) and not isinstance(module, INLINED) and not any(module.children())
+
+
+@contextlib.contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Keep multi-head attention from its fused form for inference, which nothing can be removed from."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

@@ -1,0 +1,187 @@
+"""What layers do to labels: modules that hold weights, and those that work on every element alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd
+
+from .labels import along, fixed, merged, varies
+from .members import Even, Slice
+from .walk import Rule, Walk
+
+MIXED = "it lies in more than one dimension of what a layer reads"
+
+
+def contracted(walk: Walk, labels: Tensor, dim: int) -> Tensor | None:
+    """Return the atoms [size] along the dimension that a layer reads.
+
+    What differs along other dimensions is joined. None stands for channels that lie in other dimensions alone: the
+    layer does not mix them.
+
+    Args:
+        walk: The walk.
+        labels: Of the layer's inputs.
+        dim: The dimension.
+    """
+    dim %= labels.ndim
+    others = [d for d in range(labels.ndim) if d != dim]
+    if any(varies(walk.atoms, labels, d) for d in others) and not varies(walk.atoms, labels, dim):
+        return None
+    return merged(walk.atoms, labels, others, MIXED).reshape(-1)
+
+
+def linear(
+    walk: Walk, labels: Tensor, dim: int, weight: str, bias: str | None, size: int, shape: tuple[int, ...]
+) -> Tensor:
+    """Apply the rule of a layer that reads one dimension and writes new channels in its place.
+
+    Args:
+        walk: The walk.
+        labels: Of the inputs.
+        dim: The dimension that is read, and written.
+        weight: Name of the weight [out, in, ...].
+        bias: Name of the bias, if there is one.
+        size: Channels that are written.
+        shape: Of the outputs.
+
+    Returns:
+        The labels of the outputs.
+    """
+    read = contracted(walk, labels, dim)
+    if read is None:
+        return labels.narrow(dim, 0, 1).expand(shape)
+    made = walk.fresh(size)
+    walk.slices += [Slice(weight, 0, made, "out"), Slice(weight, 1, read, "in")]
+    if bias:
+        walk.slices.append(Slice(bias, 0, made, "out"))
+    return along(made, dim, shape)
+
+
+def _linear(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
+    module: Any = walk.module(node)
+    bias = f"{node.target}.bias" if module.bias is not None else None
+    labels = walk.of(node.args[0])
+    return linear(walk, labels, -1 % value.ndim, f"{node.target}.weight", bias, module.out_features, tuple(value.shape))
+
+
+def _conv(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
+    module: Any = walk.module(node)
+    weight, labels, shape = f"{node.target}.weight", walk.of(node.args[0]), tuple(value.shape)
+    dim = value.ndim - len(module.kernel_size) - 1
+    bias = f"{node.target}.bias" if module.bias is not None else None
+    if module.groups == 1:
+        return linear(walk, labels, dim, weight, bias, module.out_channels, shape)
+    read = contracted(walk, labels, dim)
+    if read is None:
+        walk.pin(labels, MIXED)
+        return fixed(shape)
+    if module.groups == module.in_channels:  # a depthwise layer writes what it reads
+        made = read.repeat_interleave(module.out_channels // module.in_channels)
+        walk.slices.append(Slice(weight, 0, made, "both"))
+        if made.numel() != read.numel():
+            walk.slices.append(Slice(weight, 1, read, "groups"))
+    else:
+        made = walk.fresh(module.out_channels)
+        walk.slices += [Slice(weight, 0, made, "out"), Slice(weight, 1, read, "in", module.groups)]
+        walk.evens += [Even(made, module.groups), Even(read, module.groups)]
+    if bias:
+        walk.slices.append(Slice(bias, 0, made, "both" if module.groups == module.in_channels else "out"))
+    return along(made, dim, shape)
+
+
+def _transposed(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
+    module: Any = walk.module(node)
+    labels, shape = walk.of(node.args[0]), tuple(value.shape)
+    dim = value.ndim - len(module.kernel_size) - 1
+    read = contracted(walk, labels, dim)
+    if read is None or module.groups > 1:
+        walk.pin(labels, "it is read by a transposed convolution in groups" if read is not None else MIXED)
+        return fixed(shape)
+    made = walk.fresh(module.out_channels)
+    weight = f"{node.target}.weight"
+    walk.slices += [Slice(weight, 1, made, "out"), Slice(weight, 0, read, "in")]
+    if module.bias is not None:
+        walk.slices.append(Slice(f"{node.target}.bias", 0, made, "out"))
+    return along(made, dim, shape)
+
+
+def _per_channel(walk: Walk, node: fx.Node, value: Tensor, dim: int, blocks: int = 1) -> Tensor:
+    """Apply the rule of what holds a number for each channel."""
+    labels, module = walk.of(node.args[0]), walk.module(node)
+    read = contracted(walk, labels, dim)
+    if read is None:
+        return labels  # type: ignore[no-any-return]
+    held = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+    for name, numbers in held:
+        if numbers.ndim == 1 and len(numbers) == len(read):
+            walk.slices.append(Slice(f"{node.target}.{name}", 0, read, "both"))
+    if blocks > 1:
+        walk.evens.append(Even(read, blocks))
+    return labels  # type: ignore[no-any-return]
+
+
+def _norm(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
+    return _per_channel(walk, node, value, min(1, value.ndim - 1))
+
+
+def _group_norm(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
+    module: Any = walk.module(node)
+    return _per_channel(walk, node, value, 1, module.num_groups)
+
+
+def _layer_norm(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
+    module: Any = walk.module(node)
+    if len(module.normalized_shape) > 1:
+        walk.pin(walk.of(node.args[0]), "it is normalized together with positions")
+        return fixed(value.shape)
+    return _per_channel(walk, node, value, value.ndim - 1)
+
+
+def _prelu(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
+    module: Any = walk.module(node)
+    return _per_channel(walk, node, value, 1) if module.num_parameters > 1 else elementwise(walk, node, value)
+
+
+def _embedding(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
+    made = walk.fresh(value.shape[-1])
+    walk.slices.append(Slice(f"{node.target}.weight", 1, made, "out"))
+    return along(made, value.ndim - 1, tuple(value.shape))
+
+
+def elementwise(walk: Walk, node: fx.Node, value: Any) -> Any:
+    """Pass labels on, where the shape stays."""
+    labels = walk.of(node.args[0])
+    if not isinstance(labels, Tensor) or labels.shape != value.shape:
+        walk.pin(labels, f"{node.target} may mix channels")
+        return fixed(value.shape)
+    return labels
+
+
+def pooled(walk: Walk, node: fx.Node, value: Any) -> Any:
+    """Pass labels on, where positions become fewer or more; positions themselves carry no channels."""
+    labels = walk.of(node.args[0])
+    if isinstance(value, tuple | list):
+        walk.pin(labels, "pooling that gives indices is kept whole")
+        return [fixed(part.shape) for part in value]
+    changed = [d for d in range(value.ndim) if labels.shape[d] != value.shape[d]]
+    moved = [d for d in range(2 if value.ndim > 2 else value.ndim - 1, value.ndim) if d not in changed]
+    labels = merged(walk.atoms, labels, [*changed, *moved], "it is pooled together")
+    return labels.expand(value.shape)
+
+
+MODULES: tuple[tuple[type[nn.Module], Rule], ...] = (
+    (nn.Linear, _linear),
+    (_ConvTransposeNd, _transposed),
+    (_ConvNd, _conv),
+    (_NormBase, _norm),  # batch norms and instance norms
+    (nn.GroupNorm, _group_norm),
+    (nn.LayerNorm, _layer_norm),
+    (nn.RMSNorm, _layer_norm),
+    (nn.PReLU, _prelu),
+    (nn.Embedding, _embedding),
+    *((cls, pooled) for cls in (_AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd)),
+)
