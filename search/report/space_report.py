@@ -18,7 +18,7 @@ def describe_space(
     targets: Sequence[Target],
     pattern_ratios: PerTarget[Mapping[str, Ratio]],
 ) -> dict[str, Any]:
-    """Return layers, variables with their options, and what was left out and why.
+    """Return layers, groups, variables with their options, and what was left out and why.
 
     Args:
         space: The space.
@@ -42,6 +42,7 @@ def describe_space(
             }
             for layer in context.layers
         ],
+        "groups": [{"name": g.name, "channels": g.channels, "kind": g.kind} for g in context.groups],
         "variables": [_variable(variable) for variable in space],
         "left_out": [{"name": name, "reason": reason} for name, reason in sorted(missing)],
         "patterns": {

@@ -54,7 +54,9 @@ def test_every_target_has_a_folder_with_the_teacher_and_its_calibration(finished
 
 
 def test_every_decision_is_that_of_the_plan(finished: Front) -> None:
-    named = {v["name"] for v in json.loads((finished.folder / "space.json").read_text())["variables"]}
+    described = json.loads((finished.folder / "space.json").read_text())
+    assert all(group["name"] and group["channels"] > 1 for group in described["groups"])
+    named = {v["name"] for v in described["variables"]}
     for trial in finished.trials:
         assert set(trial.plan.choices) <= named
         assert bool(trial.spec.bits) == bool(trial.plan.of("bits"))
