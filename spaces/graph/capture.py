@@ -34,11 +34,10 @@ def capture(model: nn.Module, example_input: torch.Tensor) -> fx.GraphModule:
         Exception: torch.export cannot trace the network; it raises errors of many kinds.
     """
     graph = _captured(model, example_input, strict=False)
-    if not _takes_any_batch(
-        graph, example_input
-    ):  # `len(x)` is a number to the faster tracer, and a symbol to this one
-        graph = _captured(model, example_input, strict=True)
-    return graph
+    if _takes_any_batch(graph, example_input):
+        return graph
+    # `len(x)` is a number to the faster tracer, and a symbol to this one
+    return _captured(model, example_input, strict=True)
 
 
 def _takes_any_batch(graph: fx.GraphModule, example_input: torch.Tensor) -> bool:

@@ -20,11 +20,6 @@ def nothing(walk: Walk, node: fx.Node, value: Any) -> Any:
     return fixed(value.shape) if isinstance(value, Tensor) else None
 
 
-def alone(walk: Walk, node: fx.Node, value: Any) -> Any:
-    """Pass the labels of the first argument on, after joining it with other tensors of its shape."""
-    return paired(walk, node, value)
-
-
 def paired(walk: Walk, node: fx.Node, value: Any) -> Any:
     """Join what meets, element by element."""
     if not isinstance(value, Tensor):
@@ -108,9 +103,6 @@ def softmax(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
 def product(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
     """Join what a product of two matrices sums over; heads, in the leading dimensions, go as wholes."""
     first, second = walk.of(node.args[0]), walk.of(node.args[1])
-    weight = _weight(walk, node.args[1])
-    if weight is not None and second.ndim == 2:
-        walk.bare.pop(weight, None)
     if first.ndim < 2 or second.ndim < 2:
         walk.pin([first, second], "it is read by a product of vectors")
         return fixed(value.shape)
@@ -227,7 +219,7 @@ def pooling(walk: Walk, node: fx.Node, value: Any) -> Any:
 
 
 FUNCTIONS: Mapping[str, Rule] = {
-    **dict.fromkeys(ALONE, alone),
+    **dict.fromkeys(ALONE, paired),
     **dict.fromkeys(PAIRS, paired),
     **dict.fromkeys(REDUCED, reduced),
     **dict.fromkeys(POOLED, pooling),
