@@ -7,9 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ..spaces.graph.capture import every_layer_called
 from .fake_quant import FakeQuantizer
 from .norms import reestimate_norms
-from .precision import autocast_context, every_layer_called, module_to_training_layout, to_training_layout
+from .precision import autocast_context, module_to_training_layout, to_training_layout
 from .seeds import seeded_generator
 from .student import Student
 from .training_data import LabelledData

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -41,20 +39,6 @@ def module_to_training_layout(module: nn.Module, device: torch.device) -> nn.Mod
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return module
-
-
-@contextlib.contextmanager
-def every_layer_called() -> Iterator[None]:
-    """Let no fused kernel compute a transformer's layers past their modules meanwhile.
-
-    Such a kernel would not see what was put in place of a layer's forward, nor call its hooks.
-    """
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
 
 
 @functools.cache

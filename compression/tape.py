@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .precision import every_layer_called
+from ..spaces.graph.capture import every_layer_called
 
 Call = Callable[[str, Callable[..., Any], Any, Any], Any]
 

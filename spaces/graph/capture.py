@@ -51,7 +51,7 @@ def _takes_any_batch(graph: fx.GraphModule, example_input: torch.Tensor) -> bool
 
 def _captured(model: nn.Module, example_input: torch.Tensor, strict: bool) -> fx.GraphModule:
     example = torch.cat([example_input] * 2)
-    with quietly(), _plain_attention():
+    with quietly(), every_layer_called():
         program = torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=strict)
     signature = program.graph_signature
     stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
@@ -193,8 +193,12 @@ def _stays(model: nn.Module, path: str) -> bool:
 
 
 @contextlib.contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Keep multi-head attention from its fused form for inference, which nothing can be removed from."""
+def every_layer_called() -> Iterator[None]:
+    """Let no fused kernel compute a transformer's layers past their modules meanwhile.
+
+    Such a kernel would not see what was put in place of a layer's forward, nor call its hooks, and nothing can be taken
+    out of it.
+    """
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
