@@ -28,6 +28,7 @@ def compress(
     *,
     percentile: Literal[50, 90, 95, 99] | None = None,
     min_accuracy: float | None = None,
+    max_drop: str | None = None,
     max_mb: float | None = None,
     runtime: str | Sequence[str] | None = None,
     any_of: bool | None = None,
@@ -65,7 +66,8 @@ def compress(
         task: The trained teacher, its data and its metric.
         budget_ms: Latency (milliseconds) that models must meet on every target.
         percentile: Of latency, held against the budget; 50 by default.
-        min_accuracy: Metric that models must have on the validation split.
+        min_accuracy: Metric that models must have on the validation split; the most, where lower is better.
+        max_drop: Of the metric below the teacher's that models may have, such as "1%" or "1pt" (a hundredth).
         max_mb: Largest model file, in megabytes; file size then counts in the search.
         runtime: Where models will run, such as "openvino" or "tensorrt@cuda"; several names build every model for all.
         any_of: Whether each model is for the best of several runtimes, not for all of them.
@@ -105,6 +107,7 @@ def compress(
             "latency_ms": budget_ms,
             "percentile": percentile,
             "min_accuracy": min_accuracy,
+            "max_drop": max_drop,
             "max_mb": max_mb,
         },
         "space": {"axes": axes, "keep": keep},

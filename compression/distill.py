@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..spaces.inputs import Inputs, call
 from ..spaces.spec import Recovery
+from .losses import CLASSIFICATION, Losses
 from .precision import autocast_context, to_training_layout
 
 LIMIT_BYTES = 2 * 2**30
@@ -21,8 +23,8 @@ class Lesson:
     """What the teacher says of one batch.
 
     Attributes:
-        outputs: [B, K].
-        features: The inputs of its last layer, [B, D].
+        outputs: [B, ...].
+        features: The inputs of its last layer, [B, ..., D].
     """
 
     outputs: Tensor
@@ -46,19 +48,19 @@ class Lessons:
     device: torch.device
     _kept: dict[tuple[int, int], Lesson] = field(default_factory=dict)
 
-    def lesson(self, epoch: int, step: int, inputs: Tensor, keep: bool) -> Lesson:
+    def lesson(self, epoch: int, step: int, inputs: Inputs, keep: bool) -> Lesson:
         """Return the teacher's answer to one batch.
 
         Args:
             epoch: Number of the epoch.
             step: Number of the batch within it.
-            inputs: The batch, [B, ...].
+            inputs: The batch, [B, ...] each.
             keep: Whether (epoch, step) always gives this batch, so that the answer may be kept.
         """
         if keep and (epoch, step) in self._kept:
             return self._kept[epoch, step]
         with torch.no_grad(), autocast_context(self.device), FeatureTap(self.teacher, self.last_layer) as tap:
-            outputs = self.teacher(to_training_layout(inputs, self.device))
+            outputs = call(self.teacher, to_training_layout(inputs, self.device))
         # half the memory; distillation does not see the difference
         lesson = Lesson(outputs.detach().to(torch.bfloat16), tap.features.detach().to(torch.bfloat16))
         size = (lesson.outputs.nbytes + lesson.features.nbytes) * (len(self._kept) + 1)
@@ -71,7 +73,7 @@ class FeatureTap:
     """A context that catches the inputs of one layer.
 
     Attributes:
-        features: The latest inputs of the layer, [B, D]; empty before it ran.
+        features: The latest inputs of the layer, [B, ..., D]; empty before it ran.
     """
 
     def __init__(self, module: nn.Module, layer: str | None) -> None:
@@ -89,7 +91,7 @@ class FeatureTap:
             self._handle.remove()
 
     def _catch(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self.features = inputs[0].flatten(1)
+        self.features = inputs[0]
 
 
 def distillation_loss(
@@ -99,36 +101,35 @@ def distillation_loss(
     lesson: Lesson,
     features: Tensor,
     kept_features: Sequence[int] | None,
+    losses: Losses = CLASSIFICATION,
 ) -> Tensor:
     """Return the loss that a student is taught by.
 
-    It is alpha T^2 KL(teacher / T || student / T) + (1 - alpha) cross-entropy + feature_weight * distance of features.
-    The distance is the mean square error over the teacher's mean square, so that it has no unit. After Hinton et al.
-    2015 (arXiv:1503.02531, section 2) and Romero et al. 2015 (arXiv:1412.6550), without an adapter, as the student's
+    It is alpha * (divergence from the teacher) + (1 - alpha) * (loss against the labels) + feature_weight * (distance
+    of features). For a classifier the divergence is T^2 KL(teacher / T || student / T), and the loss cross-entropy. The
+    distance is the mean square error over the teacher's mean square, so that it has no unit. After Hinton et al. 2015
+    (arXiv:1503.02531, section 2) and Romero et al. 2015 (arXiv:1412.6550), without an adapter, as the student's
     channels are some of the teacher's.
 
     Args:
         recovery: T, alpha and feature_weight.
-        outputs: The student's, [B, K].
-        labels: [B].
-        lesson: The teacher's outputs [B, K] and features [B, D].
-        features: The student's, [B, D'].
+        outputs: The student's, [B, ...].
+        labels: [B, ...].
+        lesson: The teacher's outputs [B, ...] and features [B, ..., D].
+        features: The student's, [B, ..., D'].
         kept_features: Which of the teacher's D features the student still has; None for all.
+        losses: Of the task.
     """
     outputs = outputs.float()
-    t = recovery.temperature
     loss = outputs.new_zeros(())
     if recovery.alpha < 1:
-        loss = loss + (1 - recovery.alpha) * F.cross_entropy(outputs, labels)
+        loss = loss + (1 - recovery.alpha) * losses.hard(outputs, labels)
     if recovery.alpha > 0:
-        soft = F.log_softmax(lesson.outputs.float() / t, dim=1)
-        loss = loss + recovery.alpha * t * t * F.kl_div(
-            F.log_softmax(outputs / t, dim=1), soft, reduction="batchmean", log_target=True
-        )
+        loss = loss + recovery.alpha * losses.soft(outputs, lesson.outputs.float(), recovery.temperature).mean()
     if recovery.feature_weight > 0 and features.numel():
         wanted = lesson.features.float()
         if kept_features is not None:
-            wanted = wanted[:, list(kept_features)]
+            wanted = wanted[..., list(kept_features)]
         if wanted.shape == features.shape:
             distance = F.mse_loss(features.float(), wanted) / wanted.square().mean().clamp_min(1e-8)
             loss = loss + recovery.feature_weight * distance

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import fx, nn
 
 from ..errors import ExportError, one_line
 from ..quieting import quietly
+from ..spaces.inputs import Inputs, count_of, parts_of
 from .fuse import fused, norm_pairs
 
 OPSET = 21
@@ -66,7 +67,7 @@ class Template:
 
 
 def make_template(
-    teacher: nn.Module, example_input: torch.Tensor, exact: bool = False, symbolic_batch: bool = False
+    teacher: nn.Module, example_input: Inputs, exact: bool = False, symbolic_batch: bool = False
 ) -> Template:
     """Export a network as a template.
 
@@ -96,10 +97,10 @@ def make_template(
     readers = {s: name.rpartition(".")[0] for s, (name, _) in sources.items() if name.endswith(".weight")}
     nodes = [n for n in model.graph.node if n.op_type in ("Conv", "Gemm", "MatMul")]
     layers = {n.name: readers[n.input[1]] for n in nodes if n.input[1] in readers}
-    return Template(model, 1 if symbolic_batch else len(example_input), pairs, {} if exact else sources, layers)
+    return Template(model, 1 if symbolic_batch else count_of(example_input), pairs, {} if exact else sources, layers)
 
 
-def export_onnx(module: nn.Module, example_input: torch.Tensor, symbolic_batch: bool = False) -> Any:
+def export_onnx(module: nn.Module, example_input: Inputs, symbolic_batch: bool = False) -> Any:
     """Export a network with torch's exporter, without traces of the machine that it runs on.
 
     Args:
@@ -113,17 +114,19 @@ def export_onnx(module: nn.Module, example_input: torch.Tensor, symbolic_batch: 
     Raises:
         ExportError: The network has an operator that cannot be exported; the message names it.
     """
+    batch = torch.export.Dim("batch")
+    free = tuple({0: batch} for _ in parts_of(example_input))
     try:
         with quietly(stdout=False):
             program = torch.onnx.export(
                 module.eval(),
-                (example_input,),
+                parts_of(example_input),
                 dynamo=True,
                 verbose=False,
                 opset_version=OPSET,
-                input_names=["input"],
+                input_names=input_names(module, example_input),
                 output_names=["output"],
-                dynamic_shapes=({0: torch.export.Dim("batch")},) if symbolic_batch else None,
+                dynamic_shapes=free if symbolic_batch else None,
             )
     except Exception as error:
         raise ExportError(f"the teacher cannot be exported to ONNX: {_reason(error)}") from error
@@ -137,6 +140,14 @@ def export_onnx(module: nn.Module, example_input: torch.Tensor, symbolic_batch: 
         del value.metadata_props[:]
     del model.graph.metadata_props[:]
     return model
+
+
+def input_names(module: nn.Module, example_input: Inputs) -> list[str]:
+    """Return the names of a network's inputs: a captured network knows them, any other has "input"."""
+    count = len(parts_of(example_input))
+    if isinstance(module, fx.GraphModule):
+        return [str(node.target) for node in module.graph.nodes if node.op == "placeholder"]
+    return ["input"] if count == 1 else [f"input_{i}" for i in range(count)]
 
 
 def _randomised(module: nn.Module) -> nn.Module:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..spaces.graph.capture import every_layer_called
+from ..spaces.inputs import Inputs, call, rows_of
 from .fake_quant import FakeQuantizer
 from .norms import reestimate_norms
 from .precision import autocast_context, module_to_training_layout, to_training_layout
@@ -30,7 +31,7 @@ CHUNK = 256
 def first_look(
     student: Student,
     fake: FakeQuantizer,
-    calibration: Tensor,
+    calibration: Inputs,
     data: LabelledData,
     metric: Callable[[Tensor, Tensor], float],
     device: torch.device,
@@ -49,11 +50,11 @@ def first_look(
         fake: Fake quantization of the student's module with its specification's bits, switched off.
         calibration: Inputs [M, ...] of the training data, for the norms and the ranges of activations.
         data: The validation split, which sets neither.
-        metric: Maps outputs [N, K] and labels [N] to a number.
+        metric: Maps outputs [N, ...] and labels [N, ...] to a number.
         device: Where the student runs.
     """
     module = module_to_training_layout(student.module, device)
-    reestimate_norms(module, calibration[:NORM_INPUTS], NORM_BATCH)
+    reestimate_norms(module, rows_of(calibration, slice(0, NORM_INPUTS)), NORM_BATCH)
     rows = torch.randperm(len(data), generator=seeded_generator("look"))[:LOOK_IMAGES]
     outputs = outputs_with_bits(module, fake, calibration, data, rows, device)
     return metric(outputs, data.labels[rows])
@@ -61,7 +62,7 @@ def first_look(
 
 @torch.no_grad()
 def outputs_with_bits(
-    module: nn.Module, fake: FakeQuantizer, calibration: Tensor, data: LabelledData, rows: Tensor, device: torch.device
+    module: nn.Module, fake: FakeQuantizer, calibration: Inputs, data: LabelledData, rows: Tensor, device: torch.device
 ) -> Tensor:
     """Run a network with fake quantization on some rows of `data`.
 
@@ -76,15 +77,15 @@ def outputs_with_bits(
         device: Where the network runs.
 
     Returns:
-        The outputs [R, K], float32, on the CPU.
+        The outputs [R, ...], float32, on the CPU.
     """
     module.to(device).eval()
     fake.switch_on()
     try:
         with autocast_context(device), every_layer_called():
             if fake.quantizes and not fake.ranges:
-                module(to_training_layout(calibration[:RANGE_INPUTS], device))
-            parts = [module(to_training_layout(data.inputs(some), device)) for some in torch.split(rows, CHUNK)]
+                call(module, to_training_layout(rows_of(calibration, slice(0, RANGE_INPUTS)), device))
+            parts = [call(module, to_training_layout(data.inputs(some), device)) for some in torch.split(rows, CHUNK)]
     finally:
         fake.switch_off()
     return torch.cat([part.float().cpu() for part in parts])

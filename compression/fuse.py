@@ -12,19 +12,20 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from ..quieting import quietly
+from ..spaces.inputs import Inputs, parts_of
 
 
-def norm_pairs(model: nn.Module, example_input: torch.Tensor) -> tuple[tuple[str, str], ...]:
+def norm_pairs(model: nn.Module, example_input: Inputs) -> tuple[tuple[str, str], ...]:
     """Return names of layers with the batch norms that are the only readers of their outputs.
 
     They are read from torch.export's graph, which sees functional code that module hooks would miss.
 
     Args:
         model: The network, in eval mode.
-        example_input: [B, ...].
+        example_input: [B, ...], of each input.
     """
     with quietly(stdout=False):
-        program = torch.export.export(model, (example_input,))
+        program = torch.export.export(model, parts_of(example_input))
     names = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
     readers: Counter[str] = Counter()
     for node in program.graph.nodes:

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..spaces.groups import Group
+from ..spaces.inputs import Inputs, count_of, in_equal_parts
 from ..spaces.layers import kind_of
 from ..spaces.sensitivity import Question
 from ..spaces.spec import StudentSpec
 from .fake_quant import FakeQuantizer
+from .losses import Divergence
 from .norms import estimating, norms_of
 from .precision import module_to_training_layout, to_training_layout, training_device
 from .recover import Stopped
@@ -73,22 +75,25 @@ class KLMeter:
         bytes: Of the teacher's weights.
     """
 
-    def __init__(self, teacher: nn.Module, groups: Sequence[Group], inputs: Tensor, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, teacher: nn.Module, groups: Sequence[Group], inputs: Inputs, soft: Divergence, stop: Callable[[], bool]
+    ) -> None:
         """Look at a copy of `teacher`.
 
         Args:
             teacher: The network, in eval mode.
             groups: Its groups of channels.
-            inputs: [M, ...], looked at a batch at a time.
+            inputs: [M, ...] each, looked at a batch at a time.
+            soft: How far answers are from the teacher's, at a temperature of 1.
             stop: Asked before every forward pass of a variant.
         """
-        self._teacher, self._stop, self._device = teacher, stop, training_device()
+        self._teacher, self._soft, self._stop, self._device = teacher, soft, stop, training_device()
         self._groups = tuple(groups)
         self._copy = module_to_training_layout(copy.deepcopy(teacher), self._device).eval()
         self.bytes = sum(p.numel() * p.element_size() for p in teacher.parameters())
         # equal parts: a batch norm cannot learn from a last batch of one input
-        self._batches = to_training_layout(inputs.float(), self._device).tensor_split(-(-len(inputs) // BATCH))
-        self._inputs = len(inputs)
+        self._batches = in_equal_parts(to_training_layout(inputs, self._device), -(-count_of(inputs) // BATCH))
+        self._inputs = count_of(inputs)
         self._tape = Tape(TAPE_BYTES)
         self._ranges = self._ranges_of_layers()
 
@@ -111,13 +116,13 @@ class KLMeter:
     def _passes(self, variants: Sequence[_Variant]) -> Iterator[tuple[Question, float]]:
         """Yield (decision, sum of the divergences over a batch), batch by batch; the teacher's own pass is shared."""
         for batch in self._batches if variants else ():
-            expected = _log_answers(self._tape.record(self._copy, batch))
+            expected = self._tape.record(self._copy, batch).double()
             for variant in variants:
                 if self._stop():
                     raise Stopped
                 with variant.applied() as module:
-                    got = _log_answers(self._tape.play(module, batch, variant.until))
-                yield variant.question, _divergence(expected, got)
+                    got = self._tape.play(module, batch, variant.until).double()
+                yield variant.question, _capped(self._soft(got, expected, 1.0))
 
     def _variant(self, question: Question, spec: StudentSpec) -> _Variant:
         if changes_shape(spec):
@@ -193,11 +198,6 @@ def _forward(layer: nn.Module, weight: Tensor, rounded: bool = False) -> Forward
     return forward
 
 
-def _log_answers(outputs: Tensor) -> Tensor:
-    return outputs.double().log_softmax(-1)
-
-
-def _divergence(expected: Tensor, got: Tensor) -> float:
-    """Return the sum over the inputs of KL(expected || got) of logarithms of answers [B, K], in nats."""
-    each = F.kl_div(got, expected, reduction="none", log_target=True).sum(-1)
+def _capped(each: Tensor) -> float:
+    """Return the sum of the divergences of examples [B]; one whose answers are no numbers has the most that counts."""
     return float(each.nan_to_num(nan=CEILING_NATS, posinf=CEILING_NATS).clamp(0.0, CEILING_NATS).sum())

@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..spaces.inputs import Inputs, call, count_of, in_equal_parts
 from .precision import autocast_context, to_training_layout
 
 
@@ -37,7 +38,7 @@ def estimating(norms: Sequence[_BatchNorm]) -> Iterator[None]:
 
 
 @torch.no_grad()
-def reestimate_norms(module: nn.Module, inputs: Tensor, batch: int) -> None:
+def reestimate_norms(module: nn.Module, inputs: Inputs, batch: int) -> None:
     """Set the running statistics of all batch norms to their plain means over the batches of `inputs`.
 
     Everything else runs as in eval mode, and stays as it was (Wu and Johnson 2021, arXiv:2105.07576, section 3). Norms
@@ -45,20 +46,20 @@ def reestimate_norms(module: nn.Module, inputs: Tensor, batch: int) -> None:
 
     Args:
         module: The network, on any device.
-        inputs: [M, ...].
+        inputs: [M, ...] each.
         batch: Inputs at a time, at least.
     """
     norms = norms_of(module)
-    if not norms or len(inputs) < 2:
+    if not norms or count_of(inputs) < 2:
         return
     device = next(module.parameters()).device
     before = [(m, m.training) for m in module.modules()]
     module.eval()
     try:
         with estimating(norms):
-            for part in inputs.tensor_split(max(1, len(inputs) // batch)):
+            for part in in_equal_parts(inputs, max(1, count_of(inputs) // batch)):
                 with autocast_context(device):
-                    module(to_training_layout(part, device))
+                    call(module, to_training_layout(part, device))
     finally:
         for each, training in before:
             each.training = training

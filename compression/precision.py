@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..spaces.inputs import Inputs, mapped
+
 
 def training_device() -> torch.device:
     """Return CUDA where there is one, else the CPU."""
@@ -26,10 +28,13 @@ def autocast_context(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=training_dtype(device) == torch.bfloat16)
 
 
-def to_training_layout(inputs: Tensor, device: torch.device) -> Tensor:
+def to_training_layout(inputs: Inputs, device: torch.device) -> Inputs:
     """Return the batch on the device; images [B, C, H, W] in channels_last, everything else as it is."""
-    inputs = inputs.to(device, non_blocking=True)
-    return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
+    return mapped(lambda part: _laid_out(part.to(device, non_blocking=True)), inputs)
+
+
+def _laid_out(part: Tensor) -> Tensor:
+    return part.contiguous(memory_format=torch.channels_last) if part.ndim == 4 else part
 
 
 def module_to_training_layout(module: nn.Module, device: torch.device) -> nn.Module:

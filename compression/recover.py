@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from ..errors import TrialFailed
 from ..files import write_bytes
+from ..spaces.inputs import Inputs, call
 from ..spaces.spec import Recovery, StudentSpec
 from .distill import FeatureTap, Lessons, distillation_loss
 from .fake_quant import FakeQuantizer
+from .losses import CLASSIFICATION, Losses
 from .precision import autocast_context, module_to_training_layout, to_training_layout
 from .student import Student
 from .training_data import TrainingData
@@ -72,6 +74,7 @@ class Recoverer:
         schedule: How long a training is.
         device: Where it runs.
         quiet: Makes a context that is entered around every few steps, so that latencies are measured in peace.
+        losses: What students are taught by.
     """
 
     data: TrainingData
@@ -79,6 +82,7 @@ class Recoverer:
     schedule: Schedule
     device: torch.device
     quiet: Callable[[], AbstractContextManager[Any]]
+    losses: Losses = CLASSIFICATION
 
     def recover(
         self, student: Student, spec: StudentSpec, rung: int, checkpoint: Path, stop: Callable[[], bool]
@@ -152,8 +156,8 @@ class Recoverer:
         lesson = self.lessons.lesson(epoch, index, inputs, keep=self.data.cacheable)
         inputs, labels = to_training_layout(inputs, self.device), labels.to(self.device)
         with autocast_context(self.device), FeatureTap(module, self.lessons.last_layer) as tap:
-            outputs = module(inputs)
-        loss = distillation_loss(recovery, outputs, labels, lesson, tap.features, kept)
+            outputs = call(module, inputs)
+        loss = distillation_loss(recovery, outputs, labels, lesson, tap.features, kept, self.losses)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(module.parameters(), CLIP_NORM)
@@ -185,8 +189,8 @@ class _Batches:
         self._steps = data.epoch_plan(0, schedule.batch_size, schedule.seed).steps
         self._epoch, self._first = -1, 0
 
-    def at(self, step: int) -> tuple[int, int, Tensor, Tensor]:
-        """Return (epoch, index within it, inputs [B, ...], labels [B])."""
+    def at(self, step: int) -> tuple[int, int, Inputs, Tensor]:
+        """Return (epoch, index within it, inputs [B, ...] each, labels [B, ...])."""
         epoch, index = divmod(step, self._steps)
         if epoch != self._epoch:
             seed = self._schedule.seed

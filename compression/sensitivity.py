@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import DataError
 from ..spaces.context import SpaceContext
+from ..spaces.inputs import Inputs, count_of, rows_of
 from ..spaces.sensitivity import Measured, Question, Sensitivity, of_questions, questions_of
 from ..spaces.space import Space
 from ..spaces.spec import StudentSpec
 from .kl_meter import KLMeter, changes_shape
+from .losses import Divergence, categorical_divergence
 
 MIN_INPUTS, MAX_INPUTS = 64, 256
 MACS = 20_000_000_000
@@ -26,11 +28,12 @@ PACK_MACS = 2_000_000_000_000
 def measure_sensitivity(
     teacher: nn.Module,
     space: Space,
-    inputs: Tensor,
+    inputs: Inputs,
     stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda line: None,
     known: Sensitivity | None = None,
     keep: Callable[[Sensitivity], None] = lambda found: None,
+    soft: Divergence = categorical_divergence,
 ) -> Sensitivity:
     """Measure what the decisions that `space` offers do, each alone, to the answers of `teacher`.
 
@@ -42,11 +45,12 @@ def measure_sensitivity(
     Args:
         teacher: The trained network, in eval mode.
         space: Its decisions.
-        inputs: [M, ...], calibration inputs.
+        inputs: [M, ...] each, calibration inputs.
         stop: Whether to end early, asked between forward passes.
         say: Takes a line about the progress.
         known: Measured before on the same teacher and inputs; what it has is not measured again.
         keep: Called now and then with `known` and all that was measured so far.
+        soft: How far answers are from the teacher's.
 
     Returns:
         The divergences of all decisions of the space.
@@ -55,29 +59,29 @@ def measure_sensitivity(
         Stopped: `stop()` came true.
         DataError: There are no inputs.
     """
-    if not len(inputs):
+    if not count_of(inputs):
         raise DataError("sensitivity is measured on calibration inputs, got none: give the task some")
     asked = questions_of(space)
-    found = {} if known is None or known.inputs != len(inputs) else known.known()
+    found = {} if known is None or known.inputs != count_of(inputs) else known.known()
     missing = {question: spec for question, (spec, _) in asked.items() if question not in found}
     if missing:
-        say(f"sensitivity: {len(missing)} decisions on {len(inputs)} inputs")
-        meter = KLMeter(teacher, space.context.groups, inputs, stop)
-        macs = len(inputs) * sum(layer.macs for layer in space.context.layers)
+        say(f"sensitivity: {len(missing)} decisions on {count_of(inputs)} inputs")
+        meter = KLMeter(teacher, space.context.groups, inputs, soft, stop)
+        macs = count_of(inputs) * sum(layer.macs for layer in space.context.layers)
         most = min(PACK, max(1, PACK_MACS // max(1, macs)))
         for done, pack in _packs(missing, most, meter.bytes):
             for question, nats in meter.measure({question: missing[question] for question in pack}).items():
                 found[question] = Measured(question.option, asked[question][1], nats)
-            keep(of_questions(found, len(inputs)))
+            keep(of_questions(found, count_of(inputs)))
             if done < len(missing):
                 say(f"sensitivity: {done} of {len(missing)} decisions measured")
-    return of_questions({question: found[question] for question in asked}, len(inputs))
+    return of_questions({question: found[question] for question in asked}, count_of(inputs))
 
 
-def sensitivity_inputs(context: SpaceContext, calibration: Tensor) -> Tensor:
-    """Return the part of the calibration inputs [M, ...] that a network of these layers is looked at on."""
+def sensitivity_inputs(context: SpaceContext, calibration: Inputs) -> Inputs:
+    """Return the part of the calibration inputs, [M, ...] each, that a network of these layers is looked at on."""
     macs = max(1, sum(layer.macs for layer in context.layers))
-    return calibration[: min(MAX_INPUTS, max(MIN_INPUTS, MACS // macs))]
+    return rows_of(calibration, slice(0, min(MAX_INPUTS, max(MIN_INPUTS, MACS // macs))))
 
 
 def _packs(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..spaces.graph.capture import every_layer_called
+from ..spaces.inputs import Inputs, call, mapped
 
 Call = Callable[[str, Callable[..., Any], Any, Any], Any]
 
@@ -43,18 +44,18 @@ class Tape:
         self._at = 0
 
     @torch.no_grad()
-    def record(self, module: nn.Module, inputs: Tensor) -> Tensor:
+    def record(self, module: nn.Module, inputs: Inputs) -> Tensor:
         """Return the outputs of `module` for `inputs` [B, ...], and keep every call. What was on the tape is gone."""
         self._forget()
         with _around_calls(module, self._recorded), every_layer_called():
-            outputs: Tensor = module(inputs.clone())  # some networks normalise their inputs in place
+            outputs: Tensor = call(module, mapped(torch.clone, inputs))  # some networks normalise their inputs in place
         for i, (given, version) in enumerate(zip(self._given, self._versions, strict=True)):
             if given is not None and given._version != version:
                 self._given[i] = None
         return outputs
 
     @torch.no_grad()
-    def play(self, module: nn.Module, inputs: Tensor, until: int) -> Tensor:
+    def play(self, module: nn.Module, inputs: Inputs, until: int) -> Tensor:
         """Return the outputs of a network for the inputs that were recorded.
 
         Args:
@@ -64,7 +65,7 @@ class Tape:
         """
         self._at = 0
         with _around_calls(module, functools.partial(self._played, until)), every_layer_called():
-            outputs: Tensor = module(inputs.clone())
+            outputs: Tensor = call(module, mapped(torch.clone, inputs))
         return outputs
 
     def _recorded(self, name: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:

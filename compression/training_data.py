@@ -7,6 +7,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from ..spaces.inputs import Inputs
+
 
 class EpochPlan(Protocol):
     """The batches of one epoch."""
@@ -16,8 +18,8 @@ class EpochPlan(Protocol):
         """Number of batches in this epoch."""
         ...
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return the inputs [B, ...], float32, and the labels [B], int64, of one batch.
+    def batch(self, step: int) -> tuple[Inputs, Tensor]:
+        """Return the inputs, [B, ...] each, and the labels [B, ...] of one batch.
 
         Plans of data that is not `cacheable` may ask for steps in ascending order, each once.
         """
@@ -52,13 +54,13 @@ class LabelledData(Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """The labels [N], int64."""
+        """The labels [N, ...]."""
         ...
 
     def __len__(self) -> int:
         """Return the number of inputs."""
         ...
 
-    def inputs(self, indices: Tensor | Sequence[int] | slice, /) -> Tensor:
-        """Return the inputs of these rows [B, ...], float32, never augmented."""
+    def inputs(self, indices: Tensor | Sequence[int] | slice, /) -> Inputs:
+        """Return the inputs of these rows, [B, ...] each, never augmented."""
         ...

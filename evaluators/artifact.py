@@ -17,10 +17,11 @@ from ..compression.export import Template, make_template
 from ..compression.student import replaced
 from ..errors import ExportError, MeasurementError, TrialFailed
 from ..files import PARTIAL, move, remove
+from ..spaces.inputs import Inputs, call, count_of, divided, joined, parts_of, rows_of
 from ..spaces.spec import StudentSpec
 from ..spaces.target import Target
 from .runtimes.base import BuildRequest, Runtime
-from .score import predict
+from .score import as_arrays, predict
 
 PARITY = 1e-3
 """Largest difference allowed between a file in 32 bits and its network, relative to the largest output."""
@@ -41,7 +42,7 @@ class Templates:
         exact: Whether templates are of this very network; else they take the weights of its students.
     """
 
-    def __init__(self, network: nn.Module, example_input: torch.Tensor, exact: bool = False) -> None:
+    def __init__(self, network: nn.Module, example_input: Inputs, exact: bool = False) -> None:
         """Export nothing yet.
 
         Args:
@@ -77,9 +78,9 @@ class Templates:
         """Export a network; see `get` for the batch, and `compression.export.make_template`."""
         return make_template(network, self.many(batch or 2), exact, symbolic_batch=batch == ANY_BATCH)
 
-    def many(self, count: int) -> torch.Tensor:
-        """Return the example input `count` times, [count, ...]."""
-        return torch.cat([self._example] * count)
+    def many(self, count: int) -> Inputs:
+        """Return the example input `count` times, [count, ...] each."""
+        return joined([self._example] * count)
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,8 @@ class ArtifactBuilder:
         runtime: Runtime,
         target: Target,
         templates: Templates,
-        calibration: torch.Tensor,
-        samples: torch.Tensor,
+        calibration: Inputs,
+        samples: Inputs,
     ) -> None:
         """Build nothing yet.
 
@@ -177,7 +178,7 @@ class ArtifactBuilder:
         """
         module = module.cpu().eval()
         plain, part = _beside(path, "float"), _beside(path, "file")
-        count = len(self._calibration) if calibration_count is None else calibration_count
+        count = count_of(self._calibration) if calibration_count is None else calibration_count
         try:
             request, difference = self._float_file(module, spec.replacements, plain, count)
             if spec.bits:
@@ -189,7 +190,7 @@ class ArtifactBuilder:
         widths = tuple(spec.bits.get(name, 32) for name in request.layers.values())
         return Artifact(path, widths, difference if self._runs else None)
 
-    def difference(self, path: Path, module: nn.Module, inputs: torch.Tensor | None = None) -> float:
+    def difference(self, path: Path, module: nn.Module, inputs: Inputs | None = None) -> float:
         """Return how far a file's outputs are from its network's.
 
         Args:
@@ -204,19 +205,20 @@ class ArtifactBuilder:
             MeasurementError: The file cannot be loaded or run.
         """
         inputs = self._samples if inputs is None else inputs
-        got = predict(path, self.runtime, self.target, inputs.numpy())
+        got = predict(path, self.runtime, self.target, as_arrays(inputs))
         with torch.no_grad():
             if self.free:
-                expected = module(inputs)
+                expected = call(module, inputs)
             else:
-                expected = torch.cat([self._answers(module, chunk) for chunk in torch.split(inputs, self.target.batch)])
+                expected = torch.cat([self._answers(module, chunk) for chunk in divided(inputs, self.target.batch)])
         return relative_difference(got, expected.float().numpy())
 
-    def _answers(self, module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    def _answers(self, module: nn.Module, inputs: Inputs) -> torch.Tensor:
         # a network that fixes its batch takes no other number
-        missing = self.target.batch - len(inputs)
-        answers: torch.Tensor = module(torch.cat([inputs, inputs[-1:].repeat_interleave(missing, 0)]))
-        return answers[: len(inputs)]
+        count = count_of(inputs)
+        filled = joined([inputs, *[rows_of(inputs, slice(-1, None))] * (self.target.batch - count)])
+        answers: torch.Tensor = call(module, filled)
+        return answers[:count]
 
     def _float_file(
         self, module: nn.Module, replacements: Mapping[str, str], path: Path, count: int
@@ -269,11 +271,12 @@ class ArtifactBuilder:
 
     def _try_batches(self, path: Path) -> None:
         loaded = self.runtime.load(path, self.target)
-        takes = loaded.input_shape[0]
+        takes = loaded.inputs[0].shape[0]
         if takes not in (None, self.target.batch):
             raise MeasurementError(f"{path}: takes {takes} inputs at a time, not {self.target.batch}")
         for size in (1, 3) if takes is None else (takes,):
-            loaded.run(np.ascontiguousarray(self.templates.many(size).numpy(), dtype=loaded.input_dtype))
+            parts = zip(parts_of(self.templates.many(size)), loaded.inputs, strict=True)
+            loaded.run(*(np.ascontiguousarray(part.numpy(), dtype=takes.dtype) for part, takes in parts))
 
     def _request(self, module: nn.Module, template: Template, count: int) -> BuildRequest:
         model = template.write(module)
@@ -281,7 +284,7 @@ class ArtifactBuilder:
             for value in (*model.graph.input, *model.graph.output):
                 value.type.tensor_type.shape.dim[0].dim_value = self.target.batch
         # a graph of a fixed batch needs a full one for its ranges
-        inputs = self._calibration[: max(count, self.target.batch)].numpy()
+        inputs = as_arrays(rows_of(self._calibration, slice(0, max(count, self.target.batch))))
         return BuildRequest(model, template.layers, {}, inputs, module, template.batch, self.target.batch)
 
 

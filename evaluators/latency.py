@@ -57,6 +57,7 @@ class LatencyMeter:
         precision: Half-width of the 95 % interval of the log-ratio at which one process stops early.
         quiet: The lock under which each process runs, by default that of the target's device.
         seed: Of the order of the rounds.
+        inputs: A file of real inputs that files are timed on; see `TimedFile`.
     """
 
     target: Target
@@ -65,11 +66,14 @@ class LatencyMeter:
     precision: float = 0.02
     quiet: QuietMachine | None = None
     seed: int = 0
+    inputs: Path | None = None
 
     @classmethod
-    def calibrated(cls, target: Target, reference: Path, precision: float = 0.02) -> LatencyMeter:
+    def calibrated(
+        cls, target: Target, reference: Path, precision: float = 0.02, inputs: Path | None = None
+    ) -> LatencyMeter:
         """Return a meter that has just calibrated itself; see the class, and `calibrate` for what it raises."""
-        meter = cls(target, reference, precision=precision)
+        meter = cls(target, reference, precision=precision, inputs=inputs)
         return replace(meter, calibration=meter.calibrate())
 
     def conditions(self) -> dict[str, Any]:
@@ -154,7 +158,7 @@ class LatencyMeter:
 
     def _beside(self, paths: Sequence[Path], seconds: float) -> SideBySide:
         return SideBySide(
-            tuple(TimedFile(path, self.target) for path in (self.reference, *paths)),
+            tuple(TimedFile(path, self.target, self.inputs) for path in (self.reference, *paths)),
             seconds,
             precision=self.precision,
             quiet=self.quiet,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, MeasurementError
 from ..spaces.target import Target
-from .runtimes.base import Loaded, Runtime
+from .runtimes.base import Arrays, Loaded, Runtime
 
 CHUNK = 1024
 """Inputs that are float numbers in memory at a time, whatever the size of a split."""
@@ -25,7 +25,7 @@ class Split(Protocol):
         ...
 
     def inputs(self, which: Any) -> Any:
-        """Return the inputs at these indices, such as a slice, as a tensor [N, ...] of torch on the CPU."""
+        """Return the inputs at these indices, such as a slice, as tensors [N, ...] of torch on the CPU."""
         ...
 
 
@@ -35,13 +35,11 @@ def file_outputs(path: Path, runtime: Runtime, target: Target, data: Split) -> N
     Returns:
         The file's first output, [len(data), ...].
     """
-    parts = (data.inputs(slice(i, i + CHUNK)).numpy() for i in range(0, len(data), CHUNK))
+    parts = (as_arrays(data.inputs(slice(i, i + CHUNK))) for i in range(0, len(data), CHUNK))
     return predict(path, runtime, target, parts)
 
 
-def predict(
-    path: Path, runtime: Runtime, target: Target, inputs: NDArray[Any] | Iterable[NDArray[Any]]
-) -> NDArray[Any]:
+def predict(path: Path, runtime: Runtime, target: Target, inputs: Arrays | Iterable[Arrays]) -> NDArray[Any]:
     """Run a file over inputs.
 
     The batch is the file's own, or the target's where the file leaves it open. The last batch of a chunk is filled by
@@ -51,10 +49,11 @@ def predict(
         path: The file.
         runtime: What runs it.
         target: Where it runs.
-        inputs: An array [N, ...], or chunks of one, so that a whole split need not be in memory.
+        inputs: An array [N, ...], a tuple of them for a file of several inputs, or chunks of either, so that a whole
+            split need not be in memory.
 
     Returns:
-        The file's first output, [N, K] for a classifier.
+        The file's first output, [N, ...].
 
     Raises:
         DataError: There are no inputs, or they are of another shape than the file takes.
@@ -62,7 +61,7 @@ def predict(
         RuntimeUnavailable: The runtime cannot run here.
     """
     loaded = runtime.load(path, target)
-    chunks = (inputs,) if isinstance(inputs, np.ndarray) else inputs
+    chunks = (inputs,) if isinstance(inputs, np.ndarray | tuple) else inputs
     outputs = [part for chunk in chunks for part in _batches(path, loaded, target, chunk)]
     if not outputs:
         raise DataError(f"{path}: no images to run it over; the split is empty")
@@ -93,20 +92,33 @@ def compressed_bytes(path: Path, level: int = 19) -> int:
     return sum(len(zstandard.ZstdCompressor(level=level).compress(part.read_bytes())) for part in _parts(path))
 
 
-def _batches(path: Path, loaded: Loaded, target: Target, inputs: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    wanted = loaded.input_shape
-    fits = len(wanted) == inputs.ndim and all(
-        w is None or w == n for w, n in zip(wanted[1:], inputs.shape[1:], strict=True)
-    )
-    if not fits:
-        raise DataError(f"{path}: images are {list(inputs.shape)}, the file takes {list(wanted)}; prepare them alike")
-    batch = wanted[0] or target.batch
-    for start in range(0, len(inputs), batch):
-        chunk = np.ascontiguousarray(inputs[start : start + batch], dtype=loaded.input_dtype)
-        missing = batch - len(chunk)
-        if missing:
-            chunk = np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)])
-        yield loaded.run(chunk)[: batch - missing]
+def _batches(path: Path, loaded: Loaded, target: Target, inputs: Arrays) -> Iterator[NDArray[Any]]:
+    parts = inputs if isinstance(inputs, tuple) else (inputs,)
+    if len(parts) != len(loaded.inputs):
+        raise DataError(f"{path}: takes {len(loaded.inputs)} inputs, given are {len(parts)}; prepare them alike")
+    for part, takes in zip(parts, loaded.inputs, strict=True):
+        fits = len(takes.shape) == part.ndim and all(
+            w is None or w == n for w, n in zip(takes.shape[1:], part.shape[1:], strict=True)
+        )
+        if not fits:
+            raise DataError(
+                f"{path}: {takes.name} is {list(part.shape)}, the file takes {list(takes.shape)}; prepare it alike"
+            )
+    batch = loaded.inputs[0].shape[0] or target.batch
+    for start in range(0, len(parts[0]), batch):
+        missing = max(0, start + batch - len(parts[0]))
+        chunks = (_filled(part[start : start + batch], missing) for part in parts)
+        arrays = (np.ascontiguousarray(c, dtype=t.dtype) for c, t in zip(chunks, loaded.inputs, strict=True))
+        yield loaded.run(*arrays)[: batch - missing]
+
+
+def _filled(chunk: NDArray[Any], missing: int) -> NDArray[Any]:
+    return np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)]) if missing else chunk
+
+
+def as_arrays(inputs: Any) -> Arrays:
+    """Return tensors of torch on the CPU, one or a tuple of them, as arrays."""
+    return tuple(part.numpy() for part in inputs) if isinstance(inputs, tuple) else inputs.numpy()
 
 
 def _parts(path: Path) -> list[Path]:

@@ -24,17 +24,19 @@ from ..evaluators.bench import bench
 from ..evaluators.measurement import Latency
 from ..evaluators.runtimes.base import Runtime
 from ..evaluators.runtimes.registry import get_runtime
-from ..evaluators.score import file_bytes, file_outputs, predict
+from ..evaluators.score import as_arrays, file_bytes, file_outputs, predict
 from ..evaluators.timing.processes import TimedFile
 from ..files import digest, disk_errors, move, remove, write_json
+from ..spaces.inputs import call
 from ..spaces.layers import find_layers
 from ..spaces.network import look_at_network
 from ..spaces.spec import StudentSpec
 from ..spaces.target import Target, bits_on
 from ..studies.checkpoint import load_weights
 from ..studies.study_file import StudyFile
-from ..studies.task import PreparedTask, Task, score
+from ..studies.task import PreparedTask, Task
 from .evaluate.checkpoints import checkpoint_path
+from .evaluate.target_session import timing_inputs
 from .report.reading import read_front
 from .store.settings import read_settings, task_of
 from .trial import Trial
@@ -110,6 +112,7 @@ def export(
     runtimes = {target.name: get_runtime(target.runtime) for target in wanted}
     say("reading the data and the teacher")
     task = task or task_of(settings, folder)
+    task = task.bare()
     load_weights(task.teacher, folder / "teacher.safetensors")
     prepared = task.prepared()
     student = recovered(prepared, trial, folder, len(settings.recovery.rungs))
@@ -207,8 +210,8 @@ def _checked(
     data = work.task.validation
     inputs = data.inputs(slice(0, SAMPLES))
     with torch.no_grad():
-        expected = work.student(inputs).float().numpy()
-    got = predict(part, runtime, target, inputs.numpy())
+        expected = call(work.student, inputs).float().numpy()
+    got = predict(part, runtime, target, as_arrays(inputs))
     difference = relative_difference(got, expected)
     if not built.bits and difference > PARITY:
         raise MeasurementError(
@@ -221,8 +224,8 @@ def _checked(
         built,
         difference=difference,
         agreement=float((got.argmax(-1) == expected.argmax(-1)).mean()),
-        accuracy=score(work.task.metric, torch.from_numpy(outputs), data.labels),
-        latency=bench([TimedFile(part, target)])[0],
+        accuracy=work.task.metric.quality(torch.from_numpy(outputs), data.labels),
+        latency=bench([TimedFile(part, target, timing_inputs(work.task, part.parent))])[0],
         operators=operators,
         remark=runtime.remark(operators, asked),
     )

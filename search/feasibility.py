@@ -6,12 +6,17 @@ import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from ..errors import UsageError
 from ..evaluators.measurement import Latency
 from ..spaces.target import PerTarget
+from ..studies.metric import ACCURACY, MetricLabel
 from ..studies.schema import StudySections
+from .store.facts import TaskFacts
 
 INTEREST_WIDTH = 0.3
 """Where the user's interest has fallen by half: so far below the budget, as a part of it."""
+METRIC_WIDTH = 0.1
+"""The same for a limit on the metric."""
 LEAST_INTEREST = 0.25
 """What is left of it far away, so that the front stays covered."""
 
@@ -29,7 +34,8 @@ class Limits:
         on: Latency (ms) of the targets that have a budget of their own.
         percentile: Of latency: 50, 90, 95 or 99.
         max_mb: Largest file in megabytes (10^6 bytes), None for any size.
-        min_accuracy: In the metric's own units, None for any.
+        min_accuracy: As a search keeps the metric (higher is better), None for any.
+        metric: How the metric is shown.
     """
 
     targets: tuple[str, ...] = ()
@@ -38,10 +44,15 @@ class Limits:
     percentile: int = 50
     max_mb: float | None = None
     min_accuracy: float | None = None
+    metric: MetricLabel = ACCURACY
 
     @classmethod
-    def of(cls, settings: StudySections) -> Limits:
+    def of(cls, settings: StudySections, facts: TaskFacts | None = None) -> Limits:
         """Return what a study asks of a model.
+
+        Args:
+            settings: The study's settings.
+            facts: What is known of its task. A drop from the teacher counts once the teacher's metric is known.
 
         Raises:
             StudyFileError: It has a budget on a target that it does not have.
@@ -49,7 +60,12 @@ class Limits:
         settings.budgets()
         budget = settings.budget
         names = tuple(target.name for target in settings.target.targets())
-        return cls(names, budget.latency_ms, budget.on, budget.percentile, budget.max_mb, budget.min_accuracy)
+        facts = facts or TaskFacts()
+        floors = [] if budget.min_accuracy is None else [facts.metric.kept(budget.min_accuracy)]
+        if budget.max_drop is not None and facts.teacher is not None:
+            floors.append(after_drop(facts.teacher, budget.max_drop))
+        least = max(floors, default=None)
+        return cls(names, budget.latency_ms, budget.on, budget.percentile, budget.max_mb, least, facts.metric)
 
     @cached_property
     def budgets(self) -> PerTarget[float]:
@@ -60,11 +76,17 @@ class Limits:
     def changed(
         self, budget_ms: float | None = None, min_accuracy: float | None = None, max_mb: float | None = None
     ) -> Limits:
-        """Return the limits with other values in place of those that are given; the others stay."""
+        """Return the limits with other values in place of those that are given; the others stay.
+
+        Args:
+            budget_ms: Latency (ms).
+            min_accuracy: In the metric's own units: the least that is allowed, or the most of one that is minimized.
+            max_mb: Size (MB).
+        """
         return replace(
             self,
             budget_ms=self.budget_ms if budget_ms is None else budget_ms,
-            min_accuracy=self.min_accuracy if min_accuracy is None else min_accuracy,
+            min_accuracy=self.min_accuracy if min_accuracy is None else self.metric.kept(min_accuracy),
             max_mb=self.max_mb if max_mb is None else max_mb,
         )
 
@@ -85,7 +107,7 @@ class Limits:
 
         Args:
             latencies: Of its files.
-            accuracy: Its metric.
+            accuracy: Its metric as a search keeps it: higher is better.
             size_bytes: Of its largest file.
         """
         if not self.meets_latency(latencies):
@@ -121,14 +143,51 @@ class Limits:
             found.append(size_bytes / (self.max_mb * 1e6) - 1)
         return max(found)
 
-    def interest(self, latencies: PerTarget[Latency]) -> float:
-        """Return how much the user looks where a model of these latencies lies; 1 without a budget.
+    def interest(self, latencies: PerTarget[Latency], quality: float | None = None) -> float:
+        """Return how much the user looks where a model lies; 1 without limits on latency and metric.
 
-        It is 1 just under the budget and falls to LEAST_INTEREST far below it and above it.
+        It is 1 where the limits are just met, and falls to LEAST_INTEREST far from them on either side.
+
+        Args:
+            latencies: Of the model.
+            quality: Its metric as a search keeps it, None where it is not known.
         """
+        found = 1.0
         excess = self.excess(latencies)
-        if excess is None:
-            return 1.0
-        if excess > 0:
-            return max(LEAST_INTEREST, 1 - 10 * excess)
-        return LEAST_INTEREST + (1 - LEAST_INTEREST) * math.pow(0.5, -excess / INTEREST_WIDTH)
+        if excess is not None:
+            found *= _nearness(excess, INTEREST_WIDTH)
+        if quality is not None and self.min_accuracy is not None:
+            lack = (self.min_accuracy - quality) / max(abs(self.min_accuracy), 1e-9)
+            found *= _nearness(lack, METRIC_WIDTH)
+        return max(LEAST_INTEREST, found)
+
+
+def _nearness(excess: float, width: float) -> float:
+    if excess > 0:
+        return max(LEAST_INTEREST, 1 - 10 * excess)
+    return LEAST_INTEREST + (1 - LEAST_INTEREST) * math.pow(0.5, -excess / width)
+
+
+def after_drop(teacher: float, drop: str) -> float:
+    """Return the least metric, as a search keeps it, that is a drop below the teacher's.
+
+    Args:
+        teacher: The teacher's metric as a search keeps it: higher is better.
+        drop: "1%" of the teacher's metric, "1pt" (a hundredth, of metrics from 0 to 1), or a number in the metric's own
+            units.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    for suffix, scale in (("%", abs(teacher) / 100), ("pt", 0.01), ("", 1.0)):
+        if drop.endswith(suffix):
+            try:
+                number = float(drop.removesuffix(suffix))
+            except ValueError:
+                break
+            if 0 <= number < float("inf"):
+                return teacher - number * scale
+            break
+    raise UsageError(
+        f"max_drop = {drop!r}; allowed: a part of the teacher's metric (1%), points (1pt) or a number (0.01)"
+    )

@@ -141,7 +141,7 @@ class Driver:
     def _snapshot(self) -> Snapshot:
         new = len(self._trials) - self._known
         elapsed_s = self._pace.clock_s() - self._run_s
-        return Snapshot(self._trials, new, self._doing(), elapsed_s, len(self._room))
+        return Snapshot(self._trials, new, self._doing(), elapsed_s, len(self._room), self._limits.metric)
 
     def _enough(self) -> bool:
         return self._pace.max_trials is not None and self._started >= self._pace.max_trials
@@ -287,8 +287,13 @@ class Driver:
         self._proposer.learn(trial, costs, violation, self._proposals.get(trial.number))
 
     def _candidates(self) -> list[Candidate]:
+        names, limits = self._promotion.objectives, self._limits
         return [
-            Candidate(t, tuple(objective_costs(self._promotion.objectives, t.measured)), self._limits.interest(t.gate))
+            Candidate(
+                t,
+                tuple(objective_costs(names, t.measured)),
+                limits.interest(t.gate, objective_value("accuracy", t.measured)),
+            )
             for t in self._trials
             if t.measured
         ]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..studies.metric import ACCURACY, MetricLabel
 from .trial import Trial
 
 
@@ -19,6 +20,7 @@ class Snapshot:
         running: What each job is doing.
         elapsed_s: Seconds of this run.
         waiting: Number of students that wait at a rung.
+        metric: How the metric is shown.
     """
 
     trials: Sequence[Trial]
@@ -26,6 +28,7 @@ class Snapshot:
     running: Sequence[str]
     elapsed_s: float
     waiting: int = 0
+    metric: MetricLabel = ACCURACY
 
 
 @dataclass(frozen=True)

@@ -67,11 +67,11 @@ class Promotion:
             for o in self.objectives
             if o == "size_bytes" or is_latency(o)
         )
-        interest = self.limits.interest(trial.gate)
         if level == 0:
             assert trial.first_look is not None
-            return Standing(trial.number, trial.first_look, cost, weight=interest)
+            return Standing(trial.number, trial.first_look, cost, weight=self.limits.interest(trial.gate))
         rise = trial.rungs[level - 1] - trial.rungs[level - 2] if level > 1 else None
+        interest = self.limits.interest(trial.gate, trial.rungs[level - 1])
         return Standing(trial.number, trial.rungs[level - 1], cost, rise, interest)
 
     def costs(self, trial: Trial, ended: Sequence[Trial]) -> list[float] | None:

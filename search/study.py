@@ -11,16 +11,19 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..errors import StorageError
+from ..errors import MetricError, StorageError
 from ..evaluators.microbenchmarks import Say
 from ..files import disk_errors, read_json, sweep, write_json
 from ..spaces.axes.registry import AXES
+from ..spaces.inputs import parts_of
 from ..spaces.space import Space
 from ..studies.checkpoint import save_weights
-from ..studies.data.images import ImageData
+from ..studies.data.streams import StreamedData
 from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task
 from ..studies.teacher import TeacherStopped, epochs_told, prepare_teacher
+from ..studies.tracing import answers
+from .evaluate.build import file_accuracy
 from .evaluate.context import EvaluationContext, open_context
 from .evaluate.target_session import TargetSession
 from .feasibility import Limits
@@ -28,8 +31,12 @@ from .objectives import objectives_of
 from .prepare.reach import check_reach, measure_reach
 from .prepare.space import prepare_space
 from .report.space_report import describe_space
+from .store.facts import TaskFacts, read_facts, write_facts
 from .store.settings import check_settings, write_settings
 from .store.trials import TrialStore
+
+COMPARED = 64
+"""Inputs of each split by which a study knows its data again."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ def opened(
     """
     say("reading the data and the teacher")
     # built before anything is written: a mistyped task leaves no study behind
-    task = task or settings.build_task()
+    task = (task or settings.build_task()).bare(say)
     limits, objectives = Limits.of(settings), objectives_of(settings)
     for axis in settings.space.axes:
         AXES.make(axis)  # a mistyped one is told before anything is measured
@@ -113,11 +120,14 @@ def opened(
             teacher = prepare_teacher(settings, task, folder, say, stop, epochs_told(say))
         except TeacherStopped:
             raise KeyboardInterrupt from None
-        prepared = replace(task, teacher=teacher).prepared()
+        prepared = replace(task, teacher=teacher).prepared(say)
         _check_identity(folder, prepared)
         if settings.teacher.epochs == 0:
             save_weights(teacher, folder / "teacher.safetensors")
         context = open_context(prepared, settings, folder, stop, say)
+        facts = _facts(context, settings, task)
+        write_facts(folder, facts)
+        limits = Limits.of(settings, facts)
         found = prepare_space(context, settings, say)
         check_reach(measure_reach(context, found.space, limits), limits, settings.target.any_of)
         for session in context.sessions.values():
@@ -128,6 +138,16 @@ def opened(
         yield OpenStudy(settings, folder, context, found.space, limits, objectives, store)
     finally:
         lock.release()
+
+
+def _facts(context: EvaluationContext, settings: StudyFile, task: Task) -> TaskFacts:
+    known = read_facts(context.folder)
+    facts = TaskFacts(context.task.metric.label, task.kind or "", known.teacher)
+    if settings.budget.max_drop is None or facts.teacher is not None:
+        return facts
+    session = next(iter(context.sessions.values()))
+    path = session.meter.reference
+    return replace(facts, teacher=file_accuracy(context, session, path, context.task.validation))
 
 
 def _compare_teacher(session: TargetSession, limits: Limits, say: Say) -> None:
@@ -143,23 +163,37 @@ def _compare_teacher(session: TargetSession, limits: Limits, say: Say) -> None:
         say(f"the teacher takes {figure}; the budget is {budget_ms:g} ms")
 
 
+def _metric_identity(task: PreparedTask) -> str:
+    """Return a metric's name, and what it says of the teacher on a few inputs, whose digits its code may not change."""
+    label, count = task.metric.label, min(COMPARED, len(task.validation))
+    outputs = answers(task.teacher, task.validation.inputs(slice(0, count)))
+    try:
+        value = f"{task.metric.value(outputs, task.validation.labels[:count]):.3g}"
+    except MetricError:
+        value = "undefined"
+    return f"{label.name} ({label.direction}), {value} on {count} inputs"
+
+
 def _check_identity(folder: Path, task: PreparedTask) -> None:
-    """Refuse another teacher or other data: their trials would not compare."""
+    """Refuse another teacher, other data or another metric: their trials would not compare."""
     digest = hashlib.sha256()
     for name, value in task.teacher.state_dict().items():
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    now = {"teacher": digest.hexdigest()[:16]}
+    now = {"teacher": digest.hexdigest()[:16], "metric": _metric_identity(task)}
     for split, data in (("train", task.train), ("validation", task.validation), ("test", task.test)):
-        labels = data.labels.numpy().tobytes() if isinstance(data, ImageData) else b""
-        now[split] = f"{len(data)} items, {hashlib.sha256(labels).hexdigest()[:16]}"
+        known = () if isinstance(data, StreamedData) else (data.labels, *parts_of(data.inputs(slice(0, COMPARED))))
+        digest = hashlib.sha256()
+        for part in known:
+            digest.update(part.contiguous().numpy().tobytes())
+        now[split] = f"{len(data)} items, {digest.hexdigest()[:16]}"
     path = folder / "identity.json"
     before = read_json(path)
     if before is None:
         write_json(path, now)
         return
-    for part, value in now.items():
-        if before.get(part) != value:
+    for name, found in now.items():
+        if name in before and before[name] != found:
             raise StorageError(
-                f"{folder} was begun with another {part} ({before.get(part)}, now {value}): its trials would not "
+                f"{folder} was begun with another {name} ({before[name]}, now {found}): its trials would not "
                 "compare; use --fresh, or give the task a name of its own"
             )

@@ -23,6 +23,7 @@ from .graph.classes import Channels, counts, find_channels, settle
 from .graph.rules import rule_for
 from .graph.shrink import Number, Place, take_out
 from .graph.walk import Walk
+from .inputs import Inputs, call
 
 FINE_LIMIT = 24
 """Groups of at most this many channels may use multiples of 8 where the target likes 16."""
@@ -105,7 +106,7 @@ class LeftOut:
 
 
 def find_groups(
-    model: nn.Module, example_input: torch.Tensor, depths: Mapping[str, float]
+    model: nn.Module, example_input: Inputs, depths: Mapping[str, float]
 ) -> tuple[tuple[Group, ...], tuple[LeftOut, ...]]:
     """Find every group whose channels can really be removed, and the others with their reason.
 
@@ -262,15 +263,15 @@ def _left_out(walk: Walk, groups: Sequence[Group], depths: Mapping[str, float]) 
     return [LeftOut(name, why) for name, why in left.items()]
 
 
-def _why_not(model: nn.Module, groups: Sequence[Group], example_input: torch.Tensor) -> str | None:
+def _why_not(model: nn.Module, groups: Sequence[Group], example_input: Inputs) -> str | None:
     with torch.no_grad():
-        shape = model(example_input).shape
+        shape = call(model, example_input).shape
     for part in (_half, _nearly_all):  # heads of attention divide one count and not the other
         student = copy.deepcopy(model)
         try:
             with torch.no_grad():
                 remove_channels(student, groups, {g.name: part(g) for g in groups})
-                outputs = student(example_input)
+                outputs = call(student, example_input)
         except Exception as error:  # whatever the network's own operators raise is the reason
             return f"pruning it breaks the forward pass ({one_line(error)})"
         if outputs.shape != shape:

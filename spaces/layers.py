@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .inputs import Inputs, call
+
 KINDS: tuple[tuple[type[nn.Module], str], ...] = (
     (nn.Conv1d, "conv"),
     (nn.Conv2d, "conv"),
@@ -57,7 +59,7 @@ class LeafModule:
     size: int = 0
 
 
-def find_layers(model: nn.Module, example_input: torch.Tensor) -> tuple[Layer, ...]:
+def find_layers(model: nn.Module, example_input: Inputs) -> tuple[Layer, ...]:
     """Return the layers that run on `example_input` [1, ...], in order of first use."""
     modules = {name: module for name, module in model.named_modules() if kind_of(module)}
     areas = {name: _area(modules[name], output) for name, output in _calls(model, example_input, modules).items()}
@@ -71,7 +73,7 @@ def find_layers(model: nn.Module, example_input: torch.Tensor) -> tuple[Layer, .
     return tuple(layers)
 
 
-def find_leaf_modules(model: nn.Module, example_input: torch.Tensor) -> tuple[LeafModule, ...]:
+def find_leaf_modules(model: nn.Module, example_input: Inputs) -> tuple[LeafModule, ...]:
     """Return the modules without submodules or parameters that run on `example_input` [1, ...], in order."""
     leaves = {name: module for name, module in model.named_modules() if name and not any(module.children())}
     outputs = _calls(model, example_input, leaves)
@@ -94,7 +96,7 @@ def kind_of(module: nn.Module) -> str | None:
     return kind
 
 
-def _calls(model: nn.Module, example_input: torch.Tensor, modules: dict[str, nn.Module]) -> dict[str, torch.Size]:
+def _calls(model: nn.Module, example_input: Inputs, modules: dict[str, nn.Module]) -> dict[str, torch.Size]:
     """Run the model; return the shape of the first output of each of these modules, in order of first use."""
     seen: dict[str, torch.Size] = {}
 
@@ -107,7 +109,7 @@ def _calls(model: nn.Module, example_input: torch.Tensor, modules: dict[str, nn.
     handles = [module.register_forward_hook(record(name)) for name, module in modules.items()]
     try:
         with torch.no_grad():
-            model(example_input)
+            call(model, example_input)
     finally:
         for handle in handles:
             handle.remove()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from ..errors import UsageError
 from .groups import Group, LeftOut, find_groups
+from .inputs import Inputs
 from .layers import Layer, LeafModule, find_layers, find_leaf_modules
 
 
@@ -29,12 +29,12 @@ class Network:
     left_out: tuple[LeftOut, ...]
 
 
-def look_at_network(model: nn.Module, example_input: torch.Tensor) -> Network:
+def look_at_network(model: nn.Module, example_input: Inputs) -> Network:
     """Find the layers and groups of a network.
 
     Args:
         model: The network, in eval mode on the CPU. It is not changed.
-        example_input: [1, ...].
+        example_input: [1, ...], of each input.
 
     Raises:
         UsageError: The network has nothing to compress.

@@ -171,7 +171,9 @@ class BudgetSection(Section):
         on: Target name -> milliseconds.
         percentile: Of latency.
         max_mb: Most megabytes of a file.
-        min_accuracy: Least accuracy, in the metric's own units.
+        min_accuracy: Least metric, in its own units; of a metric that is minimized, the most.
+        max_drop: Of the metric below the teacher's: a part of it ("1%"), points ("1pt", hundredths of a metric from
+            0 to 1) or a number in the metric's own units ("0.01").
     """
 
     latency_ms: Positive | None = None
@@ -179,6 +181,7 @@ class BudgetSection(Section):
     percentile: Literal[50, 90, 95, 99] = 50
     max_mb: Positive | None = None
     min_accuracy: Positive | None = None
+    max_drop: Annotated[str, Field(pattern=r"^[0-9]*\.?[0-9]+(%|pt)?$")] | None = None
 
 
 class SpaceSection(Section):

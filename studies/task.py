@@ -1,141 +1,235 @@
-"""A task: what must stay true. A teacher, its data and a metric."""
+"""A task: what must stay true. A teacher, its data, what students are taught by and what they are judged by."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from ..compression.losses import Losses, squared_distance
 from ..compression.seeds import seeded_generator
-from ..errors import DataError, ExportError, MetricError, StudyFileError, one_line
-from ..spaces.graph.capture import capture
+from ..errors import DataError, StudyFileError, UnknownName
+from ..spaces.graph.interface import ONE_INPUT, Interface
+from ..spaces.inputs import Inputs, count_of, joined, parts_of, rows_of, shapes_of
+from .bare import bare_network
+from .checks import check_training, look_at_metric, remarks_on_splits
 from .data.images import ImageData, check_labels
-from .data.sources import StreamedData, as_data, materialise
+from .data.reading import Reading, described, interface_of
+from .data.sources import as_data, first_batch, materialise
+from .data.streams import StreamedData
+from .data.tensors import MemoryData, TensorData
+from .kinds import KINDS, Kind, KindName, kinds_that_fit
 from .loading import load_function
+from .metric import Direction, Metric, MetricFunction, metric_of, top1
+from .prepared import PreparedTask
+from .tracing import captured_teacher, checked_answers
 
-Metric = Callable[[Tensor, Tensor], float]
-"""Outputs [N, K] and labels [N] to a number; higher is better."""
-Source = Dataset[Any] | DataLoader[Any] | ImageData
+__all__ = ["PreparedTask", "Task", "load_task", "top1"]
 
-CALIBRATION_IMAGES = 512
+Source = Dataset[Any] | DataLoader[Any] | ImageData | TensorData
+Say = Callable[[str], None]
+
+CALIBRATION_INPUTS = 512
 """The most that is taken of train where a task brings no calibration inputs."""
-
-
-def top1(outputs: Tensor, labels: Tensor) -> float:
-    """Return the share of rows, 0 to 1, whose largest output [N, K] is at the label [N]."""
-    return float((outputs.argmax(1) == labels).float().mean())
+LOOKED_AT = 8
+"""Validation inputs that the teacher is tried on."""
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
     """What must stay true of a compressed model. Nothing is read before `prepared`.
 
+    Items of data are (input, label) pairs, or mappings with the label under "labels" or "label". An input is a tensor,
+    a tuple of tensors, or a mapping of tensors by the names that the teacher's `forward` knows. Whole numbers stay
+    whole, as tokens or categories.
+
     Attributes:
-        teacher: A trained classifier, which maps inputs [N, ...] to outputs [N, K].
-        train: A map-style torch Dataset, or a DataLoader, of (float input, integer label), or ImageData.
+        teacher: A trained network. Of several outputs, one counts; see `output`.
+        train: A torch Dataset, an IterableDataset, or a DataLoader.
         validation: The same, for choosing by.
         test: The same, looked at once at the end.
-        metric: Maps outputs [N, K] and labels [N] to a number; higher is better.
-        example_input: A batch of 1; None takes the first input of validation.
+        metric: Maps outputs [N, ...] and labels [N, ...] of a split to a number; None takes the kind's own.
+        example_input: A batch of 1, or a tuple of them; None takes the first input of validation. Its shape is the one
+            that latency is measured at.
         calibration: Inputs [M, ...] or a split, for quantization; None takes up to 512 of train.
         name: What the study is called.
+        kind: What outputs and labels are: "classification", "binary", "multilabel", "regression", "segmentation",
+            "tokens" or "language_model"; see `studies.kinds`. None asks for a `loss` and a `metric`, and for nothing
+            else.
+        metric_direction: Whether larger values of `metric` are better.
+        loss: Maps outputs [B, ...] and labels [B, ...] to a mean loss, in place of the kind's own.
+        distillation: Maps a student's outputs, the teacher's outputs and a temperature to how far they are apart, one
+            number for each example or one for the batch, in place of the kind's own.
+        output: Name or number of the output that counts, where the teacher gives several. None takes `logits`, `out`,
+            the only tensor besides `loss`, or the first of a tuple.
+        length: The second dimension that inputs are filled up (with zeros) or cut to, where they differ in it.
     """
 
     teacher: nn.Module
     train: Source
     validation: Source
     test: Source
-    metric: Metric = top1
-    example_input: Tensor | None = None
-    calibration: Tensor | Source | None = None
+    metric: MetricFunction | None = None
+    example_input: Tensor | Sequence[Tensor] | Mapping[str, Tensor] | None = None
+    calibration: Tensor | Sequence[Tensor] | Source | None = None
     name: str = "task"
+    kind: KindName | None = "classification"
+    metric_direction: Direction = "maximize"
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    distillation: Callable[[Tensor, Tensor, float], Tensor] | None = None
+    output: str | int | None = None
+    length: int | None = None
 
-    def prepared(self) -> PreparedTask:
-        """Read the splits and try the teacher on a batch. The teacher is put into eval mode.
+    def bare(self, say: Say = lambda line: None) -> Task:
+        """Return the same task with a bare copy of its teacher; see `studies.bare`. `say` takes what was left behind.
 
         Raises:
-            DataError: A split is empty or cannot be used, a label is out of range, or the teacher's outputs are not
-                finite numbers [N, K].
-            ExportError: The teacher's forward pass cannot be traced.
+            ExportError: The teacher cannot be copied, or has weights that cannot be folded.
         """
-        validation = materialise(self.validation, "validation")
-        test = materialise(self.test, "test")
-        train = as_data(self.train, "train")
+        bare = bare_network(self.teacher)
+        for remark in bare.remarks:
+            say(remark)
+        return replace(self, teacher=bare.network)
+
+    def reading(self) -> Reading:
+        """Return how the items of all splits become inputs and labels, as the first of validation show.
+
+        Raises:
+            DataError: They cannot be read.
+            UnknownName: There is no such kind of task.
+        """
+        self.kind_of_task()
+        batch = first_batch(self.validation, "validation", Reading(length=self.length))
+        own = self.kind == "language_model"
+        if batch is None:
+            parts = self.validation.inputs(slice(0, 1)) if isinstance(self.validation, ImageData | TensorData) else ()
+            names = (
+                ("input",) if len(parts_of(parts)) == 1 else tuple(f"input_{i}" for i in range(len(parts_of(parts))))
+            )
+            return Reading(replace(ONE_INPUT, names=names, output=self.output), self.length, own)
+        return Reading(interface_of(self.teacher, batch, self.output, "validation"), self.length, own)
+
+    def kind_of_task(self) -> Kind | None:
+        """Return what is known of the kind of task; None where the task brings everything itself.
+
+        Raises:
+            UnknownName: There is no such kind.
+            DataError: It does not bring everything.
+        """
+        if self.kind is None:
+            if self.loss is None or self.metric is None:
+                raise DataError("kind=None asks for a loss and a metric of the task's own: give both, or name a kind")
+            return None
+        if self.kind not in KINDS:
+            raise UnknownName("kind of task", str(self.kind), KINDS)
+        return KINDS[self.kind]
+
+    def prepared(self, say: Say = lambda line: None) -> PreparedTask:
+        """Read the splits, and try the teacher, the losses and the metric on a few examples.
+
+        Args:
+            say: Takes a line about what was noticed.
+
+        Raises:
+            DataError: A split is empty or cannot be used, labels do not fit the kind of task, or the teacher does not
+                give one answer to each input.
+            MetricError: The metric gives no number on the teacher, or a better one for shuffled outputs.
+            ExportError: The teacher's forward pass cannot be traced.
+            UnknownName: There is no such kind of task.
+        """
+        kind, reading = self.kind_of_task(), self.reading()
+        validation = materialise(self.validation, "validation", reading=reading)
+        test = materialise(self.test, "test", reading=reading)
+        train = as_data(self.train, "train", reading=reading)
         for split, data in (("train", train), ("validation", validation), ("test", test)):
             if len(data) == 0:
                 raise DataError(f"the {split} split is empty: give at least one item")
-        self.teacher.eval()
-        classes = _output_count(self.teacher, validation.inputs(slice(0, 4)))
-        check_labels(validation.labels, classes, "validation")
-        check_labels(test.labels, classes, "test")
-        if isinstance(train, ImageData):
-            check_labels(train.labels, classes, "train")
-            _check_shape("train", train.images[:1], validation.images[:1])
-        else:
-            train = train.with_classes(classes)
-        _check_shape("test", test.images[:1], validation.images[:1])
-        example = validation.inputs(slice(0, 1)) if self.example_input is None else self.example_input[:1].float()
-        _check_shape("example_input", example, validation.images[:1])
-        calibration = _calibration_inputs(train if self.calibration is None else self.calibration)
-        _check_shape("calibration", calibration[:1], validation.images[:1])
-        teacher = captured_teacher(self.teacher, example)
-        return PreparedTask(teacher, train, calibration, validation, test, self.metric, example, classes, self.name)
-
-
-@dataclass(frozen=True, eq=False)
-class PreparedTask:
-    """A task whose parts were read and checked: inputs fit the teacher, and labels lie in 0..classes-1.
-
-    Attributes:
-        teacher: The trained network as a graph, in eval mode on the CPU; see `spaces.graph.capture`.
-        train: What students are taught on.
-        calibration: Inputs [M, ...], float32, of train.
-        validation: What the search chooses by.
-        test: What is looked at once at the end.
-        metric: Maps outputs [N, K] and labels [N] to a number; higher is better.
-        example_input: [1, ...], float32.
-        classes: Number of outputs, K.
-        name: What the study is called.
-    """
-
-    teacher: fx.GraphModule
-    train: ImageData | StreamedData
-    calibration: Tensor
-    validation: ImageData
-    test: ImageData
-    metric: Metric
-    example_input: Tensor
-    classes: int
-    name: str
-
-
-def score(metric: Metric, outputs: Tensor, labels: Tensor) -> float:
-    """Return what the metric says of outputs [N, K] and labels [N].
-
-    Raises:
-        MetricError: The metric raises, or gives something else than a finite number.
-    """
-    name = getattr(metric, "__name__", type(metric).__name__)
-    try:
-        value = metric(outputs, labels)
-    except Exception as error:
-        raise MetricError(f"metric {name!r} raised {type(error).__name__}: {one_line(error)}") from error
-    try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError):
-        got = type(value).__name__
-        raise MetricError(f"metric {name!r} returned a {got}, not a number: return one float") from None
-    if not math.isfinite(number):
-        raise MetricError(
-            f"metric {name!r} returned {number} for {len(labels)} rows: return a finite number, higher is better"
+        few = validation.inputs(slice(0, LOOKED_AT))
+        _check_shapes("test", test.inputs(slice(0, 1)), few)
+        example = (
+            rows_of(few, slice(0, 1)) if self.example_input is None else _given(self.example_input, reading.interface)
         )
-    return number
+        _check_shapes("example_input", example, few)
+        network = bare_network(self.teacher)
+        for remark in network.remarks:
+            say(remark)
+        outputs = checked_answers(network.network, reading.interface, few)
+        classes = self._check_labels(kind, outputs, validation, test, train)
+        if isinstance(train, StreamedData):
+            train = train.checked(_label_check(kind, outputs, classes))
+        else:
+            _check_shapes("train", train.inputs(slice(0, 1)), few)
+        calibration = self._calibration(train, reading)
+        _check_shapes("calibration", rows_of(calibration, slice(0, 1)), few)
+        graph = captured_teacher(network.network, reading.interface, few, outputs)
+        losses, metric = self._losses(kind, train, outputs), self._metric(kind)
+        check_training(graph, train, losses)
+        look = look_at_metric(graph, validation, metric, classes, say)
+        for remark in remarks_on_splits(train, validation, test, classes):
+            say(remark)
+        return PreparedTask(graph, train, calibration, validation, test, metric, losses, example, self.name, look)
+
+    def _metric(self, kind: Kind | None) -> Metric:
+        if self.metric is not None:
+            return metric_of(self.metric, self.metric_direction)
+        assert kind is not None
+        return kind.metric
+
+    def _losses(self, kind: Kind | None, train: MemoryData | StreamedData, outputs: Tensor) -> Losses:
+        if kind is not None:
+            labels = train.labels if not isinstance(train, StreamedData) else train.epoch_plan(0, 64, 0).batch(0)[1]
+            made = kind.losses(labels)
+        else:
+            assert self.loss is not None
+            spread = float(outputs.var(unbiased=False).clamp_min(1e-12))
+            made = Losses(self.loss, lambda student, teacher, _: squared_distance(student, teacher, spread))
+        soft = made.soft if self.distillation is None else _each_example(self.distillation)
+        return Losses(made.hard if self.loss is None else self.loss, soft)
+
+    def _check_labels(self, kind: Kind | None, outputs: Tensor, *splits: MemoryData | StreamedData) -> int | None:
+        if kind is None:
+            return None
+        first = splits[0]
+        assert not isinstance(first, StreamedData)
+        labels = first.labels[:LOOKED_AT]
+        if not kind.fits(outputs, labels):
+            others = [name for name in kinds_that_fit(outputs, labels) if name != self.kind]
+            fit = " or ".join(f"kind={name!r}" for name in others)
+            raise DataError(
+                f"a task of kind {self.kind!r} has outputs {kind.outputs} and labels: {kind.labels}; got outputs "
+                f"{list(outputs.shape)} and labels {described(labels)}: "
+                + (
+                    f"say Task(..., {fit}), if it is that"
+                    if others
+                    else "wrap the teacher, or give a loss and a metric with kind=None"
+                )
+            )
+        classes = None if kind.classes is None else kind.classes(outputs)
+        check = _label_check(kind, outputs, classes)
+        for split, data in zip(("validation", "test", "train"), splits, strict=True):
+            if not isinstance(data, StreamedData):
+                check(data.labels, split)
+        return classes
+
+    def _calibration(self, train: MemoryData | StreamedData, reading: Reading) -> Inputs:
+        source = train if self.calibration is None else self.calibration
+        if isinstance(source, Tensor | list | tuple):
+            return _given(source, reading.interface)
+        data = as_data(source, "calibration", reading=reading)  # type: ignore[arg-type]
+        count = min(CALIBRATION_INPUTS, len(data))
+        if not isinstance(data, StreamedData):
+            order = torch.randperm(len(data), generator=seeded_generator("calibration"))
+            return data.inputs(order[:count])
+        plan = data.epoch_plan(epoch=0, batch_size=min(64, count), seed=0)
+        batches: list[Inputs] = []
+        while sum(map(count_of, batches)) < count and len(batches) < plan.steps:
+            batches.append(plan.batch(len(batches))[0])
+        return rows_of(joined(batches), slice(0, count))
 
 
 def load_task(spec: str, folder: Path | None = None) -> Task:
@@ -158,71 +252,37 @@ def load_task(spec: str, folder: Path | None = None) -> Task:
     return result
 
 
-def captured_teacher(teacher: nn.Module, example_input: Tensor) -> fx.GraphModule:
-    """Return a teacher as a graph that answers as it does, on the CPU.
+def _label_check(kind: Kind | None, outputs: Tensor, classes: int | None) -> Callable[[Tensor, str], None]:
+    def check(labels: Tensor, split: str) -> None:
+        if kind is None:
+            return
+        some = labels[: len(outputs)]
+        if len(some) == len(outputs) and not kind.fits(outputs, some):
+            raise DataError(f"{split} labels are {described(labels)}, allowed: {kind.labels}")
+        if classes is not None and not labels.is_floating_point():
+            counted = labels[(labels >= 0) & (labels != 255)] if labels.ndim > 1 else labels
+            check_labels(counted, classes, split)
 
-    Args:
-        teacher: The network, in eval mode. It is put on the CPU.
-        example_input: [1, ...].
-
-    Raises:
-        ExportError: Its forward pass cannot be traced, or does something else when it is traced.
-    """
-    try:
-        graph = capture(teacher.cpu(), example_input)
-        inputs = torch.cat([example_input] * 3)
-        with torch.no_grad():
-            expected, got = teacher(inputs.clone()), graph(inputs.clone())
-    except Exception as error:  # torch.export raises errors of many kinds
-        raise ExportError(
-            f"the teacher cannot be traced, as exported files need it: {type(error).__name__}: {one_line(error)}; "
-            "take branches on values, and what torch.export does not know, out of its forward pass"
-        ) from error
-    off = float((got - expected).abs().max() / expected.abs().max().clamp_min(1.0))
-    if not off <= 1e-4:
-        raise ExportError(
-            f"the teacher answers differently when it is traced (by {off:.2g} of the largest output): its forward pass "
-            "must not depend on anything but its inputs"
-        )
-    return graph
+    return check
 
 
-def _output_count(teacher: nn.Module, inputs: Tensor) -> int:
-    device = next((p.device for p in teacher.parameters()), torch.device("cpu"))
-    try:
-        with torch.no_grad():
-            outputs = teacher(inputs.to(device))
-    except Exception as error:
-        raise DataError(
-            f"the teacher cannot take validation inputs of shape {list(inputs.shape)}: "
-            f"{type(error).__name__}: {one_line(error)}"
-        ) from error
-    if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(inputs):
-        got = str(list(outputs.shape)) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
-        raise DataError(f"the teacher must give outputs [N, K], got {got} for {len(inputs)} inputs: wrap it")
-    if not bool(torch.isfinite(outputs).all()):
-        raise DataError("the teacher gives NaN or infinite outputs on validation inputs: check its weights")
-    return outputs.shape[1]
+def _each_example(distillation: Callable[[Tensor, Tensor, float], Tensor]) -> Callable[[Tensor, Tensor, float], Tensor]:
+    def soft(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        found = distillation(student, teacher, temperature)
+        return found.expand(len(student)) if found.ndim == 0 else found.flatten(1).mean(1) if found.ndim > 1 else found
+
+    return soft
 
 
-def _check_shape(name: str, got: Tensor, expected: Tensor) -> None:
-    if got.shape[1:] != expected.shape[1:]:
-        raise DataError(
-            f"{name} has inputs of shape {list(got.shape[1:])}, validation has {list(expected.shape[1:])}: "
-            "all splits must agree"
-        )
+def _given(value: Tensor | Sequence[Tensor] | Mapping[str, Tensor], interface: Interface) -> Inputs:
+    if isinstance(value, Mapping):
+        value = [value[name] for name in interface.names]
+    parts = (value,) if isinstance(value, Tensor) else tuple(value)
+    parts = tuple(p.float() if p.is_floating_point() else p for p in parts)
+    return parts[0] if len(parts) == 1 else parts
 
 
-def _calibration_inputs(source: Tensor | Source | StreamedData) -> Tensor:
-    if isinstance(source, Tensor):
-        return source.float()
-    data = as_data(source, "calibration")
-    count = min(CALIBRATION_IMAGES, len(data))
-    if isinstance(data, ImageData):
-        order = torch.randperm(len(data), generator=seeded_generator("calibration"))
-        return data.inputs(order[:count])
-    plan = data.epoch_plan(epoch=0, batch_size=min(64, count), seed=0)
-    batches: list[Tensor] = []
-    while sum(map(len, batches)) < count and len(batches) < plan.steps:
-        batches.append(plan.batch(len(batches))[0])
-    return torch.cat(batches)[:count]
+def _check_shapes(name: str, got: Inputs, expected: Inputs) -> None:
+    if shapes_of(got) != shapes_of(expected):
+        some, wanted = (" and ".join(map(str, shapes_of(each))) for each in (got, expected))
+        raise DataError(f"{name} has inputs of shape {some}, validation has {wanted}: all splits must agree")

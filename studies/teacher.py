@@ -8,11 +8,11 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ..compression.precision import (
     autocast_context,
@@ -21,9 +21,11 @@ from ..compression.precision import (
     training_device,
 )
 from ..errors import StudyFileError
+from ..spaces.graph.interface import Interface
 from .checkpoint import load_weights, read_notes, save_weights
-from .data.images import ImageData
-from .data.sources import StreamedData, as_data
+from .data.sources import as_data
+from .data.streams import StreamedData
+from .data.tensors import MemoryData
 from .schema import TeacherSection
 from .study_file import StudyFile
 from .task import Task
@@ -85,7 +87,13 @@ def prepare_teacher(
         log(f"teacher: taken from {path}")
         return teacher
     start_s = time.monotonic()
-    loss = _train(teacher, as_data(task.train), section, stop, progress)
+    reading = task.reading()
+    data = as_data(task.train, reading=reading)
+    labels = data.epoch_plan(0, 64, 0).batch(0)[1] if isinstance(data, StreamedData) else data.labels
+    kind = task.kind_of_task()
+    lesson = task.loss or (kind.losses(labels).hard if kind is not None else None)
+    assert lesson is not None
+    loss = _train(_Lesson(reading.interface, lesson), teacher, data, section, stop, progress)
     save_weights(teacher, path, {"key": key})
     log(f"teacher: {section.epochs} epochs in {time.monotonic() - start_s:.0f} s, last mean loss {loss:.3f}")
     return teacher
@@ -101,15 +109,22 @@ def _key(study_file: StudyFile, teacher: nn.Module) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class _Lesson:
+    interface: Interface
+    loss: Callable[[Tensor, Tensor], Tensor]
+
+
 def _train(
+    lesson: _Lesson,
     teacher: nn.Module,
-    data: ImageData | StreamedData,
+    data: MemoryData | StreamedData,
     section: TeacherSection,
     stop: Callable[[], bool],
     progress: Progress,
 ) -> float:
     device = training_device()
-    if isinstance(data, ImageData):
+    if not isinstance(data, StreamedData):
         data = data.to(device)
     module_to_training_layout(teacher, device).train()
     optimizer = torch.optim.SGD(
@@ -127,8 +142,8 @@ def _train(
                 group["lr"] = section.learning_rate * schedule(done)
             inputs, labels = plan.batch(step)
             with autocast_context(device):
-                outputs = teacher(to_training_layout(inputs, device))
-            loss = F.cross_entropy(outputs.float(), labels.to(device))
+                outputs = lesson.interface.call(teacher, to_training_layout(inputs, device))
+            loss = lesson.loss(outputs.float(), labels.to(device))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

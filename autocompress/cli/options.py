@@ -29,7 +29,9 @@ def find_study(study: str | None, task_spec: str | None) -> StudyFile:
     if task_spec is not None:
         if study is not None:
             raise UsageError(f"both a study ({study}) and --task ({task_spec}) were given; give one of them")
-        stem = Path(task_spec.partition(":")[0]).stem or "task"
+        # from the right, because a path may have colons of its own
+        source = task_spec if task_spec.endswith(".py") else task_spec.rpartition(":")[0]
+        stem = Path(source).stem or "task"
         settings = StudyFile(name=stem, path=Path(DEFAULT_STUDY).absolute()).changed("task", **{"from": task_spec})
         return settings.changed("search", minutes=10.0)
     if study is None:
@@ -52,6 +54,7 @@ def with_options(settings: StudyFile, options: dict[str, Any]) -> StudyFile:
             "latency_ms": options["budget_ms"],
             "percentile": None if percentile is None else int(percentile),
             "max_mb": options["max_mb"],
+            "max_drop": options["max_drop"],
         },
         "search": {k: options[k] for k in ("trials", "patience", "workers", "executor", "seed")} | {"minutes": minutes},
         "target": {k: options[k] for k in ("threads", "batch")} | _targets(options) | _precision(options),

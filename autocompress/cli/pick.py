@@ -12,10 +12,22 @@ from ..errors import UsageError
 @click.command()
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--budget-ms", type=float, help="Latency the model must meet, on targets without a budget of their own.")
-@click.option("--min-accuracy", type=float, help="Accuracy the model must have on the validation split.")
+@click.option(
+    "--min-accuracy",
+    type=float,
+    help="Metric on validation it must have; the most, where lower is better.",
+)
+@click.option("--max-drop", help="Of the metric below the teacher's: 1%, 1pt (a hundredth), or a number.")
 @click.option("--max-mb", type=float, help="Largest file, in megabytes.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to copy the model to.")
-def pick(study: Path, budget_ms: float | None, min_accuracy: float | None, max_mb: float | None, out: Path) -> None:
+def pick(
+    study: Path,
+    budget_ms: float | None,
+    min_accuracy: float | None,
+    max_drop: str | None,
+    max_mb: float | None,
+    out: Path,
+) -> None:
     """Copy the most accurate model of STUDY under the constraints, with its card."""
     from ..search.report.front import line
     from ..search.report.reading import read_front
@@ -24,6 +36,6 @@ def pick(study: Path, budget_ms: float | None, min_accuracy: float | None, max_m
     for name, value in (("budget-ms", budget_ms), ("max-mb", max_mb)):
         if value is not None and not 0 < value < float("inf"):
             raise UsageError(f"--{name} {value:g}; allowed: a number above 0")
-    picked = read_front(find_study_folder(study)).pick(budget_ms, min_accuracy, max_mb)
+    picked = read_front(find_study_folder(study)).pick(budget_ms, min_accuracy, max_mb, max_drop)
     path = picked.save(out)
     click.echo(f"{path}: {line(picked.entry)}; its card is {out / 'card.md'}")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..search.feasibility import Limits
     from ..search.pace import Snapshot
     from ..search.trial import Trial
+    from ..studies.metric import MetricLabel
 
 
 class PlainProgress:
@@ -37,7 +38,7 @@ class PlainProgress:
             # trials of an earlier run are not told again
             self._shown = len(snapshot.trials) - snapshot.new
         for trial in snapshot.trials[self._shown :]:
-            self.say(trial_line(trial))
+            self.say(trial_line(trial, snapshot.metric))
         self._shown = len(snapshot.trials)
 
     def close(self) -> None:
@@ -82,7 +83,7 @@ class LiveProgress(PlainProgress):
         grid = Table.grid(padding=(0, 2))
         gated = f"{count['gated']} stopped at the gate, {snapshot.waiting} waiting at a rung, {count['failed']} failed"
         grid.add_row("trials", f"{count['finished']} finished, {gated}")
-        grid.add_row("best", best_line(snapshot.trials, self._limits))
+        grid.add_row("best", best_line(snapshot.trials, self._limits, snapshot.metric))
         for doing in snapshot.running:
             grid.add_row("now", doing)
         if self._end_s is not None:
@@ -90,7 +91,7 @@ class LiveProgress(PlainProgress):
         return Group(Text(""), grid)
 
 
-def trial_line(trial: Trial) -> str:
+def trial_line(trial: Trial, metric: MetricLabel) -> str:
     """Return one line: what became of a trial."""
     from ..search.objectives import objective_value
 
@@ -104,12 +105,12 @@ def trial_line(trial: Trial) -> str:
         parts.append(f"p50 {latency.p50_ms:.3f} ms ({latency.low_ms:.3f} to {latency.high_ms:.3f}){where}")
     remarks = [f"{name + ': ' if several else ''}{file.remark}" for name, file in trial.measured.items() if file.remark]
     size = max(file.size_bytes for file in trial.measured.values())
-    accuracy = objective_value("accuracy", trial.measured)
-    figures = ", ".join((f"accuracy {accuracy:.4f}", *parts, f"{size / 1000:.0f} kB"))
+    quality = objective_value("accuracy", trial.measured)
+    figures = ", ".join((f"{metric.name} {metric.text(quality)}", *parts, f"{size / 1000:.0f} kB"))
     return "; ".join((f"{head}, {figures}", *remarks))
 
 
-def best_line(trials: Sequence[Trial], limits: Limits) -> str:
+def best_line(trials: Sequence[Trial], limits: Limits, metric: MetricLabel) -> str:
     """Return one line: the most accurate finished trial that meets the budgets so far."""
     from ..search.objectives import objective_value
 
@@ -119,15 +120,17 @@ def best_line(trials: Sequence[Trial], limits: Limits) -> str:
     for trial in trials:
         latencies = {name: file.latency for name, file in trial.measured.items()}
         if trial.measured and limits.meets_latency(latencies):
-            accuracy = objective_value("accuracy", trial.measured)
-            if best is None or accuracy > best[0]:
-                best = accuracy, trial
+            quality = objective_value("accuracy", trial.measured)
+            if best is None or quality > best[0]:
+                best = quality, trial
     if best is None:
         return f"none{where} yet"
-    accuracy, trial = best
+    quality, trial = best
     name, file = next(iter(trial.measured.items()))
     target = f" on {name}" if trial.spec.target else ""
-    return f"trial {trial.number}{where}: accuracy {accuracy:.4f}, p50 {file.latency.p50_ms:.3f} ms{target}"
+    return (
+        f"trial {trial.number}{where}: {metric.name} {metric.text(quality)}, p50 {file.latency.p50_ms:.3f} ms{target}"
+    )
 
 
 def _clock(seconds: float) -> str:

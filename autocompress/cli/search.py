@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.argument("study", required=False)
 @click.option("--budget-ms", type=float, help="Latency that models must meet, in milliseconds.")
 @click.option("--percentile", type=click.Choice(["50", "90", "95", "99"]), help="Of latency, held against the budget.")
+@click.option("--max-drop", help="Of the metric below the teacher's that models may have: 1%, 1pt, or a number.")
 @click.option("--max-mb", type=float, help="Largest model file, in megabytes; makes file size count in the search.")
 @click.option("--task", "task_spec", help="Your own task: my_task.py, my_task.py:function or module:function.")
 @click.option("--trials", type=int, help="Stop after this many trials of this run.")

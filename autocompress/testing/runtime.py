@@ -119,7 +119,7 @@ class RuntimeConformance:
     def test_a_run_answers_for_each_image_and_the_same_each_time(self, artifact: Path) -> None:
         """There is an output for each input, and running again changes nothing."""
         loaded = self._usable().load(artifact, self.target)
-        array = self._input(loaded.input_shape, loaded.input_dtype)
+        array = self._input(loaded.inputs[0].shape, loaded.inputs[0].dtype)
         first = np.array(loaded.run(array))
         assert len(first) == len(array)
         assert np.isfinite(first).all()
@@ -129,7 +129,7 @@ class RuntimeConformance:
         """Loading a file again changes nothing."""
         runtime = self._usable()
         one, two = runtime.load(artifact, self.target), runtime.load(artifact, self.target)
-        array = self._input(one.input_shape, one.input_dtype)
+        array = self._input(one.inputs[0].shape, one.inputs[0].dtype)
         np.testing.assert_allclose(one.run(array), two.run(array), rtol=1e-5, atol=1e-6)
 
     def test_inspect_counts_operators(self, artifact: Path) -> None:
@@ -197,9 +197,9 @@ class RuntimeConformance:
 
     def _answers(self, runtime: Runtime, path: Path, inputs: NDArray[Any]) -> NDArray[Any]:
         loaded = runtime.load(path, self.target)
-        batch = loaded.input_shape[0] or len(inputs)
+        batch = loaded.inputs[0].shape[0] or len(inputs)
         parts = [inputs[i : i + batch] for i in range(0, len(inputs), batch)]
-        return np.concatenate([loaded.run(part.astype(loaded.input_dtype)) for part in parts])
+        return np.concatenate([loaded.run(part.astype(loaded.inputs[0].dtype)) for part in parts])
 
     def _once(self, name: str, write: Callable[[], Path]) -> Path:
         # kept by the class: pytest makes an instance for each test, and no fixtures of a class's scope in instances

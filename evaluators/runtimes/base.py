@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import MeasurementError
 from ...spaces.target import Capabilities, Target
 
 
@@ -38,6 +39,25 @@ class Availability:
         return self.ok or self.builds_only
 
 
+Arrays = NDArray[Any] | tuple[NDArray[Any], ...]
+"""The input of a network, [N, ...], or a tuple of them for a network that takes several."""
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One input of a file.
+
+    Attributes:
+        name: Of the input.
+        shape: Batch first; None where a dimension is symbolic.
+        dtype: Of its numbers.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: np.dtype[Any]
+
+
 @dataclass(frozen=True)
 class BuildRequest:
     """A student on its way to a file.
@@ -46,7 +66,7 @@ class BuildRequest:
         model: Its float graph (onnx.ModelProto).
         layers: Node name -> layer name.
         bits: Layer name -> 16, 8 or 4, for layers that are not 32.
-        calibration: Inputs [M, ...] float32 of the calibration split, for the ranges of activations.
+        calibration: Inputs [M, ...] of the calibration split, for the ranges of activations.
         module: The student itself (torch.nn.Module in eval mode, on the CPU), for runtimes that do not start from ONNX.
         batch: Of the graph; 1 where it is free.
         target_batch: Inputs per inference on the target, which a file with a free batch is to be best at.
@@ -55,30 +75,40 @@ class BuildRequest:
     model: Any
     layers: Mapping[str, str]
     bits: Mapping[str, int]
-    calibration: NDArray[Any]
+    calibration: Arrays
     module: Any = None
     batch: int = 1
     target_batch: int = 1
+
+    def one_input(self, runtime: str) -> NDArray[Any]:
+        """Return the calibration inputs of a network that takes one.
+
+        Args:
+            runtime: Name of the runtime, for the message.
+
+        Raises:
+            MeasurementError: The network takes several inputs.
+        """
+        if isinstance(self.calibration, tuple):
+            raise MeasurementError(
+                f"{runtime}: builds files of one input here, the network takes {len(self.calibration)}; use onnxruntime"
+            )
+        return self.calibration
 
 
 class Loaded(Protocol):
     """A file loaded by its runtime."""
 
     @property
-    def input_shape(self) -> tuple[int | None, ...]:
-        """The shape of its only input, batch first; None where a dimension is symbolic."""
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """What it takes, in the order in which the network takes it."""
         ...
 
-    @property
-    def input_dtype(self) -> np.dtype[Any]:
-        """The type of its only input."""
-        ...
-
-    def run(self, array: NDArray[Any]) -> NDArray[Any]:
+    def run(self, *arrays: NDArray[Any]) -> NDArray[Any]:
         """Return the first output, once it is ready.
 
         Args:
-            array: The input, of a shape that fits `input_shape`.
+            *arrays: The inputs, of shapes that fit `inputs`.
 
         Raises:
             MeasurementError: The runtime cannot run it.
@@ -143,7 +173,7 @@ class Runtime(Protocol):
         """Load a file as it will be deployed, for accuracy and latency alike.
 
         Raises:
-            MeasurementError: The file is missing, corrupt or not of one input.
+            MeasurementError: The file is missing, corrupt, or takes other inputs than this runtime knows.
             RuntimeUnavailable: The file would not run on the device that was asked for.
         """
         ...
@@ -152,7 +182,7 @@ class Runtime(Protocol):
         """Return operator type -> count, of the graph that really runs after the runtime's own rewriting.
 
         Raises:
-            MeasurementError: The file is missing, corrupt or not of one input.
+            MeasurementError: The file is missing, corrupt, or takes other inputs than this runtime knows.
             RuntimeUnavailable: The file would not run on the device that was asked for.
         """
         ...

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...files import PARTIAL
 from ...spaces.target import Capabilities, Target
-from .base import Availability, BuildRequest, Loaded
+from .base import Availability, BuildRequest, Loaded, TensorInfo
 from .coreml_convert import LAYER_OPERATORS, convert, silently
 
 # Device -> coremltools.ComputeUnit. Whatever a GPU or the Neural Engine ("ane") cannot do, Core ML gives to the CPU.
@@ -148,8 +148,8 @@ class _LoadedPackage:
         if kind.WhichOneof("Type") != "multiArrayType":
             raise MeasurementError(f"{path}: input is a {kind.WhichOneof('Type')}, allowed: an array of numbers")
         array = kind.multiArrayType
-        self.input_shape: tuple[int | None, ...] = tuple(array.shape)
-        self.input_dtype: np.dtype[Any] = np.dtype(array.ArrayDataType.Name(array.dataType).lower())
+        dtype = np.dtype(array.ArrayDataType.Name(array.dataType).lower())
+        self.inputs = (TensorInfo(description.input[0].name, tuple(array.shape), dtype),)
         self._path = path
         self._input, self._output = description.input[0].name, description.output[0].name
         library = _library()
@@ -162,7 +162,8 @@ class _LoadedPackage:
         except Exception as error:
             raise MeasurementError(f"{path}: Core ML cannot load it: {one_line(error)}") from error
 
-    def run(self, array: NDArray[Any]) -> NDArray[Any]:
+    def run(self, *arrays: NDArray[Any]) -> NDArray[Any]:
+        (array,) = arrays
         try:
             output: NDArray[Any] = self._model.predict({self._input: array})[self._output]
         except Exception as error:

@@ -38,7 +38,7 @@ def convert(request: BuildRequest, folder: Path, path: Path) -> None:
     from coremltools.optimize import coreml as optimize
 
     bits = {layer: request.bits.get(layer, 32) for layer in (*request.layers.values(), *request.bits)}
-    example = torch.zeros(request.batch, *request.calibration.shape[1:])
+    example = torch.zeros(request.batch, *request.one_input("coreml").shape[1:])
     program = torch.export.export(copy.deepcopy(request.module).cpu().eval(), (example,)).run_decompositions({})
     widths, owners = _marked(program, bits)
     passes = coremltools.PassPipeline.DEFAULT

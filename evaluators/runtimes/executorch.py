@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...quieting import quietly
 from ...spaces.target import Capabilities, Target
-from .base import Availability, BuildRequest, Loaded
+from .base import Availability, BuildRequest, Loaded, TensorInfo
 from .executorch_program import DELEGATE, OUTSIDE, missing_bytes, operators
 
 _METHOD = "forward"
@@ -146,21 +146,22 @@ class _LoadedMethod:
         kind = meta.input_tensor_meta(0)
         if kind.dtype() not in _DTYPES:
             raise MeasurementError(f"{path}: its input has scalar type {kind.dtype()}, allowed: numbers")
-        self.input_shape: tuple[int | None, ...] = tuple(kind.sizes())
-        self.input_dtype: np.dtype[Any] = np.dtype(_DTYPES[kind.dtype()])
+        self.inputs = (TensorInfo("input", tuple(kind.sizes()), np.dtype(_DTYPES[kind.dtype()])),)
         self._living.add(self)
 
-    def run(self, array: NDArray[Any]) -> NDArray[Any]:
+    def run(self, *arrays: NDArray[Any]) -> NDArray[Any]:
         import torch
 
+        (array,) = arrays
+        takes = self.inputs[0]
         if self._method is None:
             raise MeasurementError(
                 f"{self._path}: cannot be run: the thread pool was set for another target since; load it again"
             )
-        if array.shape != self.input_shape or array.dtype != self.input_dtype:
+        if array.shape != takes.shape or array.dtype != takes.dtype:
             raise MeasurementError(
                 f"{self._path}: cannot be run: input is {array.dtype} {list(array.shape)}, "
-                f"allowed: {self.input_dtype} {list(self.input_shape)}; build it for this batch"
+                f"allowed: {takes.dtype} {list(takes.shape)}; build it for this batch"
             )
         try:
             outputs = self._method.call([torch.from_numpy(np.require(array, requirements=("C", "W")))])
@@ -179,12 +180,12 @@ def _lowered(request: BuildRequest) -> bytes:
     from ...compression.fuse import fused, norm_pairs
     from .executorch_quantize import quantized, repeated
 
-    example = repeated(torch.from_numpy(request.calibration), request.batch)
+    example = repeated(torch.from_numpy(request.one_input("executorch")), request.batch)
     with torch.no_grad():
         module = fused(request.module, norm_pairs(request.module, example))
         if 8 in request.bits.values():
             layers = frozenset(request.layers.values())
-            module = quantized(module, layers, request.bits, request.calibration, request.batch)
+            module = quantized(module, layers, request.bits, request.one_input("executorch"), request.batch)
         program = torch.export.export(module, (example,))
         edge = to_edge_transform_and_lower(
             program, partitioner=[XnnpackPartitioner()], compile_config=get_xnnpack_edge_compile_config()

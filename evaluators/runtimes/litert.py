@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from ..timing.machine import instruction_sets
-from .base import Availability, BuildRequest, Loaded
+from .base import Availability, BuildRequest, Loaded, TensorInfo
 from .litert_convert import WEIGHTED, silently
 
 _PACKAGES = {
@@ -86,11 +86,11 @@ class LiteRt:
         asked = fingerprint(request.module, layers, request.batch)
         try:
             if self._converted is None or self._converted[0] != asked:
-                content = convert(request.module, layers, request.calibration, request.batch)
+                content = convert(request.module, layers, request.one_input(self.name), request.batch)
                 self._converted = (asked, content)
             content = self._converted[1]
             if request.bits:
-                content = quantize(content, layers, request.bits, request.calibration)
+                content = quantize(content, layers, request.bits, request.one_input(self.name))
         except Exception as error:
             raise MeasurementError(f"{path}: cannot be converted for LiteRT: {one_line(error)}") from error
         path.write_bytes(content)
@@ -137,17 +137,18 @@ class LiteRt:
 class _LoadedInterpreter:
     def __init__(self, path: Path, interpreter: Any) -> None:
         first = interpreter.get_input_details()[0]
-        self.input_shape: tuple[int | None, ...] = tuple(int(d) if d >= 0 else None for d in first["shape_signature"])
-        self.input_dtype: np.dtype[Any] = np.dtype(first["dtype"])
+        shape = tuple(int(d) if d >= 0 else None for d in first["shape_signature"])
+        self.inputs = (TensorInfo(first["name"], shape, np.dtype(first["dtype"])),)
         self._path = path
         self._input = first["index"]
         self._output = interpreter.get_output_details()[0]["index"]
         self._shape = tuple(first["shape"])
         self._interpreter = interpreter
 
-    def run(self, array: NDArray[Any]) -> NDArray[Any]:
+    def run(self, *arrays: NDArray[Any]) -> NDArray[Any]:
+        (array,) = arrays
         try:
-            if self.input_shape[0] is None and array.shape != self._shape:
+            if self.inputs[0].shape[0] is None and array.shape != self._shape:
                 self._interpreter.resize_tensor_input(self._input, array.shape, strict=True)
                 self._interpreter.allocate_tensors()
                 self._shape = array.shape

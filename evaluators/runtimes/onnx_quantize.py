@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from ...quieting import quietly
+from .base import Arrays
 
 CALIBRATION_BATCH = 32
 """Inputs that calibration runs at a time where the graph's batch is free."""
 
 
-def quantize(model: Any, layers: Mapping[str, str], bits: Mapping[str, int], calibration: np.ndarray[Any, Any]) -> Any:
+def quantize(model: Any, layers: Mapping[str, str], bits: Mapping[str, int], calibration: Arrays) -> Any:
     """Return a copy of a graph with fewer bits.
 
     8 bits are QDQ pairs with uint8 activations and int8 weights per channel, the one form that x86 kernels of
@@ -26,7 +27,7 @@ def quantize(model: Any, layers: Mapping[str, str], bits: Mapping[str, int], cal
         model: The float graph (onnx.ModelProto).
         layers: Node name -> layer name.
         bits: Layer name -> 16, 8 or 4.
-        calibration: Inputs [M, ...] float32 of the calibration split, for the activation ranges of 8-bit layers.
+        calibration: Inputs [M, ...] of the calibration split, for the activation ranges of 8-bit layers.
 
     Returns:
         The copy, or `model` itself where nothing has fewer bits.
@@ -57,7 +58,7 @@ def node_bits(model: Any, widths: Mapping[str, int]) -> dict[str, int]:
     return found
 
 
-def _int8(model: Any, excluded: list[str], calibration: np.ndarray[Any, Any]) -> Any:
+def _int8(model: Any, excluded: list[str], calibration: Arrays) -> Any:
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -66,12 +67,13 @@ def _int8(model: Any, excluded: list[str], calibration: np.ndarray[Any, Any]) ->
             # a graph with a batch of its own takes nothing else: what does not fill one is left out
             own = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
             size = own or CALIBRATION_BATCH
-            starts = range(0, len(calibration) - (own - 1 if own else 0), size)
-            self.batches = iter([calibration[i : i + size] for i in starts])
+            parts = calibration if isinstance(calibration, tuple) else (calibration,)
+            names = [given.name for given in model.graph.input]
+            starts = range(0, len(parts[0]) - (own - 1 if own else 0), size)
+            self.batches = iter([dict(zip(names, (p[i : i + size] for p in parts), strict=True)) for i in starts])
 
         def get_next(self) -> dict[str, np.ndarray[Any, Any]] | None:
-            batch = next(self.batches, None)
-            return None if batch is None else {model.graph.input[0].name: batch}
+            return next(self.batches, None)
 
     own = onnx.ModelProto()
     own.CopyFrom(model)  # quantize_static moves the weights of what it is given into files of its own

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from ..timing.machine import instruction_sets
-from .base import Availability, BuildRequest, Loaded
+from .base import Availability, BuildRequest, Loaded, TensorInfo
 
 # Device -> the provider asked for, and those for what it has no kernel for.
 _PROVIDERS = {
@@ -106,12 +106,8 @@ class OnnxRuntime:
         return "" if built == asked else f"{built} layers run in int8, {asked} were asked for"
 
     def load(self, path: Path, target: Target) -> Loaded:
-        """Load an ONNX file with one input; see `Runtime.load` for what it raises."""
-        session = _session(path, target, session_options(target))
-        inputs = session.get_inputs()
-        if len(inputs) != 1:
-            raise MeasurementError(f"{path}: has {len(inputs)} inputs, allowed: 1; export it with one input")
-        return _LoadedSession(path, session)
+        """Load an ONNX file; see `Runtime.load` for what it raises."""
+        return _LoadedSession(path, _session(path, target, session_options(target)))
 
     def inspect(self, path: Path, target: Target) -> dict[str, int]:
         """Return operator type -> count in the optimised graph; Conv counts the blocked (NCHWc) ones too.
@@ -134,23 +130,28 @@ class OnnxRuntime:
 
 class _LoadedSession:
     def __init__(self, path: Path, session: Any) -> None:
-        first = session.get_inputs()[0]
-        kind = first.type.removeprefix("tensor(").removesuffix(")")
-        try:
-            self.input_dtype: np.dtype[Any] = np.dtype(_DTYPES.get(kind, kind))
-        except TypeError:
-            raise MeasurementError(f"{path}: input {first.name!r} is {first.type}, allowed: numbers") from None
-        self.input_shape: tuple[int | None, ...] = tuple(d if isinstance(d, int) else None for d in first.shape)
+        self.inputs = tuple(_told(path, given) for given in session.get_inputs())
+        if not self.inputs:
+            raise MeasurementError(f"{path}: takes no input; export the network with its inputs")
         self._path = path
-        self._name = first.name
+        self._names = [given.name for given in self.inputs]
         self._session = session
 
-    def run(self, array: NDArray[Any]) -> NDArray[Any]:
+    def run(self, *arrays: NDArray[Any]) -> NDArray[Any]:
         try:
-            output: NDArray[Any] = self._session.run(None, {self._name: array})[0]
+            output: NDArray[Any] = self._session.run(None, dict(zip(self._names, arrays, strict=True)))[0]
         except Exception as error:
             raise MeasurementError(f"{self._path}: cannot be run: {one_line(error)}") from error
         return output
+
+
+def _told(path: Path, given: Any) -> TensorInfo:
+    kind = given.type.removeprefix("tensor(").removesuffix(")")
+    try:
+        dtype = np.dtype(_DTYPES.get(kind, kind))
+    except TypeError:
+        raise MeasurementError(f"{path}: input {given.name!r} is {given.type}, allowed: numbers") from None
+    return TensorInfo(given.name, tuple(d if isinstance(d, int) else None for d in given.shape), dtype)
 
 
 def _session(path: Path, target: Target, options: Any) -> Any:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from ..timing.machine import instruction_sets
-from .base import Availability, BuildRequest, Loaded
+from .base import Availability, BuildRequest, Loaded, TensorInfo
 
 PRECISION_KEY = "autocompress.float_precision"
 """Key in a file's metadata of what its float layers run in, "f32" or "bf16". OpenVINO would choose by itself."""
@@ -106,29 +106,31 @@ class OpenVino:
 
 class _LoadedModel:
     def __init__(self, path: Path, compiled: Any) -> None:
-        if len(compiled.inputs) != 1:
-            raise MeasurementError(f"{path}: has {len(compiled.inputs)} inputs, allowed: 1; export it with one input")
-        shape = compiled.inputs[0].get_partial_shape()
-        self.input_shape: tuple[int | None, ...] = tuple(d.get_length() if d.is_static else None for d in shape)
-        self.input_dtype: np.dtype[Any] = np.dtype(compiled.inputs[0].get_element_type().to_dtype())
+        self.inputs = tuple(_told(given) for given in compiled.inputs)
         self._path = path
         self._request = compiled.create_infer_request()
-        self._bound: NDArray[Any] | None = None
+        self._bound: list[NDArray[Any] | None] = [None] * len(self.inputs)
 
-    def run(self, array: NDArray[Any]) -> NDArray[Any]:
+    def run(self, *arrays: NDArray[Any]) -> NDArray[Any]:
         import openvino
 
         try:
-            if array is not self._bound:  # binding costs as much as a small network
+            for i, array in enumerate(arrays):
+                if array is self._bound[i]:  # binding costs as much as a small network
+                    continue
                 shared = array.flags.c_contiguous
-                tensor = openvino.Tensor(np.ascontiguousarray(array), shared_memory=shared)
-                self._request.set_input_tensor(tensor)
-                self._bound = array if shared else None
+                self._request.set_input_tensor(i, openvino.Tensor(np.ascontiguousarray(array), shared_memory=shared))
+                self._bound[i] = array if shared else None
             self._request.infer()
         except Exception as error:
             raise MeasurementError(f"{self._path}: cannot be run: {one_line(error)}") from error
         output: NDArray[Any] = self._request.get_output_tensor(0).data
         return output.copy()
+
+
+def _told(given: Any) -> TensorInfo:
+    shape = tuple(d.get_length() if d.is_static else None for d in given.get_partial_shape())
+    return TensorInfo(given.get_any_name(), shape, np.dtype(given.get_element_type().to_dtype()))
 
 
 def _compiled(path: Path, target: Target) -> Any:

@@ -14,7 +14,7 @@ from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...quieting import quietly
 from ...spaces.target import Capabilities, Target
 from ..timing.machine import instruction_sets
-from .base import Availability, BuildRequest, Loaded
+from .base import Availability, BuildRequest, Loaded, TensorInfo
 
 
 class PyTorch:
@@ -66,14 +66,15 @@ class PyTorch:
         module = request.module
         if 16 in request.bits.values():
             module = _Half(module)
-        example = torch.from_numpy(request.calibration[:2])
+        given = request.calibration if isinstance(request.calibration, tuple) else (request.calibration,)
+        parts = tuple(torch.from_numpy(part) for part in given)
         with quietly(stdout=False):
             try:
-                batch = ({0: torch.export.Dim("batch", min=1)},)
-                program = torch.export.export(module.eval(), (example,), dynamic_shapes=batch)
+                batch = tuple({0: torch.export.Dim("batch", min=1)} for _ in parts)
+                example = tuple(part[:2] for part in parts)
+                program = torch.export.export(module.eval(), example, dynamic_shapes=batch)
             except Exception:  # a network that fixes its batch: a class token, a reshape with numbers
-                whole = torch.from_numpy(request.calibration[: request.batch])
-                program = torch.export.export(module.eval(), (whole,))
+                program = torch.export.export(module.eval(), tuple(part[: request.batch] for part in parts))
             torch.export.save(program, path)
 
     def remark(self, operators: Mapping[str, int], bits: Sequence[int]) -> str:
@@ -112,10 +113,8 @@ class _LoadedProgram:
         import torch
 
         torch.set_num_threads(target.threads)
-        placeholder = program.graph_signature.user_inputs[0]
-        value = next(n for n in program.graph.nodes if n.name == placeholder).meta["val"]
-        self.input_shape = tuple(d if isinstance(d, int) else None for d in value.shape)
-        self.input_dtype: np.dtype[Any] = np.dtype("float32")
+        values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
+        self.inputs = tuple(_told(name, values[name]) for name in program.graph_signature.user_inputs)
         self._path = path
         if target.device != "cpu":
             from torch.export.passes import move_to_device_pass
@@ -123,21 +122,26 @@ class _LoadedProgram:
             program = move_to_device_pass(program, target.device)
         module = program.module()
         self._module: Any = torch.compile(module) if compiles else module
-        self._inputs = None if target.device == "cpu" else _Buffers(target.device)
+        self._buffers = None if target.device == "cpu" else [_Buffers(target.device) for _ in self.inputs]
 
-    def run(self, array: NDArray[Any]) -> NDArray[Any]:
+    def run(self, *arrays: NDArray[Any]) -> NDArray[Any]:
         import torch
 
         try:
             with torch.inference_mode():
-                inputs = torch.from_numpy(array)
-                if self._inputs is not None:
-                    inputs = self._inputs.moved(inputs)
+                parts = [torch.from_numpy(array) for array in arrays]
+                if self._buffers is not None:
+                    parts = [buffer.moved(part) for buffer, part in zip(self._buffers, parts, strict=True)]
                 # On a GPU, the copy back waits for all that went before it.
-                output: NDArray[Any] = self._module(inputs).cpu().numpy()
+                output: NDArray[Any] = self._module(*parts).cpu().numpy()
         except Exception as error:
             raise MeasurementError(f"{self._path}: cannot be run: {one_line(error)}") from error
         return output
+
+
+def _told(name: str, value: Any) -> TensorInfo:
+    dtype = np.dtype(str(value.dtype).removeprefix("torch."))
+    return TensorInfo(name, tuple(d if isinstance(d, int) else None for d in value.shape), dtype)
 
 
 class _Buffers:
@@ -202,7 +206,8 @@ def _Half(module: Any) -> Any:  # noqa: N802 - makes a class only once torch is 
             super().__init__()
             self.inner = copy.deepcopy(module).to(torch.bfloat16)
 
-        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-            return self.inner(inputs.to(torch.bfloat16)).float()  # type: ignore[no-any-return]
+        def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+            parts = (part.to(torch.bfloat16) if part.is_floating_point() else part for part in inputs)
+            return self.inner(*parts).float()  # type: ignore[no-any-return]
 
     return Half()

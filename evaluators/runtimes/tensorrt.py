@@ -115,7 +115,7 @@ class TensorRt:
             raise RuntimeUnavailable(f"{self.name}: {missing}; build on the machine that the engine is for")
         try:
             activations = self._kernels[8] == "int8"  # nothing is gained by rounding them for any other kernel
-            model = typed(request.model, request.layers, request.bits, request.calibration, activations)
+            model = typed(request.model, request.layers, request.bits, request.one_input(self.name), activations)
         except Exception as error:
             raise MeasurementError(f"{what}: cannot be quantized: {one_line(error)}") from error
         logger = make_logger(trt)
@@ -173,7 +173,7 @@ class TensorRt:
     def inspect(self, path: Path, target: Target) -> dict[str, int]:
         """Return "layer type in precision" -> count, of the engine; see `Runtime.inspect` for what it raises."""
         loaded = self._loaded(path, target)
-        batch, *rest = loaded.input_shape
+        batch, *rest = loaded.inputs[0].shape
         loaded.fit((batch or target.batch, *rest))  # types are told only once the shapes are known
         inspector = loaded.engine.create_engine_inspector()
         inspector.execution_context = loaded.context

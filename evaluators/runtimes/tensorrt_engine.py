@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import MeasurementError, one_line
+from .base import TensorInfo
 
 _CUDA = "cuda.bindings.runtime"  # comes with torch; torch itself would cost each timing process seconds
 
@@ -21,8 +22,7 @@ class LoadedEngine:
     """An engine with its context and its buffers, ready to run.
 
     Attributes:
-        input_shape: Of its only input, batch first; None where it is free.
-        input_dtype: Of its only input.
+        inputs: Its only input.
         engine: The engine.
         context: What it runs in.
     """
@@ -47,11 +47,9 @@ class LoadedEngine:
             raise MeasurementError(f"{path}: has {len(inputs)} inputs, allowed: 1; export it with one input")
         self._sides = (inputs[0], next(name for name in names if name not in inputs))
         self._dtypes = [np.dtype(trt.nptype(engine.get_tensor_dtype(name))) for name in self._sides]
-        self.input_shape: tuple[int | None, ...] = tuple(
-            n if n >= 0 else None for n in engine.get_tensor_shape(inputs[0])
-        )
-        self.input_dtype: np.dtype[Any] = self._dtypes[0]
-        most = engine.get_tensor_profile_shape(inputs[0], 0)[2][0] if self.input_shape[0] is None else batch
+        shape = tuple(n if n >= 0 else None for n in engine.get_tensor_shape(inputs[0]))
+        self.inputs = (TensorInfo(inputs[0], shape, self._dtypes[0]),)
+        most = engine.get_tensor_profile_shape(inputs[0], 0)[2][0] if shape[0] is None else batch
         if batch > most:
             raise MeasurementError(f"{path}: takes 1 to {most} images, the target's batch is {batch}; make it smaller")
         self.engine, self.context = engine, context
@@ -62,8 +60,9 @@ class LoadedEngine:
         self._fitted: tuple[int | None, ...] = ()
         self._buffers: list[_Buffer] = []
 
-    def run(self, array: NDArray[Any]) -> NDArray[Any]:
+    def run(self, *arrays: NDArray[Any]) -> NDArray[Any]:
         """Return the output for an input; see `Loaded.run`."""
+        (array,) = arrays
         if array.shape != self._fitted:
             self.fit(array.shape)
         into, out = self._buffers
@@ -83,7 +82,9 @@ class LoadedEngine:
             MeasurementError: The engine does not take it.
         """
         if not self.context.set_input_shape(self._sides[0], shape):
-            raise MeasurementError(f"{self._path}: input is {list(shape)}, the engine takes {list(self.input_shape)}")
+            raise MeasurementError(
+                f"{self._path}: input is {list(shape)}, the engine takes {list(self.inputs[0].shape)}"
+            )
         self._buffers, self._fitted = [], ()
         for name, dtype in zip(self._sides, self._dtypes, strict=True):
             buffer = _Buffer(self._cuda, tuple(self.context.get_tensor_shape(name)), dtype)

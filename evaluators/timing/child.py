@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import MeasurementError, PluginError, RuntimeUnavailable
-from ..runtimes.base import Loaded
+from ..runtimes.base import Loaded, TensorInfo
 from ..runtimes.registry import get_runtime
 from .energy import EnergyMeter
 from .machine import cpu_mhz, gpu_mhz
@@ -137,27 +137,37 @@ def _build(file: TimedFile, alone: bool) -> _Subject:
     started = time.perf_counter()
     loaded = runtime.load(file.path, file.target)
     load_ms = (time.perf_counter() - started) * 1e3
-    array = _input(file, loaded)
-    loaded.run(array)
+    arrays = _inputs(file, loaded)
+    loaded.run(*arrays)
     statistic = choose_statistic(file.target, runtime.synchronous)
-    return _Subject(lambda: loaded.run(array), statistic, load_ms, round(_peak_memory_mb(), 2) if alone else None)
+    return _Subject(lambda: loaded.run(*arrays), statistic, load_ms, round(_peak_memory_mb(), 2) if alone else None)
 
 
-def _input(file: TimedFile, loaded: Loaded) -> NDArray[Any]:
-    batch, *rest = loaded.input_shape
-    if any(length is None for length in rest):
-        raise MeasurementError(
-            f"{file.path}: input shape is {list(loaded.input_shape)}, allowed: only the batch open; "
-            "export it with a fixed image size"
-        )
+def _inputs(file: TimedFile, loaded: Loaded) -> tuple[NDArray[Any], ...]:
+    real: list[NDArray[Any]] = []
+    if file.inputs is not None:
+        with np.load(file.inputs) as kept:
+            real = [kept[name] for name in kept.files]
+    return tuple(_input(file, takes, real[i] if i < len(real) else None) for i, takes in enumerate(loaded.inputs))
+
+
+def _input(file: TimedFile, takes: TensorInfo, real: NDArray[Any] | None) -> NDArray[Any]:
+    batch, *rest = takes.shape
     if batch not in (None, file.target.batch):
         raise MeasurementError(
             f"{file.path}: made for a batch of {batch}, asked for {file.target.batch}; ask for {batch}"
         )
+    if real is not None:
+        return np.ascontiguousarray(np.resize(real, (file.target.batch, *real.shape[1:])), dtype=takes.dtype)
+    if any(length is None for length in rest):
+        raise MeasurementError(
+            f"{file.path}: input shape is {list(takes.shape)}, allowed: only the batch open; "
+            "export it with a fixed image size"
+        )
     shape = [file.target.batch, *(length or 1 for length in rest)]
-    if not np.issubdtype(loaded.input_dtype, np.floating):
-        return np.zeros(shape, dtype=loaded.input_dtype)
-    return np.random.default_rng(0).standard_normal(shape).astype(loaded.input_dtype)
+    if not np.issubdtype(takes.dtype, np.floating):
+        return np.zeros(shape, dtype=takes.dtype)
+    return np.random.default_rng(0).standard_normal(shape).astype(takes.dtype)
 
 
 def _warm_up(subject: _Subject, seconds: float, cap_seconds: float) -> None:

@@ -41,10 +41,13 @@ class TimedFile:
     Attributes:
         path: The file, or the folder where that is the runtime's form.
         target: Where it runs.
+        inputs: An .npz file with a batch of real inputs, in their order; None makes random numbers, and zeros where the
+            file takes whole ones.
     """
 
     path: Path
     target: Target
+    inputs: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,13 @@ class TimingRequest:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TimingRequest:
         """Return the request that was written as plain JSON types."""
-        files = tuple(TimedFile(Path(file["path"]), Target(**file["target"])) for file in data["files"])
+        files = tuple(_timed(file) for file in data["files"])
         return cls(**{**data, "files": files})
+
+
+def _timed(file: Mapping[str, Any]) -> TimedFile:
+    inputs = file.get("inputs")
+    return TimedFile(Path(file["path"]), Target(**file["target"]), None if inputs is None else Path(inputs))
 
 
 @dataclass(frozen=True, eq=False)

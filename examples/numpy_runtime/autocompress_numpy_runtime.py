@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from autocompress.errors import MeasurementError, RuntimeUnavailable, one_line
-from autocompress.evaluators.runtimes.base import Availability, BuildRequest
+from autocompress.evaluators.runtimes.base import Availability, BuildRequest, TensorInfo
 from autocompress.spaces.target import Capabilities, Target
 
 
@@ -21,15 +21,20 @@ class LoadedGraph:
         from onnx.reference import ReferenceEvaluator
 
         self._path, self._session = path, ReferenceEvaluator(model)
-        (self._input,) = model.graph.input
-        kind = self._input.type.tensor_type
-        self.input_shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
-        self.input_dtype = tensor_dtype_to_np_dtype(kind.elem_type)
+        self.inputs = tuple(
+            TensorInfo(
+                given.name,
+                tuple(d.dim_value if d.HasField("dim_value") else None for d in given.type.tensor_type.shape.dim),
+                tensor_dtype_to_np_dtype(given.type.tensor_type.elem_type),
+            )
+            for given in model.graph.input
+        )
 
-    def run(self, array: np.ndarray) -> np.ndarray:
+    def run(self, *arrays: np.ndarray) -> np.ndarray:
         """Return the first output."""
         try:
-            return self._session.run(None, {self._input.name: array})[0]
+            names = (given.name for given in self.inputs)
+            return self._session.run(None, dict(zip(names, arrays, strict=True)))[0]
         except Exception as error:
             raise MeasurementError(f"{self._path}: cannot be run: {one_line(error)}") from error
 

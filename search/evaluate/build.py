@@ -12,7 +12,6 @@ from ...evaluators.score import compressed_bytes, file_bytes, file_outputs
 from ...files import write_json
 from ...spaces.plain import to_plain
 from ...spaces.target import PerTarget
-from ...studies.task import score
 from ..store.layout import model_path, trial_folder
 from .checkpoints import recovered_student
 from .context import EvaluationContext
@@ -66,4 +65,4 @@ def file_accuracy(context: EvaluationContext, session: TargetSession, path: Path
         MeasurementError: The file cannot be run.
     """
     outputs = file_outputs(path, session.runtime, session.target, data)
-    return score(context.task.metric, torch.from_numpy(outputs), data.labels)
+    return context.task.metric.quality(torch.from_numpy(outputs), data.labels)

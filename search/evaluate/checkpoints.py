@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,7 +16,6 @@ from ...compression.student import Student, make_student
 from ...compression.warm_start import warm_teacher
 from ...errors import MetricError, TrialFailed
 from ...spaces.spec import StudentSpec
-from ...studies.task import score
 from ..store.layout import checkpoints_folder
 from ..trial import WarmStart
 from .context import LOOK_EXAMPLES, EvaluationContext
@@ -55,7 +53,7 @@ def first_accuracy(
     """
     task = context.task
     looks: dict[WarmStart | None, float] = {}
-    metric = partial(score, task.metric)
+    metric = task.metric.quality
     for start in dict.fromkeys((None, warm_start)):
         try:
             student = start_student(context, spec, start)
@@ -79,7 +77,7 @@ def look_at(context: EvaluationContext, module: torch.nn.Module, fake: FakeQuant
     task, data = context.task, context.task.validation
     order = torch.randperm(len(data), generator=seeded_generator("look"))[:LOOK_EXAMPLES]
     outputs = outputs_with_bits(module, fake, task.calibration, data, order, context.recoverer.device)
-    return score(task.metric, outputs, data.labels[order])
+    return task.metric.quality(outputs, data.labels[order])
 
 
 def recovered_student(context: EvaluationContext, spec: StudentSpec, warm_start: WarmStart | None = None) -> Student:

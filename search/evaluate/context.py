@@ -17,7 +17,7 @@ from ...evaluators.timing.quiet import QuietMachine, lock_name
 from ...spaces.network import Network, look_at_network
 from ...spaces.spec import StudentSpec
 from ...spaces.target import PerTarget, Target
-from ...studies.data.images import ImageData
+from ...studies.data.streams import StreamedData
 from ...studies.schema import StudySections
 from ...studies.task import PreparedTask
 from ..store.layout import target_folder
@@ -32,7 +32,7 @@ class EvaluationContext:
     """What a process has of one study.
 
     Attributes:
-        task: The teacher, its data and its metric.
+        task: The teacher, its data, its losses and its metric.
         network: The teacher's layers and groups.
         sessions: A session with each target. Students are built for all of them, or for the one that a plan chose.
         recoverer: Teaches students.
@@ -104,8 +104,10 @@ def open_context(
         seed=settings.search.seed,
     )
     answering = module_to_training_layout(copy.deepcopy(task.teacher), device)
-    train = task.train.to(device) if isinstance(task.train, ImageData) else task.train
-    recoverer = Recoverer(train, Lessons(answering, last, device), schedule, device, training_slices(targets))
+    train = task.train.to(device) if not isinstance(task.train, StreamedData) else task.train
+    recoverer = Recoverer(
+        train, Lessons(answering, last, device), schedule, device, training_slices(targets), task.losses
+    )
     return EvaluationContext(task, network, sessions, recoverer, folder, stop)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from ...errors import MeasurementError, RuntimeUnavailable, StorageError
 from ...evaluators.artifact import ArtifactBuilder, Templates
@@ -11,7 +14,8 @@ from ...evaluators.latency import Calibration, LatencyMeter
 from ...evaluators.microbenchmarks import Say
 from ...evaluators.runtimes.base import Runtime
 from ...evaluators.runtimes.registry import get_runtime
-from ...files import read_json, write_json
+from ...files import read_json, write_bytes, write_json
+from ...spaces.inputs import parts_of
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import Target
 from ...studies.task import PreparedTask
@@ -101,7 +105,9 @@ def open_session(
     reference = folder / f"teacher{runtime.suffix}"
     builder.teacher_file(reference)
     known = read_json(folder / "calibration.json")
-    meter = LatencyMeter(target, reference, None if known is None else from_plain(Calibration, known), precision)
+    inputs = timing_inputs(task, folder)
+    calibration = None if known is None else from_plain(Calibration, known)
+    meter = LatencyMeter(target, reference, calibration, precision, inputs=inputs)
     if not meter.is_current():
         if worker:
             raise MeasurementError(
@@ -113,19 +119,44 @@ def open_session(
                 f"{folder} was measured under other conditions (machine, runtime version, threads or memory settings): "
                 "its latencies would not compare with today's; use --fresh"
             )
-        meter = _calibrated(target, reference, precision, say)
+        meter = _calibrated(target, reference, precision, inputs, say)
         write_json(folder / "calibration.json", to_plain(meter.calibration))
     return TargetSession(target, runtime, builder, meter, folder)
 
 
-def _calibrated(target: Target, reference: Path, precision: float, say: Say) -> LatencyMeter:
-    meter = LatencyMeter.calibrated(target, reference, precision)
+def timing_inputs(task: PreparedTask, folder: Path) -> Path | None:
+    """Keep the example inputs in a folder, where files are to be timed on them.
+
+    Random numbers are as good as images, but whole numbers stand for rows of tables, and masks for what is left out.
+
+    Args:
+        task: The task.
+        folder: Where the file lies.
+
+    Returns:
+        The file; None where the network takes floating numbers alone.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    parts = parts_of(task.example_input)
+    if all(part.is_floating_point() for part in parts):
+        return None
+    held = io.BytesIO()
+    np.savez(held, *(part.numpy() for part in parts))
+    path = folder / "inputs.npz"
+    write_bytes(path, held.getvalue())
+    return path
+
+
+def _calibrated(target: Target, reference: Path, precision: float, inputs: Path | None, say: Say) -> LatencyMeter:
+    meter = LatencyMeter.calibrated(target, reference, precision, inputs)
     for _ in range(CALIBRATIONS - 1):
         assert meter.calibration is not None
         if not meter.calibration.disturbed:
             return meter
         say("other work ran while the target was calibrated; calibrating again")
-        meter = LatencyMeter.calibrated(target, reference, precision)
+        meter = LatencyMeter.calibrated(target, reference, precision, inputs)
     if meter.calibration is not None and meter.calibration.disturbed:
         say("the machine stayed busy: latencies of this study are marked as disturbed and may read too high")
     return meter

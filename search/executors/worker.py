@@ -40,6 +40,6 @@ def work(settings: StudyFile, folder: Path, job: Job) -> JobResult:
 
 @functools.lru_cache(maxsize=1)
 def _context(settings: StudyFile, folder: Path) -> EvaluationContext:
-    task = settings.build_task()
+    task = settings.build_task().bare()
     load_weights(task.teacher, folder / "teacher.safetensors")
     return open_context(task.prepared(), settings, folder, worker=True)

@@ -13,6 +13,7 @@ from ...cache import Cache, user_cache
 from ...compression.sensitivity import measure_sensitivity, sensitivity_inputs
 from ...evaluators.microbenchmarks import Say
 from ...spaces.context import SpaceContext
+from ...spaces.inputs import Inputs, parts_of
 from ...spaces.network import look_at_network
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.sensitivity import Sensitivity
@@ -59,7 +60,7 @@ def study_sensitivity(
         same = before is not None and before.inputs == found.inputs
         cache.write(key, before.merged(found) if before is not None and same else found)
 
-    return measure_sensitivity(task.teacher, space, inputs, stop, say, cache.read(key), keep)
+    return measure_sensitivity(task.teacher, space, inputs, stop, say, cache.read(key), keep, task.losses.soft)
 
 
 def sensitivity_without_measuring_latency(
@@ -79,7 +80,7 @@ def sensitivity_without_measuring_latency(
         AutoCompressError: What data, tasks and targets raise.
     """
     say("reading the data and the teacher")
-    task = task or task_of(settings, folder)
+    task = (task or task_of(settings, folder)).bare()
     if folder is None:
         kept = user_cache() / "teachers" / settings.name
         task = replace(task, teacher=prepare_teacher(settings, task, kept, say, progress=epochs_told(say)))
@@ -90,7 +91,7 @@ def sensitivity_without_measuring_latency(
     return study_sensitivity(prepared, space_without_measuring(network, settings), say=say)
 
 
-def sensitivity_key(teacher: torch.nn.Module, context: SpaceContext, inputs: torch.Tensor) -> str:
+def sensitivity_key(teacher: torch.nn.Module, context: SpaceContext, inputs: Inputs) -> str:
     """Return 32 hexadecimal digits that name a teacher, its weights, the channels it would lose, and the inputs.
 
     What is asked of them is not in it: a file holds all that was ever asked.
@@ -100,7 +101,7 @@ def sensitivity_key(teacher: torch.nn.Module, context: SpaceContext, inputs: tor
         first = group.importance.argsort(stable=True, descending=True).tolist()
         parts.append(f"{group.name} {first} {[(m.layer, m.side) for m in group.members]}")
     digest = hashlib.sha256("\n".join(parts).encode())
-    for name, value in (*teacher.state_dict().items(), ("inputs", inputs)):
+    for name, value in (*teacher.state_dict().items(), *(("inputs", part) for part in parts_of(inputs))):
         digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:32]

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...files import copy, digest, write_bytes, write_json
 from ...spaces.target import PerTarget
+from ...studies.metric import MetricLabel
 from .entry import Entry
 
 
@@ -47,8 +48,9 @@ def card_values(
         "study": study,
         "trial": entry.number,
         "origin": entry.trial.label,
-        "validation_accuracy": entry.accuracy,
-        "test_accuracy": entry.confirmed.test_accuracy if entry.confirmed else None,
+        "metric": asdict(entry.metric),
+        f"validation_{entry.metric.key}": entry.accuracy,
+        f"test_{entry.metric.key}": entry.test_accuracy,
         "speed_up": speed_up,
         "files": {name: _file_values(entry, name, path, folder) for name, path in files.items()},
         "plan": dict(entry.trial.plan.choices),
@@ -62,7 +64,7 @@ def _file_values(entry: Entry, target: str, path: Path, folder: Path) -> dict[st
     return {
         "file": path.relative_to(folder).as_posix(),
         "sha256": digest(path),
-        "validation_accuracy": measured.accuracy,
+        f"validation_{entry.metric.key}": entry.metric.shown(measured.accuracy),
         "p50_ms": latency.p50_ms,
         "p50_interval_ms": [latency.low_ms, latency.high_ms],
         "p90_ms": latency.p90_ms,
@@ -79,7 +81,8 @@ def _file_values(entry: Entry, target: str, path: Path, folder: Path) -> dict[st
 
 def card_text(values: Mapping[str, Any]) -> str:
     """Return the card as Markdown."""
-    test, times = values["test_accuracy"], values["speed_up"]
+    metric = MetricLabel(**values["metric"])
+    test, times = values[f"test_{metric.key}"], values["speed_up"]
     names = ", ".join(file["file"] for file in values["files"].values())
     lines = [
         f"# {names}",
@@ -88,29 +91,34 @@ def card_text(values: Mapping[str, Any]) -> str:
         "",
         "| | |",
         "| --- | --- |",
-        f"| accuracy, validation split | {values['validation_accuracy']:.4f} |",
-        f"| accuracy, test split | {'not scored' if test is None else f'{test:.4f}'} |",
+        f"| {metric.name}, validation split | {_figure(metric, values[f'validation_{metric.key}'])} |",
+        f"| {metric.name}, test split | {'not scored' if test is None else _figure(metric, test)} |",
         f"| speed-up over the teacher | {'not measured' if times is None else f'{times:.2f} x'} |",
         "",
-        "Accuracy is that of the files, run by the runtimes named below. Latency is the wall time of one inference,"
+        f"The metric ({metric.name}{'' if metric.maximized else ', lower is better'}) is that of the files, run by"
+        " the runtimes named below. Latency is the wall time of one inference,"
         " input in place and output ready: the ratio of a file to the teacher's, timed in turns in fresh processes,"
         " times the teacher's median; processes ran with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`, which deployments"
         " should set too.",
         "",
     ]
     for target, file in values["files"].items():
-        lines += _file_lines(target, file)
+        lines += _file_lines(target, file, metric)
     return "\n".join(lines)
 
 
-def _file_lines(target: str, file: Mapping[str, Any]) -> list[str]:
+def _figure(metric: MetricLabel, value: float) -> str:
+    return metric.text(metric.kept(value))
+
+
+def _file_lines(target: str, file: Mapping[str, Any], metric: MetricLabel) -> list[str]:
     low, high = file["p50_interval_ms"]
     return [
         f"## {target}: `{file['file']}`",
         "",
         "| | |",
         "| --- | --- |",
-        f"| accuracy, validation split | {file['validation_accuracy']:.4f} |",
+        f"| {metric.name}, validation split | {_figure(metric, file[f'validation_{metric.key}'])} |",
         f"| latency, p50 | {file['p50_ms']:.3f} ms (95 % interval {low:.3f} to {high:.3f}) |",
         f"| latency, p90 / p95 / p99 | {file['p90_ms']:.3f} / {file['p95_ms']:.3f} / {file['p99_ms']:.3f} ms |",
         f"| size, compressed size | {file['size_bytes']:,} bytes, {file['compressed_bytes']:,} bytes |",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ...evaluators.measurement import Latency
 from ...spaces.target import PerTarget
+from ...studies.metric import ACCURACY, MetricLabel
 from ..objectives import is_latency, is_maximized, latency_of, objective_value
 from ..trial import Trial
 
@@ -16,7 +17,7 @@ class Confirmed:
 
     Attributes:
         latencies: Interleaved with those of the other files of the front.
-        test_accuracy: Metric on the test split, the lowest of all files'.
+        test_accuracy: Metric on the test split as a search keeps it, the lowest of all files'.
     """
 
     latencies: PerTarget[Latency]
@@ -30,10 +31,12 @@ class Entry:
     Attributes:
         trial: The trial.
         confirmed: The longer look, where there was one.
+        metric: How the metric is shown.
     """
 
     trial: Trial
     confirmed: Confirmed | None
+    metric: MetricLabel = ACCURACY
 
     @property
     def number(self) -> int:
@@ -41,9 +44,29 @@ class Entry:
         return self.trial.number
 
     @property
-    def accuracy(self) -> float:
-        """The metric of the file on the validation split; of several files, the lowest."""
+    def quality(self) -> float:
+        """The metric of the file on the validation split as a search keeps it; of several files, the lowest."""
         return objective_value("accuracy", self.trial.measured)
+
+    @property
+    def accuracy(self) -> float:
+        """The metric of the file on the validation split, in its own units; of several files, the worst."""
+        return self.metric.shown(self.quality)
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """The same on the test split; None where there was no longer look."""
+        return None if self.confirmed is None else self.metric.shown(self.confirmed.test_accuracy)
+
+    @property
+    def metric_text(self) -> str:
+        """The metric on the validation split, as it is printed."""
+        return self.metric.text(self.quality)
+
+    @property
+    def test_text(self) -> str:
+        """The metric on the test split, as it is printed; empty where there was no longer look."""
+        return "" if self.confirmed is None else self.metric.text(self.confirmed.test_accuracy)
 
     @property
     def latencies(self) -> PerTarget[Latency]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ...studies.metric import MetricLabel
 from ..objectives import objective_value
 from ..trial import Trial
 from .entry import Confirmed, Entry
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
     import pandas
 
 
-def to_frame(trials: Sequence[Trial], confirmed: Mapping[int, Confirmed], on_front: frozenset[int]) -> pandas.DataFrame:
+def to_frame(
+    trials: Sequence[Trial], confirmed: Mapping[int, Confirmed], on_front: frozenset[int], metric: MetricLabel
+) -> pandas.DataFrame:
     """Return one row for each trial, ended in whatever way.
 
     Columns say how it went, what was measured (milliseconds, bytes), and each decision, as `channels.conv1`. With
@@ -23,18 +26,23 @@ def to_frame(trials: Sequence[Trial], confirmed: Mapping[int, Confirmed], on_fro
         trials: All that ended.
         confirmed: The longer looks, by trial number.
         on_front: Numbers of the trials on the front.
+        metric: How the metric is shown. Its columns are named "accuracy", or as a metric that is minimized.
     """
     import pandas
 
     several = len({name for trial in trials for name in trial.measured}) > 1
-    return pandas.DataFrame([_row(t, confirmed.get(t.number), on_front, several) for t in sorted(trials, key=_number)])
+    return pandas.DataFrame(
+        [_row(t, confirmed.get(t.number), on_front, metric, several) for t in sorted(trials, key=_number)]
+    )
 
 
 def _number(trial: Trial) -> int:
     return trial.number
 
 
-def _row(trial: Trial, confirmed: Confirmed | None, on_front: frozenset[int], several: bool) -> dict[str, Any]:
+def _row(
+    trial: Trial, confirmed: Confirmed | None, on_front: frozenset[int], metric: MetricLabel, several: bool
+) -> dict[str, Any]:
     row: dict[str, Any] = {
         "trial": trial.number,
         "origin": trial.label,
@@ -43,12 +51,13 @@ def _row(trial: Trial, confirmed: Confirmed | None, on_front: frozenset[int], se
         "on_front": trial.number in on_front,
         "reason": trial.reason,
         "gate_p50_ms": next((latency.p50_ms for latency in trial.gate.values()), None),
-        "rung_accuracy": trial.rungs[-1] if trial.rungs else None,
+        "metric": metric.name,
+        f"rung_{metric.key}": metric.shown(trial.rungs[-1]) if trial.rungs else None,
     }
     if trial.measured:
         row |= {
-            "accuracy": objective_value("accuracy", trial.measured),
-            "test_accuracy": confirmed.test_accuracy if confirmed else None,
+            metric.key: metric.shown(objective_value("accuracy", trial.measured)),
+            f"test_{metric.key}": metric.shown(confirmed.test_accuracy) if confirmed else None,
         }
         for name, latency in Entry(trial, confirmed).latencies.items():
             file, at = trial.measured[name], f"@{name}" if several else ""
@@ -62,7 +71,7 @@ def _row(trial: Trial, confirmed: Confirmed | None, on_front: frozenset[int], se
             row |= {f"size_bytes{at}": file.size_bytes, f"compressed_bytes{at}": file.compressed_bytes}
             row[f"remark{at}"] = file.remark
             if several:
-                row[f"accuracy{at}"] = file.accuracy
+                row[f"{metric.key}{at}"] = metric.shown(file.accuracy)
     row |= {f"seconds.{kind}": value for kind, value in trial.seconds.items()}
     row |= {name.replace(":", ".", 1): option for name, option in trial.plan.choices.items()}
     return row | {f"drawn.{name}": value for name, value in (trial.latent or {}).items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import BudgetError, StorageError
-from ..feasibility import Limits
+from ..feasibility import Limits, after_drop
 from ..pareto import non_dominated
 from ..store.layout import trial_folder
 from ..trial import Origin, Trial
@@ -60,7 +60,8 @@ class Front:
     @cached_property
     def entries(self) -> list[Entry]:
         """Every finished trial, fastest first."""
-        found = [Entry(t, self.confirmed.get(t.number)) for t in self.trials if t.finished]
+        metric = self.limits.metric
+        found = [Entry(t, self.confirmed.get(t.number), metric) for t in self.trials if t.finished]
         return sorted(found, key=lambda e: e.latency.p50_ms)
 
     @cached_property
@@ -76,7 +77,7 @@ class Front:
 
     @cached_property
     def fitting(self) -> list[Entry]:
-        """Finished trials that meet all that the study asks, most accurate first."""
+        """Finished trials that meet all that the study asks, best first; see `under`."""
         return self.under(self.limits)
 
     def paths(self, entry: Entry) -> dict[str, Path]:
@@ -94,24 +95,39 @@ class Front:
         return self.teacher.latency.p50_ms / entry.latency.p50_ms if self.teacher else None
 
     def under(self, limits: Limits) -> list[Entry]:
-        """Return the finished trials that meet these limits, most accurate first."""
-        found = [e for e in self.entries if limits.are_met(e.latencies, e.accuracy, e.size_bytes)]
-        return sorted(found, key=lambda e: (-e.accuracy, e.latency.p50_ms))
+        """Return the finished trials that meet these limits, best first.
+
+        That is the most accurate one; where the metric has a limit and latency has none, it is the fastest.
+        """
+        found = [e for e in self.entries if limits.are_met(e.latencies, e.quality, e.size_bytes)]
+        if limits.min_accuracy is not None and not limits.budgets:
+            return sorted(found, key=lambda e: (e.latency.p50_ms, -e.quality))
+        return sorted(found, key=lambda e: (-e.quality, e.latency.p50_ms))
 
     def pick(
-        self, budget_ms: float | None = None, min_accuracy: float | None = None, max_mb: float | None = None
+        self,
+        budget_ms: float | None = None,
+        min_accuracy: float | None = None,
+        max_mb: float | None = None,
+        max_drop: str | None = None,
     ) -> Picked:
-        """Return the most accurate model that meets the study's limits.
+        """Return the best model that meets the study's limits; see `under`.
 
         Args:
             budget_ms: Latency (ms) in place of the study's own, on targets without a budget of their own.
-            min_accuracy: Least metric on the validation split, in place of the study's own.
+            min_accuracy: Least metric on the validation split (the most of one that is minimized), in place of the
+                study's own.
+            max_drop: Of the metric below the teacher's, such as "1%", in place of `min_accuracy`.
             max_mb: Largest file in megabytes, in place of the study's own.
 
         Raises:
             BudgetError: No model meets them; names the closest model, the limit that binds, and what would do.
         """
         limits = self.limits.changed(budget_ms, min_accuracy, max_mb)
+        if max_drop is not None:
+            if self.teacher is None:
+                raise BudgetError("max_drop is against the teacher, which was not measured yet: search on")
+            limits = replace(limits, min_accuracy=after_drop(self.teacher.quality, max_drop))
         found = self.under(limits)
         if not found:
             raise BudgetError(self.explain(limits))
@@ -122,13 +138,16 @@ class Front:
         entries = self.entries
         if not entries:
             return "no model was finished yet: give the search more time"
-        checks = [_latency_check(limits), _Check("accuracy", limits.min_accuracy, lambda e: e.accuracy, "", True)]
+        checks = [
+            _latency_check(limits),
+            _Check(limits.metric.name, limits.min_accuracy, lambda e: e.quality, "", True, limits.metric.text),
+        ]
         checks.append(_Check("size", limits.max_mb, lambda e: e.size_bytes / 1e6, "MB"))
 
         def excess(entry: Entry, skip: str = "") -> dict[str, float]:
             return {c.name: gap for c in checks if c.name != skip and (gap := c.gap(entry)) > 0}
 
-        closest = min(entries, key=lambda e: (max(excess(e).values(), default=0.0), -e.accuracy))
+        closest = min(entries, key=lambda e: (max(excess(e).values(), default=0.0), -e.quality))
         binding = max(excess(closest).items(), key=lambda item: item[1], default=("limits", 0.0))[0]
         ways = []
         for check in checks:
@@ -138,7 +157,7 @@ class Front:
         met = f"; relaxing one would do: {', or '.join(ways)}" if ways else ""
         return (
             f"no model meets the constraints; closest is trial {closest.number} "
-            f"({closest.accuracy:.4f} accuracy, p50 {closest.latency.p50_ms:.3f} ms, upper end "
+            f"({closest.metric_text} {limits.metric.name}, p50 {closest.latency.p50_ms:.3f} ms, upper end "
             f"{closest.latency.at(limits.percentile):.3f} ms at p{limits.percentile}), held back by its {binding}{met}"
         )
 
@@ -150,7 +169,7 @@ class Front:
         """Return one row for each trial, ended in whatever way; every decision is a column."""
         from .frame import to_frame
 
-        return to_frame(self.trials, self.confirmed, frozenset(e.number for e in self.best))
+        return to_frame(self.trials, self.confirmed, frozenset(e.number for e in self.best), self.limits.metric)
 
     @cached_property
     def _teachers(self) -> list[Entry]:
@@ -204,9 +223,10 @@ class Picked:
 def line(entry: Entry) -> str:
     """Return one line: trial, where it comes from, metric, latency with its interval, size."""
     latency = entry.latency
-    test = f", test {entry.confirmed.test_accuracy:.4f}" if entry.confirmed else ""
+    test = f", test {entry.test_text}" if entry.confirmed else ""
+    worth = f"{entry.metric.name} {entry.metric_text}{test}"
     return (
-        f"trial {entry.number} ({entry.trial.label}): accuracy {entry.accuracy:.4f}{test}, p50 {latency.p50_ms:.3f} ms "
+        f"trial {entry.number} ({entry.trial.label}): {worth}, p50 {latency.p50_ms:.3f} ms "
         f"({latency.low_ms:.3f} to {latency.high_ms:.3f}) on {entry.target}, {entry.size_bytes / 1000:.0f} kB"
     )
 
@@ -227,6 +247,7 @@ class _Check:
     value: Callable[[Entry], float]
     unit: str
     least: bool = False
+    text: Callable[[float], str] = "{:.4f}".format
 
     def gap(self, entry: Entry) -> float:
         if self.limit is None:
@@ -236,7 +257,7 @@ class _Check:
 
     def words(self, need: float) -> str:
         """Round towards what would still do."""
-        number = f"{need - 5e-5:.4f}" if self.least else f"{need + 5e-4:.3f}"
+        number = self.text(need - 5e-5) if self.least else f"{need + 5e-4:.3f}"
         return f"{self.name} {number}{' ' + self.unit if self.unit else ''}"
 
 

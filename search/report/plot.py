@@ -58,8 +58,9 @@ def plot(front: Front, path: Path) -> None:
     axes.set_xlabel(
         f"latency of the exported file, ms (p50, {front.entries[0].latency.conditions.get('device_name', '')})"
     )
-    axes.set_ylabel("accuracy on validation, %" if shares else "metric on validation")
-    axes.set_title(f"{front.folder.name}: accuracy and latency of exported files", loc="left", fontsize=11)
+    name = front.limits.metric.name
+    axes.set_ylabel(f"{name} on validation, %" if shares else f"{name} on validation")
+    axes.set_title(f"{front.folder.name}: {name} and latency of exported files", loc="left", fontsize=11)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right", fontsize=8.5)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..feasibility import Limits
 from ..objectives import objectives_of
+from ..store.facts import read_facts
 from ..store.settings import read_settings
 from ..store.trials import TrialStore
 from .confirm import read_confirmed
@@ -24,4 +25,6 @@ def read_front(folder: Path) -> Front:
     trials = TrialStore(folder, settings.name, objectives).ended()
     numbers = {trial.number for trial in trials}
     confirmed = {number: look for number, look in read_confirmed(folder).items() if number in numbers}
-    return Front(folder, objectives, tuple(trials), confirmed, Limits.of(settings), settings.target.any_of)
+    return Front(
+        folder, objectives, tuple(trials), confirmed, Limits.of(settings, read_facts(folder)), settings.target.any_of
+    )

@@ -20,7 +20,7 @@ def heads(front: Front) -> tuple[str, ...]:
     others = () if front.any_of else tuple(f"{name} ms" for name in front.targets[1:])
     target = ("target",) if front.any_of else ()
     return (
-        *("", "trial", "origin", *target, "accuracy", "test", "p50 ms", "95 % interval"),
+        *("", "trial", "origin", *target, front.limits.metric.name, "test", "p50 ms", "95 % interval"),
         *(*others, "speed-up", "kB", "zstd kB", "model"),
     )
 
@@ -44,8 +44,8 @@ def rows(front: Front) -> list[tuple[str, ...]]:
                 str(entry.number),
                 entry.trial.label + (" (disturbed)" if entry.disturbed else ""),
                 *((entry.target,) if front.any_of else ()),
-                f"{entry.accuracy:.4f}",
-                f"{entry.confirmed.test_accuracy:.4f}" if entry.confirmed else "-",
+                entry.metric_text,
+                entry.test_text or "-",
                 f"{latency.p50_ms:.3f}",
                 f"{latency.low_ms:.3f} to {latency.high_ms:.3f}",
                 *(f"{other.p50_ms:.3f}" for other in others),
@@ -93,9 +93,14 @@ def legend(front: Front) -> str:
     """Return what the marks mean."""
     budget = ", < under the budget with the upper end of its interval" if front.limits.budgets else ""
     several = len(front.targets) > 1 and not front.any_of
-    lowest = ", the lowest of a model's files" if several else ""
+    lowest = f", the {'lowest' if front.limits.metric.maximized else 'highest'} of a model's files" if several else ""
     where = f"; p50 on {front.targets[0]}" if several else ""
-    return f"* on the front{budget}; accuracy: validation split{lowest}{where}; all others: what one would do by hand"
+    metric = front.limits.metric
+    better = "" if metric.maximized else ", lower is better"
+    return (
+        f"* on the front{budget}; {metric.name}: validation split{better}{lowest}{where}; all others: what one would "
+        "do by hand"
+    )
 
 
 def measured_to_pay(front: Front) -> list[str]:
@@ -132,8 +137,8 @@ def verdict(front: Front) -> str:
     times += "".join(f", {other.p50_ms:.3f} ms on {name}" for name, other in others.items())
     where = f" on {best.target}" if front.any_of else ""
     return (
-        f"best{' under the budget' if front.limits.budgets else ''}: trial {best.number}, accuracy "
-        f"{best.accuracy:.4f}, p50 {best.latency.p50_ms:.3f} ms{where}{times}: {_near(front, best)}"
+        f"best{' under the budget' if front.limits.budgets else ''}: trial {best.number}, "
+        f"{best.metric.name} {best.metric_text}, p50 {best.latency.p50_ms:.3f} ms{where}{times}: {_near(front, best)}"
     )
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import fx, nn
 
 from ...quieting import quietly
+from ..inputs import Inputs, call, joined, parts_of
+from .interface import Called, Interface
 
 KEPT_PARTS = frozenset(
     ["conv", "linear", "batchnorm", "normalization", "instancenorm", "sparse", "activation", "pooling", "dropout"]
@@ -20,7 +22,7 @@ INLINED = (nn.MultiheadAttention, nn.GLU, nn.Softmax, nn.Softmax2d, nn.LogSoftma
 """Classes of those files that move or mix channels, and so become operators too."""
 
 
-def capture(model: nn.Module, example_input: torch.Tensor) -> fx.GraphModule:
+def capture(model: nn.Module, example_input: Inputs, interface: Interface | None = None) -> fx.GraphModule:
     """Return a network as a graph with a free batch size, in eval mode, over copies of the same layers.
 
     Names of modules and of parameters stay what they are. Convolutions, linear layers, norms, embeddings, activations,
@@ -28,46 +30,61 @@ def capture(model: nn.Module, example_input: torch.Tensor) -> fx.GraphModule:
 
     Args:
         model: The network, in eval mode on the CPU. It is not changed.
-        example_input: [1, ...].
+        example_input: [1, ...], of each input.
+        interface: How it is called, and which of its outputs counts; the graph takes its inputs one after the other,
+            and gives that output. None calls it with the inputs, and keeps all outputs.
 
     Raises:
         Exception: torch.export cannot trace the network; it raises errors of many kinds.
     """
-    graph = _captured(model, example_input, strict=False)
+    graph = _captured(model, example_input, interface, strict=False)
     if _takes_any_batch(graph, example_input):
         return graph
     # `len(x)` is a number to the faster tracer, and a symbol to this one
-    return _captured(model, example_input, strict=True)
+    return _captured(model, example_input, interface, strict=True)
 
 
-def _takes_any_batch(graph: fx.GraphModule, example_input: torch.Tensor) -> bool:
+def _takes_any_batch(graph: fx.GraphModule, example_input: Inputs) -> bool:
     try:
         with torch.no_grad():
-            outputs = [graph(torch.cat([example_input] * batch)) for batch in (1, 3)]
+            outputs = [call(graph, joined([example_input] * batch)) for batch in (1, 3)]
     except Exception:  # whatever its operators say of another batch
         return False
     return all(not isinstance(o, torch.Tensor) or len(o) == batch for o, batch in zip(outputs, (1, 3), strict=True))
 
 
-def _captured(model: nn.Module, example_input: torch.Tensor, strict: bool) -> fx.GraphModule:
-    example = torch.cat([example_input] * 2)
+def _captured(model: nn.Module, example_input: Inputs, interface: Interface | None, strict: bool) -> fx.GraphModule:
+    example = parts_of(joined([example_input] * 2))
+    free: Any = tuple({0: torch.export.Dim.AUTO} for _ in example)
+    called = model if interface is None else Called(model, interface)
     with quietly(), every_layer_called():
-        program = torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=strict)
+        program = torch.export.export(
+            called, example, dynamic_shapes=free if interface is None else (free,), strict=strict
+        )
     signature = program.graph_signature
     stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     stored |= getattr(signature, "inputs_to_lifted_tensor_constants", {})
     constants = {name: value for name, value in program.constants.items() if isinstance(value, torch.Tensor)}
     for name, value in program.state_dict.items():
         constants.setdefault(name, value)
-    return _rebuilt(program.graph, model, stored, constants)
+    wrapper = "" if interface is None else "network."
+    stored = {node: name.removeprefix(wrapper) for node, name in stored.items()}
+    constants = {name.removeprefix(wrapper): value for name, value in constants.items()}
+    return _rebuilt(program.graph, model, stored, constants, wrapper, interface.names if interface else ())
 
 
 def _rebuilt(
-    graph: fx.Graph, model: nn.Module, stored: dict[str, str], constants: dict[str, torch.Tensor]
+    graph: fx.Graph,
+    model: nn.Module,
+    stored: dict[str, str],
+    constants: dict[str, torch.Tensor],
+    wrapper: str,
+    names: tuple[str, ...],
 ) -> fx.GraphModule:
     made = fx.Graph()
+    free_names = list(names)
     known: dict[fx.Node, fx.Node] = {}
-    runs = _calls_of_leaves(graph, model, stored)
+    runs = _calls_of_leaves(graph, model, stored, wrapper)
     done: set[fx.Node] = set()
     attributes: dict[str, fx.Node] = {}
     root = _Holder(model, constants)
@@ -91,7 +108,7 @@ def _rebuilt(
             outputs = node.args[0]
             made.output(fx.map_arg(outputs[0] if len(outputs) == 1 else outputs, there))
         elif node.op == "placeholder":
-            known[node] = made.placeholder(node.name)
+            known[node] = made.placeholder(free_names.pop(0) if free_names else node.name)
         elif node.op == "call_function" and str(node.target).startswith("aten._assert"):
             continue
         elif node.op == "call_function":
@@ -161,7 +178,7 @@ class _Holder:
 Run = tuple[str, set[fx.Node], fx.Node, fx.Node]
 
 
-def _calls_of_leaves(graph: fx.Graph, model: nn.Module, stored: dict[str, str]) -> dict[fx.Node, Run]:
+def _calls_of_leaves(graph: fx.Graph, model: nn.Module, stored: dict[str, str], wrapper: str) -> dict[fx.Node, Run]:
     """Return the calls of modules that stay modules: first node -> (path, nodes, what goes in, what comes out)."""
     by_call: dict[str, list[fx.Node]] = {}
     for node in graph.nodes:
@@ -170,7 +187,7 @@ def _calls_of_leaves(graph: fx.Graph, model: nn.Module, stored: dict[str, str]) 
             by_call.setdefault(f"{key} {path}", []).append(node)
     found: dict[fx.Node, Run] = {}
     for nodes in by_call.values():
-        path = next(reversed(nodes[0].meta["nn_module_stack"].values()))[0].partition("@")[0]
+        path = next(reversed(nodes[0].meta["nn_module_stack"].values()))[0].partition("@")[0].removeprefix(wrapper)
         if not _stays(model, path):
             continue
         inside = set(nodes)

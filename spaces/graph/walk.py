@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from ..inputs import Inputs, parts_of
 from .atoms import Atoms
 from .labels import fixed, squashed
 from .members import Even, Resize, Slice
@@ -49,20 +50,21 @@ class Walk:
     values: dict[fx.Node, Any] = field(default_factory=dict)
 
     @torch.no_grad()
-    def run(self, example_input: Tensor, rule_for: Callable[[Walk, fx.Node], Rule]) -> None:
+    def run(self, example_input: Inputs, rule_for: Callable[[Walk, fx.Node], Rule]) -> None:
         """Walk from the inputs to the outputs.
 
         Args:
-            example_input: [1, ...].
+            example_input: [1, ...], of each input.
             rule_for: Gives the rule of each node.
         """
+        given = iter(parts_of(example_input))
         last_use = {arg: node for node in self.graph.graph.nodes for arg in node.all_input_nodes}
         over: dict[fx.Node, list[fx.Node]] = {}
         for arg, node in last_use.items():
             over.setdefault(node, []).append(arg)
         for node in self.graph.graph.nodes:
             if node.op == "placeholder":
-                value: Any = example_input
+                value: Any = next(given)
                 found: Any = fixed(value.shape)
             elif node.op == "get_attr":
                 value = self.attribute(str(node.target))

@@ -181,9 +181,11 @@ def check_labels(labels: Tensor, classes: int, split: str) -> None:
     wrong = ((labels < 0) | (labels >= classes)).nonzero()
     if len(wrong):
         row = int(wrong[0])
+        from_one = int(labels.min()) == 1 and int(labels.max()) == classes
+        advice = "they seem to start at 1: subtract 1" if from_one else "correct the labels"
         raise DataError(
             f"{split} labels: row {row} has label {int(labels[row])}, allowed are 0 to {classes - 1} (the "
-            f"teacher has {classes} outputs); {len(wrong)} of {len(labels)} are out of range: correct the labels"
+            f"teacher has {classes} outputs); {len(wrong)} of {len(labels)} are out of range: {advice}"
         )
 
 

@@ -31,7 +31,7 @@ from autocompress.spaces.groups import find_groups
 from autocompress.spaces.layers import find_layers
 from autocompress.spaces.spec import Pattern, Recovery, StudentSpec
 from autocompress.studies.data.images import ImageData
-from autocompress.studies.data.sources import StreamedData
+from autocompress.studies.data.streams import StreamedData
 from autocompress.studies.models import cifar_resnet, digits_net
 
 CPU = torch.device("cpu")

@@ -184,7 +184,7 @@ def test_a_network_that_fixes_its_batch_is_exported_for_the_targets(tmp_path: Pa
     assert (template.batch, build.batch, build.free) == (batch, batch, False)
     built = build.build(net, StudentSpec(bits={"conv2": 8}), tmp_path / "model.onnx", 2)
     loaded = OnnxRuntime().load(built.path, build.target)
-    assert loaded.input_shape[0] == batch
+    assert loaded.inputs[0].shape[0] == batch
     scores = predict(tmp_path / "teacher.onnx", OnnxRuntime(), build.target, INPUTS[:7].numpy())
     with torch.no_grad():
         np.testing.assert_allclose(scores, net(INPUTS[:7]).numpy(), atol=1e-4)

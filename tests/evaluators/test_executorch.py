@@ -89,7 +89,7 @@ def request_for(module: nn.Module, batch: int = 1) -> BuildRequest:
 
 def answers(runtime: ExecuTorch, path: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     loaded = runtime.load(path, TARGET)
-    batch = loaded.input_shape[0]
+    batch = loaded.inputs[0].shape[0]
     assert batch
     return np.concatenate([loaded.run(inputs[i : i + batch]) for i in range(0, len(inputs), batch)])
 
@@ -139,7 +139,7 @@ def test_a_file_whose_weights_are_spoilt_is_told_and_the_terminal_stays_quiet(
 
 def test_another_shape_than_the_file_takes_is_refused(runtime: ExecuTorch, float_file: Path) -> None:
     loaded = runtime.load(float_file, TARGET)
-    assert loaded.input_shape == (1, 3, 8, 8)
+    assert loaded.inputs[0].shape == (1, 3, 8, 8)
     for array in (np.zeros((3, 3, 8, 8), np.float32), np.zeros((1, 3, 8, 8), np.float64)):
         with pytest.raises(MeasurementError, match=r"allowed: float32 \[1, 3, 8, 8\]"):
             loaded.run(array)
@@ -234,5 +234,5 @@ def test_a_network_that_fixes_its_batch_is_built_and_quantized_for_it(runtime: E
     request = request_for(FixedBatch(), batch=2)
     path = tmp_path / "fixed.pte"
     runtime.build(replace(request, bits=dict.fromkeys(request.layers, 8)), path)
-    assert runtime.load(path, TARGET).input_shape == (2, 3, 8, 8)
+    assert runtime.load(path, TARGET).inputs[0].shape == (2, 3, 8, 8)
     assert error(runtime, path, request) < 0.1

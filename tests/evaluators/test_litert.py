@@ -145,7 +145,7 @@ def test_the_batch_is_free_and_every_image_has_its_own_answer(name: str, tmp_pat
     for bits in ({}, dict.fromkeys(request.layers, 8)):
         RUNTIME.build(replace(request, bits=bits), path)
         loaded = RUNTIME.load(path, replace(TARGET, batch=2))
-        assert loaded.input_shape[0] is None
+        assert loaded.inputs[0].shape[0] is None
         inputs = net(name).inputs(3).numpy()
         together = loaded.run(inputs)
         alone = np.concatenate([loaded.run(one[None]) for one in inputs])
@@ -176,7 +176,7 @@ def test_a_network_that_fixes_its_batch_is_built_for_it(batch: int, tmp_path: Pa
     for bits in ({}, {"patch": 8, "head": 8}):
         RUNTIME.build(BuildRequest(None, layers, bits, inputs.numpy(), student, batch), path)
         loaded = RUNTIME.load(path, replace(TARGET, batch=batch))
-        assert loaded.input_shape == (batch, 3, 8, 8)
+        assert loaded.inputs[0].shape == (batch, 3, 8, 8)
         expected = student(inputs[:batch]).detach().numpy()
         assert np.abs(loaded.run(inputs[:batch].numpy()) - expected).max() < (0.1 if bits else 1e-4)
         with pytest.raises(MeasurementError, match=r"token\.tflite"):

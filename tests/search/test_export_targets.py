@@ -51,7 +51,7 @@ def test_a_file_is_its_student_and_scores_what_is_said(name: str, exported: dict
     assert entry["sha256"] == hashlib.sha256(entry["path"].read_bytes()).hexdigest()
     images, labels = load_task(str(tiny_task)).validation.tensors  # type: ignore[union-attr]
     loaded = get_runtime(name).load(entry["path"], Target(name, batch=32))
-    batch = loaded.input_shape[0] or 32
+    batch = loaded.inputs[0].shape[0] or 32
     rows = [images[i : i + batch].numpy() for i in range(0, len(images) - batch + 1, batch)]
     answers = np.concatenate([loaded.run(part).argmax(1) for part in rows])
     right = (answers == labels.numpy()[: len(answers)]).mean()

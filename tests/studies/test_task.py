@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from autocompress.errors import AutoCompressError, DataError, MetricError, StudyFileError, UnknownName
 from autocompress.studies.data.images import ImageData
-from autocompress.studies.task import Task, load_task, score, top1
+from autocompress.studies.metric import metric_of
+from autocompress.studies.task import Task, load_task, top1
 
 
 def split(count: int = 20, classes: int = 4, features: int = 6, seed: int = 0) -> TensorDataset:
@@ -33,7 +34,7 @@ def small_task(**parts: Any) -> Task:
 
 def test_prepared_reads_everything() -> None:
     prepared = small_task().prepared()
-    assert prepared.classes == 4 and not prepared.teacher.training
+    assert not prepared.teacher.training
     assert isinstance(prepared.train, ImageData) and len(prepared.train) == 600
     assert prepared.example_input.shape == (1, 6)
     assert torch.equal(prepared.test.labels, split(seed=2).tensors[1]), "a shuffled loader is read in order"
@@ -69,9 +70,12 @@ class Outputs(nn.Module):
         ({"validation": TensorDataset(torch.zeros(2, 6), torch.tensor([0, -1]))}, "label -1"),
         ({"test": split(features=5)}, "test has inputs of shape .5., validation has .6."),
         ({"example_input": torch.zeros(1, 5)}, "example_input has inputs of shape"),
-        ({"teacher": nn.Linear(7, 4)}, r"cannot take validation inputs of shape \[4, 6\]: RuntimeError"),
-        ({"teacher": Outputs(lambda x: x[:, 0])}, r"outputs \[N, K\], got \[4\]"),
-        ({"teacher": Outputs(lambda x: {"logits": x})}, "got a dict"),
+        ({"teacher": nn.Linear(7, 4)}, r"cannot take 8 validation inputs of shape \[8, 6\]: RuntimeError"),
+        (
+            {"teacher": Outputs(lambda x: x[:, 0])},
+            r"outputs \[N, K\] and labels: .* got outputs \[8\] and labels int64",
+        ),
+        ({"teacher": Outputs(lambda x: {"logits": x})}, "reaches no weight"),
         ({"teacher": Outputs(lambda x: x * float("nan"))}, "NaN or infinite outputs"),
     ],
 )
@@ -83,7 +87,7 @@ def test_unusable_parts_get_one_line(parts: dict[str, Any], message: str) -> Non
 
 def test_top1() -> None:
     outputs = torch.tensor([[1.0, 2.0], [3.0, 0.0], [0.0, 1.0]])
-    assert score(top1, outputs, torch.tensor([1, 0, 0])) == pytest.approx(2 / 3)
+    assert top1(outputs, torch.tensor([1, 0, 0])) == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +104,7 @@ def test_metric_without_a_usable_number(result: Any, message: str) -> None:
         return result
 
     with pytest.raises(MetricError, match=f"metric 'odd' {message}"):
-        score(odd, torch.zeros(2, 2), torch.zeros(2))
+        metric_of(odd).value(torch.zeros(2, 2), torch.zeros(2))
 
 
 def test_metric_that_raises() -> None:
@@ -108,7 +112,7 @@ def test_metric_that_raises() -> None:
         return 1 / 0
 
     with pytest.raises(MetricError, match="metric 'odd' raised ZeroDivisionError"):
-        score(odd, torch.zeros(2, 2), torch.zeros(2))
+        metric_of(odd).value(torch.zeros(2, 2), torch.zeros(2))
 
 
 @pytest.mark.parametrize(
@@ -165,7 +169,7 @@ def test_the_example_task_runs_and_keeps_its_teacher(tmp_path: Path, monkeypatch
     prepared = first.prepared()
     with torch.no_grad():
         outputs = prepared.teacher(prepared.validation.inputs(slice(None)))
-    assert score(prepared.metric, outputs, prepared.validation.labels) > 0.9
+    assert prepared.metric.value(outputs, prepared.validation.labels) > 0.9
     again = load_task(str(example)).teacher.state_dict()
     assert all(torch.equal(value, again[key]) for key, value in first.teacher.state_dict().items())
 

@@ -1,0 +1,45 @@
+"""What a study knows of its task, kept so that it can be read without the task's data and network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...files import read_json, write_json
+from ...spaces.plain import from_plain, to_plain
+from ...studies.metric import ACCURACY, MetricLabel
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What a study knows of its task.
+
+    Attributes:
+        metric: How its metric is shown.
+        kind: Of the task, such as "classification"; empty where it brings losses and metric of its own.
+        teacher: The metric of the teacher's file over all of validation, as a search keeps it (higher is better); None
+            where nothing has asked for it yet.
+    """
+
+    metric: MetricLabel = ACCURACY
+    kind: str = "classification"
+    teacher: float | None = None
+
+
+def read_facts(folder: Path) -> TaskFacts:
+    """Return what a study knows of its task; that of a classifier where nothing was kept.
+
+    Raises:
+        StorageError: The file cannot be read.
+    """
+    kept = read_json(folder / "task.json")
+    return TaskFacts() if kept is None else from_plain(TaskFacts, kept)
+
+
+def write_facts(folder: Path, facts: TaskFacts) -> None:
+    """Keep what is known of a task.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    write_json(folder / "task.json", to_plain(facts))

@@ -1,0 +1,101 @@
+"""What the search asks of a user's Dataset or DataLoader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+)
+
+from ...errors import DataError, one_line
+from .reading import Reading
+
+Source = Dataset[Any] | DataLoader[Any]
+
+
+def is_stream(source: Source) -> bool:
+    """Tell whether a source has no items by number."""
+    return isinstance(source.dataset if isinstance(source, DataLoader) else source, IterableDataset)
+
+
+def dataset_of(source: Source, split: str = "train") -> Dataset[Any]:
+    """Return the dataset of a source.
+
+    Raises:
+        DataError: It has no length, or no items by number.
+    """
+    dataset = source.dataset if isinstance(source, DataLoader) else source
+    if not all(callable(getattr(dataset, name, None)) for name in ("__getitem__", "__len__")):
+        raise DataError(
+            f"the {split} split is a {type(dataset).__name__}, which has no length or no items by number: "
+            "give a torch Dataset, an IterableDataset, or a DataLoader over one"
+        )
+    return dataset
+
+
+def has_own_order(source: Source) -> bool:
+    """Tell whether a source draws its items in a way of its own, which is part of how the user trains.
+
+    Plain shuffling is not.
+    """
+    if not isinstance(source, DataLoader):
+        return False
+    batches: Any = source.batch_sampler
+    if batches is not None and type(batches) is not BatchSampler:
+        return True
+    sampler = source.sampler if batches is None else batches.sampler
+    return not isinstance(sampler, SequentialSampler | RandomSampler)
+
+
+def draws_again(source: Source) -> bool:
+    """Tell whether the sampler of a source draws items more than once."""
+    if not isinstance(source, DataLoader) or is_stream(source):
+        return False
+    inner = getattr(source.batch_sampler, "sampler", source.sampler)
+    return bool(getattr(inner, "replacement", False))
+
+
+def in_order(source: Source, split: str, reading: Reading) -> DataLoader[Any]:
+    """Return what gives each item once, in the order of the dataset or of the sampler that a user chose."""
+    if is_stream(source):
+        if isinstance(source, DataLoader):
+            return source
+        return DataLoader(source, 256, collate_fn=reading.collate)
+    dataset = dataset_of(source, split)
+    if isinstance(source, DataLoader):
+        return source if has_own_order(source) else DataLoader(dataset, 256, collate_fn=collate_of(source, reading))
+    return DataLoader(dataset, 256, collate_fn=reading.collate)
+
+
+def collate_of(source: DataLoader[Any], reading: Reading) -> Callable[[list[Any]], Any]:
+    """Return what makes a batch of items: the loader's own function, where it has one."""
+    return reading.collate if source.collate_fn is default_collate else source.collate_fn
+
+
+def read(loader: Iterable[Any], split: str) -> Iterator[Any]:
+    """Yield the batches of a loader; what the user's code raises is told in one line.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        yield from loader
+    except DataError:
+        raise
+    except Exception as error:
+        cause = f"{type(error).__name__}: {_cause(error)}"
+        raise DataError(f"the {split} split cannot be read: {cause}; mend its dataset") from error
+
+
+def _cause(error: Exception) -> str:
+    # Errors out of DataLoader workers carry a whole traceback; its last line is the cause.
+    text = str(error).strip()
+    return one_line(text.splitlines()[-1] if text.startswith("Caught ") else error)

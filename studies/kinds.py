@@ -1,0 +1,195 @@
+"""Kinds of tasks: what outputs and labels are, what a student is taught by, and what it is judged by."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..compression.losses import (
+    CLASSIFICATION,
+    Losses,
+    bernoulli_divergence,
+    categorical_divergence,
+    squared_distance,
+)
+from .metric import Metric, MetricLabel, mean_iou, micro_f1, rmse, sign_accuracy, top1
+
+KindName = Literal["classification", "binary", "multilabel", "regression", "segmentation", "tokens", "language_model"]
+IGNORED = -100
+"""The label of a position that does not count, as torch's cross entropy has it; in label maps 255 does not either."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of task.
+
+    Attributes:
+        outputs: The shape of outputs in words.
+        labels: What labels are, in words.
+        fits: Whether outputs [N, ...] and labels [N, ...] of some examples are of this kind.
+        losses: Makes the losses, from labels of the training data (a sample of them).
+        metric: What models are judged by where the task brings no metric.
+        classes: Number of classes, from outputs; None where labels are no class numbers.
+    """
+
+    outputs: str
+    labels: str
+    fits: Callable[[Tensor, Tensor], bool]
+    losses: Callable[[Tensor], Losses]
+    metric: Metric
+    classes: Callable[[Tensor], int] | None = None
+
+
+def shifted(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the outputs [M, V] and the tokens [M] that they ought to tell: those of the next position.
+
+    Args:
+        outputs: Logits [N, T, V].
+        labels: The tokens themselves, [N, T]; negative ones do not count.
+    """
+    outputs, labels = outputs[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
+    return outputs[labels >= 0], labels[labels >= 0]
+
+
+def token_accuracy(outputs: Tensor, labels: Tensor) -> float:
+    """Return the share of positions, 0 to 1, whose largest output [N, T, K] is at the label [N, T]."""
+    return float((outputs.argmax(-1) == labels)[labels >= 0].float().mean())
+
+
+def perplexity(outputs: Tensor, labels: Tensor) -> float:
+    """Return the exponential of the mean cross entropy (nats) of the next token; see `shifted`."""
+    total, count = 0.0, 0
+    for some, wanted in zip(torch.split(outputs, 32), torch.split(labels, 32), strict=True):
+        logits, tokens = shifted(some, wanted)
+        total += float(F.cross_entropy(logits.double(), tokens, reduction="sum"))
+        count += len(tokens)
+    return float(torch.tensor(total / max(1, count)).exp())
+
+
+def _is_integer(labels: Tensor) -> bool:
+    return not labels.is_floating_point() and not labels.is_complex()
+
+
+def _yes_or_no(labels: Tensor) -> bool:
+    return bool(((labels == 0) | (labels == 1)).all())
+
+
+def _shares(labels: Tensor) -> bool:
+    return labels.is_floating_point() and bool((labels >= 0).all()) and bool((labels.sum(1) - 1).abs().max() < 1e-3)
+
+
+def _classification(outputs: Tensor, labels: Tensor) -> bool:
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
+        return False
+    return (labels.ndim == 1 and _is_integer(labels)) or (labels.shape == outputs.shape and _shares(labels))
+
+
+def _maps(outputs: Tensor, labels: Tensor) -> bool:
+    positions = outputs.shape[2:]
+    fits = labels.shape[1:] in (positions, (1, *positions))
+    return outputs.ndim >= 3 and fits and (_is_integer(labels) or _yes_or_no(labels))
+
+
+def _map_loss(outputs: Tensor, labels: Tensor) -> Tensor:
+    labels = labels.reshape(len(outputs), *outputs.shape[2:]).long()
+    if outputs.shape[1] == 1:
+        counted = (labels >= 0) & (labels != 255)
+        return F.binary_cross_entropy_with_logits(outputs[:, 0][counted], labels[counted].float())
+    return F.cross_entropy(outputs, labels.masked_fill(labels == 255, IGNORED), ignore_index=IGNORED)
+
+
+def _map_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    categorical = student.shape[1] > 1
+    return (categorical_divergence if categorical else bernoulli_divergence)(student, teacher, temperature)
+
+
+def _yes_loss(outputs: Tensor, labels: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(outputs.reshape(labels.shape), labels.to(outputs.dtype))
+
+
+def _token_loss(outputs: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(outputs.flatten(0, -2), labels.flatten(), ignore_index=IGNORED)
+
+
+def _next_token_loss(outputs: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(*shifted(outputs, labels))
+
+
+def _regression(labels: Tensor) -> Losses:
+    # in units of the labels' spread, so that rates of learning fit whatever they are counted in
+    scale = float(labels.double().var(unbiased=False).clamp_min(1e-12))
+
+    def hard(outputs: Tensor, wanted: Tensor) -> Tensor:
+        return squared_distance(outputs.reshape(wanted.shape), wanted.to(outputs.dtype), scale).mean()
+
+    return Losses(hard, lambda student, teacher, _: squared_distance(student, teacher, scale))
+
+
+_last = functools.partial(categorical_divergence, dim=-1)
+
+KINDS: Mapping[KindName, Kind] = {
+    "classification": Kind(
+        "[N, K]",
+        "class numbers [N] from 0 to K - 1, or shares [N, K]",
+        _classification,
+        lambda _: CLASSIFICATION,
+        Metric(top1),
+        lambda outputs: outputs.shape[1],
+    ),
+    "binary": Kind(
+        "[N] or [N, 1], a logit",
+        "0 or 1, [N] or [N, 1]",
+        lambda o, y: o[0].numel() == y[0].numel() == 1 and _yes_or_no(y),
+        lambda _: Losses(_yes_loss, bernoulli_divergence),
+        Metric(sign_accuracy),
+    ),
+    "multilabel": Kind(
+        "[N, K], logits",
+        "0 or 1, [N, K]",
+        lambda o, y: o.ndim == 2 and o.shape == y.shape and _yes_or_no(y),
+        lambda _: Losses(_yes_loss, bernoulli_divergence),
+        Metric(micro_f1, MetricLabel("F1")),
+    ),
+    "regression": Kind(
+        "[N] or [N, ...]",
+        "numbers, as many for each input",
+        lambda o, y: o[0].numel() == y[0].numel(),
+        _regression,
+        Metric(rmse, MetricLabel("RMSE", "minimize")),
+    ),
+    "segmentation": Kind(
+        "[N, K, ...], one logit for each class and position",
+        "class numbers [N, ...], of which 255 and negative ones do not count",
+        _maps,
+        lambda _: Losses(_map_loss, _map_divergence),
+        Metric(mean_iou, MetricLabel("mIoU")),
+        lambda outputs: max(2, outputs.shape[1]),
+    ),
+    "tokens": Kind(
+        "[N, T, K]",
+        "class numbers [N, T], of which negative ones do not count",
+        lambda o, y: o.ndim == 3 and o.shape[:2] == y.shape and _is_integer(y),
+        lambda _: Losses(_token_loss, _last),
+        Metric(token_accuracy),
+        lambda outputs: outputs.shape[-1],
+    ),
+    "language_model": Kind(
+        "[N, T, V]",
+        "the tokens themselves, [N, T]; negative ones do not count",
+        lambda o, y: o.ndim == 3 and o.shape[:2] == y.shape and _is_integer(y),
+        lambda _: Losses(_next_token_loss, _last),
+        Metric(perplexity, MetricLabel("perplexity", "minimize")),
+        lambda outputs: outputs.shape[-1],
+    ),
+}
+
+
+def kinds_that_fit(outputs: Tensor, labels: Tensor) -> list[str]:
+    """Return the kinds that outputs [N, ...] and labels [N, ...] of some examples fit."""
+    return [name for name, kind in KINDS.items() if kind.fits(outputs, labels)]

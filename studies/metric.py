@@ -1,0 +1,159 @@
+"""The metric of a task: what a model is judged by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..errors import MetricError, one_line
+
+MetricFunction = Callable[[Tensor, Tensor], float]
+"""Outputs [N, ...] and labels [N, ...] of a whole split to a number."""
+Direction = Literal["maximize", "minimize"]
+
+
+@dataclass(frozen=True)
+class MetricLabel:
+    """How a metric is shown.
+
+    Inside a search higher is always better: a metric that is minimized is kept with a minus sign, and turned back where
+    it is shown.
+
+    Attributes:
+        name: Of the metric, such as "accuracy" or "perplexity".
+        direction: Whether larger values are better.
+    """
+
+    name: str = "accuracy"
+    direction: Direction = "maximize"
+
+    @property
+    def maximized(self) -> bool:
+        """Whether larger values are better."""
+        return self.direction == "maximize"
+
+    def shown(self, quality: float) -> float:
+        """Return the metric's own value of what a search keeps."""
+        return quality if self.maximized else -quality
+
+    def text(self, quality: float) -> str:
+        """Return the metric's own value of what a search keeps, as it is printed."""
+        value = self.shown(quality)
+        return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+
+    @property
+    def key(self) -> str:
+        """The name of columns and keys that hold the metric: "accuracy" of all that are maximized."""
+        return "accuracy" if self.maximized else self.name
+
+    def kept(self, value: float) -> float:
+        """Return what a search keeps of the metric's own value: higher is better."""
+        return value if self.maximized else -value
+
+
+ACCURACY = MetricLabel()
+"""How the accuracy of a classifier is shown."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a model is judged by.
+
+    Attributes:
+        function: Maps the outputs and the labels of a split to a number.
+        label: Its name and direction.
+    """
+
+    function: MetricFunction
+    label: MetricLabel = ACCURACY
+
+    def value(self, outputs: Tensor, labels: Tensor) -> float:
+        """Return the metric's own value.
+
+        Args:
+            outputs: Of a model, [N, ...].
+            labels: [N, ...].
+
+        Raises:
+            MetricError: It raises, or gives something else than a finite number.
+        """
+        name = self.label.name
+        try:
+            value = self.function(outputs, labels)
+        except Exception as error:
+            raise MetricError(f"metric {name!r} raised {type(error).__name__}: {one_line(error)}") from error
+        try:
+            number = float(value)
+        except (TypeError, ValueError, RuntimeError):
+            got = type(value).__name__
+            raise MetricError(f"metric {name!r} returned a {got}, not a number: return one float") from None
+        if not math.isfinite(number):
+            better = "higher" if self.label.maximized else "lower"
+            raise MetricError(
+                f"metric {name!r} returned {number} for {len(labels)} rows: return a finite number, {better} is better"
+            )
+        return number
+
+    def quality(self, outputs: Tensor, labels: Tensor) -> float:
+        """Return what a search keeps: the value, with a minus sign where the metric is minimized. Raises as `value`."""
+        return self.label.kept(self.value(outputs, labels))
+
+
+def metric_of(function: MetricFunction, direction: Direction = "maximize", name: str | None = None) -> Metric:
+    """Return a user's function as a metric, under its own name if none is given."""
+    found = str(name or getattr(function, "__name__", type(function).__name__))
+    if found == "<lambda>":
+        found = "metric"
+    return Metric(function, MetricLabel("accuracy" if function is top1 else found, direction))
+
+
+def top1(outputs: Tensor, labels: Tensor) -> float:
+    """Return the share of rows, 0 to 1, whose largest output [N, K] is at the label.
+
+    Args:
+        outputs: [N, K].
+        labels: Class numbers [N], or shares of classes [N, K], of which the largest counts.
+    """
+    wanted = labels.argmax(1) if labels.ndim == 2 else labels
+    return float((outputs.argmax(1) == wanted).float().mean())
+
+
+def sign_accuracy(outputs: Tensor, labels: Tensor) -> float:
+    """Return the share of yes-or-no answers, 0 to 1, that are right: an output above 0 says yes."""
+    return float(((outputs.reshape(labels.shape) > 0) == (labels > 0.5)).float().mean())
+
+
+def micro_f1(outputs: Tensor, labels: Tensor) -> float:
+    """Return the F1 score, 0 to 1, over all yes-or-no answers together: 2 TP / (2 TP + FP + FN)."""
+    said, true = outputs > 0, labels > 0.5
+    hits = (said & true).sum()
+    return float(2 * hits / (said.sum() + true.sum()).clamp_min(1))
+
+
+def rmse(outputs: Tensor, labels: Tensor) -> float:
+    """Return the root of the mean squared difference, in the unit of the labels."""
+    return float((outputs.double().reshape(labels.shape) - labels.double()).square().mean().sqrt())
+
+
+def mean_iou(outputs: Tensor, labels: Tensor) -> float:
+    """Return the mean over classes of intersection over union, 0 to 1.
+
+    A class that is in no label and in no answer does not count.
+
+    Args:
+        outputs: Logits [N, K, ...], or [N, 1, ...] of a yes-or-no map.
+        labels: Class numbers [N, ...]; negative ones and 255 are left out.
+    """
+    said = outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).long()
+    labels = labels.reshape(said.shape).long()
+    counted = (labels >= 0) & (labels != 255)
+    said, true = said[counted], labels[counted]
+    classes = max(2, outputs.shape[1])
+    table = torch.bincount(true * classes + said, minlength=classes**2).view(classes, classes).double()
+    union = table.sum(0) + table.sum(1) - table.diag()
+    return float((table.diag() / union)[union > 0].mean())

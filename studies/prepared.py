@@ -1,0 +1,43 @@
+"""A task whose parts were read and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import fx
+
+from ..compression.losses import Losses
+from ..spaces.inputs import Inputs
+from .data.streams import StreamedData
+from .data.tensors import MemoryData
+from .metric import Metric
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedTask:
+    """A task whose parts were read and checked: inputs fit the teacher, and labels fit the kind of task.
+
+    Attributes:
+        teacher: The trained network as a graph, in eval mode on the CPU; see `spaces.graph.capture`.
+        train: What students are taught on.
+        calibration: Inputs [M, ...] of train.
+        validation: What the search chooses by.
+        test: What is looked at once at the end.
+        metric: What models are judged by.
+        losses: What students are taught by.
+        example_input: [1, ...], of each input.
+        name: What the study is called.
+        teacher_look: The metric of the teacher on a part of validation, as a search keeps it (higher is better); None
+            where it is not defined there.
+    """
+
+    teacher: fx.GraphModule
+    train: MemoryData | StreamedData
+    calibration: Inputs
+    validation: MemoryData
+    test: MemoryData
+    metric: Metric
+    losses: Losses
+    example_input: Inputs
+    name: str
+    teacher_look: float | None = None

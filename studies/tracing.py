@@ -1,0 +1,141 @@
+"""A bare teacher becomes a graph that answers as it does."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..errors import DataError, ExportError, one_line
+from ..spaces.graph.capture import capture
+from ..spaces.graph.interface import Interface, UnclearOutput
+from ..spaces.graph.single_precision import OTHERS, in_single_precision
+from ..spaces.inputs import Inputs, call, count_of, joined, mapped, rows_of, shapes_of
+
+TOLERANCE = 1e-4
+"""Largest difference of a graph from its network, relative to the largest output."""
+COARSE = 0.05
+"""The same, where the network computes in 16 bits."""
+
+
+@torch.no_grad()
+def answers(graph: nn.Module, inputs: Inputs) -> Tensor:
+    """Return what a captured network gives for inputs [B, ...], float32."""
+    outputs: Tensor = call(graph, mapped(torch.clone, inputs))  # some networks normalise their inputs in place
+    return outputs.float()
+
+
+def checked_answers(network: nn.Module, interface: Interface, inputs: Inputs) -> Tensor:
+    """Return what a bare teacher gives for inputs [B, ...], and refuse one that does not answer each by itself.
+
+    Args:
+        network: The bare teacher, in eval mode on the CPU.
+        interface: How it is called.
+        inputs: Of the validation split.
+
+    Raises:
+        DataError: It cannot take the inputs, gives no usable numbers, does not give the same twice, or lets its answer
+            to one input depend on the others of a batch.
+    """
+    outputs = _called(network, interface, inputs)
+    if not outputs.is_floating_point() or outputs.ndim < 1 or len(outputs) != count_of(inputs):
+        got = f"{str(outputs.dtype).removeprefix('torch.')} {list(outputs.shape)}"
+        raise DataError(
+            f"the teacher must give floating outputs [N, ...], got {got} for {count_of(inputs)} inputs: wrap it so "
+            "that each input has an answer of its own"
+        )
+    if not bool(torch.isfinite(outputs).all()):
+        raise DataError("the teacher gives NaN or infinite outputs on validation inputs: check its weights")
+    tolerance = _tolerance(network)
+    if (off := _difference(_called(network, interface, inputs), outputs)) > tolerance:
+        raise DataError(
+            f"the teacher gives other outputs for the same inputs (by {off:.2g} of the largest): take randomness, such "
+            "as dropout that is on in eval mode, out of its forward pass"
+        )
+    few = min(4, count_of(inputs))
+    norms = [n for n, m in network.named_modules() if isinstance(m, _BatchNorm) and m.running_mean is None]
+    cause = f"{', '.join(norms[:3])} has no running statistics (track_running_stats=False): " if norms else ""
+    try:
+        alone = [_called(network, interface, rows_of(inputs, slice(i, i + 1))) for i in range(few)]
+    except DataError as error:
+        raise DataError(f"{cause}{error}") from error
+    if any(part.shape != outputs[:1].shape for part in alone):
+        raise DataError(
+            f"the teacher gives outputs {list(alone[0].shape)} for one input, {list(outputs.shape)} for "
+            f"{len(outputs)}: each input must have an answer of its own"
+        )
+    if (off := _difference(torch.cat(alone), outputs[:few])) > max(10 * TOLERANCE, tolerance):
+        raise DataError(
+            f"the teacher's answer to an input depends on the others of its batch (by {off:.2g} of the largest "
+            f"output), so its accuracy would be that of no single image: {cause}make each answer its own"
+        )
+    return outputs.float()
+
+
+def captured_teacher(network: nn.Module, interface: Interface, inputs: Inputs, expected: Tensor) -> fx.GraphModule:
+    """Return a bare teacher as a graph in single precision that answers as it does.
+
+    Args:
+        network: The bare teacher, in eval mode on the CPU. Its layers become the graph's.
+        interface: How it is called.
+        inputs: Some inputs, [B, ...].
+        expected: Its answers to them.
+
+    Raises:
+        ExportError: Its forward pass cannot be traced, or does something else when it is traced.
+    """
+    tolerance = _tolerance(network)
+    try:
+        example = rows_of(inputs, slice(0, 1))
+        graph = in_single_precision(capture(network, _in_own_format(network, interface, example), interface))
+        got = answers(graph, joined([inputs] * 3))[: count_of(inputs)]
+    except Exception as error:  # torch.export raises errors of many kinds
+        raise ExportError(
+            f"the teacher cannot be traced, as exported files need it: {type(error).__name__}: {one_line(error)}; "
+            "take branches on values, and what torch.export does not know, out of its forward pass"
+        ) from error
+    off = _difference(got, expected) if got.shape == expected.shape else float("inf")
+    if not off <= tolerance:
+        raise ExportError(
+            f"the teacher answers differently when it is traced (by {off:.2g} of the largest output): its forward pass "
+            "must not depend on anything but its inputs"
+        )
+    return graph
+
+
+@torch.no_grad()
+def _called(network: nn.Module, interface: Interface, inputs: Inputs) -> Tensor:
+    try:
+        return interface.call(network, mapped(torch.clone, _in_own_format(network, interface, inputs)))
+    except UnclearOutput as error:
+        raise DataError(f"the teacher: {error}") from error
+    except Exception as error:
+        shapes = " and ".join(str([count_of(inputs), *shape]) for shape in shapes_of(inputs))
+        raise DataError(
+            f"the teacher cannot take {count_of(inputs)} validation inputs of shape {shapes}: "
+            f"{type(error).__name__}: {one_line(error)}"
+        ) from error
+
+
+def _in_own_format(network: nn.Module, interface: Interface, inputs: Inputs) -> Inputs:
+    """Return inputs in the number format that a network of other than single precision takes."""
+    kinds = {p.dtype for p in network.parameters() if p.is_floating_point()}
+    if not kinds & set(OTHERS):
+        return inputs
+    try:
+        with torch.no_grad():
+            interface.call(network, rows_of(inputs, slice(0, 1)))
+        return inputs  # it casts them by itself
+    except Exception:
+        kind = next(p.dtype for p in network.parameters() if p.is_floating_point())
+        return mapped(lambda part: part.to(kind) if part.is_floating_point() else part, inputs)
+
+
+def _tolerance(network: nn.Module) -> float:
+    coarse = {torch.bfloat16, torch.float16} & {p.dtype for p in network.parameters()}
+    return COARSE if coarse else TOLERANCE
+
+
+def _difference(got: Tensor, expected: Tensor) -> float:
+    got, expected = got.float(), expected.float()
+    return float((got - expected).abs().max() / expected.abs().max().clamp_min(1.0)) if got.numel() else 0.0
