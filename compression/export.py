@@ -184,7 +184,7 @@ def _free_shapes(model: Any) -> None:
             continue
         old = shapes[node.input[0]]
         new = [int(d) for d in numpy_helper.to_array(constants[node.input[1]])]
-        if 0 in old or min(new, default=0) < 1:
+        if 0 in old or not old or min(new, default=0) < 1:
             continue
         axis = 1 if len(old) >= 4 else len(old) - 1
         name = f"{node.name}_shape"

@@ -138,6 +138,16 @@ def test_a_freed_reshape_takes_any_channel_count_and_any_batch(
         assert wide[0] == batch, "images do not mix"
 
 
+def test_numbers_without_dimensions_are_reshaped_in_a_template_too() -> None:
+    class Sorted(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.sort(1)[0]
+
+    inputs = torch.randn(2, 6)
+    written = make_template(Sorted().eval(), torch.zeros(1, 6)).write(Sorted())
+    np.testing.assert_array_equal(answers(written, inputs), inputs.sort(1)[0].numpy())
+
+
 @torch.library.custom_op("autocompress_tests::oddity", mutates_args=())
 def oddity(x: Tensor) -> Tensor:
     return x.clone()
