@@ -1,14 +1,15 @@
 """Students as ONNX files, fast.
 
 The teacher is exported once, and each student's weights and shapes are written into that graph. One export takes
-seconds; a rewrite takes milliseconds.
+seconds; a rewrite takes milliseconds. Numbers in the graph whose origin is not known yet are learned of the first
+students, which are exported by themselves (see `template_numbers`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,12 @@ from torch import nn
 from ..errors import ExportError, one_line
 from ..quieting import quietly
 from .fuse import fused, norm_pairs
+from .template_numbers import Key, Lesson, Use, constants_of, learned, numbers_of, places_of, rewrite
 
 OPSET = 21
 """The first opset with 4-bit weights."""
+LESSONS = 8
+"""Students that a template learns from: where they do not suffice, more would not."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,9 @@ class Template:
         pairs: Layers, and the batch norms folded into them.
         sources: Name of an initializer -> (name of the parameter that it holds, whether transposed).
         layers: Name of a node -> name of its layer.
+        own: The teacher's numbers and those of its graph, as it was exported.
+        seen: The same of students that had to be exported by themselves.
+        numbers: What was learned of them: constants of the graph -> numbers of the student.
     """
 
     model: Any
@@ -40,6 +47,9 @@ class Template:
     pairs: tuple[tuple[str, str], ...]
     sources: Mapping[str, tuple[str, bool]]
     layers: Mapping[str, str]
+    own: Lesson
+    seen: tuple[Lesson, ...] = ()
+    numbers: Mapping[Use, Key] = field(default_factory=dict)
 
     def write(self, student: nn.Module) -> Any:
         """Return the student's onnx.ModelProto: this graph with the student's weights and channel counts in it."""
@@ -62,7 +72,30 @@ class Template:
                     if attribute.name == "group":
                         module: Any = small.get_submodule(self.layers[node.name])
                         attribute.i = module.groups
+        if self.numbers:
+            given = numbers_of(student)
+            now = constants_of(model)
+            # what follows from its input, by -1 or 0, stays
+            rewrite(model, {u: given[k] for u, k in self.numbers.items() if now[u] == self.own.constants[u]})
         return model
+
+    def taught(self, student: nn.Module, export: Template) -> Template:
+        """Return this template, with what a student's own export shows of the numbers in it.
+
+        Args:
+            student: A student that it did not write right.
+            export: Made of the student alone, in the same way as this one.
+        """
+        nodes = self.model.graph.node
+        alike = [n.op_type for n in nodes] == [n.op_type for n in export.model.graph.node]
+        if not alike or self.own.constants.keys() != export.own.constants.keys() or len(self.seen) == LESSONS:
+            return self
+        places, at = places_of(student), [0]
+        for node in nodes:
+            read = [self.sources[i][0] for i in node.input if i in self.sources]
+            at.append(next((places[name] for name in read if name in places), at[-1]))
+        seen = (*self.seen, export.own)
+        return replace(self, seen=seen, numbers=learned(self.own, seen, places, at[1:]))
 
 
 def make_template(
@@ -92,11 +125,12 @@ def make_template(
     model = export_onnx(noisy, example_input, symbolic_batch)
     values = {name: t.detach().float().numpy() for name, t in (*noisy.named_parameters(), *noisy.named_buffers())}
     sources = _trace_back(model, values)
+    own = Lesson(numbers_of(teacher), constants_of(model))
     _free_shapes(model)
     readers = {s: name.rpartition(".")[0] for s, (name, _) in sources.items() if name.endswith(".weight")}
     nodes = [n for n in model.graph.node if n.op_type in ("Conv", "Gemm", "MatMul")]
     layers = {n.name: readers[n.input[1]] for n in nodes if n.input[1] in readers}
-    return Template(model, 1 if symbolic_batch else len(example_input), pairs, {} if exact else sources, layers)
+    return Template(model, 1 if symbolic_batch else len(example_input), pairs, {} if exact else sources, layers, own)
 
 
 def export_onnx(module: nn.Module, example_input: torch.Tensor, symbolic_batch: bool = False) -> Any:

@@ -45,7 +45,7 @@ def student_of(name: str, width: float = 0.6) -> nn.Module:
     # every other group shrinks by one more step, so that widths differ
     smaller = {v.name: v.options[v.index(plan.choices.get(v.name)) :][:2][-1] for v in net.space.of("channels")[::2]}
     spec = net.spec(plan.changed(smaller))
-    # how much is padded stands in the graph as a number, which a template does not rewrite: see the tests of artifacts
+    # how much is padded stands in the graph as a number, which a template must learn first: see the tests of artifacts
     padded = {g.name for g in net.context.groups if any(number.node.startswith("pad") for number in g.numbers)}
     spec = replace(spec, channels={name: count for name, count in spec.channels.items() if name not in padded})
     assert spec.channels, "nothing was pruned"
