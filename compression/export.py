@@ -1,14 +1,15 @@
 """Students as ONNX files, fast.
 
 The teacher is exported once, and each student's weights and shapes are written into that graph. One export takes
-seconds; a rewrite takes milliseconds.
+seconds; a rewrite takes milliseconds. Numbers in the graph whose origin is not known yet are learned of the first
+students, which are exported by themselves (see `template_numbers`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,12 @@ from ..errors import ExportError, one_line
 from ..quieting import quietly
 from ..spaces.inputs import Inputs, count_of, parts_of
 from .fuse import fused, norm_pairs
+from .template_numbers import Key, Lesson, Use, constants_of, learned, numbers_of, places_of, rewrite
 
 OPSET = 21
 """The first opset with 4-bit weights."""
+LESSONS = 8
+"""Students that a template learns from: where they do not suffice, more would not."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,9 @@ class Template:
         pairs: Layers, and the batch norms folded into them.
         sources: Name of an initializer -> (name of the parameter that it holds, whether transposed).
         layers: Name of a node -> name of its layer.
+        own: The teacher's numbers and those of its graph, as it was exported.
+        seen: The same of students that had to be exported by themselves.
+        numbers: What was learned of them: constants of the graph -> numbers of the student.
     """
 
     model: Any
@@ -41,6 +48,9 @@ class Template:
     pairs: tuple[tuple[str, str], ...]
     sources: Mapping[str, tuple[str, bool]]
     layers: Mapping[str, str]
+    own: Lesson
+    seen: tuple[Lesson, ...] = ()
+    numbers: Mapping[Use, Key] = field(default_factory=dict)
 
     def write(self, student: nn.Module) -> Any:
         """Return the student's onnx.ModelProto: this graph with the student's weights and channel counts in it."""
@@ -63,7 +73,30 @@ class Template:
                     if attribute.name == "group":
                         module: Any = small.get_submodule(self.layers[node.name])
                         attribute.i = module.groups
+        if self.numbers:
+            given = numbers_of(student)
+            now = constants_of(model)
+            # what follows from its input, by -1 or 0, stays
+            rewrite(model, {u: given[k] for u, k in self.numbers.items() if now[u] == self.own.constants[u]})
         return model
+
+    def taught(self, student: nn.Module, export: Template) -> Template:
+        """Return this template, with what a student's own export shows of the numbers in it.
+
+        Args:
+            student: A student that it did not write right.
+            export: Made of the student alone, in the same way as this one.
+        """
+        nodes = self.model.graph.node
+        alike = [n.op_type for n in nodes] == [n.op_type for n in export.model.graph.node]
+        if not alike or self.own.constants.keys() != export.own.constants.keys() or len(self.seen) == LESSONS:
+            return self
+        places, at = places_of(student), [0]
+        for node in nodes:
+            read = [self.sources[i][0] for i in node.input if i in self.sources]
+            at.append(next((places[name] for name in read if name in places), at[-1]))
+        seen = (*self.seen, export.own)
+        return replace(self, seen=seen, numbers=learned(self.own, seen, places, at[1:]))
 
 
 def make_template(
@@ -93,11 +126,14 @@ def make_template(
     model = export_onnx(noisy, example_input, symbolic_batch)
     values = {name: t.detach().float().numpy() for name, t in (*noisy.named_parameters(), *noisy.named_buffers())}
     sources = _trace_back(model, values)
+    own = Lesson(numbers_of(teacher), constants_of(model))
     _free_shapes(model)
     readers = {s: name.rpartition(".")[0] for s, (name, _) in sources.items() if name.endswith(".weight")}
     nodes = [n for n in model.graph.node if n.op_type in ("Conv", "Gemm", "MatMul")]
     layers = {n.name: readers[n.input[1]] for n in nodes if n.input[1] in readers}
-    return Template(model, 1 if symbolic_batch else count_of(example_input), pairs, {} if exact else sources, layers)
+    return Template(
+        model, 1 if symbolic_batch else count_of(example_input), pairs, {} if exact else sources, layers, own
+    )
 
 
 def export_onnx(module: nn.Module, example_input: Inputs, symbolic_batch: bool = False) -> Any:
@@ -195,7 +231,7 @@ def _free_shapes(model: Any) -> None:
             continue
         old = shapes[node.input[0]]
         new = [int(d) for d in numpy_helper.to_array(constants[node.input[1]])]
-        if 0 in old or min(new, default=0) < 1:
+        if 0 in old or not old or min(new, default=0) < 1:
             continue
         axis = 1 if len(old) >= 4 else len(old) - 1
         name = f"{node.name}_shape"

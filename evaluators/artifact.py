@@ -74,6 +74,12 @@ class Templates:
             self._made.popitem(last=False)
         return self._made[key]
 
+    def teach(self, batch: int, replacements: Mapping[str, str], student: nn.Module, export: Template) -> None:
+        """Let the template for a batch learn from a student that had to be exported by itself; see `get`."""
+        key = (batch, *sorted(replacements.items()))
+        if key in self._made:
+            self._made[key] = self._made[key].taught(student, export)
+
     def exported(self, network: nn.Module, batch: int, exact: bool) -> Template:
         """Export a network; see `get` for the batch, and `compression.export.make_template`."""
         return make_template(network, self.many(batch or 2), exact, symbolic_batch=batch == ANY_BATCH)
@@ -237,12 +243,15 @@ class ArtifactBuilder:
                     raise
                 off = float("inf")
         if not off <= PARITY and not self.templates.exact:
-            # weights that the exporter stores in another form cannot be written into a template
+            # weights that the exporter stores in another form cannot be written into a template, nor numbers that it
+            # has not learned yet
             assert self.batch is not None
             template = self.templates.exported(module, self.batch, exact=True)
             request = self._request(module, template, count)
             self.runtime.build(request, path)
             off = self._off(path, module)
+            if off <= PARITY:
+                self.templates.teach(self.batch, replacements, module, template)
         if not off <= PARITY:  # nor where it is no number
             raise TrialFailed(f"the exported file differs from its student by {off:.2g} of the largest output")
         return request, off

@@ -15,13 +15,17 @@ from .base import Arrays
 CALIBRATION_BATCH = 32
 """Inputs that calibration runs at a time where the graph's batch is free."""
 
+_FLOAT_OPERATORS = ("BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization")
+# Norms have no kernels in 8 bits: one would only lose the precision of its weights
+
 
 def quantize(model: Any, layers: Mapping[str, str], bits: Mapping[str, int], calibration: Arrays) -> Any:
     """Return a copy of a graph with fewer bits.
 
     8 bits are QDQ pairs with uint8 activations and int8 weights per channel, the one form that x86 kernels of
     ONNX Runtime run fast. Operators between 8-bit layers (additions, activations, pooling) go with the layer
-    before them, so that no region has borders inside.
+    before them, so that no region has borders inside. A layer that cannot be quantized where it stands keeps 32 bits,
+    which `Runtime.remark` tells of.
 
     Args:
         model: The float graph (onnx.ModelProto).
@@ -31,10 +35,14 @@ def quantize(model: Any, layers: Mapping[str, str], bits: Mapping[str, int], cal
 
     Returns:
         The copy, or `model` itself where nothing has fewer bits.
+
+    Raises:
+        Exception: The graph does not take the calibration inputs, or cannot be run; ONNX Runtime raises errors of many
+            kinds.
     """
     widths = {node: bits.get(layer, 32) for node, layer in layers.items()}
     if 8 in widths.values():
-        model = _int8(model, [n for n, w in node_bits(model, widths).items() if w != 8], calibration)
+        model = _most_in_int8(model, widths, calibration)
     stored = {layer: width for layer, width in bits.items() if width in (4, 16)}
     return _store(model, layers, stored) if stored else model
 
@@ -58,6 +66,69 @@ def node_bits(model: Any, widths: Mapping[str, int]) -> dict[str, int]:
     return found
 
 
+def _most_in_int8(model: Any, widths: Mapping[str, int], calibration: Arrays) -> Any:
+    try:
+        return _int8(model, _excluded(model, widths), calibration)
+    except Exception:  # whatever the quantizer does not know of an operator
+        parts = calibration if isinstance(calibration, tuple) else (calibration,)
+        few = tuple(part[: model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1] for part in parts)
+        names = (given.name for given in model.graph.input)
+        _session(model).run(None, dict(zip(names, few, strict=True)))  # raises where no quantizer is to blame
+    able = {node: 32 if width == 8 else width for node, width in widths.items()}
+
+    def add(nodes: list[str]) -> None:
+        more = {**able, **dict.fromkeys(nodes, 8)}
+        try:
+            _int8(model, _excluded(model, more), few)
+        except Exception:
+            if len(nodes) > 1:
+                add(nodes[: len(nodes) // 2])
+                add(nodes[len(nodes) // 2 :])
+        else:
+            able.update(more)
+
+    add([node for node, width in widths.items() if width == 8])
+    return _int8(model, _excluded(model, able), calibration) if 8 in able.values() else model
+
+
+def _excluded(model: Any, widths: Mapping[str, int]) -> list[str]:
+    """Return the nodes that stay in float."""
+    found = node_bits(model, widths)
+    return [n.name for n in model.graph.node if found[n.name] != 8 or n.op_type in _FLOAT_OPERATORS]
+
+
+def _name_types(model: Any) -> None:
+    """Let a graph say of every tensor whether it is float, in place.
+
+    onnx does not infer the type of what some operators return, a group norm for one, nor of anything behind them. The
+    quantizer leaves tensors without a type out, and then misses their scales.
+    """
+    import onnx
+    from onnx import helper
+
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    known = {value.name for value in (*inferred.value_info, *inferred.output)}
+    unknown = {name for node in model.graph.node for name in node.output} - known - {""}
+    if not unknown:
+        return
+    asked = onnx.ModelProto()
+    asked.CopyFrom(model)
+    asked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(unknown))
+    for output in _session(asked).get_outputs():
+        if output.name in unknown and output.type == "tensor(float)":
+            value = helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, None)
+            model.graph.value_info.append(value)
+
+
+def _session(model: Any) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
 def _int8(model: Any, excluded: list[str], calibration: Arrays) -> Any:
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -77,6 +148,7 @@ def _int8(model: Any, excluded: list[str], calibration: Arrays) -> Any:
 
     own = onnx.ModelProto()
     own.CopyFrom(model)  # quantize_static moves the weights of what it is given into files of its own
+    _name_types(own)
     with tempfile.TemporaryDirectory(prefix="autocompress-") as folder, quietly(stdout=False):
         # onnxruntime advises on a preparation that the template has already had
         path = Path(folder) / "int8.onnx"

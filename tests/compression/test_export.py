@@ -45,7 +45,7 @@ def student_of(name: str, width: float = 0.6) -> nn.Module:
     # every other group shrinks by one more step, so that widths differ
     smaller = {v.name: v.options[v.index(plan.choices.get(v.name)) :][:2][-1] for v in net.space.of("channels")[::2]}
     spec = net.spec(plan.changed(smaller))
-    # how much is padded stands in the graph as a number, which a template does not rewrite: see the tests of artifacts
+    # how much is padded stands in the graph as a number, which a template must learn first: see the tests of artifacts
     padded = {g.name for g in net.context.groups if any(number.node.startswith("pad") for number in g.numbers)}
     spec = replace(spec, channels={name: count for name, count in spec.channels.items() if name not in padded})
     assert spec.channels, "nothing was pruned"
@@ -136,6 +136,16 @@ def test_a_freed_reshape_takes_any_channel_count_and_any_batch(
     assert prod(wide) == batch * prod(other[1:])
     if free[0] == 0:
         assert wide[0] == batch, "images do not mix"
+
+
+def test_numbers_without_dimensions_are_reshaped_in_a_template_too() -> None:
+    class Sorted(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.sort(1)[0]
+
+    inputs = torch.randn(2, 6)
+    written = make_template(Sorted().eval(), torch.zeros(1, 6)).write(Sorted())
+    np.testing.assert_array_equal(answers(written, inputs), inputs.sort(1)[0].numpy())
 
 
 @torch.library.custom_op("autocompress_tests::oddity", mutates_args=())

@@ -259,3 +259,27 @@ def test_the_files_of_odd_networks_answer_as_their_students_at_any_batch(name: s
         spec = StudentSpec(counts)
         artifact = builder.build(make_student(graph, groups, spec).module, spec, tmp_path / "student.onnx")
         assert artifact.difference is not None and artifact.difference < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["padded", "attending", "shuffled", "viewed"])
+def test_templates_learn_the_numbers_of_students_that_they_could_not_write(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    example, inputs = torch.zeros(1, 3, 8, 8), torch.randn(5, 3, 8, 8)
+    graph = capture(STRUCTURES[name][0]().eval(), example)
+    groups, _ = find_groups(graph, example, {layer.name: layer.depth for layer in find_layers(graph, example)})
+    builder = ArtifactBuilder(OnnxRuntime(), Target(), Templates(graph, example), inputs, inputs)
+    builder.teacher_file(tmp_path / "teacher.onnx")
+    before, exports = artifact.make_template, []
+    monkeypatch.setattr(artifact, "make_template", lambda *a, **k: (exports.append(1), before(*a, **k))[1])
+    for step in range(6):
+        options = {group.name: group.choices(1, 0.0) for group in groups}
+        spec = StudentSpec({group: counts[step * 5 % len(counts)] for group, counts in options.items()})
+        if step == 3:
+            assert 1 <= len(exports) <= 2
+            exports.clear()
+        built = builder.build(make_student(graph, groups, spec).module, spec, tmp_path / "student.onnx")
+        assert built.difference is not None and built.difference < 1e-5
+    assert not exports, "no further student needs one"
