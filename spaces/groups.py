@@ -256,8 +256,7 @@ def _left_out(walk: Walk, groups: Sequence[Group], depths: Mapping[str, float]) 
         layer = part.parameter.rpartition(".")[0]
         if part.side == "in" or layer in writes or layer not in depths:
             continue
-        roots = np.unique(walk.atoms.roots(part.atoms.numpy())).tolist()
-        reasons = [why for root in roots if (why := walk.atoms.why_fixed(root)) is not None]
+        reasons = walk.atoms.why_fixed(part.atoms.numpy())
         left.setdefault(layer, reasons[0] if reasons else "all of its channels go together, or not at all")
     return [LeftOut(name, why) for name, why in left.items()]
 

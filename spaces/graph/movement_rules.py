@@ -98,7 +98,6 @@ def sliced(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
 
 
 def _changes(walk: Walk, labels: Tensor, dim: int) -> bool:
-
     return varies(walk.atoms, labels, dim)
 
 

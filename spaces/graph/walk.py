@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from .atoms import Atoms
-from .labels import fixed, squashed
+from .labels import Factors, along, classes, fixed, parts_of, squashed, tight, united
 from .members import Even, Resize, Slice
 
 Rule = Callable[["Walk", fx.Node, Any], Any]
@@ -33,6 +33,8 @@ class Walk:
         straight: Labels that must stay a grid, with the name of the node.
         numbered: Labels of which one index is taken, with the dimension: it must carry no channels in the end.
         bare: Labels of parameters that operators use, by their names.
+        own: The atoms of each dimension of such a parameter.
+        sides: Which side of a layer a dimension of such a parameter is, where an operator uses it as a weight.
         labels: Of the nodes that are still needed.
         values: Of the nodes that are still needed, for the example.
     """
@@ -44,7 +46,9 @@ class Walk:
     evens: list[Even] = field(default_factory=list)
     straight: list[tuple[str, Tensor]] = field(default_factory=list)
     numbered: list[tuple[Tensor, int]] = field(default_factory=list)
-    bare: dict[str, Tensor] = field(default_factory=dict)
+    bare: dict[str, Tensor | Factors] = field(default_factory=dict)
+    own: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+    sides: dict[tuple[str, int], str] = field(default_factory=dict)
     labels: dict[fx.Node, Any] = field(default_factory=dict)
     values: dict[fx.Node, Any] = field(default_factory=dict)
 
@@ -74,17 +78,24 @@ class Walk:
             else:
                 value = self._computed(node)
                 found = rule_for(self, node)(self, node, value)
-            self.values[node], self.labels[node] = value, found
+            self.values[node], self.labels[node] = value, tight(found)
             for arg in over.get(node, ()):
                 del self.values[arg], self.labels[arg]
 
     def pin(self, labels: Any, why: str) -> None:
         """Let everything in these labels stay, with the reason."""
-        if isinstance(labels, Tensor):
-            self.atoms.pin(squashed(labels)[0].numpy(), why)
+        if isinstance(labels, Tensor | Factors):
+            for part in parts_of(labels):
+                self.atoms.pin(squashed(part)[0].numpy(), why)
         elif isinstance(labels, list | tuple):
             for part in labels:
                 self.pin(part, why)
+
+    def largest(self, labels: Tensor | Factors) -> Tensor:
+        """Return the one label tensor with the most classes; what only the others remove has to stay."""
+        parts = sorted(parts_of(labels), key=lambda part: classes(self.atoms, part))
+        self.pin(parts[:-1], "it meets an operator that channels go through in one dimension alone")
+        return parts[-1]
 
     def fresh(self, count: int) -> Tensor:
         """Return so many new atoms."""
@@ -123,5 +134,9 @@ class Walk:
         if not value.is_floating_point():
             return fixed(value.shape)
         if name not in self.bare:
-            self.bare[name] = self.fresh(value.numel()).view(value.shape)
+            dims = [dim for dim, size in enumerate(value.shape) if size > 1]
+            own = {dim: self.fresh(value.shape[dim]) for dim in dims}
+            self.own.update(((name, dim), atoms) for dim, atoms in own.items())
+            parts = [along(atoms, dim, value.shape) for dim, atoms in own.items()]
+            self.bare[name] = united(self.atoms, parts, value.shape)
         return self.bare[name]
