@@ -1,20 +1,14 @@
-"""One network of the zoo, in a process of its own: what was found, told line by line as it becomes known.
-
-python benchmarks/zoo_row.py timm convnext_atto
-
-Each line is a JSON object; later lines add to earlier ones, so that what a time limit cuts off costs the rest alone.
-"""
+"""One network of the zoo: what was found, told piece by piece as it becomes known."""
 
 from __future__ import annotations
 
-import json
+import os
 import random
 import resource
-import sys
 import time
 import traceback
-import warnings
-from collections import Counter
+from collections import defaultdict
+from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,22 +28,37 @@ from autocompress.spaces.spec import StudentSpec
 from autocompress.spaces.target import Target
 
 
-def tell(**what: Any) -> None:
-    """Print a line of what is known, with the memory that this process has taken so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(json.dumps({**what, "memory_gb": round(peak, 1)}), flush=True)
+class Teller:
+    """Tells another process what is known of a network, and the memory that was taken so far."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __call__(self, **what: Any) -> None:
+        """Tell something."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        self._connection.send({**what, "memory_gb": round(peak, 1)})
 
 
-def look(source: str, name: str, files: bool) -> None:
-    """Look at one network, and tell each thing once it is known."""
+def look(source: str, name: str, files: bool, connection: Connection) -> None:
+    """Look at one network, and tell each thing once it is known; what goes wrong is told too."""
+    tell = Teller(connection)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries' warnings
+    try:
+        _look(source, name, files, tell)
+    except Exception as error:
+        tell(traceback=f"{type(error).__name__}: {one_line(error)[:160]}", trace="".join(traceback.format_exc()))
+
+
+def _look(source: str, name: str, files: bool, tell: Teller) -> None:
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     module, example = SOURCES[source][0](name)
-    tell(built=True)
     start = time.monotonic()
     try:
         graph = capture(module.eval(), example)
     except Exception as error:  # torch.export raises errors of many kinds
-        tell(remark=f"not traced: {one_line(error)[:160]}")
+        tell(remark=f"not traced: {one_line(error)[:160]}", trace="".join(traceback.format_exc()))
         return
     tell(trace_s=time.monotonic() - start)
     start = time.monotonic()
@@ -60,11 +69,11 @@ def look(source: str, name: str, files: bool) -> None:
     student = make_student(graph, network.groups, StudentSpec(counts)).module
     inputs = alike(example, 8)
     with torch.no_grad():
-        same = student(inputs[:3]).shape == graph(inputs[:3]).shape
-    tell(plan_runs=same)
+        if student(inputs[:1]).shape != module(inputs[:1]).shape:
+            raise AssertionError("a joint plan changes the output shape")
     if files:
         with TemporaryDirectory() as folder:
-            build(graph, network, student, inputs, Path(folder))
+            build(graph, network, student, inputs, Path(folder), tell)
 
 
 def coverage(graph: fx.GraphModule, network: Network) -> dict[str, Any]:
@@ -81,14 +90,11 @@ def coverage(graph: fx.GraphModule, network: Network) -> dict[str, Any]:
                 sizes.setdefault(owner, 0)
                 sizes[owner] += value.numel() if owner not in {layer.name for layer in network.layers} else 0
     covered = sum(size for name, size in sizes.items() if name in inside)
-    reasons: Counter[str] = Counter()
-    for left in network.left_out:
-        reasons[left.reason] += sizes.get(left.name.partition("#")[0], 0) or 1
-    return {
-        "covered": covered / max(1, sum(sizes.values())),
-        "weights": sum(sizes.values()),
-        "reasons": reasons.most_common(3),
-    }
+    why: dict[str, list[str]] = defaultdict(list)
+    for left in sorted(network.left_out, key=lambda left: -sizes.get(left.name.partition("#")[0], 0)):
+        why[left.reason].append(left.name)
+    reasons = [(names[0] + (f" and {len(names) - 1} more" if names[1:] else ""), reason) for reason, names in why.items()]
+    return {"covered": covered / max(1, sum(sizes.values())), "reasons": reasons[:3]}
 
 
 def alike(example: Tensor, count: int) -> Tensor:
@@ -97,20 +103,19 @@ def alike(example: Tensor, count: int) -> Tensor:
     return torch.randn(shape) if example.is_floating_point() else torch.randint(5, 1000, shape)
 
 
-def build(graph: nn.Module, network: Network, student: nn.Module, inputs: Tensor, folder: Path) -> None:
+def build(
+    graph: nn.Module, network: Network, student: nn.Module, inputs: Tensor, folder: Path, tell: Teller
+) -> None:
     """Write a student's files in 32 and in 8 bits, and hold the first against it at batches of 1 and 8."""
-    runtime, start = get_runtime("onnxruntime"), time.monotonic()
-    worst = 0.0
+    runtime, start, worst = get_runtime("onnxruntime"), time.monotonic(), 0.0
     try:
         for batch in (1, 8):
             target = Target("onnxruntime", batch=batch)
-            templates = Templates(graph, inputs[:1])
-            builder = ArtifactBuilder(runtime, target, templates, inputs, inputs[:2])
+            builder = ArtifactBuilder(runtime, target, Templates(graph, inputs[:1]), inputs, inputs[:2])
             builder.teacher_file(folder / f"teacher{batch}.onnx")
             builder.build(student, StudentSpec(), folder / "student.onnx")
             if batch == 1:
-                tell(export_s=time.monotonic() - start)
-                int8(builder, network, student, folder / "int8.onnx")
+                tell(export_s=time.monotonic() - start, int8=int8(builder, network, student, folder / "int8.onnx"))
             for size in {batch, 8 if builder.free else batch}:
                 got = predict(folder / "student.onnx", runtime, Target("onnxruntime", batch=size), inputs.numpy())
                 with torch.no_grad():
@@ -123,24 +128,10 @@ def build(graph: nn.Module, network: Network, student: nn.Module, inputs: Tensor
     tell(parity=worst)
 
 
-def int8(builder: ArtifactBuilder, network: Network, student: nn.Module, path: Path) -> None:
-    """Write a student's file in 8 bits."""
+def int8(builder: ArtifactBuilder, network: Network, student: nn.Module, path: Path) -> str:
+    """Write a student's file in 8 bits; return "built", or why it could not be."""
     try:
         builder.build(student, StudentSpec(bits={layer.name: 8 for layer in network.layers}), path, 2)
-        tell(int8="built")
     except AutoCompressError as error:
-        tell(int8=one_line(error)[:120])
-
-
-def main() -> None:
-    """Look at the network that the command line names."""
-    warnings.filterwarnings("ignore")
-    try:
-        look(sys.argv[1], sys.argv[2], files="--groups-only" not in sys.argv)
-    except Exception as error:
-        traceback.print_exc()
-        tell(traceback=f"{type(error).__name__}: {one_line(error)[:160]}")
-
-
-if __name__ == "__main__":
-    main()
+        return one_line(error).rpartition(": ")[2][:100]
+    return "built"

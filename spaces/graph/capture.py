@@ -10,6 +10,7 @@ import torch
 from torch import fx, nn
 
 from ...quieting import quietly
+from .layers_from_functions import name_layers
 
 KEPT_PARTS = frozenset(
     ["conv", "linear", "batchnorm", "normalization", "instancenorm", "sparse", "activation", "pooling", "dropout"]
@@ -21,7 +22,7 @@ INLINED = (nn.MultiheadAttention, nn.GLU, nn.Softmax, nn.Softmax2d, nn.LogSoftma
 
 
 def capture(model: nn.Module, example_input: torch.Tensor) -> fx.GraphModule:
-    """Return a network as a graph with a free batch size, in eval mode, over copies of the same layers.
+    """Return a network as a graph in eval mode, over copies of the same layers; its batch is free where it can be.
 
     Names of modules and of parameters stay what they are. Convolutions, linear layers, norms, embeddings, activations,
     pooling and dropout are modules in it; everything else is an operator of ATen, whose numbers can be rewritten.
@@ -33,11 +34,17 @@ def capture(model: nn.Module, example_input: torch.Tensor) -> fx.GraphModule:
     Raises:
         Exception: torch.export cannot trace the network; it raises errors of many kinds.
     """
-    graph = _captured(model, example_input, strict=False)
-    if _takes_any_batch(graph, example_input):
-        return graph
-    # `len(x)` is a number to the faster tracer, and a symbol to this one
-    return _captured(model, example_input, strict=True)
+    first: Exception | None = None
+    # `len(x)` is a number to the faster tracer, and a symbol to the strict one; the last gives up other batches
+    for strict, free in ((False, True), (True, True), (False, False)):
+        try:
+            graph = _captured(model, example_input, strict, free)
+            if not free or _takes_any_batch(graph, example_input):
+                return graph
+        except Exception as error:  # torch.export raises errors of many kinds
+            first = first or error
+    assert first is not None
+    raise first
 
 
 def _takes_any_batch(graph: fx.GraphModule, example_input: torch.Tensor) -> bool:
@@ -49,10 +56,11 @@ def _takes_any_batch(graph: fx.GraphModule, example_input: torch.Tensor) -> bool
     return all(not isinstance(o, torch.Tensor) or len(o) == batch for o, batch in zip(outputs, (1, 3), strict=True))
 
 
-def _captured(model: nn.Module, example_input: torch.Tensor, strict: bool) -> fx.GraphModule:
-    example = torch.cat([example_input] * 2)
+def _captured(model: nn.Module, example_input: torch.Tensor, strict: bool, free: bool) -> fx.GraphModule:
+    example = torch.cat([example_input] * 2) if free else example_input
+    shapes = ({0: torch.export.Dim.AUTO},) if free else None
     with quietly(), every_layer_called():
-        program = torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=strict)
+        program = torch.export.export(model, (example,), dynamic_shapes=shapes, strict=strict)
     signature = program.graph_signature
     stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     stored |= getattr(signature, "inputs_to_lifted_tensor_constants", {})
@@ -100,10 +108,7 @@ def _rebuilt(
         else:
             known[node] = made.node_copy(node, there)
     captured = fx.GraphModule(root.tree, made)
-    made = captured.graph
-    made.eliminate_dead_code()
-    made.lint()
-    captured.recompile()
+    name_layers(captured)
     return captured.eval()
 
 
@@ -153,7 +158,7 @@ class _Holder:
         if getattr(at, leaf, None) is not None:
             return
         if isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter):
-            at.register_buffer(leaf, value)
+            at.register_buffer(leaf, value.detach())
         else:
             setattr(at, leaf, value)
 
@@ -189,6 +194,10 @@ def _stays(model: nn.Module, path: str) -> bool:
     home = type(module).__module__
     kept = home.startswith("torch.nn.modules.") and home.rpartition(".")[2] in KEPT_PARTS
     random = type(module).__name__ in ("StochasticDepth", "DropPath")
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm) and len(module.normalized_shape) > 1:
+        return False  # its sizes are numbers that have to follow
+    if module._forward_pre_hooks or module._forward_hooks:
+        return False  # they may compute its weights
     return (kept or random) and not isinstance(module, INLINED) and not any(module.children())
 
 

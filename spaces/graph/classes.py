@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +33,7 @@ class Channels:
 
 def settle(walk: Walk) -> None:
     """Join what a grid of numbers forces together, until every value stays a grid whatever is removed."""
-    for (name, dim), atoms in walk.own.items():
-        walk.slices.append(Slice(name, dim, atoms, walk.sides.get((name, dim), "both")))
+    walk.slices = [replace(part, side=walk.sides.get((part.parameter, part.dim), part.side)) for part in walk.slices]
     _join_shared(walk)
     settle_grids(walk)
 
@@ -141,6 +140,17 @@ def _blocks(roots: Ints, evens: Mapping[int, tuple[Ints, int]]) -> tuple[set[int
         else:
             wrong.add(number)
     return wrong, blocks
+
+
+def places_of(walk: Walk, alike: Sequence[Channels]) -> list[list[tuple[Slice, Ints]]]:
+    """Return for each set of channels the parts of parameters that it touches, each with its classes."""
+    owner = {int(root): i for i, channels in enumerate(alike) for root in channels.roots}
+    found: list[list[tuple[Slice, Ints]]] = [[] for _ in alike]
+    for part in walk.slices:
+        roots = walk.atoms.roots(part.atoms.numpy())
+        for i in sorted({owner[root] for root in np.unique(roots).tolist() if root in owner}):
+            found[i].append((part, roots))
+    return found
 
 
 def counts(walk: Walk, counted: Counted) -> Iterator[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -20,43 +20,45 @@ LETTERS = "abcdefghijklmnopqrstuvw"
 
 def product(walk: Walk, node: fx.Node, value: Tensor) -> Any:
     """Join what a product of two matrices sums over; heads, in the leading dimensions, go as wholes."""
-    first, second = walk.of(node.args[0]), walk.of(node.args[1])
-    return _multiplied(walk, first, second, value)
+    return _multiplied(walk, node.args[0], node.args[1], value)
 
 
-def _multiplied(walk: Walk, first: Any, second: Any, value: Tensor) -> Any:
+def _multiplied(walk: Walk, left: Any, right: Any, value: Tensor) -> Any:
+    first, second = walk.of(left), walk.of(right)
     rows = "x" if first.ndim > 1 else ""
     columns = "z" if second.ndim > 1 else ""
-    rank = max(first.ndim, second.ndim) - 2
-    ours, theirs = (LETTERS[: max(rank, 0)][max(rank, 0) - max(part.ndim - 2, 0) :] for part in (first, second))
-    out = LETTERS[: max(rank, 0)] + rows + columns
-    sizes = dict(zip(out, value.shape, strict=True))
-    return contract(walk, [(first, ours + rows + "y"), (second, theirs + "y" + columns)], out, sizes)
+    rank = max(first.ndim, second.ndim, 2) - 2
+    ours, theirs = (LETTERS[:rank][rank - max(part.ndim - 2, 0) :] for part in (first, second))
+    spelled = [ours + rows + "y", theirs + "y" + columns]
+    return _contracted(walk, [left, right], spelled, LETTERS[:rank] + rows + columns, value)
+
+
+def _contracted(walk: Walk, nodes: Sequence[fx.Node], spelled: Sequence[str], out: str, value: Tensor) -> Any:
+    for node, letters in zip(nodes, spelled, strict=True):
+        if node in walk.pure and not walk.pure.issuperset(nodes):  # it is a weight
+            _tell_sides(walk, node, {d: "out" if letter in out else "in" for d, letter in enumerate(letters)})
+    operands = [(walk.of(node), letters) for node, letters in zip(nodes, spelled, strict=True)]
+    return contract(walk, operands, out, dict(zip(out, value.shape, strict=True)))
 
 
 def product_and_sum(walk: Walk, node: fx.Node, value: Tensor) -> Any:
     """Apply the rule of a product of two matrices that is added to something."""
-    added, first, second = (walk.of(a) for a in node.args[:3])
-    return met(walk, _multiplied(walk, first, second, value), added)
+    return met(walk, _multiplied(walk, node.args[1], node.args[2], value), walk.of(node.args[0]))
 
 
 def einsum(walk: Walk, node: fx.Node, value: Tensor) -> Any:
     """Join what an Einstein sum sums over, and what lies side by side in it."""
-    operands = walk.of(node.args[1])
-    spelled = einstein(str(node.args[0]), [part.shape for part in operands])
-    if spelled is None:
-        return whole(walk, node, value)
-    letters, out = spelled
-    return contract(walk, list(zip(operands, letters, strict=True)), out, dict(zip(out, value.shape, strict=True)))
+    operands: Any = node.args[1]
+    spelled = einstein(str(node.args[0]), [part.shape for part in walk.of(operands)])
+    return whole(walk, node, value) if spelled is None else _contracted(walk, operands, *spelled, value)
 
 
 def linear(walk: Walk, node: fx.Node, value: Tensor) -> Any:
     """Apply the rule of a linear layer whose weight is given as a value."""
     labels, weight, bias = (walk.of(a) for a in (*node.args, None)[:3])
-    _tell_sides(walk, node.args[1], {0: "out", 1: "in"})
     before = LETTERS[: labels.ndim - 1]
-    sizes = dict(zip(before + "z", value.shape, strict=True))
-    made = contract(walk, [(labels, before + "y"), (weight, "zy")], before + "z", sizes)
+    weights = "zy" if weight.ndim > 1 else "y"
+    made = _contracted(walk, node.args[:2], [before + "y", weights], before + weights[:-1], value)  # type: ignore[arg-type]
     return made if bias is None else met(walk, made, bias)
 
 
@@ -154,23 +156,49 @@ def norm_of_channels(walk: Walk, node: fx.Node, value: Tensor) -> Any:
     return labels
 
 
+def attention(walk: Walk, node: fx.Node, value: Tensor) -> Any:
+    """Let whole heads of queries, keys and values go together: [..., head, token, feature]."""
+    query, key, values = (walk.of(a) for a in node.args[:3])
+    rank = query.ndim - 2
+    if key.ndim != query.ndim or values.ndim != query.ndim:
+        return whole(walk, node, value)
+    if rank and 1 != key.shape[-3] != query.shape[-3]:  # several queries share a key
+        key, values = (_repeated(walk, part, query.shape[-3] // part.shape[-3]) for part in (key, values))
+    before = LETTERS[:rank]
+    sizes = dict(zip(before + "xy", (*value.shape[:-1], key.shape[-2]), strict=True))
+    weights = contract(walk, [(query, before + "xz"), (key, before + "yz")], before + "xy", sizes)
+    mask = node.args[3] if len(node.args) > 3 else node.kwargs.get("attn_mask")
+    if isinstance(mask, fx.Node) and walk.labels[mask] is not None:
+        weights = met(walk, weights, walk.labels[mask])
+    sizes = dict(zip(before + "xz", value.shape, strict=True))
+    return contract(walk, [(weights, before + "xy"), (values, before + "yz")], before + "xz", sizes)
+
+
+def _repeated(walk: Walk, labels: Any, times: int) -> Any:
+    parts = [part.repeat_interleave(times, -3) for part in parts_of(labels)]
+    return united(walk.atoms, parts, parts[0].shape)
+
+
 def recurrent(walk: Walk, node: fx.Node, value: Any) -> Any:
     """Let a recurrent layer read fewer inputs; what it remembers and writes stays whole."""
-    weights = {a: walk.values[a] for a in node.all_input_nodes if a.op == "get_attr"}
     first = node.args[0]
     assert isinstance(first, fx.Node)
-    labels, read = walk.labels[first], None
-    if isinstance(labels, Tensor) and walk.values[first].ndim == 3:
-        read = contracted(walk, labels, 2)
+    read = None
+    if isinstance(walk.labels[first], Tensor) and walk.values[first].ndim in (2, 3):
+        read = contracted(walk, walk.labels[first], walk.values[first].ndim - 1)
+    why = "it is part of what a recurrent layer remembers"
     for source in node.all_input_nodes:
-        name = str(source.target)
-        reads = source in weights and "weight_ih_l0" in name and (name, 1) in walk.own
+        own, name = walk.labels[source], str(source.target)
+        reads = source.op == "get_attr" and ("weight_ih_l0" in name or name.endswith("weight_ih"))
         if reads and read is not None:
-            join(walk.atoms, walk.own[name, 1], read, WHY)
+            for part in parts_of(own):
+                if 1 in varied(walk.atoms, part):
+                    join(walk.atoms, lead(part, 1), read, WHY)
+                else:
+                    walk.pin(part, why)
             walk.sides[name, 1] = "in"
-            walk.atoms.pin(walk.own[name, 0].numpy(), "it is part of what a recurrent layer remembers")
         elif source is not first or read is None:
-            walk.pin(walk.labels[source], "it is part of what a recurrent layer remembers")
+            walk.pin(own, why)
     return everything_fixed(value)
 
 
@@ -212,14 +240,15 @@ def _behind(walk: Walk, node: fx.Node) -> Iterable[tuple[str, Tensor]]:
 
 
 FUNCTIONS: Mapping[str, Rule] = {
-    **dict.fromkeys(("matmul", "bmm", "mm", "mv", "dot"), product),
+    **dict.fromkeys(("matmul", "bmm", "mm", "mv", "dot", "vdot"), product),
     **dict.fromkeys(("addmm", "baddbmm", "addmv"), product_and_sum),
     "einsum": einsum,
+    "scaled_dot_product_attention": attention,
     "linear": linear,
     "layer_norm": norm_of_dims,
     "rms_norm": norm_of_dims,
     **dict.fromkeys(("batch_norm", "instance_norm", "group_norm", "prelu"), norm_of_channels),
     **dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution"), convolution),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), transposed),
-    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), recurrent),
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), recurrent),
 }

@@ -115,14 +115,21 @@ def _transposed(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
     labels, shape = walk.largest(walk.of(node.args[0])), tuple(value.shape)
     dim = value.ndim - len(module.kernel_size) - 1
     read = contracted(walk, labels, dim)
-    if read is None or module.groups > 1:
-        walk.pin(labels, "it is read by a transposed convolution in groups" if read is not None else MIXED)
+    if read is None:
+        walk.pin(labels, MIXED)
         return fixed(shape)
-    made = walk.fresh(module.out_channels)
-    weight = f"{node.target}.weight"
-    walk.slices += [Slice(weight, 1, made, "out"), Slice(weight, 0, read, "in")]
+    weight, side, each = f"{node.target}.weight", "out", module.out_channels // module.groups
+    if module.groups > 1 and module.groups == module.in_channels:  # each channel writes outputs of its own
+        made, side = read.repeat_interleave(each), "both"
+        walk.slices.append(Slice(weight, 0, read, "both"))
+    else:
+        one = walk.fresh(each)
+        made = one.repeat(module.groups)
+        walk.slices += [Slice(weight, 1, one, "out"), Slice(weight, 0, read, "in")]
+        if module.groups > 1:
+            walk.evens.append(Even(read, module.groups))
     if module.bias is not None:
-        walk.slices.append(Slice(f"{node.target}.bias", 0, made, "out"))
+        walk.slices.append(Slice(f"{node.target}.bias", 0, made, side))
     return along(made, dim, shape)
 
 
@@ -151,10 +158,6 @@ def _group_norm(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
 
 
 def _layer_norm(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
-    module: Any = walk.module(node)
-    if len(module.normalized_shape) > 1:
-        walk.pin(walk.of(node.args[0]), "it is normalized together with positions")
-        return fixed(value.shape)
     return _per_channel(walk, node, value, value.ndim - 1)
 
 

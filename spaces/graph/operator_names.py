@@ -132,6 +132,7 @@ PAIRS = [
     "subtract",
     "hypot",
     "xlogy",
+    "_weight_norm",
 ]
 """They join two values element by element."""
 

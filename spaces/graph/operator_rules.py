@@ -30,15 +30,15 @@ def nothing(walk: Walk, node: fx.Node, value: Any) -> Any:
 def reduced(walk: Walk, node: fx.Node, value: Any) -> Any:
     """Take away dimensions; channels that are reduced leave no trace."""
     labels = walk.of(node.args[0])
-    dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+    at = 2 if name_of(node) in ("norm", "linalg_vector_norm") else 1  # behind the order of the norm
+    dims = node.args[at] if len(node.args) > at else node.kwargs.get("dim")
     if dims is None or not isinstance(dims, int | list | tuple):
         return _each(value, lambda part: fixed(part.shape))
     wanted = [d % labels.ndim for d in ([dims] if isinstance(dims, int) else dims)] or list(range(labels.ndim))
-    gone = any(varies(walk.atoms, labels, d) for d in wanted)
-    if gone and any(varies(walk.atoms, labels, d) for d in range(labels.ndim) if d not in wanted):
-        walk.pin(labels, "it is reduced together with other channels")
-        return _each(value, lambda part: fixed(part.shape))
+    gone = [d for d in wanted if varies(walk.atoms, labels, d)]
     first = labels
+    if gone and any(varies(walk.atoms, labels, d) for d in range(labels.ndim) if d not in wanted):
+        first, gone = merged(walk.atoms, labels, wanted, "it is reduced together with other channels"), []
     for d in wanted:
         first = first.narrow(d, 0, 1)
     if gone:
@@ -59,42 +59,17 @@ def gated(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
 
 
 def softmax(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
-    """Pass labels on; what is normalized against itself stays whole."""
+    """Pass labels on; what is normalized against other channels goes with them, where there is anything else to go."""
     labels: Tensor = walk.of(node.args[0])
     dim = int(node.args[1]) % labels.ndim  # type: ignore[arg-type]
-    if varies(walk.atoms, labels, dim):
-        walk.pin(labels, "it is normalized against the others (softmax)")
+    if any(varies(walk.atoms, labels, d) for d in range(labels.ndim) if d != dim):
+        return merged(walk.atoms, labels, [dim], "it is normalized against others (softmax)").expand(labels.shape)
     return labels
-
-
-def attention(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
-    """Let whole heads of queries, keys and values go together: [..., head, token, feature]."""
-    query, key, values = (walk.of(a) for a in node.args[:3])
-    why = "its head cannot be removed"
-    parts = [merged(walk.atoms, part, [part.ndim - 2, part.ndim - 1], why) for part in (query, key, values)]
-    if parts[0].shape[:-2] == parts[1].shape[:-2] == parts[2].shape[:-2] and query.ndim > 3:
-        for part in parts[1:]:
-            join(walk.atoms, parts[0], part, why)
-        return parts[0].expand(value.shape)
-    walk.pin(list(parts), "its heads share keys")
-    return fixed(value.shape)
 
 
 def pooling(walk: Walk, node: fx.Node, value: Any) -> Any:
     """Pool or resize positions."""
     return pooled(walk, node, value)
-
-
-def masked_attention(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
-    """Apply the rule of attention; a mask that differs from head to head goes with the heads."""
-    found = attention(walk, node, value)
-    mask = node.args[3] if len(node.args) > 3 else node.kwargs.get("attn_mask")
-    if not isinstance(mask, fx.Node) or walk.labels[mask] is None:
-        return found
-    labels = walk.largest(walk.labels[mask])
-    heads = merged(walk.atoms, labels, [labels.ndim - 2, labels.ndim - 1], "it masks positions")
-    kept = met(walk, found.narrow(-1, 0, 1).narrow(-2, 0, 1), heads)
-    return walk.largest(kept).expand(value.shape)
 
 
 def written(walk: Walk, node: fx.Node, value: Tensor) -> Any:
@@ -126,7 +101,6 @@ FUNCTIONS: Mapping[str, Rule] = {
     **dict.fromkeys(POOLED, pooling),
     **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax"), softmax),
     **dict.fromkeys(("sym_size", "sym_numel", "size", "floordiv", "truediv"), nothing),
-    "scaled_dot_product_attention": masked_attention,
     "glu": gated,
     **dict.fromkeys(("slice_scatter", "select_scatter"), written),
 }

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from . import function_rules, layer_rules, movement_rules, operator_rules
-from .labels import Factors, united
+from .labels import Factors, parts_of, united, varied
 from .operator_rules import name_of
 from .tried import tried
 from .walk import Rule, Walk
@@ -40,11 +40,13 @@ def _one_by_one(rule: Rule) -> Rule:
     """Return a rule that takes values with several label tensors, made of one that knows one for each value."""
 
     def apply(walk: Walk, node: fx.Node, value: Any) -> Any:
-        several = {a: walk.labels[a] for a in node.all_input_nodes if isinstance(walk.labels[a], Factors)}
+        sources = node.all_input_nodes[: 1 if name_of(node).endswith("_as") else None]  # the other gives its shape
+        several = {a: walk.labels[a] for a in sources if isinstance(walk.labels[a], Factors)}
         if not several:
             return rule(walk, node, value)
         try:
-            if len(node.all_input_nodes) > 1 or rule is tried:
+            moving = [a for a in sources if _moves(walk, walk.labels[a])]
+            if len(moving) > 1 or rule is tried or moving != list(several):
                 walk.labels.update({a: walk.largest(labels) for a, labels in several.items()})
                 return rule(walk, node, value)
             ((source, labels),) = several.items()
@@ -57,6 +59,12 @@ def _one_by_one(rule: Rule) -> Rule:
             walk.labels.update(several)
 
     return apply
+
+
+def _moves(walk: Walk, labels: Any) -> bool:
+    if isinstance(labels, list | tuple):
+        return any(_moves(walk, part) for part in labels)
+    return isinstance(labels, Tensor | Factors) and any(varied(walk.atoms, part) for part in parts_of(labels))
 
 
 def _together(walk: Walk, found: list[Any], value: Any) -> Any:

@@ -33,7 +33,7 @@ class Walk:
         straight: Labels that must stay a grid, with the name of the node.
         numbered: Labels of which one index is taken, with the dimension: it must carry no channels in the end.
         bare: Labels of parameters that operators use, by their names.
-        own: The atoms of each dimension of such a parameter.
+        pure: Nodes that follow from parameters alone.
         sides: Which side of a layer a dimension of such a parameter is, where an operator uses it as a weight.
         labels: Of the nodes that are still needed.
         values: Of the nodes that are still needed, for the example.
@@ -47,7 +47,7 @@ class Walk:
     straight: list[tuple[str, Tensor]] = field(default_factory=list)
     numbered: list[tuple[Tensor, int]] = field(default_factory=list)
     bare: dict[str, Tensor | Factors] = field(default_factory=dict)
-    own: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+    pure: set[fx.Node] = field(default_factory=set)
     sides: dict[tuple[str, int], str] = field(default_factory=dict)
     labels: dict[fx.Node, Any] = field(default_factory=dict)
     values: dict[fx.Node, Any] = field(default_factory=dict)
@@ -79,6 +79,8 @@ class Walk:
                 value = self._computed(node)
                 found = rule_for(self, node)(self, node, value)
             self.values[node], self.labels[node] = value, tight(found)
+            if node.op == "get_attr" or (node.all_input_nodes and self.pure.issuperset(node.all_input_nodes)):
+                self.pure.add(node)
             for arg in over.get(node, ()):
                 del self.values[arg], self.labels[arg]
 
@@ -136,7 +138,7 @@ class Walk:
         if name not in self.bare:
             dims = [dim for dim, size in enumerate(value.shape) if size > 1]
             own = {dim: self.fresh(value.shape[dim]) for dim in dims}
-            self.own.update(((name, dim), atoms) for dim, atoms in own.items())
+            self.slices += [Slice(name, dim, atoms, "both") for dim, atoms in own.items()]
             parts = [along(atoms, dim, value.shape) for dim, atoms in own.items()]
             self.bare[name] = united(self.atoms, parts, value.shape)
         return self.bare[name]
