@@ -29,7 +29,7 @@ from autocompress.evaluators.timing.machine import conditions
 from autocompress.spaces.target import Target
 
 HEAD = (
-    "| network | groups | weights in groups | trace, find, export [s] | file against student | int8 | memory [GB] "
+    "| network | groups | weights in groups | trace, find, export [CPU s] | file against student | int8 | memory [GB] "
     "| what is left out, and why |\n| --- | --- | --- | --- | --- | --- | --- | --- |"
 )
 COVERED, PARITY = 0.6, 1e-4
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=300, help="time limit of each network (%(default)s)")
     parser.add_argument("--memory-gb", type=float, default=6.0, help="limit of each network (%(default)s)")
     parser.add_argument("--markdown", type=Path, help="file that gets the table")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     conditions_now = conditions(Target("onnxruntime"), "")

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-TORCHVISION = """
+_TORCHVISION = """
 alexnet vgg11_bn resnet18 resnext50_32x4d wide_resnet50_2 densenet121 squeezenet1_1 inception_v3 googlenet
 shufflenet_v2_x1_0 mobilenet_v2 mobilenet_v3_small mobilenet_v3_large mnasnet1_0 regnet_y_400mf regnet_x_400mf
 efficientnet_b0 efficientnet_v2_s convnext_tiny vit_b_16 swin_t swin_v2_t maxvit_t
-""".split()
+"""
 
-TIMM = """
+_TIMM = """
 resnet26d resnetv2_50 resnetv2_50x1_bit regnety_002 regnetz_b16 efficientnet_lite0 tf_efficientnetv2_b0 mixnet_s
 mobilenetv3_small_050 mobilenetv4_hybrid_medium ghostnetv2_100 convnext_atto convnextv2_atto vit_tiny_patch16_224
 eva02_tiny_patch14_224 deit_tiny_distilled_patch16_224 swin_tiny_patch4_window7_224 swinv2_cr_tiny_ns_224
@@ -25,7 +25,8 @@ maxvit_rmlp_pico_rw_256 efficientformer_l1 fastvit_t8 tinynet_e hardcorenas_a in
 resnest14d eca_botnext26ts_256 halonet26t lambda_resnet26t visformer_tiny volo_d1_224 tnt_s_patch16_224
 convmixer_768_32 focalnet_tiny_srf davit_tiny hiera_tiny_224 convit_tiny sequencer2d_s starnet_s1 repvit_m0_9
 tiny_vit_5m_224 efficientvit_b0 efficientvit_m0 hgnetv2_b0 mambaout_femto
-""".split()
+"""
+TORCHVISION, TIMM = _TORCHVISION.split(), _TIMM.split()
 
 
 class Logits(nn.Module):
@@ -41,29 +42,29 @@ class Logits(nn.Module):
         return logits
 
 
+SMALL: dict[str, Any] = {
+    "num_hidden_layers": 2,
+    "hidden_size": 128,
+    "num_attention_heads": 4,
+    "intermediate_size": 512,
+}
+
 TEXT: dict[str, dict[str, Any]] = {
-    "Bert": {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 512},
+    "Bert": SMALL,
     "DistilBert": {"n_layers": 2, "dim": 128, "n_heads": 4, "hidden_dim": 512},
-    "Roberta": {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 512},
-    "Electra": {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 512},
-    "Albert": {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 512},
-    "MPNet": {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 512},
+    "Roberta": SMALL,
+    "Electra": SMALL,
+    "Albert": SMALL,
+    "MPNet": SMALL,
     "GPT2": {"n_layer": 2, "n_embd": 128, "n_head": 4, "pad_token_id": 0},
-    "Llama": {
-        "num_hidden_layers": 2,
-        "hidden_size": 128,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "intermediate_size": 384,
-        "pad_token_id": 0,
-    },
+    "Llama": {**SMALL, "num_key_value_heads": 2, "pad_token_id": 0},
 }
 """Family -> numbers of a small configuration, for classifiers of sequences."""
 
 PIXELS: dict[str, dict[str, Any]] = {
-    "ViT": {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 512},
-    "DeiT": {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 512},
-    "Dinov2": {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 4, "patch_size": 16, "image_size": 64},
+    "ViT": SMALL,
+    "DeiT": SMALL,
+    "Dinov2": {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 4, "patch_size": 16},
     "ConvNext": {"depths": [1, 1, 2, 1], "hidden_sizes": [32, 64, 96, 128]},
     "Swin": {"depths": [1, 2], "num_heads": [2, 4], "embed_dim": 32, "window_size": 4},
     "ResNet": {"depths": [1, 1, 1, 1], "embedding_size": 32, "hidden_sizes": [64, 96, 128, 160]},

@@ -54,16 +54,16 @@ def _look(source: str, name: str, files: bool, tell: Teller) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     module, example = SOURCES[source][0](name)
-    start = time.monotonic()
+    start = time.process_time()
     try:
         graph = capture(module.eval(), example)
     except Exception as error:  # torch.export raises errors of many kinds
         tell(remark=f"not traced: {one_line(error)[:160]}", trace="".join(traceback.format_exc()))
         return
-    tell(trace_s=time.monotonic() - start)
-    start = time.monotonic()
+    tell(trace_s=time.process_time() - start)
+    start = time.process_time()
     network = look_at_network(graph, example)
-    tell(find_s=time.monotonic() - start, groups=len(network.groups), **coverage(graph, network))
+    tell(find_s=time.process_time() - start, groups=len(network.groups), **coverage(graph, network))
     draw = random.Random(0)
     counts = {group.name: draw.choice(group.choices(8, 0.25)) for group in network.groups}
     student = make_student(graph, network.groups, StudentSpec(counts)).module
@@ -93,7 +93,8 @@ def coverage(graph: fx.GraphModule, network: Network) -> dict[str, Any]:
     why: dict[str, list[str]] = defaultdict(list)
     for left in sorted(network.left_out, key=lambda left: -sizes.get(left.name.partition("#")[0], 0)):
         why[left.reason].append(left.name)
-    reasons = [(names[0] + (f" and {len(names) - 1} more" if names[1:] else ""), reason) for reason, names in why.items()]
+    more = {reason: f" and {len(names) - 1} more" if names[1:] else "" for reason, names in why.items()}
+    reasons = [(names[0] + more[reason], reason) for reason, names in why.items()]
     return {"covered": covered / max(1, sum(sizes.values())), "reasons": reasons[:3]}
 
 
@@ -103,11 +104,9 @@ def alike(example: Tensor, count: int) -> Tensor:
     return torch.randn(shape) if example.is_floating_point() else torch.randint(5, 1000, shape)
 
 
-def build(
-    graph: nn.Module, network: Network, student: nn.Module, inputs: Tensor, folder: Path, tell: Teller
-) -> None:
+def build(graph: nn.Module, network: Network, student: nn.Module, inputs: Tensor, folder: Path, tell: Teller) -> None:
     """Write a student's files in 32 and in 8 bits, and hold the first against it at batches of 1 and 8."""
-    runtime, start, worst = get_runtime("onnxruntime"), time.monotonic(), 0.0
+    runtime, start, worst = get_runtime("onnxruntime"), time.process_time(), 0.0
     try:
         for batch in (1, 8):
             target = Target("onnxruntime", batch=batch)
@@ -115,7 +114,7 @@ def build(
             builder.teacher_file(folder / f"teacher{batch}.onnx")
             builder.build(student, StudentSpec(), folder / "student.onnx")
             if batch == 1:
-                tell(export_s=time.monotonic() - start, int8=int8(builder, network, student, folder / "int8.onnx"))
+                tell(export_s=time.process_time() - start, int8=int8(builder, network, student, folder / "int8.onnx"))
             for size in {batch, 8 if builder.free else batch}:
                 got = predict(folder / "student.onnx", runtime, Target("onnxruntime", batch=size), inputs.numpy())
                 with torch.no_grad():
@@ -123,7 +122,7 @@ def build(
             if builder.free:
                 break
     except AutoCompressError as error:
-        tell(remark=f"no file: {one_line(error)[:160]}", export_s=time.monotonic() - start)
+        tell(remark=f"no file: {one_line(error)[:160]}", export_s=time.process_time() - start)
         return
     tell(parity=worst)
 

@@ -136,7 +136,7 @@ def find_groups(
 def _those_that_run(
     model: nn.Module, groups: Sequence[Group], example_input: torch.Tensor
 ) -> tuple[list[Group], list[tuple[Group, str]]]:
-    """Return the groups that can shrink together, and the others with the reason; halves are tried, and their halves."""
+    """Return the groups that can shrink together, and the others with the reason, found by halves."""
     together: list[Group] = []
     wrong: list[tuple[Group, str]] = []
     ahead = [list(groups)]

@@ -64,8 +64,11 @@ def _alone(walk: Walk, part: Tensor, others: list[Tensor]) -> None:
     dims = varied(walk.atoms, part)
     if not dims:
         spread = any(part.shape[d] == 1 for other in others for d in varied(walk.atoms, other))
-        if spread or all(not varied(walk.atoms, other) for other in others):
-            walk.pin(part, SCALES) if spread else [join(walk.atoms, part, other, WHY) for other in others]
+        if spread:
+            walk.pin(part, SCALES)
+        for other in others:
+            if not spread and not varied(walk.atoms, other):
+                join(walk.atoms, part, other, WHY)
         return
     for dim in dims:
         if others[0].shape[dim] > 1 and not any(dim in varied(walk.atoms, other) for other in others):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -137,7 +138,7 @@ def varied(atoms: Atoms, labels: Tensor) -> list[int]:
 
 def classes(atoms: Atoms, labels: Tensor) -> int:
     """Return the number of classes."""
-    return len(torch.from_numpy(atoms.roots(squashed(labels)[0].numpy())).unique())
+    return len(np.unique(atoms.roots(squashed(labels)[0].numpy())))
 
 
 def lead(labels: Tensor, dim: int) -> Tensor:

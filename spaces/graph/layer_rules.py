@@ -58,10 +58,13 @@ def linear(
         The labels of the outputs.
     """
     parts = parts_of(labels)
-    reads = [part for part in parts if dim in varied(walk.atoms, part)]
-    others = [part for part in parts if varied(walk.atoms, part) and dim not in varied(walk.atoms, part)] if alone else []
+    changes = [varied(walk.atoms, part) for part in parts]
+    reads = [part for part, dims in zip(parts, changes, strict=True) if dim in dims]
+    others = [part for part, dims in zip(parts, changes, strict=True) if dims and dim not in dims]
     if not alone:
-        walk.pin([part for part in parts if len(parts) > 1 and not any(part is r for r in reads)], MIXED)
+        if len(parts) > 1:
+            walk.pin(others, MIXED)
+        others = []
     if reads or not others:
         read = merged(walk.atoms, (reads or parts)[0], [d for d in range(len(shape)) if d != dim], MIXED).reshape(-1)
     else:

@@ -14,6 +14,9 @@ CONVOLUTIONS: dict[str, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {
     "conv3d": nn.Conv3d,
 }
 
+JOINT = "in_proj_weight"
+"""The weight of attention's joint projection, which is known by the name of the attention."""
+
 
 def name_layers(network: fx.GraphModule) -> None:
     """Replace functions that take a parameter as their weight by modules, in place.
@@ -32,7 +35,7 @@ def name_layers(network: fx.GraphModule) -> None:
         weight, bias = (*node.args[1:3], None)[:2]
         names = [str(part.target) for part in (weight, bias) if isinstance(part, fx.Node) and part.op == "get_attr"]
         given = 1 + (bias is not None)
-        if len(names) != given or any(users[name] != 1 for name in names):
+        if len(names) != given or any(users[name] != 1 for name in names) or JOINT in names[0]:
             continue
         module = _layer(network, kind, node, names)
         if module is not None:
@@ -70,7 +73,9 @@ def _layer(network: fx.GraphModule, kind: str, node: fx.Node, names: list[str]) 
 
 
 def _plain(number: Any) -> bool:
-    return all(isinstance(n, int) for n in number) if isinstance(number, list | tuple) else isinstance(number, int | str)
+    if isinstance(number, list | tuple):
+        return all(isinstance(n, int) for n in number)
+    return isinstance(number, int | str)
 
 
 def _tuple(number: Any, many: int) -> Any:

@@ -23,7 +23,8 @@ def moved(walk: Walk, node: fx.Node, value: Any) -> Any:
 def side_by_side(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
     """Put labels beside each other; along other dimensions, all parts lose the same."""
     parts: list[Tensor] = walk.of(node.args[0])
-    dim = int(node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)) % value.ndim  # type: ignore[arg-type]
+    given: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
+    dim = given % value.ndim
     if value.ndim > parts[0].ndim:
         parts = [part.unsqueeze(dim) for part in parts]
     else:
@@ -32,7 +33,8 @@ def side_by_side(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
     if first is not None and not _changes(walk, first, dim):
         for part in parts:
             if part is not first and not _changes(walk, part, dim) and part.shape[dim]:
-                join(walk.atoms, first.narrow(dim, 0, 1), part.narrow(dim, 0, 1), "it lies beside what cannot be removed")
+                ends = first.narrow(dim, 0, 1), part.narrow(dim, 0, 1)
+                join(walk.atoms, *ends, "it lies beside what cannot be removed")
     return torch.cat(parts, dim)
 
 

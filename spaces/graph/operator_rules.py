@@ -82,7 +82,8 @@ def written(walk: Walk, node: fx.Node, value: Tensor) -> Any:
         met(walk, labels.select(dim, place[1]), source)
         return labels
     size = labels.shape[dim]
-    start, end = (min(max(i + size if i < 0 else i, 0), size) for i in (place[1] or 0, size if place[2] is None else place[2]))
+    ends = place[1] or 0, size if place[2] is None else place[2]
+    start, end = (min(max(i + size if i < 0 else i, 0), size) for i in ends)
     met(walk, labels.narrow(dim, start, end - start)[_every(labels.ndim, dim, place[3] or 1)], source)
     for argument, stop in ((3, start), (4, end)):
         if len(node.args) > argument and isinstance(node.args[argument], int) and 0 < stop < size:

@@ -31,9 +31,7 @@ def contract(walk: Walk, operands: Sequence[Operand], out: str, sizes: Mapping[s
     """
     often = Counter(letter for _, letters in operands for letter in letters)
     beside = {letter for letter in out if often[letter] > 1}
-    factors = [
-        [_narrowed(walk, part, letters, beside) for part in parts_of(labels)] for labels, letters in operands
-    ]
+    factors = [[_narrowed(walk, part, letters, beside) for part in parts_of(labels)] for labels, letters in operands]
     for i, (first, letters) in enumerate(operands):
         for j, (second, others) in enumerate(operands):
             if i != j:
@@ -108,8 +106,8 @@ def einstein(equation: str, shapes: Sequence[torch.Size]) -> tuple[list[str], st
     left, arrow, right = equation.replace(" ", "").partition("->")
     names = left.split(",")
     free = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in equation]
-    most = max((len(s) - len(n.replace("...", "")) for n, s in zip(names, shapes, strict=True) if "..." in n), default=0)
-    dots = "".join(free[:most])
+    dotted = [(name, shape) for name, shape in zip(names, shapes, strict=True) if "..." in name]
+    dots = "".join(free[: max((len(shape) - len(name.replace("...", "")) for name, shape in dotted), default=0)])
     spelled = []
     for name, shape in zip(names, shapes, strict=True):
         own = len(shape) - len(name.replace("...", ""))

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from . import function_rules, layer_rules, movement_rules, operator_rules
+from . import arithmetic, function_rules, layer_rules, movement_rules, operator_rules
 from .labels import Factors, parts_of, united, varied
 from .operator_rules import name_of
 from .tried import tried
@@ -21,7 +21,7 @@ FUNCTIONS: Mapping[str, Rule] = {
     **function_rules.FUNCTIONS,
 }
 
-OF_SEVERAL = frozenset([operator_rules.paired, *layer_rules.OF_SEVERAL, *function_rules.FUNCTIONS.values()])
+OF_SEVERAL = frozenset([arithmetic.paired, *layer_rules.OF_SEVERAL, *function_rules.FUNCTIONS.values()])
 """Rules that know values that can lose indices of several dimensions."""
 
 

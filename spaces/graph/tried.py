@@ -39,7 +39,8 @@ def _goes_through(walk: Walk, node: fx.Node, moving: list[fx.Node], dim: int) ->
     size = inputs[moving[0]].shape[dim]
     try:
         all_of_it = _run(walk, node, inputs)
-        for kept in (torch.arange(0, size, 2), torch.arange(1, size), torch.randperm(size, generator=draw)[: size // 2]):
+        some = torch.randperm(size, generator=draw)[: size // 2]
+        for kept in (torch.arange(0, size, 2), torch.arange(1, size), some):
             less = _run(walk, node, {a: part.index_select(dim, kept) for a, part in inputs.items()})
             if all_of_it.ndim != inputs[moving[0]].ndim or all_of_it.shape[dim] != size:
                 return False
