@@ -73,7 +73,7 @@ def _look(source: str, name: str, files: bool, tell: Teller) -> None:
             raise AssertionError("a joint plan changes the output shape")
     if files:
         with TemporaryDirectory() as folder:
-            build(graph, network, student, inputs, Path(folder), tell)
+            build(network, student, inputs, Path(folder), tell)
 
 
 def coverage(graph: fx.GraphModule, network: Network) -> dict[str, Any]:
@@ -104,14 +104,13 @@ def alike(example: Tensor, count: int) -> Tensor:
     return torch.randn(shape) if example.is_floating_point() else torch.randint(5, 1000, shape)
 
 
-def build(graph: nn.Module, network: Network, student: nn.Module, inputs: Tensor, folder: Path, tell: Teller) -> None:
+def build(network: Network, student: nn.Module, inputs: Tensor, folder: Path, tell: Teller) -> None:
     """Write a student's files in 32 and in 8 bits, and hold the first against it at batches of 1 and 8."""
     runtime, start, worst = get_runtime("onnxruntime"), time.process_time(), 0.0
+    templates = Templates(student, inputs[:1], exact=True)  # one export serves all files
     try:
         for batch in (1, 8):
-            target = Target("onnxruntime", batch=batch)
-            builder = ArtifactBuilder(runtime, target, Templates(graph, inputs[:1]), inputs, inputs[:2])
-            builder.teacher_file(folder / f"teacher{batch}.onnx")
+            builder = ArtifactBuilder(runtime, Target("onnxruntime", batch=batch), templates, inputs, inputs[:2])
             builder.build(student, StudentSpec(), folder / "student.onnx")
             if batch == 1:
                 tell(export_s=time.process_time() - start, int8=int8(builder, network, student, folder / "int8.onnx"))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from .labels import Factors, fixed, join, parts_of, united, varied
+from .labels import Factors, fixed, join, merged, parts_of, united, varied
 from .walk import Walk
 
 WHY = "it meets what cannot be removed"
@@ -70,10 +70,15 @@ def _alone(walk: Walk, part: Tensor, others: list[Tensor]) -> None:
             if not spread and not varied(walk.atoms, other):
                 join(walk.atoms, part, other, WHY)
         return
-    for dim in dims:
-        if others[0].shape[dim] > 1 and not any(dim in varied(walk.atoms, other) for other in others):
-            walk.pin(part, WHY)
-            return
+    blocked = [
+        dim
+        for dim in dims
+        if others[0].shape[dim] > 1 and not any(dim in varied(walk.atoms, other) for other in others)
+    ]
+    if blocked and len(blocked) < len(dims):
+        merged(walk.atoms, part, blocked, WHY)  # whole heads can still go where their features cannot
+    elif blocked:
+        walk.pin(part, WHY)
 
 
 def _ranked(part: Tensor, rank: int) -> Tensor:

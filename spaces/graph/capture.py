@@ -10,6 +10,7 @@ import torch
 from torch import fx, nn
 
 from ...quieting import quietly
+from .inlining import inline_blocks
 from .layers_from_functions import name_layers
 
 KEPT_PARTS = frozenset(
@@ -59,8 +60,9 @@ def _takes_any_batch(graph: fx.GraphModule, example_input: torch.Tensor) -> bool
 def _captured(model: nn.Module, example_input: torch.Tensor, strict: bool, free: bool) -> fx.GraphModule:
     example = torch.cat([example_input] * 2) if free else example_input
     shapes = ({0: torch.export.Dim.AUTO},) if free else None
-    with quietly(), every_layer_called():
+    with quietly(), every_layer_called(), torch.no_grad():
         program = torch.export.export(model, (example,), dynamic_shapes=shapes, strict=strict)
+    inline_blocks(program.graph_module)
     signature = program.graph_signature
     stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     stored |= getattr(signature, "inputs_to_lifted_tensor_constants", {})

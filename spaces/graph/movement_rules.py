@@ -11,6 +11,7 @@ from torch import Tensor, fx
 
 from .labels import along, fixed, join, merged, varied, varies
 from .members import Counted, Resize
+from .operator_rules import name_of
 from .walk import Rule, Walk
 
 
@@ -25,7 +26,7 @@ def side_by_side(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
     parts: list[Tensor] = walk.of(node.args[0])
     given: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
     dim = given % value.ndim
-    if value.ndim > parts[0].ndim:
+    if name_of(node) == "stack":
         parts = [part.unsqueeze(dim) for part in parts]
     else:
         parts = [part for part in parts if part.ndim == value.ndim]  # an empty tensor of one dimension is allowed

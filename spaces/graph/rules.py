@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
+from ...errors import one_line
 from . import arithmetic, function_rules, layer_rules, movement_rules, operator_rules
 from .labels import Factors, parts_of, united, varied
 from .operator_rules import name_of
@@ -33,7 +34,21 @@ def rule_for(walk: Walk, node: fx.Node) -> Rule:
     else:
         name = name_of(node)
         rule = FUNCTIONS.get(name) or FUNCTIONS.get(name.rstrip("_"), tried)
-    return rule if rule in OF_SEVERAL else _one_by_one(rule)
+    return _or_whole(rule if rule in OF_SEVERAL else _one_by_one(rule))
+
+
+def _or_whole(rule: Rule) -> Rule:
+    """Return a rule that keeps everything whole where the given one fails: it costs the operator's neighbours alone."""
+
+    def apply(walk: Walk, node: fx.Node, value: Any) -> Any:
+        try:
+            return rule(walk, node, value)
+        except Exception as error:  # an operator that is called as nobody expected
+            for source in node.all_input_nodes:
+                walk.pin(walk.labels[source], f"operator {name_of(node)} cannot be followed here ({one_line(error)})")
+            return function_rules.everything_fixed(value)
+
+    return apply
 
 
 def _one_by_one(rule: Rule) -> Rule:
