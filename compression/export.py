@@ -18,7 +18,7 @@ from torch import fx, nn
 
 from ..errors import ExportError, one_line
 from ..quieting import quietly
-from ..spaces.inputs import Inputs, count_of, parts_of
+from ..spaces.inputs import Inputs, count_of, tensors_of
 from .fuse import fused, norm_pairs
 from .template_numbers import Key, Lesson, Use, constants_of, learned, numbers_of, places_of, rewrite
 
@@ -151,12 +151,12 @@ def export_onnx(module: nn.Module, example_input: Inputs, symbolic_batch: bool =
         ExportError: The network has an operator that cannot be exported; the message names it.
     """
     batch = torch.export.Dim("batch")
-    free = tuple({0: batch} for _ in parts_of(example_input))
+    free = tuple({0: batch} for _ in tensors_of(example_input))
     try:
         with quietly(stdout=False):
             program = torch.onnx.export(
                 module.eval(),
-                parts_of(example_input),
+                tensors_of(example_input),
                 dynamo=True,
                 verbose=False,
                 opset_version=OPSET,
@@ -180,7 +180,7 @@ def export_onnx(module: nn.Module, example_input: Inputs, symbolic_batch: bool =
 
 def input_names(module: nn.Module, example_input: Inputs) -> list[str]:
     """Return the names of a network's inputs: a captured network knows them, any other has "input"."""
-    count = len(parts_of(example_input))
+    count = len(tensors_of(example_input))
     if isinstance(module, fx.GraphModule):
         return [str(node.target) for node in module.graph.nodes if node.op == "placeholder"]
     return ["input"] if count == 1 else [f"input_{i}" for i in range(count)]

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from ..quieting import quietly
-from ..spaces.inputs import Inputs, parts_of
+from ..spaces.inputs import Inputs, tensors_of
 
 
 def norm_pairs(model: nn.Module, example_input: Inputs) -> tuple[tuple[str, str], ...]:
@@ -25,7 +25,7 @@ def norm_pairs(model: nn.Module, example_input: Inputs) -> tuple[tuple[str, str]
         example_input: [B, ...], of each input.
     """
     with quietly(stdout=False):
-        program = torch.export.export(model, parts_of(example_input))
+        program = torch.export.export(model, tensors_of(example_input))
     names = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
     readers: Counter[str] = Counter()
     for node in program.graph.nodes:

@@ -17,7 +17,7 @@ from ..compression.export import Template, make_template
 from ..compression.student import replaced
 from ..errors import ExportError, MeasurementError, TrialFailed
 from ..files import PARTIAL, move, remove
-from ..spaces.inputs import Inputs, call, count_of, divided, joined, parts_of, rows_of
+from ..spaces.inputs import Inputs, call, count_of, divided, joined, rows_of, tensors_of
 from ..spaces.spec import StudentSpec
 from ..spaces.target import Target
 from .runtimes.base import BuildRequest, Runtime
@@ -284,7 +284,7 @@ class ArtifactBuilder:
         if takes not in (None, self.target.batch):
             raise MeasurementError(f"{path}: takes {takes} inputs at a time, not {self.target.batch}")
         for size in (1, 3) if takes is None else (takes,):
-            parts = zip(parts_of(self.templates.many(size)), loaded.inputs, strict=True)
+            parts = zip(tensors_of(self.templates.many(size)), loaded.inputs, strict=True)
             loaded.run(*(np.ascontiguousarray(part.numpy(), dtype=takes.dtype) for part, takes in parts))
 
     def _request(self, module: nn.Module, template: Template, count: int) -> BuildRequest:

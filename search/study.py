@@ -15,7 +15,7 @@ from ..errors import MetricError, StorageError
 from ..evaluators.microbenchmarks import Say
 from ..files import disk_errors, read_json, sweep, write_json
 from ..spaces.axes.registry import AXES
-from ..spaces.inputs import parts_of
+from ..spaces.inputs import tensors_of
 from ..spaces.space import Space
 from ..studies.checkpoint import save_weights
 from ..studies.data.streams import StreamedData
@@ -181,7 +181,7 @@ def _check_identity(folder: Path, task: PreparedTask) -> None:
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     now = {"teacher": digest.hexdigest()[:16], "metric": _metric_identity(task)}
     for split, data in (("train", task.train), ("validation", task.validation), ("test", task.test)):
-        known = () if isinstance(data, StreamedData) else (data.labels, *parts_of(data.inputs(slice(0, COMPARED))))
+        known = () if isinstance(data, StreamedData) else (data.labels, *tensors_of(data.inputs(slice(0, COMPARED))))
         digest = hashlib.sha256()
         for part in known:
             digest.update(part.contiguous().numpy().tobytes())

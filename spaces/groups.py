@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import fx, nn
 
 from ..errors import one_line
 from .graph.capture import capture
-from .graph.classes import Channels, counts, find_channels, settle
+from .graph.classes import Channels, counts, find_channels, places_of, settle
+from .graph.members import Slice
 from .graph.rules import rule_for
 from .graph.shrink import Number, Place, take_out
 from .graph.walk import Walk
@@ -111,7 +113,7 @@ def find_groups(
     """Find every group whose channels can really be removed, and the others with their reason.
 
     All groups are tried together on a copy: half of the channels go, then a few, and the outputs must keep their
-    shape. Where that fails they are tried one by one.
+    shape. Where that fails, halves of the groups are tried, down to single ones.
 
     Args:
         model: The network in eval mode. It is not changed. Where it is no graph yet (see `spaces.graph.capture`), its
@@ -124,17 +126,32 @@ def find_groups(
     settle(walk)
     depths = _all_depths(walk, depths)
     numbers = _numbers(walk)
-    groups = _named([_group(walk, channels, depths, numbers) for channels in find_channels(walk)])
+    alike = find_channels(walk)
+    touched = places_of(walk, alike)
+    groups = _named([_group(walk, c, touched[i], depths, numbers) for i, c in enumerate(alike)])
     left = _left_out(walk, groups, depths)
-    if not _why_not(model, groups, example_input):
-        return tuple(groups), tuple(left)
+    kept, wrong = _those_that_run(model, groups, example_input)
+    return tuple(kept), (*left, *(LeftOut(group.name, reason) for group, reason in wrong))
+
+
+def _those_that_run(
+    model: nn.Module, groups: Sequence[Group], example_input: Inputs
+) -> tuple[list[Group], list[tuple[Group, str]]]:
+    """Return the groups that can shrink together, and the others with the reason, found by halves."""
     together: list[Group] = []
-    for group in groups:
-        if reason := _why_not(model, [*together, group], example_input):
-            left.append(LeftOut(group.name, reason))
+    wrong: list[tuple[Group, str]] = []
+    ahead = [list(groups)]
+    while ahead:
+        some = ahead.pop()
+        reason = _why_not(model, [*together, *some], example_input) if some else None
+        if reason is None:
+            together += some
+        elif len(some) == 1:
+            wrong.append((some[0], reason))
         else:
-            together.append(group)
-    return tuple(together), tuple(left)
+            middle = len(some) // 2
+            ahead += [some[middle:], some[:middle]]
+    return sorted(together, key=lambda group: group.depth), wrong
 
 
 def remove_channels(model: nn.Module, groups: Sequence[Group], channels: Mapping[str, int]) -> dict[str, list[int]]:
@@ -174,14 +191,18 @@ def remove_channels(model: nn.Module, groups: Sequence[Group], channels: Mapping
 
 
 def _group(
-    walk: Walk, channels: Channels, depths: Mapping[str, float], numbers: Mapping[int, Mapping[Number, int]]
+    walk: Walk,
+    channels: Channels,
+    places: Sequence[tuple[Slice, NDArray[np.int64]]],
+    depths: Mapping[str, float],
+    numbers: Mapping[int, Mapping[Number, int]],
 ) -> Group:
+    """Return a group; `places` are the parts of parameters that it touches, each with its classes."""
     found: dict[tuple[str, str, tuple[tuple[int, int], ...]], list[Place]] = defaultdict(list)
     row = {int(root): r for r, root in enumerate(channels.roots)}
     scores: list[torch.Tensor] = []
     seen = set()
-    for part in walk.slices:
-        roots = walk.atoms.roots(part.atoms.numpy())
+    for part, roots in places:
         inside = np.flatnonzero(np.isin(roots, channels.roots))
         pairs = tuple((row[int(roots[i])], int(i)) for i in inside)
         weight = walk.attribute(part.parameter)
@@ -257,8 +278,7 @@ def _left_out(walk: Walk, groups: Sequence[Group], depths: Mapping[str, float]) 
         layer = part.parameter.rpartition(".")[0]
         if part.side == "in" or layer in writes or layer not in depths:
             continue
-        roots = np.unique(walk.atoms.roots(part.atoms.numpy())).tolist()
-        reasons = [why for root in roots if (why := walk.atoms.why_fixed(root)) is not None]
+        reasons = walk.atoms.why_fixed(part.atoms.numpy())
         left.setdefault(layer, reasons[0] if reasons else "all of its channels go together, or not at all")
     return [LeftOut(name, why) for name, why in left.items()]
 

@@ -17,7 +17,7 @@ from ..compression.precision import (
     training_device,
 )
 from ..errors import DataError, MetricError, one_line
-from ..spaces.inputs import Inputs, call, count_of, divided, parts_of, rows_of
+from ..spaces.inputs import Inputs, call, count_of, divided, rows_of, tensors_of
 from .data.images import ImageData
 from .data.streams import StreamedData
 from .data.tensors import MemoryData
@@ -172,6 +172,6 @@ def _fingerprints(data: MemoryData) -> set[int]:
     count = min(COMPARED, count_of(stored))
     found = set()
     for some in divided(rows_of(stored, slice(0, count)), 256):
-        rows = [part.flatten(1).contiguous().numpy() for part in parts_of(some)]
+        rows = [part.flatten(1).contiguous().numpy() for part in tensors_of(some)]
         found |= {hash(b"".join(part[i].tobytes() for part in rows)) for i in range(len(rows[0]))}
     return found

@@ -15,7 +15,7 @@ from ..compression.losses import Losses, squared_distance
 from ..compression.seeds import seeded_generator
 from ..errors import DataError, StudyFileError, UnknownName
 from ..spaces.graph.interface import ONE_INPUT, Interface
-from ..spaces.inputs import Inputs, count_of, joined, parts_of, rows_of, shapes_of
+from ..spaces.inputs import Inputs, count_of, joined, rows_of, shapes_of, tensors_of
 from .bare import bare_network
 from .checks import check_training, look_at_metric, remarks_on_splits
 from .data.images import ImageData, check_labels
@@ -109,7 +109,9 @@ class Task:
         if batch is None:
             parts = self.validation.inputs(slice(0, 1)) if isinstance(self.validation, ImageData | TensorData) else ()
             names = (
-                ("input",) if len(parts_of(parts)) == 1 else tuple(f"input_{i}" for i in range(len(parts_of(parts))))
+                ("input",)
+                if len(tensors_of(parts)) == 1
+                else tuple(f"input_{i}" for i in range(len(tensors_of(parts))))
             )
             return Reading(replace(ONE_INPUT, names=names, output=self.output), self.length, own)
         return Reading(interface_of(self.teacher, batch, self.output, "validation"), self.length, own)

@@ -15,7 +15,7 @@ from ...evaluators.microbenchmarks import Say
 from ...evaluators.runtimes.base import Runtime
 from ...evaluators.runtimes.registry import get_runtime
 from ...files import read_json, write_bytes, write_json
-from ...spaces.inputs import parts_of
+from ...spaces.inputs import tensors_of
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import Target
 from ...studies.task import PreparedTask
@@ -139,7 +139,7 @@ def timing_inputs(task: PreparedTask, folder: Path) -> Path | None:
     Raises:
         StorageError: The disk is full or cannot be written.
     """
-    parts = parts_of(task.example_input)
+    parts = tensors_of(task.example_input)
     if all(part.is_floating_point() for part in parts):
         return None
     held = io.BytesIO()

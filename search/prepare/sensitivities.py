@@ -13,7 +13,7 @@ from ...cache import Cache, user_cache
 from ...compression.sensitivity import measure_sensitivity, sensitivity_inputs
 from ...evaluators.microbenchmarks import Say
 from ...spaces.context import SpaceContext
-from ...spaces.inputs import Inputs, parts_of
+from ...spaces.inputs import Inputs, tensors_of
 from ...spaces.network import look_at_network
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.sensitivity import Sensitivity
@@ -101,7 +101,7 @@ def sensitivity_key(teacher: torch.nn.Module, context: SpaceContext, inputs: Inp
         first = group.importance.argsort(stable=True, descending=True).tolist()
         parts.append(f"{group.name} {first} {[(m.layer, m.side) for m in group.members]}")
     digest = hashlib.sha256("\n".join(parts).encode())
-    for name, value in (*teacher.state_dict().items(), *(("inputs", part) for part in parts_of(inputs))):
+    for name, value in (*teacher.state_dict().items(), *(("inputs", part) for part in tensors_of(inputs))):
         digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:32]

@@ -10,8 +10,10 @@ import torch
 from torch import fx, nn
 
 from ...quieting import quietly
-from ..inputs import Inputs, call, joined, parts_of
+from ..inputs import Inputs, call, joined, tensors_of
+from .inlining import inline_blocks
 from .interface import Called, Interface
+from .layers_from_functions import name_layers
 
 KEPT_PARTS = frozenset(
     ["conv", "linear", "batchnorm", "normalization", "instancenorm", "sparse", "activation", "pooling", "dropout"]
@@ -23,7 +25,7 @@ INLINED = (nn.MultiheadAttention, nn.GLU, nn.Softmax, nn.Softmax2d, nn.LogSoftma
 
 
 def capture(model: nn.Module, example_input: Inputs, interface: Interface | None = None) -> fx.GraphModule:
-    """Return a network as a graph with a free batch size, in eval mode, over copies of the same layers.
+    """Return a network as a graph in eval mode, over copies of the same layers; its batch is free where it can be.
 
     Names of modules and of parameters stay what they are. Convolutions, linear layers, norms, embeddings, activations,
     pooling and dropout are modules in it; everything else is an operator of ATen, whose numbers can be rewritten.
@@ -37,11 +39,17 @@ def capture(model: nn.Module, example_input: Inputs, interface: Interface | None
     Raises:
         Exception: torch.export cannot trace the network; it raises errors of many kinds.
     """
-    graph = _captured(model, example_input, interface, strict=False)
-    if _takes_any_batch(graph, example_input):
-        return graph
-    # `len(x)` is a number to the faster tracer, and a symbol to this one
-    return _captured(model, example_input, interface, strict=True)
+    first: Exception | None = None
+    # `len(x)` is a number to the faster tracer, and a symbol to the strict one; the last gives up other batches
+    for strict, free in ((False, True), (True, True), (False, False)):
+        try:
+            graph = _captured(model, example_input, interface, strict, free)
+            if not free or _takes_any_batch(graph, example_input):
+                return graph
+        except Exception as error:  # torch.export raises errors of many kinds
+            first = first or error
+    assert first is not None
+    raise first
 
 
 def _takes_any_batch(graph: fx.GraphModule, example_input: Inputs) -> bool:
@@ -53,14 +61,16 @@ def _takes_any_batch(graph: fx.GraphModule, example_input: Inputs) -> bool:
     return all(not isinstance(o, torch.Tensor) or len(o) == batch for o, batch in zip(outputs, (1, 3), strict=True))
 
 
-def _captured(model: nn.Module, example_input: Inputs, interface: Interface | None, strict: bool) -> fx.GraphModule:
-    example = parts_of(joined([example_input] * 2))
-    free: Any = tuple({0: torch.export.Dim.AUTO} for _ in example)
+def _captured(
+    model: nn.Module, example_input: Inputs, interface: Interface | None, strict: bool, free: bool
+) -> fx.GraphModule:
+    example = tensors_of(joined([example_input] * 2) if free else example_input)
+    each: Any = tuple({0: torch.export.Dim.AUTO} for _ in example)
     called = model if interface is None else Called(model, interface)
-    with quietly(), every_layer_called():
-        program = torch.export.export(
-            called, example, dynamic_shapes=free if interface is None else (free,), strict=strict
-        )
+    shapes = None if not free else each if interface is None else (each,)
+    with quietly(), every_layer_called(), torch.no_grad():
+        program = torch.export.export(called, example, dynamic_shapes=shapes, strict=strict)
+    inline_blocks(program.graph_module)
     signature = program.graph_signature
     stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     stored |= getattr(signature, "inputs_to_lifted_tensor_constants", {})
@@ -117,10 +127,7 @@ def _rebuilt(
         else:
             known[node] = made.node_copy(node, there)
     captured = fx.GraphModule(root.tree, made)
-    made = captured.graph
-    made.eliminate_dead_code()
-    made.lint()
-    captured.recompile()
+    name_layers(captured)
     return captured.eval()
 
 
@@ -170,7 +177,7 @@ class _Holder:
         if getattr(at, leaf, None) is not None:
             return
         if isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter):
-            at.register_buffer(leaf, value)
+            at.register_buffer(leaf, value.detach())
         else:
             setattr(at, leaf, value)
 
@@ -206,6 +213,10 @@ def _stays(model: nn.Module, path: str) -> bool:
     home = type(module).__module__
     kept = home.startswith("torch.nn.modules.") and home.rpartition(".")[2] in KEPT_PARTS
     random = type(module).__name__ in ("StochasticDepth", "DropPath")
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm) and len(module.normalized_shape) > 1:
+        return False  # its sizes are numbers that have to follow
+    if module._forward_pre_hooks or module._forward_hooks:
+        return False  # they may compute its weights
     return (kept or random) and not isinstance(module, INLINED) and not any(module.children())
 
 

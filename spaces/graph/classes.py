@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from .atoms import FIXED
-from .labels import join, merged, squashed, varies
+from .labels import classes, join, lead, merged, squashed, tight, varied, varies
 from .members import Counted, Slice
 from .walk import Walk
 
@@ -33,27 +33,40 @@ class Channels:
 
 def settle(walk: Walk) -> None:
     """Join what a grid of numbers forces together, until every value stays a grid whatever is removed."""
+    walk.slices = [replace(part, side=walk.sides.get((part.parameter, part.dim), part.side)) for part in walk.slices]
     _join_shared(walk)
-    grids = [*walk.straight, *walk.bare.items()]
+    settle_grids(walk)
+
+
+def settle_grids(walk: Walk) -> None:
+    """Join what lies in one grid until channels change along one dimension of it alone."""
+    grids = _different(walk, [labels for _, labels in walk.straight])
     why = "it lies in a grid with what cannot be removed"
     while True:
         changed = False
-        for _, labels in grids:
-            dims = [d for d in range(labels.ndim) if varies(walk.atoms, labels, d)]
+        for labels in grids:
+            dims = varied(walk.atoms, labels)
             if len(dims) < 2:
                 continue
-            most = max(dims, key=lambda d: _classes_along(walk, labels, d))
+            most = max(dims, key=lambda d: classes(walk.atoms, lead(labels, d)))
             merged(walk.atoms, labels, [d for d in dims if d != most], why)
             changed = True
         for labels, dim in walk.numbered:
-            if varies(walk.atoms, labels, dim) and _pin_new(walk, labels):
+            if varies(walk.atoms, labels, dim):
+                walk.atoms.pin(squashed(labels)[0].numpy(), "it is taken by its number")
                 changed = True
         if not changed:
             break
-    for name, labels in walk.bare.items():
-        for dim in range(labels.ndim):
-            if varies(walk.atoms, labels, dim):
-                walk.slices.append(Slice(name, dim, lead(labels, dim), "both"))
+
+
+def _different(walk: Walk, grids: list[Tensor]) -> list[Tensor]:
+    """Return labels of which more than one dimension changes, each only once."""
+    found: dict[tuple[tuple[int, ...], bytes], Tensor] = {}
+    for labels in grids:
+        small = squashed(tight(labels))[0]
+        if sum(size > 1 for size in small.shape) > 1:
+            found.setdefault((tuple(small.shape), walk.atoms.roots(small.numpy()).tobytes()), small)
+    return list(found.values())
 
 
 def _join_shared(walk: Walk) -> None:
@@ -68,62 +81,76 @@ def _join_shared(walk: Walk) -> None:
                 join(walk.atoms, same.atoms, part.atoms, "its weights are used elsewhere, where it must stay")
 
 
-def _pin_new(walk: Walk, labels: Tensor) -> bool:
-    found = squashed(labels)[0].numpy()
-    roots = np.unique(walk.atoms.roots(found)).tolist()
-    new = any(walk.atoms.why_fixed(root) is None for root in roots)
-    walk.atoms.pin(found, "it is taken by its number")
-    return new
-
-
-def lead(labels: Tensor, dim: int) -> Tensor:
-    """Return the labels along one dimension, at the first index of all others."""
-    moved = labels.movedim(dim, 0)
-    return moved.reshape(len(moved), -1)[:, 0]
-
-
 def find_channels(walk: Walk) -> list[Channels]:
     """Return all channels that can be removed, those that are alike together."""
+    while True:
+        evens = [(walk.atoms.roots(even.atoms.numpy()), even.blocks) for even in walk.evens]
+        touched: dict[int, list[int]] = defaultdict(list)
+        for number, (inside, _) in enumerate(evens):
+            for root in np.unique(inside).tolist():
+                touched[root].append(number)
+        found, uneven = [], set()
+        for roots in _alike(walk):
+            near = sorted({number for root in roots.tolist() for number in touched.get(root, ())})
+            wrong, blocks = _blocks(roots, {number: evens[number] for number in near})
+            uneven |= wrong
+            found.append(Channels(roots, blocks))
+        if not uneven:
+            return [c for c in found if len(c.roots) > max(1, c.blocks)]
+        for number in uneven:  # the same ones of each block go together
+            even = walk.evens[number]
+            rows = even.atoms.reshape(even.blocks, -1)
+            join(walk.atoms, rows, rows[:1], "its blocks must stay equally large")
+        settle_grids(walk)
+
+
+def _alike(walk: Walk) -> list[Ints]:
+    """Return the classes that can be removed, those together that lie in the same places."""
     places: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     first: dict[int, tuple[int, int]] = {}
+    layers: set[int] = set()
     for i, part in enumerate(walk.slices):
         roots = walk.atoms.roots(part.atoms.numpy())
         for index, root in enumerate(roots.tolist()):
-            if root == FIXED or walk.atoms.why_fixed(root) is not None:
-                continue
-            places[root][i] += 1
-            if part.side != "in":
-                first.setdefault(root, (i, index))
+            if root != FIXED:
+                places[root][i] += 1
+                if part.side != "in":
+                    first.setdefault(root, (i, index))
+        if part.side != "both":
+            layers.update(roots.tolist())
     alike: dict[frozenset[tuple[int, int]], list[int]] = defaultdict(list)
     for root, where in places.items():
-        if root in first:
+        if root in first and root in layers:
             alike[frozenset(where.items())].append(root)
-    found = []
-    for members in alike.values():
-        roots = np.array(sorted(members, key=lambda root: first[root]), dtype=np.int64)
-        found += list(_even(walk, roots))
-    return [c for c in found if len(c.roots) > 1]
+    return [np.array(sorted(roots, key=lambda root: first[root]), dtype=np.int64) for roots in alike.values()]
 
 
-def _even(walk: Walk, roots: Ints) -> Iterator[Channels]:
-    blocks = 1
+def _blocks(roots: Ints, evens: Mapping[int, tuple[Ints, int]]) -> tuple[set[int], int]:
+    """Return where these channels cannot be kept even whatever is removed, and their blocks."""
+    blocks, wrong = 1, set()
     place = {int(root): i for i, root in enumerate(roots)}
-    for even in walk.evens:
-        inside = walk.atoms.roots(even.atoms.numpy())
-        at = np.array([place.get(int(root), -1) for root in inside])
-        if (at < 0).all():
-            continue
-        rows = at.reshape(even.blocks, -1)
-        size = len(roots) // even.blocks
-        whole = len(roots) % even.blocks == 0 and (rows >= 0).all()
-        if not whole or not all(set(row) == set(range(i * size, (i + 1) * size)) for i, row in enumerate(rows)):
-            return  # channels in other blocks than those of the layer that writes them
-        blocks = int(np.lcm(blocks, even.blocks))
-    yield Channels(roots, blocks)
+    for number, (inside, many) in evens.items():
+        rows = np.array([place.get(int(root), -1) for root in inside]).reshape(many, -1)
+        size = len(roots) // many
+        if all(np.array_equal(np.sort(row), np.sort(rows[0])) for row in rows):
+            continue  # each of them lies in every block
+        whole = len(roots) % many == 0 and (rows >= 0).all()
+        if whole and all(set(row) == set(range(i * size, (i + 1) * size)) for i, row in enumerate(rows.tolist())):
+            blocks = int(np.lcm(blocks, many))
+        else:
+            wrong.add(number)
+    return wrong, blocks
 
 
-def _classes_along(walk: Walk, labels: Tensor, dim: int) -> int:
-    return len(np.unique(walk.atoms.roots(squashed(lead(labels, dim))[0].numpy())))
+def places_of(walk: Walk, alike: Sequence[Channels]) -> list[list[tuple[Slice, Ints]]]:
+    """Return for each set of channels the parts of parameters that it touches, each with its classes."""
+    owner = {int(root): i for i, channels in enumerate(alike) for root in channels.roots}
+    found: list[list[tuple[Slice, Ints]]] = [[] for _ in alike]
+    for part in walk.slices:
+        roots = walk.atoms.roots(part.atoms.numpy())
+        for i in sorted({owner[root] for root in np.unique(roots).tolist() if root in owner}):
+            found[i].append((part, roots))
+    return found
 
 
 def counts(walk: Walk, counted: Counted) -> Iterator[tuple[int, int]]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from ..inputs import Inputs, parts_of
+from ..inputs import Inputs, tensors_of
 
 PREFERRED = ("logits", "out", "output", "prediction")
 """Names of outputs that are taken, in this order, where nothing else is said."""
@@ -42,7 +42,7 @@ class Interface:
         Raises:
             UnclearOutput: It cannot be told which that is.
         """
-        parts = parts_of(inputs)
+        parts = tensors_of(inputs)
         if self.style == "positional":
             return self.output_of(network(*parts))
         if self.style == "sequence":

@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd
 
-from .labels import along, fixed, merged, varies
+from .labels import Factors, along, fixed, merged, tensors_of, united, varied, varies
 from .members import Even, Slice
 from .walk import Rule, Walk
 
@@ -35,46 +35,66 @@ def contracted(walk: Walk, labels: Tensor, dim: int) -> Tensor | None:
 
 
 def linear(
-    walk: Walk, labels: Tensor, dim: int, weight: str, bias: str | None, size: int, shape: tuple[int, ...]
-) -> Tensor:
+    walk: Walk,
+    labels: Tensor | Factors,
+    dim: int,
+    names: tuple[str, str | None],
+    sizes: tuple[int, int],
+    shape: tuple[int, ...],
+    alone: bool = True,
+) -> Tensor | Factors:
     """Apply the rule of a layer that reads one dimension and writes new channels in its place.
 
     Args:
         walk: The walk.
         labels: Of the inputs.
         dim: The dimension that is read, and written.
-        weight: Name of the weight [out, in, ...].
-        bias: Name of the bias, if there is one.
-        size: Channels that are written.
+        names: Of the weight [out, in, ...], and of the bias, if there is one.
+        sizes: Channels that are written and read.
         shape: Of the outputs.
+        alone: Whether it works on each index of all other dimensions alone; what changes along them goes through it.
 
     Returns:
         The labels of the outputs.
     """
-    read = contracted(walk, labels, dim)
-    if read is None:
-        return labels.narrow(dim, 0, 1).expand(shape)
-    made = walk.fresh(size)
+    parts = tensors_of(labels)
+    changes = [varied(walk.atoms, part) for part in parts]
+    reads = [part for part, dims in zip(parts, changes, strict=True) if dim in dims]
+    others = [part for part, dims in zip(parts, changes, strict=True) if dims and dim not in dims]
+    if not alone:
+        if len(parts) > 1:
+            walk.pin(others, MIXED)
+        others = []
+    if reads or not others:
+        read = merged(walk.atoms, (reads or parts)[0], [d for d in range(len(shape)) if d != dim], MIXED).reshape(-1)
+    else:
+        read = fixed((sizes[1],))
+    made = walk.fresh(sizes[0])
+    weight, bias = names
     walk.slices += [Slice(weight, 0, made, "out"), Slice(weight, 1, read, "in")]
     if bias:
         walk.slices.append(Slice(bias, 0, made, "out"))
-    return along(made, dim, shape)
+    passed = [part.narrow(dim, 0, 1).expand(shape) for part in others]
+    return united(walk.atoms, [along(made, dim, shape), *passed], shape)
 
 
-def _linear(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
+def _linear(walk: Walk, node: fx.Node, value: Tensor) -> Tensor | Factors:
     module: Any = walk.module(node)
-    bias = f"{node.target}.bias" if module.bias is not None else None
-    labels = walk.of(node.args[0])
-    return linear(walk, labels, -1 % value.ndim, f"{node.target}.weight", bias, module.out_features, tuple(value.shape))
+    names = f"{node.target}.weight", f"{node.target}.bias" if module.bias is not None else None
+    sizes = module.out_features, module.in_features
+    return linear(walk, walk.of(node.args[0]), value.ndim - 1, names, sizes, tuple(value.shape))
 
 
-def _conv(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
+def _conv(walk: Walk, node: fx.Node, value: Tensor) -> Tensor | Factors:
     module: Any = walk.module(node)
     weight, labels, shape = f"{node.target}.weight", walk.of(node.args[0]), tuple(value.shape)
     dim = value.ndim - len(module.kernel_size) - 1
     bias = f"{node.target}.bias" if module.bias is not None else None
     if module.groups == 1:
-        return linear(walk, labels, dim, weight, bias, module.out_channels, shape)
+        alone = labels.shape[dim + 1 :] == value.shape[dim + 1 :] and set(module.kernel_size) == {1}
+        sizes = module.out_channels, module.in_channels
+        return linear(walk, labels, dim, (weight, bias), sizes, shape, alone)
+    labels = walk.largest(labels)
     read = contracted(walk, labels, dim)
     if read is None:
         walk.pin(labels, MIXED)
@@ -95,17 +115,24 @@ def _conv(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
 
 def _transposed(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
     module: Any = walk.module(node)
-    labels, shape = walk.of(node.args[0]), tuple(value.shape)
+    labels, shape = walk.largest(walk.of(node.args[0])), tuple(value.shape)
     dim = value.ndim - len(module.kernel_size) - 1
     read = contracted(walk, labels, dim)
-    if read is None or module.groups > 1:
-        walk.pin(labels, "it is read by a transposed convolution in groups" if read is not None else MIXED)
+    if read is None:
+        walk.pin(labels, MIXED)
         return fixed(shape)
-    made = walk.fresh(module.out_channels)
-    weight = f"{node.target}.weight"
-    walk.slices += [Slice(weight, 1, made, "out"), Slice(weight, 0, read, "in")]
+    weight, side, each = f"{node.target}.weight", "out", module.out_channels // module.groups
+    if module.groups > 1 and module.groups == module.in_channels:  # each channel writes outputs of its own
+        made, side = read.repeat_interleave(each), "both"
+        walk.slices.append(Slice(weight, 0, read, "both"))
+    else:
+        one = walk.fresh(each)
+        made = one.repeat(module.groups)
+        walk.slices += [Slice(weight, 1, one, "out"), Slice(weight, 0, read, "in")]
+        if module.groups > 1:
+            walk.evens.append(Even(read, module.groups))
     if module.bias is not None:
-        walk.slices.append(Slice(f"{node.target}.bias", 0, made, "out"))
+        walk.slices.append(Slice(f"{node.target}.bias", 0, made, side))
     return along(made, dim, shape)
 
 
@@ -134,10 +161,6 @@ def _group_norm(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
 
 
 def _layer_norm(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
-    module: Any = walk.module(node)
-    if len(module.normalized_shape) > 1:
-        walk.pin(walk.of(node.args[0]), "it is normalized together with positions")
-        return fixed(value.shape)
     return _per_channel(walk, node, value, value.ndim - 1)
 
 
@@ -185,3 +208,6 @@ MODULES: tuple[tuple[type[nn.Module], Rule], ...] = (
     (nn.Embedding, _embedding),
     *((cls, pooled) for cls in (_AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd)),
 )
+
+OF_SEVERAL: tuple[Rule, ...] = (_linear, _conv, _transposed)
+"""Rules that know values that can lose indices of several dimensions."""

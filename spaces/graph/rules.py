@@ -7,43 +7,84 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from . import layer_rules, movement_rules, operator_rules
-from .labels import fixed
+from ...errors import one_line
+from . import arithmetic, function_rules, layer_rules, movement_rules, operator_rules
+from .labels import Factors, tensors_of, united, varied
+from .operator_rules import name_of
+from .tried import tried
 from .walk import Rule, Walk
 
 MODULES: tuple[tuple[type[nn.Module], Rule], ...] = layer_rules.MODULES
 
+FUNCTIONS: Mapping[str, Rule] = {
+    **operator_rules.FUNCTIONS,
+    **movement_rules.FUNCTIONS,
+    **function_rules.FUNCTIONS,
+}
 
-def name_of(node: fx.Node) -> str:
-    """Return an operator's name without overload, as "view" for aten.view.default."""
-    target: Any = node.target
-    name = getattr(target, "_opname", None) or getattr(target, "__name__", str(target))
-    return str(name)
-
-
-FUNCTIONS: Mapping[str, Rule] = {**operator_rules.FUNCTIONS, **movement_rules.FUNCTIONS}
+OF_SEVERAL = frozenset([arithmetic.paired, *layer_rules.OF_SEVERAL, *function_rules.FUNCTIONS.values()])
+"""Rules that know values that can lose indices of several dimensions."""
 
 
 def rule_for(walk: Walk, node: fx.Node) -> Rule:
-    """Return the rule of a node; one that keeps everything whole where none is known."""
+    """Return the rule of a node; where none is known, one that tries what the operator does."""
     if node.op == "call_module":
         module = walk.module(node)
-        return next((rule for cls, rule in MODULES if isinstance(module, cls)), layer_rules.elementwise)
-    name = name_of(node)
-    return FUNCTIONS.get(name) or FUNCTIONS.get(name.rstrip("_"), unknown)
+        rule = next((rule for cls, rule in MODULES if isinstance(module, cls)), layer_rules.elementwise)
+    else:
+        name = name_of(node)
+        rule = FUNCTIONS.get(name) or FUNCTIONS.get(name.rstrip("_"), tried)
+    return _or_whole(rule if rule in OF_SEVERAL else _one_by_one(rule))
 
 
-def unknown(walk: Walk, node: fx.Node, value: Any) -> Any:
-    """Keep everything whole that meets an operator of which nothing is known."""
-    for source in node.all_input_nodes:
-        walk.pin(walk.labels[source], f"operator {name_of(node)} may mix channels")
-    return everything_fixed(value)
+def _or_whole(rule: Rule) -> Rule:
+    """Return a rule that keeps everything whole where the given one fails: it costs the operator's neighbours alone."""
+
+    def apply(walk: Walk, node: fx.Node, value: Any) -> Any:
+        try:
+            return rule(walk, node, value)
+        except Exception as error:  # an operator that is called as nobody expected
+            for source in node.all_input_nodes:
+                walk.pin(walk.labels[source], f"operator {name_of(node)} cannot be followed here ({one_line(error)})")
+            return function_rules.everything_fixed(value)
+
+    return apply
 
 
-def everything_fixed(value: Any) -> Any:
-    """Return labels of what always stays, in the form of the value."""
+def _one_by_one(rule: Rule) -> Rule:
+    """Return a rule that takes values with several label tensors, made of one that knows one for each value."""
+
+    def apply(walk: Walk, node: fx.Node, value: Any) -> Any:
+        sources = node.all_input_nodes[: 1 if name_of(node).endswith("_as") else None]  # the other gives its shape
+        several = {a: walk.labels[a] for a in sources if isinstance(walk.labels[a], Factors)}
+        if not several:
+            return rule(walk, node, value)
+        try:
+            moving = [a for a in sources if _moves(walk, walk.labels[a])]
+            if len(moving) > 1 or rule is tried or moving != list(several):
+                walk.labels.update({a: walk.largest(labels) for a, labels in several.items()})
+                return rule(walk, node, value)
+            ((source, labels),) = several.items()
+            found = []
+            for part in labels.parts:
+                walk.labels[source] = part
+                found.append(rule(walk, node, value))
+            return _together(walk, found, value)
+        finally:
+            walk.labels.update(several)
+
+    return apply
+
+
+def _moves(walk: Walk, labels: Any) -> bool:
+    if isinstance(labels, list | tuple):
+        return any(_moves(walk, part) for part in labels)
+    return isinstance(labels, Tensor | Factors) and any(varied(walk.atoms, part) for part in tensors_of(labels))
+
+
+def _together(walk: Walk, found: list[Any], value: Any) -> Any:
     if isinstance(value, Tensor):
-        return fixed(value.shape)
+        return united(walk.atoms, found, value.shape)
     if isinstance(value, list | tuple):
-        return [everything_fixed(part) for part in value]
+        return [_together(walk, [labels[i] for labels in found], part) for i, part in enumerate(value)]
     return None

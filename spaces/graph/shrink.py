@@ -94,6 +94,8 @@ def _kept(tensor: Tensor, place: Place, stays: list[int]) -> Tensor:
 def _tell(module: Any) -> None:
     """Let a module's own attributes follow from its weights."""
     if isinstance(module, _ConvTransposeNd):
+        if module.groups == module.in_channels > 1:
+            module.groups = module.weight.shape[0]
         module.in_channels, module.out_channels = module.weight.shape[0], module.weight.shape[1] * module.groups
     elif isinstance(module, _ConvNd):
         if module.groups == module.in_channels > 1:  # depthwise: each input has outputs of its own

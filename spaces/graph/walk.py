@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from ..inputs import Inputs, parts_of
+from ..inputs import Inputs, tensors_of
 from .atoms import Atoms
-from .labels import fixed, squashed
+from .labels import Factors, along, classes, fixed, squashed, tensors_of, tight, united
 from .members import Even, Resize, Slice
 
 Rule = Callable[["Walk", fx.Node, Any], Any]
@@ -34,6 +34,8 @@ class Walk:
         straight: Labels that must stay a grid, with the name of the node.
         numbered: Labels of which one index is taken, with the dimension: it must carry no channels in the end.
         bare: Labels of parameters that operators use, by their names.
+        pure: Nodes that follow from parameters alone.
+        sides: Which side of a layer a dimension of such a parameter is, where an operator uses it as a weight.
         labels: Of the nodes that are still needed.
         values: Of the nodes that are still needed, for the example.
     """
@@ -45,7 +47,9 @@ class Walk:
     evens: list[Even] = field(default_factory=list)
     straight: list[tuple[str, Tensor]] = field(default_factory=list)
     numbered: list[tuple[Tensor, int]] = field(default_factory=list)
-    bare: dict[str, Tensor] = field(default_factory=dict)
+    bare: dict[str, Tensor | Factors] = field(default_factory=dict)
+    pure: set[fx.Node] = field(default_factory=set)
+    sides: dict[tuple[str, int], str] = field(default_factory=dict)
     labels: dict[fx.Node, Any] = field(default_factory=dict)
     values: dict[fx.Node, Any] = field(default_factory=dict)
 
@@ -57,7 +61,7 @@ class Walk:
             example_input: [1, ...], of each input.
             rule_for: Gives the rule of each node.
         """
-        given = iter(parts_of(example_input))
+        given = iter(tensors_of(example_input))
         last_use = {arg: node for node in self.graph.graph.nodes for arg in node.all_input_nodes}
         over: dict[fx.Node, list[fx.Node]] = {}
         for arg, node in last_use.items():
@@ -76,17 +80,26 @@ class Walk:
             else:
                 value = self._computed(node)
                 found = rule_for(self, node)(self, node, value)
-            self.values[node], self.labels[node] = value, found
+            self.values[node], self.labels[node] = value, tight(found)
+            if node.op == "get_attr" or (node.all_input_nodes and self.pure.issuperset(node.all_input_nodes)):
+                self.pure.add(node)
             for arg in over.get(node, ()):
                 del self.values[arg], self.labels[arg]
 
     def pin(self, labels: Any, why: str) -> None:
         """Let everything in these labels stay, with the reason."""
-        if isinstance(labels, Tensor):
-            self.atoms.pin(squashed(labels)[0].numpy(), why)
+        if isinstance(labels, Tensor | Factors):
+            for part in tensors_of(labels):
+                self.atoms.pin(squashed(part)[0].numpy(), why)
         elif isinstance(labels, list | tuple):
             for part in labels:
                 self.pin(part, why)
+
+    def largest(self, labels: Tensor | Factors) -> Tensor:
+        """Return the one label tensor with the most classes; what only the others remove has to stay."""
+        parts = sorted(tensors_of(labels), key=lambda part: classes(self.atoms, part))
+        self.pin(parts[:-1], "it meets an operator that channels go through in one dimension alone")
+        return parts[-1]
 
     def fresh(self, count: int) -> Tensor:
         """Return so many new atoms."""
@@ -125,5 +138,9 @@ class Walk:
         if not value.is_floating_point():
             return fixed(value.shape)
         if name not in self.bare:
-            self.bare[name] = self.fresh(value.numel()).view(value.shape)
+            dims = [dim for dim, size in enumerate(value.shape) if size > 1]
+            own = {dim: self.fresh(value.shape[dim]) for dim in dims}
+            self.slices += [Slice(name, dim, atoms, "both") for dim, atoms in own.items()]
+            parts = [along(atoms, dim, value.shape) for dim, atoms in own.items()]
+            self.bare[name] = united(self.atoms, parts, value.shape)
         return self.bare[name]

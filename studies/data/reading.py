@@ -14,7 +14,7 @@ from torch.utils.data import default_collate
 
 from ...errors import DataError
 from ...spaces.graph.interface import ONE_INPUT, Interface, Style
-from ...spaces.inputs import Inputs, count_of, parts_of
+from ...spaces.inputs import Inputs, count_of, tensors_of
 
 LABELS = ("labels", "label", "targets", "target", "y")
 """Keys of items that are mappings, under which their labels are looked for in this order."""
@@ -212,4 +212,4 @@ def _label(given: Any, count: int, split: str) -> Tensor:
 
 def size_bytes(inputs: Inputs) -> int:
     """Return the bytes of a batch of inputs in memory."""
-    return sum(part.numel() * part.element_size() for part in parts_of(inputs)) if count_of(inputs) else 0
+    return sum(part.numel() * part.element_size() for part in tensors_of(inputs)) if count_of(inputs) else 0

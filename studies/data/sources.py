@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ...errors import DataError, one_line
-from ...spaces.inputs import Inputs, joined, parts_of
+from ...spaces.inputs import Inputs, joined, tensors_of
 from .images import ImageData
 from .loaders import Source, collate_of, dataset_of, draws_again, has_own_order, in_order, is_stream, read
 from .reading import PAIRS, Reading, size_bytes
@@ -84,7 +84,7 @@ def materialise(
     size = 0
     for batch in read(in_order(source, split, reading), split):
         given, numbers = reading.batch(batch, split)
-        if not all(bool(torch.isfinite(part).all()) for part in parts_of(given)):
+        if not all(bool(torch.isfinite(part).all()) for part in tensors_of(given)):
             rows = _span(labels, numbers)
             raise DataError(f"the {split} split has NaN or infinite inputs in items {rows}: mend them")
         inputs.append(given)
@@ -128,7 +128,7 @@ def first_batch(source: Source | MemoryData, split: str, reading: Reading | None
 def _streamed(source: Source, split: str, limit_bytes: int, reading: Reading) -> MemoryData | StreamedData:
     """Return a source that has no length: in memory where two passes begin alike and it fits, else streamed."""
     passes = [reading.batch(first_batch(source, split, reading), split) for _ in range(2)]
-    alike = all(torch.equal(a, b) for a, b in zip(*(parts_of(given) for given, _ in passes), strict=True))
+    alike = all(torch.equal(a, b) for a, b in zip(*(tensors_of(given) for given, _ in passes), strict=True))
     if alike and len(passes[0][1]) == len(passes[1][1]):
         try:
             return materialise(source, split, limit_bytes, reading)
@@ -150,7 +150,7 @@ def _is_random(source: Source, count: int, split: str, reading: Reading) -> bool
     looks = min(count, 32)
     for i in range(looks):
         index = i * count // looks
-        once, again = (parts_of(_item(source, index, split, reading)) for _ in range(2))
+        once, again = (tensors_of(_item(source, index, split, reading)) for _ in range(2))
         if not all(torch.equal(a, b) for a, b in zip(once, again, strict=True)):
             return True
     return False

@@ -39,7 +39,7 @@ def exported(finished: Front, tiny_task: Path, tmp_path_factory: pytest.TempPath
     return {file["target"].partition("@")[0]: {**file, "path": out / file["path"]} for file in record["files"]}
 
 
-def parts_of(path: Path) -> bytes:
+def tensors_of(path: Path) -> bytes:
     return path.read_bytes() if path.is_file() else b"".join(p.read_bytes() for p in path.rglob("*") if p.is_file())
 
 
@@ -68,7 +68,7 @@ def test_what_cannot_run_here_is_built_and_says_so(name: str, exported: dict[str
     if name not in exported:
         pytest.skip(get_runtime(name).available().reason)
     entry = exported[name]
-    assert parts_of(entry["path"])
+    assert tensors_of(entry["path"])
     if get_runtime(name).available().ok:
         pytest.skip(f"{name} runs here")
     assert entry["reason"].startswith("not run: ")

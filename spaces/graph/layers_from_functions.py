@@ -1,0 +1,106 @@
+"""Convolutions and linear layers that stand in the code as functions become modules, so that they count as layers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+CONVOLUTIONS: dict[str, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {
+    "conv1d": nn.Conv1d,
+    "conv2d": nn.Conv2d,
+    "conv3d": nn.Conv3d,
+}
+
+JOINT = "in_proj_weight"
+"""The weight of attention's joint projection, which is known by the name of the attention."""
+
+
+def name_layers(network: fx.GraphModule) -> None:
+    """Replace functions that take a parameter as their weight by modules, in place.
+
+    The parameters of a module that is nothing but such a layer keep their names; where a module has several, the weight
+    `w` becomes `w.weight`. Weights that anything else uses stay as they are.
+
+    Args:
+        network: The captured network.
+    """
+    users = Counter(str(a.target) for n in network.graph.nodes for a in n.all_input_nodes if a.op == "get_attr")
+    for node in list(network.graph.nodes):
+        kind = getattr(node.target, "_opname", "") if node.op == "call_function" else ""
+        if kind not in CONVOLUTIONS and kind != "linear":
+            continue
+        weight, bias = (*node.args[1:3], None)[:2]
+        names = [str(part.target) for part in (weight, bias) if isinstance(part, fx.Node) and part.op == "get_attr"]
+        given = 1 + (bias is not None)
+        if len(names) != given or any(users[name] != 1 for name in names) or JOINT in names[0]:
+            continue
+        module = _layer(network, kind, node, names)
+        if module is not None:
+            path = _put(network, names, module)
+            with network.graph.inserting_before(node):
+                made = network.graph.call_module(path, (node.args[0],))
+            made.meta = dict(node.meta)
+            node.replace_all_uses_with(made)
+            network.graph.erase_node(node)
+            for source in {part for part in (weight, bias) if isinstance(part, fx.Node)}:
+                network.graph.erase_node(source)
+    network.graph.eliminate_dead_code()
+    network.graph.lint()
+    network.recompile()
+
+
+def _layer(network: fx.GraphModule, kind: str, node: fx.Node, names: list[str]) -> nn.Module | None:
+    values = [_attribute(network, name) for name in names]
+    weight = values[0]
+    rank = {"linear": 2, "conv1d": 3, "conv2d": 4, "conv3d": 5}[kind]
+    if not all(isinstance(value, nn.Parameter) for value in values) or weight.ndim != rank:
+        return None
+    if kind == "linear":
+        module: Any = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    else:
+        stride, padding, dilation, groups = (*node.args[3:], *(1, 0, 1, 1)[len(node.args[3:]) :])[:4]
+        numbers = (stride, padding, dilation, groups)
+        if node.kwargs or not all(_plain(number) for number in numbers) or not isinstance(groups, int):
+            return None
+        stride, padding, dilation = (_tuple(number, rank - 2) for number in (stride, padding, dilation))
+        sizes = weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:])
+        module = CONVOLUTIONS[kind](*sizes, stride, padding, dilation, groups, bias=False, device="meta")
+    module.weight, module.bias = weight, values[1] if len(values) > 1 else None
+    return module.eval()  # type: ignore[no-any-return]
+
+
+def _plain(number: Any) -> bool:
+    if isinstance(number, list | tuple):
+        return all(isinstance(n, int) for n in number)
+    return isinstance(number, int | str)
+
+
+def _tuple(number: Any, many: int) -> Any:
+    if isinstance(number, list | tuple):
+        return tuple(number) * (many if len(number) == 1 else 1)
+    return number if isinstance(number, str) else (number,) * many
+
+
+def _put(network: fx.GraphModule, names: list[str], module: nn.Module) -> str:
+    """Put a layer where its weight is, and return its path."""
+    owner, _, leaf = names[0].rpartition(".")
+    parent = network.get_submodule(owner)
+    own = {f"{owner}.weight", f"{owner}.bias"}
+    held = {f"{owner}.{name}" for name, _ in (*parent.named_parameters(), *parent.named_buffers())}
+    if owner and type(parent) is nn.Module and leaf == "weight" and held == set(names) <= own:
+        path = owner
+    else:
+        path = names[0]
+        for name in names:
+            delattr(network.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2])
+    above, _, last = path.rpartition(".")
+    setattr(network.get_submodule(above), last, module)
+    return path
+
+
+def _attribute(network: fx.GraphModule, name: str) -> Any:
+    owner, _, leaf = name.rpartition(".")
+    return getattr(network.get_submodule(owner), leaf, torch.empty(0))
