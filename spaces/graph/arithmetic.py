@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from .labels import Factors, fixed, join, merged, tensors_of, united, varied
+from .labels import Factors, fixed, join, merged, parts_of, united, varied
 from .walk import Walk
 
 WHY = "it meets what cannot be removed"
@@ -29,7 +29,7 @@ def paired(walk: Walk, node: fx.Node, value: Any) -> Any:
             result = part if result is None else met(walk, result, part)
     if result is None or len(result.shape) > value.ndim:
         return fixed(value.shape)
-    return united(walk.atoms, tensors_of(result), value.shape)
+    return united(walk.atoms, parts_of(result), value.shape)
 
 
 def met(walk: Walk, first: Tensor | Factors, second: Tensor | Factors) -> Tensor | Factors:
@@ -41,7 +41,7 @@ def met(walk: Walk, first: Tensor | Factors, second: Tensor | Factors) -> Tensor
         second: Labels of the other.
     """
     shape = torch.broadcast_shapes(first.shape, second.shape)  # type: ignore[no-untyped-call]
-    ours, theirs = ([_ranked(part, len(shape)) for part in tensors_of(labels)] for labels in (first, second))
+    ours, theirs = ([_ranked(part, len(shape)) for part in parts_of(labels)] for labels in (first, second))
     joined: set[int] = set()
     for part in ours:
         for i, other in enumerate(theirs):

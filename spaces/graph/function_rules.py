@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from .arithmetic import met
-from .labels import Factors, along, fixed, join, lead, merged, tensors_of, united, varied
+from .labels import Factors, along, fixed, join, lead, merged, parts_of, united, varied
 from .layer_rules import MIXED, contracted
 from .members import Counted, Even, Resize
 from .products import WHY, contract, einstein
@@ -80,7 +80,7 @@ def convolution(walk: Walk, node: fx.Node, value: Tensor) -> Any:
         rows = read.reshape(groups, -1)
         join(walk.atoms, rows, rows[:1], "its blocks must stay equally large")
         made = _convolved(walk, rows[0], weight, "zy", value)
-        for part in tensors_of(made):
+        for part in parts_of(made):
             walk.evens.append(Even(lead(part, 1), groups))
     return made if bias is None else _with_bias(walk, made, bias)
 
@@ -90,7 +90,7 @@ def _depthwise(walk: Walk, node: fx.Node, read: Tensor, weight: Any, value: Tens
     if len(node.args) > 6:
         walk.resizes.append(Resize(node.name, 6, (Counted(read, 0, 0, len(read)),), scalar=True))
     kernel = met(walk, weight, along(wide, 0, weight.shape))
-    parts = [part for part in tensors_of(kernel) if 0 in varied(walk.atoms, part)]
+    parts = [part for part in parts_of(kernel) if 0 in varied(walk.atoms, part)]
     return along(lead(parts[0], 0), 1, value.shape) if parts else fixed(value.shape)
 
 
@@ -110,16 +110,16 @@ def _convolved(walk: Walk, read: Tensor, weight: Any, letters: str, value: Tenso
     positions = LETTERS[: value.ndim - 2]
     sizes = {"z": value.shape[1]}
     made = contract(walk, [(read, "y"), (weight, letters + positions)], "z", sizes)
-    parts = [along(part, 1, value.shape) for part in tensors_of(made)]
+    parts = [along(part, 1, value.shape) for part in parts_of(made)]
     return united(walk.atoms, parts, value.shape)
 
 
 def _positions_alone(walk: Walk, labels: Any) -> Tensor | None:
     """Return the atoms of the channels, dimension 1; None where other dimensions change by themselves."""
-    parts = [part for part in tensors_of(labels) if varied(walk.atoms, part)]
+    parts = [part for part in parts_of(labels) if varied(walk.atoms, part)]
     if len(parts) > 1 or labels.ndim < 3:
         return None
-    return contracted(walk, parts[0] if parts else tensors_of(labels)[0], 1)
+    return contracted(walk, parts[0] if parts else parts_of(labels)[0], 1)
 
 
 def _with_bias(walk: Walk, made: Any, bias: Any) -> Any:
@@ -135,7 +135,7 @@ def norm_of_dims(walk: Walk, node: fx.Node, value: Tensor) -> Any:
             labels = met(walk, labels, walk.of(argument))
     if all(isinstance(size, int) for size in sizes):
         first = value.ndim - len(sizes)
-        for part in tensors_of(labels):
+        for part in parts_of(labels):
             counted = tuple(Counted(part, first + i, 0, size) for i, size in enumerate(sizes))
             walk.resizes.append(Resize(node.name, 1, counted))
     return labels
@@ -149,7 +149,7 @@ def norm_of_channels(walk: Walk, node: fx.Node, value: Tensor) -> Any:
     for argument in node.args[1:]:
         if isinstance(argument, fx.Node) and isinstance(numbers := walk.of(argument), Tensor):
             labels = met(walk, labels, numbers.reshape(shape))
-    for part in tensors_of(labels):
+    for part in parts_of(labels):
         if groups > 1 and 1 in varied(walk.atoms, part):
             others = [d for d in range(part.ndim) if d != 1]
             walk.evens.append(Even(merged(walk.atoms, part, others, MIXED).reshape(-1), groups))
@@ -175,7 +175,7 @@ def attention(walk: Walk, node: fx.Node, value: Tensor) -> Any:
 
 
 def _repeated(walk: Walk, labels: Any, times: int) -> Any:
-    parts = [part.repeat_interleave(times, -3) for part in tensors_of(labels)]
+    parts = [part.repeat_interleave(times, -3) for part in parts_of(labels)]
     return united(walk.atoms, parts, parts[0].shape)
 
 
@@ -191,7 +191,7 @@ def recurrent(walk: Walk, node: fx.Node, value: Any) -> Any:
         own, name = walk.labels[source], str(source.target)
         reads = source.op == "get_attr" and ("weight_ih_l0" in name or name.endswith("weight_ih"))
         if reads and read is not None:
-            for part in tensors_of(own):
+            for part in parts_of(own):
                 if 1 in varied(walk.atoms, part):
                     join(walk.atoms, lead(part, 1), read, WHY)
                 else:

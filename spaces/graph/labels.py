@@ -35,7 +35,7 @@ class Factors:
         return self.parts[0].ndim
 
 
-def tensors_of(labels: Tensor | Factors) -> tuple[Tensor, ...]:
+def parts_of(labels: Tensor | Factors) -> tuple[Tensor, ...]:
     """Return the label tensors of a value, mostly one."""
     return labels.parts if isinstance(labels, Factors) else (labels,)
 

@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd
 
-from .labels import Factors, along, fixed, merged, tensors_of, united, varied, varies
+from .labels import Factors, along, fixed, merged, parts_of, united, varied, varies
 from .members import Even, Slice
 from .walk import Rule, Walk
 
@@ -57,7 +57,7 @@ def linear(
     Returns:
         The labels of the outputs.
     """
-    parts = tensors_of(labels)
+    parts = parts_of(labels)
     changes = [varied(walk.atoms, part) for part in parts]
     reads = [part for part, dims in zip(parts, changes, strict=True) if dim in dims]
     others = [part for part, dims in zip(parts, changes, strict=True) if dims and dim not in dims]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from .labels import Factors, classes, join, lead, merged, tensors_of, united, varied
+from .labels import Factors, classes, join, lead, merged, parts_of, united, varied
 from .walk import Walk
 
 WHY = "it meets what cannot be removed"
@@ -31,7 +31,7 @@ def contract(walk: Walk, operands: Sequence[Operand], out: str, sizes: Mapping[s
     """
     often = Counter(letter for _, letters in operands for letter in letters)
     beside = {letter for letter in out if often[letter] > 1}
-    factors = [[_narrowed(walk, part, letters, beside) for part in tensors_of(labels)] for labels, letters in operands]
+    factors = [[_narrowed(walk, part, letters, beside) for part in parts_of(labels)] for labels, letters in operands]
     for i, (first, letters) in enumerate(operands):
         for j, (second, others) in enumerate(operands):
             if i != j:

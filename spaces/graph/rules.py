@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 
 from ...errors import one_line
 from . import arithmetic, function_rules, layer_rules, movement_rules, operator_rules
-from .labels import Factors, tensors_of, united, varied
+from .labels import Factors, parts_of, united, varied
 from .operator_rules import name_of
 from .tried import tried
 from .walk import Rule, Walk
@@ -79,7 +79,7 @@ def _one_by_one(rule: Rule) -> Rule:
 def _moves(walk: Walk, labels: Any) -> bool:
     if isinstance(labels, list | tuple):
         return any(_moves(walk, part) for part in labels)
-    return isinstance(labels, Tensor | Factors) and any(varied(walk.atoms, part) for part in tensors_of(labels))
+    return isinstance(labels, Tensor | Factors) and any(varied(walk.atoms, part) for part in parts_of(labels))
 
 
 def _together(walk: Walk, found: list[Any], value: Any) -> Any:

@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 
 from ..inputs import Inputs, tensors_of
 from .atoms import Atoms
-from .labels import Factors, along, classes, fixed, squashed, tensors_of, tight, united
+from .labels import Factors, along, classes, fixed, parts_of, squashed, tight, united
 from .members import Even, Resize, Slice
 
 Rule = Callable[["Walk", fx.Node, Any], Any]
@@ -89,7 +89,7 @@ class Walk:
     def pin(self, labels: Any, why: str) -> None:
         """Let everything in these labels stay, with the reason."""
         if isinstance(labels, Tensor | Factors):
-            for part in tensors_of(labels):
+            for part in parts_of(labels):
                 self.atoms.pin(squashed(part)[0].numpy(), why)
         elif isinstance(labels, list | tuple):
             for part in labels:
@@ -97,7 +97,7 @@ class Walk:
 
     def largest(self, labels: Tensor | Factors) -> Tensor:
         """Return the one label tensor with the most classes; what only the others remove has to stay."""
-        parts = sorted(tensors_of(labels), key=lambda part: classes(self.atoms, part))
+        parts = sorted(parts_of(labels), key=lambda part: classes(self.atoms, part))
         self.pin(parts[:-1], "it meets an operator that channels go through in one dimension alone")
         return parts[-1]
 
