@@ -21,6 +21,7 @@ from ..quieting import quietly
 from ..spaces.inputs import Inputs, count_of, tensors_of
 from .fuse import fused, norm_pairs
 from .template_numbers import Key, Lesson, Use, constants_of, learned, numbers_of, places_of, rewrite
+from .trace_back import Row, put_together, rows_of, trace_back, written
 
 OPSET = 21
 """The first opset with 4-bit weights."""
@@ -41,6 +42,7 @@ class Template:
         own: The teacher's numbers and those of its graph, as it was exported.
         seen: The same of students that had to be exported by themselves.
         numbers: What was learned of them: constants of the graph -> numbers of the student.
+        rows: Name of an initializer -> rows of parameters that it is put together of.
     """
 
     model: Any
@@ -51,22 +53,22 @@ class Template:
     own: Lesson
     seen: tuple[Lesson, ...] = ()
     numbers: Mapping[Use, Key] = field(default_factory=dict)
+    rows: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
 
     def write(self, student: nn.Module) -> Any:
         """Return the student's onnx.ModelProto: this graph with the student's weights and channel counts in it."""
         import onnx
-        from onnx import numpy_helper
 
         small = fused(student, self.pairs)
-        weights = {**dict(small.named_parameters()), **dict(small.named_buffers())}
+        values = _values(small)
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         for initializer in model.graph.initializer:
             if initializer.name in self.sources:
                 name, transposed = self.sources[initializer.name]
-                value = weights[name].detach().float().cpu().numpy()
-                value = np.ascontiguousarray(value.T if transposed else value)
-                initializer.CopyFrom(numpy_helper.from_array(value, initializer.name))
+                initializer.CopyFrom(written(initializer, values[name], transposed))
+            elif initializer.name in self.rows:
+                initializer.CopyFrom(put_together(initializer, self.rows[initializer.name], values))
         for node in model.graph.node:
             if node.op_type == "Conv" and node.name in self.layers:
                 for attribute in node.attribute:
@@ -106,7 +108,7 @@ def make_template(
 
     Parameters are replaced by random numbers first: an exporter drops what happens to be zero or one, and equal
     values could not be told apart when initializers are traced back to their parameters. Where an exporter stores
-    parameters in another form (attention's joint projection, split in three), they cannot be traced back.
+    parameters in another form (attention's joint projection, split in three and turned over), they cannot be.
 
     Args:
         teacher: The network, in eval mode.
@@ -124,16 +126,16 @@ def make_template(
         raise ExportError(f"the teacher cannot be exported: {_reason(error)}") from error
     noisy = fused(teacher, pairs) if exact else _randomised(fused(teacher, pairs))
     model = export_onnx(noisy, example_input, symbolic_batch)
-    values = {name: t.detach().float().numpy() for name, t in (*noisy.named_parameters(), *noisy.named_buffers())}
-    sources = _trace_back(model, values)
+    values = _values(noisy)
+    sources = trace_back(model, values)
+    rows = {} if exact else rows_of(model, values, sources)
     own = Lesson(numbers_of(teacher), constants_of(model))
     _free_shapes(model)
     readers = {s: name.rpartition(".")[0] for s, (name, _) in sources.items() if name.endswith(".weight")}
     nodes = [n for n in model.graph.node if n.op_type in ("Conv", "Gemm", "MatMul")]
     layers = {n.name: readers[n.input[1]] for n in nodes if n.input[1] in readers}
-    return Template(
-        model, 1 if symbolic_batch else count_of(example_input), pairs, {} if exact else sources, layers, own
-    )
+    batch = 1 if symbolic_batch else count_of(example_input)
+    return Template(model, batch, pairs, {} if exact else sources, layers, own, rows=rows)
 
 
 def export_onnx(module: nn.Module, example_input: Inputs, symbolic_batch: bool = False) -> Any:
@@ -186,6 +188,11 @@ def input_names(module: nn.Module, example_input: Inputs) -> list[str]:
     return ["input"] if count == 1 else [f"input_{i}" for i in range(count)]
 
 
+def _values(module: nn.Module) -> dict[str, np.ndarray[Any, Any]]:
+    tensors = (*module.named_parameters(), *module.named_buffers())
+    return {name: tensor.detach().float().cpu().numpy() for name, tensor in tensors}
+
+
 def _randomised(module: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -195,26 +202,6 @@ def _randomised(module: nn.Module) -> nn.Module:
             if name.endswith(("running_mean", "running_var")):
                 buffer.copy_(torch.rand(buffer.shape, generator=generator) * 0.1 + 0.5)
     return module
-
-
-def _trace_back(model: Any, values: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, tuple[str, bool]]:
-    """Return initializer -> (parameter that it holds, whether transposed)."""
-    from onnx import numpy_helper
-
-    found: dict[str, tuple[str, bool]] = {}
-    for initializer in model.graph.initializer:
-        array = numpy_helper.to_array(initializer)
-        if initializer.name in values and values[initializer.name].shape == array.shape:
-            found[initializer.name] = (initializer.name, False)
-            continue
-        if array.dtype != np.float32 or array.size < 2:
-            continue
-        for name, value in values.items():
-            if value.shape == array.shape and np.array_equal(value, array):
-                found[initializer.name] = (name, False)
-            elif value.ndim == 2 and value.T.shape == array.shape and np.array_equal(value.T, array):
-                found[initializer.name] = (name, True)
-    return found
 
 
 def _free_shapes(model: Any) -> None:
@@ -227,6 +214,10 @@ def _free_shapes(model: Any) -> None:
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in known}
     constants = {i.name: i for i in model.graph.initializer}
     for node in model.graph.node:
+        if node.op_type in ("GRU", "LSTM", "RNN"):
+            # a state of zeros, of the batch of the example, is what there is without one
+            zeros = {n for n in node.input[5:7] if n in constants and not numpy_helper.to_array(constants[n]).any()}
+            node.input[:] = ["" if name in zeros else name for name in node.input]
         if node.op_type != "Reshape" or node.input[1] not in constants or node.input[0] not in shapes:
             continue
         old = shapes[node.input[0]]
@@ -252,7 +243,7 @@ def _free_shapes(model: Any) -> None:
 
 
 def free_reshape(old: list[int], new: list[int], axis: int) -> list[int]:
-    """Return `new` with 0 (copy) for a leading batch dimension and -1 for the dimension that channels flow into.
+    """Return `new` with 0 (copy) for leading dimensions of 1, and -1 for the dimension that channels flow into.
 
     The dimensions are matched in runs of equal product. The run that holds `axis` of `old` gets the -1, at its largest
     dimension.
@@ -277,8 +268,11 @@ def free_reshape(old: list[int], new: list[int], axis: int) -> list[int]:
             i += 1
         if first_i <= axis < i:
             free[max(range(first_j, j), key=lambda k: new[k])] = -1
-    if old[0] == new[0] == 1 and free[0] != -1:
-        free[0] = 0
+    for k, (before, after) in enumerate(zip(old, new, strict=False)):
+        if before != after:
+            break
+        if before == 1 and free[k] != -1:  # the batch, which recurrent layers have behind the steps
+            free[k] = 0
     return free
 
 

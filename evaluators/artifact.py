@@ -27,7 +27,6 @@ PARITY = 1e-3
 """Largest difference allowed between a file in 32 bits and its network, relative to the largest output."""
 ANY_BATCH = 0
 """Stands for a batch that is a symbol while a network is exported."""
-
 KEPT = 8
 """Templates kept at a time: each holds a whole graph."""
 
@@ -76,9 +75,8 @@ class Templates:
 
     def teach(self, batch: int, replacements: Mapping[str, str], student: nn.Module, export: Template) -> None:
         """Let the template for a batch learn from a student that had to be exported by itself; see `get`."""
-        key = (batch, *sorted(replacements.items()))
-        if key in self._made:
-            self._made[key] = self._made[key].taught(student, export)
+        if made := self._made.get(key := (batch, *sorted(replacements.items()))):
+            self._made[key] = made.taught(student, export)
 
     def exported(self, network: nn.Module, batch: int, exact: bool) -> Template:
         """Export a network; see `get` for the batch, and `compression.export.make_template`."""
@@ -243,8 +241,7 @@ class ArtifactBuilder:
                     raise
                 off = float("inf")
         if not off <= PARITY and not self.templates.exact:
-            # weights that the exporter stores in another form cannot be written into a template, nor numbers that it
-            # has not learned yet
+            # weights that the exporter stores in another form cannot be written into it, nor numbers not learned yet
             assert self.batch is not None
             template = self.templates.exported(module, self.batch, exact=True)
             request = self._request(module, template, count)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...quieting import quietly
 from .base import Arrays
+from .onnx_ranges import float_session, nodes_beyond_eight_bits
 
 CALIBRATION_BATCH = 32
 """Inputs that calibration runs at a time where the graph's batch is free."""
@@ -67,19 +68,20 @@ def node_bits(model: Any, widths: Mapping[str, int]) -> dict[str, int]:
 
 
 def _most_in_int8(model: Any, widths: Mapping[str, int], calibration: Arrays) -> Any:
+    far = nodes_beyond_eight_bits(model, calibration)
     try:
-        return _int8(model, _excluded(model, widths), calibration)
+        return _int8(model, _excluded(model, widths, far), calibration)
     except Exception:  # whatever the quantizer does not know of an operator
         parts = calibration if isinstance(calibration, tuple) else (calibration,)
         few = tuple(part[: model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1] for part in parts)
         names = (given.name for given in model.graph.input)
-        _session(model).run(None, dict(zip(names, few, strict=True)))  # raises where no quantizer is to blame
+        float_session(model).run(None, dict(zip(names, few, strict=True)))  # raises where no quantizer is to blame
     able = {node: 32 if width == 8 else width for node, width in widths.items()}
 
     def add(nodes: list[str]) -> None:
         more = {**able, **dict.fromkeys(nodes, 8)}
         try:
-            _int8(model, _excluded(model, more), few)
+            _int8(model, _excluded(model, more, far), few)
         except Exception:
             if len(nodes) > 1:
                 add(nodes[: len(nodes) // 2])
@@ -88,13 +90,17 @@ def _most_in_int8(model: Any, widths: Mapping[str, int], calibration: Arrays) ->
             able.update(more)
 
     add([node for node, width in widths.items() if width == 8])
-    return _int8(model, _excluded(model, able), calibration) if 8 in able.values() else model
+    return _int8(model, _excluded(model, able, far), calibration) if 8 in able.values() else model
 
 
-def _excluded(model: Any, widths: Mapping[str, int]) -> list[str]:
+def _excluded(model: Any, widths: Mapping[str, int], far: set[str]) -> list[str]:
     """Return the nodes that stay in float."""
     found = node_bits(model, widths)
-    return [n.name for n in model.graph.node if found[n.name] != 8 or n.op_type in _FLOAT_OPERATORS]
+    return [
+        node.name
+        for node in model.graph.node
+        if found[node.name] != 8 or node.op_type in _FLOAT_OPERATORS or node.name in far
+    ]
 
 
 def _name_types(model: Any) -> None:
@@ -114,19 +120,10 @@ def _name_types(model: Any) -> None:
     asked = onnx.ModelProto()
     asked.CopyFrom(model)
     asked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(unknown))
-    for output in _session(asked).get_outputs():
+    for output in float_session(asked).get_outputs():
         if output.name in unknown and output.type == "tensor(float)":
             value = helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, None)
             model.graph.value_info.append(value)
-
-
-def _session(model: Any) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _int8(model: Any, excluded: list[str], calibration: Arrays) -> Any:

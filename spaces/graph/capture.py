@@ -54,7 +54,8 @@ def capture(model: nn.Module, example_input: Inputs, interface: Interface | None
 
 def _takes_any_batch(graph: fx.GraphModule, example_input: Inputs) -> bool:
     try:
-        with torch.no_grad():
+        # oneDNN's kernel of an LSTM does not check the size of its state, and would write where it must not
+        with quietly(), torch.no_grad(), torch.backends.mkldnn.flags(enabled=False):
             outputs = [call(graph, joined([example_input] * batch)) for batch in (1, 3)]
     except Exception:  # whatever its operators say of another batch
         return False

@@ -138,6 +138,23 @@ def test_a_freed_reshape_takes_any_channel_count_and_any_batch(
         assert wide[0] == batch, "images do not mix"
 
 
+def test_gates_in_another_order_and_biases_in_other_dimensions_are_found_again() -> None:
+    class Read(nn.Module):
+        def __init__(self, cell: nn.Module) -> None:
+            super().__init__()
+            self.cell, self.head = cell, nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.cell(x)[0][:, -1])
+
+    inputs = torch.randn(3, 5, 4)
+    for kind in (nn.GRU, nn.LSTM, nn.RNN):
+        teacher, student = Read(kind(4, 8, batch_first=True)).eval(), Read(kind(4, 8, batch_first=True)).eval()
+        written = make_template(teacher, torch.zeros(1, 5, 4)).write(student)
+        with torch.no_grad():
+            assert_near(answers(written, inputs), student(inputs).numpy())
+
+
 def test_numbers_without_dimensions_are_reshaped_in_a_template_too() -> None:
     class Sorted(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
