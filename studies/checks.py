@@ -71,7 +71,7 @@ def check_training(graph: fx.GraphModule, train: MemoryData | StreamedData, loss
         torch.set_rng_state(before)
     for name, loss in (("loss", hard), ("distillation", soft)):
         if loss.numel() != 1 or not bool(torch.isfinite(loss)):
-            got = f"{float(loss):g}" if loss.numel() == 1 else f"shape {list(loss.shape)}"
+            got = f"{float(loss.detach()):g}" if loss.numel() == 1 else f"shape {list(loss.shape)}"
             raise DataError(f"the {name} of the first training batch is {got}: it must be one finite number")
     if not any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in network.parameters()):
         raise DataError(

@@ -19,7 +19,8 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".
 class ImageFolder:
     """Reads folders `train` and `test`, each with one folder for each class.
 
-    The names of the folders in `train`, sorted, give the labels 0, 1, 2, ...
+    The names of the folders in `train`, sorted, give the labels 0, 1, 2, ... Hidden folders and files, such as those of
+    Jupyter (.ipynb_checkpoints) and of a Mac (.DS_Store, ._image.png), are passed over.
     """
 
     name = "image_folder"
@@ -34,7 +35,7 @@ class ImageFolder:
         """
         names = section.required("train"), section.required("test")
         train, test = (find_data(name, folder) for name in names)
-        classes = sorted(p.name for p in train.iterdir() if p.is_dir()) if train.is_dir() else []
+        classes = [p.name for p in _folders(train)] if train.is_dir() else []
         if not classes:
             raise DataError(f"{train} has no folders: make one folder per class, with its images")
         if not test.is_dir():
@@ -42,13 +43,18 @@ class ImageFolder:
         return with_validation(_read(train, classes, section), _read(test, classes, section), section)
 
 
+def _folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
 def _read(folder: Path, classes: list[str], section: DataSection) -> ImageData:
     paths: list[Path] = []
     labels: list[int] = []
-    for child in sorted(p for p in folder.iterdir() if p.is_dir()):
+    for child in _folders(folder):
         if child.name not in classes:
             raise DataError(f"{child}: no such class in train, which has {', '.join(classes[:20])}: rename it")
-        found = sorted(p for p in child.rglob("*") if p.suffix.lower() in SUFFIXES)
+        seen = (p for p in child.rglob("*") if not any(part.startswith(".") for part in p.relative_to(child).parts))
+        found = sorted(p for p in seen if p.suffix.lower() in SUFFIXES)
         paths += found
         labels += [classes.index(child.name)] * len(found)
     if not paths:

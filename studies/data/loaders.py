@@ -18,6 +18,7 @@ from torch.utils.data import (
 from ...errors import DataError, one_line
 from .reading import Reading
 
+ONE_SIZE = "bring images to one size in the dataset, and give sequences a length by Task(length=...)"
 Source = Dataset[Any] | DataLoader[Any]
 
 
@@ -92,7 +93,8 @@ def read(loader: Iterable[Any], split: str) -> Iterator[Any]:
         raise
     except Exception as error:
         cause = f"{type(error).__name__}: {_cause(error)}"
-        raise DataError(f"the {split} split cannot be read: {cause}; mend its dataset") from error
+        advice = ONE_SIZE if "equal size" in cause else "mend its dataset"
+        raise DataError(f"the {split} split cannot be read: {cause}; {advice}") from error
 
 
 def _cause(error: Exception) -> str:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from ...errors import DataError, one_line
 from ...spaces.inputs import Inputs, joined, tensors_of
 from .images import ImageData
-from .loaders import Source, collate_of, dataset_of, draws_again, has_own_order, in_order, is_stream, read
+from .loaders import ONE_SIZE, Source, collate_of, dataset_of, draws_again, has_own_order, in_order, is_stream, read
 from .reading import PAIRS, Reading, size_bytes
 from .streams import StreamedData
 from .tensors import MemoryData, TensorData
@@ -100,10 +100,7 @@ def materialise(
     try:
         stored, known = joined(inputs), torch.cat(labels)
     except RuntimeError as error:
-        raise DataError(
-            f"the {split} split has items of differing shapes: {one_line(error)}; bring images to one size in the "
-            "dataset, and give sequences a length by Task(length=...)"
-        ) from error
+        raise DataError(f"the {split} split has items of differing shapes: {one_line(error)}; {ONE_SIZE}") from error
     plain = isinstance(stored, Tensor) and stored.is_floating_point() and stored.ndim > 1
     if plain and known.ndim == 1 and not known.is_floating_point():
         assert isinstance(stored, Tensor)

@@ -1,0 +1,186 @@
+"""What a task is refused for, before anything is trained, and what is only said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from autocompress.errors import AutoCompressError, DataError, ExportError, MetricError, UnknownName
+from autocompress.studies.task import Task
+
+
+def inputs(seed: int, count: int = 150) -> Tensor:
+    return torch.randn(count, 6, generator=torch.Generator().manual_seed(seed))
+
+
+def right(x: Tensor) -> Tensor:
+    return x[:, :4].argmax(1)
+
+
+def splits(labels: Callable[[Tensor], Tensor] = right) -> dict[str, TensorDataset]:
+    names = ("train", "validation", "test")
+    return {name: TensorDataset(inputs(i), labels(inputs(i))) for i, name in enumerate(names)}
+
+
+class Knows(nn.Module):
+    """Answers right, by weights that can be taught."""
+
+    def __init__(self, outputs: int = 4) -> None:
+        super().__init__()
+        self.inner, self.head = nn.Linear(6, 6), nn.Linear(6, outputs)
+        with torch.no_grad():
+            for layer in (self.inner, self.head):
+                layer.weight.copy_(torch.eye(*layer.weight.shape))
+                layer.bias.zero_()
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(self.inner(x))
+
+
+class Drops(Knows):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(super().forward(x), 0.5)
+
+
+class LooksAtTheBatch(Knows):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - x.mean(0))
+
+
+class Frozen(Knows):
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return super().forward(x)  # type: ignore[no-any-return]
+
+
+class Detached(Knows):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).detach()  # type: ignore[no-any-return]
+
+
+class Branches(Knows):
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return y if y.max() > 100 else 2 * y
+
+
+class OneWay(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+        return x * 2
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        raise RuntimeError("there is no way back")
+
+
+class Both(Knows):
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"left": super().forward(x), "right": x}
+
+
+def errors(outputs: Tensor, labels: Tensor) -> float:
+    return float((outputs.argmax(1) != labels).float().mean())
+
+
+def balanced(outputs: Tensor, labels: Tensor) -> float:
+    hits = (outputs.argmax(1) == labels).float()
+    return float(torch.stack([hits[labels == c].mean() for c in range(4)]).mean())
+
+
+def norm_of_the_batch() -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8, track_running_stats=False), nn.Linear(8, 4))
+
+
+@pytest.mark.parametrize(
+    ("parts", "labels", "error", "message"),
+    [
+        ({"teacher": Drops()}, right, DataError, "other outputs for the same inputs"),
+        ({"teacher": LooksAtTheBatch()}, right, DataError, "depends on the others of its batch"),
+        ({"teacher": norm_of_the_batch()}, right, DataError, "1 has no running statistics"),
+        ({"teacher": Detached()}, right, DataError, "reaches no weight"),
+        ({"teacher": Branches()}, right, ExportError, "branches on values"),
+        ({"teacher": Both()}, right, DataError, "outputs left, right: say which counts by output="),
+        ({"metric": errors}, right, MetricError, "if lower is better, say metric_direction='minimize'"),
+        ({}, lambda x: right(x) + 1, DataError, "start at 1: subtract 1"),
+        ({}, lambda x: x.sum(1), DataError, "kind 'classification'.* labels float32"),
+        ({"teacher": Knows(1)}, lambda x: (x[:, 0] > 0).long(), DataError, "kind='binary'"),
+        ({"teacher": Knows(1)}, lambda x: x[:, 0], DataError, "kind='regression'"),
+        ({"kind": "segmentation"}, right, DataError, r"outputs \[N, K, ...\].* kind='classification'"),
+        ({"kind": "clasification"}, right, UnknownName, "did you mean 'classification'"),
+        ({"kind": None}, right, DataError, "a loss and a metric"),
+        ({"loss": lambda o, y: F.cross_entropy(o, y, reduction="none")}, right, DataError, "step of training .* fails"),
+        (
+            {"loss": lambda o, y: o.sum() * float("nan")},
+            right,
+            DataError,
+            "the loss of the first training batch is nan",
+        ),
+    ],
+)
+def test_a_task_is_refused_in_one_line(
+    parts: dict[str, Any], labels: Any, error: type[AutoCompressError], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        Task(**{"teacher": Knows(), **splits(labels), **parts}).prepared()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_class_that_is_missing_is_named_with_the_metric() -> None:
+    made = splits()
+    x, y = made["validation"].tensors
+    made["validation"] = TensorDataset(x[y != 2], y[y != 2])
+    with pytest.raises(MetricError, match=r"'balanced' returned nan .*; class 2 has no items in validation"):
+        Task(Knows(), **made, metric=balanced).prepared()
+
+
+def test_what_is_only_said() -> None:
+    made = splits()
+    x, y = made["validation"].tensors
+    made["validation"] = TensorDataset(x[y != 2][:60], y[y != 2][:60])
+    made["test"] = made["validation"]
+    told: list[str] = []
+    prepared = Task(Knows(), **made).prepared(told.append)
+    assert prepared.teacher_look == 1.0
+    words = "\n".join(told)
+    assert "60 of 60 different test inputs are in validation too" in words
+    assert "class 2 has no items in validation" in words and "class 2 has no items in test" in words
+    assert "validation has 60 items" in words
+    assert "train" not in words, "nothing is said of a split that is as it ought to be"
+
+
+def test_the_metric_may_be_minimized_and_losses_may_be_the_users_own() -> None:
+    prepared = Task(Knows(), **splits(), metric=errors, metric_direction="minimize").prepared()
+    assert prepared.teacher_look == 0.0 and prepared.metric.label.name == "errors"
+
+    def apart(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        return (student - teacher).abs().mean()
+
+    own = Task(
+        Knows(),
+        **splits(lambda x: 3 * x[:, :4]),
+        kind=None,
+        loss=F.l1_loss,
+        metric=lambda o, y: -float(F.l1_loss(o, y)),
+    )
+    losses = own.prepared().losses
+    a, b = torch.zeros(3, 4), torch.ones(3, 4)
+    assert float(losses.hard(a, b)) == 1 and losses.soft(a, b, 1.0).shape == (3,)
+    own = Task(Knows(), **splits(), distillation=apart)
+    assert own.prepared().losses.soft(a, b, 1.0).tolist() == [1, 1, 1]
+
+
+class Custom(Knows):
+    def forward(self, x: Tensor) -> Tensor:
+        return OneWay.apply(super().forward(x))  # type: ignore[no-untyped-call, no-any-return]
+
+
+@pytest.mark.parametrize("teacher", [Frozen, Custom])
+def test_what_only_keeps_gradients_away_in_python_is_left_behind(teacher: type[Knows]) -> None:
+    Task(teacher(), **splits()).prepared()

@@ -1,0 +1,119 @@
+"""Kinds of tasks: losses that are zero where they ought to be, metrics that an outsider recomputes, and what fits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, jaccard_score, root_mean_squared_error
+from torch import Tensor
+
+from autocompress.studies.kinds import KINDS, KindName, kinds_that_fit
+from autocompress.studies.metric import MetricLabel
+
+
+def sample(kind: str, seed: int = 0, count: int = 12) -> tuple[Tensor, Tensor]:
+    """Return outputs and labels of a kind."""
+    g = torch.Generator().manual_seed(seed)
+
+    def rand(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=g)
+
+    def whole(high: int, *shape: int) -> Tensor:
+        return torch.randint(high, shape, generator=g)
+
+    made = {
+        "classification": lambda: (rand(count, 5), whole(5, count)),
+        "binary": lambda: (rand(count, 1), whole(2, count)),
+        "multilabel": lambda: (rand(count, 4), whole(2, count, 4).float()),
+        "regression": lambda: (rand(count, 1), 50 + 9 * rand(count)),
+        "segmentation": lambda: (rand(count, 3, 6, 5), whole(3, count, 6, 5)),
+        "tokens": lambda: (rand(count, 7, 4), whole(4, count, 7)),
+        "language_model": lambda: (rand(count, 7, 9), whole(9, count, 7)),
+    }
+    return made[kind]()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_kind_fits_its_own_and_its_losses_teach(name: KindName) -> None:
+    kind = KINDS[name]
+    outputs, labels = sample(name)
+    assert kind.fits(outputs, labels) and name in kinds_that_fit(outputs, labels)
+    losses = kind.losses(labels)
+    outputs.requires_grad_()
+    loss = losses.hard(outputs, labels)
+    assert loss.ndim == 0 and math.isfinite(float(loss.detach()))
+    loss.backward()  # type: ignore[no-untyped-call]
+    moved = outputs.detach() - 0.05 * outputs.grad * len(outputs)  # type: ignore[operator]
+    assert losses.hard(moved, labels) < loss, "a step against the gradient helps"
+    assert math.isfinite(kind.metric.quality(outputs.detach(), labels))
+
+
+@pytest.mark.parametrize("name", KINDS)
+@given(seed=st.integers(0, 1000), temperature=st.floats(0.5, 8))
+def test_a_divergence_is_zero_for_the_teacher_alone(name: KindName, seed: int, temperature: float) -> None:
+    outputs, labels = sample(name, seed, 4)
+    other, _ = sample(name, seed + 1, 4)
+    soft = KINDS[name].losses(labels).soft
+    same, apart = soft(outputs, outputs, temperature), soft(other, outputs, temperature)
+    assert same.shape == apart.shape == (4,)
+    assert torch.allclose(same, torch.zeros(4), atol=1e-5)
+    assert bool((apart >= -1e-5).all()) and float(apart.sum()) > 0
+
+
+def test_metrics_are_those_of_scikit_learn() -> None:
+    outputs, labels = sample("multilabel", count=50)
+    assert KINDS["multilabel"].metric.value(outputs, labels) == pytest.approx(
+        f1_score(labels.numpy(), (outputs > 0).numpy(), average="micro")
+    )
+    outputs, labels = sample("regression", count=50)
+    assert KINDS["regression"].metric.value(outputs, labels) == pytest.approx(
+        root_mean_squared_error(labels.numpy(), outputs[:, 0].numpy()), rel=1e-6
+    )
+    outputs, labels = sample("segmentation")
+    assert KINDS["segmentation"].metric.value(outputs, labels) == pytest.approx(
+        jaccard_score(labels.flatten().numpy(), outputs.argmax(1).flatten().numpy(), average="macro")
+    )
+    outputs, labels = sample("language_model")
+    nats = F.cross_entropy(outputs[:, :-1].flatten(0, 1).double(), labels[:, 1:].flatten())
+    assert KINDS["language_model"].metric.value(outputs, labels) == pytest.approx(float(nats.exp()), rel=1e-6)
+
+
+def test_positions_that_do_not_count_change_nothing() -> None:
+    outputs, labels = sample("segmentation")
+    hidden = labels.clone()
+    hidden[:, :2] = 255
+    changed = outputs.clone()
+    changed[:, :, :2] = torch.randn_like(changed[:, :, :2])
+    kind = KINDS["segmentation"]
+    assert kind.metric.value(outputs, hidden) == kind.metric.value(changed, hidden)
+    assert torch.allclose(kind.losses(labels).hard(outputs, hidden), kind.losses(labels).hard(changed, hidden))
+    outputs, labels = sample("tokens")
+    hidden = labels.clone()
+    hidden[:, 4:] = -100
+    changed = outputs.clone()
+    changed[:, 4:] += 3 * torch.randn_like(changed[:, 4:])
+    kind = KINDS["tokens"]
+    assert kind.metric.value(outputs, hidden) == kind.metric.value(changed, hidden)
+    assert torch.allclose(kind.losses(labels).hard(outputs, hidden), kind.losses(labels).hard(changed, hidden))
+
+
+def test_losses_of_regression_have_no_unit() -> None:
+    outputs, labels = sample("regression")
+    in_millimetres = KINDS["regression"].losses(1000 * labels).hard(1000 * outputs, 1000 * labels)
+    assert torch.allclose(in_millimetres, KINDS["regression"].losses(labels).hard(outputs, labels), rtol=1e-4)
+
+
+def test_a_metric_that_is_minimized_is_kept_with_a_minus_sign() -> None:
+    outputs, labels = sample("regression")
+    metric = KINDS["regression"].metric
+    assert metric.quality(outputs, labels) == -metric.value(outputs, labels)
+    for label in (MetricLabel(), MetricLabel("RMSE", "minimize")):
+        assert label.shown(label.kept(3.5)) == 3.5
+    assert MetricLabel("RMSE", "minimize").text(-53.21678) == "53.22"
+    assert np.isclose(float(MetricLabel().text(0.98765)), 0.9877)
