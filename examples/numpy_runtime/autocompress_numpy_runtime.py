@@ -21,20 +21,16 @@ class LoadedGraph:
         from onnx.reference import ReferenceEvaluator
 
         self._path, self._session = path, ReferenceEvaluator(model)
-        self.inputs = tuple(
-            TensorInfo(
-                given.name,
-                tuple(d.dim_value if d.HasField("dim_value") else None for d in given.type.tensor_type.shape.dim),
-                tensor_dtype_to_np_dtype(given.type.tensor_type.elem_type),
-            )
-            for given in model.graph.input
-        )
+        self.inputs: tuple[TensorInfo, ...] = ()
+        for given in model.graph.input:
+            kind = given.type.tensor_type
+            shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
+            self.inputs += (TensorInfo(given.name, shape, tensor_dtype_to_np_dtype(kind.elem_type)),)
 
     def run(self, *arrays: np.ndarray) -> np.ndarray:
         """Return the first output."""
         try:
-            names = (given.name for given in self.inputs)
-            return self._session.run(None, dict(zip(names, arrays, strict=True)))[0]
+            return self._session.run(None, {i.name: a for i, a in zip(self.inputs, arrays, strict=True)})[0]
         except Exception as error:
             raise MeasurementError(f"{self._path}: cannot be run: {one_line(error)}") from error
 

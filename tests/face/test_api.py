@@ -41,6 +41,7 @@ KEYWORDS: dict[str, tuple[Any, str, str, Any]] = {
     "budget_ms": (5, "budget", "latency_ms", 5.0),
     "percentile": (90, "budget", "percentile", 90),
     "min_accuracy": (0.8, "budget", "min_accuracy", 0.8),
+    "max_drop": ("1%", "budget", "max_drop", "1%"),
     "max_mb": (2.5, "budget", "max_mb", 2.5),
     "runtime": ("openvino", "target", "runtime", "openvino"),
     "device": ("cuda", "target", "device", "cuda"),

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulation import latency
 
-from autocompress.search.feasibility import LEAST_INTEREST, Limits
+from autocompress.errors import UsageError
+from autocompress.search.feasibility import LEAST_INTEREST, Limits, after_drop
+from autocompress.search.store.facts import TaskFacts
+from autocompress.studies.metric import MetricLabel
 from autocompress.studies.study_file import StudyFile
 
 milliseconds = st.floats(0.1, 10)
@@ -75,3 +78,30 @@ def test_a_budget_is_out_of_reach_only_where_the_gate_would_stop_the_fastest_pla
         assert limits.out_of_reach("here", fastest) == bool(limits.surely_missed({"here": fastest}, 0))
         assert limits.out_of_reach("here", fastest) == (budget < fastest.least(percentile)), "else it may yet keep it"
     assert not limits.out_of_reach("elsewhere", latency(9.0))
+
+
+@given(st.floats(0.01, 100), st.floats(0, 50), st.sampled_from(["maximize", "minimize"]))
+def test_a_drop_is_against_the_teacher_whatever_is_better(value: float, percent: float, direction: str) -> None:
+    label = MetricLabel("m", direction)  # type: ignore[arg-type]
+    worst = label.shown(after_drop(label.kept(value), f"{percent:.3f}%"))
+    sign = -1 if label.maximized else 1
+    assert worst == pytest.approx(value * (1 + sign * round(percent, 3) / 100))
+    assert label.shown(after_drop(label.kept(value), "2pt")) == pytest.approx(value + sign * 0.02)
+    assert label.shown(after_drop(label.kept(value), "0.5")) == pytest.approx(value + sign * 0.5)
+
+
+@pytest.mark.parametrize("drop", ["", "a", "1 percent", "-1%", "nan", "inf"])
+def test_a_drop_that_cannot_be_is_told(drop: str) -> None:
+    with pytest.raises(UsageError, match="max_drop"):
+        after_drop(0.9, drop)
+
+
+def test_a_drop_is_a_limit_that_the_search_looks_at() -> None:
+    settings = StudyFile().changed("budget", max_drop="10%")
+    assert Limits.of(settings).min_accuracy is None, "the teacher is not known yet"
+    limits = Limits.of(settings, TaskFacts(teacher=0.9))
+    assert limits.min_accuracy == pytest.approx(0.81)
+    here = {settings.target.targets()[0].name: latency(1.0)}
+    assert limits.are_met(here, 0.82, 1) and not limits.are_met(here, 0.80, 1)
+    just, far_above, far_below = (limits.interest(here, q) for q in (0.811, 0.99, 0.5))
+    assert just > far_above >= LEAST_INTEREST and just > far_below >= LEAST_INTEREST
