@@ -17,6 +17,7 @@ from torch import nn
 
 from ..errors import ExportError, one_line
 from ..quieting import quietly
+from ..spaces.graph.folding import folded
 from .fuse import fused, norm_pairs
 
 OPSET = 21
@@ -88,7 +89,7 @@ def make_template(
         pairs = norm_pairs(teacher, example_input)
     except Exception as error:
         raise ExportError(f"the teacher cannot be exported: {_reason(error)}") from error
-    noisy = fused(teacher, pairs) if exact else _randomised(fused(teacher, pairs))
+    noisy = folded(fused(teacher, pairs)) if exact else _randomised(fused(teacher, pairs))
     model = export_onnx(noisy, example_input, symbolic_batch)
     values = {name: t.detach().float().numpy() for name, t in (*noisy.named_parameters(), *noisy.named_buffers())}
     sources = _trace_back(model, values)

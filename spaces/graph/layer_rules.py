@@ -102,8 +102,6 @@ def _conv(walk: Walk, node: fx.Node, value: Tensor) -> Tensor | Factors:
     if module.groups == module.in_channels:  # a depthwise layer writes what it reads
         made = read.repeat_interleave(module.out_channels // module.in_channels)
         walk.slices.append(Slice(weight, 0, made, "both"))
-        if made.numel() != read.numel():
-            walk.slices.append(Slice(weight, 1, read, "groups"))
     else:
         made = walk.fresh(module.out_channels)
         walk.slices += [Slice(weight, 0, made, "out"), Slice(weight, 1, read, "in", module.groups)]

@@ -228,6 +228,7 @@ def mixed_groups(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
     labels, groups = walk.of(node.args[0]), int(node.args[1])  # type: ignore[arg-type]
     grid = labels.reshape(labels.shape[0], groups, -1, *labels.shape[2:])
     walk.straight.append((node.name, grid))
+    walk.resizes.append(Resize(node.name, 1, (Counted(grid, 1, 0, groups),), scalar=True))
     mixed: Tensor = grid.transpose(1, 2).reshape(labels.shape)
     return mixed
 
