@@ -51,8 +51,9 @@ def capture(model: nn.Module, example_input: torch.Tensor) -> fx.GraphModule:
 def _takes_any_batch(graph: fx.GraphModule, example_input: torch.Tensor) -> bool:
     # oneDNN's kernel ends the process where a state has another batch than the inputs; the other one raises an error
     remembers = any("lstm" in str(node.target) for node in graph.graph.nodes)
+    safely = torch.backends.mkldnn.flags(enabled=False) if remembers else contextlib.nullcontext()
     try:
-        with torch.no_grad(), torch.backends.mkldnn.flags(enabled=not remembers):
+        with torch.no_grad(), safely:
             outputs = [graph(torch.cat([example_input] * batch)) for batch in (1, 3)]
     except Exception:  # whatever its operators say of another batch
         return False

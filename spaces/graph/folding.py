@@ -13,8 +13,7 @@ from torch import fx, nn
 def folded(network: nn.Module) -> nn.Module:
     """Return a copy in which weights that the forward pass computes from parameters are constants.
 
-    Runtimes need not compute them again and again, nor in their own way: weights that are standardized come out otherwise
-    where another epsilon is used.
+    Runtimes need not compute them in each run, nor in their own way.
 
     Args:
         network: A captured network; another one is returned as it is.
@@ -28,7 +27,7 @@ def folded(network: nn.Module) -> nn.Module:
             known[node] = _attribute(made, str(node.target))
         elif node.op == "call_function" and node.all_input_nodes and all(a in known for a in node.all_input_nodes):
             args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), lambda n: known[n])
-            known[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+            known[node] = node.target(*args, **kwargs)
     for number, (node, value) in enumerate(known.items()):
         used = any(user not in known for user in node.users)
         if node.op == "get_attr" or not used or not isinstance(value, torch.Tensor):
