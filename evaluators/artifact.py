@@ -273,7 +273,9 @@ class ArtifactBuilder:
         if takes not in (None, self.target.batch):
             raise MeasurementError(f"{path}: takes {takes} inputs at a time, not {self.target.batch}")
         for size in (1, 3) if takes is None else (takes,):
-            loaded.run(np.ascontiguousarray(self.templates.many(size).numpy(), dtype=loaded.input_dtype))
+            given = np.ascontiguousarray(self.templates.many(size).numpy(), dtype=loaded.input_dtype)
+            if len(loaded.run(given)) != size:  # a shape in the file has the batch of the example in it
+                raise MeasurementError(f"{path}: does not give as many outputs as it takes inputs")
 
     def _request(self, module: nn.Module, template: Template, count: int) -> BuildRequest:
         model = template.write(module)

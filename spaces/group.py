@@ -6,7 +6,6 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import nn
@@ -107,6 +106,7 @@ def remove_channels(model: nn.Module, groups: Sequence[Group], channels: Mapping
     lost: dict[Place, set[int]] = defaultdict(set)
     less: dict[Number, int] = defaultdict(int)
     inputs: dict[str, set[int]] = defaultdict(set)
+    full: dict[str, int] = {}
     for group in groups:
         count = channels.get(group.name, group.channels)
         if count == group.channels:
@@ -116,14 +116,10 @@ def remove_channels(model: nn.Module, groups: Sequence[Group], channels: Mapping
             indices = {i for r, i in member.pairs if r in gone}
             for place in member.places:
                 lost[place] |= indices
-            if member.side == "in" and any(place.parameter == f"{member.layer}.weight" for place in member.places):
-                inputs[member.layer] |= indices
+                if member.side == "in" and place.parameter == f"{member.layer}.weight":
+                    inputs[member.layer] |= indices
+                    full[member.layer] = model.get_parameter(place.parameter).shape[place.dim] * place.blocks
         for number, falls in group.numbers.items():
             less[number] += sum(falls[r] for r in gone)
-    stayed = {}
-    for name, indices in inputs.items():
-        weight: Any = model.get_submodule(name).weight
-        full = weight.shape[1] * getattr(model.get_submodule(name), "groups", 1)
-        stayed[name] = sorted(set(range(full)) - indices)
     take_out(model, lost, less)
-    return stayed
+    return {name: sorted(set(range(full[name])) - indices) for name, indices in inputs.items()}
