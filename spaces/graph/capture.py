@@ -25,7 +25,8 @@ INLINED = (nn.MultiheadAttention, nn.GLU, nn.Softmax, nn.Softmax2d, nn.LogSoftma
 def capture(model: nn.Module, example_input: torch.Tensor) -> fx.GraphModule:
     """Return a network as a graph in eval mode, over copies of the same layers; its batch is free where it can be.
 
-    Names of modules and of parameters stay what they are. Convolutions, linear layers, norms, embeddings, activations,
+    Names of modules and of parameters stay what they are, but for weights that functions take (see `name_layers`).
+    Blocks under `no_grad` or autocast become part of the graph. Convolutions, linear layers, norms, embeddings, activations,
     pooling and dropout are modules in it; everything else is an operator of ATen, whose numbers can be rewritten.
 
     Args:
