@@ -26,8 +26,9 @@ def capture(model: nn.Module, example_input: torch.Tensor) -> fx.GraphModule:
     """Return a network as a graph in eval mode, over copies of the same layers; its batch is free where it can be.
 
     Names of modules and of parameters stay what they are, but for weights that functions take (see `name_layers`).
-    Blocks under `no_grad` or autocast become part of the graph. Convolutions, linear layers, norms, embeddings, activations,
-    pooling and dropout are modules in it; everything else is an operator of ATen, whose numbers can be rewritten.
+    Blocks under `no_grad` or autocast become part of the graph. Convolutions, linear layers, norms, embeddings,
+    activations, pooling and dropout are modules in it; everything else is an operator of ATen, whose numbers can be
+    rewritten.
 
     Args:
         model: The network, in eval mode on the CPU. It is not changed.
