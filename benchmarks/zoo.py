@@ -16,6 +16,7 @@ import multiprocessing
 import time
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,9 @@ COVERED, PARITY = 0.6, 1e-4
 def looked_at(source: str, name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Look at one network in a process of its own, and return what it told before it ended, or was ended."""
     context = multiprocessing.get_context("fork")  # what this process has imported need not be imported again
+    make = partial(SOURCES[source][0], name)
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=look, args=(source, name, not arguments.groups_only, theirs))
+    process = context.Process(target=look, args=(make, not arguments.groups_only, theirs))
     process.start()
     theirs.close()
     found: dict[str, Any] = {"source": source, "name": name}

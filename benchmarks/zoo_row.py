@@ -8,6 +8,7 @@ import resource
 import time
 import traceback
 from collections import defaultdict
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,10 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from zoo_networks import SOURCES
 
 from autocompress.compression.student import make_student
-from autocompress.errors import AutoCompressError, one_line
+from autocompress.errors import AutoCompressError, TrialFailed, one_line
 from autocompress.evaluators.artifact import ArtifactBuilder, Templates, relative_difference
 from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.evaluators.score import predict
@@ -40,20 +40,30 @@ class Teller:
         self._connection.send({**what, "memory_gb": round(peak, 1)})
 
 
-def look(source: str, name: str, files: bool, connection: Connection) -> None:
-    """Look at one network, and tell each thing once it is known; what goes wrong is told too."""
+def look(make: Callable[[], tuple[nn.Module, Tensor]], files: bool, connection: Connection) -> None:
+    """Look at one network, and tell each thing once it is known; what goes wrong is told too.
+
+    Args:
+        make: Gives the network, and an input for it.
+        files: Whether files are written, and held against the student.
+        connection: Takes what is told.
+    """
     tell = Teller(connection)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries' warnings
     try:
-        _look(source, name, files, tell)
+        _look(make, files, tell)
     except Exception as error:
         tell(traceback=f"{type(error).__name__}: {one_line(error)[:160]}", trace="".join(traceback.format_exc()))
 
 
-def _look(source: str, name: str, files: bool, tell: Teller) -> None:
+def _look(make: Callable[[], tuple[nn.Module, Tensor]], files: bool, tell: Teller) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    module, example = SOURCES[source][0](name)
+    module, example = make()
+    with torch.no_grad():
+        for weight in module.parameters():
+            if weight.ndim > 1 and not weight.any():  # as some heads begin: their outputs would say nothing
+                nn.init.normal_(weight, std=0.02)
     start = time.process_time()
     try:
         graph = capture(module.eval(), example)
@@ -120,7 +130,7 @@ def build(network: Network, student: nn.Module, inputs: Tensor, folder: Path, te
                     worst = max(worst, relative_difference(got, student(inputs).numpy()))
             if builder.free:
                 break
-    except AutoCompressError as error:
+    except (AutoCompressError, TrialFailed) as error:
         tell(remark=f"no file: {one_line(error)[:160]}", export_s=time.process_time() - start)
         return
     tell(parity=worst)
@@ -130,6 +140,6 @@ def int8(builder: ArtifactBuilder, network: Network, student: nn.Module, path: P
     """Write a student's file in 8 bits; return "built", or why it could not be."""
     try:
         builder.build(student, StudentSpec(bits={layer.name: 8 for layer in network.layers}), path, 2)
-    except AutoCompressError as error:
+    except (AutoCompressError, TrialFailed) as error:
         return one_line(error).rpartition(": ")[2][:100]
     return "built"

@@ -18,6 +18,7 @@ from torch import fx, nn
 
 from ..errors import ExportError, one_line
 from ..quieting import quietly
+from ..spaces.graph.folding import folded
 from ..spaces.inputs import Inputs, count_of, tensors_of
 from .fuse import fused, norm_pairs
 from .template_numbers import Key, Lesson, Use, constants_of, learned, numbers_of, places_of, rewrite
@@ -124,7 +125,7 @@ def make_template(
         pairs = norm_pairs(teacher, example_input)
     except Exception as error:
         raise ExportError(f"the teacher cannot be exported: {_reason(error)}") from error
-    noisy = fused(teacher, pairs) if exact else _randomised(fused(teacher, pairs))
+    noisy = folded(fused(teacher, pairs)) if exact else _randomised(fused(teacher, pairs))
     model = export_onnx(noisy, example_input, symbolic_batch)
     values = _values(noisy)
     sources = trace_back(model, values)

@@ -21,7 +21,7 @@ from ..spaces.inputs import Inputs, call, count_of, divided, joined, rows_of, te
 from ..spaces.spec import StudentSpec
 from ..spaces.target import Target
 from .runtimes.base import BuildRequest, Runtime
-from .score import as_arrays, predict
+from .score import as_arrays, predict, relative_difference
 
 PARITY = 1e-3
 """Largest difference allowed between a file in 32 bits and its network, relative to the largest output."""
@@ -282,7 +282,9 @@ class ArtifactBuilder:
             raise MeasurementError(f"{path}: takes {takes} inputs at a time, not {self.target.batch}")
         for size in (1, 3) if takes is None else (takes,):
             parts = zip(tensors_of(self.templates.many(size)), loaded.inputs, strict=True)
-            loaded.run(*(np.ascontiguousarray(part.numpy(), dtype=takes.dtype) for part, takes in parts))
+            given = (np.ascontiguousarray(part.numpy(), dtype=takes.dtype) for part, takes in parts)
+            if len(loaded.run(*given)) != size:  # a shape in the file has the batch of the example in it
+                raise MeasurementError(f"{path}: does not give as many outputs as it takes inputs")
 
     def _request(self, module: nn.Module, template: Template, count: int) -> BuildRequest:
         model = template.write(module)
@@ -292,11 +294,6 @@ class ArtifactBuilder:
         # a graph of a fixed batch needs a full one for its ranges
         inputs = as_arrays(rows_of(self._calibration, slice(0, max(count, self.target.batch))))
         return BuildRequest(model, template.layers, {}, inputs, module, template.batch, self.target.batch)
-
-
-def relative_difference(got: Any, expected: Any) -> float:
-    """Return the largest absolute difference of two arrays, relative to the largest of `expected` (at least 1)."""
-    return float(np.abs(got - expected).max() / max(1.0, float(np.abs(expected).max())))
 
 
 def _beside(path: Path, what: str) -> Path:

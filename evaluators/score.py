@@ -68,6 +68,11 @@ def predict(path: Path, runtime: Runtime, target: Target, inputs: Arrays | Itera
     return np.concatenate(outputs)
 
 
+def relative_difference(got: Any, expected: Any) -> float:
+    """Return the largest absolute difference of two arrays, relative to the largest of `expected` (at least 1)."""
+    return float(np.abs(got - expected).max() / max(1.0, float(np.abs(expected).max())))
+
+
 def file_bytes(path: Path) -> int:
     """Return the bytes of a file and of the weights stored next to it, or of a folder.
 

@@ -1,4 +1,4 @@
-"""Groups: sets of layers whose channels must change together, and how channels are removed from all of them.
+"""Which groups of channels a network has.
 
 They are found on the network as a graph (see `spaces.graph.walk`): every number of every weight is followed through
 reshapes, splits and attention, so that what is kept is known by its index. Shrinking a copy takes milliseconds.
@@ -10,8 +10,7 @@ import copy
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -23,88 +22,12 @@ from .graph.capture import capture
 from .graph.classes import Channels, counts, find_channels, places_of, settle
 from .graph.members import Slice
 from .graph.rules import rule_for
-from .graph.shrink import Number, Place, take_out
+from .graph.shrink import Number, Place
 from .graph.walk import Walk
+from .group import Group, LeftOut, Member, remove_channels
 from .inputs import Inputs, call
 
-FINE_LIMIT = 24
-"""Groups of at most this many channels may use multiples of 8 where the target likes 16."""
-
-
-@dataclass(frozen=True)
-class Member:
-    """One side of a layer that loses channels with its group.
-
-    Attributes:
-        layer: Name of the layer, or of the module whose own parameter it is.
-        side: "out", "in", or "both" where they are one.
-        pairs: (r, i) says that with the group's channel r the index i goes.
-        places: The dimensions of weights in which it does.
-    """
-
-    layer: str
-    side: str
-    pairs: tuple[tuple[int, int], ...]
-    places: tuple[Place, ...]
-
-
-@dataclass(frozen=True)
-class Group:
-    """A set of layer sides that lose channels together.
-
-    Attributes:
-        name: The first layer, in order of execution, whose outputs shrink.
-        channels: Number of channels.
-        blocks: Number of blocks of channels that must stay of one size, as grouped convolutions need it.
-        depth: 0 at the input, 1 at the output.
-        kind: "stream" when several layers write into the same channels (a residual stream), "inner" otherwise.
-        members: The sides of layers.
-        importance: [channels]; channels of larger importance are kept longer.
-        numbers: Numbers in operators that fall with the channels: for each, by how much with each channel.
-    """
-
-    name: str
-    channels: int
-    blocks: int
-    depth: float
-    kind: str
-    members: tuple[Member, ...] = field(repr=False)
-    importance: torch.Tensor = field(repr=False, compare=False)
-    numbers: Mapping[Number, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
-
-    def keep(self, count: int) -> list[int]:
-        """Return the `count` most important channels, equally many in each block, in ascending order."""
-        per_block = self.channels // self.blocks
-        scores = self.importance.view(self.blocks, per_block)
-        top = scores.topk(count // self.blocks, dim=1).indices
-        offsets = torch.arange(self.blocks).unsqueeze(1) * per_block
-        return sorted((top + offsets).flatten().tolist())
-
-    @property
-    def width(self) -> int:
-        """Outputs of a layer that go with one channel, where they are fewest: a head of attention has many."""
-        written = [len(m.pairs) // self.channels for m in self.members if m.side != "in"]
-        return max(1, min(written, default=1))
-
-    def choices(self, multiple: int, min_fraction: float) -> tuple[int, ...]:
-        """Return the channel counts that this group may have, ascending, the full count last.
-
-        Args:
-            multiple: Counts are multiples of it, as far as blocks allow.
-            min_fraction: Smallest part of the channels that may stay.
-        """
-        step = min(multiple, 8) if self.channels <= FINE_LIMIT else multiple
-        step = math.lcm(max(1, step // self.width), self.blocks)
-        low = max(step, math.ceil(self.channels * min_fraction))
-        return (*(c for c in range(step, self.channels, step) if c >= low), self.channels)
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """Something that cannot be searched, and why."""
-
-    name: str
-    reason: str
+__all__ = ["Group", "LeftOut", "Member", "find_groups", "remove_channels"]
 
 
 def find_groups(
@@ -154,42 +77,6 @@ def _those_that_run(
     return sorted(together, key=lambda group: group.depth), wrong
 
 
-def remove_channels(model: nn.Module, groups: Sequence[Group], channels: Mapping[str, int]) -> dict[str, list[int]]:
-    """Shrink a network in place.
-
-    Args:
-        model: The network that the groups were found in, or a copy.
-        groups: Its groups.
-        channels: Group name -> channels that stay; other groups keep all.
-
-    Returns:
-        For each layer that lost inputs, the input indices that stayed.
-    """
-    lost: dict[Place, set[int]] = defaultdict(set)
-    less: dict[Number, int] = defaultdict(int)
-    inputs: dict[str, set[int]] = defaultdict(set)
-    for group in groups:
-        count = channels.get(group.name, group.channels)
-        if count == group.channels:
-            continue
-        gone = set(range(group.channels)) - set(group.keep(count))
-        for member in group.members:
-            indices = {i for r, i in member.pairs if r in gone}
-            for place in member.places:
-                lost[place] |= indices
-            if member.side == "in" and any(place.parameter == f"{member.layer}.weight" for place in member.places):
-                inputs[member.layer] |= indices
-        for number, falls in group.numbers.items():
-            less[number] += sum(falls[r] for r in gone)
-    stayed = {}
-    for name, indices in inputs.items():
-        weight: Any = model.get_submodule(name).weight
-        full = weight.shape[1] * getattr(model.get_submodule(name), "groups", 1)
-        stayed[name] = sorted(set(range(full)) - indices)
-    take_out(model, lost, less)
-    return stayed
-
-
 def _group(
     walk: Walk,
     channels: Channels,
@@ -209,7 +96,7 @@ def _group(
         if not pairs or (id(weight), part.dim) in seen:
             continue
         seen.add((id(weight), part.dim))
-        layer = part.parameter.rpartition(".")[0]
+        layer = owner_of(part.parameter)
         found[layer, part.side, pairs].append(Place(part.parameter, part.dim, part.blocks))
         scores += _scores(weight, part.dim, part.blocks, pairs, len(row))
     writers = [name for name, side, _ in found if side != "in"]
@@ -228,6 +115,11 @@ def _group(
     )
 
 
+def owner_of(parameter: str) -> str:
+    """Return the module that holds a parameter; one that the network itself holds stands for itself."""
+    return parameter.rpartition(".")[0] or parameter
+
+
 def _scores(
     weight: torch.Tensor, dim: int, blocks: int, pairs: Sequence[tuple[int, int]], count: int
 ) -> list[torch.Tensor]:
@@ -243,7 +135,7 @@ def _all_depths(walk: Walk, depths: Mapping[str, float]) -> dict[str, float]:
     """Return the depth of every module that holds weights: where it is no layer, that of the layer before it."""
     found, last = dict(depths), 0.0
     for part in walk.slices:
-        name = part.parameter.rpartition(".")[0]
+        name = owner_of(part.parameter)
         last = found.setdefault(name, last)
     return found
 
@@ -275,7 +167,7 @@ def _left_out(walk: Walk, groups: Sequence[Group], depths: Mapping[str, float]) 
     writes = {member.layer for group in groups for member in group.members if member.side != "in"}
     left: dict[str, str] = {}
     for part in walk.slices:
-        layer = part.parameter.rpartition(".")[0]
+        layer = owner_of(part.parameter)
         if part.side == "in" or layer in writes or layer not in depths:
             continue
         reasons = walk.atoms.why_fixed(part.atoms.numpy())
@@ -286,11 +178,13 @@ def _left_out(walk: Walk, groups: Sequence[Group], depths: Mapping[str, float]) 
 def _why_not(model: nn.Module, groups: Sequence[Group], example_input: Inputs) -> str | None:
     with torch.no_grad():
         shape = call(model, example_input).shape
-    for part in (_half, _nearly_all):  # heads of attention divide one count and not the other
+    halves, most = ({group.name: part(group) for group in groups} for part in (_half, _nearly_all))
+    mixed = {name: (halves, most)[i % 2][name] for i, name in enumerate(halves)}
+    for counts_kept in (halves, most, mixed):  # heads of attention divide one count and not the other
         student = copy.deepcopy(model)
         try:
             with torch.no_grad():
-                remove_channels(student, groups, {g.name: part(g) for g in groups})
+                remove_channels(student, groups, counts_kept)
                 outputs = call(student, example_input)
         except Exception as error:  # whatever the network's own operators raise is the reason
             return f"pruning it breaks the forward pass ({one_line(error)})"

@@ -27,8 +27,10 @@ INLINED = (nn.MultiheadAttention, nn.GLU, nn.Softmax, nn.Softmax2d, nn.LogSoftma
 def capture(model: nn.Module, example_input: Inputs, interface: Interface | None = None) -> fx.GraphModule:
     """Return a network as a graph in eval mode, over copies of the same layers; its batch is free where it can be.
 
-    Names of modules and of parameters stay what they are. Convolutions, linear layers, norms, embeddings, activations,
-    pooling and dropout are modules in it; everything else is an operator of ATen, whose numbers can be rewritten.
+    Names of modules and of parameters stay what they are, but for weights that functions take (see `name_layers`).
+    Blocks under `no_grad` or autocast become part of the graph. Convolutions, linear layers, norms, embeddings,
+    activations, pooling and dropout are modules in it; everything else is an operator of ATen, whose numbers can be
+    rewritten.
 
     Args:
         model: The network, in eval mode on the CPU. It is not changed.
@@ -53,9 +55,11 @@ def capture(model: nn.Module, example_input: Inputs, interface: Interface | None
 
 
 def _takes_any_batch(graph: fx.GraphModule, example_input: Inputs) -> bool:
+    # oneDNN's kernel ends the process where a state has another batch than the inputs; the other one raises an error
+    remembers = any("lstm" in str(node.target) for node in graph.graph.nodes)
+    safely = torch.backends.mkldnn.flags(enabled=False) if remembers else contextlib.nullcontext()
     try:
-        # oneDNN's kernel of an LSTM does not check the size of its state, and would write where it must not
-        with quietly(), torch.no_grad(), torch.backends.mkldnn.flags(enabled=False):
+        with quietly(), torch.no_grad(), safely:
             outputs = [call(graph, joined([example_input] * batch)) for batch in (1, 3)]
     except Exception:  # whatever its operators say of another batch
         return False
@@ -137,9 +141,9 @@ def _plain(node: fx.Node) -> tuple[Any, Any]:
     name = str(node.target)
     if name in ("aten.view.default", "aten.reshape.default"):  # a view fails on tensors in channels_last
         sizes: Any = node.args[1]
-        computed = [i for i, size in enumerate(sizes) if not isinstance(size, int)]
-        if len(computed) == 1 and -1 not in sizes:  # the batch, perhaps times the heads: it follows from the others
-            sizes = [-1 if i in computed else size for i, size in enumerate(sizes)]
+        known = [size if isinstance(size, int) else -1 for size in node.meta["val"].shape]
+        if known.count(-1) < 2:  # the batch, perhaps times the heads: it follows from the others
+            sizes = known
         return torch.ops.aten.reshape.default, (node.args[0], sizes)
     if name in ("aten.chunk.default", "aten.split.Tensor"):
         dim: Any = node.args[2] if len(node.args) > 2 else node.kwargs.get("dim", 0)

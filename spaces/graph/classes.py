@@ -34,6 +34,9 @@ class Channels:
 def settle(walk: Walk) -> None:
     """Join what a grid of numbers forces together, until every value stays a grid whatever is removed."""
     walk.slices = [replace(part, side=walk.sides.get((part.parameter, part.dim), part.side)) for part in walk.slices]
+    for part in walk.slices:
+        if walk.attribute(part.parameter).shape[part.dim] * part.blocks != len(part.atoms):
+            walk.pin(part.atoms, "its weights are laid out in an unknown way")
     _join_shared(walk)
     settle_grids(walk)
 

@@ -53,6 +53,26 @@ def einsum(walk: Walk, node: fx.Node, value: Tensor) -> Any:
     return whole(walk, node, value) if spelled is None else _contracted(walk, operands, *spelled, value)
 
 
+def tensordot(walk: Walk, node: fx.Node, value: Tensor) -> Any:
+    """Join what a product of two tensors sums over."""
+    left, right, ours, theirs = node.args[:4]
+    first, second = list(LETTERS[: walk.of(left).ndim]), list(LETTERS[-walk.of(right).ndim :].upper())
+    for a, b in zip(ours, theirs, strict=True):  # type: ignore[arg-type]
+        second[b] = first[a]
+    out = [c for c in first if c not in second] + [c for c in second if c not in first]
+    return _contracted(walk, [left, right], ["".join(first), "".join(second)], "".join(out), value)  # type: ignore[list-item]
+
+
+def embedding(walk: Walk, node: fx.Node, value: Tensor) -> Any:
+    """Apply the rule of an embedding whose table is given as a value: its rows stay."""
+    table = walk.of(node.args[0])
+    for part in parts_of(table):
+        if 0 in varied(walk.atoms, part):
+            walk.pin(part, "it is taken by a table of numbers")
+    parts = [along(lead(part, 1), value.ndim - 1, value.shape) for part in parts_of(table)]
+    return united(walk.atoms, parts, value.shape)
+
+
 def linear(walk: Walk, node: fx.Node, value: Tensor) -> Any:
     """Apply the rule of a linear layer whose weight is given as a value."""
     labels, weight, bias = (walk.of(a) for a in (*node.args, None)[:3])
@@ -243,6 +263,8 @@ FUNCTIONS: Mapping[str, Rule] = {
     **dict.fromkeys(("matmul", "bmm", "mm", "mv", "dot", "vdot"), product),
     **dict.fromkeys(("addmm", "baddbmm", "addmv"), product_and_sum),
     "einsum": einsum,
+    "tensordot": tensordot,
+    "embedding": embedding,
     "scaled_dot_product_attention": attention,
     "linear": linear,
     "layer_norm": norm_of_dims,

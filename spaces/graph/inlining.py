@@ -27,7 +27,10 @@ def inline_blocks(network: fx.GraphModule) -> None:
                 network.graph.erase_node(user)
         if not isinstance(found, list | tuple):
             node.replace_all_uses_with(found)
+        block_node = node.args[at]
         network.graph.erase_node(node)
+        if not block_node.users:
+            network.graph.erase_node(block_node)
 
 
 def _copied(graph: fx.Graph, block: fx.Graph, arguments: list[Any]) -> Any:

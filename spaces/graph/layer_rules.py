@@ -102,8 +102,6 @@ def _conv(walk: Walk, node: fx.Node, value: Tensor) -> Tensor | Factors:
     if module.groups == module.in_channels:  # a depthwise layer writes what it reads
         made = read.repeat_interleave(module.out_channels // module.in_channels)
         walk.slices.append(Slice(weight, 0, made, "both"))
-        if made.numel() != read.numel():
-            walk.slices.append(Slice(weight, 1, read, "groups"))
     else:
         made = walk.fresh(module.out_channels)
         walk.slices += [Slice(weight, 0, made, "out"), Slice(weight, 1, read, "in", module.groups)]
@@ -187,9 +185,12 @@ def elementwise(walk: Walk, node: fx.Node, value: Any) -> Any:
 def pooled(walk: Walk, node: fx.Node, value: Any) -> Any:
     """Pass labels on, where positions become fewer or more; positions themselves carry no channels."""
     labels = walk.of(node.args[0])
-    if isinstance(value, tuple | list):
-        walk.pin(labels, "pooling that gives indices is kept whole")
-        return [fixed(part.shape) for part in value]
+    if isinstance(value, tuple | list):  # with the indices of what was taken
+        return [_pooled(walk, labels, part) for part in value]
+    return _pooled(walk, labels, value)
+
+
+def _pooled(walk: Walk, labels: Tensor, value: Tensor) -> Tensor:
     changed = [d for d in range(value.ndim) if labels.shape[d] != value.shape[d]]
     moved = [d for d in range(2 if value.ndim > 2 else value.ndim - 1, value.ndim) if d not in changed]
     labels = merged(walk.atoms, labels, [*changed, *moved], "it is pooled together")

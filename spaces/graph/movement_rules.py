@@ -9,47 +9,24 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from .labels import along, fixed, join, merged, varied, varies
+from .labels import fixed, merged, varies
 from .members import Counted, Resize
-from .operator_rules import name_of
 from .walk import Rule, Walk
 
 
 def moved(walk: Walk, node: fx.Node, value: Any) -> Any:
     """Do to the labels what is done to the elements."""
-    arguments = [_labels_or_value(walk, a) for a in node.args]
+    arguments = [labels_or_value(walk, a) for a in node.args]
     return node.target(*arguments, **walk.value(node.kwargs))  # type: ignore[operator]
 
 
-def side_by_side(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
-    """Put labels beside each other; along other dimensions, all parts lose the same."""
-    parts: list[Tensor] = walk.of(node.args[0])
-    given: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
-    dim = given % value.ndim
-    if name_of(node) == "stack":
-        parts = [part.unsqueeze(dim) for part in parts]
-    else:
-        parts = [part for part in parts if part.ndim == value.ndim]  # an empty tensor of one dimension is allowed
-    first = next((part for part in parts if _changes_beside(walk, part, dim)), None)
-    if first is not None and not _changes(walk, first, dim):
-        for part in parts:
-            if part is not first and not _changes(walk, part, dim) and part.shape[dim]:
-                ends = first.narrow(dim, 0, 1), part.narrow(dim, 0, 1)
-                join(walk.atoms, *ends, "it lies beside what cannot be removed")
-    return torch.cat(parts, dim)
-
-
-def _changes_beside(walk: Walk, labels: Tensor, dim: int) -> bool:
-    return any(d != dim for d in varied(walk.atoms, labels))
-
-
-def _labels_or_value(walk: Walk, argument: Any) -> Any:
+def labels_or_value(walk: Walk, argument: Any) -> Any:
     """Return the labels of tensors of numbers; indices and sizes are what they are."""
     if isinstance(argument, fx.Node):
         labels = walk.labels[argument]
         return walk.values[argument] if labels is None else labels
     if isinstance(argument, list | tuple):
-        return type(argument)(_labels_or_value(walk, part) for part in argument)
+        return type(argument)(labels_or_value(walk, part) for part in argument)
     return argument
 
 
@@ -111,7 +88,7 @@ def sliced(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
     start, end = (min(max(i + size if i < 0 else i, 0), size) for i in (start, end))
     taken = labels.narrow(dim, start, end - start)
     if step > 1:
-        if _changes(walk, labels, dim):
+        if changes(walk, labels, dim):
             if start >= step or end < size or size % step:
                 walk.pin(labels, "every few of it are taken")
             else:
@@ -124,7 +101,8 @@ def sliced(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
     return taken
 
 
-def _changes(walk: Walk, labels: Tensor, dim: int) -> bool:
+def changes(walk: Walk, labels: Tensor, dim: int) -> bool:
+    """Return whether classes change along a dimension."""
     return varies(walk.atoms, labels, dim)
 
 
@@ -140,29 +118,6 @@ def selected(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
     return labels.select(dim, index)
 
 
-def indexed(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
-    """Take elements by a table of numbers, which cannot be rewritten where channels are taken so."""
-    labels: Tensor = walk.of(node.args[0])
-    indices = walk.value(node.args[1])
-    for dim, index in enumerate(indices):
-        if index is not None and dim < labels.ndim and _changes(walk, labels, dim):
-            source = node.args[0]
-            if isinstance(source, fx.Node) and source.op == "get_attr":  # positions of a table
-                labels = merged(walk.atoms, labels, [dim], "it is taken by a table of numbers").expand(labels.shape)
-            else:
-                walk.pin(labels, "it is taken by a table of numbers")
-    return labels[tuple(slice(None) if i is None else i for i in indices)]
-
-
-def picked(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
-    """Take elements of one dimension by a table of numbers."""
-    labels: Tensor = walk.of(node.args[0])
-    dim = int(node.args[1]) % labels.ndim  # type: ignore[arg-type]
-    if _changes(walk, labels, dim):
-        walk.pin(labels, "it is taken by a table of numbers")
-    return labels.index_select(dim, walk.value(node.args[2]))
-
-
 def padded(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
     """Pad labels with new atoms: what is padded goes with whatever it meets."""
     labels: Tensor = walk.of(node.args[0])
@@ -173,8 +128,8 @@ def padded(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
     for i in range(0, len(amounts), 2):
         dim = labels.ndim - 1 - i // 2
         before, after = amounts[i], amounts[i + 1]
-        if not _changes(walk, found, dim) or mode != "constant" or min(before, after) < 0:
-            if _changes(walk, found, dim):
+        if not changes(walk, found, dim) or mode != "constant" or min(before, after) < 0:
+            if changes(walk, found, dim):
                 walk.pin(found, "it is padded from itself")
             positions = fixed_like(found, dim, before), fixed_like(found, dim, after)
             found = torch.cat([positions[0], found, positions[1]], dim) if max(before, after) > 0 else found
@@ -216,56 +171,6 @@ def made(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
     return labels
 
 
-def shuffled(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
-    """Spread channels over positions, or gather them: those that come to lie in one output channel go together."""
-    labels: Tensor = node.target(*[_labels_or_value(walk, a) for a in node.args])  # type: ignore[operator]
-    dims = range(labels.ndim - 2, labels.ndim)
-    return merged(walk.atoms, labels, list(dims), "it is spread over positions").expand(value.shape)
-
-
-def mixed_groups(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
-    """Let channels of several groups take turns."""
-    labels, groups = walk.of(node.args[0]), int(node.args[1])  # type: ignore[arg-type]
-    grid = labels.reshape(labels.shape[0], groups, -1, *labels.shape[2:])
-    walk.straight.append((node.name, grid))
-    mixed: Tensor = grid.transpose(1, 2).reshape(labels.shape)
-    return mixed
-
-
-def rolled(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
-    """Roll positions; channels that roll go together."""
-    labels: Tensor = walk.of(node.args[0])
-    shifts, dims = (walk.value(a) for a in (*node.args, [])[1:3])
-    if not dims:
-        walk.pin(labels, "it is rolled through all dimensions")
-        return labels
-    rolls = [d % labels.ndim for d in ([dims] if isinstance(dims, int) else dims)]
-    merged(walk.atoms, labels, [d for d in rolls if _changes(walk, labels, d)], "it is rolled")
-    return torch.roll(labels, shifts, dims)
-
-
-def in_windows(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
-    """Take windows of positions: [N, C, H, W] becomes [N, C times the size of a window, number of windows]."""
-    labels = _channels_alone(walk, walk.of(node.args[0]))
-    return _over(labels.repeat_interleave(value.shape[-2] // len(labels)), value)
-
-
-def from_windows(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
-    """Add up windows of positions: what `in_windows` took apart."""
-    labels = _channels_alone(walk, walk.of(node.args[0])[..., None])
-    rows = labels.reshape(value.shape[-3], -1)
-    return _over(merged(walk.atoms, rows, [1], "it is added up over positions").reshape(-1), value, -3)
-
-
-def _channels_alone(walk: Walk, labels: Tensor) -> Tensor:
-    dims = [d for d in range(labels.ndim) if d != labels.ndim - 3]
-    return merged(walk.atoms, labels, dims, "it lies in positions").reshape(-1)
-
-
-def _over(atoms: Tensor, value: Tensor, dim: int = -2) -> Tensor:
-    return along(atoms, dim % value.ndim, value.shape)
-
-
 MOVED = [
     "permute",
     "transpose",
@@ -278,8 +183,6 @@ MOVED = [
     "unfold",
     "swapdims",
     "moveaxis",
-    "hstack",
-    "vstack",
     "mT",
     "adjoint",
     "movedim",
@@ -298,16 +201,8 @@ FUNCTIONS: Mapping[str, Rule] = {
     **dict.fromkeys(("split", "split_with_sizes", "chunk", "tensor_split"), split),
     **dict.fromkeys(("pad", "constant_pad_nd"), padded),
     **dict.fromkeys(("zeros", "ones", "full", "new_zeros", "new_ones", "new_full"), made),
-    **dict.fromkeys(("cat", "stack", "concat", "concatenate"), side_by_side),
     "unflatten": unflattened,
     "slice": sliced,
     "select": selected,
-    "index": indexed,
-    **dict.fromkeys(("pixel_shuffle", "pixel_unshuffle"), shuffled),
-    "channel_shuffle": mixed_groups,
-    "roll": rolled,
-    "im2col": in_windows,
-    "col2im": from_windows,
-    "index_select": picked,
     "flatten": shaped,
 }

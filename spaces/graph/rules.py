@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from ...errors import one_line
-from . import arithmetic, function_rules, layer_rules, movement_rules, operator_rules
+from . import arithmetic, arrangement_rules, function_rules, layer_rules, movement_rules, operator_rules
 from .labels import Factors, parts_of, united, varied
 from .operator_rules import name_of
 from .tried import tried
@@ -19,6 +19,7 @@ MODULES: tuple[tuple[type[nn.Module], Rule], ...] = layer_rules.MODULES
 FUNCTIONS: Mapping[str, Rule] = {
     **operator_rules.FUNCTIONS,
     **movement_rules.FUNCTIONS,
+    **arrangement_rules.FUNCTIONS,
     **function_rules.FUNCTIONS,
 }
 

@@ -1,0 +1,83 @@
+"""Groups in networks whose weights are computed, whose layers are functions, and whose operators nobody named."""
+
+from __future__ import annotations
+
+import copy
+import random
+
+import pytest
+import torch
+from odd_structures import ODD
+from torch import Tensor, nn
+
+from autocompress.spaces.graph.capture import capture
+from autocompress.spaces.graph.folding import folded
+from autocompress.spaces.groups import remove_channels
+from autocompress.spaces.network import look_at_network
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_every_group_is_found_and_any_choice_of_channels_runs(name: str) -> None:
+    torch.manual_seed(0)
+    make, shape, expected = ODD[name]
+    module, inputs = make().eval(), torch.randn(4, *shape)
+    graph = capture(module, inputs[:1])
+    torch.testing.assert_close(graph(inputs), module(inputs))
+    network = look_at_network(graph, inputs[:1])
+    assert {(group.channels, group.blocks) for group in network.groups} == expected
+    source = random.Random(0)
+    for _ in range(8):
+        student = copy.deepcopy(graph)
+        kept = {group.name: source.choice(group.choices(1, 0.0)) for group in network.groups}
+        remove_channels(student, network.groups, kept)
+        for batch in (1, 4):
+            assert student(inputs[:batch]).shape == (batch, 5)
+        torch.testing.assert_close(folded(student)(inputs), student(inputs))
+
+
+@pytest.mark.parametrize("name", ["projected", "functions", "chosen", "cross stage", "spread"])
+def test_a_student_answers_as_the_network_in_which_the_same_channels_are_silent(name: str) -> None:
+    torch.manual_seed(0)
+    make, shape, _ = ODD[name]
+    inputs = torch.randn(4, *shape)
+    graph = capture(make().eval(), inputs[:1])
+    groups, source = look_at_network(graph, inputs[:1]).groups, random.Random(1)
+    if name == "chosen":  # what is weighed against nothing has no weight left
+        groups = tuple(group for group in groups if group.channels != 24)
+    for _ in range(6):
+        kept = {group.name: source.choice(group.choices(1, 0.2)) for group in groups}
+        silent, student = copy.deepcopy(graph), copy.deepcopy(graph)
+        with torch.no_grad():
+            for group in groups:
+                gone = set(range(group.channels)) - set(group.keep(kept[group.name]))
+                for member in group.members:
+                    at = torch.tensor([i for r, i in member.pairs if r in gone], dtype=torch.long)
+                    for place in member.places if member.side != "in" else ():
+                        silent.get_parameter(place.parameter).index_fill_(place.dim, at, 0.0)
+        remove_channels(student, groups, kept)
+        torch.testing.assert_close(student(inputs), silent(inputs), rtol=1e-4, atol=1e-5)
+
+
+def test_functions_with_weights_become_layers() -> None:
+    graph = capture(ODD["functions"][0]().eval(), torch.zeros(1, 3, 16, 16))
+    assert [layer.name for layer in look_at_network(graph, torch.zeros(1, 3, 16, 16)).layers] == ["w1", "w2", "w3"]
+
+
+def test_what_fails_alone_is_left_out_alone() -> None:
+    class Counting(nn.Module):
+        """The middle one of its layers must have 16 outputs, which nothing in the graph says."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList([nn.Linear(4 if i == 0 else 16, 16) for i in range(6)])
+            self.head = nn.Linear(16, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            for number, layer in enumerate(self.layers):
+                x = layer(x).relu()
+                if number == 3:
+                    x = x + torch.cat([x[:, 8:], x[:, :8].flip(0).flip(0)], 1)
+            return self.head(x)
+
+    network = look_at_network(capture(Counting().eval(), torch.zeros(1, 4)), torch.zeros(1, 4))
+    assert {"layers.0", "layers.1", "layers.2", "layers.4"} <= {group.name for group in network.groups}
