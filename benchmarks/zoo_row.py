@@ -19,9 +19,9 @@ from torch import Tensor, fx, nn
 
 from autocompress.compression.student import make_student
 from autocompress.errors import AutoCompressError, TrialFailed, one_line
-from autocompress.evaluators.artifact import ArtifactBuilder, Templates, relative_difference
+from autocompress.evaluators.artifact import ArtifactBuilder, Templates
 from autocompress.evaluators.runtimes.registry import get_runtime
-from autocompress.evaluators.score import predict
+from autocompress.evaluators.score import predict, relative_difference
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.network import Network, look_at_network
 from autocompress.spaces.spec import StudentSpec

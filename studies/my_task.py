@@ -24,7 +24,7 @@ WEIGHTS = Path("runs/my_task_teacher.pt")
 
 
 class Digits(Dataset[tuple[Tensor, int]]):
-    """Any map-style Dataset will do. Its items are pairs of a float tensor and a class number."""
+    """Any Dataset will do. Its items are pairs of an input and a label; see `Task` for others."""
 
     def __init__(self) -> None:
         bunch = load_digits()
@@ -39,7 +39,7 @@ class Digits(Dataset[tuple[Tensor, int]]):
 
 
 class SmallCNN(nn.Sequential):
-    """Any classifier will do. It maps inputs [N, ...] to outputs [N, classes]."""
+    """Any network will do. This one maps images [N, 1, 8, 8] to logits [N, 10]."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -60,7 +60,7 @@ class SmallCNN(nn.Sequential):
 
 
 def balanced_accuracy(outputs: Tensor, labels: Tensor) -> float:
-    """Return any number for outputs [N, K] and labels [N]; higher is better. Without a metric it is top-1 accuracy."""
+    """Return any number for outputs [N, K] and labels [N]. Without a metric it is top-1 accuracy."""
     right = (outputs.argmax(1) == labels).float()
     return float(torch.stack([right[labels == c].mean() for c in range(10)]).mean())
 

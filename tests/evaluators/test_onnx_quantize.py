@@ -176,3 +176,36 @@ def test_calibration_inputs_that_the_graph_does_not_take_are_no_reason_to_stay_i
     template, model, inputs = made("group norm")
     with pytest.raises(Exception, match="input"):
         quantize(model, template.layers, {"head": 8}, inputs[:, :2])
+
+
+class Masked(nn.Module):
+    """Attention that leaves out what is filled up."""
+
+    def __init__(self, least: float) -> None:
+        super().__init__()
+        self.least, self.first = least, nn.Linear(16, 32)
+        self.query, self.key, self.value, self.head = (nn.Linear(32, 32) for _ in range(4))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = self.first(x)
+        scores = self.query(x) @ self.key(x).transpose(1, 2) / 32**0.5
+        scores = scores + torch.where(mask, 0.0, self.least).unsqueeze(1)
+        return self.head(scores.softmax(-1) @ self.value(x)).mean(1)
+
+
+@pytest.mark.parametrize("least", [-float("inf"), -3.4e38, -1e9, -10.0])
+def test_a_mask_does_not_take_the_steps_of_eight_bits_for_itself(least: float) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = Masked(least).eval()
+        inputs, mask = torch.randn(64, 9, 16), torch.rand(64, 9) < 0.7
+    mask[:, 0] = True
+    template = make_template(net, (inputs[:2], mask[:2]), exact=True, symbolic_batch=True)
+    model, given = template.write(net), (inputs.numpy(), mask.numpy())
+    small = quantize(model, template.layers, dict.fromkeys(template.layers.values(), 8), given)
+    with torch.no_grad():
+        expected = net(inputs, mask).numpy()
+    names = [value.name for value in small.graph.input]
+    session = onnxruntime.InferenceSession(small.SerializeToString(), providers=["CPUExecutionProvider"])
+    got = session.run(None, dict(zip(names, given, strict=True)))[0]
+    assert alike(got, expected) > 0.98

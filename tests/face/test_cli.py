@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -232,6 +233,32 @@ def test_impossible_constraints_name_what_binds(
 ) -> None:
     said = cli("pick", finished.folder, "--out", tmp_path / "x", *limits)
     assert_one_line(said, "no model meets the constraints", "closest is trial", "held back by its", binding)
+
+
+def test_output_that_takes_ascii_alone_ends_no_command() -> None:
+    code = (
+        "import click; from autocompress.cli import main\n"
+        "main.add_command(click.Command('draw', callback=lambda: print('a \\u2501 b')))\n"
+        "main.main(['draw'])"
+    )
+    bare = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=bare)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "a ? b\n", "")
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("my_task.py", "my_task"),
+        ("folder/12:30:00/mine.py", "mine"),
+        ("folder/12:30:00/mine.py:make", "mine"),
+        ("package.module:make", "package"),
+    ],
+)
+def test_a_study_is_named_after_the_file_of_its_task(spec: str, name: str) -> None:
+    from autocompress.cli.options import find_study
+
+    assert find_study(None, spec).name == name
 
 
 def imported_by(*arguments: str) -> list[str]:

@@ -40,6 +40,15 @@ def test_every_command_shown_exists_with_its_options() -> None:
         assert {w for w in words if w.startswith("--")} <= known, line
 
 
+def test_every_kind_of_task_is_shown_with_its_metric() -> None:
+    from autocompress.studies.kinds import KINDS
+
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| ([^|]+) \|$", README, flags=re.MULTILINE))
+    for name, kind in KINDS.items():
+        label = kind.metric.label
+        assert rows[name] == label.name + ("" if label.maximized else ", lower is better")
+
+
 def test_make_targets_shown_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"^make (\w+)", "\n".join(blocks("sh")), flags=re.MULTILINE):

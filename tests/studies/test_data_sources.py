@@ -240,6 +240,21 @@ def test_folder_of_images(tmp_path: Path) -> None:
             ImageFolder().read(section_of(**{**FOLDERS, key: "file"}), tmp_path)
 
 
+def test_hidden_folders_and_files_among_pictures_are_passed_over(tmp_path: Path) -> None:
+    section = section_of(**FOLDERS)
+    write_folders(tmp_path)
+    picture = next((tmp_path / "train" / "cat").iterdir())
+    for part in ("train", "test"):
+        for hidden in (".ipynb_checkpoints", "cat/.thumbnails"):
+            (tmp_path / part / hidden).mkdir()
+            (tmp_path / part / hidden / f"copy{picture.suffix}").write_bytes(picture.read_bytes())
+        (tmp_path / part / ".DS_Store").write_bytes(b"Bud1")
+        (tmp_path / part / "cat" / f"._{picture.name}").write_bytes(b"Mac OS X")
+        (tmp_path / part / "cat" / "Thumbs.db").write_bytes(b"thumbs")
+    splits = ImageFolder().read(section, tmp_path)
+    assert len(splits.train) == 8 and splits.test.labels.tolist() == [0, 0, 1, 1] and splits.train.classes == 2
+
+
 def test_torchvision_name_and_absence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision import datasets
 
