@@ -144,7 +144,9 @@ class Task:
             ExportError: The teacher's forward pass cannot be traced.
             UnknownName: There is no such kind of task.
         """
-        kind, reading = self.kind_of_task(), self.reading()
+        kind = self.kind_of_task()
+        network = bare_network(self.teacher).network
+        reading = replace(self, teacher=network).reading()
         validation = materialise(self.validation, "validation", reading=reading)
         test = materialise(self.test, "test", reading=reading)
         train = as_data(self.train, "train", reading=reading)
@@ -157,10 +159,7 @@ class Task:
             rows_of(few, slice(0, 1)) if self.example_input is None else _given(self.example_input, reading.interface)
         )
         _check_shapes("example_input", example, few)
-        network = bare_network(self.teacher)
-        for remark in network.remarks:
-            say(remark)
-        outputs = checked_answers(network.network, reading.interface, few)
+        outputs = checked_answers(network, reading.interface, few)
         classes = self._check_labels(kind, outputs, validation, test, train)
         if isinstance(train, StreamedData):
             train = train.checked(_label_check(kind, outputs, classes))
@@ -168,7 +167,7 @@ class Task:
             _check_shapes("train", train.inputs(slice(0, 1)), few)
         calibration = self._calibration(train, reading)
         _check_shapes("calibration", rows_of(calibration, slice(0, 1)), few)
-        graph = captured_teacher(network.network, reading.interface, few, outputs)
+        graph = captured_teacher(network, reading.interface, few, outputs)
         losses, metric = self._losses(kind, train, outputs), self._metric(kind)
         check_training(graph, train, losses)
         look = look_at_metric(graph, validation, metric, classes, say)

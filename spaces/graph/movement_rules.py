@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from .labels import fixed, merged, varies
+from .atoms import FIXED
+from .labels import along, fixed, merged, squashed, varies
 from .members import Counted, Resize
 from .walk import Rule, Walk
 
@@ -50,8 +51,13 @@ def unflattened(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
 
 
 def expanded(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
-    """Repeat labels along dimensions of size 1."""
-    labels: Tensor = walk.of(node.args[0]).expand(value.shape)
+    """Repeat labels along dimensions of size 1; of what is no channel there may be as many copies as it meets."""
+    source: Tensor = walk.of(node.args[0])
+    labels = source.expand(value.shape)
+    lengths = [1] * (value.ndim - source.ndim) + list(source.shape)
+    longer = [dim for dim, length in enumerate(lengths) if length < value.shape[dim]]
+    if len(longer) == 1 and isinstance(node.args[1], list | tuple) and bool((squashed(source)[0] == FIXED).all()):
+        labels = along(walk.fresh(value.shape[longer[0]]), longer[0], value.shape)
     if isinstance(node.args[1], list | tuple):
         walk.resizes.append(Resize(node.name, 1, _counted(labels, node.args[1])))
     return labels

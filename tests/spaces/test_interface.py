@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.graph.interface import Interface, UnclearOutput
+from autocompress.spaces.groups import remove_channels
 from autocompress.spaces.network import look_at_network
 
 Pair = namedtuple("Pair", ["first", "second"])
@@ -105,3 +106,34 @@ def test_a_graph_takes_tensors_in_order_and_keeps_names(network: type[Reader], s
     assert set(dict(graph.named_parameters())) == set(dict(model.named_parameters()))
     found = look_at_network(graph, (ids[:1], mask[:1]))
     assert {g.name: g.channels for g in found.groups} == {"table": 8, "inner": 16}
+
+
+class Encodes(nn.Module):
+    """torch's own encoder with a mask, which it repeats for each head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(20, 16, padding_idx=0)
+        layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+        self.encoder, self.head = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False), nn.Linear(16, 3)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return self.head(self.encoder(self.table(ids), src_key_padding_mask=mask == 0).mean(1))
+
+
+def test_heads_are_prunable_behind_a_mask_that_is_repeated_for_each() -> None:
+    torch.manual_seed(0)
+    model = Encodes().eval()
+    ids, mask = torch.randint(1, 20, (5, 6)), (torch.rand(5, 6) < 0.7).long()
+    mask[:, 0] = 1
+    graph = capture(model, (ids[:1], mask[:1]), Interface(("ids", "mask")))
+    assert torch.allclose(graph(ids, mask), model(ids, mask), atol=1e-6)
+    found = look_at_network(graph, (ids[:1], mask[:1]))
+    (heads,) = [group for group in found.groups if group.name.endswith("self_attn")]
+    assert heads.channels == 4
+    kept = remove_channels(graph, found.groups, {heads.name: 2})
+    assert graph(ids, mask).shape == (5, 3) and len(kept[heads.name]) == 2
+    other = mask.clone()
+    other[:, -1] = 1 - other[:, -1]
+    changed = (graph(ids, mask) - graph(ids, other)).abs().amax(1)
+    assert bool((changed > 1e-6).all()), "the mask still counts"
