@@ -131,8 +131,8 @@ def test_heads_are_prunable_behind_a_mask_that_is_repeated_for_each() -> None:
     found = look_at_network(graph, (ids[:1], mask[:1]))
     (heads,) = [group for group in found.groups if group.name.endswith("self_attn")]
     assert heads.channels == 4
-    kept = remove_channels(graph, found.groups, {heads.name: 2})
-    assert graph(ids, mask).shape == (5, 3) and len(kept[heads.name]) == 2
+    remove_channels(graph, found.groups, {heads.name: 2})
+    assert graph(ids, mask).shape == (5, 3)
     other = mask.clone()
     other[:, -1] = 1 - other[:, -1]
     changed = (graph(ids, mask) - graph(ids, other)).abs().amax(1)
