@@ -72,7 +72,9 @@ class PyTorch:
             try:
                 batch = tuple({0: torch.export.Dim("batch", min=1)} for _ in parts)
                 example = tuple(part[:2] for part in parts)
-                program = torch.export.export(module.eval(), example, dynamic_shapes=batch)
+                # a network of any number of inputs takes them under one name
+                shapes: Any = batch if module is request.module else (batch,)
+                program = torch.export.export(module.eval(), example, dynamic_shapes=shapes)
             except Exception:  # a network that fixes its batch: a class token, a reshape with numbers
                 program = torch.export.export(module.eval(), tuple(part[: request.batch] for part in parts))
             torch.export.save(program, path)

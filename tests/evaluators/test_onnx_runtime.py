@@ -59,14 +59,20 @@ def test_inspect_counts_blocked_convolutions_as_convolutions(tmp_path: Path) -> 
     assert "Relu" not in counts  # fused: this is the graph that runs, not the file's
 
 
-def test_a_file_with_two_inputs_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_two_inputs_takes_both_in_order(tmp_path: Path) -> None:
     sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in ("a", "b")]
     out = helper.make_tensor_value_info("c", TensorProto.FLOAT, [1, 2])
-    graph = helper.make_graph([helper.make_node("Add", ["a", "b"], ["c"])], "two", sides, [out])
+    graph = helper.make_graph([helper.make_node("Sub", ["a", "b"], ["c"])], "two", sides, [out])
     path = tmp_path / "two.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
-    with pytest.raises(MeasurementError, match="2 inputs"):
-        OnnxRuntime().load(path, Target())
+    loaded = OnnxRuntime().load(path, Target())
+    assert [(i.name, i.shape, i.dtype) for i in loaded.inputs] == [(n, (1, 2), np.dtype("float32")) for n in ("a", "b")]
+    one, two = np.array([[5, 7]], "float32"), np.array([[1, 2]], "float32")
+    assert loaded.run(one, two).tolist() == [[4, 5]]
+    rows = (np.repeat(one, 3, 0), np.repeat(two, 3, 0))
+    assert predict(path, OnnxRuntime(), Target(), rows).tolist() == [[4, 5]] * 3
+    with pytest.raises(DataError, match="takes 2 inputs, given are 1"):
+        predict(path, OnnxRuntime(), Target(), one)
 
 
 @pytest.mark.parametrize(("device", "provider"), [("cuda", "CUDA"), ("tensorrt", "Tensorrt")])

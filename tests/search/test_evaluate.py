@@ -19,6 +19,7 @@ from autocompress.search.evaluate.job import Job
 from autocompress.search.executors.base import ExecutorContext
 from autocompress.search.prepare.latency_samples import samples
 from autocompress.spaces.spec import Pattern, Recovery, StudentSpec
+from autocompress.studies.metric import metric_of
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +38,7 @@ def undefined(outputs: Tensor, labels: Tensor) -> float:
 
 
 def test_a_metric_that_is_undefined_for_one_student_ends_that_trial_alone(context: EvaluationContext) -> None:
-    odd = replace(context, task=replace(context.task, metric=undefined))
+    odd = replace(context, task=replace(context.task, metric=metric_of(undefined)))
     result = evaluate(odd, Job(901, int8(context), "build"))
     assert "undefined" in result.failure and not result.measured
     with pytest.raises(MetricError):

@@ -35,7 +35,7 @@ def exported(finished: Front, tiny_task: Path, tmp_path_factory: pytest.TempPath
     out = tmp_path_factory.mktemp("export")
     export(finished.folder, trial.number, names(HERE + ELSEWHERE), out, load_task(str(tiny_task)))
     record = json.loads((out / "export.json").read_text())
-    assert record["trial"] == trial.number
+    assert record["trial"] == trial.number and all(file["path"] for file in record["files"]), record
     return {file["target"].partition("@")[0]: {**file, "path": out / file["path"]} for file in record["files"]}
 
 
