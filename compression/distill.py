@@ -41,11 +41,13 @@ class Lessons:
         teacher: The trained network, on `device`.
         last_layer: Name of the linear layer whose inputs are the features; None when there is none.
         device: Where it runs.
+        precise: Whether its answers are measured numbers; they are then computed and kept in float32.
     """
 
     teacher: nn.Module
     last_layer: str | None
     device: torch.device
+    precise: bool = False
     _kept: dict[tuple[int, int], Lesson] = field(default_factory=dict)
 
     def lesson(self, epoch: int, step: int, inputs: Inputs, keep: bool) -> Lesson:
@@ -59,10 +61,15 @@ class Lessons:
         """
         if keep and (epoch, step) in self._kept:
             return self._kept[epoch, step]
-        with torch.no_grad(), autocast_context(self.device), FeatureTap(self.teacher, self.last_layer) as tap:
+        with (
+            torch.no_grad(),
+            autocast_context(self.device, self.precise),
+            FeatureTap(self.teacher, self.last_layer) as tap,
+        ):
             outputs = call(self.teacher, to_training_layout(inputs, self.device))
-        # half the memory; distillation does not see the difference
-        lesson = Lesson(outputs.detach().to(torch.bfloat16), tap.features.detach().to(torch.bfloat16))
+        # half the memory; distillation of logits does not see the difference
+        kept = torch.float32 if self.precise else torch.bfloat16
+        lesson = Lesson(outputs.detach().to(kept), tap.features.detach().to(torch.bfloat16))
         size = (lesson.outputs.nbytes + lesson.features.nbytes) * (len(self._kept) + 1)
         if keep and size <= LIMIT_BYTES:
             self._kept[epoch, step] = lesson

@@ -35,6 +35,7 @@ def first_look(
     data: LabelledData,
     metric: Callable[[Tensor, Tensor], float],
     device: torch.device,
+    precise: bool = False,
 ) -> float:
     """Score an untrained student with its bits, on a part of `data` that is the same for every student.
 
@@ -52,17 +53,24 @@ def first_look(
         data: The validation split, which sets neither.
         metric: Maps outputs [N, ...] and labels [N, ...] to a number.
         device: Where the student runs.
+        precise: Whether outputs are measured numbers, which stay in float32.
     """
     module = module_to_training_layout(student.module, device)
     reestimate_norms(module, rows_of(calibration, slice(0, NORM_INPUTS)), NORM_BATCH)
     rows = torch.randperm(len(data), generator=seeded_generator("look"))[:LOOK_IMAGES]
-    outputs = outputs_with_bits(module, fake, calibration, data, rows, device)
+    outputs = outputs_with_bits(module, fake, calibration, data, rows, device, precise)
     return metric(outputs, data.labels[rows])
 
 
 @torch.no_grad()
 def outputs_with_bits(
-    module: nn.Module, fake: FakeQuantizer, calibration: Inputs, data: LabelledData, rows: Tensor, device: torch.device
+    module: nn.Module,
+    fake: FakeQuantizer,
+    calibration: Inputs,
+    data: LabelledData,
+    rows: Tensor,
+    device: torch.device,
+    precise: bool = False,
 ) -> Tensor:
     """Run a network with fake quantization on some rows of `data`.
 
@@ -75,6 +83,7 @@ def outputs_with_bits(
         data: What is looked at.
         rows: Which rows of it, [R].
         device: Where the network runs.
+        precise: Whether outputs are measured numbers, which stay in float32.
 
     Returns:
         The outputs [R, ...], float32, on the CPU.
@@ -82,7 +91,7 @@ def outputs_with_bits(
     module.to(device).eval()
     fake.switch_on()
     try:
-        with autocast_context(device), every_layer_called():
+        with autocast_context(device, precise), every_layer_called():
             if fake.quantizes and not fake.ranges:
                 call(module, to_training_layout(rows_of(calibration, slice(0, RANGE_INPUTS)), device))
             parts = [call(module, to_training_layout(data.inputs(some), device)) for some in torch.split(rows, CHUNK)]

@@ -20,10 +20,12 @@ class Losses:
         hard: Maps outputs [B, ...] and labels [B, ...] to the mean loss of the batch, a tensor of one number.
         soft: How far a student's outputs are from the teacher's, 0 where they agree; see `Divergence`. Where the
             outputs are logits, a temperature above 1 softens both (Hinton et al. 2015, arXiv:1503.02531, section 2).
+        precise: Whether outputs are measured numbers, for which the steps of bfloat16 are too coarse.
     """
 
     hard: Callable[[Tensor, Tensor], Tensor]
     soft: Divergence
+    precise: bool = False
 
 
 def categorical_divergence(student: Tensor, teacher: Tensor, temperature: float, dim: int = 1) -> Tensor:

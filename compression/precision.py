@@ -23,9 +23,15 @@ def training_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if _cpu_has_fast_bf16() else torch.float32
 
 
-def autocast_context(device: torch.device) -> torch.autocast:
-    """Return a fresh autocast to `training_dtype(device)` for one step, switched off where that is float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=training_dtype(device) == torch.bfloat16)
+def autocast_context(device: torch.device, precise: bool = False) -> torch.autocast:
+    """Return a fresh autocast to `training_dtype(device)` for one step, switched off where that is float32.
+
+    Args:
+        device: Where the step runs.
+        precise: Whether to stay in float32 anyway.
+    """
+    coarse = training_dtype(device) == torch.bfloat16
+    return torch.autocast(device.type, torch.bfloat16, enabled=coarse and not precise)
 
 
 def to_training_layout(inputs: Inputs, device: torch.device) -> Inputs:

@@ -155,7 +155,7 @@ class Recoverer:
         epoch, index, inputs, labels = batches.at(step)
         lesson = self.lessons.lesson(epoch, index, inputs, keep=self.data.cacheable)
         inputs, labels = to_training_layout(inputs, self.device), labels.to(self.device)
-        with autocast_context(self.device), FeatureTap(module, self.lessons.last_layer) as tap:
+        with autocast_context(self.device, self.losses.precise), FeatureTap(module, self.lessons.last_layer) as tap:
             outputs = call(module, inputs)
         loss = distillation_loss(recovery, outputs, labels, lesson, tap.features, kept, self.losses)
         optimizer.zero_grad(set_to_none=True)

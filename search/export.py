@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -57,8 +58,9 @@ class Exported:
         bits: Layer name -> bit-width of the student as this target runs it, for layers that are not 32.
         difference: Largest absolute difference from the student's outputs, relative to the largest output (at least
             1), over `SAMPLES` inputs.
-        agreement: Part of those inputs on which file and student choose the same class.
-        accuracy: Metric of the file, run by its own runtime over the validation split.
+        agreement: Part of those inputs on which file and student choose the same class; None where they choose none.
+        accuracy: Metric of the file in its own units, run by its own runtime over the validation split.
+        metric: Name of the metric.
         latency: Of one inference.
         operators: Operator type -> count, of the graph that really runs.
         remark: Where that graph is not what was asked for.
@@ -73,6 +75,7 @@ class Exported:
     difference: float | None = None
     agreement: float | None = None
     accuracy: float | None = None
+    metric: str = "accuracy"
     latency: Latency | None = None
     operators: Mapping[str, int] = field(default_factory=dict)
     remark: str = ""
@@ -219,13 +222,17 @@ def _checked(
             "this runtime does not run this network right"
         )
     outputs = file_outputs(part, runtime, target, data)
+    chooses = expected.ndim == 2 and expected.shape[1] > 1 and data.labels.ndim == 1
     operators = runtime.inspect(part, target)
+    with tempfile.TemporaryDirectory(prefix="autocompress-") as folder:
+        latency = bench([TimedFile(part, target, timing_inputs(work.task, Path(folder)))])[0]
     return replace(
         built,
         difference=difference,
-        agreement=float((got.argmax(-1) == expected.argmax(-1)).mean()),
-        accuracy=work.task.metric.quality(torch.from_numpy(outputs), data.labels),
-        latency=bench([TimedFile(part, target, timing_inputs(work.task, part.parent))])[0],
+        agreement=float((got.argmax(-1) == expected.argmax(-1)).mean()) if chooses else None,
+        accuracy=work.task.metric.value(torch.from_numpy(outputs), data.labels),
+        metric=work.task.metric.label.name,
+        latency=latency,
         operators=operators,
         remark=runtime.remark(operators, asked),
     )

@@ -29,7 +29,7 @@ FEW = 8
 """Training examples that one step is tried on."""
 LOOK = 1000
 """Validation examples that the metric is tried on, at most."""
-LOOK_SECONDS = 3.0
+LOOK_SECONDS, LOOK_BYTES = 3.0, 2**28
 SHUFFLES = 16
 CLEARLY, PERHAPS = 6.0, 3.0
 """Standard deviations of shuffled figures by which they are better, so that a metric is refused or remarked on."""
@@ -104,7 +104,7 @@ def look_at_metric(
     ends = time.monotonic() + LOOK_SECONDS
     for some in torch.split(rows, 32):
         parts.append(answers(graph, validation.inputs(some)))
-        if time.monotonic() > ends:
+        if time.monotonic() > ends or sum(part.nbytes for part in parts) > LOOK_BYTES:
             break
     outputs = torch.cat(parts)
     labels = validation.labels[rows[: len(outputs)]]
@@ -114,8 +114,10 @@ def look_at_metric(
         if len(outputs) < len(validation):
             return None  # a rare class need not be in a part
         raise MetricError(f"{error}{missing_classes(labels, classes)}") from error
-    shuffled = []
+    shuffled: list[float] = []
     for _ in range(SHUFFLES):
+        if time.monotonic() > ends + LOOK_SECONDS and len(shuffled) > 2:
+            break
         try:
             shuffled.append(metric.quality(outputs[torch.randperm(len(outputs), generator=generator)], labels))
         except MetricError:
@@ -128,7 +130,7 @@ def look_at_metric(
         lower, other = ("lower", "minimize") if label.maximized else ("higher", "maximize")
         raise MetricError(f"{figures} shuffled, which is better: if {lower} is better, say metric_direction={other!r}")
     if excess > PERHAPS:
-        say(f"careful: {figures} shuffled: is the teacher trained?")
+        say(f"careful: {figures} shuffled: is the teacher trained, and metric_direction right?")
     return right
 
 
@@ -172,6 +174,6 @@ def _fingerprints(data: MemoryData) -> set[int]:
     count = min(COMPARED, count_of(stored))
     found = set()
     for some in divided(rows_of(stored, slice(0, count)), 256):
-        rows = [part.flatten(1).contiguous().numpy() for part in tensors_of(some)]
+        rows = [part.reshape(len(part), -1).contiguous().numpy() for part in tensors_of(some)]
         found |= {hash(b"".join(part[i].tobytes() for part in rows)) for i in range(len(rows[0]))}
     return found

@@ -36,6 +36,7 @@ class Kind:
         losses: Makes the losses, from labels of the training data (a sample of them).
         metric: What models are judged by where the task brings no metric.
         classes: Number of classes, from outputs; None where labels are no class numbers.
+        valid: Whether all these labels have values that can be.
     """
 
     outputs: str
@@ -44,6 +45,7 @@ class Kind:
     losses: Callable[[Tensor], Losses]
     metric: Metric
     classes: Callable[[Tensor], int] | None = None
+    valid: Callable[[Tensor], bool] = lambda labels: True
 
 
 def shifted(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,7 +83,12 @@ def _yes_or_no(labels: Tensor) -> bool:
 
 
 def _shares(labels: Tensor) -> bool:
-    return labels.is_floating_point() and bool((labels >= 0).all()) and bool((labels.sum(1) - 1).abs().max() < 1e-3)
+    return (
+        labels.is_floating_point()
+        and labels.ndim == 2
+        and bool((labels >= 0).all())
+        and bool((labels.sum(1) - 1).abs().max() < 1e-3)
+    )
 
 
 def _classification(outputs: Tensor, labels: Tensor) -> bool:
@@ -123,12 +130,12 @@ def _next_token_loss(outputs: Tensor, labels: Tensor) -> Tensor:
 
 def _regression(labels: Tensor) -> Losses:
     # in units of the labels' spread, so that rates of learning fit whatever they are counted in
-    scale = float(labels.double().var(unbiased=False).clamp_min(1e-12))
+    scale = float(labels.double().var(unbiased=False)) or 1.0
 
     def hard(outputs: Tensor, wanted: Tensor) -> Tensor:
         return squared_distance(outputs.reshape(wanted.shape), wanted.to(outputs.dtype), scale).mean()
 
-    return Losses(hard, lambda student, teacher, _: squared_distance(student, teacher, scale))
+    return Losses(hard, lambda student, teacher, _: squared_distance(student, teacher, scale), precise=True)
 
 
 _last = functools.partial(categorical_divergence, dim=-1)
@@ -141,6 +148,7 @@ KINDS: Mapping[KindName, Kind] = {
         lambda _: CLASSIFICATION,
         Metric(top1),
         lambda outputs: outputs.shape[1],
+        lambda y: not y.is_floating_point() or _shares(y),
     ),
     "binary": Kind(
         "[N] or [N, 1], a logit",
@@ -148,6 +156,7 @@ KINDS: Mapping[KindName, Kind] = {
         lambda o, y: o[0].numel() == y[0].numel() == 1 and _yes_or_no(y),
         lambda _: Losses(_yes_loss, bernoulli_divergence),
         Metric(sign_accuracy),
+        valid=_yes_or_no,
     ),
     "multilabel": Kind(
         "[N, K], logits",
@@ -155,6 +164,7 @@ KINDS: Mapping[KindName, Kind] = {
         lambda o, y: o.ndim == 2 and o.shape == y.shape and _yes_or_no(y),
         lambda _: Losses(_yes_loss, bernoulli_divergence),
         Metric(micro_f1, MetricLabel("F1")),
+        valid=_yes_or_no,
     ),
     "regression": Kind(
         "[N] or [N, ...]",
@@ -162,6 +172,7 @@ KINDS: Mapping[KindName, Kind] = {
         lambda o, y: o[0].numel() == y[0].numel(),
         _regression,
         Metric(rmse, MetricLabel("RMSE", "minimize")),
+        valid=lambda y: bool(torch.isfinite(y.double()).all()),
     ),
     "segmentation": Kind(
         "[N, K, ...], one logit for each class and position",

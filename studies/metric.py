@@ -44,7 +44,14 @@ class MetricLabel:
     def text(self, quality: float) -> str:
         """Return the metric's own value of what a search keeps, as it is printed."""
         value = self.shown(quality)
-        return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+        return f"{value:.{_digits(value)}f}"
+
+    def lenient(self, quality: float) -> str:
+        """Return the same, rounded to what is easier to reach: a limit at it is met by what was kept."""
+        value = self.shown(quality)
+        scale = 10 ** _digits(value)
+        rounded = (math.floor if self.maximized else math.ceil)(value * scale) / scale
+        return f"{rounded:.{_digits(value)}f}"
 
     @property
     def key(self) -> str:
@@ -54,6 +61,13 @@ class MetricLabel:
     def kept(self, value: float) -> float:
         """Return what a search keeps of the metric's own value: higher is better."""
         return value if self.maximized else -value
+
+
+def _digits(value: float) -> int:
+    """Return the digits behind the point: four, fewer of large numbers, and more of small ones."""
+    if abs(value) >= 10:
+        return 2
+    return 4 if value == 0 or abs(value) >= 0.01 else min(12, 3 - math.floor(math.log10(abs(value))))
 
 
 ACCURACY = MetricLabel()

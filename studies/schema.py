@@ -180,7 +180,7 @@ class BudgetSection(Section):
     on: dict[str, Positive] = {}
     percentile: Literal[50, 90, 95, 99] = 50
     max_mb: Positive | None = None
-    min_accuracy: Positive | None = None
+    min_accuracy: Annotated[float, Field(allow_inf_nan=False)] | None = None
     max_drop: Annotated[str, Field(pattern=r"^[0-9]*\.?[0-9]+(%|pt)?$")] | None = None
 
 

@@ -125,7 +125,8 @@ def load_study(path_or_name: str | Path) -> StudyFile:
         raise StudyFileError(f"{path}: {error}") from error
     given = {name: getattr(sections, name) for name in sections.model_fields_set}
     study = StudyFile(path=path, **given)
-    if study.task.source is None and study.budget.min_accuracy is not None and study.budget.min_accuracy > 1:
+    least = study.budget.min_accuracy
+    if study.task.source is None and least is not None and not 0 < least <= 1:
         raise StudyFileError(
             f"{path}: [budget] min_accuracy = {study.budget.min_accuracy:g}; allowed: a share of 1, such as 0.85"
         )

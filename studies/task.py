@@ -19,7 +19,7 @@ from ..spaces.inputs import Inputs, count_of, joined, rows_of, shapes_of, tensor
 from .bare import bare_network
 from .checks import check_training, look_at_metric, remarks_on_splits
 from .data.images import ImageData, check_labels
-from .data.reading import Reading, described, interface_of
+from .data.reading import Reading, as_input, described, interface_of
 from .data.sources import as_data, first_batch, materialise
 from .data.streams import StreamedData
 from .data.tensors import MemoryData, TensorData
@@ -36,6 +36,10 @@ Say = Callable[[str], None]
 
 CALIBRATION_INPUTS = 512
 """The most that is taken of train where a task brings no calibration inputs."""
+LABELS = 1024
+"""Labels of a stream that are looked at."""
+SPLIT_BYTES = 4 * 2**30
+"""The most that the outputs for a split may take in memory."""
 LOOKED_AT = 8
 """Validation inputs that the teacher is tried on."""
 
@@ -61,7 +65,8 @@ class Task:
         kind: What outputs and labels are: "classification", "binary", "multilabel", "regression", "segmentation",
             "tokens" or "language_model"; see `studies.kinds`. None asks for a `loss` and a `metric`, and for nothing
             else.
-        metric_direction: Whether larger values of `metric` are better.
+        metric_direction: "maximize" or "minimize" `metric`; None maximizes, but for the kinds' own metrics, whose
+            direction is known.
         loss: Maps outputs [B, ...] and labels [B, ...] to a mean loss, in place of the kind's own.
         distillation: Maps a student's outputs, the teacher's outputs and a temperature to how far they are apart, one
             number for each example or one for the batch, in place of the kind's own.
@@ -76,10 +81,10 @@ class Task:
     test: Source
     metric: MetricFunction | None = None
     example_input: Tensor | Sequence[Tensor] | Mapping[str, Tensor] | None = None
-    calibration: Tensor | Sequence[Tensor] | Source | None = None
+    calibration: Tensor | Sequence[Tensor] | Mapping[str, Tensor] | Source | None = None
     name: str = "task"
     kind: KindName | None = "classification"
-    metric_direction: Direction = "maximize"
+    metric_direction: Direction | None = None
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
     distillation: Callable[[Tensor, Tensor, float], Tensor] | None = None
     output: str | int | None = None
@@ -155,11 +160,17 @@ class Task:
                 raise DataError(f"the {split} split is empty: give at least one item")
         few = validation.inputs(slice(0, LOOKED_AT))
         _check_shapes("test", test.inputs(slice(0, 1)), few)
-        example = (
-            rows_of(few, slice(0, 1)) if self.example_input is None else _given(self.example_input, reading.interface)
-        )
+        example = few if self.example_input is None else _given(self.example_input, reading.interface, "example_input")
+        example = rows_of(example, slice(0, 1))
         _check_shapes("example_input", example, few)
         outputs = checked_answers(network, reading.interface, few)
+        for split, data in (("validation", validation), ("test", test)):
+            most = SPLIT_BYTES // max(1, outputs[0].nbytes)
+            if len(data) > most:
+                raise DataError(
+                    f"the outputs of {split} need {len(data) * outputs[0].nbytes / 2**30:.1f} GiB in memory, where the "
+                    f"metric sees them together: give at most {most} items, for instance by torch.utils.data.Subset"
+                )
         classes = self._check_labels(kind, outputs, validation, test, train)
         if isinstance(train, StreamedData):
             train = train.checked(_label_check(kind, outputs, classes))
@@ -171,23 +182,32 @@ class Task:
         losses, metric = self._losses(kind, train, outputs), self._metric(kind)
         check_training(graph, train, losses)
         look = look_at_metric(graph, validation, metric, classes, say)
-        for remark in remarks_on_splits(train, validation, test, classes):
+        named = None if self.kind == "language_model" else classes  # no split holds every token
+        for remark in remarks_on_splits(train, validation, test, named):
             say(remark)
         return PreparedTask(graph, train, calibration, validation, test, metric, losses, example, self.name, look)
 
     def _metric(self, kind: Kind | None) -> Metric:
-        if self.metric is not None:
-            return metric_of(self.metric, self.metric_direction)
-        assert kind is not None
-        return kind.metric
+        if self.metric_direction not in (None, "maximize", "minimize"):
+            raise UnknownName("metric_direction", str(self.metric_direction), ("maximize", "minimize"))
+        known = [each.metric for each in KINDS.values() if each.metric.function is self.metric]
+        if self.metric is not None and not known:
+            return metric_of(self.metric, self.metric_direction or "maximize")
+        found = known[0] if known else kind.metric if kind is not None else None
+        assert found is not None
+        if self.metric_direction not in (None, found.label.direction):
+            raise DataError(
+                f"metric_direction = {self.metric_direction!r}, but {found.label.name} is {found.label.direction}d: "
+                "leave it out"
+            )
+        return found
 
     def _losses(self, kind: Kind | None, train: MemoryData | StreamedData, outputs: Tensor) -> Losses:
         if kind is not None:
-            labels = train.labels if not isinstance(train, StreamedData) else train.epoch_plan(0, 64, 0).batch(0)[1]
-            made = kind.losses(labels)
+            made = kind.losses(some_labels(train))
         else:
             assert self.loss is not None
-            spread = float(outputs.var(unbiased=False).clamp_min(1e-12))
+            spread = float(outputs.var(unbiased=False)) or 1.0
             made = Losses(self.loss, lambda student, teacher, _: squared_distance(student, teacher, spread))
         soft = made.soft if self.distillation is None else _each_example(self.distillation)
         return Losses(made.hard if self.loss is None else self.loss, soft)
@@ -219,8 +239,8 @@ class Task:
 
     def _calibration(self, train: MemoryData | StreamedData, reading: Reading) -> Inputs:
         source = train if self.calibration is None else self.calibration
-        if isinstance(source, Tensor | list | tuple):
-            return _given(source, reading.interface)
+        if isinstance(source, Tensor | list | tuple | Mapping):
+            return _given(source, reading.interface, "calibration")
         data = as_data(source, "calibration", reading=reading)  # type: ignore[arg-type]
         count = min(CALIBRATION_INPUTS, len(data))
         if not isinstance(data, StreamedData):
@@ -231,6 +251,17 @@ class Task:
         while sum(map(count_of, batches)) < count and len(batches) < plan.steps:
             batches.append(plan.batch(len(batches))[0])
         return rows_of(joined(batches), slice(0, count))
+
+
+def some_labels(train: MemoryData | StreamedData) -> Tensor:
+    """Return labels of training data: all where they are in memory, else those of a few batches."""
+    if not isinstance(train, StreamedData):
+        return train.labels
+    plan = train.epoch_plan(0, 256, 0)
+    found: list[Tensor] = []
+    while len(found) < plan.steps and sum(len(labels) for labels in found) < LABELS:
+        found.append(plan.batch(len(found))[1])
+    return torch.cat(found)
 
 
 def load_task(spec: str, folder: Path | None = None) -> Task:
@@ -258,8 +289,9 @@ def _label_check(kind: Kind | None, outputs: Tensor, classes: int | None) -> Cal
         if kind is None:
             return
         some = labels[: len(outputs)]
-        if len(some) == len(outputs) and not kind.fits(outputs, some):
-            raise DataError(f"{split} labels are {described(labels)}, allowed: {kind.labels}")
+        if not kind.valid(labels) or not kind.fits(outputs[: len(some)], some):
+            values = ", ".join(f"{float(v):g}" for v in labels.flatten()[:3])
+            raise DataError(f"{split} labels are {described(labels)} ({values}, ...), allowed: {kind.labels}")
         if classes is not None and not labels.is_floating_point():
             counted = labels[(labels >= 0) & (labels != 255)] if labels.ndim > 1 else labels
             check_labels(counted, classes, split)
@@ -275,11 +307,16 @@ def _each_example(distillation: Callable[[Tensor, Tensor, float], Tensor]) -> Ca
     return soft
 
 
-def _given(value: Tensor | Sequence[Tensor] | Mapping[str, Tensor], interface: Interface) -> Inputs:
+def _given(value: Tensor | Sequence[Tensor] | Mapping[str, Tensor], interface: Interface, what: str) -> Inputs:
     if isinstance(value, Mapping):
+        missing = [name for name in interface.names if name not in value]
+        if missing:
+            raise DataError(f"{what} has no {missing[0]!r}: give {', '.join(interface.names)}")
         value = [value[name] for name in interface.names]
     parts = (value,) if isinstance(value, Tensor) else tuple(value)
-    parts = tuple(p.float() if p.is_floating_point() else p for p in parts)
+    if len(parts) != len(interface.names):
+        raise DataError(f"{what} has {len(parts)} inputs, the data has {len(interface.names)}: they must agree")
+    parts = tuple(as_input(part, what) for part in parts)
     return parts[0] if len(parts) == 1 else parts
 
 

@@ -28,7 +28,7 @@ from .data.streams import StreamedData
 from .data.tensors import MemoryData
 from .schema import TeacherSection
 from .study_file import StudyFile
-from .task import Task
+from .task import Task, some_labels
 
 Progress = Callable[[int, int, float], None]
 """Is called after every epoch with (epochs done, epochs in all, mean loss of the epoch)."""
@@ -89,9 +89,8 @@ def prepare_teacher(
     start_s = time.monotonic()
     reading = task.reading()
     data = as_data(task.train, reading=reading)
-    labels = data.epoch_plan(0, 64, 0).batch(0)[1] if isinstance(data, StreamedData) else data.labels
     kind = task.kind_of_task()
-    lesson = task.loss or (kind.losses(labels).hard if kind is not None else None)
+    lesson = task.loss or (kind.losses(some_labels(data)).hard if kind is not None else None)
     assert lesson is not None
     loss = _train(_Lesson(reading.interface, lesson), teacher, data, section, stop, progress)
     save_weights(teacher, path, {"key": key})

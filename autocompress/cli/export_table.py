@@ -13,13 +13,16 @@ from rich.table import Table
 if TYPE_CHECKING:
     from ..search.export import Exported
 
-HEADS = ("target", "file", "kB", "layers by bits", "difference", "same class", "accuracy", "p50 ms", "95 % interval")
+METRIC = "metric"
+HEADS = ("target", "file", "kB", "layers by bits", "difference", "same class", METRIC, "p50 ms", "95 % interval")
 
 
 def print_exported(found: Sequence[Exported]) -> None:
     """Print one row for each target; below, what a file does not do, and why."""
     table = Table(box=box.SIMPLE_HEAD)
+    metric = next((entry.metric for entry in found if entry.accuracy is not None), "accuracy")
     for head in HEADS:
+        head = metric if head == METRIC else head
         table.add_column(head, overflow="fold", justify="left" if head in ("target", "file") else "right")
     for entry in found:
         latency = entry.latency

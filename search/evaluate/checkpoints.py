@@ -62,7 +62,9 @@ def first_accuracy(
         fake = FakeQuantizer(student.module, spec.bits)
         with suppress(MetricError):  # some metrics are not defined for a student that says one class for all
             device = context.recoverer.device
-            looks[start] = first_look(student, fake, task.calibration, task.validation, metric, device)
+            looks[start] = first_look(
+                student, fake, task.calibration, task.validation, metric, device, task.losses.precise
+            )
     if not looks:
         return None, False
     best = max(looks, key=looks.__getitem__)
@@ -76,7 +78,9 @@ def look_at(context: EvaluationContext, module: torch.nn.Module, fake: FakeQuant
     """
     task, data = context.task, context.task.validation
     order = torch.randperm(len(data), generator=seeded_generator("look"))[:LOOK_EXAMPLES]
-    outputs = outputs_with_bits(module, fake, task.calibration, data, order, context.recoverer.device)
+    outputs = outputs_with_bits(
+        module, fake, task.calibration, data, order, context.recoverer.device, task.losses.precise
+    )
     return task.metric.quality(outputs, data.labels[order])
 
 

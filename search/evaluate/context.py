@@ -106,7 +106,12 @@ def open_context(
     answering = module_to_training_layout(copy.deepcopy(task.teacher), device)
     train = task.train.to(device) if not isinstance(task.train, StreamedData) else task.train
     recoverer = Recoverer(
-        train, Lessons(answering, last, device), schedule, device, training_slices(targets), task.losses
+        train,
+        Lessons(answering, last, device, task.losses.precise),
+        schedule,
+        device,
+        training_slices(targets),
+        task.losses,
     )
     return EvaluationContext(task, network, sessions, recoverer, folder, stop)
 

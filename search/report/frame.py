@@ -54,9 +54,10 @@ def _row(
         "metric": metric.name,
         f"rung_{metric.key}": metric.shown(trial.rungs[-1]) if trial.rungs else None,
     }
+    key = metric.key if metric.key not in row else f"{metric.key}_value"
     if trial.measured:
         row |= {
-            metric.key: metric.shown(objective_value("accuracy", trial.measured)),
+            key: metric.shown(objective_value("accuracy", trial.measured)),
             f"test_{metric.key}": metric.shown(confirmed.test_accuracy) if confirmed else None,
         }
         for name, latency in Entry(trial, confirmed).latencies.items():

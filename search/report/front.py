@@ -117,7 +117,8 @@ class Front:
             budget_ms: Latency (ms) in place of the study's own, on targets without a budget of their own.
             min_accuracy: Least metric on the validation split (the most of one that is minimized), in place of the
                 study's own.
-            max_drop: Of the metric below the teacher's, such as "1%", in place of `min_accuracy`.
+            max_drop: Of the metric below the teacher's, such as "1%", in place of the study's own; with `min_accuracy`,
+                the stricter counts.
             max_mb: Largest file in megabytes, in place of the study's own.
 
         Raises:
@@ -127,7 +128,9 @@ class Front:
         if max_drop is not None:
             if self.teacher is None:
                 raise BudgetError("max_drop is against the teacher, which was not measured yet: search on")
-            limits = replace(limits, min_accuracy=after_drop(self.teacher.quality, max_drop))
+            floor = after_drop(self.teacher.quality, max_drop)
+            given = limits.min_accuracy if min_accuracy is not None else None
+            limits = replace(limits, min_accuracy=floor if given is None else max(floor, given))
         found = self.under(limits)
         if not found:
             raise BudgetError(self.explain(limits))
@@ -140,7 +143,7 @@ class Front:
             return "no model was finished yet: give the search more time"
         checks = [
             _latency_check(limits),
-            _Check(limits.metric.name, limits.min_accuracy, lambda e: e.quality, "", True, limits.metric.text),
+            _Check(limits.metric.name, limits.min_accuracy, lambda e: e.quality, "", True, limits.metric.lenient),
         ]
         checks.append(_Check("size", limits.max_mb, lambda e: e.size_bytes / 1e6, "MB"))
 
@@ -257,7 +260,7 @@ class _Check:
 
     def words(self, need: float) -> str:
         """Round towards what would still do."""
-        number = self.text(need - 5e-5) if self.least else f"{need + 5e-4:.3f}"
+        number = self.text(need) if self.least else f"{need + 5e-4:.3f}"
         return f"{self.name} {number}{' ' + self.unit if self.unit else ''}"
 
 

@@ -23,7 +23,7 @@ def plot(front: Front, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     best = {e.number for e in front.best}
-    shares = all(0 <= e.accuracy <= 1 for e in front.entries)
+    shares = front.limits.metric.maximized and all(0 <= e.accuracy <= 1 for e in front.entries)
     scale = 100.0 if shares else 1.0
     figure, axes = plt.subplots(figsize=(8.4, 4.8), layout="constrained")
     others = [e for e in front.entries if e.number not in best and not e.trial.by_hand]

@@ -63,6 +63,8 @@ class Interface:
             values = list((named or {}).values()) if named else given
             if not isinstance(values, list | tuple) or not -len(values) <= self.output < len(values):
                 raise UnclearOutput(f"no output number {self.output} in {_names(given, named)}")
+            if not isinstance(values[self.output], Tensor):
+                raise UnclearOutput(f"output number {self.output} is a {type(values[self.output]).__name__}, no tensor")
             return values[self.output]  # type: ignore[no-any-return]
         if named is not None:
             tensors = {name: value for name, value in named.items() if isinstance(value, Tensor) and name != "loss"}

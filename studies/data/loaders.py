@@ -12,6 +12,7 @@ from torch.utils.data import (
     IterableDataset,
     RandomSampler,
     SequentialSampler,
+    Subset,
     default_collate,
 )
 
@@ -72,6 +73,10 @@ def in_order(source: Source, split: str, reading: Reading) -> DataLoader[Any]:
         return DataLoader(source, 256, collate_fn=reading.collate)
     dataset = dataset_of(source, split)
     if isinstance(source, DataLoader):
+        indices = getattr(source.sampler, "indices", None)
+        if indices is not None and type(source.batch_sampler) is BatchSampler:
+            # it says which items the split has; their order is drawn anew each time
+            return DataLoader(Subset(dataset, sorted(indices)), 256, collate_fn=collate_of(source, reading))
         return source if has_own_order(source) else DataLoader(dataset, 256, collate_fn=collate_of(source, reading))
     return DataLoader(dataset, 256, collate_fn=reading.collate)
 

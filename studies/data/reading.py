@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -50,33 +51,15 @@ class Reading:
             DataError: It is anything else than inputs and labels.
         """
         given, labels = _halves(batch, split, len(self.interface.names))
-        if isinstance(given, Mapping):
-            missing = [name for name in self.interface.names if name not in given]
-            if missing:
-                raise DataError(
-                    f"{split} items have no {missing[0]!r}, only {', '.join(map(str, given))}: all must agree"
-                )
-            given = tuple(given[name] for name in self.interface.names)
-        raw = tuple(given) if isinstance(given, list | tuple) else (given,)
-        if len(raw) != len(self.interface.names):
-            raise DataError(
-                f"{split} items have {len(raw)} inputs, others have {len(self.interface.names)}: all must agree"
-            )
-        parts = tuple(self._fitted(_input(part, split)) for part in raw)
-        if len({len(part) for part in parts}) > 1:
-            raise DataError(
-                f"{split} inputs of one batch hold {[len(part) for part in parts]} examples: they must agree"
-            )
+        raw = tuple(as_input(part, f"{split} inputs") for part in self._in_order(given, split))
+        if len({len(part) for part in raw}) > 1:
+            raise DataError(f"{split} inputs of one batch hold {[len(part) for part in raw]} examples: they must agree")
         if labels is None:
-            if not self.own_labels:
-                raise DataError(
-                    f"{split} items have no labels: give (input, label) pairs, or mappings with a key {LABELS[0]!r}"
-                )
-            labels = parts[0]
-        found = _label(labels, len(parts[0]), split)
-        if self.length is not None and found.ndim == 2 and not found.is_floating_point():
-            found = self._fitted(found, IGNORED)
-        return (parts[0] if len(parts) == 1 else parts), found
+            labels = self._own(raw, split)
+        found = _label(labels, len(raw[0]), split)
+        before = raw[0].shape[1] if raw[0].ndim > 1 else None
+        parts = tuple(self._fitted(part, before, 0) for part in raw)
+        return (parts[0] if len(parts) == 1 else parts), self._fitted(found, before, IGNORED)
 
     def collate(self, items: list[Any]) -> Any:
         """Return items as one batch, after they were brought to one length."""
@@ -84,25 +67,68 @@ class Reading:
             return default_collate(items)
         return default_collate([self._item(item) for item in items])
 
+    def _in_order(self, given: Any, split: str) -> tuple[Any, ...]:
+        names = self.interface.names
+        if isinstance(given, Mapping):
+            missing = [name for name in names if name not in given]
+            if missing:
+                had = ", ".join(map(str, given))
+                raise DataError(f"{split} items have no {missing[0]!r}, only {had}: all must agree")
+            return tuple(given[name] for name in names)
+        raw = tuple(given) if isinstance(given, list | tuple) else (given,)
+        if len(raw) != len(names):
+            raise DataError(f"{split} items have {len(raw)} inputs, others have {len(names)}: all must agree")
+        return raw
+
+    def _own(self, raw: Sequence[Tensor], split: str) -> Tensor:
+        """Return the tokens of a batch as its labels; those that its mask leaves out do not count."""
+        if not self.own_labels:
+            raise DataError(
+                f"{split} items have no labels: give (input, label) pairs, or mappings with a key {LABELS[0]!r}"
+            )
+        named = dict(zip(self.interface.names, raw, strict=True))
+        mask = named.pop("attention_mask", None)
+        whole = (part for part in named.values() if not part.is_floating_point() and part.dtype != torch.bool)
+        tokens = named.get("input_ids", next(whole, None))
+        if tokens is None:
+            raise DataError(f"{split} items have no labels, and no tokens that could be: give tokens as whole numbers")
+        return tokens if mask is None or mask.shape != tokens.shape else tokens.masked_fill(mask == 0, IGNORED)
+
     def _item(self, item: Any) -> Any:
-        if isinstance(item, Mapping):
-            return {k: self._one(v, IGNORED if k in LABELS else 0) for k, v in item.items()}
-        if isinstance(item, list | tuple) and len(item) > 1:
-            given = item[0] if isinstance(item[0], Mapping | list | tuple) else None
-            first = self._item(given) if isinstance(given, Mapping) else None
-            inputs = [first] if first is not None else [self._one(part, 0) for part in item[:-1]]
-            return (*inputs, self._one(item[-1], IGNORED))
-        return item
+        """Return an item whose parts that are as long as its first input are brought to one length."""
+        given: Any = item[0] if isinstance(item, list | tuple) and len(item) == 1 else item
+        parts: Any = given
+        label: Any = None
+        if isinstance(given, Mapping):
+            key = next((key for key in LABELS if key in given), None)
+            parts, label = {k: v for k, v in given.items() if k != key}, given.get(key)
+        elif isinstance(given, list | tuple) and len(given) > 1:
+            parts, label = given[:-1] if len(given) > 2 else given[0], given[-1]
+        ordered = self._in_order(parts, "these") if isinstance(parts, Mapping) else parts
+        first = _sequence(ordered[0] if isinstance(ordered, list | tuple) and len(ordered) else ordered)
+        before = len(first) if isinstance(first, Tensor) and first.ndim else None
+        if label is None and self.own_labels and isinstance(parts, Mapping):
+            label = parts.get("input_ids", next(iter(parts.values())))
+        elif label is None and self.own_labels:
+            label = parts
 
-    def _one(self, value: Any, fill: int) -> Any:
-        if isinstance(value, list) and value and isinstance(value[0], int | float):
-            value = torch.tensor(value)
-        if isinstance(value, Tensor) and value.ndim >= 1:
-            return self._fitted(value[None], fill)[0]
-        return value
+        def fitted(value: Any, fill: int) -> Any:
+            value = _sequence(value)
+            if isinstance(value, Tensor) and value.ndim:
+                return self._fitted(value[None], before, fill)[0]
+            return value
 
-    def _fitted(self, part: Tensor, fill: int = 0) -> Tensor:
-        if self.length is None or part.ndim < 2:
+        if isinstance(parts, Mapping):
+            made: Any = {name: fitted(value, 0) for name, value in parts.items()}
+        elif isinstance(parts, list | tuple):
+            made = tuple(fitted(value, 0) for value in parts)
+        else:
+            made = fitted(parts, 0)
+        return made if label is None else (made, fitted(label, IGNORED))
+
+    def _fitted(self, part: Tensor, before: int | None, fill: int) -> Tensor:
+        """Return a batch whose second dimension, where it is that of the first input, has the length asked for."""
+        if self.length is None or part.ndim < 2 or part.shape[1] != before:
             return part
         missing = self.length - part.shape[1]
         if missing <= 0:
@@ -134,7 +160,7 @@ def interface_of(teacher: nn.Module, batch: Any, output: str | int | None, split
     if isinstance(given, Mapping):
         any_name = any(p.kind == p.VAR_KEYWORD for p in parameters)
         tensors = [str(name) for name, value in given.items() if isinstance(value, Tensor | list)]
-        known = [name for name in tensors if any_name or name in {p.name for p in parameters}]
+        known = [name for name in tensors if name in {p.name for p in parameters}] or (tensors if any_name else [])
         if known:
             return Interface(tuple(known), "keywords", output)
         return Interface(tuple(tensors), "mapping", output)
@@ -179,21 +205,36 @@ def _halves(batch: Any, split: str, inputs: int | None) -> tuple[Any, Any]:
 
 def _tensor(value: Any, what: str) -> Tensor:
     try:
-        found: Tensor = torch.as_tensor(value)
+        found: Tensor = torch.as_tensor(value).cpu()
     except Exception:
         raise DataError(f"{what} must be tensors, got {described(value)}: convert them") from None
     return found
 
 
-def _input(given: Any, split: str) -> Tensor:
-    value = _tensor(given, f"{split} inputs")
+def _sequence(value: Any) -> Any:
+    if isinstance(value, list) and value and isinstance(value[0], int | float):
+        return torch.tensor(value)
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+
+
+def as_input(given: Any, what: str) -> Tensor:
+    """Return an input as a tensor on the CPU: float32, int64 or bool.
+
+    Args:
+        given: A tensor or what becomes one, [B, ...].
+        what: What it is, for messages.
+
+    Raises:
+        DataError: It cannot be an input.
+    """
+    value = _tensor(given, what)
     if value.is_complex():
-        raise DataError(f"{split} inputs are {described(value)}: give real numbers, such as torch.view_as_real of them")
+        raise DataError(f"{what} are {described(value)}: give real numbers, such as torch.view_as_real of them")
     if value.ndim < 1:
-        raise DataError(f"{split} inputs must be tensors [N, ...], got {described(value)}: return a batch")
+        raise DataError(f"{what} must be tensors [N, ...], got {described(value)}: return a batch")
     if value.dtype == torch.uint8:
         raise DataError(
-            f"{split} inputs are {described(value)}, which networks do not take: give float tensors, scaled as the "
+            f"{what} are {described(value)}, which networks do not take: give float tensors, scaled as the "
             "teacher was trained on"
         )
     if value.is_floating_point():

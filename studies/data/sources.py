@@ -79,6 +79,10 @@ def materialise(
             f"the {split} split has a {type(source.sampler).__name__}, which draws items more than once: "  # type: ignore[union-attr]
             "give a loader without it, for figures are taken over each item once"
         )
+    if is_stream(source) and _first_two_passes(source, split, reading) is None:
+        raise DataError(
+            f"the {split} split gives other items when it is read again: it must begin anew, and alike, in __iter__"
+        )
     inputs: list[Inputs] = []
     labels: list[Tensor] = []
     size = 0
@@ -124,16 +128,26 @@ def first_batch(source: Source | MemoryData, split: str, reading: Reading | None
 
 def _streamed(source: Source, split: str, limit_bytes: int, reading: Reading) -> MemoryData | StreamedData:
     """Return a source that has no length: in memory where two passes begin alike and it fits, else streamed."""
-    passes = [reading.batch(first_batch(source, split, reading), split) for _ in range(2)]
-    alike = all(torch.equal(a, b) for a, b in zip(*(tensors_of(given) for given, _ in passes), strict=True))
-    if alike and len(passes[0][1]) == len(passes[1][1]):
+    if _first_two_passes(source, split, reading) is not None:
         try:
             return materialise(source, split, limit_bytes, reading)
         except DataError as error:
             if "GiB in memory" not in str(error):
                 raise
-    items = [len(reading.batch(batch, split)[1]) for batch in read(in_order(source, split, reading), split)]
-    return StreamedData(source, reading, counted=(sum(items), len(items)))
+    items, batches, size = 0, 0, 0
+    for batch in read(in_order(source, split, reading), split):
+        given, labels = reading.batch(batch, split)
+        items, batches, size = items + len(labels), batches + 1, size + size_bytes(given)
+        if size > limit_bytes:  # it may have no end: an epoch is as much as this
+            break
+    return StreamedData(source, reading, counted=(items, batches))
+
+
+def _first_two_passes(source: Source, split: str, reading: Reading) -> Inputs | None:
+    """Return the first inputs of a stream, None where a second pass begins with others."""
+    once, again = (reading.batch(first_batch(source, split, reading), split)[0] for _ in range(2))
+    pairs = list(zip(tensors_of(once), tensors_of(again), strict=True))
+    return once if all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs) else None
 
 
 def _item(source: Source, index: int, split: str, reading: Reading) -> Inputs:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from autocompress.errors import AutoCompressError, DataError, ExportError, MetricError, UnknownName
+from autocompress.studies.metric import rmse
 from autocompress.studies.task import Task
 
 
@@ -108,6 +109,27 @@ def norm_of_the_batch() -> nn.Module:
         ({"teacher": Branches()}, right, ExportError, "branches on values"),
         ({"teacher": Both()}, right, DataError, "outputs left, right: say which counts by output="),
         ({"metric": errors}, right, MetricError, "if lower is better, say metric_direction='minimize'"),
+        ({"metric_direction": "min"}, right, UnknownName, "metric_direction"),
+        (
+            {"teacher": Knows(1), "kind": "regression", "metric": rmse, "metric_direction": "maximize"},
+            lambda x: x[:, 0],
+            DataError,
+            "RMSE is minimized",
+        ),
+        (
+            {"teacher": Knows(1), "kind": "binary"},
+            lambda x: torch.cat([torch.ones(100), -torch.ones(50)]),
+            DataError,
+            "validation labels are float32 .* allowed: 0 or 1",
+        ),
+        (
+            {"teacher": Knows(1), "kind": "regression"},
+            lambda x: torch.where(torch.arange(150) < 99, x[:, 0], float("nan")),
+            DataError,
+            "labels are float32 .* allowed: numbers",
+        ),
+        ({"example_input": {"x": torch.zeros(1, 6)}}, right, DataError, "example_input has no 'input'"),
+        ({"calibration": (torch.zeros(1, 6), torch.zeros(1, 6))}, right, DataError, "calibration has 2 inputs"),
         ({}, lambda x: right(x) + 1, DataError, "start at 1: subtract 1"),
         ({}, lambda x: x.sum(1), DataError, "kind 'classification'.* labels float32"),
         ({"teacher": Knows(1)}, lambda x: (x[:, 0] > 0).long(), DataError, "kind='binary'"),
@@ -184,3 +206,31 @@ class Custom(Knows):
 @pytest.mark.parametrize("teacher", [Frozen, Custom])
 def test_what_only_keeps_gradients_away_in_python_is_left_behind(teacher: type[Knows]) -> None:
     Task(teacher(), **splits()).prepared()
+
+
+def test_a_known_metric_has_its_own_direction() -> None:
+    prepared = Task(Knows(1), **splits(lambda x: x[:, 0]), kind="regression", metric=rmse).prepared()
+    assert not prepared.metric.label.maximized and prepared.teacher_look == 0
+
+
+class Ratings(nn.Module):
+    """Takes two numbers for each example, [N] and [N]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.users, self.things, self.head = nn.Embedding(9, 8), nn.Embedding(7, 8), nn.Linear(16, 2)
+
+    def forward(self, user: Tensor, thing: Tensor) -> Tensor:
+        return self.head(torch.cat([self.users(user), self.things(thing)], 1))  # type: ignore[no-any-return]
+
+
+def test_inputs_of_one_number_each() -> None:
+    g = torch.Generator().manual_seed(0)
+    parts = [TensorDataset(*(torch.randint(high, (150,), generator=g) for high in (9, 7, 2))) for _ in range(3)]
+    prepared = Task(Ratings(), *parts).prepared()
+    assert [tuple(part.shape) for part in prepared.example_input] == [(1,), (1,)]
+
+
+def test_an_example_is_one() -> None:
+    prepared = Task(Knows(), **splits(), example_input=inputs(7, 16)).prepared()
+    assert isinstance(prepared.example_input, Tensor) and prepared.example_input.shape == (1, 6)

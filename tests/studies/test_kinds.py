@@ -117,3 +117,11 @@ def test_a_metric_that_is_minimized_is_kept_with_a_minus_sign() -> None:
         assert label.shown(label.kept(3.5)) == 3.5
     assert MetricLabel("RMSE", "minimize").text(-53.21678) == "53.22"
     assert np.isclose(float(MetricLabel().text(0.98765)), 0.9877)
+    assert MetricLabel("MSE", "minimize").text(-3.21e-5) == "0.00003210"
+
+
+@given(st.floats(1e-6, 1e4), st.sampled_from(["maximize", "minimize"]))
+def test_a_limit_that_is_advised_is_met(value: float, direction: str) -> None:
+    label = MetricLabel("m", direction)  # type: ignore[arg-type]
+    advised = float(label.lenient(label.kept(value)))
+    assert label.kept(value) >= label.kept(advised) and advised == pytest.approx(value, rel=0.02, abs=1e-4)

@@ -183,3 +183,84 @@ def test_batches_that_cannot_be_used_get_one_line(batch: Any, message: str) -> N
     with pytest.raises(DataError, match=message) as caught:
         Reading().batch(batch, "train")
     assert "\n" not in str(caught.value)
+
+
+class Pieces(Dataset[Any]):
+    """Texts without labels, of differing length, as bare tensors or mappings whose mask comes first."""
+
+    def __init__(self, named_parts: bool) -> None:
+        self.named_parts = named_parts
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> Any:
+        words = torch.arange(1, index + 2)
+        return {"attention_mask": torch.ones_like(words), "input_ids": words} if self.named_parts else words
+
+
+@pytest.mark.parametrize("named_parts", [True, False])
+def test_tokens_are_their_own_labels_but_for_what_is_filled_up(named_parts: bool) -> None:
+    forward = named if named_parts else one
+    first = Pieces(named_parts)[0]
+    batch = {k: v[None] for k, v in first.items()} if named_parts else first[None]
+    reading = Reading(interface_of(Takes(forward), batch, None, "train"), length=4, own_labels=True)
+    data = materialise(Pieces(named_parts), reading=reading)
+    assert data.labels[1].tolist() == [1, 2, -100, -100] and data.labels[5].tolist() == [1, 2, 3, 4]
+    ids = dict(zip(reading.interface.names, tensors_of(data.inputs(slice(None))), strict=True))
+    assert next(v for k, v in ids.items() if k != "attention_mask")[1].tolist() == [1, 2, 0, 0]
+
+
+def test_a_mask_leaves_own_labels_out() -> None:
+    reading = Reading(interface_of(Takes(named), IDS, None, "train"), own_labels=True)
+    mask = torch.tensor([[1, 1, 0]])
+    _, labels = reading.batch({"attention_mask": mask, "input_ids": torch.tensor([[7, 8, 9]])}, "train")
+    assert labels.tolist() == [[7, 8, -100]]
+
+
+def test_a_length_is_for_sequences_alone() -> None:
+    reading = Reading(interface_of(Takes(two), ((ID, PIXELS), Y), None, "train"), length=9)
+    table, many = torch.rand(4, 3), torch.ones(4, 5)
+    (ids, kept), labels = reading.batch(((ID, table), many), "train")
+    assert ids.shape == (4, 9) and torch.equal(kept, table) and torch.equal(labels, many)
+
+
+def anything(input_ids: Tensor, **others: Any) -> Tensor:
+    return input_ids
+
+
+def test_columns_that_forward_does_not_name_are_no_inputs() -> None:
+    found = interface_of(Takes(anything), {"idx": Y, "input_ids": ID, "labels": Y}, None, "train")
+    assert found.names == ("input_ids",)
+
+
+class Once(IterableDataset[Any]):
+    def __init__(self) -> None:
+        self.rest = iter([(torch.full((3,), float(i)), i % 2) for i in range(600)])
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.rest
+
+
+def test_a_stream_that_gives_its_items_once_is_refused() -> None:
+    with pytest.raises(DataError, match="begin anew"):
+        materialise(Once())
+
+
+class WithoutEnd(IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            yield torch.rand(3), 0
+
+
+def test_a_stream_without_end_has_epochs_of_what_fits() -> None:
+    data = as_data(WithoutEnd(), limit_bytes=50_000)
+    assert isinstance(data, StreamedData) and 4000 < len(data) < 5000
+    assert data.epoch_plan(0, 32, 0).steps == len(data) // 256
+
+
+def test_the_items_of_a_subset_sampler_come_in_one_order() -> None:
+    loader = DataLoader(items(40), batch_size=4, sampler=SubsetRandomSampler(range(5, 30)))
+    once, again = materialise(loader), materialise(loader)
+    assert isinstance(once, ImageData) and isinstance(again, ImageData)
+    assert torch.equal(once.images, again.images) and once.images[:, 0].tolist() == list(range(5, 30))
