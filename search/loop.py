@@ -287,16 +287,9 @@ class Driver:
         self._proposer.learn(trial, costs, violation, self._proposals.get(trial.number))
 
     def _candidates(self) -> list[Candidate]:
-        names, limits = self._promotion.objectives, self._limits
-        return [
-            Candidate(
-                t,
-                tuple(objective_costs(names, t.measured)),
-                limits.interest(t.gate, objective_value("accuracy", t.measured)),
-            )
-            for t in self._trials
-            if t.measured
-        ]
+        names, looks = self._promotion.objectives, self._limits.interest
+        done = [(t, objective_value("accuracy", t.measured)) for t in self._trials if t.measured]
+        return [Candidate(t, tuple(objective_costs(names, t.measured)), looks(t.gate, q)) for t, q in done]
 
     def _doing(self) -> list[str]:
         rungs = len(self._promotion.rungs)

@@ -14,15 +14,16 @@ from torch.utils.data import DataLoader, Dataset
 from ..compression.losses import Losses, squared_distance
 from ..compression.seeds import seeded_generator
 from ..errors import DataError, StudyFileError, UnknownName
-from ..spaces.graph.interface import ONE_INPUT, Interface
-from ..spaces.inputs import Inputs, count_of, joined, rows_of, shapes_of, tensors_of
+from ..spaces.graph.interface import ONE_INPUT
+from ..spaces.inputs import Inputs, count_of, joined, rows_of, tensors_of
 from .bare import bare_network
 from .checks import check_training, look_at_metric, remarks_on_splits
-from .data.images import ImageData, check_labels
-from .data.reading import Reading, as_input, described, interface_of
+from .data.images import ImageData
+from .data.reading import Reading, described, interface_of
 from .data.sources import as_data, first_batch, materialise
 from .data.streams import StreamedData
 from .data.tensors import MemoryData, TensorData
+from .fitting import check_shapes, for_each_example, inputs_given, label_check, some_labels
 from .kinds import KINDS, Kind, KindName, kinds_that_fit
 from .loading import load_function
 from .metric import Direction, Metric, MetricFunction, metric_of, top1
@@ -36,8 +37,6 @@ Say = Callable[[str], None]
 
 CALIBRATION_INPUTS = 512
 """The most that is taken of train where a task brings no calibration inputs."""
-LABELS = 1024
-"""Labels of a stream that are looked at."""
 SPLIT_BYTES = 4 * 2**30
 """The most that the outputs for a split may take in memory."""
 LOOKED_AT = 8
@@ -159,10 +158,12 @@ class Task:
             if len(data) == 0:
                 raise DataError(f"the {split} split is empty: give at least one item")
         few = validation.inputs(slice(0, LOOKED_AT))
-        _check_shapes("test", test.inputs(slice(0, 1)), few)
-        example = few if self.example_input is None else _given(self.example_input, reading.interface, "example_input")
+        check_shapes("test", test.inputs(slice(0, 1)), few)
+        example = (
+            few if self.example_input is None else inputs_given(self.example_input, reading.interface, "example_input")
+        )
         example = rows_of(example, slice(0, 1))
-        _check_shapes("example_input", example, few)
+        check_shapes("example_input", example, few)
         outputs = checked_answers(network, reading.interface, few)
         for split, data in (("validation", validation), ("test", test)):
             most = SPLIT_BYTES // max(1, outputs[0].nbytes)
@@ -173,11 +174,11 @@ class Task:
                 )
         classes = self._check_labels(kind, outputs, validation, test, train)
         if isinstance(train, StreamedData):
-            train = train.checked(_label_check(kind, outputs, classes))
+            train = train.checked(label_check(kind, outputs, classes))
         else:
-            _check_shapes("train", train.inputs(slice(0, 1)), few)
+            check_shapes("train", train.inputs(slice(0, 1)), few)
         calibration = self._calibration(train, reading)
-        _check_shapes("calibration", rows_of(calibration, slice(0, 1)), few)
+        check_shapes("calibration", rows_of(calibration, slice(0, 1)), few)
         graph = captured_teacher(network, reading.interface, few, outputs)
         losses, metric = self._losses(kind, train, outputs), self._metric(kind)
         check_training(graph, train, losses)
@@ -209,7 +210,7 @@ class Task:
             assert self.loss is not None
             spread = float(outputs.var(unbiased=False)) or 1.0
             made = Losses(self.loss, lambda student, teacher, _: squared_distance(student, teacher, spread))
-        soft = made.soft if self.distillation is None else _each_example(self.distillation)
+        soft = made.soft if self.distillation is None else for_each_example(self.distillation)
         return Losses(made.hard if self.loss is None else self.loss, soft)
 
     def _check_labels(self, kind: Kind | None, outputs: Tensor, *splits: MemoryData | StreamedData) -> int | None:
@@ -231,7 +232,7 @@ class Task:
                 )
             )
         classes = None if kind.classes is None else kind.classes(outputs)
-        check = _label_check(kind, outputs, classes)
+        check = label_check(kind, outputs, classes)
         for split, data in zip(("validation", "test", "train"), splits, strict=True):
             if not isinstance(data, StreamedData):
                 check(data.labels, split)
@@ -240,7 +241,7 @@ class Task:
     def _calibration(self, train: MemoryData | StreamedData, reading: Reading) -> Inputs:
         source = train if self.calibration is None else self.calibration
         if isinstance(source, Tensor | list | tuple | Mapping):
-            return _given(source, reading.interface, "calibration")
+            return inputs_given(source, reading.interface, "calibration")
         data = as_data(source, "calibration", reading=reading)  # type: ignore[arg-type]
         count = min(CALIBRATION_INPUTS, len(data))
         if not isinstance(data, StreamedData):
@@ -251,17 +252,6 @@ class Task:
         while sum(map(count_of, batches)) < count and len(batches) < plan.steps:
             batches.append(plan.batch(len(batches))[0])
         return rows_of(joined(batches), slice(0, count))
-
-
-def some_labels(train: MemoryData | StreamedData) -> Tensor:
-    """Return labels of training data: all where they are in memory, else those of a few batches."""
-    if not isinstance(train, StreamedData):
-        return train.labels
-    plan = train.epoch_plan(0, 256, 0)
-    found: list[Tensor] = []
-    while len(found) < plan.steps and sum(len(labels) for labels in found) < LABELS:
-        found.append(plan.batch(len(found))[1])
-    return torch.cat(found)
 
 
 def load_task(spec: str, folder: Path | None = None) -> Task:
@@ -282,45 +272,3 @@ def load_task(spec: str, folder: Path | None = None) -> Task:
     if not isinstance(teacher, nn.Module):
         raise StudyFileError(f"{spec}: the task's teacher is a {type(teacher).__name__}: give a torch.nn.Module")
     return result
-
-
-def _label_check(kind: Kind | None, outputs: Tensor, classes: int | None) -> Callable[[Tensor, str], None]:
-    def check(labels: Tensor, split: str) -> None:
-        if kind is None:
-            return
-        some = labels[: len(outputs)]
-        if not kind.valid(labels) or not kind.fits(outputs[: len(some)], some):
-            values = ", ".join(f"{float(v):g}" for v in labels.flatten()[:3])
-            raise DataError(f"{split} labels are {described(labels)} ({values}, ...), allowed: {kind.labels}")
-        if classes is not None and not labels.is_floating_point():
-            counted = labels[(labels >= 0) & (labels != 255)] if labels.ndim > 1 else labels
-            check_labels(counted, classes, split)
-
-    return check
-
-
-def _each_example(distillation: Callable[[Tensor, Tensor, float], Tensor]) -> Callable[[Tensor, Tensor, float], Tensor]:
-    def soft(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-        found = distillation(student, teacher, temperature)
-        return found.expand(len(student)) if found.ndim == 0 else found.flatten(1).mean(1) if found.ndim > 1 else found
-
-    return soft
-
-
-def _given(value: Tensor | Sequence[Tensor] | Mapping[str, Tensor], interface: Interface, what: str) -> Inputs:
-    if isinstance(value, Mapping):
-        missing = [name for name in interface.names if name not in value]
-        if missing:
-            raise DataError(f"{what} has no {missing[0]!r}: give {', '.join(interface.names)}")
-        value = [value[name] for name in interface.names]
-    parts = (value,) if isinstance(value, Tensor) else tuple(value)
-    if len(parts) != len(interface.names):
-        raise DataError(f"{what} has {len(parts)} inputs, the data has {len(interface.names)}: they must agree")
-    parts = tuple(as_input(part, what) for part in parts)
-    return parts[0] if len(parts) == 1 else parts
-
-
-def _check_shapes(name: str, got: Inputs, expected: Inputs) -> None:
-    if shapes_of(got) != shapes_of(expected):
-        some, wanted = (" and ".join(map(str, shapes_of(each))) for each in (got, expected))
-        raise DataError(f"{name} has inputs of shape {some}, validation has {wanted}: all splits must agree")

@@ -26,9 +26,10 @@ from .checkpoint import load_weights, read_notes, save_weights
 from .data.sources import as_data
 from .data.streams import StreamedData
 from .data.tensors import MemoryData
+from .fitting import some_labels
 from .schema import TeacherSection
 from .study_file import StudyFile
-from .task import Task, some_labels
+from .task import Task
 
 Progress = Callable[[int, int, float], None]
 """Is called after every epoch with (epochs done, epochs in all, mean loss of the epoch)."""

@@ -1,0 +1,102 @@
+"""Whether the parts of a task fit together: labels, shapes, and what a user gives by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ..compression.losses import Divergence
+from ..errors import DataError
+from ..spaces.graph.interface import Interface
+from ..spaces.inputs import Inputs, shapes_of
+from .data.images import check_labels
+from .data.reading import as_input, described
+from .data.streams import StreamedData
+from .data.tensors import MemoryData
+from .kinds import Kind
+
+LABELS = 1024
+"""Labels of a stream that are looked at."""
+
+
+def some_labels(train: MemoryData | StreamedData) -> Tensor:
+    """Return labels of training data: all where they are in memory, else those of a few batches."""
+    if not isinstance(train, StreamedData):
+        return train.labels
+    plan = train.epoch_plan(0, 256, 0)
+    found: list[Tensor] = []
+    while len(found) < plan.steps and sum(len(labels) for labels in found) < LABELS:
+        found.append(plan.batch(len(found))[1])
+    return torch.cat(found)
+
+
+def label_check(kind: Kind | None, outputs: Tensor, classes: int | None) -> Callable[[Tensor, str], None]:
+    """Return what checks labels, given with the name of their split.
+
+    Args:
+        kind: Of the task; None checks nothing.
+        outputs: Of the teacher for a few inputs, [B, ...].
+        classes: Number of classes, None where labels are no class numbers.
+
+    Returns:
+        A function that raises DataError where labels cannot be.
+    """
+
+    def check(labels: Tensor, split: str) -> None:
+        if kind is None:
+            return
+        some = labels[: len(outputs)]
+        if not kind.valid(labels) or not kind.fits(outputs[: len(some)], some):
+            values = ", ".join(f"{float(v):g}" for v in labels.flatten()[:3])
+            raise DataError(f"{split} labels are {described(labels)} ({values}, ...), allowed: {kind.labels}")
+        if classes is not None and not labels.is_floating_point():
+            counted = labels[(labels >= 0) & (labels != 255)] if labels.ndim > 1 else labels
+            check_labels(counted, classes, split)
+
+    return check
+
+
+def for_each_example(distillation: Divergence) -> Divergence:
+    """Return a user's distillation as one that gives a number for each example."""
+
+    def soft(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        found = distillation(student, teacher, temperature)
+        return found.expand(len(student)) if found.ndim == 0 else found.flatten(1).mean(1) if found.ndim > 1 else found
+
+    return soft
+
+
+def inputs_given(value: Tensor | Sequence[Tensor] | Mapping[str, Tensor], interface: Interface, what: str) -> Inputs:
+    """Return inputs that a user gave by themselves, in the order of the interface.
+
+    Args:
+        value: One tensor, several in order, or by their names.
+        interface: Of the teacher.
+        what: What they are, for messages.
+
+    Raises:
+        DataError: One is missing, or cannot be an input.
+    """
+    if isinstance(value, Mapping):
+        missing = [name for name in interface.names if name not in value]
+        if missing:
+            raise DataError(f"{what} has no {missing[0]!r}: give {', '.join(interface.names)}")
+        value = [value[name] for name in interface.names]
+    parts = (value,) if isinstance(value, Tensor) else tuple(value)
+    if len(parts) != len(interface.names):
+        raise DataError(f"{what} has {len(parts)} inputs, the data has {len(interface.names)}: they must agree")
+    parts = tuple(as_input(part, what) for part in parts)
+    return parts[0] if len(parts) == 1 else parts
+
+
+def check_shapes(name: str, got: Inputs, expected: Inputs) -> None:
+    """Check that inputs have the shapes of those of validation, but for their number.
+
+    Raises:
+        DataError: They have not.
+    """
+    if shapes_of(got) != shapes_of(expected):
+        some, wanted = (" and ".join(map(str, shapes_of(each))) for each in (got, expected))
+        raise DataError(f"{name} has inputs of shape {some}, validation has {wanted}: all splits must agree")
