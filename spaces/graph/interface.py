@@ -75,6 +75,12 @@ class Interface:
                 return tensors[chosen]
         elif isinstance(given, list | tuple) and given and isinstance(given[0], Tensor):
             return given[0]
+        if isinstance(given, list | tuple) and given and isinstance(given[0], Mapping):
+            keys = ", ".join(map(str, given[0]))
+            raise UnclearOutput(
+                f"the network gives {keys} for each input, as object detectors do: wrap it so that "
+                "its heads give one tensor, with a loss and a metric of your own (kind=None); decoding stays outside"
+            )
         raise UnclearOutput(f"the network gives {_names(given, named)}: say which counts by output=...")
 
 

@@ -50,7 +50,15 @@ def test_the_output_that_counts(given: Any, output: str | int | None, expected: 
 
 @pytest.mark.parametrize(
     ("given", "output"),
-    [({"a": ONE, "b": TWO}, None), ({"a": ONE}, "b"), ((ONE,), 3), ("text", None), ((), None), (None, None)],
+    [
+        ([{"boxes": ONE, "scores": TWO}], None),
+        ({"a": ONE, "b": TWO}, None),
+        ({"a": ONE}, "b"),
+        ((ONE,), 3),
+        ("text", None),
+        ((), None),
+        (None, None),
+    ],
 )
 def test_an_unclear_output_is_told(given: Any, output: str | int | None) -> None:
     with pytest.raises(UnclearOutput) as caught:
