@@ -104,7 +104,9 @@ class Reading:
             parts, label = {k: v for k, v in given.items() if k != key}, given.get(key)
         elif isinstance(given, list | tuple) and len(given) > 1:
             parts, label = given[:-1] if len(given) > 2 else given[0], given[-1]
-        ordered = self._in_order(parts, "these") if isinstance(parts, Mapping) else parts
+        ordered = parts
+        if isinstance(parts, Mapping):  # before the network was asked for names, all may be inputs
+            ordered = [parts[name] for name in self.interface.names if name in parts] or list(parts.values())
         first = _sequence(ordered[0] if isinstance(ordered, list | tuple) and len(ordered) else ordered)
         before = len(first) if isinstance(first, Tensor) and first.ndim else None
         if label is None and self.own_labels and isinstance(parts, Mapping):

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from autocompress.errors import AutoCompressError, DataError, ExportError, MetricError, UnknownName
 from autocompress.studies.metric import rmse
@@ -234,3 +234,35 @@ def test_inputs_of_one_number_each() -> None:
 def test_an_example_is_one() -> None:
     prepared = Task(Knows(), **splits(), example_input=inputs(7, 16)).prepared()
     assert isinstance(prepared.example_input, Tensor) and prepared.example_input.shape == (1, 6)
+
+
+class Words(Dataset[dict[str, Any]]):
+    """Texts of 3 to 9 words."""
+
+    def __init__(self, seed: int) -> None:
+        g = torch.Generator().manual_seed(seed)
+        lengths = torch.randint(3, 10, (120,), generator=g).tolist()
+        self.words = [torch.randint(1, 50, (length,), generator=g) for length in lengths]
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        words = self.words[index]
+        return {"input_ids": words, "attention_mask": torch.ones_like(words), "labels": int(words[0]) % 2, "idx": index}
+
+
+class Mean(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.head = nn.Embedding(50, 8), nn.Linear(8, 2)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> dict[str, Any]:
+        weight = attention_mask.unsqueeze(-1).float()
+        return {"loss": labels, "logits": self.head((self.table(input_ids) * weight).sum(1) / weight.sum(1))}
+
+
+def test_texts_of_differing_length_by_the_names_that_forward_knows() -> None:
+    prepared = Task(Mean(), *(Words(seed) for seed in range(3)), length=7).prepared()
+    assert [tuple(part.shape) for part in prepared.calibration] == [(120, 7), (120, 7)]
+    assert [n.target for n in prepared.teacher.graph.nodes if n.op == "placeholder"] == ["input_ids", "attention_mask"]
