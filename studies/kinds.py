@@ -61,7 +61,7 @@ def shifted(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 def token_accuracy(outputs: Tensor, labels: Tensor) -> float:
     """Return the share of positions, 0 to 1, whose largest output [N, T, K] is at the label [N, T]."""
-    return float((outputs.argmax(-1) == labels)[labels >= 0].float().mean())
+    return float((outputs.argmax(-1) == labels)[labels >= 0].double().mean())
 
 
 def perplexity(outputs: Tensor, labels: Tensor) -> float:

@@ -125,3 +125,12 @@ def test_a_limit_that_is_advised_is_met(value: float, direction: str) -> None:
     label = MetricLabel("m", direction)  # type: ignore[arg-type]
     advised = float(label.lenient(label.kept(value)))
     assert label.kept(value) >= label.kept(advised) and advised == pytest.approx(value, rel=0.02, abs=1e-4)
+
+
+def test_shares_are_exact() -> None:
+    labels = torch.arange(300) % 2
+    said = torch.where(torch.arange(300) < 264, labels, 1 - labels)
+    both = F.one_hot(said, 2).float()
+    assert KINDS["classification"].metric.value(both, labels) == 264 / 300
+    assert KINDS["binary"].metric.value(said.float() - 0.5, labels) == 264 / 300
+    assert KINDS["tokens"].metric.value(both.view(30, 10, 2), labels.view(30, 10)) == 264 / 300
