@@ -54,7 +54,7 @@ def checked_answers(network: nn.Module, interface: Interface, inputs: Inputs) ->
         )
     few = min(4, count_of(inputs))
     norms = [n for n, m in network.named_modules() if isinstance(m, _BatchNorm) and m.running_mean is None]
-    cause = f"{', '.join(norms[:3])} has no running statistics (track_running_stats=False): " if norms else ""
+    cause = f"norms without running statistics (track_running_stats=False): {', '.join(norms[:3])}; " if norms else ""
     try:
         alone = [_called(network, interface, rows_of(inputs, slice(i, i + 1))) for i in range(few)]
     except DataError as error:
