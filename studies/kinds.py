@@ -18,11 +18,10 @@ from ..compression.losses import (
     categorical_divergence,
     squared_distance,
 )
+from .data.reading import IGNORED
 from .metric import Metric, MetricLabel, mean_iou, micro_f1, rmse, sign_accuracy, top1
 
 KindName = Literal["classification", "binary", "multilabel", "regression", "segmentation", "tokens", "language_model"]
-IGNORED = -100
-"""The label of a position that does not count, as torch's cross entropy has it; in label maps 255 does not either."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def _map_loss(outputs: Tensor, labels: Tensor) -> Tensor:
     if outputs.shape[1] == 1:
         counted = (labels >= 0) & (labels != 255)
         return F.binary_cross_entropy_with_logits(outputs[:, 0][counted], labels[counted].float())
-    return F.cross_entropy(outputs, labels.masked_fill(labels == 255, IGNORED), ignore_index=IGNORED)
+    return F.cross_entropy(outputs, labels.masked_fill((labels < 0) | (labels == 255), IGNORED), ignore_index=IGNORED)
 
 
 def _map_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -121,6 +120,7 @@ def _yes_loss(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def _token_loss(outputs: Tensor, labels: Tensor) -> Tensor:
+    labels = labels.masked_fill(labels < 0, IGNORED)
     return F.cross_entropy(outputs.flatten(0, -2), labels.flatten(), ignore_index=IGNORED)
 
 

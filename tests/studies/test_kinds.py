@@ -134,3 +134,13 @@ def test_shares_are_exact() -> None:
     assert KINDS["classification"].metric.value(both, labels) == 264 / 300
     assert KINDS["binary"].metric.value(said.float() - 0.5, labels) == 264 / 300
     assert KINDS["tokens"].metric.value(both.view(30, 10, 2), labels.view(30, 10)) == 264 / 300
+
+
+@pytest.mark.parametrize("name", ["segmentation", "tokens", "language_model"])
+def test_any_negative_label_does_not_count(name: KindName) -> None:
+    outputs, labels = sample(name)
+    one, other = labels.clone(), labels.clone()
+    one[:, 3:], other[:, 3:] = -1, -100
+    losses, metric = KINDS[name].losses(labels), KINDS[name].metric
+    assert torch.equal(losses.hard(outputs, one), losses.hard(outputs, other))
+    assert metric.value(outputs, one) == metric.value(outputs, other)
