@@ -14,6 +14,7 @@ from ..inputs import Inputs, call, joined, tensors_of
 from .inlining import inline_blocks
 from .interface import Called, Interface
 from .layers_from_functions import name_layers
+from .parameters_in_parts import divide_parameters
 
 KEPT_PARTS = frozenset(
     ["conv", "linear", "batchnorm", "normalization", "instancenorm", "sparse", "activation", "pooling", "dropout"]
@@ -132,6 +133,7 @@ def _rebuilt(
         else:
             known[node] = made.node_copy(node, there)
     captured = fx.GraphModule(root.tree, made)
+    divide_parameters(captured)
     name_layers(captured)
     return captured.eval()
 

@@ -8,21 +8,21 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from .parameters_in_parts import WEIGHT
+
 CONVOLUTIONS: dict[str, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {
     "conv1d": nn.Conv1d,
     "conv2d": nn.Conv2d,
     "conv3d": nn.Conv3d,
 }
 
-JOINT = "in_proj_weight"
-"""The weight of attention's joint projection, which is known by the name of the attention."""
-
 
 def name_layers(network: fx.GraphModule) -> None:
     """Replace functions that take a parameter as their weight by modules, in place.
 
-    The parameters of a module that is nothing but such a layer keep their names; where a module has several, the weight
-    `w` becomes `w.weight`. Weights that anything else uses stay as they are.
+    The parameters of a module that is nothing but such a layer keep their names; where a module has several, `w`
+    becomes `w.weight`, and `in_proj_weight`, attention's joint projection, becomes `in_proj.weight`. Weights that
+    anything else uses stay as they are.
 
     Args:
         network: The captured network.
@@ -35,7 +35,7 @@ def name_layers(network: fx.GraphModule) -> None:
         weight, bias = (*node.args[1:3], None)[:2]
         names = [str(part.target) for part in (weight, bias) if isinstance(part, fx.Node) and part.op == "get_attr"]
         given = 1 + (bias is not None)
-        if len(names) != given or any(users[name] != 1 for name in names) or JOINT in names[0]:
+        if len(names) != given or any(users[name] != 1 for name in names):
             continue
         module = _layer(network, kind, node, names)
         if module is not None:
@@ -93,9 +93,10 @@ def _put(network: fx.GraphModule, names: list[str], module: nn.Module) -> str:
     if owner and type(parent) is nn.Module and leaf == "weight" and held == set(names) <= own:
         path = owner
     else:
-        path = names[0]
         for name in names:
             delattr(network.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2])
+        free = getattr(parent, leaf.removesuffix(WEIGHT), None) is None
+        path = names[0].removesuffix(WEIGHT) if free else names[0]
     above, _, last = path.rpartition(".")
     setattr(network.get_submodule(above), last, module)
     return path

@@ -263,6 +263,22 @@ class Strange(nn.Module):
         return self.head(self.last(x).mean((2, 3)))
 
 
+class TwoSequences(nn.Module):
+    """torch's own attention of one sequence over another: its joint projection is split before it is used."""
+
+    def __init__(self, other: int | None = None) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 32, 4, 4)
+        self.narrow = nn.Linear(32, other) if other else nn.Identity()
+        self.attention = nn.MultiheadAttention(32, 4, batch_first=True, kdim=other, vdim=other)
+        self.head = nn.Linear(32, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        there = self.narrow(tokens[:, 4:])
+        return self.head(self.attention(tokens[:, :4], there, there)[0].mean(1))
+
+
 ODD: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], set[tuple[int, int]]]] = {
     "projected": (Projected, PIXELS, {(32, 1), (48, 1), (24, 1)}),
     "functions": (Functions, PIXELS, {(16, 1), (24, 1)}),
@@ -278,5 +294,7 @@ ODD: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], set[tuple[int, in
     "spread": (Spread, PIXELS, {(4, 1), (8, 4), (16, 1), (24, 1)}),
     "one dimension": (OneDimension, (4, 32), {(16, 1), (12, 1), (24, 1)}),
     "three dimensions": (ThreeDimensions, (2, 4, 8, 8), {(16, 1), (24, 1), (8, 1)}),
+    "two sequences": (TwoSequences, PIXELS, {(32, 1), (4, 1)}),
+    "two widths": (lambda: TwoSequences(24), PIXELS, {(32, 1), (24, 1), (4, 1)}),
     "strange": (Strange, PIXELS, {(16, 1), (24, 1)}),
 }

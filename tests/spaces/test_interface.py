@@ -137,7 +137,7 @@ def test_heads_are_prunable_behind_a_mask_that_is_repeated_for_each() -> None:
     graph = capture(model, (ids[:1], mask[:1]), Interface(("ids", "mask")))
     assert torch.allclose(graph(ids, mask), model(ids, mask), atol=1e-6)
     found = look_at_network(graph, (ids[:1], mask[:1]))
-    (heads,) = [group for group in found.groups if group.name.endswith("self_attn")]
+    (heads,) = [group for group in found.groups if group.name.endswith("self_attn.in_proj")]
     assert heads.channels == 4
     remove_channels(graph, found.groups, {heads.name: 2})
     assert graph(ids, mask).shape == (5, 3)

@@ -35,7 +35,9 @@ def test_every_group_is_found_and_any_choice_of_channels_runs(name: str) -> None
         torch.testing.assert_close(folded(student)(inputs), student(inputs))
 
 
-@pytest.mark.parametrize("name", ["projected", "functions", "chosen", "cross stage", "spread"])
+@pytest.mark.parametrize(
+    "name", ["projected", "functions", "chosen", "cross stage", "spread", "two sequences", "two widths"]
+)
 def test_a_student_answers_as_the_network_in_which_the_same_channels_are_silent(name: str) -> None:
     torch.manual_seed(0)
     make, shape, _ = ODD[name]
@@ -61,6 +63,20 @@ def test_a_student_answers_as_the_network_in_which_the_same_channels_are_silent(
 def test_functions_with_weights_become_layers() -> None:
     graph = capture(ODD["functions"][0]().eval(), torch.zeros(1, 3, 16, 16))
     assert [layer.name for layer in look_at_network(graph, torch.zeros(1, 3, 16, 16)).layers] == ["w1", "w2", "w3"]
+
+
+def test_the_projections_of_attention_are_layers() -> None:
+    example = torch.zeros(1, 3, 16, 16)
+    for name, projections in (
+        ("two sequences", ["in_proj_0", "in_proj_1"]),
+        ("two widths", ["q_proj", "k_proj", "v_proj"]),
+    ):
+        layers = look_at_network(capture(ODD[name][0]().eval(), example), example).layers
+        found = [layer.name.removeprefix("attention.") for layer in layers if layer.name.startswith("attention.")]
+        assert found == [*projections, "out_proj"]
+    encoder = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True).eval()
+    layers = look_at_network(capture(encoder, torch.zeros(1, 6, 16)), torch.zeros(1, 6, 16)).layers
+    assert [layer.name for layer in layers] == ["self_attn.in_proj", "self_attn.out_proj", "linear1", "linear2"]
 
 
 def test_what_fails_alone_is_left_out_alone() -> None:

@@ -95,7 +95,7 @@ EXPECTED = {
     },
     "encoder": {
         "embedding": ["embed"],
-        "heads": ["first.self_attn", "second.self_attn"],
+        "heads": ["first.self_attn.in_proj", "second.self_attn.in_proj"],
         "feed-forward": ["first.linear1", "second.linear1"],
     },
 }
