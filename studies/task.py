@@ -19,6 +19,7 @@ from ..spaces.inputs import Inputs, count_of, joined, rows_of, tensors_of
 from .bare import bare_network
 from .checks import check_training, look_at_metric, remarks_on_splits
 from .data.images import ImageData
+from .data.one_shape import OneShape
 from .data.reading import Reading, described, interface_of
 from .data.sources import as_data, first_batch, materialise
 from .data.streams import StreamedData
@@ -72,6 +73,7 @@ class Task:
         output: Name or number of the output that counts, where the teacher gives several. None takes `logits`, `out`,
             the only tensor besides `loss`, or the first of a tuple.
         length: The second dimension that inputs are filled up (with zeros) or cut to, where they differ in it.
+        size: Height and width in pixels that images [C, H, W], and labels that are maps [H, W], are resized to.
     """
 
     teacher: nn.Module
@@ -88,6 +90,7 @@ class Task:
     distillation: Callable[[Tensor, Tensor, float], Tensor] | None = None
     output: str | int | None = None
     length: int | None = None
+    size: tuple[int, int] | None = None
 
     def bare(self, say: Say = lambda line: None) -> Task:
         """Return the same task with a bare copy of its teacher; see `studies.bare`. `say` takes what was left behind.
@@ -108,7 +111,8 @@ class Task:
             UnknownName: There is no such kind of task.
         """
         self.kind_of_task()
-        batch = first_batch(self.validation, "validation", Reading(length=self.length))
+        shape = OneShape(self.length, self.size)
+        batch = first_batch(self.validation, "validation", Reading(shape=shape))
         own = self.kind == "language_model"
         if batch is None:
             parts = self.validation.inputs(slice(0, 1)) if isinstance(self.validation, ImageData | TensorData) else ()
@@ -117,8 +121,8 @@ class Task:
                 if len(tensors_of(parts)) == 1
                 else tuple(f"input_{i}" for i in range(len(tensors_of(parts))))
             )
-            return Reading(replace(ONE_INPUT, names=names, output=self.output), self.length, own)
-        return Reading(interface_of(self.teacher, batch, self.output, "validation"), self.length, own)
+            return Reading(replace(ONE_INPUT, names=names, output=self.output), shape, own)
+        return Reading(interface_of(self.teacher, batch, self.output, "validation"), shape, own)
 
     def kind_of_task(self) -> Kind | None:
         """Return what is known of the kind of task; None where the task brings everything itself.

@@ -6,6 +6,7 @@ import operator
 from collections import Counter
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 WEIGHT = "_weight"
@@ -34,7 +35,7 @@ def divide_parameters(network: fx.GraphModule) -> None:
             continue
         if not _is_split(users[0], value):
             continue
-        parts = value.detach().split(users[0].args[1])
+        parts = torch.split(value.detach(), users[0].args[1])  # type: ignore[arg-type]
         for i, part in enumerate(parts):
             stem, end = (leaf.removesuffix(WEIGHT), WEIGHT) if leaf.endswith(WEIGHT) else (leaf, "")
             own = f"{stem}_{i}{end}"
@@ -56,5 +57,6 @@ def _is_split(node: fx.Node, value: nn.Parameter) -> bool:
         return False
     sizes: Any = node.args[1]
     dim = node.args[2] if len(node.args) > 2 else node.kwargs.get("dim", 0)
-    whole = all(isinstance(size, int) for size in sizes) and sum(sizes) == len(value)
-    return whole and dim == 0 and all(user.target is operator.getitem for user in node.users)
+    if dim != 0 or not all(isinstance(size, int) for size in sizes) or sum(sizes) != len(value):
+        return False
+    return all(user.target is operator.getitem for user in node.users)

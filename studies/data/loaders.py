@@ -19,7 +19,7 @@ from torch.utils.data import (
 from ...errors import DataError, one_line
 from .reading import Reading
 
-ONE_SIZE = "bring images to one size in the dataset, and give sequences a length by Task(length=...)"
+ONE_SIZE = "give images a size by Task(size=(height, width)), and sequences a length by Task(length=...)"
 Source = Dataset[Any] | DataLoader[Any]
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from ...errors import DataError
 from ...spaces.graph.interface import ONE_INPUT, Interface, Style
 from ...spaces.inputs import Inputs, count_of, tensors_of
+from .one_shape import FILL, OneShape
 
 LABELS = ("labels", "label", "targets", "target", "y")
 """Keys of items that are mappings, under which their labels are looked for in this order."""
@@ -29,13 +28,12 @@ class Reading:
 
     Attributes:
         interface: The names of the inputs, where a batch names them.
-        length: The second dimension of inputs that differ in it: shorter ones are filled up with zeros, longer ones are
-            cut. None leaves all as they are.
+        shape: What inputs that differ in length, or in height and width, are brought to.
         own_labels: Whether items without labels are their own: tokens, of which the next is to be told.
     """
 
     interface: Interface = ONE_INPUT
-    length: int | None = None
+    shape: OneShape = field(default_factory=OneShape)
     own_labels: bool = False
 
     def batch(self, batch: Any, split: str) -> tuple[Inputs, Tensor]:
@@ -57,13 +55,13 @@ class Reading:
         if labels is None:
             labels = self._own(raw, split)
         found = _label(labels, len(raw[0]), split)
-        before = raw[0].shape[1] if raw[0].ndim > 1 else None
-        parts = tuple(self._fitted(part, before, 0) for part in raw)
-        return (parts[0] if len(parts) == 1 else parts), self._fitted(found, before, IGNORED)
+        first = raw[0].shape
+        parts = tuple(self.shape.batch(part, first, FILL) for part in raw)
+        return (parts[0] if len(parts) == 1 else parts), self.shape.batch(found, first, IGNORED)
 
     def collate(self, items: list[Any]) -> Any:
-        """Return items as one batch, after they were brought to one length."""
-        if self.length is None:
+        """Return items as one batch, after they were brought to one shape."""
+        if not self.shape.differs:
             return default_collate(items)
         return default_collate([self._item(item) for item in items])
 
@@ -95,47 +93,19 @@ class Reading:
         return tokens if mask is None or mask.shape != tokens.shape else tokens.masked_fill(mask == 0, IGNORED)
 
     def _item(self, item: Any) -> Any:
-        """Return an item whose parts that are as long as its first input are brought to one length."""
+        """Return an item that was brought to one shape."""
         given: Any = item[0] if isinstance(item, list | tuple) and len(item) == 1 else item
-        parts: Any = given
+        inputs: Any = given
         label: Any = None
         if isinstance(given, Mapping):
             key = next((key for key in LABELS if key in given), None)
-            parts, label = {k: v for k, v in given.items() if k != key}, given.get(key)
+            inputs, label = {k: v for k, v in given.items() if k != key}, given.get(key)
         elif isinstance(given, list | tuple) and len(given) > 1:
-            parts, label = given[:-1] if len(given) > 2 else given[0], given[-1]
-        ordered = parts
-        if isinstance(parts, Mapping):  # before the network was asked for names, all may be inputs
-            ordered = [parts[name] for name in self.interface.names if name in parts] or list(parts.values())
-        first = _sequence(ordered[0] if isinstance(ordered, list | tuple) and len(ordered) else ordered)
-        before = len(first) if isinstance(first, Tensor) and first.ndim else None
-        if label is None and self.own_labels and isinstance(parts, Mapping):
-            label = parts.get("input_ids", next(iter(parts.values())))
-        elif label is None and self.own_labels:
-            label = parts
-
-        def fitted(value: Any, fill: int) -> Any:
-            value = _sequence(value)
-            if isinstance(value, Tensor) and value.ndim:
-                return self._fitted(value[None], before, fill)[0]
-            return value
-
-        if isinstance(parts, Mapping):
-            made: Any = {name: fitted(value, 0) for name, value in parts.items()}
-        elif isinstance(parts, list | tuple):
-            made = tuple(fitted(value, 0) for value in parts)
-        else:
-            made = fitted(parts, 0)
-        return made if label is None else (made, fitted(label, IGNORED))
-
-    def _fitted(self, part: Tensor, before: int | None, fill: int) -> Tensor:
-        """Return a batch whose second dimension, where it is that of the first input, has the length asked for."""
-        if self.length is None or part.ndim < 2 or part.shape[1] != before:
-            return part
-        missing = self.length - part.shape[1]
-        if missing <= 0:
-            return part[:, : self.length]
-        return F.pad(part, (0, 0) * (part.ndim - 2) + (0, missing), value=fill)
+            inputs, label = given[:-1] if len(given) > 2 else given[0], given[-1]
+        if label is None and self.own_labels:
+            label = inputs.get("input_ids", next(iter(inputs.values()))) if isinstance(inputs, Mapping) else inputs
+        found, known = self.shape.inputs(inputs, label, self.interface.names, IGNORED)
+        return found if known is None else (found, known)
 
 
 PAIRS = Reading()
@@ -211,12 +181,6 @@ def _tensor(value: Any, what: str) -> Tensor:
     except Exception:
         raise DataError(f"{what} must be tensors, got {described(value)}: convert them") from None
     return found
-
-
-def _sequence(value: Any) -> Any:
-    if isinstance(value, list) and value and isinstance(value[0], int | float):
-        return torch.tensor(value)
-    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 
 
 def as_input(given: Any, what: str) -> Tensor:
