@@ -1,4 +1,4 @@
-"""Labelled data in memory, and the deterministic plan of an epoch over it."""
+"""Labelled images in memory: normalised, and augmented for training."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...compression.seeds import seeded_generator
 from ...errors import DataError, UnknownName
+from .epochs import MemoryEpoch, epoch_over
 
 Batch = tuple[Tensor, Tensor]
 """Inputs [B, ...], float32, and labels [B], int64."""
@@ -79,20 +80,22 @@ class ImageData:
             indices = torch.as_tensor(indices, dtype=torch.int64)
         return self._normalised(self.images[indices])
 
-    def epoch_plan(self, epoch: int, batch_size: int, seed: int) -> EpochPlan:
-        """Return the batches of one epoch.
+    def training_inputs(self, rows: Tensor, *seed: int) -> Tensor:
+        """Return the normalised, augmented inputs of these rows; augmentation follows from the seed."""
+        if self.augment == "none":
+            return self.inputs(rows)
+        images = _random_crop(self.images[rows], seeded_generator(*seed), flip=self.augment == "crop_flip")
+        return self._normalised(images)
 
-        Args:
-            epoch: Number of the epoch; the order of rows follows from (seed, epoch).
-            batch_size: Rows in a batch.
-            seed: Of order and augmentation, which follows from (seed, epoch, step).
-        """
-        order = torch.randperm(len(self), generator=seeded_generator(seed, epoch)).to(self.labels.device)
-        return EpochPlan(self, order, epoch, batch_size, seed)
+    def epoch_plan(self, epoch: int, batch_size: int, seed: int) -> MemoryEpoch:
+        """Return the batches of one epoch; see `epoch_over`."""
+        return epoch_over(self, epoch, batch_size, seed)
 
     def batch(self, epoch: int, step: int, batch_size: int, seed: int) -> Batch:
         """Return one batch on its own, which is `epoch_plan(...).batch(step)`. In a loop, make the plan once."""
-        return self.epoch_plan(epoch, batch_size, seed).batch(step)
+        inputs, labels = self.epoch_plan(epoch, batch_size, seed).batch(step)
+        assert isinstance(inputs, Tensor)
+        return inputs, labels
 
     def take(self, indices: Tensor | Sequence[int]) -> ImageData:
         """Return these rows, in this order."""
@@ -127,44 +130,6 @@ class ImageData:
         if self.std:
             images.div_(torch.tensor(self.std, device=images.device).view(shape))
         return images
-
-
-@dataclass(frozen=True, eq=False)
-class EpochPlan:
-    """The batches of one epoch. An incomplete last batch is left out, unless it is the only one.
-
-    Attributes:
-        data: What the batches are of.
-        order: All rows [N] in the order of this epoch.
-        epoch: Number of the epoch.
-        batch_size: Rows in a batch.
-        seed: Of augmentation.
-    """
-
-    data: ImageData
-    order: Tensor
-    epoch: int
-    batch_size: int
-    seed: int
-
-    @property
-    def steps(self) -> int:
-        """Number of batches in this epoch, at least 1."""
-        return max(1, len(self.order) // self.batch_size)
-
-    def indices(self, step: int) -> Tensor:
-        """Return the rows [B] that make up this batch."""
-        return self.order[step * self.batch_size : (step + 1) * self.batch_size]
-
-    def batch(self, step: int) -> Batch:
-        """Return normalised, augmented inputs [B, ...] and labels [B], the same for one (seed, epoch, step)."""
-        rows = self.indices(step)
-        data = self.data
-        if data.augment == "none":
-            return data.inputs(rows), data.labels[rows]
-        generator = seeded_generator(self.seed, self.epoch, step)
-        images = _random_crop(data.images[rows], generator, flip=data.augment == "crop_flip")
-        return data._normalised(images), data.labels[rows]
 
 
 def check_labels(labels: Tensor, classes: int, split: str) -> None:

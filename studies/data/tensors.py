@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ...compression.seeds import seeded_generator
 from ...spaces.inputs import Inputs, count_of, mapped, rows_of
+from .epochs import MemoryEpoch, epoch_over
 from .images import ImageData
 
 
@@ -38,45 +38,17 @@ class TensorData:
             indices = torch.as_tensor(indices, dtype=torch.int64)
         return mapped(torch.clone, rows_of(self.stored, indices))
 
-    def epoch_plan(self, epoch: int, batch_size: int, seed: int) -> TensorEpoch:
-        """Return the batches of one epoch.
+    def training_inputs(self, rows: Tensor, *seed: int) -> Inputs:
+        """Return the inputs of these rows as training sees them, which is as they are."""
+        return self.inputs(rows)
 
-        Args:
-            epoch: Number of the epoch; the order of examples follows from (seed, epoch).
-            batch_size: Examples in a batch.
-            seed: Of the order.
-        """
-        order = torch.randperm(len(self), generator=seeded_generator(seed, epoch)).to(self.labels.device)
-        return TensorEpoch(self, order, batch_size)
+    def epoch_plan(self, epoch: int, batch_size: int, seed: int) -> MemoryEpoch:
+        """Return the batches of one epoch; see `epoch_over`."""
+        return epoch_over(self, epoch, batch_size, seed)
 
     def to(self, device: torch.device | str) -> TensorData:
         """Return the same examples on another device; batches are then made there."""
         return replace(self, stored=mapped(lambda part: part.to(device), self.stored), labels=self.labels.to(device))
-
-
-@dataclass(frozen=True, eq=False)
-class TensorEpoch:
-    """The batches of one epoch. An incomplete last batch is left out, unless it is the only one.
-
-    Attributes:
-        data: What the batches are of.
-        order: All examples [N] in the order of this epoch.
-        batch_size: Examples in a batch.
-    """
-
-    data: TensorData
-    order: Tensor
-    batch_size: int
-
-    @property
-    def steps(self) -> int:
-        """Number of batches in this epoch, at least 1."""
-        return max(1, len(self.order) // self.batch_size)
-
-    def batch(self, step: int) -> tuple[Inputs, Tensor]:
-        """Return the inputs and the labels of a batch."""
-        rows = self.order[step * self.batch_size : (step + 1) * self.batch_size]
-        return self.data.inputs(rows), self.data.labels[rows]
 
 
 MemoryData = ImageData | TensorData
