@@ -132,7 +132,8 @@ def distillation_loss(
     if recovery.alpha < 1:
         loss = loss + (1 - recovery.alpha) * losses.hard(outputs, labels)
     if recovery.alpha > 0:
-        loss = loss + recovery.alpha * losses.soft(outputs, lesson.outputs.float(), recovery.temperature).mean()
+        apart = losses.divergence(outputs, lesson.outputs.float(), labels, recovery.temperature)
+        loss = loss + recovery.alpha * apart
     if recovery.feature_weight > 0 and features.numel():
         wanted = lesson.features.float()
         if kept_features is not None:

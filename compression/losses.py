@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,11 +22,30 @@ class Losses:
         soft: How far a student's outputs are from the teacher's, 0 where they agree; see `Divergence`. Where the
             outputs are logits, a temperature above 1 softens both (Hinton et al. 2015, arXiv:1503.02531, section 2).
         precise: Whether outputs are measured numbers, for which the steps of bfloat16 are too coarse.
+        counted: Maps outputs [B, ...] and labels [B, ...] to a mask of the positions that count, of as many dimensions
+            as the outputs and broadcastable to them; None counts all. What was only filled up teaches nothing.
     """
 
     hard: Callable[[Tensor, Tensor], Tensor]
     soft: Divergence
     precise: bool = False
+    counted: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def divergence(self, student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
+        """Return how far a batch of outputs is from the teacher's on average, over the positions that count.
+
+        Args:
+            student: Outputs [B, ...].
+            teacher: Of the same shape.
+            labels: [B, ...].
+            temperature: See `Divergence`.
+        """
+        if self.counted is None:
+            return self.soft(student, teacher, temperature).mean()
+        counts = self.counted(student, labels)
+        same = torch.where(counts, teacher, student.detach())  # which is no distance, where nothing counts
+        share = counts.float().mean().clamp_min(1 / counts.numel())
+        return self.soft(student, same, temperature).mean() / share
 
 
 def categorical_divergence(student: Tensor, teacher: Tensor, temperature: float, dim: int = 1) -> Tensor:

@@ -59,7 +59,7 @@ def check_training(graph: fx.GraphModule, train: MemoryData | StreamedData, loss
         if not outputs.requires_grad:
             raise DataError(NO_GRADIENT)
         hard = losses.hard(outputs, labels.to(device))
-        soft = losses.soft(outputs, outputs.detach() * 0.5, 2.0).mean()
+        soft = losses.divergence(outputs, outputs.detach() * 0.5, labels.to(device), 2.0)
         (hard + soft).backward()  # type: ignore[no-untyped-call]
     except DataError:
         raise

@@ -124,6 +124,19 @@ def _token_loss(outputs: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(outputs.flatten(0, -2), labels.flatten(), ignore_index=IGNORED)
 
 
+def _tokens_counted(outputs: Tensor, labels: Tensor) -> Tensor:
+    return (labels >= 0).unsqueeze(-1)
+
+
+def _next_tokens_counted(outputs: Tensor, labels: Tensor) -> Tensor:
+    return F.pad(labels[:, 1:] >= 0, (0, 1), value=False).unsqueeze(-1)
+
+
+def _pixels_counted(outputs: Tensor, labels: Tensor) -> Tensor:
+    labels = labels.reshape(len(outputs), 1, *outputs.shape[2:])
+    return (labels >= 0) & (labels != 255)
+
+
 def _next_token_loss(outputs: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(*shifted(outputs, labels))
 
@@ -178,7 +191,7 @@ KINDS: Mapping[KindName, Kind] = {
         "[N, K, ...], one logit for each class and position",
         "class numbers [N, ...], of which 255 and negative ones do not count",
         _maps,
-        lambda _: Losses(_map_loss, _map_divergence),
+        lambda _: Losses(_map_loss, _map_divergence, counted=_pixels_counted),
         Metric(mean_iou, MetricLabel("mIoU")),
         lambda outputs: max(2, outputs.shape[1]),
     ),
@@ -186,7 +199,7 @@ KINDS: Mapping[KindName, Kind] = {
         "[N, T, K]",
         "class numbers [N, T], of which negative ones do not count",
         lambda o, y: o.ndim == 3 and o.shape[:2] == y.shape and _is_integer(y),
-        lambda _: Losses(_token_loss, _last),
+        lambda _: Losses(_token_loss, _last, counted=_tokens_counted),
         Metric(token_accuracy),
         lambda outputs: outputs.shape[-1],
     ),
@@ -194,7 +207,7 @@ KINDS: Mapping[KindName, Kind] = {
         "[N, T, V]",
         "the tokens themselves, [N, T]; negative ones do not count",
         lambda o, y: o.ndim == 3 and o.shape[:2] == y.shape and _is_integer(y),
-        lambda _: Losses(_next_token_loss, _last),
+        lambda _: Losses(_next_token_loss, _last, counted=_next_tokens_counted),
         Metric(perplexity, MetricLabel("perplexity", "minimize")),
         lambda outputs: outputs.shape[-1],
     ),

@@ -215,7 +215,7 @@ class Task:
             spread = float(outputs.var(unbiased=False)) or 1.0
             made = Losses(self.loss, lambda student, teacher, _: squared_distance(student, teacher, spread))
         soft = made.soft if self.distillation is None else for_each_example(self.distillation)
-        return Losses(made.hard if self.loss is None else self.loss, soft)
+        return replace(made, hard=made.hard if self.loss is None else self.loss, soft=soft)
 
     def _check_labels(self, kind: Kind | None, outputs: Tensor, *splits: MemoryData | StreamedData) -> int | None:
         if kind is None:

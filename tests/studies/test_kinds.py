@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, jaccard_score, root_mean_squared_error
 from torch import Tensor
+from torch.utils.data import TensorDataset
 
 from autocompress.studies.kinds import KINDS, KindName, kinds_that_fit
 from autocompress.studies.metric import MetricLabel
+from autocompress.studies.task import Task
 
 
 def sample(kind: str, seed: int = 0, count: int = 12) -> tuple[Tensor, Tensor]:
@@ -144,3 +146,35 @@ def test_any_negative_label_does_not_count(name: KindName) -> None:
     losses, metric = KINDS[name].losses(labels), KINDS[name].metric
     assert torch.equal(losses.hard(outputs, one), losses.hard(outputs, other))
     assert metric.value(outputs, one) == metric.value(outputs, other)
+
+
+@pytest.mark.parametrize("name", ["segmentation", "tokens", "language_model"])
+def test_a_teacher_is_followed_only_where_something_counts(name: KindName) -> None:
+    student, labels = sample(name, 1)
+    teacher, _ = sample(name, 2)
+    losses = KINDS[name].losses(labels)
+    whole = losses.divergence(student, teacher, labels, 2.0)
+    left_out = torch.rand(labels.shape, generator=torch.Generator().manual_seed(3)) < 0.6
+    padded = labels.masked_fill(left_out, -100)
+    some = losses.divergence(student, teacher, padded, 2.0)
+    if name == "segmentation":
+        elsewhere, positions = left_out.unsqueeze(1), (0, 2, 3, 1)
+    else:  # the answer at a position is about the next token
+        shifted = torch.cat([left_out[:, 1:], torch.ones(len(labels), 1, dtype=torch.bool)], 1)
+        elsewhere, positions = (shifted if name == "language_model" else left_out).unsqueeze(2), (0, 1, 2)
+    changed = torch.where(elsewhere, torch.randn(student.shape), student)
+    torch.testing.assert_close(losses.divergence(changed, teacher, padded, 2.0), some)
+    assert abs(float(whole - some)) > 1e-4
+    counted = ~elsewhere.permute(positions).squeeze(-1)
+    each = losses.soft(student.permute(positions)[counted], teacher.permute(positions)[counted], 2.0)
+    torch.testing.assert_close(each.mean(), some)
+    nothing = losses.divergence(student, teacher, torch.full_like(labels, -100), 2.0)
+    assert float(nothing) == 0.0
+
+
+def test_numbers_of_regression_are_kept_precise_with_a_loss_of_ones_own() -> None:
+    inputs = torch.randn(60, 4)
+    data = TensorDataset(inputs, inputs.sum(1))
+    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)).eval()
+    for loss in (None, lambda outputs, labels: (outputs[:, 0] - labels).abs().mean()):
+        assert Task(net, data, data, data, kind="regression", loss=loss).prepared().losses.precise
