@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,9 +50,7 @@ class MetricLabel:
     def lenient(self, quality: float) -> str:
         """Return the same, rounded to what is easier to reach: a limit at it is met by what was kept."""
         value = self.shown(quality)
-        scale = 10 ** _digits(value)
-        rounded = (math.floor if self.maximized else math.ceil)(value * scale) / scale
-        return f"{rounded:.{_digits(value)}f}"
+        return rounded(value, _digits(value), up=not self.maximized)
 
     @property
     def key(self) -> str:
@@ -61,6 +60,21 @@ class MetricLabel:
     def kept(self, value: float) -> float:
         """Return what a search keeps of the metric's own value: higher is better."""
         return value if self.maximized else -value
+
+
+def rounded(value: float, digits: int, up: bool) -> str:
+    """Return a number with so many digits behind the point, never below the number (`up`), or never above it.
+
+    Args:
+        value: Finite.
+        digits: Behind the point.
+        up: Whether the text stands for at least the number, or for at most the number.
+    """
+    nearest = f"{value:.{digits}f}"
+    if float(nearest) >= value if up else float(nearest) <= value:
+        return nearest
+    step = decimal.Decimal(1).scaleb(-digits)
+    return str(decimal.Decimal(nearest) + (step if up else -step))
 
 
 def _digits(value: float) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import BudgetError, StorageError
+from ...studies.metric import rounded
 from ..feasibility import Limits, after_drop
 from ..pareto import non_dominated
 from ..store.layout import trial_folder
@@ -259,8 +260,8 @@ class _Check:
         return (self.limit - got if self.least else got - self.limit) / max(abs(self.limit), 1e-12)
 
     def words(self, need: float) -> str:
-        """Round towards what would still do."""
-        number = self.text(need) if self.least else f"{need + 5e-4:.3f}"
+        """Round towards what would still do; a limit that was divided and multiplied again may be an ulp off."""
+        number = self.text(need) if self.least else rounded(need * (1 + 1e-12), 3, up=True)
         return f"{self.name} {number}{' ' + self.unit if self.unit else ''}"
 
 

@@ -158,6 +158,13 @@ def test_what_is_shown_of_a_front_and_a_model_is_a_few_lines(tmp_path: Path) -> 
     assert len(picked.splitlines()) == 2 and "trial 5" in picked and "model.onnx" in picked
 
 
+def test_a_latency_that_is_said_to_do_is_not_rounded_below_what_was_measured() -> None:
+    trial = finished_trial(1, 0.9, latency(9.0, 11.700000000000001))
+    front = Front(Path("study"), ("accuracy",), (trial,), {}, Limits((HERE,)))
+    said = re.search(r"latency ([\d.]+) ms", front.explain(front.limits.changed(0.349609375)))
+    assert said is not None and front.under(front.limits.changed(float(said[1])))
+
+
 NAMES = {"latency": 0, "accuracy": 1, "size": 2}
 
 

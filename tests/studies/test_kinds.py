@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from autocompress.studies.kinds import KINDS, KindName, kinds_that_fit
-from autocompress.studies.metric import MetricLabel
+from autocompress.studies.metric import MetricLabel, rounded
 from autocompress.studies.task import Task
 
 
@@ -127,6 +127,14 @@ def test_a_limit_that_is_advised_is_met(value: float, direction: str) -> None:
     label = MetricLabel("m", direction)  # type: ignore[arg-type]
     advised = float(label.lenient(label.kept(value)))
     assert label.kept(value) >= label.kept(advised) and advised == pytest.approx(value, rel=0.02, abs=1e-4)
+
+
+@given(st.floats(-1e6, 1e6), st.integers(0, 6), st.booleans())
+def test_a_number_is_rounded_to_the_side_that_is_asked_for(value: float, digits: int, up: bool) -> None:
+    text = rounded(value, digits, up)
+    assert (float(text) >= value) if up else (float(text) <= value)
+    assert abs(float(text) - value) <= 1.01 * 10**-digits and len(text.partition(".")[2]) == digits
+    assert rounded(0.7, 4, up=False) == "0.7000" and rounded(11.700000000000001, 3, up=True) == "11.701"
 
 
 def test_shares_are_exact() -> None:
