@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def quietly(level: int = logging.WARNING, stdout: bool = True) -> Iterator[None]:
+def quietly(level: int = logging.WARNING, stdout: bool = True, stderr: bool = False) -> Iterator[None]:
     """Meanwhile, drop warnings, log records up to a level, and what Python code writes to standard output.
 
     Args:
         level: Log records of this level and below are dropped, of all loggers.
         stdout: Whether standard output is dropped too. It is one for all threads of the process.
+        stderr: Whether standard error is dropped too, likewise.
     """
     before = logging.root.manager.disable
     logging.disable(max(before, level))
@@ -24,6 +25,8 @@ def quietly(level: int = logging.WARNING, stdout: bool = True) -> Iterator[None]
             warnings.simplefilter("ignore")
             if stdout:
                 stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            if stderr:
+                stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
             yield
     finally:
         logging.disable(before)

@@ -36,7 +36,7 @@ def bare_network(teacher: nn.Module) -> Bare:
 
     It is taken out of DataParallel, DistributedDataParallel and torch.compile. Weight and spectral norm,
     parametrizations and pruning masks are folded into the weights that they give. Tensors that were made in inference
-    mode become ordinary ones. Hooks are left behind.
+    mode become ordinary ones, and frozen weights can be trained. Hooks are left behind.
 
     Args:
         teacher: The user's network, on any device.
@@ -52,11 +52,14 @@ def bare_network(teacher: nn.Module) -> Bare:
         raise ExportError(
             "the teacher is a TorchScript module, which cannot be changed: give the nn.Module it was made of"
         )
+    frozen = sum(not p.requires_grad and p.is_floating_point() for p in teacher.parameters())
     network = _copied(teacher)
     folded = _fold_hooks(network) + _fold_parametrizations(network)
     remarks += [f"teacher: {what} of {count} weights folded into them" for what, count in folded.items()]
     if hooks := _drop_hooks(network):
         remarks.append(f"teacher: {hooks} hooks left out: only what forward does is compressed")
+    if frozen:
+        remarks.append(f"teacher: {frozen} frozen weights are trained in students, which have to recover")
     formats = Counter(p.dtype for p in network.parameters() if p.is_floating_point() and p.dtype != torch.float32)
     remarks += [f"teacher: {str(kind).removeprefix('torch.')} weights taken as float32" for kind in formats]
     return Bare(network.eval(), tuple(remarks))
@@ -76,7 +79,7 @@ def _copied(network: nn.Module) -> nn.Module:
             with torch.inference_mode(False):
                 plain = torch.empty_like(value, device="cpu", requires_grad=False).copy_(value.detach())
             parameter = isinstance(value, nn.Parameter)
-            made[id(value)] = nn.Parameter(plain, value.requires_grad) if parameter else plain
+            made[id(value)] = nn.Parameter(plain, plain.is_floating_point()) if parameter else plain
     try:
         return copy.deepcopy(network, made).cpu()
     except Exception as error:  # locks, files, generators: whatever a module holds

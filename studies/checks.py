@@ -134,6 +134,19 @@ def look_at_metric(
     return right
 
 
+def remarks_on_outputs(kind: str | None, outputs: Tensor) -> list[str]:
+    """Return what a user ought to know of a teacher's outputs [B, ...], a line each."""
+    within = bool(((outputs >= 0) & (outputs <= 1)).all())
+    of_one = within and outputs.ndim == 2 and bool((outputs.sum(1) - 1).abs().max() < 1e-3)
+    end = {"classification": "softmax" if of_one else "", "binary": "sigmoid", "multilabel": "sigmoid"}.get(kind or "")
+    if not within or not end:
+        return []
+    return [
+        "careful: the teacher's outputs look like probabilities, where losses and metric expect logits: take the "
+        f"{end} off its end"
+    ]
+
+
 def missing_classes(labels: Tensor, classes: int | None) -> str:
     """Return "; class 7 has no items" of the classes that labels [N] lack, empty where none is missing."""
     if classes is None or labels.is_floating_point():

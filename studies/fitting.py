@@ -15,7 +15,7 @@ from .data.images import check_labels
 from .data.reading import as_input, described
 from .data.streams import StreamedData
 from .data.tensors import MemoryData
-from .kinds import Kind
+from .kinds import Kind, kinds_that_fit
 
 LABELS = 1024
 """Labels of a stream that are looked at."""
@@ -30,6 +30,28 @@ def some_labels(train: MemoryData | StreamedData) -> Tensor:
     while len(found) < plan.steps and sum(len(labels) for labels in found) < LABELS:
         found.append(plan.batch(len(found))[1])
     return torch.cat(found)
+
+
+def advice_on_labels(name: str, kind: Kind, outputs: Tensor, labels: Tensor) -> str:
+    """Return what to do where outputs [B, ...] and labels [B, ...] do not fit a kind of task.
+
+    Args:
+        name: Of the kind.
+        kind: The kind.
+        outputs: Of the teacher for a few inputs.
+        labels: Of the same inputs.
+    """
+    whole = labels.is_floating_point() and bool((labels == labels.round()).all())
+    ways = {".long()": labels.long()} if whole else {}
+    if labels.ndim > 1 and labels.shape[1] == 1:
+        ways |= {".squeeze(1)": labels.squeeze(1)} | {f".squeeze(1){way}": y.squeeze(1) for way, y in ways.items()}
+    for way, changed in ways.items():
+        if kind.fits(outputs, changed):
+            return f"give labels{way}"
+    others = [other for other in kinds_that_fit(outputs, labels) if other != name]
+    if others:
+        return f"say Task(..., {' or '.join(f'kind={other!r}' for other in others)}), if it is that"
+    return "wrap the teacher, or give a loss and a metric with kind=None"
 
 
 def label_check(kind: Kind | None, outputs: Tensor, classes: int | None) -> Callable[[Tensor, str], None]:

@@ -17,19 +17,19 @@ from ..errors import DataError, StudyFileError, UnknownName
 from ..spaces.graph.interface import ONE_INPUT
 from ..spaces.inputs import Inputs, count_of, joined, rows_of, tensors_of
 from .bare import bare_network
-from .checks import check_training, look_at_metric, remarks_on_splits
+from .checks import check_training, look_at_metric, remarks_on_outputs, remarks_on_splits
 from .data.images import ImageData
 from .data.one_shape import OneShape
 from .data.reading import Reading, described, interface_of
 from .data.sources import as_data, first_batch, materialise
 from .data.streams import StreamedData
 from .data.tensors import MemoryData, TensorData
-from .fitting import check_shapes, for_each_example, inputs_given, label_check, some_labels
-from .kinds import KINDS, Kind, KindName, kinds_that_fit
+from .fitting import advice_on_labels, check_shapes, for_each_example, inputs_given, label_check, some_labels
+from .kinds import KINDS, Kind, KindName
 from .loading import load_function
 from .metric import Direction, Metric, MetricFunction, metric_of, top1
 from .prepared import PreparedTask
-from .tracing import captured_teacher, checked_answers
+from .tracing import captured_teacher, checked_answers, computes_in_16_bits
 
 __all__ = ["PreparedTask", "Task", "load_task", "top1"]
 
@@ -169,6 +169,8 @@ class Task:
         example = rows_of(example, slice(0, 1))
         check_shapes("example_input", example, few)
         outputs = checked_answers(network, reading.interface, few)
+        if computes_in_16_bits(network, reading.interface, few):
+            say("teacher: what it computes in 16 bits is computed in float32, so answers differ a little")
         for split, data in (("validation", validation), ("test", test)):
             most = SPLIT_BYTES // max(1, outputs[0].nbytes)
             if len(data) > most:
@@ -177,6 +179,8 @@ class Task:
                     f"metric sees them together: give at most {most} items, for instance by torch.utils.data.Subset"
                 )
         classes = self._check_labels(kind, outputs, validation, test, train)
+        for remark in remarks_on_outputs(self.kind, outputs):
+            say(remark)
         if isinstance(train, StreamedData):
             train = train.checked(label_check(kind, outputs, classes))
         else:
@@ -224,16 +228,10 @@ class Task:
         assert not isinstance(first, StreamedData)
         labels = first.labels[:LOOKED_AT]
         if not kind.fits(outputs, labels):
-            others = [name for name in kinds_that_fit(outputs, labels) if name != self.kind]
-            fit = " or ".join(f"kind={name!r}" for name in others)
             raise DataError(
                 f"a task of kind {self.kind!r} has outputs {kind.outputs} and labels: {kind.labels}; got outputs "
                 f"{list(outputs.shape)} and labels {described(labels)}: "
-                + (
-                    f"say Task(..., {fit}), if it is that"
-                    if others
-                    else "wrap the teacher, or give a loss and a metric with kind=None"
-                )
+                f"{advice_on_labels(str(self.kind), kind, outputs, labels)}"
             )
         classes = None if kind.classes is None else kind.classes(outputs)
         check = label_check(kind, outputs, classes)

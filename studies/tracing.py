@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import traceback
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from ..errors import DataError, ExportError, one_line
 from ..spaces.graph.capture import capture
@@ -46,7 +53,7 @@ def checked_answers(network: nn.Module, interface: Interface, inputs: Inputs) ->
         )
     if not bool(torch.isfinite(outputs).all()):
         raise DataError("the teacher gives NaN or infinite outputs on validation inputs: check its weights")
-    tolerance = _tolerance(network)
+    tolerance = _tolerance(network, interface, inputs)
     if (off := _difference(_called(network, interface, inputs), outputs)) > tolerance:
         raise DataError(
             f"the teacher gives other outputs for the same inputs (by {off:.2g} of the largest): take randomness, such "
@@ -84,14 +91,14 @@ def captured_teacher(network: nn.Module, interface: Interface, inputs: Inputs, e
     Raises:
         ExportError: Its forward pass cannot be traced, or does something else when it is traced.
     """
-    tolerance = _tolerance(network)
+    tolerance = _tolerance(network, interface, inputs)
     try:
         example = rows_of(inputs, slice(0, 1))
         graph = in_single_precision(capture(network, _in_own_format(network, interface, example), interface))
         got = answers(graph, joined([inputs] * 3))[: count_of(inputs)]
     except Exception as error:  # torch.export raises errors of many kinds
         raise ExportError(
-            f"the teacher cannot be traced, as exported files need it: {type(error).__name__}: {one_line(error)}; "
+            f"the teacher cannot be traced, as exported files need it{line_of(error, network)}: {_cause(error)}; "
             "take branches on values, and what torch.export does not know, out of its forward pass"
         ) from error
     off = _difference(got, expected) if got.shape == expected.shape else float("inf")
@@ -131,9 +138,56 @@ def _in_own_format(network: nn.Module, interface: Interface, inputs: Inputs) -> 
         return mapped(lambda part: part.to(kind) if part.is_floating_point() else part, inputs)
 
 
-def _tolerance(network: nn.Module) -> float:
-    coarse = {torch.bfloat16, torch.float16} & {p.dtype for p in network.parameters()}
-    return COARSE if coarse else TOLERANCE
+def computes_in_16_bits(network: nn.Module, interface: Interface, inputs: Inputs) -> bool:
+    """Tell whether a network has a format of 16 bits anywhere between its inputs and its outputs, as autocast has.
+
+    Args:
+        network: The bare teacher, in eval mode on the CPU.
+        interface: How it is called.
+        inputs: Some inputs, [B, ...].
+    """
+    with _FormatsSeen() as seen:
+        _called(network, interface, inputs)
+    return bool(seen.formats & {torch.bfloat16, torch.float16})
+
+
+class _FormatsSeen(TorchDispatchMode):
+    """Collects the number formats of all that is computed meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.formats: set[torch.dtype] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        self.formats |= {part.dtype for part in tree_leaves(found) if isinstance(part, Tensor)}
+        return found
+
+
+def _tolerance(network: nn.Module, interface: Interface, inputs: Inputs) -> float:
+    return COARSE if computes_in_16_bits(network, interface, inputs) else TOLERANCE
+
+
+def line_of(error: Exception, network: nn.Module) -> str:
+    """Return " (net.py, line 7: `...`)", the last line of the network's own code that an error came through.
+
+    Args:
+        error: What was raised while the network ran.
+        network: The network; its own code is that of its modules, but for torch's.
+
+    Returns:
+        The line in words, empty where there is none.
+    """
+    own = {type(module).forward.__code__.co_filename for module in network.modules()}
+    frames = traceback.extract_tb(error.__traceback__)
+    found = [f for f in frames if f.filename in own and f"{os.sep}torch{os.sep}nn{os.sep}" not in f.filename]
+    return f" ({Path(found[-1].filename).name}, line {found[-1].lineno}: `{found[-1].line}`)" if found else ""
+
+
+def _cause(error: Exception) -> str:
+    if type(error).__name__ == "GuardOnDataDependentSymNode":
+        return "what it does next depends on values that it computed"
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def _difference(got: Tensor, expected: Tensor) -> float:

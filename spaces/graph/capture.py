@@ -74,7 +74,7 @@ def _captured(
     each: Any = tuple({0: torch.export.Dim.AUTO} for _ in example)
     called = model if interface is None else Called(model, interface)
     shapes = None if not free else each if interface is None else (each,)
-    with quietly(), every_layer_called(), torch.no_grad():
+    with quietly(stderr=True), every_layer_called(), torch.no_grad():  # it prints the graph where it fails
         program = torch.export.export(called, example, dynamic_shapes=shapes, strict=strict)
     inline_blocks(program.graph_module)
     signature = program.graph_signature

@@ -20,6 +20,7 @@ from ...errors import DataError, one_line
 from .reading import Reading
 
 ONE_SIZE = "give images a size by Task(size=(height, width)), and sequences a length by Task(length=...)"
+TENSORS = "turn images into tensors in the dataset, for instance by torchvision.transforms.ToTensor()"
 Source = Dataset[Any] | DataLoader[Any]
 
 
@@ -98,7 +99,7 @@ def read(loader: Iterable[Any], split: str) -> Iterator[Any]:
         raise
     except Exception as error:
         cause = f"{type(error).__name__}: {_cause(error)}"
-        advice = ONE_SIZE if "equal size" in cause else "mend its dataset"
+        advice = ONE_SIZE if "equal size" in cause else TENSORS if "PIL" in cause else "mend its dataset"
         raise DataError(f"the {split} split cannot be read: {cause}; {advice}") from error
 
 

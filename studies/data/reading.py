@@ -149,6 +149,8 @@ def described(value: Any) -> str:
     """Return what something that ought to be a tensor is, in words."""
     if isinstance(value, Tensor):
         return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    if isinstance(value, list | tuple) and value and isinstance(value[0], str):
+        return "text"
     return type(value).__name__
 
 
@@ -179,7 +181,7 @@ def _tensor(value: Any, what: str) -> Tensor:
     try:
         found: Tensor = torch.as_tensor(value).cpu()
     except Exception:
-        raise DataError(f"{what} must be tensors, got {described(value)}: convert them") from None
+        raise DataError(f"{what} must be tensors, got {described(value)}: convert them to numbers") from None
     return found
 
 

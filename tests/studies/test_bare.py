@@ -64,6 +64,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "data parallel": (lambda: nn.DataParallel(plain()), "DataParallel"),
     "hooks": (hooked, "1 hooks"),
     "inference mode": (in_inference_mode, ""),
+    "frozen": (lambda: plain().requires_grad_(False), "6 frozen weights"),
     "bfloat16": (lambda: plain().bfloat16(), "bfloat16"),
     "float64": (lambda: plain().double(), "float64"),
 }
