@@ -45,6 +45,8 @@ def advice_on_labels(name: str, kind: Kind, outputs: Tensor, labels: Tensor) -> 
     ways = {".long()": labels.long()} if whole else {}
     if labels.ndim > 1 and labels.shape[1] == 1:
         ways |= {".squeeze(1)": labels.squeeze(1)} | {f".squeeze(1){way}": y.squeeze(1) for way, y in ways.items()}
+    if not labels.is_floating_point():
+        ways[".float()"] = labels.float()  # one-hot
     for way, changed in ways.items():
         if kind.fits(outputs, changed):
             return f"give labels{way}"

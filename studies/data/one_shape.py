@@ -78,11 +78,11 @@ class OneShape:
         ordered = inputs
         if isinstance(inputs, Mapping):  # before the network was asked for names, all may be inputs
             ordered = [inputs[name] for name in names if name in inputs] or list(inputs.values())
-        first = _as_tensor(ordered[0] if isinstance(ordered, list | tuple) and len(ordered) else ordered)
+        first = as_tensor(ordered[0] if isinstance(ordered, list | tuple) and len(ordered) else ordered)
         shape = (1, *first.shape) if isinstance(first, Tensor) else ()
 
         def fitted(value: Any, fill: int) -> Any:
-            value = _as_tensor(value)
+            value = as_tensor(value)
             return self.batch(value[None], shape, fill)[0] if isinstance(value, Tensor) and value.ndim else value
 
         if isinstance(inputs, Mapping):
@@ -109,7 +109,8 @@ def _is_count(number: Any) -> bool:
     return isinstance(number, int) and not isinstance(number, bool) and number > 0
 
 
-def _as_tensor(value: Any) -> Any:
+def as_tensor(value: Any) -> Any:
+    """Return lists of numbers and arrays as tensors, anything else as it is."""
     if isinstance(value, list) and value and isinstance(value[0], int | float):
         return torch.tensor(value)
     return torch.from_numpy(value) if isinstance(value, np.ndarray) else value

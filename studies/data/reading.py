@@ -14,7 +14,7 @@ from torch.utils.data import default_collate
 from ...errors import DataError
 from ...spaces.graph.interface import ONE_INPUT, Interface, Style
 from ...spaces.inputs import Inputs, count_of, tensors_of
-from .one_shape import FILL, OneShape
+from .one_shape import FILL, OneShape, as_tensor
 
 LABELS = ("labels", "label", "targets", "target", "y")
 """Keys of items that are mappings, under which their labels are looked for in this order."""
@@ -60,10 +60,12 @@ class Reading:
         return (parts[0] if len(parts) == 1 else parts), self.shape.batch(found, first, IGNORED)
 
     def collate(self, items: list[Any]) -> Any:
-        """Return items as one batch, after they were brought to one shape."""
-        if not self.shape.differs:
-            return default_collate(items)
-        return default_collate([self._item(item) for item in items])
+        """Return items as one batch, after they were brought to one shape; lists of numbers are tensors."""
+        if self.shape.differs:
+            return default_collate([self._item(item) for item in items])
+        if isinstance(items[0], Mapping):
+            return default_collate([{key: as_tensor(value) for key, value in item.items()} for item in items])
+        return default_collate(items)
 
     def _in_order(self, given: Any, split: str) -> tuple[Any, ...]:
         names = self.interface.names
@@ -102,8 +104,10 @@ class Reading:
             inputs, label = {k: v for k, v in given.items() if k != key}, given.get(key)
         elif isinstance(given, list | tuple) and len(given) > 1:
             inputs, label = given[:-1] if len(given) > 2 else given[0], given[-1]
-        if label is None and self.own_labels:
-            label = inputs.get("input_ids", next(iter(inputs.values()))) if isinstance(inputs, Mapping) else inputs
+        if label is None and self.own_labels and not isinstance(inputs, Mapping):
+            label = inputs
+        elif label is None and self.own_labels and "attention_mask" not in inputs:  # a mask is filled up, and says it
+            label = inputs.get("input_ids", next(iter(inputs.values())))
         found, known = self.shape.inputs(inputs, label, self.interface.names, IGNORED)
         return found if known is None else (found, known)
 

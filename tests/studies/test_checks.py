@@ -85,6 +85,7 @@ def norm_of_the_batch() -> nn.Module:
             r"test_checks.py, line \d+: `return y if y.max\(\) .* branches on",
         ),
         ({}, lambda x: right(x)[:, None], DataError, r"give labels.squeeze\(1\)"),
+        ({}, lambda x: F.one_hot(right(x)), DataError, r"give labels.float\(\)"),
         ({}, lambda x: right(x).float(), DataError, r"give labels.long\(\)"),
         ({"teacher": Both()}, right, DataError, "outputs left, right: say which counts by output="),
         ({"metric": errors}, right, MetricError, "if lower is better, say metric_direction='minimize'"),
