@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -17,14 +16,13 @@ from ..compression.export import Template, make_template
 from ..compression.student import replaced
 from ..errors import ExportError, MeasurementError, TrialFailed
 from ..files import PARTIAL, move, remove
-from ..spaces.inputs import Inputs, call, count_of, divided, joined, rows_of, tensors_of
+from ..spaces.inputs import Inputs, call, count_of, divided, joined, rows_of
 from ..spaces.spec import StudentSpec
 from ..spaces.target import Target
+from .any_batch import OTHER_BATCH, check_file, check_graph
 from .runtimes.base import BuildRequest, Runtime
-from .score import as_arrays, predict, relative_difference
+from .score import PARITY, as_arrays, predict, relative_difference
 
-PARITY = 1e-3
-"""Largest difference allowed between a file in 32 bits and its network, relative to the largest output."""
 ANY_BATCH = 0
 """Stands for a batch that is a symbol while a network is exported."""
 KEPT = 8
@@ -203,19 +201,23 @@ class ArtifactBuilder:
             inputs: Inputs [N, ...]; by default the samples.
 
         Returns:
-            The largest absolute difference, relative to the largest output (at least 1).
+            The largest absolute difference, relative to the largest output (at least 1), at the target's batch and,
+            where files take any, at another.
 
         Raises:
             MeasurementError: The file cannot be loaded or run.
         """
         inputs = self._samples if inputs is None else inputs
-        got = predict(path, self.runtime, self.target, as_arrays(inputs))
         with torch.no_grad():
             if self.free:
                 expected = call(module, inputs)
             else:
                 expected = torch.cat([self._answers(module, chunk) for chunk in divided(inputs, self.target.batch)])
-        return relative_difference(got, expected.float().numpy())
+        wanted, others = expected.float().numpy(), {OTHER_BATCH} if self.free else set()
+        return max(
+            relative_difference(predict(path, self.runtime, target, as_arrays(inputs)), wanted)
+            for target in (replace(self.target, batch=batch) for batch in {self.target.batch} | others)
+        )
 
     def _answers(self, module: nn.Module, inputs: Inputs) -> torch.Tensor:
         # a network that fixes its batch takes no other number
@@ -263,9 +265,11 @@ class ArtifactBuilder:
             template = self.templates.get(batch, replacements)
             request = self._request(module, template, count)
             try:
+                if free:
+                    check_graph(request.model, self._samples)
                 self.runtime.build(request, path)
                 if self._runs:
-                    self._try_batches(path)
+                    check_file(path, self.runtime, self.target, self._samples)
             except MeasurementError:
                 if not free:
                     self.free = True
@@ -274,17 +278,6 @@ class ArtifactBuilder:
                 self.batch = batch
                 return request
         raise AssertionError("one of the forms is built or raises")
-
-    def _try_batches(self, path: Path) -> None:
-        loaded = self.runtime.load(path, self.target)
-        takes = loaded.inputs[0].shape[0]
-        if takes not in (None, self.target.batch):
-            raise MeasurementError(f"{path}: takes {takes} inputs at a time, not {self.target.batch}")
-        for size in (1, 3) if takes is None else (takes,):
-            parts = zip(tensors_of(self.templates.many(size)), loaded.inputs, strict=True)
-            given = (np.ascontiguousarray(part.numpy(), dtype=takes.dtype) for part, takes in parts)
-            if len(loaded.run(*given)) != size:  # a shape in the file has the batch of the example in it
-                raise MeasurementError(f"{path}: does not give as many outputs as it takes inputs")
 
     def _request(self, module: nn.Module, template: Template, count: int) -> BuildRequest:
         model = template.write(module)

@@ -17,6 +17,10 @@ CHUNK = 1024
 """Inputs that are float numbers in memory at a time, whatever the size of a split."""
 
 
+PARITY = 1e-3
+"""Largest difference allowed between a file in 32 bits and its network, relative to the largest output."""
+
+
 class Split(Protocol):
     """A part of a task's data, of which `file_outputs` needs no more than this."""
 

@@ -20,12 +20,12 @@ from ..errors import (
     UsageError,
     one_line,
 )
-from ..evaluators.artifact import PARITY, ArtifactBuilder, Templates
+from ..evaluators.artifact import ArtifactBuilder, Templates
 from ..evaluators.bench import bench
 from ..evaluators.measurement import Latency
 from ..evaluators.runtimes.base import Runtime
 from ..evaluators.runtimes.registry import get_runtime
-from ..evaluators.score import as_arrays, file_bytes, file_outputs, predict, relative_difference
+from ..evaluators.score import PARITY, as_arrays, file_bytes, file_outputs, predict, relative_difference
 from ..evaluators.timing.processes import TimedFile
 from ..files import digest, disk_errors, move, remove, write_json
 from ..spaces.inputs import call
