@@ -20,7 +20,9 @@ from ..errors import ExportError, one_line
 from ..quieting import quietly
 from ..spaces.graph.folding import folded
 from ..spaces.inputs import Inputs, count_of, tensors_of
+from .free_batch import free_by_comparison, free_shapes
 from .fuse import fused, norm_pairs
+from .spelled_attention import spelled_out
 from .template_numbers import Key, Lesson, Use, constants_of, learned, numbers_of, places_of, rewrite
 from .trace_back import Row, put_together, rows_of, trace_back, written
 
@@ -103,7 +105,11 @@ class Template:
 
 
 def make_template(
-    teacher: nn.Module, example_input: Inputs, exact: bool = False, symbolic_batch: bool = False
+    teacher: nn.Module,
+    example_input: Inputs,
+    exact: bool = False,
+    symbolic_batch: bool = False,
+    compared_with: Inputs | None = None,
 ) -> Template:
     """Export a network as a template.
 
@@ -117,9 +123,11 @@ def make_template(
         exact: Whether the weights stay what they are; the template then writes this one network only.
         symbolic_batch: Whether the batch is a symbol while it is traced, whatever the example's is. The file then
             computes shapes that depend on it, as those of class tokens do.
+        compared_with: An example of another batch, from which it shows what in the graph is the batch, and is freed.
 
     Raises:
-        ExportError: The network has an operator that cannot be exported; the message names it.
+        ExportError: The network has an operator that cannot be exported; the message names it. Or the batch cannot be
+            freed by comparing.
     """
     try:
         pairs = norm_pairs(teacher, example_input)
@@ -131,11 +139,14 @@ def make_template(
     sources = trace_back(model, values)
     rows = {} if exact else rows_of(model, values, sources)
     own = Lesson(numbers_of(teacher), constants_of(model))
-    _free_shapes(model)
+    if compared_with is None:
+        free_shapes(model)
+    else:
+        free_by_comparison(model, export_onnx(noisy, compared_with))
     readers = {s: name.rpartition(".")[0] for s, (name, _) in sources.items() if name.endswith(".weight")}
     nodes = [n for n in model.graph.node if n.op_type in ("Conv", "Gemm", "MatMul")]
     layers = {n.name: readers[n.input[1]] for n in nodes if n.input[1] in readers}
-    batch = 1 if symbolic_batch else count_of(example_input)
+    batch = 1 if symbolic_batch or compared_with is not None else count_of(example_input)
     return Template(model, batch, pairs, {} if exact else sources, layers, own, rows=rows)
 
 
@@ -153,22 +164,17 @@ def export_onnx(module: nn.Module, example_input: Inputs, symbolic_batch: bool =
     Raises:
         ExportError: The network has an operator that cannot be exported; the message names it.
     """
-    batch = torch.export.Dim("batch")
-    free = tuple({0: batch} for _ in tensors_of(example_input))
     try:
-        with quietly(stdout=False):
-            program = torch.onnx.export(
-                module.eval(),
-                tensors_of(example_input),
-                dynamo=True,
-                verbose=False,
-                opset_version=OPSET,
-                input_names=input_names(module, example_input),
-                output_names=["output"],
-                dynamic_shapes=free if symbolic_batch else None,
-            )
+        program = _exported(module.eval(), example_input, symbolic_batch)
     except Exception as error:
-        raise ExportError(f"the teacher cannot be exported to ONNX: {_reason(error)}") from error
+        # it knows attention of four dimensions alone, and takes another order in memory for granted
+        plain = spelled_out(module)
+        try:
+            if plain is None:
+                raise
+            program = _exported(plain, example_input, symbolic_batch)
+        except Exception:
+            raise ExportError(f"the teacher cannot be exported to ONNX: {_reason(error)}") from error
     assert program is not None
     model = program.model_proto
     del model.metadata_props[:]
@@ -179,6 +185,22 @@ def export_onnx(module: nn.Module, example_input: Inputs, symbolic_batch: bool =
         del value.metadata_props[:]
     del model.graph.metadata_props[:]
     return model
+
+
+def _exported(module: nn.Module, example_input: Inputs, symbolic_batch: bool) -> Any:
+    batch = torch.export.Dim("batch")
+    free = tuple({0: batch} for _ in tensors_of(example_input))
+    with quietly(stdout=False):
+        return torch.onnx.export(
+            module,
+            tensors_of(example_input),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=input_names(module, example_input),
+            output_names=["output"],
+            dynamic_shapes=free if symbolic_batch else None,
+        )
 
 
 def input_names(module: nn.Module, example_input: Inputs) -> list[str]:
@@ -203,78 +225,6 @@ def _randomised(module: nn.Module) -> nn.Module:
             if name.endswith(("running_mean", "running_var")):
                 buffer.copy_(torch.rand(buffer.shape, generator=generator) * 0.1 + 0.5)
     return module
-
-
-def _free_shapes(model: Any) -> None:
-    """Let the batch size and the channel counts of reshapes follow from their inputs."""
-    import onnx
-    from onnx import numpy_helper
-
-    inferred = onnx.shape_inference.infer_shapes(model)
-    known = (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in known}
-    constants = {i.name: i for i in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type in ("GRU", "LSTM", "RNN"):
-            # a state of zeros, of the batch of the example, is what there is without one
-            zeros = {n for n in node.input[5:7] if n in constants and not numpy_helper.to_array(constants[n]).any()}
-            node.input[:] = ["" if name in zeros else name for name in node.input]
-        if node.op_type != "Reshape" or node.input[1] not in constants or node.input[0] not in shapes:
-            continue
-        old = shapes[node.input[0]]
-        new = [int(d) for d in numpy_helper.to_array(constants[node.input[1]])]
-        if 0 in old or not old or min(new, default=0) < 1:
-            continue
-        axis = 1 if len(old) >= 4 else len(old) - 1
-        name = f"{node.name}_shape"
-        model.graph.initializer.append(numpy_helper.from_array(np.array(free_reshape(old, new, axis)), name))
-        node.input[1] = name
-        for attribute in node.attribute:
-            if attribute.name == "allowzero":
-                attribute.i = 0
-    used = {name for node in model.graph.node for name in node.input}
-    kept = [i for i in model.graph.initializer if i.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
-    del model.graph.value_info[:]
-    for value in (*model.graph.input, *model.graph.output):
-        dims = value.type.tensor_type.shape.dim
-        if len(dims) and dims[0].dim_value == 1:
-            dims[0].dim_param = "batch"
-
-
-def free_reshape(old: list[int], new: list[int], axis: int) -> list[int]:
-    """Return `new` with 0 (copy) for leading dimensions of 1, and -1 for the dimension that channels flow into.
-
-    The dimensions are matched in runs of equal product. The run that holds `axis` of `old` gets the -1, at its largest
-    dimension.
-
-    Args:
-        old: Shape before a reshape.
-        new: Shape after it, of the same product.
-        axis: Dimension of `old` that channels lie in.
-    """
-    free = list(new)
-    i = j = 0
-    while i < len(old) and j < len(new):
-        first_i, first_j, left, right = i, j, old[i], new[j]
-        i, j = i + 1, j + 1
-        while left != right:
-            if left < right:
-                left, i = left * old[i], i + 1
-            else:
-                right, j = right * new[j], j + 1
-        # dimensions of 1 that follow belong to the run that needs them to reach the axis
-        while i < len(old) and old[i] == 1 and (j >= len(new) or new[j] != 1):
-            i += 1
-        if first_i <= axis < i:
-            free[max(range(first_j, j), key=lambda k: new[k])] = -1
-    for k, (before, after) in enumerate(zip(old, new, strict=False)):
-        if before != after:
-            break
-        if before == 1 and free[k] != -1:  # the batch, which recurrent layers have behind the steps
-            free[k] = 0
-    return free
 
 
 def _reason(error: BaseException) -> str:

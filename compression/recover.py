@@ -17,6 +17,7 @@ from ..errors import TrialFailed
 from ..files import write_bytes
 from ..spaces.inputs import Inputs, call
 from ..spaces.spec import Recovery, StudentSpec
+from .attention import attention_context
 from .distill import FeatureTap, Lessons, distillation_loss
 from .fake_quant import FakeQuantizer
 from .losses import CLASSIFICATION, Losses
@@ -75,6 +76,7 @@ class Recoverer:
         device: Where it runs.
         quiet: Makes a context that is entered around every few steps, so that latencies are measured in peace.
         losses: What students are taught by.
+        longest_sequence: That attention in the teacher has queries from; see `compression.attention`.
     """
 
     data: TrainingData
@@ -83,6 +85,7 @@ class Recoverer:
     device: torch.device
     quiet: Callable[[], AbstractContextManager[Any]]
     losses: Losses = CLASSIFICATION
+    longest_sequence: int = 0
 
     def recover(
         self, student: Student, spec: StudentSpec, rung: int, checkpoint: Path, stop: Callable[[], bool]
@@ -155,7 +158,9 @@ class Recoverer:
         epoch, index, inputs, labels = batches.at(step)
         lesson = self.lessons.lesson(epoch, index, inputs, keep=self.data.cacheable)
         inputs, labels = to_training_layout(inputs, self.device), labels.to(self.device)
-        with autocast_context(self.device, self.losses.precise), FeatureTap(module, self.lessons.last_layer) as tap:
+        tapped = FeatureTap(module, self.lessons.last_layer)
+        attention = attention_context(self.device, 0 if self.losses.precise else self.longest_sequence)
+        with autocast_context(self.device, self.losses.precise), attention, tapped as tap:
             outputs = call(module, inputs)
         loss = distillation_loss(recovery, outputs, labels, lesson, tap.features, kept, self.losses)
         optimizer.zero_grad(set_to_none=True)

@@ -23,8 +23,8 @@ from .any_batch import OTHER_BATCH, check_file, check_graph
 from .runtimes.base import BuildRequest, Runtime
 from .score import PARITY, as_arrays, predict, relative_difference
 
-ANY_BATCH = 0
-"""Stands for a batch that is a symbol while a network is exported."""
+ANY_BATCH, COMPARED = 0, -1
+"""A batch that is a symbol while a network is exported, and one that is freed where two exports differ."""
 KEPT = 8
 """Templates kept at a time: each holds a whole graph."""
 
@@ -55,7 +55,7 @@ class Templates:
         """Return the template for a batch.
 
         Args:
-            batch: Inputs at a time; 1 leaves the batch free, and ANY_BATCH traces it as a symbol.
+            batch: Inputs at a time; 1 leaves the batch free, as COMPARED and ANY_BATCH do in other ways.
             replacements: Modules of the network that students have replaced; see `StudentSpec.replacements`.
 
         Raises:
@@ -78,6 +78,8 @@ class Templates:
 
     def exported(self, network: nn.Module, batch: int, exact: bool) -> Template:
         """Export a network; see `get` for the batch, and `compression.export.make_template`."""
+        if batch == COMPARED:
+            return make_template(network, self.many(2), exact, compared_with=self.many(3))
         return make_template(network, self.many(batch or 2), exact, symbolic_batch=batch == ANY_BATCH)
 
     def many(self, count: int) -> Inputs:
@@ -111,7 +113,7 @@ class ArtifactBuilder:
         runtime: The target's runtime.
         target: Where files run.
         templates: Of the network.
-        batch: What templates are asked for: 1, ANY_BATCH or the target's; None before the first file.
+        batch: What templates are asked for: 1, COMPARED, ANY_BATCH or the target's; None before the first file.
         free: Whether files take any batch.
     """
 
@@ -260,9 +262,14 @@ class ArtifactBuilder:
 
     def _decide_batch(self, module: nn.Module, replacements: Mapping[str, str], path: Path, count: int) -> BuildRequest:
         # a batch of one, whose shapes follow by themselves, is the faster file where it does
-        for free, batch in ((True, 1), (True, ANY_BATCH), (False, self.target.batch)):
+        for free, batch in ((True, 1), (True, COMPARED), (True, ANY_BATCH), (False, self.target.batch)):
             self.free = free
-            template = self.templates.get(batch, replacements)
+            try:
+                template = self.templates.get(batch, replacements)
+            except ExportError:
+                if batch != COMPARED:
+                    raise
+                continue
             request = self._request(module, template, count)
             try:
                 if free:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...compression.attention import longest_sequence
 from ...compression.distill import Lessons
 from ...compression.precision import module_to_training_layout, training_device
 from ...compression.recover import Recoverer, Schedule
@@ -112,6 +113,7 @@ def open_context(
         device,
         training_slices(targets),
         task.losses,
+        longest_sequence(task.teacher, task.example_input),
     )
     return EvaluationContext(task, network, sessions, recoverer, folder, stop)
 

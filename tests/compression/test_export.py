@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from autocompress.compression.export import export_onnx, free_reshape, make_template
+from autocompress.compression.export import export_onnx, make_template
+from autocompress.compression.free_batch import free_reshape
 from autocompress.errors import ExportError
 from autocompress.evaluators.runtimes.base import BuildRequest
 from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
