@@ -20,7 +20,7 @@ import torch.nn.functional as F
 
 from autocompress.compression.distill import Lessons
 from autocompress.compression.precision import module_to_training_layout, training_device, training_dtype
-from autocompress.compression.recover import Recoverer, Schedule
+from autocompress.compression.recover import Recoverer, Schedule, fitting_schedule
 from autocompress.compression.student import make_student
 from autocompress.evaluators.timing.machine import conditions
 from autocompress.spaces.spec import Recovery, StudentSpec
@@ -72,7 +72,8 @@ def main() -> None:
     options = parser.parse_args()
     settings = load_study(options.study)
     task = settings.build_task().prepared()
-    device, batch_size = training_device(), settings.recovery.batch_size
+    device, recovery = training_device(), settings.recovery
+    _, batch_size = fitting_schedule(len(task.train), recovery.epochs, recovery.batch_size)
     per_epoch = task.train.epoch_plan(0, batch_size, 0).steps / options.steps
     answering = module_to_training_layout(make_student(task.teacher, (), StudentSpec()).module.eval(), device)
     last = next(n for n, m in reversed(list(task.teacher.named_modules())) if isinstance(m, torch.nn.Linear))

@@ -30,6 +30,9 @@ SLICE_STEPS = 5
 MOMENTUM = 0.9
 WARMUP = 0.05
 CLIP_NORM = 5.0
+EPOCHS, MOST_EPOCHS = 2.0, 10.0
+SMALL_BATCH, LARGE_BATCH = 16, 128
+ENOUGH_STEPS = 200
 AWARE_FROM = 0.5
 """Fake quantization sets in after this part of the training. Weights settle first, then the grid."""
 
@@ -59,6 +62,26 @@ class Schedule:
     def rung_step(self, rung: int, data: TrainingData) -> int:
         """Return the step at which this rung (0 is the first) ends."""
         return max(rung + 1, round(self.steps(data) * self.rungs[rung]))
+
+
+def fitting_schedule(examples: int, epochs: float | None = None, batch_size: int | None = None) -> tuple[float, int]:
+    """Return how many epochs, and which batch, a training on so many examples takes.
+
+    Students recover by steps: at half the width, a U-Net of 1,280 tiles came to an mIoU of 0.40 after 20 steps with
+    batches of 128, and to 0.73 after 160 with batches of 16, in about the same time.
+
+    Args:
+        examples: Of the training data.
+        epochs: As a user asks; None gives 2, and up to `MOST_EPOCHS` where the smallest batches are too few.
+        batch_size: As a user asks; None gives the largest power of two that makes `ENOUGH_STEPS`.
+    """
+    smallest = batch_size or SMALL_BATCH
+    if epochs is None:
+        epochs = min(MOST_EPOCHS, max(EPOCHS, ENOUGH_STEPS * smallest / max(1, examples)))
+    if batch_size is None:
+        most = max(1.0, epochs * examples / ENOUGH_STEPS)
+        batch_size = min(LARGE_BATCH, max(SMALL_BATCH, 2 ** math.floor(math.log2(most))))
+    return epochs, batch_size
 
 
 class Stopped(Exception):

@@ -214,15 +214,16 @@ class RecoverySection(Section):
     """Says how long a student is taught.
 
     Attributes:
-        epochs: Passes over the training data.
+        epochs: Passes over the training data. Without it 2, and up to 10 where there are few examples.
         rungs: Fractions of `epochs` after which a student is looked at. They rise, and the last is 1.
-        batch_size: Images in a training batch.
+        batch_size: Inputs in a training batch. Without it at most 128, and fewer where a training would have under 200
+            steps; see `compression.recover.fitting_schedule`.
         weight_decay: Of the weights of layers; biases and norms have none.
     """
 
-    epochs: Positive = 2.0
+    epochs: Positive | None = None
     rungs: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(strict=False, min_length=1)] = (0.5, 1.0)
-    batch_size: Count = 128
+    batch_size: Count | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
 
     @model_validator(mode="after")

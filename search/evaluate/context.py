@@ -11,7 +11,7 @@ from pathlib import Path
 from ...compression.attention import longest_sequence
 from ...compression.distill import Lessons
 from ...compression.precision import module_to_training_layout, training_device
-from ...compression.recover import Recoverer, Schedule
+from ...compression.recover import Recoverer, Schedule, fitting_schedule
 from ...evaluators.artifact import Templates
 from ...evaluators.microbenchmarks import Say
 from ...evaluators.timing.quiet import QuietMachine, lock_name
@@ -97,13 +97,16 @@ def open_context(
     }
     device = training_device()
     last = next((layer.name for layer in reversed(network.layers) if layer.kind == "linear"), None)
+    epochs, batch_size = fitting_schedule(len(task.train), settings.recovery.epochs, settings.recovery.batch_size)
     schedule = Schedule(
-        epochs=settings.recovery.epochs,
+        epochs=epochs,
         rungs=settings.recovery.rungs,
-        batch_size=settings.recovery.batch_size,
+        batch_size=batch_size,
         weight_decay=settings.recovery.weight_decay,
         seed=settings.search.seed,
     )
+    steps = schedule.steps(task.train)
+    say(f"recovery: {steps} steps with batches of {batch_size}, {epochs:.3g} epochs")
     answering = module_to_training_layout(copy.deepcopy(task.teacher), device)
     train = task.train.to(device) if not isinstance(task.train, StreamedData) else task.train
     recoverer = Recoverer(

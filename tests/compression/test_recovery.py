@@ -17,9 +17,15 @@ from torch import Tensor, nn
 
 from autocompress.compression.distill import FeatureTap, Lesson, Lessons
 from autocompress.compression.recover import (
+    ENOUGH_STEPS,
+    EPOCHS,
+    LARGE_BATCH,
+    MOST_EPOCHS,
+    SMALL_BATCH,
     Recoverer,
     Schedule,
     Stopped,
+    fitting_schedule,
     learning_rate_factor,
     load_recovered,
     read_weights,
@@ -240,3 +246,18 @@ def test_streamed_data_is_trained_on_over_rungs_that_end_within_an_epoch(tmp_pat
         student = make_student(net, (), spec)
         recoverer.recover(student, spec, rung, tmp_path / "student.pt", lambda: False)
     assert len(source.asked) >= 64
+
+
+@given(st.integers(1, 10**6), st.none() | st.floats(0.1, 50), st.none() | st.integers(1, 512))
+def test_a_schedule_has_enough_steps_where_the_data_allow_it(
+    examples: int, epochs: float | None, batch_size: int | None
+) -> None:
+    found, size = fitting_schedule(examples, epochs, batch_size)
+    assert found == epochs or (epochs is None and EPOCHS <= found <= MOST_EPOCHS)
+    assert size == batch_size or (batch_size is None and SMALL_BATCH <= size <= LARGE_BATCH)
+    steps = found * examples / size
+    if batch_size is None and size > SMALL_BATCH:
+        assert steps >= ENOUGH_STEPS, "a larger batch only where there are enough of them"
+    if epochs is None and found > EPOCHS:
+        assert steps <= 1.01 * ENOUGH_STEPS, "more passes only where there are too few steps"
+    assert fitting_schedule(50_000) == (2.0, 128)
