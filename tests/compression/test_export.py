@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,9 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from autocompress.compression.export import export_onnx, make_template
-from autocompress.compression.free_batch import free_reshape
 from autocompress.errors import ExportError
 from autocompress.evaluators.runtimes.base import BuildRequest
 from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
@@ -102,41 +97,6 @@ def test_norms_and_biases_that_did_nothing_in_the_teacher_count_in_the_student()
     inputs = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         assert_near(answers(template.write(student), inputs), student(inputs).numpy())
-
-
-@st.composite
-def reshapes(draw: st.DrawFn) -> tuple[list[int], list[int], int, list[int]]:
-    """A reshape as networks have them: batch kept, dimensions split or merged; with a new size of the channel axis."""
-    axis_sizes = draw(st.lists(st.sampled_from([1, 2, 3, 4, 6]), min_size=2, max_size=4))
-    old = [1, *axis_sizes]
-    axis = 1 if len(old) >= 4 else len(old) - 1
-    cuts = draw(st.sets(st.integers(2, len(old) - 1)))
-    edges = [1, *sorted(cuts), len(old)]
-    new = [1, *(prod(old[a:b]) for a, b in pairwise(edges))]
-    if draw(st.booleans()):
-        old, new, axis = old, [*new, 1], axis
-    return old, new, axis, [*old[:axis], old[axis] * draw(st.sampled_from([1, 2, 5])), *old[axis + 1 :]]
-
-
-@given(reshapes(), st.integers(1, 4))
-def test_a_freed_reshape_takes_any_channel_count_and_any_batch(
-    case: tuple[list[int], list[int], int, list[int]], batch: int
-) -> None:
-    old, new, axis, other = case
-    free = free_reshape(old, new, axis)
-    assert free.count(-1) == 1 and len(free) == len(new)
-
-    def resolved(shape: list[int]) -> list[int]:
-        copied = [shape[i] if d == 0 else d for i, d in enumerate(free)]
-        rest = prod(d for d in copied if d != -1)
-        assert prod(shape) % rest == 0
-        return [prod(shape) // rest if d == -1 else d for d in copied]
-
-    assert resolved(old) == new, "the teacher's own shape comes back"
-    wide = resolved([batch, *other[1:]])
-    assert prod(wide) == batch * prod(other[1:])
-    if free[0] == 0:
-        assert wide[0] == batch, "images do not mix"
 
 
 def test_gates_in_another_order_and_biases_in_other_dimensions_are_found_again() -> None:
