@@ -132,7 +132,7 @@ def average_precision(found: list[dict[str, Tensor]], truth: list[dict[str, Tens
             if best is not None and hit:
                 free[best.indices] = False
             hits.append((float(scores[i]), hit))
-    right = torch.tensor([hit for _, hit in sorted(hits, reverse=True)], dtype=torch.float64)
+    right = torch.tensor([hit for _, hit in sorted(hits, key=lambda found: -found[0])], dtype=torch.float64)
     precision = right.cumsum(0) / torch.arange(1, len(right) + 1)
     highest = precision.flip(0).cummax(0).values.flip(0)  # the best precision at this recall or a higher one
     objects = sum(int((each["labels"] == number).sum()) for each in truth)
