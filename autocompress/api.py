@@ -14,7 +14,6 @@ from .errors import UnknownName, UsageError
 if TYPE_CHECKING:
     from .search.report.front import Front
     from .search.run import Stop, Watcher
-    from .studies.study_file import StudyFile
     from .studies.task import Task
 
 DEFAULT_MINUTES = 10.0
@@ -30,6 +29,8 @@ def compress(
     min_accuracy: float | None = None,
     max_drop: str | None = None,
     max_mb: float | None = None,
+    speedup: float | None = None,
+    max_size: str | None = None,
     runtime: str | Sequence[str] | None = None,
     any_of: bool | None = None,
     device: str | None = None,
@@ -69,6 +70,8 @@ def compress(
         min_accuracy: Metric that models must have on the validation split; the most, where lower is better.
         max_drop: Of the metric below the teacher's that models may have, such as "1%" or "1pt" (a hundredth).
         max_mb: Largest model file, in megabytes; file size then counts in the search.
+        speedup: How many times faster than the teacher models must be, in place of `budget_ms`.
+        max_size: Largest model file, as a part of the teacher's, such as "25%".
         runtime: Where models will run, such as "openvino" or "tensorrt@cuda"; several names build every model for all.
         any_of: Whether each model is for the best of several runtimes, not for all of them.
         device: Device of runtimes that name none; "cpu" by default.
@@ -109,6 +112,8 @@ def compress(
             "min_accuracy": min_accuracy,
             "max_drop": max_drop,
             "max_mb": max_mb,
+            "speedup": speedup,
+            "max_size": max_size,
         },
         "space": {"axes": axes, "keep": keep},
         "recovery": {"epochs": epochs},
@@ -131,7 +136,7 @@ def compress(
     if settings.search.trials is None and settings.search.minutes is None:
         settings = settings.changed("search", minutes=DEFAULT_MINUTES)
     stop = Stop()
-    watcher = _watcher(progress, settings)
+    watcher = _watcher(progress)
     with _CtrlC(stop):
         try:
             return run_search(settings, task, Path(runs), fresh, watcher, stop).front
@@ -161,16 +166,15 @@ def open_study(path: str | Path) -> Front:
     return read_front(find_study_folder(Path(path)))
 
 
-def _watcher(progress: Progress, settings: StudyFile) -> Watcher | None:
+def _watcher(progress: Progress) -> Watcher | None:
     if progress not in ("auto", "live", "lines", "none"):
         raise UnknownName("progress", progress, ("auto", "live", "lines", "none"))
     if progress == "none" or (progress == "auto" and not _can_draw()):
         return None
     from .cli.progress import LiveProgress, PlainProgress
-    from .search.feasibility import Limits
 
     kind = PlainProgress if progress == "lines" else LiveProgress
-    return kind(Limits.of(settings))
+    return kind()
 
 
 def _can_draw() -> bool:

@@ -36,6 +36,8 @@ class Limits:
         max_mb: Largest file in megabytes (10^6 bytes), None for any size.
         min_accuracy: As a search keeps the metric (higher is better), None for any.
         metric: How the metric is shown.
+        relative: The part of the teacher's latency that a budget in `on` is, by target, where it is one. It is held
+            against the measured ratio, whose interval is narrower than that of milliseconds.
     """
 
     targets: tuple[str, ...] = ()
@@ -45,6 +47,7 @@ class Limits:
     max_mb: float | None = None
     min_accuracy: float | None = None
     metric: MetricLabel = ACCURACY
+    relative: PerTarget[float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: StudySections, facts: TaskFacts | None = None) -> Limits:
@@ -52,7 +55,7 @@ class Limits:
 
         Args:
             settings: The study's settings.
-            facts: What is known of its task. A drop from the teacher counts once the teacher's metric is known.
+            facts: What is known of its task. Limits against the teacher count once the teacher was measured.
 
         Raises:
             StudyFileError: It has a budget on a target that it does not have.
@@ -64,14 +67,41 @@ class Limits:
         floors = [] if budget.min_accuracy is None else [facts.metric.kept(budget.min_accuracy)]
         if budget.max_drop is not None and facts.teacher is not None:
             floors.append(after_drop(facts.teacher, budget.max_drop))
-        least = max(floors, default=None)
-        return cls(names, budget.latency_ms, budget.on, budget.percentile, budget.max_mb, least, facts.metric)
+        least, on, sizes = max(floors, default=None), dict(budget.on), [budget.max_mb]
+        relative: dict[str, float] = {}
+        if budget.latency_part is not None:
+            relative = {name: budget.latency_part for name in facts.teacher_ms if name not in on}
+            on |= {name: facts.teacher_ms[name] * part for name, part in relative.items()}
+        if budget.size_part is not None and facts.teacher_bytes is not None:
+            sizes.append(facts.teacher_bytes * budget.size_part / 1e6)
+        size = min((mb for mb in sizes if mb is not None), default=None)
+        return cls(names, budget.latency_ms, on, budget.percentile, size, least, facts.metric, relative)
 
     @cached_property
     def budgets(self) -> PerTarget[float]:
         """Latency (ms) by target, of the targets that have a budget."""
         found = {name: self.on.get(name, self.budget_ms) for name in self.targets}
         return {name: limit for name, limit in found.items() if limit is not None}
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is asked of a model."""
+        return bool(self.budgets) or self.min_accuracy is not None or self.max_mb is not None
+
+    def in_words(self) -> list[str]:
+        """Return each limit in a few words."""
+        parts = {name: f" ({100 * part:.3g} % of the teacher's)" for name, part in self.relative.items()}
+        budgets = {name: f"{ms:.4g} ms{parts.get(name, '')}" for name, ms in self.budgets.items()}
+        if len(set(budgets.values())) == 1 and len(budgets) == len(self.targets):
+            found = [f"p{self.percentile} budget {next(iter(budgets.values()))}"]
+        else:
+            found = [f"p{self.percentile} budget on {name} {words}" for name, words in budgets.items()]
+        if self.min_accuracy is not None:
+            side = "at least" if self.metric.maximized else "at most"
+            found.append(f"{self.metric.name} {side} {self.metric.text(self.min_accuracy)}")
+        if self.max_mb is not None:
+            found.append(f"at most {self.max_mb:.3g} MB")
+        return found
 
     def changed(
         self, budget_ms: float | None = None, min_accuracy: float | None = None, max_mb: float | None = None
@@ -83,20 +113,26 @@ class Limits:
             min_accuracy: In the metric's own units: the least that is allowed, or the most of one that is minimized.
             max_mb: Size (MB).
         """
+        absolute = self
+        if budget_ms is not None:
+            on = {name: ms for name, ms in self.on.items() if name not in self.relative}
+            absolute = replace(self, budget_ms=budget_ms, on=on, relative={})
         return replace(
-            self,
-            budget_ms=self.budget_ms if budget_ms is None else budget_ms,
+            absolute,
             min_accuracy=self.min_accuracy if min_accuracy is None else self.metric.kept(min_accuracy),
             max_mb=self.max_mb if max_mb is None else max_mb,
         )
 
     def parts(self, latencies: PerTarget[Latency]) -> PerTarget[float]:
         """Return latency over budget, for each target with a budget; above 1 it is not met."""
-        return {
-            name: latency.at(self.percentile) / self.budgets[name]
-            for name, latency in latencies.items()
-            if name in self.budgets
-        }
+        found = {}
+        for name, latency in latencies.items():
+            most = latency.at(self.percentile)
+            if name in self.relative:
+                found[name] = most / latency.high_ms * latency.ratio_high / self.relative[name]
+            elif name in self.budgets:
+                found[name] = most / self.budgets[name]
+        return found
 
     def meets_latency(self, latencies: PerTarget[Latency]) -> bool:
         """Tell whether every latency meets its budget."""
@@ -119,17 +155,20 @@ class Limits:
     def surely_missed(self, latencies: PerTarget[Latency], size_bytes: int) -> str:
         """Return why a shape cannot meet the limits whatever it learns, in one line; empty if it may."""
         for name, latency in latencies.items():
-            limit, least = self.budgets.get(name), latency.least(self.percentile)
-            if limit is not None and least > limit:
+            if self.out_of_reach(name, latency):
                 where = f" on {name}" if len(self.targets) > 1 else ""
-                return f"{least:.3g} ms or more{where}, over the budget of {limit:g} ms"
+                least = latency.least(self.percentile)
+                return f"{least:.3g} ms or more{where}, over the budget of {self.budgets[name]:.4g} ms"
         if self.max_mb is not None and size_bytes > self.max_mb * 1e6:
             return f"{size_bytes / 1e6:.3g} MB, over the limit of {self.max_mb:g} MB"
         return ""
 
     def out_of_reach(self, name: str, fastest: Latency) -> bool:
         """Tell whether even the fastest latency on a target is surely over its budget."""
-        return name in self.budgets and fastest.least(self.percentile) > self.budgets[name]
+        least = fastest.least(self.percentile)
+        if name in self.relative:
+            return least / fastest.low_ms * fastest.ratio_low > self.relative[name]
+        return name in self.budgets and least > self.budgets[name]
 
     def excess(self, latencies: PerTarget[Latency]) -> float | None:
         """Return the largest of measured / limit - 1 over the targets with a budget; None without any."""

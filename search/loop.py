@@ -141,7 +141,7 @@ class Driver:
     def _snapshot(self) -> Snapshot:
         new = len(self._trials) - self._known
         elapsed_s = self._pace.clock_s() - self._run_s
-        return Snapshot(self._trials, new, self._doing(), elapsed_s, len(self._room), self._limits.metric)
+        return Snapshot(self._trials, new, self._doing(), elapsed_s, len(self._room), self._limits)
 
     def _enough(self) -> bool:
         return self._pace.max_trials is not None and self._started >= self._pace.max_trials

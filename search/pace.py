@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ..studies.metric import ACCURACY, MetricLabel
+from .feasibility import Limits
 from .trial import Trial
 
 
@@ -20,7 +20,7 @@ class Snapshot:
         running: What each job is doing.
         elapsed_s: Seconds of this run.
         waiting: Number of students that wait at a rung.
-        metric: How the metric is shown.
+        limits: What models must meet, and how the metric is shown.
     """
 
     trials: Sequence[Trial]
@@ -28,7 +28,7 @@ class Snapshot:
     running: Sequence[str]
     elapsed_s: float
     waiting: int = 0
-    metric: MetricLabel = ACCURACY
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import MetricError, StorageError
 from ..evaluators.microbenchmarks import Say
+from ..evaluators.score import file_bytes
 from ..files import disk_errors, read_json, sweep, write_json
 from ..spaces.axes.registry import AXES
 from ..spaces.inputs import tensors_of
@@ -32,7 +33,7 @@ from .prepare.reach import check_reach, measure_reach
 from .prepare.space import prepare_space
 from .report.space_report import describe_space
 from .store.facts import TaskFacts, read_facts, write_facts
-from .store.settings import check_settings, write_settings
+from .store.settings import check_settings, with_earlier_limits, write_settings
 from .store.trials import TrialStore
 
 COMPARED = 64
@@ -105,6 +106,9 @@ def opened(
         AXES.make(axis)  # a mistyped one is told before anything is measured
     folder = study_folder(runs, settings.name, fresh)
     check_settings(folder, settings)
+    settings, kept = with_earlier_limits(folder, settings)
+    if kept:
+        say(f"limits of the last run hold on: {', '.join(kept)}; say others, or --forget-limits")
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock")
@@ -142,7 +146,9 @@ def opened(
 
 def _facts(context: EvaluationContext, settings: StudyFile, task: Task) -> TaskFacts:
     known = read_facts(context.folder)
-    facts = TaskFacts(context.task.metric.label, task.kind or "", known.teacher)
+    latencies = {name: session.calibration.p50_ms for name, session in context.sessions.items()}
+    size = max(file_bytes(session.meter.reference) for session in context.sessions.values())
+    facts = TaskFacts(context.task.metric.label, task.kind or "", known.teacher, latencies, size)
     if settings.budget.max_drop is None or facts.teacher is not None:
         return facts
     session = next(iter(context.sessions.values()))

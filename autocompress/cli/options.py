@@ -45,30 +45,53 @@ def with_options(settings: StudyFile, options: dict[str, Any]) -> StudyFile:
     Raises:
         UsageError: An option has a value that cannot be.
     """
+    from ..studies.schema import LATENCY_KEYS
+    from ..studies.study_file import StudyFile
+
     percentile = options["percentile"]
     minutes = options["minutes"] if options["hours"] is None else 60 * options["hours"]
     if options["minutes"] is not None and options["hours"] is not None:
         raise UsageError("both --minutes and --hours were given; give one of them")
     wanted = {
         "budget": {
-            "latency_ms": options["budget_ms"],
+            **_latency(options),
+            **{key: options[key] for key in ("speedup", "max_mb", "max_size", "min_accuracy", "max_drop")},
             "percentile": None if percentile is None else int(percentile),
-            "max_mb": options["max_mb"],
-            "max_drop": options["max_drop"],
         },
         "search": {k: options[k] for k in ("trials", "patience", "workers", "executor", "seed")} | {"minutes": minutes},
         "target": {k: options[k] for k in ("threads", "batch")} | _targets(options) | _precision(options),
     }
     for section, values in wanted.items():
         given = {k: v for k, v in values.items() if v is not None}
+        if given.keys() & LATENCY_KEYS:  # in place of what the study's file asks for
+            given = dict.fromkeys(LATENCY_KEYS - given.keys()) | given
         if given:
             settings = settings.changed(section, **given)
+    if options["forget_limits"]:
+        unsaid = StudyFile().budget.model_dump().items()
+        settings = settings.changed("budget", **{k: v for k, v in unsaid if k not in settings.budget.model_fields_set})
     if options["trials"] is not None and minutes is None:
         settings = settings.changed("search", minutes=None)  # a number of trials was asked for, not a time
     workers = settings.search.workers
     if workers > 1 and settings.search.executor == "local":
         settings = settings.changed("search", executor="processes")
     return settings
+
+
+def _latency(options: dict[str, Any]) -> dict[str, Any]:
+    budget = options["budget"]
+    if budget is None:
+        return {"latency_ms": options["budget_ms"]}
+    if options["budget_ms"] is not None:
+        raise UsageError("both --budget and --budget-ms were given; give one of them")
+    if budget.endswith("%"):
+        return {"latency": budget}
+    try:
+        return {"latency_ms": float(budget.removesuffix("ms"))}
+    except ValueError:
+        raise UsageError(
+            f"--budget {budget}; allowed: milliseconds such as 5ms, or a part of the teacher's: 50%"
+        ) from None
 
 
 def _targets(options: dict[str, Any]) -> dict[str, Any]:

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 class PlainProgress:
     """Prints one line for each trial that ends."""
 
-    def __init__(self, limits: Limits) -> None:
-        """Show a search for models that meet these limits."""
-        self._limits = limits
+    def __init__(self) -> None:
+        """Begin the clock."""
         self._shown: int | None = None
         self._start_s = time.monotonic()
 
@@ -38,7 +37,7 @@ class PlainProgress:
             # trials of an earlier run are not told again
             self._shown = len(snapshot.trials) - snapshot.new
         for trial in snapshot.trials[self._shown :]:
-            self.say(trial_line(trial, snapshot.metric))
+            self.say(trial_line(trial, snapshot.limits.metric))
         self._shown = len(snapshot.trials)
 
     def close(self) -> None:
@@ -51,9 +50,9 @@ class LiveProgress(PlainProgress):
     Trials that ended scroll above.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        """Show a search for models that meet these limits."""
-        super().__init__(limits)
+    def __init__(self) -> None:
+        """Begin to draw."""
+        super().__init__()
         self._snapshot: Snapshot | None = None
         self._end_s: float | None = None
         # the display draws itself from a thread of its own, so that time goes on while a student is trained
@@ -83,7 +82,7 @@ class LiveProgress(PlainProgress):
         grid = Table.grid(padding=(0, 2))
         gated = f"{count['gated']} stopped at the gate, {snapshot.waiting} waiting at a rung, {count['failed']} failed"
         grid.add_row("trials", f"{count['finished']} finished, {gated}")
-        grid.add_row("best", best_line(snapshot.trials, self._limits, snapshot.metric))
+        grid.add_row("best", best_line(snapshot.trials, snapshot.limits))
         for doing in snapshot.running:
             grid.add_row("now", doing)
         if self._end_s is not None:
@@ -110,7 +109,7 @@ def trial_line(trial: Trial, metric: MetricLabel) -> str:
     return "; ".join((f"{head}, {figures}", *remarks))
 
 
-def best_line(trials: Sequence[Trial], limits: Limits, metric: MetricLabel) -> str:
+def best_line(trials: Sequence[Trial], limits: Limits) -> str:
     """Return one line: the most accurate finished trial that meets the budgets so far."""
     from ..search.objectives import objective_value
 
@@ -126,6 +125,7 @@ def best_line(trials: Sequence[Trial], limits: Limits, metric: MetricLabel) -> s
     if best is None:
         return f"none{where} yet"
     quality, trial = best
+    metric = limits.metric
     name, file = next(iter(trial.measured.items()))
     target = f" on {name}" if trial.spec.target else ""
     return (

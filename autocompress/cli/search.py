@@ -14,15 +14,18 @@ from .show import print_front, print_outcome
 
 if TYPE_CHECKING:
     from ..search.run import Stop
-    from ..studies.study_file import StudyFile
 
 
 @click.command()
 @click.argument("study", required=False)
 @click.option("--budget-ms", type=float, help="Latency that models must meet, in milliseconds.")
+@click.option("--budget", help="The same with a unit: 5ms, or 50% of the teacher's.")
+@click.option("--speedup", type=float, help="How many times faster than the teacher models must be.")
 @click.option("--percentile", type=click.Choice(["50", "90", "95", "99"]), help="Of latency, held against the budget.")
 @click.option("--max-drop", help="Of the metric below the teacher's that models may have: 1%, 1pt, or a number.")
+@click.option("--min-accuracy", type=float, help="Metric that models must have; the most, where lower is better.")
 @click.option("--max-mb", type=float, help="Largest model file, in megabytes; makes file size count in the search.")
+@click.option("--max-size", help="Largest model file, as a part of the teacher's: 25%.")
 @click.option("--task", "task_spec", help="Your own task: my_task.py, my_task.py:function or module:function.")
 @click.option("--trials", type=int, help="Stop after this many trials of this run.")
 @click.option("--minutes", type=float, help="Stop after this many minutes of searching.")
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--batch", type=int, help="Images per inference on the target.")
 @click.option("--precision", help="Of ratios to the teacher's latency: half of the 95 % interval, such as 2%.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Where studies are kept.")
+@click.option("--forget-limits", is_flag=True, help="Drop the limits of earlier runs that are not said again.")
 @click.option("--fresh", is_flag=True, help="Start anew in a new folder instead of resuming.")
 @click.option("--quiet", is_flag=True, help="Plain lines instead of a live display.")
 def search(study: str | None, **options: Any) -> None:
@@ -48,7 +52,7 @@ def search(study: str | None, **options: Any) -> None:
     from ..search.run import Stop, run_search
 
     settings = with_options(find_study(study, options["task_spec"]), options)
-    progress = make_progress(settings, options["quiet"])
+    progress = make_progress(options["quiet"])
     stop = Stop()
     restore = listen_to_ctrl_c(stop)
     try:
@@ -60,13 +64,12 @@ def search(study: str | None, **options: Any) -> None:
     print_outcome(outcome)
 
 
-def make_progress(settings: StudyFile, quiet: bool) -> Any:
+def make_progress(quiet: bool) -> Any:
     """Return a live display in a terminal, plain lines elsewhere or if quiet."""
-    from ..search.feasibility import Limits
     from .progress import LiveProgress, PlainProgress
 
     kind = LiveProgress if sys.stdout.isatty() and not quiet else PlainProgress
-    return kind(Limits.of(settings))
+    return kind()
 
 
 def listen_to_ctrl_c(stop: Stop) -> Any:

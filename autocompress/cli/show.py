@@ -21,9 +21,9 @@ def print_front(found: Front) -> None:
 
         console = Console()
         console.print(table.rich_table(found))
-        for line in (table.legend(found), *table.measured_to_pay(found)):
-            console.print(line, style="dim", highlight=False)
-        console.print(table.verdict(found), style="bold", highlight=False)
+        for line in (table.files_line(found), table.legend(found), *table.measured_to_pay(found)):
+            console.print(line, style="dim", highlight=False, soft_wrap=True)
+        console.print(table.verdict(found), style="bold", highlight=False, soft_wrap=True)
         return
     for line in (*table.plain_lines(found), table.legend(found), *table.measured_to_pay(found), table.verdict(found)):
         click.echo(line)

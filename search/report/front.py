@@ -111,6 +111,7 @@ class Front:
         min_accuracy: float | None = None,
         max_mb: float | None = None,
         max_drop: str | None = None,
+        speedup: float | None = None,
     ) -> Picked:
         """Return the best model that meets the study's limits; see `under`.
 
@@ -121,11 +122,17 @@ class Front:
             max_drop: Of the metric below the teacher's, such as "1%", in place of the study's own; with `min_accuracy`,
                 the stricter counts.
             max_mb: Largest file in megabytes, in place of the study's own.
+            speedup: How many times faster than the teacher, in place of any latency.
 
         Raises:
             BudgetError: No model meets them; names the closest model, the limit that binds, and what would do.
         """
         limits = self.limits.changed(budget_ms, min_accuracy, max_mb)
+        if speedup is not None:
+            on = {e.target: e.latency.p50_ms / speedup for e in self._teachers}
+            if not on:
+                raise BudgetError("speedup is against the teacher, which was not measured yet: search on")
+            limits = replace(limits, budget_ms=None, on=on, relative=dict.fromkeys(on, 1 / speedup))
         if max_drop is not None:
             if self.teacher is None:
                 raise BudgetError("max_drop is against the teacher, which was not measured yet: search on")

@@ -19,8 +19,9 @@ def heads(front: Front) -> tuple[str, ...]:
     """Return the columns: with several targets, one for each further latency, or which target a model is for."""
     others = () if front.any_of else tuple(f"{name} ms" for name in front.targets[1:])
     target = ("target",) if front.any_of else ()
+    tail = () if front.limits.percentile == 50 else (f"p{front.limits.percentile} ms",)
     return (
-        *("", "trial", "origin", *target, front.limits.metric.name, "test", "p50 ms", "95 % interval"),
+        *("", "trial", "origin", *target, front.limits.metric.name, "test", "p50 ms", "95 % interval", *tail),
         *(*others, "speed-up", "kB", "zstd kB", "model"),
     )
 
@@ -28,29 +29,36 @@ def heads(front: Front) -> tuple[str, ...]:
 def rows(front: Front) -> list[tuple[str, ...]]:
     """Return one row for each model of the front and each thing a user would do by hand, fastest first.
 
-    The first column marks the front with `*`, and a budget that is met with `<`.
+    The first column marks the front with `*`, and models that meet all limits with `<`. A figure that misses its limit
+    is marked with `!`.
     """
     on_front = {e.number for e in front.best}
     fitting = {e.number for e in front.fitting}
+    limits = front.limits
     found: list[tuple[str, ...]] = []
     for entry in candidates(front):
         latency = entry.latency
-        meets = bool(front.limits.budgets) and entry.number in fitting
+        meets = limits.any and entry.number in fitting
+        late = [name for name, part in limits.parts(entry.latencies).items() if part > 1]
+        poor = limits.min_accuracy is not None and entry.quality < limits.min_accuracy
+        large = limits.max_mb is not None and entry.size_bytes > limits.max_mb * 1e6
+        missed = _missed(entry.target in late)
         speed_up = front.speed_up(entry)
-        others = [] if front.any_of else [x for name, x in entry.latencies.items() if name != entry.target]
+        others = [] if front.any_of else [name for name in entry.latencies if name != entry.target]
         found.append(
             (
                 ("*" if entry.number in on_front else " ") + ("<" if meets else " "),
                 str(entry.number),
                 entry.trial.label + (" (disturbed)" if entry.disturbed else ""),
                 *((entry.target,) if front.any_of else ()),
-                entry.metric_text,
+                entry.metric_text + _missed(poor),
                 entry.test_text or "-",
                 f"{latency.p50_ms:.3f}",
-                f"{latency.low_ms:.3f} to {latency.high_ms:.3f}",
-                *(f"{other.p50_ms:.3f}" for other in others),
+                f"{latency.low_ms:.3f} to {latency.high_ms:.3f}" + (missed if limits.percentile == 50 else ""),
+                *(() if limits.percentile == 50 else (f"{latency.at(limits.percentile):.3f}{missed}",)),
+                *(f"{entry.latencies[name].p50_ms:.3f}{_missed(name in late)}" for name in others),
                 f"{speed_up:.2f} x" if speed_up else "-",
-                f"{entry.size_bytes / 1000:.0f}",
+                f"{entry.size_bytes / 1000:.0f}{_missed(large)}",
                 f"{entry.compressed_bytes / 1000:.0f}",
                 _near(front, entry),
             )
@@ -59,18 +67,30 @@ def rows(front: Front) -> list[tuple[str, ...]]:
 
 
 def rich_table(front: Front) -> Table:
-    """Return the table with the front in bold, and what a user would do by hand dimmed where it is beaten."""
+    """Return the table with the front in bold, and what a user would do by hand dimmed where it is beaten.
+
+    Paths would be broken in the middle: they stand below it, in `files_line`.
+    """
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, title=title(front), title_justify="left", title_style="bold")
-    for head in heads(front):
-        right = head not in ("", "origin", "target", "model", "95 % interval")
-        table.add_column(head, justify="right" if right else "left", overflow="fold", no_wrap=head != "model")
+    for head in heads(front)[:-1]:
+        right = head not in ("", "origin", "target", "95 % interval")
+        table.add_column(head, justify="right" if right else "left", no_wrap=True)
     for row in rows(front):
         style = "bold green" if "*" in row[0] and "<" in row[0] else "bold" if "*" in row[0] else "dim"
-        table.add_row(*row, style=style)
+        table.add_row(*row[:-1], style=style)
     return table
+
+
+def files_line(front: Front) -> str:
+    """Return where the files of the table's models lie, as a path that can be copied."""
+    shown = candidates(front)
+    if not shown:
+        return ""
+    best = (front.fitting or front.best or shown)[0]
+    return f"file of trial {best.number}: {_near(front, best)} (of others: their number)"
 
 
 def plain_lines(front: Front) -> list[str]:
@@ -83,24 +103,28 @@ def plain_lines(front: Front) -> list[str]:
 
 def title(front: Front) -> str:
     """Return the study and the budget in one line."""
-    limits = front.limits
-    budget = f", p{limits.percentile} budget {limits.budget_ms:g} ms" if limits.budget_ms else ""
-    budget += "".join(f", {limit:g} ms on {name}" for name, limit in limits.on.items())
-    return f"{front.folder.name}: {len(front.best)} models on the front of {len(front.trials)} trials{budget}"
+    asked = "".join(f", {words}" for words in front.limits.in_words())
+    return f"{front.folder.name}: {len(front.best)} models on the front of {len(front.trials)} trials{asked}"
 
 
 def legend(front: Front) -> str:
     """Return what the marks mean."""
-    budget = ", < under the budget with the upper end of its interval" if front.limits.budgets else ""
+    limits, metric = front.limits, front.limits.metric
     several = len(front.targets) > 1 and not front.any_of
-    lowest = f", the {'lowest' if front.limits.metric.maximized else 'highest'} of a model's files" if several else ""
-    where = f"; p50 on {front.targets[0]}" if several else ""
-    metric = front.limits.metric
-    better = "" if metric.maximized else ", lower is better"
-    return (
-        f"* on the front{budget}; {metric.name}: validation split{better}{lowest}{where}; all others: what one would "
-        "do by hand"
-    )
+    words = ["* on the front"]
+    if limits.any:
+        words.append("< meets every limit, ! misses one")
+    if limits.budgets:
+        tail = "of the interval" if limits.percentile == 50 else f"of p{limits.percentile}'s interval, which is shown"
+        words.append(f"a latency counts by the upper end {tail}")
+    words.append(f"{metric.name}: validation split" + ("" if metric.maximized else ", lower is better"))
+    if several:
+        words.append(f"the {'lowest' if metric.maximized else 'highest'} of a model's files; p50 on {front.targets[0]}")
+    if any(entry.trial.origin.by_hand for entry in candidates(front)):
+        words.append("teacher, uniform and prune are what one would do by hand")
+    if any(entry.disturbed for entry in candidates(front)):
+        words.append("(disturbed): other work ran while it was measured")
+    return "; ".join(words)
 
 
 def measured_to_pay(front: Front) -> list[str]:
@@ -136,10 +160,16 @@ def verdict(front: Front) -> str:
     others = {name: latency for name, latency in best.latencies.items() if name != best.target}
     times += "".join(f", {other.p50_ms:.3f} ms on {name}" for name, other in others.items())
     where = f" on {best.target}" if front.any_of else ""
+    hand = f" ({best.trial.label}, as one would do by hand: the search found none better)"
     return (
-        f"best{' under the budget' if front.limits.budgets else ''}: trial {best.number}, "
+        f"best{' under the budget' if front.limits.budgets else ''}: trial {best.number}"
+        f"{hand if best.trial.origin.by_hand else ''}, "
         f"{best.metric.name} {best.metric_text}, p50 {best.latency.p50_ms:.3f} ms{where}{times}: {_near(front, best)}"
     )
+
+
+def _missed(is_missed: bool) -> str:
+    return " !" if is_missed else ""
 
 
 def _ratio(entry: dict[str, Any]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...files import read_json, write_json
 from ...spaces.plain import from_plain, to_plain
+from ...spaces.target import PerTarget
 from ...studies.metric import ACCURACY, MetricLabel
 
 
@@ -19,11 +20,15 @@ class TaskFacts:
         kind: Of the task, such as "classification"; empty where it brings losses and metric of its own.
         teacher: The metric of the teacher's file over all of validation, as a search keeps it (higher is better); None
             where nothing has asked for it yet.
+        teacher_ms: Median latency (ms) of the teacher's file, by target.
+        teacher_bytes: Size of the teacher's file, the largest of several targets.
     """
 
     metric: MetricLabel = ACCURACY
     kind: str = "classification"
     teacher: float | None = None
+    teacher_ms: PerTarget[float] = field(default_factory=dict)
+    teacher_bytes: int | None = None
 
 
 def read_facts(folder: Path) -> TaskFacts:

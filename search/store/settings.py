@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from ...errors import StorageError, UsageError
 from ...files import read_json, write_json
-from ...studies.schema import StudySections
+from ...studies.schema import LATENCY_KEYS, BudgetSection, StudySections
 from ...studies.study_file import StudyFile
 from ...studies.task import Task
 
@@ -94,6 +94,31 @@ def check_settings(folder: Path, settings: StudyFile) -> None:
             )
     if tuple(old["search"]["objectives"]) != settings.search.objectives:
         raise StorageError(f"{folder} was begun with other objectives ({old['search']['objectives']}); use --fresh")
+
+
+def with_earlier_limits(folder: Path, settings: StudyFile) -> tuple[StudyFile, list[str]]:
+    """Return settings with the limits that a study was searched with before, where they say nothing of them.
+
+    Args:
+        folder: The study's folder.
+        settings: Of this run.
+
+    Returns:
+        The settings, and the limits that were kept, as `key = value`.
+
+    Raises:
+        StorageError: The study has another format.
+    """
+    old = check_format(folder)
+    if old is None:
+        return settings, []
+    said, plain = set(settings.budget.model_fields_set), BudgetSection().model_dump(mode="json")
+    if said & LATENCY_KEYS:
+        said |= LATENCY_KEYS
+    kept = {key: value for key, value in old["budget"].items() if key not in said and value != plain.get(key)}
+    if not kept:
+        return settings, []
+    return settings.changed("budget", **kept), [f"{key} = {value!r}" for key, value in kept.items()]
 
 
 def task_of(settings: StudyFile, folder: Path | None) -> Task:

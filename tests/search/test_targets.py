@@ -164,7 +164,7 @@ def test_budgets_on_single_targets_alone_are_told_and_explained(for_all: Front) 
     alone = replace(for_all, limits=replace(for_all.limits, budget_ms=None, on={"openvino": 1e-6}))
     assert not alone.fitting
     assert re.search(r"held back by its p50 latency on openvino; .* p50 latency on openvino [\d.]+ ms", verdict(alone))
-    assert "under the budget" in legend(alone)
+    assert "< meets every limit" in legend(alone)
     two = replace(for_all, limits=replace(for_all.limits, budget_ms=None, on={"onnxruntime": 1e-5, "openvino": 1e-6}))
     assert "times the budget of its target" in verdict(two)
     loose = replace(for_all, limits=replace(for_all.limits, budget_ms=None, on={"openvino": 1e6}))
