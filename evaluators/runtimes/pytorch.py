@@ -122,7 +122,7 @@ class _LoadedProgram:
             from torch.export.passes import move_to_device_pass
 
             program = move_to_device_pass(program, target.device)
-        module = program.module()
+        module = _without_assertions(program.module())
         self._module: Any = torch.compile(module) if compiles else module
         self._buffers = None if target.device == "cpu" else [_Buffers(target.device) for _ in self.inputs]
 
@@ -139,6 +139,21 @@ class _LoadedProgram:
         except Exception as error:
             raise MeasurementError(f"{self._path}: cannot be run: {one_line(error)}") from error
         return output
+
+
+def _without_assertions(module: Any) -> Any:
+    """Remove what export asserts of its own tensors (type, device), which costs time at each call.
+
+    The assertion names the device "cuda", tensors name "cuda:0", and torch.compile takes that for a difference.
+    """
+    import torch
+
+    if isinstance(module, torch.fx.GraphModule):
+        for node in list(module.graph.nodes):
+            if node.target is torch.ops.aten._assert_tensor_metadata.default:
+                module.graph.erase_node(node)
+        module.recompile()
+    return module
 
 
 def _told(name: str, value: Any) -> TensorInfo:

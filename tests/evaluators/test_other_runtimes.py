@@ -94,14 +94,18 @@ def test_pytorch_on_a_gpu_that_is_not_there_is_an_error_and_no_run_on_the_cpu(tm
 
 
 @pytest.mark.gpu
-def test_pytorch_on_a_gpu_answers_as_on_the_cpu(tmp_path: Path) -> None:
-    if "cuda" not in PyTorch().available().devices:
+@pytest.mark.parametrize("runtime", [PyTorch(), TorchCompile()], ids=lambda runtime: runtime.name)
+@pytest.mark.parametrize("bits", [32, 16])
+def test_pytorch_on_a_gpu_answers_as_on_the_cpu(tmp_path: Path, runtime: PyTorch, bits: int) -> None:
+    if "cuda" not in runtime.available().devices:
         pytest.skip("this machine has no CUDA device")
     request, inputs, outputs = TestPyTorch().sample_student()
-    PyTorch().build(request, tmp_path / "sample.pt2")
-    loaded = PyTorch().load(tmp_path / "sample.pt2", Target("pytorch", "cuda"))
+    request = replace(request, bits=dict.fromkeys(request.layers.values(), 16) if bits == 16 else {})
+    runtime.build(request, tmp_path / "sample.pt2")
+    loaded = runtime.load(tmp_path / "sample.pt2", Target(runtime.name, "cuda"))
+    tolerance = 1e-3 if bits == 32 else 5e-2
     for image, output in zip(inputs, outputs, strict=True):  # more of them than there are buffers
-        np.testing.assert_allclose(loaded.run(image[None])[0], output, rtol=1e-2, atol=1e-3)
+        np.testing.assert_allclose(loaded.run(image[None])[0], output, rtol=1e-2, atol=tolerance * abs(output).max())
 
 
 def test_every_runtime_is_listed_with_what_it_can_use_or_why_not(cli: Callable[..., Said]) -> None:
