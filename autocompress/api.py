@@ -5,15 +5,16 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
+    from .search.pace import Snapshot, Stop
     from .search.report.front import Front
-    from .search.run import Stop, Watcher
+    from .search.run import Watcher
     from .studies.task import Task
 
 DEFAULT_MINUTES = 10.0
@@ -47,6 +48,7 @@ def compress(
     runs: str | Path = "runs",
     fresh: bool = False,
     progress: Progress = "auto",
+    callback: Callable[[Snapshot], object] | None = None,
     target: Mapping[str, Any] | None = None,
     budget: Mapping[str, Any] | None = None,
     space: Mapping[str, Any] | None = None,
@@ -89,6 +91,8 @@ def compress(
         fresh: Whether to begin a new study in a new folder instead.
         progress: "live" draws in place, "lines" prints a line for each trial, "none" prints nothing; "auto" draws where
             the terminal or the notebook can, else prints nothing.
+        callback: Called each time a trial has ended, with how the search stands (`Snapshot`: `trials`, `running`,
+            `elapsed_s` and more). What it raises ends the search, and finished trials are kept.
         target: Other keys of the section `[target]` of a study file, such as `{"profile_seconds": 0}`.
         budget: Other keys of `[budget]`, such as `{"on": {"openvino": 2.0}}`.
         space: Other keys of `[space]`, such as `{"min_channels_fraction": 0.5}`.
@@ -101,7 +105,8 @@ def compress(
     Raises:
         AutoCompressError: What cannot be, in one line; see `autocompress.errors` for the kinds.
     """
-    from .search.run import Stop, run_search
+    from .search.pace import Stop
+    from .search.run import run_search
     from .studies.study_file import StudyFile
 
     given: dict[str, dict[str, Any]] = {
@@ -137,6 +142,8 @@ def compress(
         settings = settings.changed("search", minutes=DEFAULT_MINUTES)
     stop = Stop()
     watcher = _watcher(progress)
+    if callback is not None:
+        watcher = _Calling(watcher, callback)
     with _CtrlC(stop):
         try:
             return run_search(settings, task, Path(runs), fresh, watcher, stop).front
@@ -175,6 +182,32 @@ def _watcher(progress: Progress) -> Watcher | None:
 
     kind = PlainProgress if progress == "lines" else LiveProgress
     return kind()
+
+
+class _Calling:
+    """Calls a function each time a trial has ended, beside what shows the search."""
+
+    def __init__(self, shown: Watcher | None, callback: Callable[[Snapshot], object]) -> None:
+        self._shown, self._callback = shown, callback
+        self._ended: int | None = None
+
+    def say(self, line: str) -> None:
+        if self._shown is not None:
+            self._shown.say(line)
+
+    def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
+        if self._shown is not None:
+            self._shown.show(snapshot, time_left_s)
+        if len(snapshot.trials) != self._ended:
+            news = snapshot.new if self._ended is None else len(snapshot.trials) - self._ended
+            self._ended = len(snapshot.trials)
+            if news:
+                self._callback(snapshot)
+
+    def close(self) -> None:
+        close = getattr(self._shown, "close", None)
+        if close is not None:
+            close()
 
 
 def _can_draw() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,27 @@ class Snapshot:
     elapsed_s: float
     waiting: int = 0
     limits: Limits = field(default_factory=Limits)
+
+
+@dataclass
+class Stop:
+    """Tells whether to end: asked for by the user, or out of time. Threads may share it.
+
+    Attributes:
+        asked: Set when the user asks.
+        deadline_s: On the monotonic clock, None without one.
+    """
+
+    asked: threading.Event = field(default_factory=threading.Event)
+    deadline_s: float | None = None
+
+    def __call__(self) -> bool:
+        """Tell whether to end."""
+        return self.asked.is_set() or (self.deadline_s is not None and time.monotonic() > self.deadline_s)
+
+    def time_left_s(self) -> float | None:
+        """Return the seconds until the deadline, None without one."""
+        return None if self.deadline_s is None else self.deadline_s - time.monotonic()
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from ..compression.first_look import LOOK_IMAGES
+from ..compression.recover import Stopped
+from ..errors import TrialFailed, UsageError
+from ..evaluators.microbenchmarks import Say
 from ..spaces.surrogates import Surrogates
 from ..studies.study_file import StudyFile
 from ..studies.task import Task
+from ..studies.teacher import TeacherStopped
 from .evaluate.context import LOOK_EXAMPLES
 from .evaluate.warm_start import WarmStarts
 from .executors.base import Executor, ExecutorContext
 from .executors.registry import executor_factory
 from .loop import Driver
-from .pace import Pace, Snapshot
+from .pace import Pace, Snapshot, Stop
+from .prepare.forecast import forecast
 from .prepare.latency_samples import tail_ratio
 from .prepare.surrogates import prepare_surrogates
 from .promotion import Promotion
@@ -31,6 +36,8 @@ from .study import OpenStudy, opened
 
 MIN_RESERVE_S = 10.0
 """Seconds that are kept back for confirming the front, at least."""
+RESERVE_SHARE = 0.15
+"""Of the time of a search, what is kept back for confirming the front more precisely than it must be."""
 
 
 class Watcher(Protocol):
@@ -53,27 +60,6 @@ class Silent:
 
     def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
         """Drop the snapshot."""
-
-
-@dataclass
-class Stop:
-    """Tells whether to end: asked for by the user, or out of time. Threads may share it.
-
-    Attributes:
-        asked: Set when the user asks.
-        deadline_s: On the monotonic clock, None without one.
-    """
-
-    asked: threading.Event = field(default_factory=threading.Event)
-    deadline_s: float | None = None
-
-    def __call__(self) -> bool:
-        """Tell whether to end."""
-        return self.asked.is_set() or (self.deadline_s is not None and time.monotonic() > self.deadline_s)
-
-    def time_left_s(self) -> float | None:
-        """Return the seconds until the deadline, None without one."""
-        return None if self.deadline_s is None else self.deadline_s - time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -110,11 +96,12 @@ def run_search(
     fresh: bool = False,
     watcher: Watcher | None = None,
     stop: Stop | None = None,
+    dry_run: bool = False,
 ) -> Outcome:
     """Search until the study's stop condition, or until `stop` is asked for; then confirm the front.
 
-    The minutes of the study count from when it is open. They hold the time for what is learned before the first trial
-    and for confirming the front.
+    The minutes of the study are those of the whole: opening it, what is learned before the first trial, and confirming
+    the front belong to them. What is being built or measured when they end is ended first.
 
     Args:
         settings: Of the study.
@@ -123,6 +110,7 @@ def run_search(
         fresh: Whether to begin a new study in a new folder.
         watcher: Shows the search; nothing is shown if None.
         stop: Asked for by the user.
+        dry_run: Whether to end after the forecast, before the first trial.
 
     Raises:
         AutoCompressError: What cannot be, in one line.
@@ -130,13 +118,18 @@ def run_search(
     watcher = watcher or Silent()
     stop = stop or Stop()
     begin_s = time.monotonic()
+    minutes = settings.search.minutes
+    end_s = None if minutes is None else begin_s + 60 * minutes
+    if minutes is not None:
+        stop.deadline_s = begin_s + 60 * minutes - min(MIN_RESERVE_S, RESERVE_SHARE * 60 * minutes)
     make_executor = executor_factory(settings.search.executor)
-    with opened(settings, task, runs, fresh, stop, watcher.say) as study:
+    with _told_in_time(stop), opened(settings, task, runs, fresh, stop, watcher.say, stop.time_left_s) as study:
         loop_s = time.monotonic()
-        minutes = settings.search.minutes
-        end_s = None if minutes is None else loop_s + 60 * minutes
-        stop.deadline_s = None if end_s is None else end_s - MIN_RESERVE_S
         surrogates = prepare_surrogates(study.context, study.space, settings, watcher.say, stop.time_left_s())
+        _tell_forecast(study, stop.time_left_s(), watcher.say)
+        if dry_run:
+            seconds = time.monotonic() - begin_s
+            return Outcome(read_front(study.folder), seconds, 0.0, {}, False, stop.asked.is_set())
         executor = make_executor(ExecutorContext(study.context, settings, study.folder), settings.search.workers)
         driver = _driver(study, executor, surrogates, stop, loop_s)
         watch = _Watch(study, driver, watcher, stop, end_s)
@@ -146,7 +139,9 @@ def run_search(
             executor.close()
         done = not stop() and watch.patience.is_over(driver.searched_s)
         search_s = time.monotonic() - loop_s
-        front = confirm(study.context, replace(watch.known, trials=tuple(driver.trials)), watcher.say)
+        if stop() and not driver.trials:
+            watcher.say(_nothing_tried(loop_s - begin_s, minutes))
+        front = confirm(study.context, replace(watch.known, trials=tuple(driver.trials)), watcher.say, end_s)
         return Outcome(
             front=front,
             wall_s=time.monotonic() - begin_s,
@@ -177,14 +172,50 @@ class _Watch:
             self._judged = len(snapshot.trials)
             if self._end_s is not None:
                 front = replace(self.known, trials=tuple(snapshot.trials))
-                task, batch = self._study.context.task, self._study.settings.target.batch
-                needed_s = seconds_needed(front, len(task.test), batch)
-                self._stop.deadline_s = self._end_s - max(MIN_RESERVE_S, needed_s)
+                least_s, precise_s = seconds_needed(self._study.context, front)
+                share_s = RESERVE_SHARE * 60 * (self._study.settings.search.minutes or 0)
+                self._stop.deadline_s = self._end_s - max(min(MIN_RESERVE_S, share_s), least_s, min(share_s, precise_s))
             self.patience.look(snapshot.trials, self._driver.searched_s, self._driver.opening)
         self._watcher.show(snapshot, self._stop.time_left_s())
 
     def should_stop(self) -> bool:
         return self._stop() or self.patience.is_over(self._driver.searched_s)
+
+
+@contextlib.contextmanager
+def _told_in_time(stop: Stop) -> Iterator[None]:
+    """Say in a line that the minutes of a search ended before its teacher was trained."""
+    try:
+        yield
+    except TeacherStopped:
+        if stop.asked.is_set():
+            raise KeyboardInterrupt from None
+        raise UsageError(
+            "the minutes of this search ended before its teacher was trained, and half a training is no teacher; "
+            "give more --minutes, or a trained teacher"
+        ) from None
+
+
+def _tell_forecast(study: OpenStudy, left_s: float | None, say: Say) -> None:
+    """Say what a student will take, and how many there is time for."""
+    search = study.settings.search
+    try:
+        found = forecast(study.context, study.store.ended(), study.settings.target.any_of)
+    except Stopped:
+        return
+    except TrialFailed as failure:
+        say(f"no forecast: {failure}")
+        return
+    for line in found.lines(left_s, search.trials, search.workers):
+        say(line)
+
+
+def _nothing_tried(opening_s: float, minutes: float | None) -> str:
+    given = "" if minutes is None else f" of the {60 * minutes:.0f} s given"
+    return (
+        f"opening the study took {opening_s:.0f} s{given}: nothing could be tried; what was measured is kept, so the "
+        "same command gets further, and more --minutes do"
+    )
 
 
 def _promotion(study: OpenStudy) -> Promotion:

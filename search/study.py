@@ -22,7 +22,7 @@ from ..studies.checkpoint import save_weights
 from ..studies.data.streams import StreamedData
 from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task
-from ..studies.teacher import TeacherStopped, epochs_told, prepare_teacher
+from ..studies.teacher import epochs_told, prepare_teacher
 from ..studies.tracing import answers
 from .evaluate.build import file_accuracy
 from .evaluate.context import EvaluationContext, open_context
@@ -82,6 +82,7 @@ def opened(
     fresh: bool = False,
     stop: Callable[[], bool] = lambda: False,
     say: Say = lambda line: None,
+    time_left_s: Callable[[], float | None] = lambda: None,
 ) -> Iterator[OpenStudy]:
     """Open the study in its folder, alone: two searches never write one study.
 
@@ -92,8 +93,10 @@ def opened(
         fresh: Whether to begin a new study in a new folder.
         stop: Whether to end early.
         say: Takes a line about what is going on.
+        time_left_s: Returns the seconds of the search that are left, None without an end.
 
     Raises:
+        TeacherStopped: `stop()` came true before the teacher was trained.
         StorageError: Another search has the study open, its database is corrupt, or it was begun with other settings.
         BudgetError: The budget is below the fastest plan.
         AutoCompressError: What data, tasks, exports and runtimes raise.
@@ -120,10 +123,7 @@ def opened(
         check_settings(folder, settings)
         sweep(folder)
         store = TrialStore(folder, settings.name, objectives)
-        try:
-            teacher = prepare_teacher(settings, task, folder, say, stop, epochs_told(say))
-        except TeacherStopped:
-            raise KeyboardInterrupt from None
+        teacher = prepare_teacher(settings, task, folder, say, stop, epochs_told(say))
         prepared = replace(task, teacher=teacher).prepared(say)
         _check_identity(folder, prepared)
         if settings.teacher.epochs == 0:
@@ -132,7 +132,7 @@ def opened(
         facts = _facts(context, settings, task)
         write_facts(folder, facts)
         limits = Limits.of(settings, facts)
-        found = prepare_space(context, settings, say)
+        found = prepare_space(context, settings, say, time_left_s())
         check_reach(measure_reach(context, found.space, limits), limits, settings.target.any_of)
         for session in context.sessions.values():
             _compare_teacher(session, limits, say)
@@ -166,7 +166,7 @@ def _compare_teacher(session: TargetSession, limits: Limits, say: Say) -> None:
     if limits.percentile == 50 and calibration.high_ms <= budget_ms:
         say(f"the teacher already meets the budget of {budget_ms:g} ms: {figure}; searching on for better")
     else:
-        say(f"the teacher takes {figure}; the budget is {budget_ms:g} ms")
+        say(f"the teacher takes {figure}; the budget is {budget_ms:.4g} ms")
 
 
 def _metric_identity(task: PreparedTask) -> str:

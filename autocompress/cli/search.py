@@ -13,7 +13,7 @@ from .options import find_study, with_options
 from .show import print_front, print_outcome
 
 if TYPE_CHECKING:
-    from ..search.run import Stop
+    from ..search.pace import Stop
 
 
 @click.command()
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--max-size", help="Largest model file, as a part of the teacher's: 25%.")
 @click.option("--task", "task_spec", help="Your own task: my_task.py, my_task.py:function or module:function.")
 @click.option("--trials", type=int, help="Stop after this many trials of this run.")
-@click.option("--minutes", type=float, help="Stop after this many minutes of searching.")
+@click.option("--minutes", type=float, help="Be done after this many minutes, preparing and confirming included.")
 @click.option("--hours", type=float, help="The same in hours.")
 @click.option("--patience", type=float, help="Stop when the front has not moved for this many minutes.")
 @click.option("--workers", type=int, help="Trials at a time.")
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 @click.option("--precision", help="Of ratios to the teacher's latency: half of the 95 % interval, such as 2%.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Where studies are kept.")
 @click.option("--forget-limits", is_flag=True, help="Drop the limits of earlier runs that are not said again.")
+@click.option("--dry-run", is_flag=True, help="Prepare, say what a search will take, and stop before the first trial.")
 @click.option("--fresh", is_flag=True, help="Start anew in a new folder instead of resuming.")
 @click.option("--quiet", is_flag=True, help="Plain lines instead of a live display.")
 def search(study: str | None, **options: Any) -> None:
@@ -49,17 +50,21 @@ def search(study: str | None, **options: Any) -> None:
     Without one, ./autocompress.toml if it exists, else the bundled study `digits`. The same command resumes a study
     that was stopped. Ctrl-C ends a search cleanly.
     """
-    from ..search.run import Stop, run_search
+    from ..search.pace import Stop
+    from ..search.run import run_search
 
     settings = with_options(find_study(study, options["task_spec"]), options)
     progress = make_progress(options["quiet"])
     stop = Stop()
     restore = listen_to_ctrl_c(stop)
     try:
-        outcome = run_search(settings, None, options["runs"], options["fresh"], progress, stop)
+        outcome = run_search(settings, None, options["runs"], options["fresh"], progress, stop, options["dry_run"])
     finally:
         restore()
         progress.close()
+    if options["dry_run"]:
+        click.echo(f"dry run: nothing was searched; what was measured is kept in {outcome.front.folder}")
+        return
     print_front(outcome.front)
     print_outcome(outcome)
 

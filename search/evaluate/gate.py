@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...compression.student import Student, make_student
@@ -39,12 +40,14 @@ class ShapeRecord:
         calibration: Fingerprint of the calibration that the latency compares with.
         latency: Of one inference.
         size_bytes: Of the file.
+        seconds: That building and measuring it took, by kind of work.
     """
 
     spec: StudentSpec
     calibration: str
     latency: Latency
     size_bytes: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def time_shape(context: EvaluationContext, spec: StudentSpec, clock: Clock | None = None) -> Shape:
@@ -71,13 +74,14 @@ def time_shape(context: EvaluationContext, spec: StudentSpec, clock: Clock | Non
         record = read_shape(shape_path(session, spec), session)
         if record is None:
             with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=session.folder) as folder:
-                path = Path(folder) / f"model{session.runtime.suffix}"
-                with clock.time("building"):
+                path, spent = Path(folder) / f"model{session.runtime.suffix}", Clock()
+                with clock.time("building"), spent.time("building"):
                     student = student or make_student(context.task.teacher, context.network.groups, spec)
                     session.builder.build(student.module, spec, path, CALIBRATION)
-                with clock.time("measuring"):
+                with clock.time("measuring"), spent.time("measuring"):
                     latency = session.meter.measure([path])[0]
-                    record = ShapeRecord(spec, session.calibration.fingerprint, latency, file_bytes(path))
+                size = file_bytes(path)
+                record = ShapeRecord(spec, session.calibration.fingerprint, latency, size, spent.seconds)
             write_json(shape_path(session, spec), to_plain(record))
         found[name] = record
     latencies = {name: record.latency for name, record in found.items()}

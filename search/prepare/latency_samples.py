@@ -44,6 +44,18 @@ def samples(session: TargetSession) -> list[tuple[StudentSpec, float]]:
     return list(found.items())
 
 
+def seconds_of_a_shape(session: TargetSession) -> dict[str, float]:
+    """Return the seconds that building and measuring a shape takes on this target, by kind of work.
+
+    They are medians over every shape measured so far; nothing is known before any.
+
+    Raises:
+        StorageError: A file in the study's folder cannot be read.
+    """
+    known = [record.seconds for record in _records(session) if record.seconds]
+    return {kind: median(s.get(kind, 0.0) for s in known) for kind in {k for s in known for k in s}}
+
+
 def tail_ratio(session: TargetSession, percentile: int) -> float:
     """Return what is held against a budget over the median latency, as is usual on this target.
 

@@ -19,6 +19,8 @@ from ..evaluate.context import EvaluationContext
 from ..evaluate.gate import time_shape
 from ..evaluate.target_session import usable_runtime
 
+PROFILE_SHARE = 0.15
+"""Of the time of a search, what measuring the profiles of its targets may take at most."""
 PATTERN_GAIN = 0.97
 """A pattern is offered for latency when the upper end of its ratio to dense is below this."""
 RATES = {"unstructured": 0.8, "2:4": 0.5}
@@ -38,7 +40,9 @@ class PreparedSpace:
     pattern_ratios: PerTarget[Mapping[str, Ratio]] = field(default_factory=dict)
 
 
-def prepare_space(context: EvaluationContext, settings: StudySections, say: Say) -> PreparedSpace:
+def prepare_space(
+    context: EvaluationContext, settings: StudySections, say: Say, left_s: float | None = None
+) -> PreparedSpace:
     """Measure what pays on the targets, and build the space over it.
 
     What was measured before is taken from the study's folder or the user's cache. The space of a study stays what it
@@ -48,6 +52,7 @@ def prepare_space(context: EvaluationContext, settings: StudySections, say: Say)
         context: What this process has of the study.
         settings: The study's settings.
         say: Takes a line about what is going on.
+        left_s: Seconds of the search, None without an end.
 
     Raises:
         UnknownName: The study names an axis or a layer that does not exist.
@@ -56,6 +61,7 @@ def prepare_space(context: EvaluationContext, settings: StudySections, say: Say)
     """
     begun = any((context.folder / "trials").glob("*/plan.json"))
     seconds = settings.target.profile_seconds
+    seconds = seconds if left_s is None else min(seconds, max(1.0, PROFILE_SHARE * left_s))
     profile = study_profile(context.targets, context.network.layers, context.folder, seconds, begun, say, context.stop)
     ratios = _pattern_ratios(context) if PatternAxis.name in settings.space.axes else {}
     paying = tuple(sorted({kind for each in ratios.values() for kind, r in each.items() if r.high < PATTERN_GAIN}))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,8 +24,8 @@ SIDE_BY_SIDE = 6
 """Files in one process: more would outgrow the caches that a deployed model has to itself."""
 LIMIT_SECONDS = 90.0
 """After these, files measured side by side are not measured in further processes for the sake of precision."""
-SECONDS_PER_FILE = 3.5
-"""What timing one file once more takes, as an estimate for the time that is kept back."""
+SECONDS_PER_FILE, PRECISE_SECONDS_PER_FILE = 3.5, 15.0
+"""What timing one file once more takes, at least and until it is precise: estimates for the time that is kept back."""
 ROUNDS = 3
 
 
@@ -53,20 +55,40 @@ class LongLooks:
 
 
 def candidates(front: Front) -> list[Entry]:
-    """Return the front, what a user would have done by hand, and the best model under the limits, fastest first."""
-    chosen = {e.number: e for e in (*front.best, *front.fitting[:1])}
-    chosen |= {e.number: e for e in front.entries if e.trial.by_hand}
-    return sorted(chosen.values(), key=lambda e: e.latency.p50_ms)
+    """Return what is confirmed, in the order in which it matters to a user.
+
+    The best models under the limits come first, then the teacher, the front from its most accurate model on, and what
+    one would have done by hand.
+    """
+    teacher = (front.teacher,) if front.teacher else ()
+    by_hand = (e for e in front.entries if e.trial.by_hand)
+    accurate_first = sorted(front.best, key=lambda e: -e.quality)
+    return list({e.number: e for e in (*front.fitting[:1], *teacher, *accurate_first, *by_hand)}.values())
 
 
-def seconds_needed(front: Front, examples: int, batch: int) -> float:
-    """Estimate the seconds that `confirm` would take now, for a test split of so many examples."""
+def seconds_needed(context: EvaluationContext, front: Front) -> tuple[float, float]:
+    """Estimate the seconds that `confirm` would take now.
+
+    Returns:
+        The seconds at least, and those until all is precise.
+    """
     waiting = [e for e in candidates(front) if e.number not in front.confirmed]
-    latencies = [latency for e in waiting for latency in e.latencies.values()]
-    return sum(SECONDS_PER_FILE + examples / batch * latency.p50_ms / 1000 for latency in latencies)
+    scoring_s = sum(_scoring_s(e, len(context.task.test), context) for e in waiting)
+    files = sum(len(e.latencies) for e in waiting)
+    return scoring_s + SECONDS_PER_FILE * files, scoring_s + PRECISE_SECONDS_PER_FILE * files
 
 
-def confirm(context: EvaluationContext, front: Front, say: Callable[[str], None] = lambda line: None) -> Front:
+def _scoring_s(entry: Entry, examples: int, context: EvaluationContext) -> float:
+    batches = {name: examples / session.target.batch for name, session in context.sessions.items()}
+    return sum(batches[name] * latency.p50_ms / 1000 for name, latency in entry.latencies.items())
+
+
+def confirm(
+    context: EvaluationContext,
+    front: Front,
+    say: Callable[[str], None] = lambda line: None,
+    end_s: float | None = None,
+) -> Front:
     """Measure the candidates of a front again, longer, and score them on the test split.
 
     A file that was scored on the test split before is not scored again. The longer measurement may change who is on
@@ -76,30 +98,57 @@ def confirm(context: EvaluationContext, front: Front, say: Callable[[str], None]
         context: What this process has of the study.
         front: The front.
         say: Takes a line about what is going on.
+        end_s: When the search should be over, on the monotonic clock; None without an end. What does not fit is left
+            to the next run, and said.
 
     Returns:
         The front with the longer looks.
     """
     known = read_looks(context.folder)
     undefined: dict[int, str] = {}
+    examples = len(context.task.test)
+
+    def open_entries() -> list[Entry]:
+        return [e for e in candidates(front) if e.number not in {*front.confirmed, *undefined}]
+
     for _ in range(ROUNDS):
-        waiting = [e for e in candidates(front) if e.number not in {*front.confirmed, *undefined}]
+        waiting = sorted(_in_time(open_entries(), examples, context, end_s), key=lambda e: e.latency.p50_ms)
         if not waiting:
             break
+        files = sum(len(e.latencies) for e in waiting)
         for name, session in context.sessions.items():
             here = [e for e in waiting if name in e.trial.measured]
             for start in range(0, len(here), SIDE_BY_SIDE):
                 part = here[start : start + SIDE_BY_SIDE]
                 where = f" on {name}" if len(context.sessions) > 1 else ""
                 say(f"confirming {start + 1} to {start + len(part)} of {len(here)} models{where}")
-                looks, failed = _look_again(context, session, front, part, known)
+                limit_s = LIMIT_SECONDS
+                if end_s is not None:
+                    scoring_s = sum(_scoring_s(e, examples, context) for e in here[start:])
+                    limit_s = min(limit_s, max(0.0, (end_s - time.monotonic() - scoring_s) * len(part) / files))
+                looks, failed = _look_again(context, session, front, part, known, limit_s)
+                files -= len(part)
                 known, undefined = {**known, **looks}, {**undefined, **failed}
                 write_json(_path(context.folder), {str(n): to_plain(look) for n, look in known.items()})
         found = {e.number: known[e.number].confirmed for e in waiting if e.number in known}
         front = front.with_confirmed({n: look for n, look in found.items() if look is not None})
     for number, reason in undefined.items():
         say(f"trial {number} has no test score: {reason}")
+    if left := open_entries():
+        say(f"no time was left to confirm {len(left)} of {len(candidates(front))} models: the next run does")
     return front
+
+
+def _in_time(
+    waiting: Sequence[Entry], examples: int, context: EvaluationContext, end_s: float | None
+) -> Iterator[Entry]:
+    """Yield the first of these that can be confirmed before the end."""
+    left_s = math.inf if end_s is None else end_s - time.monotonic()
+    for entry in waiting:
+        left_s -= _scoring_s(entry, examples, context) + SECONDS_PER_FILE * len(entry.latencies)
+        if left_s < 0:
+            return
+        yield entry
 
 
 def read_confirmed(folder: Path) -> dict[int, Confirmed]:
@@ -133,6 +182,7 @@ def _look_again(
     front: Front,
     part: Sequence[Entry],
     known: Mapping[int, LongLooks],
+    limit_s: float,
 ) -> tuple[dict[int, LongLooks], dict[int, str]]:
     """Measure the files of these entries for one target.
 
@@ -143,7 +193,7 @@ def _look_again(
     undefined: dict[int, str] = {}
     files = [front.paths(entry)[session.name] for entry in part]
     meter = session.meter
-    latencies = meter.measure(files, PROCESSES, until=meter.precision, limit_seconds=LIMIT_SECONDS)
+    latencies = meter.measure(files, PROCESSES, until=meter.precision, limit_seconds=limit_s)
     for entry, file, latency in zip(part, files, latencies, strict=True):
         before = known.get(entry.number, LongLooks(tuple(entry.trial.measured)))
         old = before.files.get(session.name)

@@ -17,6 +17,7 @@ import pytest
 import autocompress
 from autocompress import api, errors
 from autocompress.search import run
+from autocompress.search.pace import Snapshot
 from autocompress.search.report.front import Front
 from autocompress.studies.study_file import StudyFile
 from autocompress.studies.task import Task
@@ -88,7 +89,7 @@ def test_all_keywords_go_through_at_once(began: list[tuple[Any, ...]], tmp_path:
     }
     objectives = {"objectives": ["accuracy", "latency_ms"]}  # patience watches both
     values = {keyword: value for keyword, (value, *_) in KEYWORDS.items()} | several | objectives
-    known = set(inspect.signature(autocompress.compress).parameters) - {"task"}
+    known = set(inspect.signature(autocompress.compress).parameters) - {"task", "callback"}
     assert set(values) == known, "a keyword that is not tried here"
     del values["speedup"]  # it says the same as budget_ms
     autocompress.compress(TASK, **values)  # type: ignore[arg-type]
@@ -153,11 +154,25 @@ def test_lines_of_progress_are_printed_where_they_are_asked_for(
     assert began[1][4] is None, "neither a terminal nor a notebook"
 
 
+def test_a_callback_hears_of_each_trial_that_ended(
+    began: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard: list[int] = []
+    autocompress.compress(TASK, callback=lambda snapshot: heard.append(len(snapshot.trials)))
+    watcher = began[0][4]
+    watcher.say("so far")
+    for trials, new in ((3, 0), (3, 0), (4, 1), (4, 1), (6, 3)):
+        watcher.show(Snapshot([SimpleNamespace()] * trials, new, (), 1.0), None)  # type: ignore[list-item]
+    assert heard == [4, 6], "three of an earlier run are not told again"
+    assert not capsys.readouterr().out, "nothing is printed where nobody looks"
+
+
 TWICE = """
 import os, signal, time
 from types import SimpleNamespace
 import autocompress
 from autocompress.search import run
+from autocompress.search.pace import Snapshot
 
 before, asked = signal.getsignal(signal.SIGINT), []
 
