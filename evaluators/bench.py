@@ -100,24 +100,6 @@ def parse_precision(text: str) -> float:
     return value
 
 
-def comparison_lines(files: Sequence[TimedFile], latencies: Sequence[Latency]) -> list[str]:
-    """Return a line for each file: its median with interval, its ratio to the first file and what that means."""
-    names = _labels(files)
-    width = max(map(len, names))
-    lines: list[str] = []
-    for name, latency in zip(names, latencies, strict=True):
-        line = f"{name:<{width}}  {latency.p50_ms:.3g} ms ({latency.low_ms:.3g} to {latency.high_ms:.3g})"
-        energy = "-" if latency.energy_mj is None else f"{latency.energy_mj:.3g}"
-        peak = "-" if latency.peak_memory_mb is None else f"{latency.peak_memory_mb:.0f}"
-        line += f"  {latency.throughput_per_s:.4g} images/s  peak {peak} MB  energy {energy} mJ"
-        if lines:
-            verdict = "faster" if latency.ratio_high < 1 else "slower" if latency.ratio_low > 1 else "tie"
-            line += f"  {latency.ratio:.3f} x {names[0]} ({latency.ratio_low:.3f} to {latency.ratio_high:.3f})"
-            line += f": {verdict}"
-        lines.append(line + ("  [disturbed: other work ran meanwhile]" if latency.disturbed else ""))
-    return lines
-
-
 def conditions_line(latencies: Sequence[Latency]) -> str:
     """Return what files were measured on and how; where they differ in that, each one's value."""
     parts = []
@@ -182,8 +164,8 @@ def _usual_device(runtime: Runtime) -> str:
     return devices[0] if devices and "cpu" not in devices else "cpu"
 
 
-def _labels(files: Sequence[TimedFile]) -> list[str]:
-    # the shortest names that tell the files apart: without folder and target where those are alike
+def labels(files: Sequence[TimedFile]) -> list[str]:
+    """Return the shortest names that tell files apart: without folder and target where those are alike."""
     paths = {file.path for file in files}
     same_names = len({path.name for path in paths}) < len(paths)
     several = len({file.target.name for file in files}) > 1

@@ -26,6 +26,7 @@ from ..evaluators.measurement import Latency
 from ..evaluators.runtimes.base import Runtime
 from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import PARITY, as_arrays, file_bytes, file_outputs, predict, relative_difference
+from ..evaluators.shipping import MeasuredFile
 from ..evaluators.timing.processes import TimedFile
 from ..files import digest, disk_errors, move, remove, write_json
 from ..spaces.inputs import call
@@ -34,11 +35,14 @@ from ..spaces.network import look_at_network
 from ..spaces.spec import StudentSpec
 from ..spaces.target import Target, bits_on
 from ..studies.checkpoint import load_weights
+from ..studies.metric import ACCURACY, MetricLabel
 from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task
 from .evaluate.checkpoints import checkpoint_path
 from .evaluate.target_session import timing_inputs
+from .report.front import Front
 from .report.reading import read_front
+from .store.layout import target_folder
 from .store.settings import read_settings, task_of
 from .trial import Trial
 
@@ -61,7 +65,8 @@ class Exported:
         agreement: Part of those inputs on which file and student choose the same class; None where they choose none.
         accuracy: Metric of the file in its own units, run by its own runtime over the validation split.
         metric: Name of the metric.
-        latency: Of one inference.
+        latency: Of one inference; its ratio is to the teacher's file on the study's first target.
+        beside: What that file took in the same rounds.
         operators: Operator type -> count, of the graph that really runs.
         remark: Where that graph is not what was asked for.
         reason: Why something could not be had.
@@ -77,9 +82,38 @@ class Exported:
     accuracy: float | None = None
     metric: str = "accuracy"
     latency: Latency | None = None
+    beside: Latency | None = None
     operators: Mapping[str, int] = field(default_factory=dict)
     remark: str = ""
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Exports:
+    """What came of all targets, beside the teacher.
+
+    Attributes:
+        files: One for each target.
+        teacher: The teacher's file on the study's first target, measured beside the first of `files` that runs; None
+            where none does.
+        label: How the metric is shown.
+        examples: Of the validation split.
+        least: Metric that the study asks for, as a search keeps it; None where it asks for none.
+    """
+
+    files: tuple[Exported, ...]
+    teacher: MeasuredFile | None = None
+    label: MetricLabel = ACCURACY
+    examples: int = 0
+    least: float | None = None
+
+    def measured(self) -> list[MeasuredFile]:
+        """Return the teacher and what came of each target, as they stand beside each other."""
+        found = [] if self.teacher is None else [self.teacher]
+        for entry in self.files:
+            quality = None if entry.accuracy is None else self.label.kept(entry.accuracy)
+            found.append(MeasuredFile(entry.target, entry.latency, entry.size_bytes, quality))
+        return found
 
 
 def export(
@@ -89,7 +123,7 @@ def export(
     out: Path,
     task: Task | None = None,
     say: Callable[[str], None] = lambda line: None,
-) -> list[Exported]:
+) -> Exports:
     """Write one trial of a study for each of some targets into `out/<target>/`, with `out/export.json`.
 
     A target that cannot be had does not keep the others from being built.
@@ -119,7 +153,9 @@ def export(
     load_weights(task.teacher, folder / "teacher.safetensors")
     prepared = task.prepared()
     student = recovered(prepared, trial, folder, len(settings.recovery.rungs))
-    job = _Work(prepared, student, trial.spec, Templates(student, prepared.example_input, exact=True))
+    first = settings.target.targets()[0]
+    teacher = TimedFile(next(target_folder(folder, first.name).glob("teacher.*")), first)
+    job = _Work(prepared, student, trial.spec, Templates(student, prepared.example_input, exact=True), teacher)
     found = []
     for target in wanted:
         say(f"building for {target.name}")
@@ -132,7 +168,23 @@ def export(
             kind = "" if isinstance(error, AutoCompressError) else f"{type(error).__name__}: "
             found.append(Exported(target.name, reason=f"{kind}{one_line(error)}"))
     write_json(out / "export.json", {"study": folder.name, "trial": number, "files": [_plain(e) for e in found]})
-    return found
+    front = read_front(folder)
+    label = front.limits.metric
+    return Exports(
+        tuple(found),
+        _measured_teacher(job, front, found),
+        label,
+        len(prepared.validation),
+        front.limits.min_accuracy,
+    )
+
+
+def _measured_teacher(work: _Work, front: Front, found: Sequence[Exported]) -> MeasuredFile | None:
+    latency = next((entry.beside for entry in found if entry.beside is not None), None)
+    if latency is None:
+        return None
+    quality = front.teacher.quality if front.teacher else None
+    return MeasuredFile(f"teacher on {work.teacher.target.name}", latency, file_bytes(work.teacher.path), quality)
 
 
 def recovered(task: PreparedTask, trial: Trial, folder: Path, rungs: int) -> torch.nn.Module:
@@ -180,6 +232,7 @@ class _Work:
     student: torch.nn.Module
     spec: StudentSpec
     templates: Templates
+    teacher: TimedFile
 
 
 def _one(work: _Work, target: Target, runtime: Runtime, out: Path) -> Exported:
@@ -225,7 +278,11 @@ def _checked(
     chooses = expected.ndim == 2 and expected.shape[1] > 1 and data.labels.ndim == 1
     operators = runtime.inspect(part, target)
     with tempfile.TemporaryDirectory(prefix="autocompress-") as folder:
-        latency = bench([TimedFile(part, target, timing_inputs(work.task, Path(folder)))])[0]
+        inputs_file = timing_inputs(work.task, Path(folder))
+        files = [TimedFile(part, target, inputs_file)]
+        if get_runtime(work.teacher.target.runtime).available().ok:
+            files.insert(0, replace(work.teacher, inputs=inputs_file))
+        *beside, latency = bench(files)
     return replace(
         built,
         difference=difference,
@@ -233,6 +290,7 @@ def _checked(
         accuracy=work.task.metric.value(torch.from_numpy(outputs), data.labels),
         metric=work.task.metric.label.name,
         latency=latency,
+        beside=beside[0] if beside else None,
         operators=operators,
         remark=runtime.remark(operators, asked),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 
@@ -18,6 +20,7 @@ import click
     "--processes", type=click.IntRange(min=1), default=3, show_default=True, help="Fresh processes to time in."
 )
 @click.option("--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Start no process later than that.")
+@click.option("--task", "task_spec", help="Scores the files too: my_task.py, my_task.py:function or module:function.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench(
     models: tuple[str, ...],
@@ -28,33 +31,53 @@ def bench(
     precision: str | None,
     processes: int,
     max_seconds: float | None,
+    task_spec: str | None,
     as_json: bool,
 ) -> None:
     """Measure model files, side by side when there are several, also files of different runtimes.
 
     The runtime is chosen by the file's suffix: .onnx onnxruntime, .pt2 pytorch, others as `autocompress runtimes`
     lists them; write openvino:model.onnx, or --runtime, for another one. With --precision, processes are added, up
-    to 7, for 120 seconds unless --max-seconds says otherwise.
+    to 7, for 120 seconds unless --max-seconds says otherwise. With --task, files run on its inputs, and are scored on
+    its validation split.
     """
     import json
+    import tempfile
 
     from ..evaluators.bench import bench as measure
-    from ..evaluators.bench import comparison_lines, conditions_line, parse_precision, shortfall, timed_files
+    from ..evaluators.bench import conditions_line, labels, parse_precision, shortfall, timed_files
+    from ..evaluators.score import file_bytes
+    from ..evaluators.shipping import MeasuredFile, which_to_ship
     from ..spaces.plain import to_plain
+    from ..studies.metric import ACCURACY
+    from .files_table import print_files
 
     wanted = None if precision is None else parse_precision(precision)
     files = timed_files(models, runtimes, device, threads, batch)
     limit = max_seconds or (None if wanted is None else 120.0)
-    latencies = measure(files, wanted, processes, limit_seconds=limit)
+    scores: list[float | None] = [None] * len(files)
+    metric, examples = None, 0
+    with tempfile.TemporaryDirectory(prefix="autocompress-") as folder:
+        if task_spec is not None:
+            from ..search.evaluate.scored_files import score_files
+            from ..studies.task import load_task
+
+            scored = score_files(load_task(task_spec), files, Path(folder))
+            files, metric, examples = list(scored.files), scored.metric, scored.examples
+            scores = list(scored.qualities)
+        latencies = measure(files, wanted, processes, limit_seconds=limit)
     if as_json:
         rows = [
             {"file": str(f.path), **vars(f.target), "throughput_per_s": x.throughput_per_s, **to_plain(x)}
-            for f, x in zip(files, latencies, strict=True)
+            | ({} if metric is None or q is None else {metric.key: metric.shown(q)})
+            for f, x, q in zip(files, latencies, scores, strict=True)
         ]
         click.echo(json.dumps(rows))
     else:
-        for line in comparison_lines(files, latencies):
-            click.echo(line)
+        sizes = [file_bytes(file.path) for file in files]
+        rows_of = zip(labels(files), latencies, sizes, scores, strict=True)
+        measured = [MeasuredFile(*row) for row in rows_of]
+        print_files(measured, metric, which_to_ship(measured, metric or ACCURACY, examples))
         click.echo(conditions_line(latencies))
     if wanted is not None and (words := shortfall(latencies, wanted)):
         click.echo(words, err=True)

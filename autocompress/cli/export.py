@@ -35,6 +35,6 @@ def export(study: Path, trial: int, to: str, out: Path, task_spec: str | None, a
         click.echo(json.dumps(json.loads((out / "export.json").read_text()), indent=1))
     else:
         print_exported(found)
-    missing = [entry for entry in found if entry.path is None]
+    missing = [entry for entry in found.files if entry.path is None]
     if missing:
         fail("; ".join(f"{entry.target}: {entry.reason}" for entry in missing))

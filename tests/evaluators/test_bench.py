@@ -11,11 +11,12 @@ import pytest
 from onnx_models import conv_chain
 
 from autocompress.errors import MeasurementError, UnknownName, UsageError
-from autocompress.evaluators.bench import bench, comparison_lines, parse_precision, shortfall, timed_files
+from autocompress.evaluators.bench import bench, parse_precision, shortfall, timed_files
 from autocompress.evaluators.measurement import Latency
 from autocompress.evaluators.runtimes.base import Runtime
 from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.evaluators.timing.processes import TimedFile
+from autocompress.search.report.front import Front
 from autocompress.spaces.plain import from_plain
 from autocompress.spaces.target import Target
 from autocompress.testing import RuntimeConformance
@@ -35,16 +36,26 @@ def big(small: Path) -> Path:
     return conv_chain(small.with_name("big.onnx"), channels=64, depth=8)
 
 
-def test_files_are_compared_with_the_first(small: Path, big: Path) -> None:
-    files = [TimedFile(small, Target()), TimedFile(big, Target())]
-    first, other = bench(files, processes=1, max_seconds=0.3)
-    assert first.ratio == first.ratio_low == first.ratio_high == 1
-    assert other.p50_ms > first.p50_ms
-    assert first.throughput_per_s > other.throughput_per_s
-    lines = comparison_lines(files, [first, other])
-    assert len(lines) == 2
-    assert "images/s" in lines[0] and "energy" in lines[0]
-    assert "x small.onnx" in lines[1] and "slower" in lines[1]
+def test_files_are_compared_with_the_first_and_one_is_named(cli: Callable[..., Said], small: Path, big: Path) -> None:
+    code, out, _ = cli("bench", big, small, "--processes", 1, "--max-seconds", 1)
+    assert code == 0
+    assert "p95" in out and "p99" in out and "of the first" in out and "faster" in out
+    assert "ship small.onnx" in out and "times" in out and "as fast as big.onnx" in out
+    code, out, _ = cli("bench", small, "--processes", 1, "--max-seconds", 0.3)
+    assert code == 0 and "ship" not in out and "of the first:" not in out.partition("per s:")[0]
+
+
+def test_files_are_scored_where_a_task_is_given(cli: Callable[..., Said], finished: Front, tiny_task: Path) -> None:
+    """As anybody recomputes it: the study's own figures are those of the files."""
+    assert finished.teacher is not None
+    entries = [finished.teacher, next(e for e in finished.entries if e.trial.spec.bits)]
+    paths = [next(iter(finished.paths(entry).values())) for entry in entries]
+    code, out, _ = cli(
+        "bench", *paths, "--task", tiny_task, "--batch", 32, "--processes", 1, "--max-seconds", 0.3, "--json"
+    )
+    assert code == 0
+    for row, entry in zip(json.loads(out), entries, strict=True):
+        assert row["accuracy"] == pytest.approx(entry.accuracy, abs=1e-9)
 
 
 def test_bench_prints_json_with_all_a_script_needs(cli: Callable[..., Said], small: Path) -> None:
