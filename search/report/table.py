@@ -117,6 +117,10 @@ def legend(front: Front) -> str:
     if limits.budgets:
         tail = "of the interval" if limits.percentile == 50 else f"of p{limits.percentile}'s interval, which is shown"
         words.append(f"a latency counts by the upper end {tail}")
+    batches = {e.latency.conditions.get("batch", 1) for e in front.entries}
+    if batches - {1}:
+        shown = " or ".join(str(batch) for batch in sorted(batches))
+        words.append(f"ms: of one inference of a batch of {shown}, not of one input")
     words.append(f"{metric.name}: validation split" + ("" if metric.maximized else ", lower is better"))
     if several:
         words.append(f"the {'lowest' if metric.maximized else 'highest'} of a model's files; p50 on {front.targets[0]}")
