@@ -1,0 +1,57 @@
+"""A study's report, written in one step."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+from ....files import write_bytes
+from .answer import answer
+from .conditions import conditions
+from .points import latency_columns, study_values, trial_columns
+from .record import Record
+from .render import render
+from .techniques_rows import technique_rows
+
+FILE = "report.html"
+"""The report's name in a study's folder."""
+RELOAD_S = 5
+"""Seconds after which the report of a running search loads itself again."""
+
+
+def write_report(record: Record, path: Path, reload: bool = False) -> None:
+    """Write the report of a study.
+
+    Args:
+        record: The study.
+        path: Of the HTML file.
+        reload: Whether the page loads itself again, as that of a running search does.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    write_bytes(path, report_text(record, reload).encode())
+
+
+def report_text(record: Record, reload: bool = False) -> str:
+    """Return the report of a study as HTML; see `write_report`."""
+    found = answer(record)
+    data: dict[str, Any] = {
+        "studies": [study_values(record)],
+        "trials": {"study": [0] * len(record.front.trials), **trial_columns(record)},
+        "latency": latency_columns(record),
+        "answer": found.number,
+        "reload": RELOAD_S if reload else None,
+    }
+    values = {
+        "title": record.name,
+        "record": record,
+        "front": record.front,
+        "answer": found,
+        "techniques": technique_rows(record),
+        "conditions": conditions(record),
+        "written": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        "reload": reload,
+    }
+    return render("report.html", values, data)

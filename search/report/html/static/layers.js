@@ -1,0 +1,1 @@
+// The chosen model, layer by layer.
