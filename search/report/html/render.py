@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import functools
-import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 HERE = Path(__file__).parent
-SCRIPTS = ("core", "format", "front", "pins", "table", "layers", "progress", "parallel", "start")
+SCRIPTS = ("core", "format", "chart", "front", "pins", "table", "layers", "progress", "parallel", "start")
 """In the order in which they stand in the page."""
 
 
@@ -33,7 +30,7 @@ def render(template: str, values: dict[str, Any], data: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     page = environment.get_template(template)
-    return page.render(**values, data=_for_script(data), style=_static("report.css"), script=_script(), plotly=_plotly())
+    return page.render(**values, data=_for_script(data), style=_static("report.css"), script=_script())
 
 
 def _for_script(data: dict[str, Any]) -> Markup:
@@ -50,12 +47,3 @@ def _static(name: str) -> Markup:
 
 def _script() -> Markup:
     return Markup("\n".join(_static(f"{name}.js") for name in SCRIPTS))
-
-
-@functools.cache  # packing it takes half a second, and a running search writes its report often
-def _plotly() -> Markup:
-    """Return Plotly's script, packed with gzip and written in base64: a browser unpacks it in some 50 ms."""
-    import plotly
-
-    path = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    return Markup(base64.b64encode(gzip.compress(path.read_bytes(), 9, mtime=0)).decode())

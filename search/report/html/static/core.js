@@ -2,6 +2,7 @@
 const D = JSON.parse(document.getElementById("data").textContent);
 const T = D.trials;
 const COUNT = T.number.length;
+const several = D.studies.length > 1;
 const $ = id => document.getElementById(id);
 
 function element(name, attributes = {}, ...children) {
@@ -94,13 +95,4 @@ function pin(row) {
   if (at >= 0) state.pins.splice(at, 1);
   else state.pins = [...state.pins.slice(-1), row];
   changed("pins");
-}
-
-/* Plotly, unpacked once by the browser itself. */
-async function unpack() {
-  const packed = Uint8Array.from(atob($("plotly").textContent), c => c.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const script = document.createElement("script");
-  script.textContent = await new Response(stream).text();
-  document.head.append(script);
 }

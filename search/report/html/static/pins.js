@@ -46,7 +46,7 @@ function drawPins() {
   box.replaceChildren();
   const [a, b] = state.pins;
   if (a === undefined) return;
-  const title = (row, letter) => `${letter}: trial ${T.number[row]} (${T.label[row]})${D.studies.length > 1 ? " of " + study(row).name : ""}`;
+  const title = (row, letter) => `${letter}: trial ${T.number[row]} (${T.label[row]})${several ? " of " + study(row).name : ""}`;
   if (b === undefined) {
     box.append(element("h3", {}, title(a, "A")), element("p", {}, T.plan[a] ?? ""));
     const options = [...optionsOf(a)];

@@ -3,13 +3,7 @@ recall();
 setUpTable();
 setUpFront();
 changed("start");
-unpack().then(() => {
-  changed("drawn");
-  document.documentElement.dataset.ready = Math.round(performance.now());
-}).catch(error => {
-  for (const chart of document.querySelectorAll(".chart")) chart.replaceWith(element("p", {class: "note"}, "This browser cannot draw the charts: " + error));
-});
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => changed("colors"));
+document.documentElement.dataset.ready = Math.round(performance.now());
 
 /* A running search writes its report anew: load it again, but not under somebody's hands. */
 if (D.reload) {

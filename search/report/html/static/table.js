@@ -3,7 +3,7 @@ const STEPS = 1000, PAGE = 25;
 const view = {sort: "p50", down: false, shown: PAGE};
 
 function columnsOf() {
-  const several = D.studies.length > 1, percentile = D.studies[0].percentile ?? 50;
+  const percentile = D.studies[0].percentile ?? 50;
   const where = budgetTarget();
   const found = [
     ...(several ? [{name: "study", title: "study", of: row => study(row).name}] : []),
