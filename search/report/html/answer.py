@@ -170,7 +170,9 @@ def _same(record: Record, best: Entry) -> list[str]:
     if twins:
         found.append(f"Neither its {metric} nor its latency can be told apart from {_named(twins)}.")
     if faster:
-        found.append(f"Its {metric} cannot be told apart from {_named(faster)}, which {_is(faster)} faster beyond noise.")
+        found.append(
+            f"Its {metric} cannot be told apart from {_named(faster)}, which {_is(faster)} faster beyond noise."
+        )
     if not twins and not faster and rivals and record.metric_noise != "unknown":
         found.append("No other model under the limits is as good and as fast, within the noise of both.")
     return found

@@ -9,7 +9,10 @@ from typing import Any
 from ....files import write_bytes
 from .answer import answer
 from .conditions import conditions
+from .forest import grow
+from .layers import layer_data
 from .points import latency_columns, study_values, trial_columns
+from .progress import decided, progress, progress_data, standings_of
 from .record import Record
 from .render import render
 from .techniques_rows import technique_rows
@@ -37,11 +40,21 @@ def write_report(record: Record, path: Path, reload: bool = False) -> None:
 def report_text(record: Record, reload: bool = False) -> str:
     """Return the report of a study as HTML; see `write_report`."""
     found = answer(record)
+    front = record.front
+    notable = {e.number: e for e in (*front.best, *front.fitting[:1])} | {
+        e.number: e for e in front.entries if e.trial.by_hand
+    }
+    standings = standings_of(record)
+    forest = grow(front.entries, record.space.get("variables", []))
+    importance = [] if forest is None else [forest.importance(figure) for figure in ("metric", "latency")]
     data: dict[str, Any] = {
         "studies": [study_values(record)],
-        "trials": {"study": [0] * len(record.front.trials), **trial_columns(record)},
+        "trials": {"study": [0] * len(front.trials), **trial_columns(record)},
         "latency": latency_columns(record),
         "answer": found.number,
+        "layers": layer_data(record, frozenset(notable)),
+        "seen": decided(record, forest, list(notable.values())),
+        "progress": progress_data(record, standings, importance),
         "reload": RELOAD_S if reload else None,
     }
     values = {
@@ -49,6 +62,7 @@ def report_text(record: Record, reload: bool = False) -> str:
         "record": record,
         "front": record.front,
         "answer": found,
+        "progress": progress(record, standings, importance),
         "techniques": technique_rows(record),
         "conditions": conditions(record),
         "written": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),

@@ -87,11 +87,15 @@ def _target(record: Record, name: str) -> Rows:
     if calibration:
         ms = [milliseconds(calibration[key]) for key in ("p50_ms", "low_ms", "high_ms")]
         again = ", beside other work" if calibration.get("disturbed") else ""
-        rows.append(("the teacher's own time", f"{ms[0]} ms ({ms[1]} to {ms[2]}), {calibration['processes']} processes{again}"))
+        rows.append(
+            ("the teacher's own time", f"{ms[0]} ms ({ms[1]} to {ms[2]}), {calibration['processes']} processes{again}")
+        )
     looks = [e.latencies[name] for e in record.front.entries if name in e.latencies]
     if looks:
         samples = sorted(look.samples for look in looks)
-        rows.append(("inferences timed for a model", f"{samples[0]} to {samples[-1]}, after {looks[0].warmup} that were not"))
+        rows.append(
+            ("inferences timed for a model", f"{samples[0]} to {samples[-1]}, after {looks[0].warmup} that were not")
+        )
     return tuple(rows)
 
 
@@ -112,7 +116,9 @@ def _teaching(record: Record) -> Rows:
     teacher, recovery = record.settings.teacher, record.settings.recovery
     found = [("teacher", teacher.model or record.settings.task.source or "given from Python")]
     if teacher.epochs:
-        found.append(("its training", f"{teacher.epochs} epochs, learning rate {teacher.learning_rate:g}, seed {teacher.seed}"))
+        found.append(
+            ("its training", f"{teacher.epochs} epochs, learning rate {teacher.learning_rate:g}, seed {teacher.seed}")
+        )
     if "teacher" in record.identity:
         found.append(("SHA-256 of its weights", record.identity["teacher"]))
     if record.facts.teacher_bytes:
@@ -163,6 +169,10 @@ def _disturbed(record: Record) -> str:
     entries = record.front.entries
     found = [str(entry.number) for entry in entries if entry.disturbed]
     if not found:
-        return f"No other work was seen on the machine while its {len(entries)} models were measured." if entries else ""
+        return (
+            f"No other work was seen on the machine while its {len(entries)} models were measured." if entries else ""
+        )
     named = ", ".join(found[:20]) + (f" and {len(found) - 20} more" if len(found) > 20 else "")
-    return f"Other work was seen on the machine while {len(found)} of {len(entries)} models were measured: trial {named}."
+    return (
+        f"Other work was seen on the machine while {len(found)} of {len(entries)} models were measured: trial {named}."
+    )

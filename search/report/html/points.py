@@ -10,20 +10,13 @@ from ...trial import Trial
 from ..entry import Entry
 from .answer import pick_command
 from .record import Record
-from .wording import PlanWords
-
-
-def short(value: float | None, digits: int = 5) -> float | int | None:
-    """Return a number with few significant digits, so that a report stays small."""
-    if value is None:
-        return None
-    rounded = float(f"{value:.{digits}g}")
-    return int(rounded) if rounded.is_integer() else rounded
+from .wording import PlanWords, short
 
 
 def study_values(record: Record) -> dict[str, Any]:
     """Return what is the same for all trials of a study."""
     limits, space = record.front.limits, record.space
+    places = {layer["name"]: i for i, layer in enumerate(space.get("layers", []))}
     return {
         "name": record.name,
         "metric": {"name": record.metric.name, "maximized": record.metric.maximized},
@@ -35,7 +28,14 @@ def study_values(record: Record) -> dict[str, Any]:
         "mostMb": short(limits.max_mb),
         "command": pick_command(record, 0).replace("--trial 0", "--trial {}"),
         "variables": [
-            {"name": v["name"], "axis": v["axis"], "first": v["options"][0], "role": v["role"], "number": bool(v["range"])}
+            {
+                "name": v["name"],
+                "axis": v["axis"],
+                "first": v["options"][0],
+                "options": v["options"],
+                "number": bool(v["range"]),
+                "layers": [places[name] for name in v["layers"] if name in places],
+            }
             for v in space.get("variables", [])
         ],
         "layers": [

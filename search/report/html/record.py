@@ -20,6 +20,7 @@ from ...store.settings import read_settings
 from ..entry import Entry
 from ..front import Front
 from ..reading import read_front
+from .predictions import Predictions, read_predictions
 
 SURE = 1.96
 """Standard errors to each side of a 95 % interval."""
@@ -36,8 +37,7 @@ class Record:
         space: Layers, groups and variables, as `autocompress space --json` gives them; empty where none were kept.
         identity: What it knows its data and its teacher by.
         calibrations: The teacher's own time on each target, with the machine's conditions.
-        sensitivity: Variable name -> divergence (nats) of each option alone.
-        layer_ms: Target -> trial number -> predicted milliseconds of each layer.
+        predictions: What was predicted.
     """
 
     front: Front
@@ -46,8 +46,7 @@ class Record:
     space: Mapping[str, Any] = field(default_factory=dict)
     identity: Mapping[str, str] = field(default_factory=dict)
     calibrations: PerTarget[Mapping[str, Any]] = field(default_factory=dict)
-    sensitivity: Mapping[str, list[float]] = field(default_factory=dict)
-    layer_ms: PerTarget[Mapping[str, list[float]]] = field(default_factory=dict)
+    predictions: Predictions = field(default_factory=Predictions)
 
     @property
     def metric(self) -> MetricLabel:
@@ -148,7 +147,6 @@ def record_of(front: Front) -> Record:
     """
     folder = front.folder
     found = {name: read_json(target_folder(folder, name) / "calibration.json") for name in front.targets}
-    surrogates = read_json(folder / "surrogates.json") or {}
     return Record(
         front=front,
         settings=read_settings(folder),
@@ -156,6 +154,5 @@ def record_of(front: Front) -> Record:
         space=read_json(folder / "space.json") or {},
         identity=read_json(folder / "identity.json") or {},
         calibrations={name: calibration for name, calibration in found.items() if calibration},
-        sensitivity=surrogates.get("sensitivity", {}),
-        layer_ms=surrogates.get("layer_ms", {}),
+        predictions=read_predictions(folder),
     )

@@ -27,7 +27,10 @@ class PlanWords:
         spec = trial.spec
         return [
             *self._widths(spec.channels),
-            *(f"{bits} bits in {self._of_layers(count)}" for bits, count in sorted(Counter(spec.bits.values()).items())),
+            *(
+                f"{bits} bits in {self._of_layers(count)}"
+                for bits, count in sorted(Counter(spec.bits.values()).items())
+            ),
             *(
                 f"{kind} zeros in {self._of_layers(count)}"
                 for kind, count in sorted(Counter(p.kind for p in spec.patterns.values()).items())
@@ -78,3 +81,11 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def short(value: float | None, digits: int = 5) -> float | int | None:
+    """Return a number with few significant digits, so that a report stays small."""
+    if value is None:
+        return None
+    rounded = float(f"{value:.{digits}g}")
+    return int(rounded) if rounded.is_integer() else rounded

@@ -49,6 +49,13 @@ function logTicks(low, high, count) {
 }
 const tickText = value => value === 0 ? "0" : Math.abs(value) >= 1e6 ? value / 1e6 + "M" : Math.abs(value) >= 1e4 ? value / 1e3 + "k" : String(Number(value.toPrecision(6)));
 
+/* Ticks with their texts, with equally many digits behind the point on a linear axis. */
+function labelled(values, axis) {
+  const texts = values.map(axis.format ?? tickText);
+  const behind = axis.log || axis.format ? 0 : Math.max(0, ...texts.map(text => /^-?\d*\.\d+$/.test(text) ? text.split(".")[1].length : 0));
+  return values.map((value, i) => [value, behind && !/[kM]$/.test(texts[i]) ? value.toFixed(behind) : texts[i]]);
+}
+
 /* From values to pixels. A log axis takes values above 0 alone. */
 function scale(domain, range, log) {
   const [a, b] = log ? domain.map(Math.log) : domain, [p, q] = range;
@@ -97,10 +104,10 @@ function paint(host) {
   if (!width || !height) return;
   const y = spec.y, x = spec.x, zoom = host._zoom ?? {};
   const ydomain = zoom.y ?? domainOf(spec.marks, "y", y), xdomain = zoom.x ?? domainOf(spec.marks, "x", x);
-  const yticks = y.ticks ?? (y.log ? logTicks : niceTicks)(...ydomain, Math.max(2, height / 55)).map(v => [v, (y.format ?? tickText)(v)]);
+  const yticks = y.ticks ?? labelled((y.log ? logTicks : niceTicks)(...ydomain, Math.max(2, height / 55)), y);
   const widest = yticks.reduce((most, [, text]) => Math.max(most, text.length), 0);
-  const box = {left: Math.min(width * .4, 14 + 7.2 * widest) + (y.title ? 18 : 0), right: width - (spec.right ?? 14), top: spec.top ?? 16, bottom: height - (x.title ? 44 : 24) - (x.slanted ?? 0)};
-  const xticks = x.ticks ?? (x.log ? logTicks : niceTicks)(...xdomain, Math.max(2, (box.right - box.left) / 70)).map(v => [v, (x.format ?? tickText)(v)]);
+  const box = {left: spec.left ?? Math.min(width * .4, 14 + 7.2 * widest) + (y.title ? 18 : 0), right: width - (spec.right ?? 14), top: spec.top ?? 16, bottom: height - (x.title ? 44 : x.ticks?.length === 0 ? 5 : 24) - (x.slanted ?? 0)};
+  const xticks = x.ticks ?? labelled((x.log ? logTicks : niceTicks)(...xdomain, Math.max(2, (box.right - box.left) / 70)), x);
   const X = scale(xdomain, [box.left, box.right], x.log), Y = scale(ydomain, [box.bottom, box.top], y.log);
   const root = svg("svg", {viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true"});
   const clip = `clip-${host.id}`;
@@ -179,6 +186,15 @@ const MARKS = {
       const from = X(mark.from?.[i] ?? 0), to = X(mark.x[i]);
       group.append(svg("rect", {x: f(Math.min(from, to)), y: f(Y(value) - half), width: f(Math.max(.5, Math.abs(to - from))), height: f(2 * half), class: mark.classes?.[i] ?? null}));
       if (mark.rows) spots.push({x: (from + to) / 2, y: Y(value), row: mark.rows[i], half: Math.abs(to - from) / 2 + 40});
+    });
+    inner.append(group);
+  },
+  cells(mark, {X, box, spots, inner}) {
+    const half = (X(1) - X(0)) * .37, group = svg("g", {class: "cells"});
+    mark.x.forEach((value, i) => {
+      group.append(svg("rect", {x: f(X(value) - half), y: box.top, width: f(2 * half), height: box.bottom - box.top, class: mark.classes[i]}));
+      if (half > 7 + 2.5 * (mark.texts[i].length - 1)) group.append(svg("text", {x: f(X(value)), y: (box.top + box.bottom) / 2 + 4, "text-anchor": "middle", class: mark.classes[i]}, mark.texts[i]));
+      spots.push({x: X(value), y: (box.top + box.bottom) / 2, row: mark.rows[i], half});
     });
     inner.append(group);
   },

@@ -2,6 +2,8 @@
 recall();
 setUpTable();
 setUpFront();
+setUpLayers();
+setUpProgress();
 changed("start");
 document.documentElement.dataset.ready = Math.round(performance.now());
 
