@@ -6,6 +6,7 @@ import click
 
 from .app import Commands
 from .bench import bench
+from .compare import compare
 from .export import export
 from .front import front
 from .pick import pick
@@ -22,5 +23,5 @@ def main() -> None:
     """Search compressed versions of a trained PyTorch network that meet a latency budget on this machine."""
 
 
-for _command in (search, front, report, pick, space, sensitivity, bench, export, runtimes):
+for _command in (search, front, report, compare, pick, space, sensitivity, bench, export, runtimes):
     main.add_command(_command)

@@ -6,17 +6,15 @@ from pathlib import Path
 
 import click
 
+from .page import page_options, show_page
+
 
 @click.command()
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="The HTML file; by default report.html in the study.")
-@click.option("--open", "show", is_flag=True, help="Show it in the browser.")
 @click.option("--live", is_flag=True, help="The page loads itself again, as that of a running search does.")
-@click.option("--pdf", type=click.Path(path_type=Path), help="Write it as a PDF too; needs Chromium.")
-@click.option("--png", type=click.Path(path_type=Path), help="Write it as a picture too; needs Chromium.")
-def report(
-    study: Path, out: Path | None, show: bool, live: bool, pdf: Path | None, png: Path | None
-) -> None:
+@page_options
+def report(study: Path, out: Path | None, live: bool, show: bool, pdf: Path | None, png: Path | None) -> None:
     """Write the report of STUDY, a study's folder or its name: one HTML file that needs no network."""
     from ..search.report.html.build import FILE, write_report
     from ..search.report.html.record import read_record
@@ -25,4 +23,4 @@ def report(
     folder = find_study_folder(study)
     path = out or folder / FILE
     write_report(read_record(folder), path, live)
-    click.echo(str(path))
+    show_page(path, show, pdf, png)

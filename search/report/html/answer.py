@@ -91,20 +91,23 @@ def answer(record: Record) -> Answer:
     best = front.fitting[0] if limits.any and front.fitting else None
     if not limits.any:
         best = choose(front, "knee")
-    others = []
+    others: dict[int, Choice] = {}
     titles = {**TITLES, "accuracy": f"{'Highest' if record.metric.maximized else 'Lowest'} {record.metric.name}"}
     if limits.min_accuracy is not None:
         titles |= {"fastest": "Fastest", "smallest": "Smallest"}
     for policy, title in titles.items():
         entry = choose(front, policy)
-        if entry is not None and (limits.any or policy != "knee"):
-            others.append(describe(record, entry, title, words))
+        if entry is None or (policy == "knee" and not limits.any):
+            continue
+        before = others.get(entry.number)
+        title = title if before is None else f"{before.title}; {title[0].lower()}{title[1:]}"
+        others[entry.number] = describe(record, entry, title, words)
     if best is None:
         missing = front.explain(limits) if front.entries else "no model is finished yet"
-        return Answer(tuple(limits.in_words()), None, missing, (), tuple(others))
+        return Answer(tuple(limits.in_words()), None, missing, (), tuple(others.values()))
     title = "Best under the limits" if limits.any else TITLES["knee"]
     chosen = describe(record, best, title, words)
-    return Answer(tuple(limits.in_words()), chosen, "", tuple(_same(record, best)), tuple(others))
+    return Answer(tuple(limits.in_words()), chosen, "", tuple(_same(record, best)), tuple(others.values()))
 
 
 def describe(record: Record, entry: Entry, title: str, words: PlanWords) -> Choice:

@@ -60,6 +60,7 @@ def report_text(record: Record, reload: bool = False) -> str:
     values = {
         "title": record.name,
         "record": record,
+        "metric": record.metric,
         "front": record.front,
         "answer": found,
         "progress": progress(record, standings, importance),

@@ -151,7 +151,7 @@ def _intervals(record: Record) -> list[str]:
     ]
     if record.metric_noise == "binomial":
         found.append(
-            f"{metric} is a share of {count:,} validation examples; its 95 % interval is Wilson's. Models are compared as "
+            f"{metric[0].upper()}{metric[1:]} is a share of {count:,} validation examples; its 95 % interval is Wilson's. Models are compared as "
             "if each had been scored on examples of its own, which says rather too little than too much."
         )
     elif record.metric_noise == "rough":

@@ -74,6 +74,7 @@ function meets(row) {
   return state.most === null || T.bytes[row] <= state.most * 1e6;
 }
 function budgetTarget() {
+  // the limit of a target is moved while its latency is looked at, else that of the first one
   const name = state.axis.startsWith("latency:") ? state.axis.slice(8) : null;
   return D.studies[0].targets.includes(name) ? name : D.studies[0].targets[0];
 }

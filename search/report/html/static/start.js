@@ -5,7 +5,9 @@ setUpFront();
 setUpLayers();
 setUpProgress();
 changed("start");
+addEventListener("beforeprint", () => changed("start"));
 document.documentElement.dataset.ready = Math.round(performance.now());
+document.documentElement.dataset.height = document.documentElement.scrollHeight;
 
 /* A running search writes its report anew: load it again, but not under somebody's hands. */
 if (D.reload) {

@@ -28,7 +28,7 @@ function wanted() {
   const onlyFront = $("only-front").checked, also = $("unfinished").checked, found = [];
   for (let row = 0; row < COUNT; row++) {
     if (!finished(row)) { if (also && !onlyFront) found.push(row); continue; }
-    if (onlyFront && !T.front[row]) continue;
+    if (onlyFront && !T.front[row] && !study(row).baseline) continue;
     if (state.touched ? T.study[row] !== 0 || meets(row) : true) found.push(row);
   }
   return found;
@@ -103,15 +103,19 @@ function asked() {
   Object.assign(state, {touched: false, budget: one.budgets?.[budgetTarget()] ?? null, least: one.leastMetric ?? null, most: one.mostMb ?? null});
 }
 
-function setUpTable() {
-  if (!$("models")) return;
-  if (!state.touched) asked();
+function setUpLimits() {
   const number = id => $(id).value === "" ? null : Number($(id).value);
   $("budget").addEventListener("input", () => { state.budget = budgetAt(Number($("budget").value)); state.touched = true; changed("limits"); });
   $("least-metric").addEventListener("input", () => { state.least = number("least-metric"); state.touched = true; changed("limits"); });
   $("most-mb").addEventListener("input", () => { state.most = number("most-mb"); state.touched = true; changed("limits"); });
-  for (const id of ["only-front", "unfinished"]) $(id).addEventListener("change", () => { view.shown = PAGE; drawTable(); });
   $("reset").addEventListener("click", () => { asked(); changed("limits"); });
+}
+
+function setUpTable() {
+  if (!$("models")) return;
+  if (!state.touched) asked();
+  if ($("budget")) setUpLimits();
+  for (const id of ["only-front", "unfinished"]) $(id).addEventListener("change", () => { view.shown = PAGE; drawTable(); });
   $("more").addEventListener("click", () => { view.shown += 200; drawTable(); });
   const rowAt = event => { const found = event.target.closest("tr[data-row]"); return found && finished(Number(found.dataset.row)) ? Number(found.dataset.row) : null; };
   $("models").tBodies[0].addEventListener("click", event => { const row = rowAt(event); if (row !== null && !event.target.closest("button")) pin(row); });
