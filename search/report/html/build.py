@@ -12,7 +12,7 @@ from .conditions import conditions
 from .forest import grow
 from .layers import layer_data
 from .points import latency_columns, study_values, trial_columns
-from .progress import decided, progress, progress_data, standings_of
+from .progress import progress, progress_data, seen_costs, standings_of
 from .record import Record
 from .render import render
 from .techniques_rows import technique_rows
@@ -53,7 +53,7 @@ def report_text(record: Record, reload: bool = False) -> str:
         "latency": latency_columns(record),
         "answer": found.number,
         "layers": layer_data(record, frozenset(notable)),
-        "seen": decided(record, forest, list(notable.values())),
+        "seen": seen_costs(forest, list(notable.values())),
         "progress": progress_data(record, standings, importance),
         "reload": RELOAD_S if reload else None,
     }

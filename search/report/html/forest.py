@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ FEWEST = 16
 MOST = 1200
 """Trials that the forest is grown on at most: more take long and tell little more."""
 TREES = 60
+DEALS = 3
+"""Times that a variable's options are dealt out anew."""
 LEAST_EXPLAINED = 0.1
 """Of the variance among trials that were held out: below it, nothing is said."""
 
@@ -92,40 +95,52 @@ class PlanForest:
 
     def importance(self, figure: str) -> Importance:
         """Return which decisions matter for a figure."""
-        values, held = self._figures[figure][self._held], self._rows[self._held]
-        base = float(((self.predict(figure, held) - values) ** 2).mean())
-        axes = {axis: [i for i in self._live if self._variables[i]["axis"] == axis] for axis in self._axes()}
-        single = {self._variables[i]["name"]: self._harm(figure, held, values, [int(i)]) - base for i in self._live}
-        joint = {axis: self._harm(figure, held, values, where) - base for axis, where in axes.items()}
+        names = [self._variables[i]["name"] for i in self._live]
+        axes: dict[str, list[int]] = {}
+        for i in self._live:
+            axes.setdefault(self._variables[i]["axis"], []).append(int(i))
+        harm = self._harm(figure, [[int(i)] for i in self._live] + list(axes.values()))
+        single = dict(zip(names, harm[: len(names)], strict=True))
+        joint = dict(zip(axes, harm[len(names) :], strict=True))
         return Importance(figure, self.explained(figure), _shares(single), _shares(joint))
 
-    def without(self, plan: Mapping[str, Any]) -> dict[str, float]:
-        """Return what each decision of a plan costs of the metric, by what the forest saw: variable name -> change.
+    def costs(self, plans: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+        """Return what each decision of some plans costs of the metric, by what the forest saw.
 
-        It is the prediction for the plan less that for the same plan with the variable left as in the teacher.
+        Returns:
+            For each plan, variable name -> the prediction for the plan less that for the same plan with the variable
+            left as in the teacher. Decisions about teaching that are numbers are left out.
         """
-        chosen = [i for i in self._live if self._variables[i]["name"] in plan and not self._variables[i]["range"]]
-        if not chosen:
-            return {}
-        row = self.rows([plan])[0]
-        others = np.repeat(row[None], len(chosen) + 1, axis=0)
-        for at, i in enumerate(chosen, 1):
-            others[at, i] = 0.0
-        found = self.predict("metric", others)
-        return {self._variables[i]["name"]: float(found[0] - found[at]) for at, i in enumerate(chosen, 1)}
+        rows = self.rows(plans)
+        chosen = [
+            [i for i in self._live if self._variables[i]["name"] in plan and not self._variables[i]["range"]]
+            for plan in plans
+        ]
+        if not any(chosen):
+            return [{} for _ in plans]
+        others = []
+        for row, variables in zip(rows, chosen, strict=True):
+            for i in variables:
+                other = row.copy()
+                other[i] = 0.0
+                others.append(other)
+        here, without = self.predict("metric", rows), iter(self.predict("metric", np.array(others)))
+        return [
+            {self._variables[i]["name"]: float(value - next(without)) for i in variables}
+            for value, variables in zip(here, chosen, strict=True)
+        ]
 
-    def _axes(self) -> list[str]:
-        return list(dict.fromkeys(self._variables[i]["axis"] for i in self._live))
-
-    def _harm(self, figure: str, held: Matrix, values: Matrix, where: Sequence[int]) -> float:
-        """Return the mean squared error with these columns dealt out anew, of three deals together."""
-        deals = []
-        for seed in range(3):
-            dealt = held.copy()
-            dealt[:, where] = held[np.random.default_rng(seed).permutation(len(held))][:, where]
-            deals.append(dealt)
-        found = self.predict(figure, np.concatenate(deals))
-        return float(((found - np.tile(values, 3)) ** 2).mean())
+    def _harm(self, figure: str, columns: Sequence[Sequence[int]]) -> list[float]:
+        """Return, for each set of columns, by how much the mean squared error grows when they are dealt out anew."""
+        held, values = self._rows[self._held], self._figures[figure][self._held]
+        base = float(((self.predict(figure, held) - values) ** 2).mean())
+        orders = [np.random.default_rng(seed).permutation(len(held)) for seed in range(DEALS)]
+        dealt = np.repeat(held[None], DEALS * len(columns), axis=0)
+        for at, (where, order) in enumerate(itertools.product(columns, orders)):
+            dealt[at][:, where] = held[order][:, where]
+        found = self.predict(figure, dealt.reshape(-1, held.shape[1])).reshape(len(columns), -1)
+        errors = ((found - np.tile(values, DEALS)) ** 2).mean(axis=1)
+        return [float(error) - base for error in errors]
 
 
 def grow(entries: Sequence[Entry], variables: Sequence[Mapping[str, Any]]) -> PlanForest | None:

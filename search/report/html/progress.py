@@ -213,13 +213,12 @@ def _parallel(record: Record, found: Sequence[Importance]) -> list[int]:
     return [i for i, variable in enumerate(variables) if variable["name"] in names]
 
 
-def decided(
-    record: Record, forest: PlanForest | None, entries: Sequence[Entry]
-) -> dict[str, dict[str, float | int | None]]:
-    """Return, for some models, what each decision was seen to cost of the metric: trial number -> variable -> change."""
+def seen_costs(forest: PlanForest | None, entries: Sequence[Entry]) -> dict[str, dict[str, float | int | None]]:
+    """Return, for some models, what each decision was seen to cost of the metric: trial -> variable -> change."""
     if forest is None or forest.explained("metric") < LEAST_EXPLAINED:
         return {}
+    costs = forest.costs([entry.trial.plan.choices for entry in entries])
     return {
-        str(e.number): {name: short(change, 3) for name, change in forest.without(e.trial.plan.choices).items()}
-        for e in entries
+        str(entry.number): {name: short(change, 3) for name, change in each.items()}
+        for entry, each in zip(entries, costs, strict=True)
     }
