@@ -4,8 +4,8 @@
 
 For each STUDY, a folder, and for a simulated study of each number of trials, it prints the size of the report, the
 seconds of reading the study and of building the page, and the milliseconds from opening the page in headless Chromium
-until all of it is drawn (the middle of three times). Simulated studies have 22 layers. Writing one of 5,000 trials takes
-two minutes.
+until all of it is drawn (the middle of three times). Simulated studies have 22 layers. Writing one of 5,000 trials
+takes some minutes.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ are but the terms of a formula whose factors are fitted to whole networks.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -96,7 +98,7 @@ class Features:
         crossing = [np.count_nonzero(borders), (shapes.reads[1:] * borders).sum()]
         return np.concatenate([np.stack(sums, axis=1).ravel(), np.array(crossing, dtype=np.float64)])
 
-    def _columns(self, shapes: StudentShapes) -> tuple[NDArray[np.int64], tuple[Vector, ...]]:
+    def _columns(self, shapes: StudentShapes) -> tuple[NDArray[Any], tuple[NDArray[Any], ...]]:
         """Return the class of each layer, and the terms of each layer in its class."""
         width = np.searchsorted(BITS, np.minimum(shapes.bits, BITS[-1]))
         label = (self._kind * len(BITS) + width) * 2 + shapes.sparse

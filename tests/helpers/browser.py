@@ -22,7 +22,11 @@ def missing() -> str:
         return "selenium is not installed"
     if _chromium() is None:
         return "Chromium is not installed (Debian: apt-get install chromium chromium-driver)"
-    return "" if shutil.which("chromedriver") else "chromedriver is not installed (Debian: apt-get install chromium-driver)"
+    return (
+        ""
+        if shutil.which("chromedriver")
+        else "chromedriver is not installed (Debian: apt-get install chromium-driver)"
+    )
 
 
 @contextmanager
@@ -44,8 +48,9 @@ def browser(width: int = 1200, height: int = 900, dark: bool = False) -> Iterato
         driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
         try:
             resize(driver, width, height)
-            scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+            wants = {"prefers-color-scheme": "dark" if dark else "light", "prefers-reduced-motion": "reduce"}
+            features = [{"name": name, "value": value} for name, value in wants.items()]
+            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
             yield driver
         finally:
             driver.quit()
@@ -57,7 +62,7 @@ def resize(driver: Any, width: int, height: int) -> None:
 
 
 def show(driver: Any, page: Path) -> float:
-    """Open a page of ours, wait until all of it is drawn, and return the milliseconds from navigation to the next frame."""
+    """Open a page of ours, wait until all of it is drawn, and return the milliseconds that this took."""
     driver.get(page.resolve().as_uri())
     end_s = time.monotonic() + READY_S
     while time.monotonic() < end_s:

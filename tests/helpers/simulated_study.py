@@ -57,7 +57,8 @@ def simulated_trials(
     surrogates = surrogates_over(space, 0, TARGET)
     predict = surrogates.latency[TARGET].predict_ms
     teacher_ms = predict(StudentSpec())
-    hand = [Plan()] + [space.uniform({"channels": width, "bits": bits}) for width in (1.0, 0.5) for bits in (32, 8)][1:]
+    uniform = [space.uniform({"channels": width, "bits": bits}) for width in (1.0, 0.5) for bits in (32, 8)]
+    hand = [Plan(), *uniform[1:]]
     names = ("teacher", "teacher int8", "uniform 50%", "uniform 50% int8")
     found, clock_s = [], 0.0
     for number in range(1, count + 1):

@@ -66,7 +66,8 @@ def _run(page: Path, folder: str, *arguments: str) -> str:
     command = [
         str(program), "--headless=new", "--disable-gpu", "--no-first-run", "--disable-background-networking",
         f"--user-data-dir={folder}/profile", "--virtual-time-budget=4000", "--run-all-compositor-stages-before-draw",
-        *(["--no-sandbox"] if sys.platform != "win32" and os.geteuid() == 0 else []), *arguments, page.resolve().as_uri(),
+        *(["--no-sandbox"] if sys.platform != "win32" and os.geteuid() == 0 else []),
+        *arguments, page.resolve().as_uri(),
     ]  # fmt: skip
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)

@@ -223,13 +223,18 @@ def _sentences(volumes: Sequence[Volume], dominance: Sequence[Dominance]) -> lis
 def _warnings(records: Sequence[Record]) -> list[str]:
     found = []
     for what, values in (
-        ("targets", [", ".join(r.front.targets) for r in records]),
-        ("machines", ["; ".join(str(c.get("conditions", {}).get("device_name")) for c in r.calibrations.values()) for r in records]),
-        ("numbers of threads", ["; ".join(str(c.get("conditions", {}).get("threads")) for c in r.calibrations.values()) for r in records]),
-        ("batches", ["; ".join(str(c.get("conditions", {}).get("batch")) for c in r.calibrations.values()) for r in records]),
-        ("teachers", [r.identity.get("teacher", "") for r in records]),
-        ("validation splits", [r.identity.get("validation", "") for r in records]),
-    ):  # fmt: skip
+        ("targets", [", ".join(record.front.targets) for record in records]),
+        ("machines", [_condition(record, "device_name") for record in records]),
+        ("numbers of threads", [_condition(record, "threads") for record in records]),
+        ("batches", [_condition(record, "batch") for record in records]),
+        ("teachers", [record.identity.get("teacher", "") for record in records]),
+        ("validation splits", [record.identity.get("validation", "") for record in records]),
+    ):
         if len(set(values)) > 1:
             found.append(f"These studies have different {what}.")
     return found
+
+
+def _condition(record: Record, name: str) -> str:
+    kept = [calibration.get("conditions", {}) for calibration in record.calibrations.values()]
+    return "; ".join(str(conditions.get(name)) for conditions in kept)

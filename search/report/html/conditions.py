@@ -144,20 +144,22 @@ def _search(record: Record) -> Rows:
 def _intervals(record: Record) -> list[str]:
     metric, count = record.metric.name, record.examples.get("validation", 0)
     found = [
-        "Latency is the wall time of one inference of the very file that ships: its measured ratio to the teacher's file, "
-        "timed in turns with it in fresh processes, times the teacher's own median from when the study was opened. "
+        "Latency is the wall time of one inference of the very file that ships: its measured ratio to the teacher's "
+        "file, timed in turns with it in fresh processes, times the teacher's own median from when the study was "
+        "opened. "
         "Intervals hold 95 %; two files are told apart by the intervals of their ratios, which are narrower than those "
         "of their milliseconds.",
     ]
     if record.metric_noise == "binomial":
         found.append(
-            f"{metric[0].upper()}{metric[1:]} is a share of {count:,} validation examples; its 95 % interval is Wilson's. Models are compared as "
-            "if each had been scored on examples of its own, which says rather too little than too much."
+            f"{metric[0].upper()}{metric[1:]} is a share of {count:,} validation examples; its 95 % interval is Wilson's. "
+            "Models are compared as if each had been scored on examples of its own, which says rather too little than "
+            "too much."
         )
     elif record.metric_noise == "rough":
         found.append(
-            f"The interval of {metric} is rough: it is that of a share of {count:,} validation examples, which {metric} "
-            "is not exactly."
+            f"The interval of {metric} is rough: it is that of a share of {count:,} validation examples, which "
+            f"{metric} is not exactly."
         )
     else:
         found.append(f"No interval is known for {metric}.")

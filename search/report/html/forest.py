@@ -64,7 +64,7 @@ class PlanForest:
             entries = [entries[int(i)] for i in np.linspace(0, len(entries) - 1, MOST)]
         self._variables = variables
         rows = self.rows([entry.trial.plan.choices for entry in entries])
-        self._live = np.flatnonzero(np.ptp(rows, axis=0) > 0) if len(rows) else np.zeros(0, dtype=np.int64)
+        self._live = [int(i) for i in np.flatnonzero(np.ptp(rows, axis=0) > 0)]
         self._rows = rows
         order = np.random.default_rng(0).permutation(len(entries))
         self._held, self._kept = order[: len(order) // 4], order[len(order) // 4 :]
@@ -98,8 +98,8 @@ class PlanForest:
         names = [self._variables[i]["name"] for i in self._live]
         axes: dict[str, list[int]] = {}
         for i in self._live:
-            axes.setdefault(self._variables[i]["axis"], []).append(int(i))
-        harm = self._harm(figure, [[int(i)] for i in self._live] + list(axes.values()))
+            axes.setdefault(self._variables[i]["axis"], []).append(i)
+        harm = self._harm(figure, [[i] for i in self._live] + list(axes.values()))
         single = dict(zip(names, harm[: len(names)], strict=True))
         joint = dict(zip(axes, harm[len(names) :], strict=True))
         return Importance(figure, self.explained(figure), _shares(single), _shares(joint))

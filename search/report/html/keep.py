@@ -39,7 +39,8 @@ class ReportKeeper:
             say: Takes a line about what went wrong.
         """
         self._folder, self._say = folder, say
-        self._surrogates, self._predictions = surrogates, None
+        self._surrogates = surrogates
+        self._predictions: PredictionsKeeper | None = None
         self._quiet = [QuietMachine(device) for device in sorted(set(devices))]
         self._ended, self._not_before_s, self._failed = -1, 0.0, False
 

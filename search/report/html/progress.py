@@ -108,8 +108,8 @@ def _summary(trials: Sequence[Trial], standings: Sequence[Standing]) -> list[str
         last = standings[-1]
         moved = [s for s in standings if s.gain]
         found.append(
-            f"The front holds {last.volume:.3f} ({last.low:.3f} to {last.high:.3f}) of the volume that a model as good as "
-            "the best would hold that takes no time."
+            f"The front holds {last.volume:.3f} ({last.low:.3f} to {last.high:.3f}) of the volume that a model as "
+            "good as the best would hold that takes no time."
         )
         if moved:
             found.append(f"It last grew beyond noise after {duration(moved[-1].at_s)}, with trial {moved[-1].number}.")
@@ -191,8 +191,8 @@ def _importance(metric: MetricLabel, found: Sequence[Importance], count: int) ->
             sentences.append(f"What {figure} hangs on cannot be told from {count} models.")
         else:
             sentences.append(
-                f"For {figure}, a forest over the plans of {count} models explains {one.explained:.0%} of the differences "
-                "among those that were held out."
+                f"For {figure}, a forest over the plans of {count} models explains {one.explained:.0%} of the "
+                "differences among those that were held out."
             )
     return sentences
 

@@ -34,10 +34,10 @@ function drawLayers() {
   if ($("layers-of").value !== String(row)) { $("layers-of").append(element("option", {value: row}, `trial ${T.number[row]} (${T.label[row]})`)); $("layers-of").value = String(row); }
   const layers = layersOf(row), rows = layers.map(layer => layer.at), hoverLayer = layerHover(layers);
   $("layers-title").textContent = `Trial ${T.number[row]} (${T.label[row]}): ${T.plan[row]}.`;
-  const domain = [-.6, layers.length - .4], left = 62, few = layers.length <= 32;
+  const domain = [-.6, layers.length - .4], left = 62, few = ($("layers-channels").clientWidth - left) / layers.length > 24;
   const names = layers.map((layer, i) => [i, layer.name.length > 16 ? "…" + layer.name.slice(-15) : layer.name]);
   const step = Math.ceil(layers.length / 40), numbers = rows.filter(i => i % step === 0).map(i => [i, String(i + 1)]);
-  const timed = layers.some(layer => layer.ms !== null), slanted = few ? 74 : 0, last = {ticks: few ? names : numbers, slanted};
+  const timed = layers.some(layer => layer.ms !== null), slanted = few ? 12 + 4.6 * names.reduce((most, [, name]) => Math.max(most, name.length), 0) : 0, last = {ticks: few ? names : numbers, slanted};
   $("layers-bits").style.height = `${timed ? 46 : 70 + slanted}px`;
   $("layers-ms").style.height = `${170 + slanted}px`;
   chart($("layers-channels"), {

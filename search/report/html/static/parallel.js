@@ -20,7 +20,7 @@ function drawParallel() {
   const rows = [];
   for (let row = 0; row < COUNT; row++) if (finished(row)) rows.push(row);
   if (rows.length < 2) return;
-  const axes = parallelAxes(), width = host._wide = host.clientWidth, height = host.clientHeight, top = 46, bottom = height - 24;
+  const width = host._wide = host.clientWidth, axes = parallelAxes().slice(-Math.max(4, Math.floor(width / 78))), height = host.clientHeight, top = 46, bottom = height - 24;
   if (!width) return;
   const root = svg("svg", {viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true"});
   const at = i => 44 + i * (width - 88) / (axes.length - 1);
