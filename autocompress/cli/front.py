@@ -14,8 +14,9 @@ from .show import print_front
 @click.option("--csv", "form", flag_value="csv", help="All trials as CSV, every decision a column.")
 @click.option("--json", "form", flag_value="json", help="All trials as JSON, one object a trial.")
 @click.option("--parquet", type=click.Path(path_type=Path), help="Write all trials to this Parquet file.")
+@click.option("--no-plot", is_flag=True, help="The table alone, without the plot that terminals show beside it.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Write a picture of the front (.svg or .png).")
-def front(study: Path, form: str | None, parquet: Path | None, plot: Path | None) -> None:
+def front(study: Path, form: str | None, parquet: Path | None, plot: Path | None, no_plot: bool) -> None:
     """Print the front of STUDY, a study's folder or its name."""
     from ..search.report.reading import read_front
     from ..search.store.layout import find_study_folder
@@ -32,4 +33,4 @@ def front(study: Path, form: str | None, parquet: Path | None, plot: Path | None
     elif form == "json":
         click.echo(found.to_pandas().to_json(orient="records", indent=1))
     elif parquet is None and plot is None:
-        print_front(found)
+        print_front(found, plot=not no_plot)

@@ -7,20 +7,27 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .fit import print_table
+
 if TYPE_CHECKING:
     from ..search.report.front import Front
     from ..search.run import Outcome
 
 
-def print_front(found: Front) -> None:
-    """Print the table, for a terminal or for a file."""
+def print_front(found: Front, plot: bool = False) -> None:
+    """Print the table, for a terminal or for a file.
+
+    Args:
+        found: The front.
+        plot: Whether a terminal that is wide enough shows a plot too.
+    """
     from ..search.report import table
 
     if sys.stdout.isatty():
         from rich.console import Console
 
         console = Console()
-        console.print(table.rich_table(found))
+        print_table(console, found, table.rich_table(found), plot)
         for line in (table.files_line(found), table.legend(found), *table.measured_to_pay(found)):
             console.print(line, style="dim", highlight=False, soft_wrap=True)
         console.print(table.verdict(found), style="bold", highlight=False, soft_wrap=True)
