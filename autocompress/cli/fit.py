@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ PLOT_LINES, MOST_PLOT_LINES = 18, 26
 """Lines of a plot below the table, and at most beside it."""
 SPARED = ("zstd kB", "test", "kB", "speed-up")
 """Columns that a narrow terminal does without, in this order."""
+TECHNIQUES_SPARED = ("tried", "kB", "test", "training", "trial", "speed-up")
+"""The same for the table of techniques."""
 
 
 def width_of(console: Console, shown: Table) -> int:
@@ -23,19 +26,29 @@ def width_of(console: Console, shown: Table) -> int:
     return Measurement.get(console, console.options.update(width=10_000), shown).maximum
 
 
-def narrowed(console: Console, shown: Table) -> list[str]:
+def narrowed(console: Console, shown: Table, spared: Sequence[str] = SPARED) -> list[str]:
     """Take columns out of a table until it fits, and return their heads.
 
     Numbers that are cut short tell nothing; the same command in a wider terminal, or into a file, shows all.
+
+    Args:
+        console: The terminal.
+        shown: The table, which is changed.
+        spared: Heads of the columns that may go, in this order.
     """
     gone: list[str] = []
-    for head in SPARED:
+    for head in spared:
         if width_of(console, shown) <= console.width:
             break
         if any(column.header == head for column in shown.columns):
             shown.columns = [column for column in shown.columns if column.header != head]
             gone.append(head)
     return gone
+
+
+def left_out_line(gone: Sequence[str]) -> str:
+    """Return the line that names the columns which a narrow terminal went without."""
+    return f"left out for want of columns: {', '.join(gone)}"
 
 
 def print_table(console: Console, found: Front, shown: Table, plot: bool) -> None:
@@ -64,6 +77,6 @@ def print_table(console: Console, found: Front, shown: Table, plot: bool) -> Non
     else:
         console.print(shown)
     if gone:
-        console.print(f"left out for want of columns: {', '.join(gone)}", style="dim", highlight=False)
+        console.print(left_out_line(gone), style="dim", highlight=False)
     if drawn is not None and not beside:
         console.print(drawn)

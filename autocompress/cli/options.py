@@ -17,7 +17,8 @@ def find_study(study: str | None, task_spec: str | None) -> StudyFile:
     """Return the study to search.
 
     Args:
-        study: Path of a study file or of a study's folder, or name of a bundled study; None for ./autocompress.toml, or `digits` without one.
+        study: Path of a study file or of a study folder, or name of a bundled study; None for ./autocompress.toml, or
+            `digits` without one.
         task_spec: A user's own task, in place of a study.
 
     Raises:

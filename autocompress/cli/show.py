@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .fit import print_table
+from .fit import TECHNIQUES_SPARED, left_out_line, narrowed, print_table
 
 if TYPE_CHECKING:
     from ..search.report.front import Front
@@ -34,6 +34,38 @@ def print_front(found: Front, plot: bool = False) -> None:
         return
     for line in (*table.plain_lines(found), table.legend(found), *table.measured_to_pay(found), table.verdict(found)):
         click.echo(line)
+
+
+def print_techniques(found: Front, as_json: bool = False) -> None:
+    """Print what each technique is worth by itself.
+
+    Args:
+        found: The study's front.
+        as_json: Whether it is for a program.
+    """
+    import json
+
+    from ..search.report import technique_table
+    from ..search.report.techniques import techniques
+
+    made = techniques(found)
+    title = f"{found.folder.name}: what each technique is worth on this network"
+    if as_json:
+        click.echo(json.dumps(technique_table.as_plain(made), indent=1))
+    elif sys.stdout.isatty():
+        from rich.console import Console
+
+        console = Console()
+        shown = technique_table.rich_table(made, title)
+        gone = narrowed(console, shown, TECHNIQUES_SPARED)
+        console.print(shown)
+        if gone:
+            console.print(left_out_line(gone), style="dim", highlight=False)
+        for line in technique_table.remarks(made):
+            console.print(line, style="dim", highlight=False, soft_wrap=True)
+    else:
+        for line in technique_table.plain_lines(made, title):
+            click.echo(line)
 
 
 def print_outcome(outcome: Outcome) -> None:

@@ -197,7 +197,7 @@ class Baselines:
             return self._made(technique, f"prune {part}{at}", self._taught(rate, alpha=0.0), width, FULL)
         if technique is Technique.DISTILLATION:
             like = self._taught(FRESH_RATE / self._usual_rate).changed({START: NEW})
-            return self._made(technique, f"distil {part} from new weights", like, width, FULL)
+            return self._made(technique, f"distil {part}, new weights", like, width, FULL)
         if technique is Technique.TUTORIALS:
             label = f"prune {part}, fine-tune, int8{at}"
             return self._made(technique, label, self._taught(rate, alpha=0.0), width, EIGHT)
