@@ -248,10 +248,10 @@ class Driver:
     def _same_training(self, trial: Trial) -> Trial | None:
         """Return a trial whose student was taught in the very same way, and only has other bits.
 
-        Its training is this trial's too. What a user would do by hand takes nothing over from the search.
+        Its training is this trial's too. What is made by hand takes nothing over from the search, nor the other way.
         """
         for other in self._taught.get(trial.spec.training_key(), ()):
-            if other.warm_start is None or not trial.by_hand:
+            if other.warm_start is None if trial.by_hand else not other.technique:
                 return other
         return None
 

@@ -56,7 +56,7 @@ class WarmStarts:
         best: tuple[float, float] | None = None
         found = None
         for trial in ended:
-            if not trial.measured or trial.spec.recovery is None or len(trial.rungs) < self.rungs:
+            if trial.technique or not trial.measured or trial.spec.recovery is None or len(trial.rungs) < self.rungs:
                 continue
             if trial.spec.replacements != spec.replacements:
                 continue

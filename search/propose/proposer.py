@@ -94,7 +94,7 @@ class Proposer:
         ]
         self._queue = deque(p for p in self._queue if p not in again)
         self._random.seed(f"{self._random.random()}/{len(trials)}")
-        self._seen.update(trial.spec.key() for trial in trials)
+        self._seen.update(trial.spec.key() for trial in trials if not trial.technique)
         for trial in interrupted if self._baselines is not None else ():
             self._baselines.begun(trial.plan, trial.after)
         for trial in reversed(interrupted):
@@ -123,7 +123,7 @@ class Proposer:
             return self._note(proposal)
         if by_hand is not None and (design := by_hand.first() or by_hand.further()) is not None:
             return self._note(Proposal.of(design))
-        parents = [p for p in points if p.trial.spec.recovery is not None]
+        parents = [p for p in points if p.trial.spec.recovery is not None and not p.trial.technique]
         parents = [parents[i] for i in non_dominated([p.cost for p in parents])]
         self._over = None
         ways: list[tuple[float, Callable[[], Proposal | None]]] = [
@@ -163,8 +163,8 @@ class Proposer:
         if self._baselines is not None:
             self._baselines.note(trial)
         latent = self._encoded(trial.plan, trial.latent)
-        if latent is None:
-            return
+        if latent is None or trial.technique:
+            return  # the search takes nothing over from what was made to be compared with it
         for arm in self._arms.values():
             ticket = proposal.ticket if proposal is not None and proposal.arm == arm.name else None
             if costs is not None:
@@ -183,7 +183,8 @@ class Proposer:
         return found or None
 
     def _note(self, proposal: Proposal) -> Proposal:
-        self._seen.add(self._key(proposal.plan))
+        if not proposal.technique:
+            self._seen.add(self._key(proposal.plan))
         if self._baselines is not None:
             self._baselines.begun(proposal.plan, proposal.after)
         return proposal
