@@ -14,6 +14,7 @@ from ...spaces.target import PerTarget
 from ..evaluate.build import file_accuracy
 from ..evaluate.context import EvaluationContext
 from ..evaluate.target_session import TargetSession
+from .by_hand import shown_by_hand
 from .entry import Confirmed, Entry
 from .front import Front
 
@@ -55,7 +56,7 @@ class LongLooks:
 def candidates(front: Front) -> list[Entry]:
     """Return the front, what a user would have done by hand, and the best model under the limits, fastest first."""
     chosen = {e.number: e for e in (*front.best, *front.fitting[:1])}
-    chosen |= {e.number: e for e in front.entries if e.trial.by_hand}
+    chosen |= {e.number: e for e in shown_by_hand(front)}
     return sorted(chosen.values(), key=lambda e: e.latency.p50_ms)
 
 

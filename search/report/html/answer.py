@@ -112,7 +112,7 @@ def answer(record: Record) -> Answer:
 
 def describe(record: Record, entry: Entry, title: str, words: PlanWords) -> Choice:
     """Return the figures of a model as text."""
-    front, metric = record.front, record.metric
+    front = record.front
     percentile = front.limits.percentile
     times = front.speed_up(entry)
     ratio = entry.latency
@@ -124,9 +124,9 @@ def describe(record: Record, entry: Entry, title: str, words: PlanWords) -> Choi
         by_hand=entry.trial.by_hand,
         disturbed=entry.disturbed,
         metric=entry.metric_text,
-        metric_interval=_metric_interval(record, entry.accuracy, "validation"),
+        metric_interval=_metric_interval(record, entry.quality, "validation"),
         test=entry.test_text,
-        test_interval="" if test is None else _metric_interval(record, metric.shown(test), "test"),
+        test_interval="" if test is None else _metric_interval(record, test, "test"),
         latencies=tuple(
             (
                 name,
@@ -153,8 +153,8 @@ def pick_command(record: Record, number: int) -> str:
     return f"autocompress pick {shlex.quote(str(record.front.folder))} --trial {number} --out deploy"
 
 
-def _metric_interval(record: Record, value: float, split: str) -> str:
-    interval = record.metric_interval(value, split)
+def _metric_interval(record: Record, quality: float, split: str) -> str:
+    interval = record.metric_interval(quality, split)
     if interval is None:
         return ""
     low, high = sorted(record.metric.kept(end) for end in interval)
@@ -168,7 +168,7 @@ def _same(record: Record, best: Entry) -> list[str]:
     faster = [e for e in level if record.latency_verdict(e, best) == "faster"]
     twins = [e for e in level if record.latency_verdict(e, best) == "tie"]
     metric, found = record.metric.name, []
-    if record.metric_noise == "unknown":
+    if not record.knows_noise:
         found.append(f"No interval is known for {metric}: differences in it count as they are.")
     if twins:
         found.append(f"Neither its {metric} nor its latency can be told apart from {_named(twins)}.")
@@ -176,7 +176,7 @@ def _same(record: Record, best: Entry) -> list[str]:
         found.append(
             f"Its {metric} cannot be told apart from {_named(faster)}, which {_is(faster)} faster beyond noise."
         )
-    if not twins and not faster and rivals and record.metric_noise != "unknown":
+    if not twins and not faster and rivals and record.knows_noise:
         found.append("No other model under the limits is as good and as fast, within the noise of both.")
     return found
 

@@ -64,7 +64,7 @@ def report_text(record: Record, reload: bool = False) -> str:
         "front": record.front,
         "answer": found,
         "progress": progress(record, standings, importance),
-        "techniques": technique_rows(record),
+        "techniques": technique_rows(record.front),
         "conditions": conditions(record),
         "written": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "reload": reload,

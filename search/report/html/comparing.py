@@ -11,8 +11,9 @@ import numpy as np
 from ....errors import UsageError
 from ....studies.metric import MetricLabel
 from ...pareto import hypervolume, non_dominated
+from ..intervals import Z95
 from .baseline import Baseline
-from .record import SURE, Record
+from .record import Record
 
 RESAMPLES = 200
 
@@ -120,7 +121,7 @@ def contender_of(record: Record, name: str) -> Contender:
     """Return a study's front, on its first target."""
     points = []
     for entry in record.front.entries:
-        interval = record.metric_interval(entry.accuracy)
+        interval = record.metric_interval(entry.quality)
         half = 0.0 if interval is None else (interval[1] - interval[0]) / 2
         at = entry.latency
         points.append(Point(f"trial {entry.number}", entry.quality, half, at.p50_ms, at.low_ms, at.high_ms))
@@ -183,9 +184,9 @@ def _volumes(contenders: Sequence[Contender]) -> tuple[Volume, ...]:
     found = []
     for contender in contenders:
         points = np.array([[-p.quality, p.ms] for p in contender.points]).reshape(-1, 2)
-        spread = [[p.metric_half / SURE, (p.high_ms - p.low_ms) / (2 * SURE)] for p in contender.points]
+        spread = [[p.metric_half / Z95, (p.high_ms - p.low_ms) / (2 * Z95)] for p in contender.points]
         noise = np.random.default_rng(0).standard_normal((RESAMPLES, *points.shape)) * np.array(spread).reshape(-1, 2)
-        half = SURE * float(np.std([volume(points + n) for n in noise]))
+        half = Z95 * float(np.std([volume(points + n) for n in noise]))
         value = volume(points)
         found.append(Volume(contender.name, value, max(0.0, value - half), min(1.0, value + half)))
     return tuple(found)

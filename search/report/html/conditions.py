@@ -150,19 +150,14 @@ def _intervals(record: Record) -> list[str]:
         "Intervals hold 95 %; two files are told apart by the intervals of their ratios, which are narrower than those "
         "of their milliseconds.",
     ]
-    if record.metric_noise == "binomial":
+    if record.knows_noise:
         found.append(
-            f"{metric[0].upper()}{metric[1:]} is a share of {count:,} validation examples; its 95 % interval is Wilson's. "
-            "Models are compared as if each had been scored on examples of its own, which says rather too little than "
-            "too much."
-        )
-    elif record.metric_noise == "rough":
-        found.append(
-            f"The interval of {metric} is rough: it is that of a share of {count:,} validation examples, which "
-            f"{metric} is not exactly."
+            f"{metric[0].upper()}{metric[1:]} is a share of {count:,} validation examples; its 95 % interval is that of "
+            "Wilson (1927). Models are compared as if each had been scored on examples of its own, which says rather too "
+            "little than too much."
         )
     else:
-        found.append(f"No interval is known for {metric}.")
+        found.append(f"No interval is known for {metric}, which is no share of right answers.")
     found.append("The test split was scored once, at the end, for the models of the front and those made by hand.")
     return found
 

@@ -122,7 +122,7 @@ class _Row:
         self.trial = trial
         looked = record.front.confirmed.get(trial.number)
         self.entry = Entry(trial, looked, record.metric) if trial.finished else None
-        self._interval = None if self.entry is None else record.metric_interval(self.entry.accuracy)
+        self._interval = None if self.entry is None else record.metric_interval(self.entry.quality)
 
     def metric_end(self, which: int) -> float | int | None:
         """Return an end of the metric's interval."""

@@ -19,11 +19,9 @@ from ...store.layout import target_folder
 from ...store.settings import read_settings
 from ..entry import Entry
 from ..front import Front
+from ..intervals import MetricIntervals, split_counts
 from ..reading import read_front
 from .predictions import Predictions, read_predictions
-
-SURE = 1.96
-"""Standard errors to each side of a 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -59,45 +57,32 @@ class Record:
         return self.front.folder.resolve().name
 
     @cached_property
-    def examples(self) -> dict[str, int]:
-        """The number of examples of each split, where it was kept."""
-        found = {}
-        for split in ("train", "validation", "test"):
-            words = self.identity.get(split, "").split()
-            if words and words[0].isdigit():
-                found[split] = int(words[0])
-        return found
-
-    @property
-    def metric_noise(self) -> Literal["binomial", "rough", "unknown"]:
-        """Where the metric's intervals come from: a share of right answers, a figure like one, or nowhere."""
-        values = [entry.accuracy for entry in self.front.entries]
-        if not self.examples.get("validation") or not all(0 <= value <= 1 for value in values):
-            return "unknown"
-        exact = self.metric.name == "accuracy" and self.metric.maximized
-        return "binomial" if exact else "rough" if self.metric.maximized else "unknown"
+    def intervals(self) -> MetricIntervals:
+        """How sure the metric is."""
+        return MetricIntervals.of_share(self.facts, self.examples)
 
     @cached_property
-    def _noise(self) -> str:
-        return self.metric_noise
+    def examples(self) -> dict[str, int]:
+        """The number of examples of each split, where it was kept."""
+        return split_counts(self.identity)
 
-    def metric_interval(self, value: float, split: str = "validation") -> tuple[float, float] | None:
-        """Return the 95 % interval of a metric as Wilson's of a share (1927, doi:10.1080/01621459.1927.10502953).
+    @property
+    def knows_noise(self) -> bool:
+        """Whether the metric has intervals."""
+        return bool(self.intervals.sizes)
+
+    def metric_interval(self, quality: float, split: str = "validation") -> tuple[float, float] | None:
+        """Return the 95 % interval of a metric, lower end first.
 
         Args:
-            value: The metric, in its own units.
+            quality: The metric as a search keeps it.
             split: That it was computed on.
 
         Returns:
-            Its ends; None where none is known.
+            Its ends in the metric's own units; None where none is known.
         """
-        count = self.examples.get(split, 0)
-        if self._noise == "unknown" or count == 0 or not 0 <= value <= 1:
-            return None
-        square = SURE**2 / count
-        middle = (value + square / 2) / (1 + square)
-        half = SURE / (1 + square) * math.sqrt(value * (1 - value) / count + square / (4 * count))
-        return min(value, middle - half), max(value, middle + half)
+        found = self.intervals.around(quality, split)
+        return None if found.low is None or found.high is None else (found.low, found.high)
 
     def metric_verdict(self, a: Entry, b: Entry) -> Literal["better", "worse", "tie"]:
         """Return how the metric of `a` compares with that of `b`: a tie within the noise of both."""
@@ -118,10 +103,9 @@ def metric_verdict(of_a: Record, a: Entry, of_b: Record, b: Entry) -> Literal["b
         of_b: The study of `b`.
         b: Another model.
     """
-    gap = a.quality - b.quality
-    noise = 0.0
+    gap, noise = a.quality - b.quality, 0.0
     for record, entry in ((of_a, a), (of_b, b)):
-        interval = record.metric_interval(entry.accuracy)
+        interval = record.metric_interval(entry.quality)
         if interval is not None:
             noise = math.hypot(noise, (interval[1] - interval[0]) / 2)
     if abs(gap) <= noise:
