@@ -16,7 +16,7 @@ from ..spaces.spec import Pattern, StudentSpec
 
 @dataclass(frozen=True)
 class Student:
-    """A smaller network that starts from the teacher's weights.
+    """A smaller network that starts from the teacher's weights, or from new ones where its recovery says so.
 
     Attributes:
         module: The network.
@@ -53,6 +53,8 @@ def make_student(teacher: nn.Module, groups: Sequence[Group], spec: StudentSpec)
         parameter.requires_grad_(True)
     with torch.no_grad():
         stayed = remove_channels(module, groups, spec.channels)
+    if spec.recovery is not None and spec.recovery.fresh:
+        renew(module)
     masks = {}
     for name, pattern in spec.patterns.items():
         weight = module.get_submodule(name).weight
@@ -61,6 +63,28 @@ def make_student(teacher: nn.Module, groups: Sequence[Group], spec: StudentSpec)
     student = Student(module, masks, stayed)
     student.hold_masks()
     return student
+
+
+def renew(module: nn.Module, seed: int = 0) -> None:
+    """Give a network new random weights, in place.
+
+    Modules draw them in their own way. Parameters of modules that have none, such as those of a user's own, are drawn
+    with the mean and deviation that they had.
+
+    Args:
+        module: The network.
+        seed: Of the random numbers.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for part in module.modules():
+            reset = getattr(part, "reset_parameters", None)
+            if callable(reset):
+                reset()
+                continue
+            for parameter in part.parameters(recurse=False):
+                if parameter.is_floating_point() and parameter.numel() > 1:
+                    parameter.normal_(float(parameter.mean()), float(parameter.std()))
 
 
 def replaced(teacher: nn.Module, replacements: Mapping[str, str]) -> nn.Module:

@@ -6,6 +6,8 @@ are but the terms of a formula whose factors are fitted to whole networks.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -78,18 +80,33 @@ class Features:
             sizes[at] += self._size_of.get(name, 0)
         return np.concatenate([sizes, -sizes])
 
+    def by_layer(self, spec: StudentSpec, costs: Vector) -> Vector:
+        """Return what each layer of a student adds to the formula, [layers]; borders and replaced modules are left out.
+
+        Args:
+            spec: The student.
+            costs: Of the terms, [terms].
+        """
+        label, columns = self._columns(self.shapes.of(spec))
+        each = costs[: self._classes * len(columns)].reshape(self._classes, len(columns))
+        return np.asarray((np.stack(columns, axis=1) * each[label]).sum(axis=1), dtype=np.float64)
+
     def _terms(self, shapes: StudentShapes) -> Vector:
+        label, columns = self._columns(shapes)
+        sums = [np.bincount(label, weights=column, minlength=self._classes) for column in columns]
+        borders = shapes.bits[1:] != shapes.bits[:-1]
+        crossing = [np.count_nonzero(borders), (shapes.reads[1:] * borders).sum()]
+        return np.concatenate([np.stack(sums, axis=1).ravel(), np.array(crossing, dtype=np.float64)])
+
+    def _columns(self, shapes: StudentShapes) -> tuple[NDArray[Any], tuple[NDArray[Any], ...]]:
+        """Return the class of each layer, and the terms of each layer in its class."""
         width = np.searchsorted(BITS, np.minimum(shapes.bits, BITS[-1]))
         label = (self._kind * len(BITS) + width) * 2 + shapes.sparse
         size = self._bytes[width]
         # the few inputs of a first layer are laid out in a way of their own
         ragged = (shapes.outputs % STEP != 0) | ((shapes.inputs % STEP != 0) & (shapes.inputs > 4))
         maps = shapes.reads + shapes.writes
-        columns = (shapes.macs, shapes.macs * ragged, shapes.weights * size, maps * size, np.ones(len(size)))
-        sums = [np.bincount(label, weights=column, minlength=self._classes) for column in columns]
-        borders = shapes.bits[1:] != shapes.bits[:-1]
-        crossing = [np.count_nonzero(borders), (shapes.reads[1:] * borders).sum()]
-        return np.concatenate([np.stack(sums, axis=1).ravel(), np.array(crossing, dtype=np.float64)])
+        return label, (shapes.macs, shapes.macs * ragged, shapes.weights * size, maps * size, np.ones(len(size)))
 
 
 def _place(shapes: StudentShapes) -> Vector:

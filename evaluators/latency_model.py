@@ -67,6 +67,15 @@ class LatencyModel:
         factor = 0.0 if self.correction is None else self.correction.of(place)
         return max(LEAST_MS, float(terms @ self.costs)) * float(np.exp(factor))
 
+    def layer_ms(self, spec: StudentSpec) -> list[float]:
+        """Return what each layer of this student takes of its latency (ms), as far as the formula tells layers apart.
+
+        They do not add up to `predict_ms`: borders between precisions and replaced modules are no layer's.
+        """
+        _, place = self.features.of(spec)
+        factor = 0.0 if self.correction is None else self.correction.of(place)
+        return [float(ms) for ms in self.features.by_layer(spec, self.costs) * np.exp(factor)]
+
     @classmethod
     def fit(cls, context: SpaceContext, samples: Sequence[tuple[StudentSpec, float]]) -> LatencyModel:
         """Return the model of measured students.
@@ -186,6 +195,14 @@ class LatencyLearner:
             ValueError: There is no sample yet.
         """
         return self.model.predict_ms(spec)
+
+    def layer_ms(self, spec: StudentSpec) -> list[float]:
+        """Return what each layer of this student takes (ms); see `LatencyModel.layer_ms`.
+
+        Raises:
+            ValueError: There is no sample yet.
+        """
+        return self.model.layer_ms(spec)
 
 
 def _fit(features: Features, terms: Matrix, places: Matrix, ms: Vector, like: Correction | None = None) -> LatencyModel:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from ..errors import MeasurementError
 from ..spaces.space import Space
 from .evaluate.job import Job, JobResult, Step
-from .evaluate.warm_start import WarmStarts
+from .evaluate.warm_start import WarmStarts, start_at
 from .executors.base import Executor
 from .objectives import objective_costs, objective_value
 from .pace import Pace, Snapshot
@@ -182,7 +182,7 @@ class Driver:
             number, self._next_number = self._next_number, self._next_number + 1
         # a plan of an earlier run may stand for another one in the space of today
         plan, spec = self._space.repair(proposal.plan), self._space.spec(proposal.plan)
-        trial = Trial(number, plan, spec, proposal.origin, proposal.label, latent=proposal.latent, seed=self._seed)
+        trial = proposal.trial(number, plan, spec, self._seed)
         self._store.begin(trial)
         self._started += 1
         self._proposals[number] = proposal
@@ -229,6 +229,10 @@ class Driver:
             self._end(replace(trial.moved(TrialState.GATED), reason=missed))
         elif trial.spec.recovery is None:
             self._submit(trial, Job(trial.number, trial.spec, "build"))
+        elif trial.after is not None:
+            before = next(t for t in self._trials if t.number == trial.after)
+            begin = start_at(self._store.folder, before, len(self._promotion.rungs))
+            self._submit(replace(trial, warm_start=begin), Job(trial.number, trial.spec, "rung", warm_start=begin))
         elif other := self._same_training(trial):
             job = Job(trial.number, trial.spec, "build", warm_start=other.warm_start)
             self._submit(replace(trial, warm_start=other.warm_start), job)
@@ -244,15 +248,15 @@ class Driver:
     def _same_training(self, trial: Trial) -> Trial | None:
         """Return a trial whose student was taught in the very same way, and only has other bits.
 
-        Its training is this trial's too. What a user would do by hand takes nothing over from the search.
+        Its training is this trial's too. What is made by hand takes nothing over from the search, nor the other way.
         """
         for other in self._taught.get(trial.spec.training_key(), ()):
-            if other.warm_start is None or not trial.by_hand:
+            if other.warm_start is None if trial.by_hand else not other.technique:
                 return other
         return None
 
     def _remember_training(self, trial: Trial) -> None:
-        if trial.finished and trial.spec.recovery is not None:
+        if trial.finished and trial.spec.recovery is not None and trial.after is None:
             self._taught.setdefault(trial.spec.training_key(), []).append(trial)
 
     def _reached(self, trial: Trial) -> None:

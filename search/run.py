@@ -30,6 +30,7 @@ from .promotion import Promotion
 from .propose.strategy import make_proposer
 from .report.confirm import confirm, seconds_needed
 from .report.front import Front
+from .report.html.keep import ReportKeeper
 from .report.reading import read_front
 from .stopping import Outlook, Patience
 from .study import OpenStudy, opened
@@ -132,7 +133,9 @@ def run_search(
             return Outcome(read_front(study.folder), seconds, 0.0, {}, False, stop.asked.is_set())
         executor = make_executor(ExecutorContext(study.context, settings, study.folder), settings.search.workers)
         driver = _driver(study, executor, surrogates, stop, loop_s)
-        watch = _Watch(study, driver, watcher, stop, end_s)
+        devices = tuple(target.device for target in study.context.targets)
+        report = ReportKeeper(study.folder, surrogates, devices, watcher.say)
+        watch = _Watch(study, driver, watcher, stop, end_s, report)
         try:
             exhausted = driver.run(watch.should_stop, watch)
         finally:
@@ -142,6 +145,7 @@ def run_search(
         if stop() and not driver.trials:
             watcher.say(_nothing_tried(loop_s - begin_s, minutes))
         front = confirm(study.context, replace(watch.known, trials=tuple(driver.trials)), watcher.say, end_s)
+        report.keep(front, final=True)
         return Outcome(
             front=front,
             wall_s=time.monotonic() - begin_s,
@@ -158,8 +162,17 @@ def run_search(
 class _Watch:
     """Watches a running search: keeps back the time for confirming, and knows when patience is at its end."""
 
-    def __init__(self, study: OpenStudy, driver: Driver, watcher: Watcher, stop: Stop, end_s: float | None) -> None:
+    def __init__(
+        self,
+        study: OpenStudy,
+        driver: Driver,
+        watcher: Watcher,
+        stop: Stop,
+        end_s: float | None,
+        report: ReportKeeper,
+    ) -> None:
         self.known = read_front(study.folder)
+        self._report = report
         examples = len(study.context.task.validation)
         patience = study.settings.search.patience
         self.patience = Patience(study.limits, study.objectives, examples, patience, driver.searched_s)
@@ -170,6 +183,7 @@ class _Watch:
         # several times a second, beside a training: nothing costly but when a trial has ended
         if len(snapshot.trials) != self._judged:
             self._judged = len(snapshot.trials)
+            self._report.keep(replace(self.known, trials=tuple(snapshot.trials)))
             if self._end_s is not None:
                 front = replace(self.known, trials=tuple(snapshot.trials))
                 least_s, precise_s = seconds_needed(self._study.context, front)

@@ -36,6 +36,29 @@ class Gain:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """How the front stood once a trial had made it larger.
+
+    Attributes:
+        at_s: When that was, in seconds of searching.
+        number: Of the trial.
+        trials: How many had ended by then, whatever became of them.
+        volume: The front's hypervolume under the user's budget, as a share; see `Outlook`.
+        low: Lower end of its 95 % band.
+        high: Upper end of the band.
+        gain: Whether it grew beyond that band.
+    """
+
+    at_s: float
+    number: int
+    trials: int
+    volume: float
+    low: float
+    high: float
+    gain: bool
+
+
+@dataclass(frozen=True)
 class Outlook:
     """How the front stands, and what a further hour may bring.
 
@@ -141,14 +164,33 @@ def outlook(
     Returns:
         The outlook; None before two trials were finished, or where accuracy and latency are not both objectives.
     """
-    # what misses a budget, by the percentile that it is about, is no model that the user can take
-    found = [t for t in trials if t.measured and _meets_budgets(t, limits)]
-    if len(found) < 2 or "accuracy" not in objectives or not any(map(is_latency, objectives)):
+    standings = growth(trials, limits, objectives, file_examples)
+    if not standings:
         return None
+    gains = [Gain(standing.at_s, standing.number) for standing in standings if standing.gain]
+    last = standings[-1]
+    window_s = max(WINDOW * searched_s, 1.0)
+    moves = sum(gain.at_s > searched_s - window_s for gain in gains)
+    chance = 1 - (window_s / (window_s + HOUR_S)) ** (moves + 0.5)
+    return Outlook(last.volume, last.low, last.high, tuple(gains), searched_s, chance)
+
+
+def growth(trials: Sequence[Trial], limits: Limits, objectives: Sequence[str], file_examples: int) -> list[Standing]:
+    """Return how the front's volume grew, trial by trial; see `outlook` for the arguments.
+
+    Returns:
+        One standing for each trial that may have made it larger; none before two trials were finished, or where
+        accuracy and latency are not both objectives.
+    """
+    # what misses a budget, by the percentile that it is about, is no model that the user can take
+    places = [i for i, t in enumerate(trials) if t.measured and _meets_budgets(t, limits)]
+    found = [trials[i] for i in places]
+    if len(found) < 2 or "accuracy" not in objectives or not any(map(is_latency, objectives)):
+        return []
     points = np.array([_point(t) for t in found])
     reference = _reference(points, _most_ms(trials, limits))
     if reference is None:
-        return None
+        return []
     spread = np.array([_spread(t, file_examples) for t in found])
     noise = np.random.default_rng(0).standard_normal((RESAMPLES, *points.shape)) * spread
     scale = (reference[0] - float(points[:, 0].min())) * reference[1]
@@ -156,21 +198,22 @@ def outlook(
     def volume(moved: Points) -> float:
         return hypervolume(moved.tolist(), reference) / scale
 
-    gains: list[Gain] = []
-    level, now, half = 0.0, 0.0, 0.0
+    standings: list[Standing] = []
+    level = 0.0
     for count in range(1, len(found) + 1):
         if count > 1 and not _may_grow(points[:count]):
             continue
         front = non_dominated(points[:count].tolist())
         now = volume(points[front])
         half = 2 * float(np.std([volume(points[front] + n[front]) for n in noise]))
-        if now - half > level:
-            gains.append(Gain(float(found[count - 1].ended_s or 0.0), found[count - 1].number))
-            level = now
-    window_s = max(WINDOW * searched_s, 1.0)
-    moves = sum(gain.at_s > searched_s - window_s for gain in gains)
-    chance = 1 - (window_s / (window_s + HOUR_S)) ** (moves + 0.5)
-    return Outlook(now, max(0.0, now - half), min(1.0, now + half), tuple(gains), searched_s, chance)
+        gain = now - half > level
+        level = now if gain else level
+        trial = found[count - 1]
+        low, high = max(0.0, now - half), min(1.0, now + half)
+        standings.append(
+            Standing(float(trial.ended_s or 0.0), trial.number, places[count - 1] + 1, now, low, high, gain)
+        )
+    return standings
 
 
 def _latency(trial: Trial) -> Latency:

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import MetricError, StorageError
 from ..evaluators.microbenchmarks import Say
+from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import file_bytes
 from ..files import disk_errors, read_json, sweep, write_json
 from ..spaces.axes.registry import AXES
@@ -35,6 +36,8 @@ from .report.space_report import describe_space
 from .store.facts import TaskFacts, read_facts, write_facts
 from .store.settings import check_settings, with_earlier_limits, write_settings
 from .store.trials import TrialStore
+from .store.versions import versions
+from .techniques import asked_for
 
 COMPARED = 64
 """Inputs of each split by which a study knows its data again."""
@@ -107,6 +110,7 @@ def opened(
     limits, objectives = Limits.of(settings), objectives_of(settings)
     for axis in settings.space.axes:
         AXES.make(axis)  # a mistyped one is told before anything is measured
+    asked_for(settings.search.baselines)
     folder = study_folder(runs, settings.name, fresh)
     check_settings(folder, settings)
     settings, kept = with_earlier_limits(folder, settings)
@@ -148,7 +152,18 @@ def _facts(context: EvaluationContext, settings: StudyFile, task: Task) -> TaskF
     known = read_facts(context.folder)
     latencies = {name: session.calibration.p50_ms for name, session in context.sessions.items()}
     size = max(file_bytes(session.meter.reference) for session in context.sessions.values())
-    facts = TaskFacts(context.task.metric.label, task.kind or "", known.teacher, latencies, size)
+    runtimes = {s.target.runtime: get_runtime(s.target.runtime).available().version for s in context.sessions.values()}
+    schedule = context.recoverer.schedule
+    facts = TaskFacts(
+        context.task.metric.label,
+        task.kind or "",
+        known.teacher,
+        latencies,
+        size,
+        schedule.epochs,
+        schedule.steps(context.recoverer.data),
+        versions(runtimes),
+    )
     if settings.budget.max_drop is None or facts.teacher is not None:
         return facts
     session = next(iter(context.sessions.values()))

@@ -95,6 +95,8 @@ class Trial:
         seconds: Time spent, by kind of work: "training", "measuring", "building".
         seed: Of the search.
         ended_s: Seconds of searching, over all runs of the study, after which it ended.
+        technique: What it was made by hand to show, where it was; see `techniques.Technique`.
+        after: Number of the finished trial whose weights it begins with, where it is the second step of a sequence.
     """
 
     number: int
@@ -114,6 +116,8 @@ class Trial:
     seconds: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     ended_s: float | None = None
+    technique: str = ""
+    after: int | None = None
 
     @property
     def by_hand(self) -> bool:

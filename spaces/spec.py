@@ -32,6 +32,7 @@ class Recovery:
         learning_rate: Peak of the schedule.
         feature_weight: Weight of matching the inputs of the last layer.
         quantization_aware: Whether layers below 16 bits train with fake quantization in the second half.
+        fresh: Whether the student begins with new random weights in place of the teacher's.
     """
 
     temperature: float = 4.0
@@ -39,6 +40,17 @@ class Recovery:
     learning_rate: float = 0.02
     feature_weight: float = 0.0
     quantization_aware: bool = False
+    fresh: bool = False
+
+    def parts(self) -> dict[str, float | bool]:
+        """Return the settings by name; what came with a later version only where it is not the default.
+
+        So keys of students that were taught before stay what they were.
+        """
+        found = dict(vars(self))
+        if not self.fresh:
+            del found["fresh"]
+        return found
 
 
 @dataclass(frozen=True)
@@ -76,7 +88,7 @@ class StudentSpec:
     def to_json(self) -> str:
         """Return canonical JSON: sorted keys and no spaces, so that equal specifications give equal text."""
         patterns = {name: vars(pattern) for name, pattern in self.patterns.items()}
-        recovery = None if self.recovery is None else vars(self.recovery)
+        recovery = None if self.recovery is None else self.recovery.parts()
         # not `asdict`, which copies every value: a search asks for thousands of keys
         parts = {**vars(self), "patterns": patterns, "recovery": recovery}
         return json.dumps(parts, sort_keys=True, separators=(",", ":"))

@@ -30,6 +30,14 @@ class LatencySurrogate(Protocol):
         ...
 
 
+class LayerSurrogate(Protocol):
+    """Predicts what each layer of a student takes on one target."""
+
+    def layer_ms(self, spec: StudentSpec) -> list[float]:
+        """Return milliseconds, layer by layer in the order in which they run."""
+        ...
+
+
 @dataclass(frozen=True)
 class Surrogates:
     """What is known of a space before any student is trained. Either part may be empty where nothing is known.
@@ -38,10 +46,12 @@ class Surrogates:
         sensitivity: Variable name -> what each of its options alone does to the teacher's outputs (KL divergence in
             nats, 0.0 for the first option).
         latency: A predictor for each target.
+        layers: What tells the latency of single layers apart, for each target; for reports alone.
     """
 
     sensitivity: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     latency: PerTarget[LatencySurrogate] = field(default_factory=dict)
+    layers: PerTarget[LayerSurrogate] = field(default_factory=dict)
 
     def harm(self, space: Space, plan: Plan) -> float:
         """Return the sum over all variables of what the plan's options do alone, in nats.

@@ -278,6 +278,9 @@ class SearchSection(Section):
         infeasible: What the sampler is told of plans over the budget.
         eta: Of the students that reach a rung, one in so many goes on.
         without: Parts of the search that are left out, to see what they are worth.
+        baselines: What is made by hand for comparison: "default" for a few models without a search, "all" for these
+            and every technique and sequence of techniques with as much time as the search has, "none" for the teacher
+            alone, or names of techniques.
     """
 
     trials: Count | None = None
@@ -291,6 +294,7 @@ class SearchSection(Section):
     infeasible: Literal["reject", "constraint"] = "reject"
     eta: Count = 2
     without: Annotated[tuple[Part, ...], Field(strict=False)] = ()
+    baselines: Names = ("default",)
 
     @model_validator(mode="after")
     def _patience_has_a_front(self) -> SearchSection:

@@ -6,9 +6,11 @@ import click
 
 from .app import Commands
 from .bench import bench
+from .compare import compare
 from .export import export
 from .front import front
 from .pick import pick
+from .report import report
 from .runtimes import runtimes
 from .search import search
 from .sensitivity import sensitivity
@@ -21,5 +23,5 @@ def main() -> None:
     """Search compressed versions of a trained PyTorch network that meet a latency budget on this machine."""
 
 
-for _command in (search, front, pick, space, sensitivity, bench, export, runtimes):
+for _command in (search, front, report, compare, pick, space, sensitivity, bench, export, runtimes):
     main.add_command(_command)

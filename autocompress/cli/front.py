@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .show import print_front
+from .show import print_front, print_techniques
 
 
 @click.command()
@@ -14,8 +14,12 @@ from .show import print_front
 @click.option("--csv", "form", flag_value="csv", help="All trials as CSV, every decision a column.")
 @click.option("--json", "form", flag_value="json", help="All trials as JSON, one object a trial.")
 @click.option("--parquet", type=click.Path(path_type=Path), help="Write all trials to this Parquet file.")
+@click.option("--techniques", is_flag=True, help="What each technique is worth by itself, beside the search.")
+@click.option("--no-plot", is_flag=True, help="The table alone, without the plot that terminals show beside it.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Write a picture of the front (.svg or .png).")
-def front(study: Path, form: str | None, parquet: Path | None, plot: Path | None) -> None:
+def front(
+    study: Path, form: str | None, parquet: Path | None, plot: Path | None, no_plot: bool, techniques: bool
+) -> None:
     """Print the front of STUDY, a study's folder or its name."""
     from ..search.report.reading import read_front
     from ..search.store.layout import find_study_folder
@@ -27,9 +31,11 @@ def front(study: Path, form: str | None, parquet: Path | None, plot: Path | None
         from ..search.report.plot import plot as draw
 
         draw(found, plot)
-    if form == "csv":
+    if techniques:
+        print_techniques(found, as_json=form == "json")
+    elif form == "csv":
         click.echo(found.to_pandas().to_csv(index=False), nl=False)
     elif form == "json":
         click.echo(found.to_pandas().to_json(orient="records", indent=1))
     elif parquet is None and plot is None:
-        print_front(found)
+        print_front(found, plot=not no_plot)

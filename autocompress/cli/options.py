@@ -17,7 +17,8 @@ def find_study(study: str | None, task_spec: str | None) -> StudyFile:
     """Return the study to search.
 
     Args:
-        study: Path of a study file or name of a bundled study; None for ./autocompress.toml, or `digits` without one.
+        study: Path of a study file or of a study folder, or name of a bundled study; None for ./autocompress.toml, or
+            `digits` without one.
         task_spec: A user's own task, in place of a study.
 
     Raises:
@@ -34,9 +35,32 @@ def find_study(study: str | None, task_spec: str | None) -> StudyFile:
         stem = Path(source).stem or "task"
         settings = StudyFile(name=stem, path=Path(DEFAULT_STUDY).absolute()).changed("task", **{"from": task_spec})
         return settings.changed("search", minutes=10.0)
+    if study is not None and (Path(study) / "study.json").is_file():
+        from ..search.store.settings import read_settings
+
+        return read_settings(Path(study))
     if study is None:
         study = DEFAULT_STUDY if Path(DEFAULT_STUDY).exists() else "digits"
     return load_study(study)
+
+
+def folder_of(study: str) -> Path | None:
+    """Return the folder that a study's own folder lies in, None where `study` is no such folder.
+
+    Raises:
+        UsageError: A later study of the name lies beside it, and would go on in its place.
+    """
+    folder = Path(study)
+    if not (folder / "study.json").is_file():
+        return None
+    from ..search.store.settings import read_settings
+    from ..search.study import study_folder
+
+    folder = folder.resolve()
+    latest = study_folder(folder.parent, read_settings(folder).name, fresh=False)
+    if latest != folder:
+        raise UsageError(f"{study} has a later study beside it, {latest.name}: only that one goes on")
+    return folder.parent
 
 
 def with_options(settings: StudyFile, options: dict[str, Any]) -> StudyFile:
@@ -58,7 +82,8 @@ def with_options(settings: StudyFile, options: dict[str, Any]) -> StudyFile:
             **{key: options[key] for key in ("speedup", "max_mb", "max_size", "min_accuracy", "max_drop")},
             "percentile": None if percentile is None else int(percentile),
         },
-        "search": {k: options[k] for k in ("trials", "patience", "workers", "executor", "seed")} | {"minutes": minutes},
+        "search": {k: options[k] for k in ("trials", "patience", "workers", "executor", "seed")}
+        | {"minutes": minutes, "baselines": _names(options["baselines"])},
         "target": {k: options[k] for k in ("threads", "batch")} | _targets(options) | _precision(options),
     }
     for section, values in wanted.items():
@@ -76,6 +101,10 @@ def with_options(settings: StudyFile, options: dict[str, Any]) -> StudyFile:
     if workers > 1 and settings.search.executor == "local":
         settings = settings.changed("search", executor="processes")
     return settings
+
+
+def _names(listed: str | None) -> tuple[str, ...] | None:
+    return None if listed is None else tuple(part.strip() for part in listed.split(",") if part.strip()) or None
 
 
 def _latency(options: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import find_study, with_options
+from .options import find_study, folder_of, with_options
 from .show import print_front, print_outcome
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--patience", type=float, help="Stop when the front has not moved for this many minutes.")
 @click.option("--workers", type=int, help="Trials at a time.")
 @click.option("--executor", help="Where trials run: local, processes, ray or an installed one.")
+@click.option("--baselines", help="Made by hand to compare with: all, none, default, or techniques: pruning-alone,...")
 @click.option("--seed", type=int, help="Of the search.")
 @click.option("--target", "targets", multiple=True, help="RUNTIME or RUNTIME@DEVICE to ship to; repeatable.")
 @click.option("--any-of", is_flag=True, help="Each model is for the best of the targets, not for all of them.")
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 @click.option("--fresh", is_flag=True, help="Start anew in a new folder instead of resuming.")
 @click.option("--quiet", is_flag=True, help="Plain lines instead of a live display.")
 def search(study: str | None, **options: Any) -> None:
-    """Search a STUDY: a .toml file or a bundled study.
+    """Search a STUDY: a .toml file, a bundled study, or the folder of a study, which goes on.
 
     Without one, ./autocompress.toml if it exists, else the bundled study `digits`. The same command resumes a study
     that was stopped. Ctrl-C ends a search cleanly.
@@ -54,6 +55,8 @@ def search(study: str | None, **options: Any) -> None:
     from ..search.run import run_search
 
     settings = with_options(find_study(study, options["task_spec"]), options)
+    if study is not None and (runs := folder_of(study)) is not None:
+        options["runs"] = runs
     progress = make_progress(options["quiet"])
     stop = Stop()
     restore = listen_to_ctrl_c(stop)

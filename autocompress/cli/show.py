@@ -7,26 +7,65 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .fit import TECHNIQUES_SPARED, left_out_line, narrowed, print_table
+
 if TYPE_CHECKING:
     from ..search.report.front import Front
     from ..search.run import Outcome
 
 
-def print_front(found: Front) -> None:
-    """Print the table, for a terminal or for a file."""
+def print_front(found: Front, plot: bool = False) -> None:
+    """Print the table, for a terminal or for a file.
+
+    Args:
+        found: The front.
+        plot: Whether a terminal that is wide enough shows a plot too.
+    """
     from ..search.report import table
 
     if sys.stdout.isatty():
         from rich.console import Console
 
         console = Console()
-        console.print(table.rich_table(found))
+        print_table(console, found, table.rich_table(found), plot)
         for line in (table.files_line(found), table.legend(found), *table.measured_to_pay(found)):
             console.print(line, style="dim", highlight=False, soft_wrap=True)
         console.print(table.verdict(found), style="bold", highlight=False, soft_wrap=True)
         return
     for line in (*table.plain_lines(found), table.legend(found), *table.measured_to_pay(found), table.verdict(found)):
         click.echo(line)
+
+
+def print_techniques(found: Front, as_json: bool = False) -> None:
+    """Print what each technique is worth by itself.
+
+    Args:
+        found: The study's front.
+        as_json: Whether it is for a program.
+    """
+    import json
+
+    from ..search.report import technique_table
+    from ..search.report.techniques import techniques
+
+    made = techniques(found)
+    title = f"{found.folder.name}: what each technique is worth on this network"
+    if as_json:
+        click.echo(json.dumps(technique_table.as_plain(made), indent=1))
+    elif sys.stdout.isatty():
+        from rich.console import Console
+
+        console = Console()
+        shown = technique_table.rich_table(made, title)
+        gone = narrowed(console, shown, TECHNIQUES_SPARED)
+        console.print(shown)
+        if gone:
+            console.print(left_out_line(gone), style="dim", highlight=False)
+        for line in technique_table.remarks(made):
+            console.print(line, style="dim", highlight=False, soft_wrap=True)
+    else:
+        for line in technique_table.plain_lines(made, title):
+            click.echo(line)
 
 
 def print_outcome(outcome: Outcome) -> None:

@@ -10,11 +10,23 @@ from ...compression.warm_start import distance
 from ...spaces.groups import Group
 from ...spaces.spec import StudentSpec
 from ..objectives import objective_value
+from ..store.layout import checkpoints_folder
 from ..trial import Trial, WarmStart
 from .checkpoints import checkpoint_path
 
 NEAR = 0.3
 """Students further apart than this have too little in common; see `compression.warm_start.distance`."""
+
+
+def start_at(folder: Path, trial: Trial, rungs: int) -> WarmStart:
+    """Return the start at the weights that a trial's training ended with.
+
+    Args:
+        folder: The study's folder.
+        trial: It was taught to its end.
+        rungs: Number of rungs of a full recovery.
+    """
+    return WarmStart(trial.number, trial.spec, checkpoint_path(folder, trial.spec, rungs - 1, trial.warm_start).name)
 
 
 @dataclass(frozen=True)
@@ -44,14 +56,14 @@ class WarmStarts:
         best: tuple[float, float] | None = None
         found = None
         for trial in ended:
-            if not trial.measured or trial.spec.recovery is None or len(trial.rungs) < self.rungs:
+            if trial.technique or not trial.measured or trial.spec.recovery is None or len(trial.rungs) < self.rungs:
                 continue
             if trial.spec.replacements != spec.replacements:
                 continue
             apart = distance(spec, trial.spec, self.groups)
             rank = (round(apart, 3), -objective_value("accuracy", trial.measured))
             if apart <= NEAR and (best is None or rank < best):
-                path = checkpoint_path(self.folder, trial.spec, self.rungs - 1, trial.warm_start)
-                if path.exists():
-                    best, found = rank, WarmStart(trial.number, trial.spec, path.name)
+                start = start_at(self.folder, trial, self.rungs)
+                if (checkpoints_folder(self.folder) / start.checkpoint).exists():
+                    best, found = rank, start
         return found

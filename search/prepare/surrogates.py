@@ -40,7 +40,8 @@ def prepare_surrogates(
         return Surrogates(sensitivity)
     seconds = settings.target.learn_seconds
     seconds = seconds if left_s is None else min(seconds, LEARNING_SHARE * left_s)
-    return Surrogates(sensitivity, learn_latency(context, space, seconds, say))
+    learners = learn_latency(context, space, seconds, say)
+    return Surrogates(sensitivity, learners, learners)
 
 
 def _sensitivity(

@@ -26,12 +26,16 @@ class Design:
         origin: Who proposed it.
         label: What users see.
         latent: The numbers that it was decoded from, where it was.
+        technique: What it is made by hand to show, where it is.
+        after: Number of the finished trial whose weights it begins with, None for the teacher's.
     """
 
     plan: Plan
     origin: Origin
     label: str
     latent: Mapping[str, Value] | None = None
+    technique: str = ""
+    after: int | None = None
 
     def __hash__(self) -> int:
         return hash((self.plan, self.label))

@@ -28,7 +28,7 @@ GENTLE_RATE = 0.01
 
 
 def initial_design(
-    space: Space, shares: ShareEncoding | None, starts: Mapping[str, tuple[Plan, float]]
+    space: Space, shares: ShareEncoding | None, starts: Mapping[str, tuple[Plan, float]], usual: bool = True
 ) -> list[Design]:
     """Return the plans in their order.
 
@@ -37,8 +37,10 @@ def initial_design(
         shares: The solver's encoding, None where too little is known for it.
         starts: Target -> the plan of its teacher and the largest budget (ms) of the solver's plans there; one entry,
             named "", where plans do not choose a target.
+        usual: Whether what a user would do by hand is among them; else it is the teacher alone.
     """
-    hand = [*by_hand(space), *whole_students(space)]
+    made = [design for design in by_hand(space) if usual or design.origin is Origin.TEACHER]
+    hand = [*made, *whole_students(space)]
     known = {design.plan for design in hand}  # in a small space the solver may find the very same
     found = finer_widths(space) if shares is None else solved(shares, space, starts)
     ours = [design for design in dict.fromkeys(found) if design.plan not in known]

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...spaces.plan import Plan
+from ...spaces.spec import StudentSpec
 from ...spaces.variables import Value
 from ..trial import Origin, Trial
+from .by_hand import Design
 from .encoding import Encoding
 from .samplers import Sampler
 
@@ -41,6 +43,8 @@ class Proposal:
         ticket: Of the arm's sampler, where that drew the plan.
         number: Of the trial that it goes on with, if any.
         arm: Name of the arm that drew it, if any did.
+        technique: What it is made by hand to show, where it is.
+        after: Number of the finished trial whose weights it begins with, None for the teacher's.
     """
 
     plan: Plan
@@ -50,6 +54,54 @@ class Proposal:
     ticket: int | None = None
     number: int | None = None
     arm: str = ""
+    technique: str = ""
+    after: int | None = None
+
+    def trial(self, number: int, plan: Plan, spec: StudentSpec, seed: int) -> Trial:
+        """Return the trial that begins with this proposal.
+
+        Args:
+            number: Of the trial.
+            plan: The proposal's, as the space of today has it.
+            spec: What the plan does to the teacher.
+            seed: Of the search.
+        """
+        return Trial(
+            number,
+            plan,
+            spec,
+            self.origin,
+            self.label,
+            latent=self.latent,
+            seed=seed,
+            technique=self.technique,
+            after=self.after,
+        )
+
+    @classmethod
+    def of(cls, design: Design) -> Proposal:
+        """Return the proposal of a design."""
+        return cls(
+            design.plan,
+            design.origin,
+            design.label,
+            design.latent,
+            technique=design.technique,
+            after=design.after,
+        )
+
+    @classmethod
+    def again(cls, trial: Trial) -> Proposal:
+        """Return the proposal that goes on with a trial that was interrupted."""
+        return cls(
+            trial.plan,
+            trial.origin,
+            trial.label,
+            trial.latent,
+            number=trial.number,
+            technique=trial.technique,
+            after=trial.after,
+        )
 
 
 @dataclass(frozen=True)

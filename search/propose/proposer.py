@@ -24,6 +24,7 @@ from ...spaces.target import PerTarget
 from ...spaces.variables import Value
 from ..pareto import non_dominated
 from ..trial import Origin, Trial, TrialState
+from .baselines import Baselines
 from .by_hand import Design
 from .proposal import Arm, Candidate, Proposal
 
@@ -52,6 +53,7 @@ class Proposer:
         budgets: PerTarget[float] | None = None,
         moves: float = 1.0,
         crossovers: float = 0.25,
+        baselines: Baselines | None = None,
     ) -> None:
         """Propose plans of `space`.
 
@@ -64,15 +66,16 @@ class Proposer:
             budgets: Latency (ms), of the targets that have a budget.
             moves: Share of the proposals that move a plan of the front, once there is one, against those of the arms.
             crossovers: Share of those that cross two of them.
+            baselines: What is made by hand because the user asked for it.
         """
         self._space, self._arms = space, {arm.name: arm for arm in arms}
         self._surrogates, self._budgets = surrogates or Surrogates(), dict(budgets or {})
-        self._shares = (moves, crossovers)
+        self._shares, self._baselines = (moves, crossovers), baselines
         self._random = random.Random(seed)
         self._mover = Mover(space, surrogates)
         self._seen: set[str] = set()
         self._over: tuple[float, Proposal] | None = None
-        self._queue: deque[Proposal] = deque(Proposal(d.plan, d.origin, d.label, d.latent) for d in design)
+        self._queue: deque[Proposal] = deque(map(Proposal.of, design))
 
     def know(self, trials: Sequence[Trial], interrupted: Sequence[Trial]) -> None:
         """Take in what an earlier run of this study proposed.
@@ -91,14 +94,16 @@ class Proposer:
         ]
         self._queue = deque(p for p in self._queue if p not in again)
         self._random.seed(f"{self._random.random()}/{len(trials)}")
-        self._seen.update(trial.spec.key() for trial in trials)
+        self._seen.update(trial.spec.key() for trial in trials if not trial.technique)
+        for trial in interrupted if self._baselines is not None else ():
+            self._baselines.begun(trial.plan, trial.after)
         for trial in reversed(interrupted):
-            self._queue.appendleft(Proposal(trial.plan, trial.origin, trial.label, trial.latent, None, trial.number))
+            self._queue.appendleft(Proposal.again(trial))
 
     @property
     def opening(self) -> bool:
-        """Whether plans of the initial design are still to come."""
-        return bool(self._queue)
+        """Whether plans of the initial design, or techniques that the user asked for, are still to come."""
+        return bool(self._queue) or (self._baselines is not None and self._baselines.first() is not None)
 
     def propose(self, points: Sequence[Candidate]) -> Proposal | None:
         """Return the next plan; None when nothing new can be drawn from this space.
@@ -106,14 +111,19 @@ class Proposer:
         Args:
             points: Finished trials.
         """
+        by_hand = self._baselines
         while self._queue:
+            if by_hand is not None and self._queue[0].number is None and (design := by_hand.first()) is not None:
+                return self._note(Proposal.of(design))
             proposal = self._queue.popleft()
             # what one would do by hand is measured whatever its latency: it shows what the search is worth
             own = proposal.number is None and not proposal.origin.by_hand
             if self._key(proposal.plan) in self._seen or (own and self._predicted_over(proposal.plan) > 1):
                 continue
             return self._note(proposal)
-        parents = [p for p in points if p.trial.spec.recovery is not None]
+        if by_hand is not None and (design := by_hand.first() or by_hand.further()) is not None:
+            return self._note(Proposal.of(design))
+        parents = [p for p in points if p.trial.spec.recovery is not None and not p.trial.technique]
         parents = [parents[i] for i in non_dominated([p.cost for p in parents])]
         self._over = None
         ways: list[tuple[float, Callable[[], Proposal | None]]] = [
@@ -150,9 +160,11 @@ class Proposer:
             violation: measured / limit - 1, of a trial that the samplers are to learn to avoid.
             proposal: What the trial began with, where this run proposed it.
         """
+        if self._baselines is not None:
+            self._baselines.note(trial)
         latent = self._encoded(trial.plan, trial.latent)
-        if latent is None:
-            return
+        if latent is None or trial.technique:
+            return  # the search takes nothing over from what was made to be compared with it
         for arm in self._arms.values():
             ticket = proposal.ticket if proposal is not None and proposal.arm == arm.name else None
             if costs is not None:
@@ -171,7 +183,10 @@ class Proposer:
         return found or None
 
     def _note(self, proposal: Proposal) -> Proposal:
-        self._seen.add(self._key(proposal.plan))
+        if not proposal.technique:
+            self._seen.add(self._key(proposal.plan))
+        if self._baselines is not None:
+            self._baselines.begun(proposal.plan, proposal.after)
         return proposal
 
     def _key(self, plan: Plan) -> str:

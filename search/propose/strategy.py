@@ -9,6 +9,8 @@ from ...spaces.space import Space
 from ...spaces.surrogates import Surrogates
 from ...spaces.target import PerTarget
 from ...studies.schema import SearchSection
+from ..techniques import asked_for
+from .baselines import Baselines
 from .encoding import Encoding
 from .initial_design import initial_design
 from .profile import ProfileEncoding, sensitivity_ranks
@@ -41,6 +43,7 @@ def make_proposer(
         budgets: Latency (ms), of the targets that have a budget.
     """
     without = settings.without
+    usual, techniques = asked_for(settings.baselines)
     starts = starts_of(space, surrogates, targets, budgets)
     asked = not {"shares", "initial_design"} <= set(without)
     shares = encoding_by_shares(space, surrogates, targets, starts) if asked else None
@@ -60,11 +63,12 @@ def make_proposer(
         space,
         arms,
         settings.seed,
-        initial_design(space, None if "initial_design" in without else shares, starts),
+        initial_design(space, None if "initial_design" in without else shares, starts, usual),
         surrogates,
         budgets,
         MOVES if refined else 0.0,
         CROSSOVERS if refined else 0.0,
+        Baselines(space, surrogates, budgets, techniques) if techniques else None,
     )
 
 

@@ -16,6 +16,7 @@ from ...spaces.target import PerTarget
 from ..evaluate.build import file_accuracy
 from ..evaluate.context import EvaluationContext
 from ..evaluate.target_session import TargetSession
+from .by_hand import shown_by_hand
 from .entry import Confirmed, Entry
 from .front import Front
 
@@ -66,9 +67,9 @@ def by_weight(front: Front) -> list[Entry]:
     one would have done by hand.
     """
     teacher = (front.teacher,) if front.teacher else ()
-    by_hand = (e for e in front.entries if e.trial.by_hand)
     accurate_first = sorted(front.best, key=lambda e: -e.quality)
-    return list({e.number: e for e in (*front.fitting[:1], *teacher, *accurate_first, *by_hand)}.values())
+    chosen = (*front.fitting[:1], *teacher, *accurate_first, *shown_by_hand(front))
+    return list({e.number: e for e in chosen}.values())
 
 
 def seconds_needed(context: EvaluationContext, front: Front) -> tuple[float, float]:

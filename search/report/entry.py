@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from ...evaluators.measurement import Latency
 from ...spaces.target import PerTarget
@@ -43,7 +44,7 @@ class Entry:
         """The trial's number."""
         return self.trial.number
 
-    @property
+    @cached_property
     def quality(self) -> float:
         """The metric of the file on the validation split as a search keeps it; of several files, the lowest."""
         return objective_value("accuracy", self.trial.measured)
@@ -68,7 +69,7 @@ class Entry:
         """The metric on the test split, as it is printed; empty where there was no longer look."""
         return "" if self.confirmed is None else self.metric.text(self.confirmed.test_accuracy)
 
-    @property
+    @cached_property
     def latencies(self) -> PerTarget[Latency]:
         """The latency of each file: the longer measurement where there is one."""
         measured = {name: file.latency for name, file in self.trial.measured.items()}

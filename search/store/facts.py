@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,9 @@ class TaskFacts:
             where nothing has asked for it yet.
         teacher_ms: Median latency (ms) of the teacher's file, by target.
         teacher_bytes: Size of the teacher's file, the largest of several targets.
+        epochs: Passes over the training data in one full training of a student; None in studies that did not keep it.
+        steps: Optimizer steps of it.
+        versions: Of Python and of the libraries that take part, by name; empty in studies of older versions.
     """
 
     metric: MetricLabel = ACCURACY
@@ -29,6 +33,9 @@ class TaskFacts:
     teacher: float | None = None
     teacher_ms: PerTarget[float] = field(default_factory=dict)
     teacher_bytes: int | None = None
+    epochs: float | None = None
+    steps: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_facts(folder: Path) -> TaskFacts:

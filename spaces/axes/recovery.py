@@ -14,6 +14,9 @@ METHOD = "recovery:method"
 """The variable that tells students that are taught from those that are not."""
 NOT_TAUGHT, TAUGHT = "none", "full"
 AWARE, POST_TRAINING = "aware", "post_training"
+START = "recovery:start"
+"""The variable that says whose weights a student begins with. No search draws it."""
+TEACHERS, NEW = "teacher", "new"
 LOW_BITS = 16
 """Layers below this width are quantized to integers; only those can be trained with fake quantization."""
 NUMBERS = {
@@ -44,6 +47,7 @@ class RecoveryAxis(AxisDefaults):
             options = (getattr(default, subject),)
             held = () if asked else options
             found.append(Variable(self.name, subject, "teaching", "number", options, bounds=bounds, searched=held))
+        found.append(self._variable("start", (TEACHERS, NEW), searched=(TEACHERS,)))
         if any(b < LOW_BITS for b in context.capabilities.latency_bits):
             usual = AWARE if default.quantization_aware else POST_TRAINING
             held = () if asked else (usual,)
@@ -73,7 +77,8 @@ class RecoveryAxis(AxisDefaults):
         wanted = chosen.get("quantization", POST_TRAINING)
         low = any(width < LOW_BITS for width in spec.bits.values())
         numbers = {name: float(chosen.get(name, getattr(default, name))) for name in NUMBERS}
-        return replace(spec, recovery=Recovery(**numbers, quantization_aware=wanted == AWARE and low))
+        aware, fresh = wanted == AWARE and low, chosen.get("start", TEACHERS) == NEW
+        return replace(spec, recovery=Recovery(**numbers, quantization_aware=aware, fresh=fresh))
 
     def _variable(self, subject: str, options: tuple[Option, ...], searched: tuple[Option, ...] = ()) -> Variable:
         return Variable(self.name, subject, "teaching", "unordered", options, searched=searched)

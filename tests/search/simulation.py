@@ -119,10 +119,11 @@ def make_driver(
     without: Sequence[Part] = (),
     time_left_s: Callable[[], float | None] = lambda: None,
     max_trials: int | None = None,
+    baselines: Sequence[str] = ("default",),
 ) -> Driver:
     """The real driver, proposer and store over simulated jobs."""
     budgets = {TARGET: problem.budget_ms}
-    settings = SearchSection(without=tuple(without))
+    settings = SearchSection(without=tuple(without), baselines=tuple(baselines))
     proposer = make_proposer(problem.space, settings, len(OBJECTIVES), problem.surrogates, (TARGET,), budgets)
     promotion = Promotion(
         Limits((TARGET,), problem.budget_ms),

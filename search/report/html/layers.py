@@ -1,0 +1,64 @@
+"""The fourth section of a report: what each decision of a model is about, and why it was taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...trial import Trial
+from .record import Record
+from .wording import short
+
+MOST_NUMBERS = 150_000
+"""Predicted latencies of layers that a report holds at most; with more, only those of models that matter."""
+
+
+def layer_data(record: Record, notable: frozenset[int]) -> dict[str, Any]:
+    """Return what the script draws of layers.
+
+    Each layer's share of the latency is a prediction: `Features.by_layer` times what was fitted to whole networks.
+
+    Args:
+        record: The study.
+        notable: Trials whose figures are there in any case: the front, what was made by hand, what was chosen.
+    """
+    numbers = {t.number: t for t in record.front.trials if t.finished}
+    layers = len(record.space.get("layers", []))
+    kept = numbers if layers * len(numbers) <= MOST_NUMBERS else numbers.keys() & notable
+    wanted = {"0", *map(str, kept)}
+    return {
+        "ms": {
+            name: {number: values for number, values in trials.items() if number in wanted}
+            for name, trials in record.predictions.layer_ms.items()
+        },
+        "error": {name: short(error, 3) for name, error in record.predictions.relative_error.items()},
+        "channels": _channels(record, numbers),
+        "bits": _bits(record, numbers),
+        "sensitivity": _sensitivity(record),
+    }
+
+
+def _channels(record: Record, trials: dict[int, Trial]) -> dict[str, dict[str, int]]:
+    """Return, by trial, the place of each group that shrinks, with the channels it keeps."""
+    places = {group["name"]: str(i) for i, group in enumerate(record.space.get("groups", []))}
+    return {
+        str(number): {places[name]: count for name, count in trial.spec.channels.items() if name in places}
+        for number, trial in trials.items()
+    }
+
+
+def _bits(record: Record, trials: dict[int, Trial]) -> dict[str, dict[str, int | str]]:
+    """Return, by trial, the place of each layer below 32 bits with its bits; with a z before the place, its zeros."""
+    places = {layer["name"]: i for i, layer in enumerate(record.space.get("layers", []))}
+    found: dict[str, dict[str, int | str]] = {}
+    for number, trial in trials.items():
+        bits = {str(places[name]): width for name, width in trial.spec.bits.items() if name in places}
+        zeros = {f"z{places[n]}": f"{p.kind} {p.rate:.0%}" for n, p in trial.spec.patterns.items() if n in places}
+        found[str(number)] = {**bits, **zeros}
+    return found
+
+
+def _sensitivity(record: Record) -> dict[str, list[float | int | None]]:
+    """Return, by the variable's place, what each of its options alone does to the teacher's answers (nats)."""
+    places = {v["name"]: i for i, v in enumerate(record.space.get("variables", []))}
+    known = record.predictions.sensitivity
+    return {str(places[name]): [short(nats, 3) for nats in row] for name, row in known.items() if name in places}

@@ -1,0 +1,139 @@
+"""Every trial in columns, as the script of a report reads them: numbers only where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ....evaluators.measurement import Latency
+from ...trial import Trial
+from ..entry import Entry
+from .answer import pick_command
+from .record import Record
+from .wording import PlanWords, short
+
+
+def study_values(record: Record) -> dict[str, Any]:
+    """Return what is the same for all trials of a study."""
+    limits, space = record.front.limits, record.space
+    places = {layer["name"]: i for i, layer in enumerate(space.get("layers", []))}
+    return {
+        "name": record.name,
+        "metric": {"name": record.metric.name, "maximized": record.metric.maximized},
+        "targets": list(record.front.targets),
+        "anyOf": record.front.any_of,
+        "percentile": limits.percentile,
+        "budgets": {name: short(ms) for name, ms in limits.budgets.items()},
+        "leastMetric": None if limits.min_accuracy is None else record.metric.shown(limits.min_accuracy),
+        "mostMb": short(limits.max_mb),
+        "command": pick_command(record, 0).replace("--trial 0", "--trial {}"),
+        "variables": [
+            {
+                "name": v["name"],
+                "axis": v["axis"],
+                "first": v["options"][0],
+                "options": v["options"],
+                "number": bool(v["range"]),
+                "layers": [places[name] for name in v["layers"] if name in places],
+            }
+            for v in space.get("variables", [])
+        ],
+        "layers": [
+            {"name": layer["name"], "kind": layer["kind"], "shape": layer["weight"], "group": layer["group"]}
+            for layer in space.get("layers", [])
+        ],
+        "groups": [{"name": group["name"], "channels": group["channels"]} for group in space.get("groups", [])],
+    }
+
+
+def trial_columns(record: Record) -> dict[str, list[Any]]:
+    """Return the columns of all trials of a study, by number."""
+    front = record.front
+    rows = [_Row(record, trial) for trial in sorted(front.trials, key=lambda t: t.number)]
+    on_front, fits = {e.number for e in front.best}, {e.number for e in front.fitting}
+    words = PlanWords(record.space)
+    names = {v["name"]: i for i, v in enumerate(record.space.get("variables", []))}
+    columns: dict[str, Callable[[_Row], Any]] = {
+        "number": lambda r: r.trial.number,
+        "label": lambda r: r.trial.label,
+        "origin": lambda r: str(r.trial.origin),
+        "state": lambda r: str(r.trial.state),
+        "reason": lambda r: r.trial.reason,
+        "front": lambda r: int(r.trial.number in on_front),
+        "hand": lambda r: int(r.trial.by_hand),
+        "fits": lambda r: int(r.trial.number in fits),
+        "metric": lambda r: None if r.entry is None else short(r.entry.accuracy, 7),
+        "metricLow": lambda r: r.metric_end(0),
+        "metricHigh": lambda r: r.metric_end(1),
+        "test": lambda r: None if r.entry is None else short(r.entry.test_accuracy, 7),
+        "speedUp": lambda r: None if r.entry is None else short(front.speed_up(r.entry), 4),
+        "bytes": lambda r: None if r.entry is None else r.entry.size_bytes,
+        "zstd": lambda r: None if r.entry is None else r.entry.compressed_bytes,
+        "gateMs": lambda r: short(next((latency.p50_ms for latency in r.trial.gate.values()), None)),
+        "disturbed": lambda r: int(r.entry is not None and r.entry.disturbed),
+        "plan": lambda r: "; ".join(words.of(r.trial)),
+        "choices": lambda r: {str(names.get(n, n)): option for n, option in r.trial.plan.choices.items()},
+    }
+    return {name: [value(row) for row in rows] for name, value in columns.items()}
+
+
+def latency_columns(record: Record) -> dict[str, dict[str, list[Any]]]:
+    """Return, for each target, the columns of what was measured there, by trial number.
+
+    `held` is what a budget is held against, in the budget's milliseconds: for a budget that is a part of the teacher's
+    latency, it follows from the measured ratio.
+    """
+    trials = sorted(record.front.trials, key=lambda t: t.number)
+    entries = [_Row(record, trial).entry for trial in trials]
+    columns: Mapping[str, Callable[[Latency], float | None]] = {
+        "p50": lambda at: at.p50_ms,
+        "low": lambda at: at.low_ms,
+        "high": lambda at: at.high_ms,
+        "ratio": lambda at: at.ratio,
+        "ratioLow": lambda at: at.ratio_low,
+        "ratioHigh": lambda at: at.ratio_high,
+        "memory": lambda at: at.peak_memory_mb,
+        "energy": lambda at: at.energy_mj,
+    }
+    found: dict[str, dict[str, list[Any]]] = {}
+    for name in record.front.targets:
+        latencies = [None if entry is None else entry.latencies.get(name) for entry in entries]
+        found[name] = {
+            column: [None if at is None else short(value(at)) for at in latencies] for column, value in columns.items()
+        }
+        found[name]["held"] = [_held(record, name, entry) for entry in entries]
+    return found
+
+
+def _held(record: Record, target: str, entry: Entry | None) -> float | None:
+    if entry is None or target not in entry.latencies:
+        return None
+    limits = record.front.limits
+    latency = entry.latencies[target]
+    if target in limits.relative:
+        return short(limits.parts({target: latency})[target] * limits.budgets[target], 7)
+    return short(latency.at(limits.percentile), 7)
+
+
+class _Row:
+    """A trial, with its figures where it was finished."""
+
+    def __init__(self, record: Record, trial: Trial) -> None:
+        self.trial = trial
+        looked = record.front.confirmed.get(trial.number)
+        self.entry = Entry(trial, looked, record.metric) if trial.finished else None
+        self._interval = None if self.entry is None else record.metric_interval(self.entry.quality)
+
+    def metric_end(self, which: int) -> float | int | None:
+        """Return an end of the metric's interval."""
+        return None if self._interval is None else short(self._interval[which])
+
+
+def joined(parts: Sequence[dict[str, list[Any]]]) -> dict[str, list[Any]]:
+    """Return columns of several studies one below the other, with the number of the study in column `study`."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    length = [len(part["number"]) for part in parts]
+    found = {
+        name: [v for part, n in zip(parts, length, strict=True) for v in part.get(name, [None] * n)] for name in names
+    }
+    return {"study": [i for i, n in enumerate(length) for _ in range(n)], **found}

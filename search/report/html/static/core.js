@@ -1,0 +1,99 @@
+// What the page knows, what the user chose, and who wants to hear of it.
+const D = JSON.parse(document.getElementById("data").textContent);
+const T = D.trials;
+const COUNT = T.number.length;
+const several = D.studies.length > 1;
+const $ = id => document.getElementById(id);
+
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) made.setAttribute(key, value === true ? "" : value);
+  }
+  made.append(...children.filter(child => child !== null && child !== undefined));
+  return made;
+}
+
+const keyOf = row => (D.studies.length > 1 ? `${T.study[row]}.` : "") + T.number[row];
+const rowOf = new Map(Array.from({length: COUNT}, (_, row) => [keyOf(row), row]));
+const study = row => D.studies[T.study[row]];
+const finished = row => T.state[row] === "finished";
+const better = (row, a, b) => (study(row).metric.maximized ? a > b : a < b);
+/* The target that a row's latency is shown on: the axis' own, or the one that its model is for. */
+const targets = [...new Set(D.studies.flatMap(s => s.targets))];
+function latency(row, column, target) {
+  const own = target && D.latency[target] && D.latency[target].p50[row] !== null ? target
+    : targets.find(name => D.latency[name].p50[row] !== null);
+  return own === undefined ? null : D.latency[own][column][row];
+}
+
+const state = {axis: "latency:" + targets[0], log: null, bars: true, budget: null, least: null, most: null, pins: [], touched: false, layers: null};
+const listeners = [];
+const whenChanged = listener => listeners.push(listener);
+function changed(what) {
+  for (const listener of listeners) listener(what);
+  remember();
+}
+
+/* What was chosen stands in the address, so that a page that loads itself again keeps it. */
+function remember() {
+  const parts = [];
+  if (state.pins.length) parts.push("pins=" + state.pins.map(keyOf).join(","));
+  if (state.touched) for (const name of ["budget", "least", "most"]) if (state[name] !== null) parts.push(`${name}=${state[name]}`);
+  if (state.touched) parts.push("touched=1");
+  if (state.axis !== "latency:" + targets[0]) parts.push("axis=" + encodeURIComponent(state.axis));
+  if (state.log !== null) parts.push("log=" + Number(state.log));
+  const hash = parts.length ? "#" + parts.join("&") : "";
+  if (hash || location.hash.includes("=")) history.replaceState(null, "", hash || location.pathname + location.search);
+}
+
+function recall() {
+  for (const part of location.hash.slice(1).split("&")) {
+    const [name, value] = part.split("=");
+    if (value === undefined) continue;
+    if (name === "pins") state.pins = value.split(",").map(key => rowOf.get(key)).filter(row => row !== undefined);
+    else if (name === "axis") state.axis = decodeURIComponent(value);
+    else if (name === "log") state.log = value === "1";
+    else if (name === "touched") state.touched = true;
+    else if (["budget", "least", "most"].includes(name) && Number.isFinite(Number(value))) state[name] = Number(value);
+  }
+}
+
+/* The model to take under what the user asks for now: the same rule as that of `autocompress pick`. */
+function meets(row) {
+  const asked = D.studies[0];
+  if (T.study[row] !== 0 || !finished(row)) return false;
+  for (const name of asked.targets) {
+    const held = D.latency[name].held[row];
+    if (held === null) continue;
+    const limit = name === budgetTarget() ? state.budget : asked.budgets[name] ?? null;
+    if (limit !== null && held > limit) return false;
+  }
+  if (state.least !== null && better(row, state.least, T.metric[row])) return false;
+  return state.most === null || T.bytes[row] <= state.most * 1e6;
+}
+function budgetTarget() {
+  // the limit of a target is moved while its latency is looked at, else that of the first one
+  const name = state.axis.startsWith("latency:") ? state.axis.slice(8) : null;
+  return D.studies[0].targets.includes(name) ? name : D.studies[0].targets[0];
+}
+function choice() {
+  if (!state.touched) return D.answer === null ? null : rowOf.get((D.studies.length > 1 ? "0." : "") + D.answer) ?? null;
+  const fast = state.least !== null && state.budget === null;
+  let best = null;
+  for (let row = 0; row < COUNT; row++) {
+    if (!meets(row)) continue;
+    if (best === null) { best = row; continue; }
+    const quicker = latency(row, "p50") - latency(best, "p50");
+    const worth = better(row, T.metric[row], T.metric[best]) ? -1 : T.metric[row] === T.metric[best] ? 0 : 1;
+    if (fast ? quicker < 0 || (quicker === 0 && worth < 0) : worth < 0 || (worth === 0 && quicker < 0)) best = row;
+  }
+  return best;
+}
+function pin(row) {
+  const at = state.pins.indexOf(row);
+  if (at >= 0) state.pins.splice(at, 1);
+  else state.pins = [...state.pins.slice(-1), row];
+  changed("pins");
+}

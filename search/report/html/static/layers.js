@@ -1,0 +1,100 @@
+// The chosen model, layer by layer: channels, bits and zeros, and the time that each layer is predicted to take.
+const focus = () => state.layers ?? state.pins.at(-1) ?? choice();
+
+function layersOf(row) {
+  const number = String(T.number[row]), L = D.layers, one = D.studies[0];
+  const channels = L.channels[number] ?? {}, bits = L.bits[number] ?? {};
+  const target = budgetTarget(), times = L.ms[target]?.[number], before = L.ms[target]?.["0"];
+  const groups = new Map(one.groups.map((group, i) => [group.name, i]));
+  return one.layers.map((layer, i) => {
+    const group = layer.group === null ? undefined : groups.get(layer.group), full = group === undefined ? null : one.groups[group].channels;
+    const kept = group === undefined || channels[group] === undefined ? layer.shape[0] : Math.round(layer.shape[0] * channels[group] / full);
+    return {...layer, at: i, full: layer.shape[0], kept, bits: bits[i] ?? 32, zeros: bits["z" + i] ?? "", ms: times?.[i] ?? null, before: before?.[i] ?? null};
+  });
+}
+
+function layerHover(layers) {
+  const total = layers.reduce((sum, layer) => sum + (layer.ms ?? 0), 0);
+  return at => {
+    const layer = layers[at];
+    return [
+      `${layer.at + 1}. ${layer.name}`, `${layer.kind}, weights ${layer.shape.join(" × ")}`, `${layer.kept} of ${layer.full} output channels`,
+      `${layer.bits} bits${layer.zeros ? ", zeros: " + layer.zeros : ""}`,
+      layer.ms === null ? "" : `predicted ${ms(layer.ms)} ms, ${(100 * layer.ms / total).toFixed(0)} % of all layers${layer.before === null ? "" : ` (teacher ${ms(layer.before)} ms)`}`,
+    ];
+  };
+}
+
+function drawLayers() {
+  if (!$("layers-channels")) return;
+  const row = focus(), one = D.studies[0], usable = row !== null && T.study[row] === 0 && one.layers.length > 0;
+  for (const part of document.querySelectorAll(".layer-part")) part.hidden = !usable;
+  if (!usable) { $("layers-title").textContent = row === null ? "No model is chosen." : "The layers of this network were not kept."; return; }
+  $("layers-of").value = String(row);
+  if ($("layers-of").value !== String(row)) { $("layers-of").append(element("option", {value: row}, `trial ${T.number[row]} (${T.label[row]})`)); $("layers-of").value = String(row); }
+  const layers = layersOf(row), rows = layers.map(layer => layer.at), hoverLayer = layerHover(layers);
+  $("layers-title").textContent = `Trial ${T.number[row]} (${T.label[row]}): ${T.plan[row]}.`;
+  const domain = [-.6, layers.length - .4], left = 62, few = ($("layers-channels").clientWidth - left) / layers.length > 24;
+  const names = layers.map((layer, i) => [i, layer.name.length > 16 ? "…" + layer.name.slice(-15) : layer.name]);
+  const step = Math.ceil(layers.length / 40), numbers = rows.filter(i => i % step === 0).map(i => [i, String(i + 1)]);
+  const timed = layers.some(layer => layer.ms !== null), slanted = few ? 12 + 4.6 * names.reduce((most, [, name]) => Math.max(most, name.length), 0) : 0, last = {ticks: few ? names : numbers, slanted};
+  $("layers-bits").style.height = `${timed ? 46 : 70 + slanted}px`;
+  $("layers-ms").style.height = `${170 + slanted}px`;
+  chart($("layers-channels"), {
+    left, hover: hoverLayer, x: {domain, ticks: [], grid: false}, y: {title: "channels", zero: true},
+    marks: [
+      {kind: "columns", style: "quiet", x: rows, y: layers.map(layer => layer.full), wide: .74},
+      {kind: "columns", style: "front", x: rows, y: layers.map(layer => layer.kept), wide: .74, rows},
+    ],
+  });
+  chart($("layers-bits"), {
+    left, top: 4, hover: hoverLayer, x: {domain, ...(timed ? {ticks: []} : last), grid: false}, y: {title: "bits", domain: [0, 1], ticks: []},
+    marks: [{kind: "cells", x: rows, rows, classes: layers.map(layer => `bits${layer.bits}`), texts: layers.map(layer => layer.bits + (layer.zeros ? "·z" : ""))}],
+  });
+  $("layers-ms").hidden = !timed;
+  if (timed) chart($("layers-ms"), {
+    left, hover: hoverLayer, x: {domain, ...last, grid: false}, y: {title: "predicted ms", zero: true},
+    marks: [
+      {kind: "columns", style: "quiet", x: rows, y: layers.map(layer => layer.before ?? 0), wide: .74},
+      {kind: "columns", style: "hand", x: rows, y: layers.map(layer => layer.ms ?? 0), wide: .74, rows},
+    ],
+  });
+  const error = D.layers.error[budgetTarget()];
+  $("layers-note").textContent = (layers.some(layer => layer.zeros) ? "·z: with zeros. " : "") + (timed
+    ? `The time of single layers is predicted by a model of whole networks' latency${error ? `, half of whose predictions for networks were off by at most ${(100 * error).toFixed(1)} %` : ""}; pale columns are the teacher's.`
+    : "What single layers take was not predicted for this model; pale columns are the teacher's channels.");
+  drawDecisions(row, layers);
+}
+
+function drawDecisions(row, layers) {
+  const number = String(T.number[row]), seen = D.seen[number] ?? null, one = D.studies[0], rows = [];
+  one.variables.forEach((variable, i) => {
+    const option = T.choices[row][i];
+    if (option === undefined) return;
+    const its = variable.layers.map(at => layers[at]), timed = its.length > 0 && its.every(layer => layer.ms !== null && layer.before !== null);
+    const sum = name => its.reduce((total, layer) => total + layer[name], 0);
+    const nats = D.layers.sensitivity[i]?.[variable.options.indexOf(option)];
+    rows.push([
+      variable.name, `${text(variable.first)} → ${text(option)}`,
+      timed ? `${ms(sum("before"))} → ${ms(sum("ms"))}` : "–",
+      nats === undefined || nats === null ? "–" : nats.toPrecision(2),
+      seen && seen[variable.name] !== undefined ? (seen[variable.name] > 0 ? "+" : "") + seen[variable.name].toFixed(4) : "–",
+    ]);
+  });
+  const made = table(["decision", "teacher → here", "its layers, predicted ms", "predicted harm alone, nats", `${one.metric.name}, as seen among trials`], rows);
+  $("layers-table").replaceChildren(...made.children);
+  $("layers-details").hidden = rows.length === 0;
+}
+
+function setUpLayers() {
+  if (!$("layers-of")) return;
+  const best = [];
+  for (let row = 0; row < COUNT; row++) if (finished(row) && (T.front[row] || T.hand[row] || row === choice())) best.push(row);
+  best.sort((a, b) => latency(a, "p50") - latency(b, "p50"));
+  for (const row of best) $("layers-of").append(element("option", {value: row}, `trial ${T.number[row]} (${T.label[row]}), ${ms(latency(row, "p50"))} ms`));
+  $("layers-of").addEventListener("change", () => { state.layers = Number($("layers-of").value); drawLayers(); });
+  whenChanged(what => {
+    if (["pins", "limits"].includes(what)) state.layers = null;
+    if (["pins", "limits", "start", "axis"].includes(what)) drawLayers();
+  });
+}

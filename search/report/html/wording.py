@@ -1,0 +1,91 @@
+"""A plan, a share and a size in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from ....spaces.spec import Recovery
+from ...trial import Trial
+
+
+class PlanWords:
+    """Tells plans of one study in words."""
+
+    def __init__(self, space: Mapping[str, Any]) -> None:
+        """Take in what is the same for all plans.
+
+        Args:
+            space: The study's `space.json`.
+        """
+        self._layers = len(space.get("layers", []))
+        self._channels = {group["name"]: group["channels"] for group in space.get("groups", [])}
+
+    def of(self, trial: Trial) -> list[str]:
+        """Return what a plan does to the teacher, a few words for each kind of decision."""
+        spec = trial.spec
+        return [
+            *self._widths(spec.channels),
+            *(
+                f"{bits} bits in {self._of_layers(count)}"
+                for bits, count in sorted(Counter(spec.bits.values()).items())
+            ),
+            *(
+                f"{kind} zeros in {self._of_layers(count)}"
+                for kind, count in sorted(Counter(p.kind for p in spec.patterns.values()).items())
+            ),
+            *([f"{len(spec.replacements)} modules replaced"] if spec.replacements else []),
+            *([f"for {spec.target}"] if spec.target else []),
+            *([] if trial.plan.choices or spec.channels or spec.bits else ["the teacher as it is"]),
+            teaching(spec.recovery),
+        ]
+
+    def _widths(self, kept: Mapping[str, int]) -> list[str]:
+        changed = {name: count for name, count in kept.items() if name in self._channels}
+        if not changed:
+            return []
+        total = sum(self._channels.values())
+        left = total - sum(self._channels[name] - count for name, count in changed.items())
+        return [f"{100 * left / total:.0f} % of channels ({len(changed)} of {len(self._channels)} groups narrower)"]
+
+    def _of_layers(self, count: int) -> str:
+        return f"{count} of {self._layers} layers" if self._layers else f"{count} layers"
+
+
+def teaching(recovery: Recovery | None) -> str:
+    """Return how a student is taught, in a few words."""
+    if recovery is None:
+        return "not trained"
+    aware = ", with fake quantization" if recovery.quantization_aware else ""
+    return (
+        f"taught at temperature {recovery.temperature:.3g}, alpha {recovery.alpha:.3g}, "
+        f"learning rate {recovery.learning_rate:.3g}{aware}"
+    )
+
+
+def kilobytes(size_bytes: float) -> str:
+    """Return a size as text."""
+    if size_bytes < 9_999_500:
+        return f"{size_bytes / 1e3:.0f} kB" if size_bytes >= 10_000 else f"{size_bytes / 1e3:.1f} kB"
+    return f"{size_bytes / 1e6:.1f} MB"
+
+
+def milliseconds(ms: float) -> str:
+    """Return milliseconds with four significant digits at most three behind the point."""
+    return f"{ms:.3f}" if ms < 100 else f"{ms:.1f}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in the unit that suits it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def short(value: float | None, digits: int = 5) -> float | int | None:
+    """Return a number with few significant digits, so that a report stays small."""
+    if value is None:
+        return None
+    rounded = float(f"{value:.{digits}g}")
+    return int(rounded) if rounded.is_integer() else rounded

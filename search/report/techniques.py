@@ -1,0 +1,236 @@
+"""What each technique is worth on a network: a table of measured trials, beside the search at the same latency.
+
+It is made from a study's folder alone. Each row is the best trial of one technique; what was never tried is named, with
+the command that tries it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ...files import read_json
+from ...spaces.axes.registry import SIZES
+from ...studies.metric import MetricLabel
+from ..store.facts import read_facts
+from ..store.settings import read_settings
+from ..techniques import EIGHT, SEQUENCES, SIXTEEN, Coverage, Technique, Training, Trainings, technique_of
+from .by_hand import best_of
+from .entry import Entry
+from .front import Front
+from .intervals import Interval, MetricIntervals, median_ms, speed_up
+
+SEARCH, UNTRAINED = "joint search", Training()
+BESIDE = (
+    Technique.TUTORIALS,
+    Technique.PRUNE_QUANTIZE,
+    Technique.QUANTIZE_PRUNE,
+    Technique.INT8_AFTER,
+    Technique.TEACHER,
+)
+"""Where no limit says which model of the search is wanted, it is the one at the latency of the first of these."""
+
+
+@dataclass(frozen=True)
+class Against:
+    """What the search has at the latency of a row, or below.
+
+    Attributes:
+        entry: Its best model there.
+        metric: Of that model, on the split that both are compared on.
+        difference: That metric minus the row's; above 0 the search is ahead, unless the metric is minimized.
+        split: "test" where both models were scored on it, else "validation".
+    """
+
+    entry: Entry
+    metric: Interval
+    difference: Interval
+    split: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One technique.
+
+    Attributes:
+        name: Of the technique, or of the search.
+        meaning: What it does, in one line.
+        entry: Its best model under the study's limits; None where it was never tried.
+        metric: On the validation split, in its own units.
+        test: On the test split, None where the model was not confirmed.
+        p50_ms: Median latency.
+        speed_up: Times as fast as the teacher, by their measured ratio.
+        size_bytes: Of its largest file.
+        training: What its training took, with that of the models whose weights it began with.
+        epochs: Passes over the training data, in all of these; None where the study did not keep it.
+        tried: Number of models of this technique that were measured.
+        spent_s: Seconds that all trials of this technique took.
+        against: The search at this latency, None where it has nothing as fast.
+        note: What is to be said besides.
+    """
+
+    name: str
+    meaning: str = ""
+    entry: Entry | None = None
+    metric: Interval | None = None
+    test: Interval | None = None
+    p50_ms: Interval | None = None
+    speed_up: Interval | None = None
+    size_bytes: int | None = None
+    training: Training = UNTRAINED
+    epochs: float | None = None
+    tried: int = 0
+    spent_s: float = 0.0
+    against: Against | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class TechniqueTable:
+    """What each technique is worth on one network.
+
+    Attributes:
+        rows: One for each technique, in a fixed order, then the search.
+        missing: Names of the techniques that were never tried here and can be.
+        command: Tries them; empty where nothing is missing.
+        metric: How the metric is shown.
+    """
+
+    rows: tuple[Row, ...]
+    missing: tuple[str, ...]
+    command: str
+    metric: MetricLabel
+
+
+def techniques(front: Front) -> TechniqueTable:
+    """Return the table of a study.
+
+    Args:
+        front: The study's front. Its folder is read too.
+
+    Raises:
+        StorageError: A file of the folder cannot be read.
+    """
+    table = _Table(front)
+    rows = [table.row(technique) for technique in Technique]
+    found = {row.name: row for row in rows}
+    missing = tuple(row.name for row in rows if row.entry is None and not row.note)
+    return TechniqueTable(
+        (*rows, table.search_row([found[technique] for technique in BESIDE])),
+        missing,
+        command(front) if missing else "",
+        front.limits.metric,
+    )
+
+
+def command(front: Front) -> str:
+    """Return what a user types so that the missing techniques are tried."""
+    settings = read_settings(front.folder)
+    if settings.task.source is None and settings.teacher.model is None:
+        return f'compress(task, name="{settings.name}", search={{"baselines": ("all",)}})'
+    near = os.path.relpath(front.folder)
+    return f"autocompress search {shlex.quote(str(front.folder) if near.startswith('..') else near)} --baselines all"
+
+
+def no_slower(entry: Entry, than: Entry) -> bool:
+    """Tell whether one model is at most as slow as another: its median lies within the other's interval, or below."""
+    pairs = [(latency, than.latencies[name]) for name, latency in entry.latencies.items() if name in than.latencies]
+    pairs = pairs or [(entry.latency, than.latency)]
+    return all(a.p50_ms <= b.high_ms for a, b in pairs)
+
+
+class _Table:
+    """Makes the rows of one study."""
+
+    def __init__(self, front: Front) -> None:
+        self._front, self._intervals = front, MetricIntervals.of(front.folder)
+        self._trainings, coverage = Trainings(front.trials), Coverage.of(front.trials)
+        self._epochs = read_facts(front.folder).epochs or read_settings(front.folder).recovery.epochs
+        self._space = read_json(front.folder / "space.json") or {}
+        self._tried: dict[Technique | None, list[Entry]] = {}
+        for entry in front.entries:
+            self._tried.setdefault(technique_of(entry.trial, coverage), []).append(entry)
+        self._searched = [entry for entry in front.entries if not entry.trial.by_hand]
+
+    def row(self, technique: Technique) -> Row:
+        tried = self._tried.get(technique, [])
+        if technique is Technique.TEACHER and self._front.teacher is not None:
+            tried = [self._front.teacher]
+        if not tried:
+            return Row(technique.value, technique.in_words, note=self._impossible(technique))
+        best = best_of(self._front, tried)
+        spent_s = self._trainings.seconds_behind(entry.trial for entry in tried)
+        return self._filled(technique.value, technique.in_words, best, len(tried), spent_s, self._against(best))
+
+    def search_row(self, sequences: Sequence[Row]) -> Row:
+        """Return the row of the search: its best model under the limits, else the one beside the first of `sequences`.
+
+        Args:
+            sequences: Rows to stand beside where no limit says which model is wanted.
+        """
+        meaning = "channels, bits and teaching of every part of the network, decided together"
+        searched = {entry.number for entry in self._searched}
+        fitting = [entry for entry in self._front.fitting if entry.number in searched]
+        beside = next((row for row in sequences if row.against is not None), None)
+        note = ""
+        if self._front.limits.any and self._searched:
+            best = fitting[0] if fitting else best_of(self._front, self._searched)
+            note = "the best under the limits" if fitting else "the closest to the limits; none meets them"
+        elif beside is not None and beside.against is not None:
+            best, note = beside.against.entry, f"what it has at the latency of {beside.name}"
+        else:
+            return Row(SEARCH, meaning, note="" if self._searched else "no model was finished yet")
+        spent_s = self._trainings.seconds_behind(t for t in self._front.trials if not t.by_hand)
+        return replace(self._filled(SEARCH, meaning, best, len(self._searched), spent_s, None), note=note)
+
+    def _filled(
+        self, name: str, meaning: str, entry: Entry, tried: int, spent_s: float, against: Against | None
+    ) -> Row:
+        training = self._trainings.of(entry.trial)
+        confirmed = entry.confirmed
+        return Row(
+            name,
+            meaning,
+            entry,
+            self._intervals.around(entry.quality, "validation"),
+            None if confirmed is None else self._intervals.around(confirmed.test_accuracy, "test"),
+            median_ms(entry.latency),
+            speed_up(entry.latency),
+            entry.size_bytes,
+            training,
+            None if self._epochs is None else self._epochs * training.times,
+            tried,
+            spent_s,
+            against,
+        )
+
+    def _against(self, entry: Entry) -> Against | None:
+        """Return the most accurate model of the search that is no slower than `entry`."""
+        others = [e for e in self._searched if e.number != entry.number and no_slower(e, entry)]
+        if not others:
+            return None
+        best = max(others, key=lambda e: (e.quality, -e.latency.p50_ms))
+        if best.confirmed is not None and entry.confirmed is not None:
+            split, of_best, of_row = "test", best.confirmed.test_accuracy, entry.confirmed.test_accuracy
+        else:
+            split, of_best, of_row = "validation", best.quality, entry.quality
+        around = self._intervals.around(of_best, split)
+        return Against(best, around, self._intervals.difference(of_best, of_row, split), split)
+
+    def _impossible(self, technique: Technique) -> str:
+        """Return why a technique cannot be tried in this study, empty where it can."""
+        variables = self._space.get("variables", [])
+        axes = {variable["axis"] for variable in variables}
+        bits = {option for variable in variables if variable["axis"] == "bits" for option in variable["options"]}
+        reasons = {entry["name"]: entry["reason"] for entry in self._space.get("left_out", [])}
+        wanted = {Technique.SIXTEEN_BITS: SIXTEEN, Technique.INT8_AFTER: EIGHT, Technique.INT8_WHILE: EIGHT}
+        wanted |= dict.fromkeys(SEQUENCES, EIGHT)
+        width = wanted.get(technique)
+        if width is not None and width not in bits:
+            return f"not offered here: {width} bits {reasons.get(f'{width} bits', 'win nothing on this target')}"
+        narrows = (*SEQUENCES, Technique.PRUNING, Technique.DISTILLATION)
+        if technique in narrows and not axes & set(SIZES):
+            return "not offered here: no axis of this study makes a network narrower"
+        return ""

@@ -1,0 +1,130 @@
+"""Techniques made by hand on demand: which are tried, with what, and that a stopped study does not try them again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from simulation import SimulatedExecutor, make_driver, make_problem
+
+from autocompress.errors import UnknownName
+from autocompress.search.techniques import SEQUENCES, Coverage, Technique, Trainings, asked_for, technique_of
+from autocompress.search.trial import Trial
+
+
+def searched(folder: Path, trials: int, baselines: tuple[str, ...] = ("all",), train_s: float = 200.0) -> list[Trial]:
+    """All trials that ended, after so many more."""
+    problem = make_problem()
+    driver = make_driver(problem, SimulatedExecutor(problem, train_s), folder, max_trials=trials, baselines=baselines)
+    driver.run(lambda: False, lambda snapshot: None)
+    return list(driver.trials)
+
+
+def by_technique(trials: list[Trial]) -> dict[Technique | None, list[Trial]]:
+    found: dict[Technique | None, list[Trial]] = {}
+    for trial in trials:
+        found.setdefault(technique_of(trial, Coverage.of(trials)), []).append(trial)
+    return found
+
+
+def test_all_techniques_that_the_space_has_are_tried_before_anything_else(tmp_path: Path) -> None:
+    trials = searched(tmp_path, 12)
+    found = by_technique(trials)
+    # no layer of this space can have 16 bits
+    assert set(Technique) - set(found) == {Technique.SIXTEEN_BITS}
+    kinds = [technique_of(trial, Coverage.of(trials)) for trial in trials]
+    last = max(kinds.index(technique) for technique in found if technique is not None)
+    assert all(trial.by_hand for trial in trials[:last]), "the search begins after them"
+
+
+def test_what_a_technique_is_shows_in_its_students(tmp_path: Path) -> None:
+    found = by_technique(searched(tmp_path, 12))
+
+    def one(technique: Technique) -> Trial:
+        return found[technique][-1]
+
+    pruned, distilled = one(Technique.PRUNING).spec, one(Technique.DISTILLATION).spec
+    assert pruned.channels and not pruned.bits and pruned.recovery and pruned.recovery.alpha == 0
+    assert distilled.channels and not distilled.bits and distilled.recovery
+    assert distilled.recovery.fresh and distilled.recovery.alpha > 0
+    aware = one(Technique.INT8_WHILE).spec
+    assert aware.recovery and aware.recovery.quantization_aware and aware.bits and not aware.channels
+    tutorials = one(Technique.TUTORIALS).spec
+    assert tutorials.channels and tutorials.bits and tutorials.recovery and tutorials.recovery.alpha == 0
+    last = one(Technique.QUANTIZE_PRUNE)
+    assert last.warm_start is not None and last.warm_start.number == last.after
+    assert last.warm_start.spec == aware, "it goes on from the student that was quantized while training"
+    assert last.spec.channels and last.spec.recovery and last.spec.recovery.quantization_aware
+
+
+def test_students_of_a_technique_are_narrowed_to_the_budget(tmp_path: Path) -> None:
+    problem = make_problem()
+    found = by_technique(searched(tmp_path, 12))
+    for technique in (Technique.PRUNING, *SEQUENCES):
+        made = [trial for trial in found[technique] if trial.technique]
+        assert any(problem.ms(trial.spec) <= problem.budget_ms for trial in made), technique
+        assert 0 < len(made) <= 4, "few settings are needed, since latencies are predicted"
+
+
+def test_a_stopped_study_goes_on_without_trying_a_technique_again(tmp_path: Path) -> None:
+    first = searched(tmp_path, 5)
+    second = searched(tmp_path, 5)
+    assert second[: len(first)] == first
+    third = searched(tmp_path, 8)
+    asked = [(t.technique, t.after, t.spec.key()) for t in third if t.technique]
+    assert len(asked) == len(set(asked))
+    assert len({t.number for t in third}) == len(third)
+
+
+def test_sequences_have_as_many_seconds_as_the_search(tmp_path: Path) -> None:
+    trials = searched(tmp_path, 60)
+    trainings, found = Trainings(trials), by_technique(trials)
+    search_s = trainings.seconds_behind(t for t in trials if not t.by_hand)
+    assert search_s > 0
+    most_s = max(sum(t.seconds.values()) for t in trials)
+    for technique in SEQUENCES:
+        spent_s = trainings.seconds_behind(found[technique])
+        # the last setting may take longer than what was left of the time; the search ends at any time
+        assert spent_s <= search_s + 3 * most_s
+        assert len(found[technique]) > 1
+
+
+def test_the_search_takes_nothing_over_from_what_is_compared_with_it(tmp_path: Path) -> None:
+    trials = {trial.number: trial for trial in searched(tmp_path, 60)}
+    for trial in trials.values():
+        if not trial.by_hand and trial.warm_start is not None:
+            assert not trials[trial.warm_start.number].technique
+        if trial.label.startswith("move of "):
+            assert not trials[int(trial.label.split()[-1])].technique
+
+
+def test_default_and_none(tmp_path: Path) -> None:
+    usual = searched(tmp_path / "usual", 12, ("default",))
+    assert {t.label for t in usual if t.by_hand} >= {"teacher", "teacher int8", "uniform 50%"}
+    assert not any(t.technique for t in usual)
+    none = searched(tmp_path / "none", 12, ("none",))
+    assert {t.label for t in none if t.by_hand} == {"teacher"}
+    some = searched(tmp_path / "some", 6, ("pruning-alone",))
+    assert {t.technique for t in some} == {"", "pruning alone"}
+
+
+def test_names_of_techniques() -> None:
+    assert asked_for(("default",)) == (True, ())
+    assert asked_for(("none",)) == (False, ())
+    assert asked_for(("all",))[1] == tuple(Technique)[1:]
+    assert asked_for(("prune then quantize", "pruning-alone")) == (
+        False,
+        (Technique.PRUNE_QUANTIZE, Technique.PRUNING),
+    )
+    with pytest.raises(UnknownName, match="prunning"):
+        asked_for(("prunning-alone",))
+
+
+def test_a_training_that_is_shared_counts_for_both_and_a_chain_counts_in_all(tmp_path: Path) -> None:
+    trials = searched(tmp_path, 12)
+    trainings, found = Trainings(trials), by_technique(trials)
+    assert trainings.of(found[Technique.TEACHER][0]).times == 0
+    assert trainings.of(found[Technique.PRUNING][0]).seconds == pytest.approx(200.0)
+    assert trainings.of(found[Technique.TUTORIALS][-1]).seconds == pytest.approx(200.0)
+    chain = trainings.of(found[Technique.QUANTIZE_PRUNE][0])
+    assert chain.times == 2 and chain.seconds == pytest.approx(400.0)

@@ -1,0 +1,67 @@
+"""Policies choose one model of a front: laws over random fronts, and what each of them is about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_front import HERE, finished_trial, fronts, latency
+
+from autocompress.errors import UsageError
+from autocompress.search.feasibility import Limits
+from autocompress.search.pareto import dominates
+from autocompress.search.report.front import Front
+from autocompress.search.report.policy import POLICIES, choose
+from autocompress.search.trial import Origin
+
+LIMITS = Limits((HERE,))
+
+
+def front_of(*models: tuple[float, float, int]) -> Front:
+    """A front of models (accuracy, ms, bytes), the first of which is the teacher."""
+    trials = [finished_trial(n, a, latency(ms), size) for n, (a, ms, size) in enumerate(models, 1)]
+    trials[0] = replace(trials[0], origin=Origin.TEACHER)
+    return Front(Path("study"), ("accuracy", "latency_ms"), tuple(trials), {}, LIMITS)
+
+
+FRONT = front_of((0.95, 10, 9000), (0.96, 8, 9500), (0.945, 2, 4000), (0.942, 2.5, 3000), (0.6, 1, 1000))
+
+
+@given(fronts(), st.sampled_from(sorted(POLICIES)), st.none() | st.floats(0.05, 12))
+def test_what_is_chosen_meets_the_limits_and_nothing_that_does_beats_it(
+    front: Front, policy: str, budget_ms: float | None
+) -> None:
+    limits = replace(front.limits, budget_ms=budget_ms)
+    chosen = choose(front, policy, limits)
+    allowed = front.under(limits)
+    assert (chosen is None) == (not allowed), "no teacher was measured, so that every model under the limits counts"
+    if chosen is not None:
+        assert chosen in allowed
+        costs = {e.number: (-e.quality, e.latency.p50_ms, e.size_bytes) for e in allowed}
+        assert not any(dominates(cost, costs[chosen.number]) for cost in costs.values())
+
+
+@pytest.mark.parametrize("policy, number", [("accuracy", 2), ("fastest", 3), ("smallest", 4), ("knee", 3)])
+def test_each_policy_is_about_one_thing(policy: str, number: int) -> None:
+    chosen = choose(FRONT, policy)
+    assert chosen is not None
+    assert chosen.number == number
+
+
+def test_a_limit_on_the_metric_stands_in_place_of_the_one_percent() -> None:
+    asked = replace(LIMITS, min_accuracy=0.5)
+    assert [getattr(choose(FRONT, p, asked), "number", None) for p in ("fastest", "smallest")] == [5, 5]
+
+
+def test_nothing_is_chosen_where_nothing_is_as_good_as_the_teacher() -> None:
+    front = front_of((0.95, 10, 9000), (0.6, 1, 1000))
+    assert choose(front, "fastest", replace(LIMITS, budget_ms=5.0)) is None
+    assert choose(front, "knee", replace(LIMITS, budget_ms=5.0)) is not None
+
+
+def test_an_unknown_policy_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="accuracy, fastest, smallest, knee"):
+        choose(FRONT, "best")
