@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock, Timeout
 
+from ..compression.export import input_names
 from ..errors import MetricError, StorageError
 from ..evaluators.microbenchmarks import Say
 from ..evaluators.score import file_bytes
@@ -20,6 +22,7 @@ from ..spaces.inputs import tensors_of
 from ..spaces.space import Space
 from ..studies.checkpoint import save_weights
 from ..studies.data.streams import StreamedData
+from ..studies.preprocessing import preprocessing_of
 from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task
 from ..studies.teacher import TeacherStopped, epochs_told, prepare_teacher
@@ -33,6 +36,7 @@ from .prepare.reach import check_reach, measure_reach
 from .prepare.space import prepare_space
 from .report.space_report import describe_space
 from .store.facts import TaskFacts, read_facts, write_facts
+from .store.samples import Samples, read_samples, sample_rows, write_samples
 from .store.settings import check_settings, with_earlier_limits, write_settings
 from .store.trials import TrialStore
 
@@ -131,6 +135,7 @@ def opened(
         context = open_context(prepared, settings, folder, stop, say)
         facts = _facts(context, settings, task)
         write_facts(folder, facts)
+        _keep_samples(context)
         limits = Limits.of(settings, facts)
         found = prepare_space(context, settings, say)
         check_reach(measure_reach(context, found.space, limits), limits, settings.target.any_of)
@@ -148,12 +153,33 @@ def _facts(context: EvaluationContext, settings: StudyFile, task: Task) -> TaskF
     known = read_facts(context.folder)
     latencies = {name: session.calibration.p50_ms for name, session in context.sessions.items()}
     size = max(file_bytes(session.meter.reference) for session in context.sessions.values())
-    facts = TaskFacts(context.task.metric.label, task.kind or "", known.teacher, latencies, size)
+    facts = TaskFacts(
+        metric=context.task.metric.label,
+        kind=task.kind or "",
+        teacher=known.teacher,
+        teacher_ms=latencies,
+        teacher_bytes=size,
+        network=type(task.teacher).__name__,
+        labels=tuple(task.labels or ()),
+        preprocessing=task.preprocessing or preprocessing_of(task.validation),
+    )
     if settings.budget.max_drop is None or facts.teacher is not None:
         return facts
     session = next(iter(context.sessions.values()))
     path = session.meter.reference
     return replace(facts, teacher=file_accuracy(context, session, path, context.task.validation))
+
+
+def _keep_samples(context: EvaluationContext) -> None:
+    if read_samples(context.folder) is not None:
+        return  # earlier trials answered these
+    task, data = context.task, context.task.validation
+    first = data.inputs(slice(0, 1))
+    size = sum(part.nbytes for part in (*tensors_of(first), answers(task.teacher, first)))
+    if rows := sample_rows(len(data), size):
+        names = input_names(task.teacher, task.example_input)
+        parts = (part.numpy() for part in tensors_of(data.inputs(rows)))
+        write_samples(context.folder, Samples(np.array(rows), dict(zip(names, parts, strict=True))))
 
 
 def _compare_teacher(session: TargetSession, limits: Limits, say: Say) -> None:

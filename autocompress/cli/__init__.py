@@ -13,6 +13,7 @@ from .runtimes import runtimes
 from .search import search
 from .sensitivity import sensitivity
 from .space import space
+from .verify import verify
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -21,5 +22,5 @@ def main() -> None:
     """Search compressed versions of a trained PyTorch network that meet a latency budget on this machine."""
 
 
-for _command in (search, front, pick, space, sensitivity, bench, export, runtimes):
+for _command in (search, front, pick, verify, space, sensitivity, bench, export, runtimes):
     main.add_command(_command)

@@ -42,4 +42,4 @@ def pick(
         raise UsageError("both --budget-ms and --speedup were given; give one of them")
     picked = read_front(find_study_folder(study)).pick(budget_ms, min_accuracy, max_mb, max_drop, speedup)
     path = picked.save(out)
-    click.echo(f"{path}: {line(picked.entry)}; its card is {out / 'card.md'}")
+    click.echo(f"{path}: {line(picked.entry)}; its card is {out / 'README.md'}")

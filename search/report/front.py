@@ -214,7 +214,7 @@ class Picked:
         return self.front.paths(self.entry)
 
     def save(self, folder: str | Path) -> Path:
-        """Copy the model with its card (`card.md`, `card.json`) into `folder`.
+        """Write the model into `folder` as a bundle that stands alone; see `search.bundle.contents.write_bundle`.
 
         Files for several targets go into folders named after the targets.
 
@@ -224,11 +224,9 @@ class Picked:
         Raises:
             StorageError: The disk is full or cannot be written.
         """
-        from .card import save_model
+        from ..bundle.contents import write_bundle
 
-        times = self.front.speed_up(self.entry)
-        saved = save_model(self.entry, self.paths, self.front.folder.name, times, Path(folder))
-        return next(iter(saved.values()))
+        return next(iter(write_bundle(self.front, self.entry, Path(folder)).values()))
 
 
 def line(entry: Entry) -> str:

@@ -9,6 +9,7 @@ from ...files import read_json, write_json
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import PerTarget
 from ...studies.metric import ACCURACY, MetricLabel
+from ...studies.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class TaskFacts:
             where nothing has asked for it yet.
         teacher_ms: Median latency (ms) of the teacher's file, by target.
         teacher_bytes: Size of the teacher's file, the largest of several targets.
+        network: Class of the teacher, empty where it is not known.
+        labels: Names of the classes, empty where they have none.
+        preprocessing: How a picture or a text becomes an input, None where that is not known.
     """
 
     metric: MetricLabel = ACCURACY
@@ -29,6 +33,9 @@ class TaskFacts:
     teacher: float | None = None
     teacher_ms: PerTarget[float] = field(default_factory=dict)
     teacher_bytes: int | None = None
+    network: str = ""
+    labels: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
 
 
 def read_facts(folder: Path) -> TaskFacts:

@@ -1,0 +1,130 @@
+"""Policies: which model of a front to take, where several would do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ...errors import UsageError
+from ..feasibility import Limits, after_drop
+from ..pareto import non_dominated
+from ..trial import Origin
+from .entry import Entry
+from .front import Front
+
+NEAR = "1%"
+"""What a model may lose of the teacher's metric and still count as good as the teacher."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One way to choose.
+
+    Attributes:
+        name: As users write it.
+        words: What it chooses, to follow on "the".
+        choose: Returns the chosen model of a front under limits, None where no model qualifies.
+    """
+
+    name: str
+    words: str
+    choose: Callable[[Front, Limits], Entry | None]
+
+
+def choose(front: Front, policy: str, limits: Limits | None = None) -> Entry | None:
+    """Return the model that a policy takes.
+
+    Args:
+        front: The front.
+        policy: One of `POLICIES`.
+        limits: What the model must meet, in place of what the study asks.
+
+    Returns:
+        The model; None where no finished model qualifies.
+
+    Raises:
+        UsageError: There is no such policy.
+    """
+    if policy not in POLICIES:
+        raise UsageError(f"policy {policy!r}; allowed: {', '.join(POLICIES)}")
+    return POLICIES[policy].choose(front, front.limits if limits is None else limits)
+
+
+def slowness(front: Front) -> Callable[[Entry], float]:
+    """Return what tells how slow a model is: its latency over the teacher's, on the target where that is largest.
+
+    Where the teacher was not measured, it is the latency (ms) on the model's slowest target.
+    """
+    teacher_ms = {
+        name: latency.p50_ms
+        for entry in front.entries
+        if entry.trial.origin is Origin.TEACHER
+        for name, latency in entry.latencies.items()
+    }
+    return lambda entry: max(latency.p50_ms / teacher_ms.get(name, 1.0) for name, latency in entry.latencies.items())
+
+
+def near_teacher(front: Front, limits: Limits) -> list[Entry]:
+    """Return the models under the limits that are about as good as the teacher, best first.
+
+    They have lost at most `NEAR` of the teacher's metric. Where the limits ask for a metric, or no teacher was
+    measured, all models under the limits count.
+    """
+    found = front.under(limits)
+    if limits.min_accuracy is not None or front.teacher is None:
+        return found
+    floor = after_drop(front.teacher.quality, NEAR)
+    return [entry for entry in found if entry.quality >= floor]
+
+
+def _accuracy(front: Front, limits: Limits) -> Entry | None:
+    slow = slowness(front)
+    return min(front.under(limits), key=lambda e: (-e.quality, slow(e), e.size_bytes), default=None)
+
+
+def _fastest(front: Front, limits: Limits) -> Entry | None:
+    slow = slowness(front)
+    return min(near_teacher(front, limits), key=lambda e: (slow(e), -e.quality, e.size_bytes), default=None)
+
+
+def _smallest(front: Front, limits: Limits) -> Entry | None:
+    slow = slowness(front)
+    found = near_teacher(front, limits)
+    return min(found, key=lambda e: (e.size_bytes, -e.quality, slow(e)), default=None)
+
+
+def _knee(front: Front, limits: Limits) -> Entry | None:
+    found, slow = front.under(limits), slowness(front)
+    if not found:
+        return None
+    best = [found[i] for i in non_dominated([[-e.quality, slow(e)] for e in found])]
+    gains = _above_chord([e.quality for e in best], [math.log(slow(e)) for e in best])
+    return max(
+        zip(gains, best, strict=True), key=lambda pair: (pair[0], pair[1].quality, -slow(pair[1]), -pair[1].size_bytes)
+    )[1]
+
+
+def _above_chord(qualities: Sequence[float], costs: Sequence[float]) -> list[float]:
+    """Return how far points lie beyond the line between the two ends of their front, both axes scaled to 0 to 1.
+
+    The knee is where that is largest (Das 1999, doi:10.1007/BF01195985).
+    """
+
+    def scaled(values: Sequence[float]) -> list[float]:
+        low, high = min(values), max(values)
+        return [(value - low) / ((high - low) or 1.0) for value in values]
+
+    return [round(quality - cost, 12) for quality, cost in zip(scaled(qualities), scaled(costs), strict=True)]
+
+
+POLICIES = {
+    policy.name: policy
+    for policy in (
+        Policy("accuracy", "most accurate model", _accuracy),
+        Policy("fastest", "fastest model that is about as good as the teacher", _fastest),
+        Policy("smallest", "smallest model that is about as good as the teacher", _smallest),
+        Policy("knee", "knee of the front, beyond which each gain in the metric costs the most time", _knee),
+    )
+}
+"""All policies, by name."""
