@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -208,6 +208,26 @@ def _metric_identity(task: PreparedTask) -> str:
 
 def _check_identity(folder: Path, task: PreparedTask) -> None:
     """Refuse another teacher, other data or another metric: their trials would not compare."""
+    path = folder / "identity.json"
+    before = read_json(path)
+    now = identity_of(task)
+    if before is None:
+        write_json(path, now)
+        return
+    for name, then, found in differences(before, now):
+        raise StorageError(
+            f"{folder} was begun with another {name} ({then}, now {found}): its trials would not "
+            "compare; use --fresh, or give the task a name of its own"
+        )
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Return what of two identities differs: its name, what it was, and what it is now."""
+    return [(name, before[name], found) for name, found in now.items() if before.get(name, found) != found]
+
+
+def identity_of(task: PreparedTask) -> dict[str, str]:
+    """Return how a task's teacher, metric and data are known again."""
     digest = hashlib.sha256()
     for name, value in task.teacher.state_dict().items():
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
@@ -218,14 +238,4 @@ def _check_identity(folder: Path, task: PreparedTask) -> None:
         for part in known:
             digest.update(part.contiguous().numpy().tobytes())
         now[split] = f"{len(data)} items, {digest.hexdigest()[:16]}"
-    path = folder / "identity.json"
-    before = read_json(path)
-    if before is None:
-        write_json(path, now)
-        return
-    for name, found in now.items():
-        if name in before and before[name] != found:
-            raise StorageError(
-                f"{folder} was begun with another {name} ({before[name]}, now {found}): its trials would not "
-                "compare; use --fresh, or give the task a name of its own"
-            )
+    return now

@@ -28,8 +28,8 @@ from .fitting import advice_on_labels, check_shapes, for_each_example, inputs_gi
 from .kinds import KINDS, Kind, KindName
 from .loading import load_function
 from .metric import Direction, Metric, MetricFunction, metric_of, top1
-from .preprocessing import Preprocessing
 from .prepared import PreparedTask
+from .preprocessing import Preprocessing
 from .tracing import captured_teacher, checked_answers, computes_in_16_bits
 
 __all__ = ["PreparedTask", "Task", "load_task", "top1"]

@@ -9,6 +9,7 @@ from .bench import bench
 from .export import export
 from .front import front
 from .pick import pick
+from .rebuild import rebuild
 from .runtimes import runtimes
 from .search import search
 from .sensitivity import sensitivity
@@ -22,5 +23,5 @@ def main() -> None:
     """Search compressed versions of a trained PyTorch network that meet a latency budget on this machine."""
 
 
-for _command in (search, front, pick, verify, space, sensitivity, bench, export, runtimes):
+for _command in (search, front, pick, verify, rebuild, space, sensitivity, bench, export, runtimes):
     main.add_command(_command)

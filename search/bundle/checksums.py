@@ -13,13 +13,18 @@ NAME = "SHA256SUMS"
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)")
 
 
-def write_checksums(folder: Path) -> None:
-    """Write the checksums of all files below a folder.
+def write_checksums(folder: Path, deep: bool = True) -> None:
+    """Write the checksums of the files in a folder.
+
+    Args:
+        folder: The folder.
+        deep: Whether those in folders below it count too.
 
     Raises:
         StorageError: The disk is full or cannot be written.
     """
-    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name != NAME)
+    found = folder.rglob("*") if deep else folder.glob("*")
+    names = sorted(p.relative_to(folder).as_posix() for p in found if p.is_file() and p.name != NAME)
     write_bytes(folder / NAME, "".join(f"{_sha256(folder / name)}  {name}\n" for name in names).encode())
 
 
@@ -39,7 +44,9 @@ def listed(folder: Path) -> dict[str, str]:
     lines = text.split("\n")
     found = [_LINE.fullmatch(line) for line in lines[:-1]]
     # what is left after the last line break is nothing, unless the break itself was changed
-    wrong = next((number for number, match in enumerate(found, 1) if match is None), None if not lines[-1] else len(lines))
+    wrong = next(
+        (number for number, match in enumerate(found, 1) if match is None), None if not lines[-1] else len(lines)
+    )
     if wrong is not None or len(lines) == 1:
         raise BundleError(f"{path}: was changed: line {wrong or 1} is no checksum; restore it from a copy")
     return {match[2]: match[1] for match in found if match is not None}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from ...errors import AutoCompressError, BundleError, StorageError
 from ...evaluators.runtimes.registry import get_runtime
 from ...evaluators.score import predict
 from ...files import PARTIAL, copy, digest, disk_errors, move, read_json, remove, write_bytes, write_json
-from ...spaces.plain import to_plain
 from ...spaces.target import PerTarget, Target
 from ...studies.preprocessing import Preprocessing
 from ...studies.study_file import StudyFile
@@ -58,29 +56,33 @@ class _Source:
         return self.facts.preprocessing or Preprocessing()
 
 
-def write_bundle(front: Front, entry: Entry, out: Path) -> PerTarget[Path]:
+def write_bundle(
+    front: Front, entry: Entry, out: Path, add: Callable[[Path], None] | None = None, only: str | None = None
+) -> PerTarget[Path]:
     """Write a folder that stands alone, with the files of one model; what an earlier bundle left there is replaced.
 
     Args:
         front: The front.
         entry: The model.
         out: The folder. Files of several targets go into folders named after the targets.
+        add: Adds files of its own to the bundle before its checksums are taken.
+        only: Name of the only target whose file is wanted; None for all.
 
     Returns:
         The model files, by target.
 
     Raises:
         StorageError: A file of the study is gone, or the disk is full or cannot be written.
-        UsageError: The model's runtime has no `infer.py`.
     """
-    source = _Source(
-        front, entry, front.paths(entry), read_settings(front.folder), read_facts(front.folder), _sizes(front.folder)
-    )
+    paths = {name: path for name, path in front.paths(entry).items() if only in (None, name)}
+    source = _Source(front, entry, paths, read_settings(front.folder), read_facts(front.folder), _sizes(front.folder))
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=out) as held:
             folder = Path(held)
             files = _write(source, folder)
+            if add is not None:
+                add(folder)
             write_checksums(folder)
             _clear(out)
             for part in sorted(folder.iterdir()):
@@ -111,7 +113,7 @@ def _write(source: _Source, folder: Path) -> PerTarget[str]:
     for name, file in files.items():
         scripts[name] = _script_facts(source, name, file, inputs)
         beside = (folder / file).parent
-        if source.paths and scripts[name].target.runtime in PACKAGES:
+        if scripts[name].target.runtime in PACKAGES:  # plug-ins have none
             write_bytes(beside / "infer.py", infer_script(scripts[name]).encode())
             write_bytes(beside / "requirements.txt", requirements(scripts[name]).encode())
     card = CardFacts(record, source.settings, source.facts, trial.plan, trial.spec, inputs, scripts)

@@ -174,8 +174,10 @@ def _metric_note(facts: CardFacts) -> str:
     side = "" if facts.metric.maximized else ", lower is better"
     count = facts.record.validation.examples
     over = f" over {count} examples" if count else ""
-    known = "its interval is that of a share of so many examples" if facts.record.validation.low is not None else (
-        "no interval is known for it"
+    known = (
+        "its interval is that of a share of so many examples"
+        if facts.record.validation.low is not None
+        else ("no interval is known for it")
     )
     return (
         f"The metric ({facts.metric.name}{side}) is that of the files, run by the runtimes named below{over}; {known}. "

@@ -65,6 +65,8 @@ class Recipe:
         validation: The metric of each file on the validation split.
         test: The metric of the worst file on the test split, None where it was not scored.
         latency: Of each file.
+        files: Path of each file in the bundle.
+        sha256: Of each file; see `files.digest`.
         format: Of the recipe.
     """
 
@@ -77,6 +79,8 @@ class Recipe:
     validation: PerTarget[Figure]
     test: Figure | None
     latency: PerTarget[LatencyFigure]
+    files: PerTarget[str] = field(default_factory=dict)
+    sha256: PerTarget[str] = field(default_factory=dict)
     format: int = field(default=FORMAT)
 
 
@@ -96,6 +100,8 @@ def recipe_text(front: Front, entry: Entry, settings: StudyFile, record: Record)
         validation={name: file.validation for name, file in record.files.items()},
         test=record.test,
         latency=latency,
+        files={name: file.file for name, file in record.files.items()},
+        sha256={name: file.sha256 for name, file in record.files.items()},
     )
     head = "# How this model was made. `autocompress rebuild recipe.toml` makes it again from its teacher and its data.\n\n"
     return head + toml_text(to_plain(recipe))
@@ -114,7 +120,9 @@ def read_recipe(path: Path) -> Recipe:
     except (OSError, ValueError) as error:
         raise BundleError(f"{path}: cannot be read ({one_line(error)}); restore it from a copy") from error
     if kept.get("format") != FORMAT:
-        raise BundleError(f"{path}: no recipe of format {FORMAT}, which this version reads; use the version that wrote it")
+        raise BundleError(
+            f"{path}: no recipe of format {FORMAT}, which this version reads; use the version that wrote it"
+        )
     try:
         return from_plain(Recipe, {"test": None, **kept})
     except ValueError as error:

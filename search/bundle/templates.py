@@ -20,7 +20,7 @@ class Ready(str):
     __slots__ = ()
 
 
-def filled(name: str, **values: Any) -> str:
+def filled(name: str, /, **values: Any) -> str:
     """Return a template with values in it. Texts are escaped for Markdown, unless they are `Ready`.
 
     Args:
@@ -76,7 +76,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Markdown and Python, not HTML: see `markdown`
+        autoescape=False,
     )
     made.filters.update(filters)
     return made
