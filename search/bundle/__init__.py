@@ -1,1 +1,1 @@
-"""A bundle: a folder that stands alone, with a model, all that is known of it, and what it takes to run and rebuild it."""
+"""A bundle: a folder that stands alone, with a model and what it takes to run and to rebuild it."""

@@ -44,9 +44,8 @@ def listed(folder: Path) -> dict[str, str]:
     lines = text.split("\n")
     found = [_LINE.fullmatch(line) for line in lines[:-1]]
     # what is left after the last line break is nothing, unless the break itself was changed
-    wrong = next(
-        (number for number, match in enumerate(found, 1) if match is None), None if not lines[-1] else len(lines)
-    )
+    end = len(lines) if lines[-1] else None
+    wrong = next((number for number, match in enumerate(found, 1) if match is None), end)
     if wrong is not None or len(lines) == 1:
         raise BundleError(f"{path}: was changed: line {wrong or 1} is no checksum; restore it from a copy")
     return {match[2]: match[1] for match in found if match is not None}

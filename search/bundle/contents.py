@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -116,7 +117,8 @@ def _write(source: _Source, folder: Path) -> PerTarget[str]:
         if scripts[name].target.runtime in PACKAGES:  # plug-ins have none
             write_bytes(beside / "infer.py", infer_script(scripts[name]).encode())
             write_bytes(beside / "requirements.txt", requirements(scripts[name]).encode())
-    card = CardFacts(record, source.settings, source.facts, trial.plan, trial.spec, inputs, scripts)
+    pickled = any(_holds_pickles(path) for path in source.paths.values())
+    card = CardFacts(record, source.settings, source.facts, trial.plan, trial.spec, inputs, scripts, pickled)
     write_bytes(folder / "README.md", model_card(card).encode())
     return files
 
@@ -219,6 +221,20 @@ def _record(source: _Source, folder: Path, files: PerTarget[str], samples: Sampl
         files=described,
         samples=samples,
     )
+
+
+def _holds_pickles(path: Path) -> bool:
+    """Tell whether an archive of PyTorch holds more than weights as plain bytes and JSON."""
+    if path.suffix != ".pt2":
+        return False
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.infolist():
+            name = part.filename
+            if name.endswith("_config.json") and b'"use_pickle": true' in archive.read(part):
+                return True
+            if ("/sample_inputs/" in name and part.file_size) or "/constants/custom_obj" in name:
+                return True
+    return False
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ...files import read_json, write_bytes, write_json
 from .record import read_record
@@ -24,7 +25,11 @@ def add_hub_files(folder: Path) -> None:
     lines = [f"{pattern} filter=lfs diff=lfs merge=lfs -text" for pattern in LARGE]
     write_bytes(folder / ".gitattributes", ("\n".join(lines) + "\n").encode())
     record, labels = read_record(folder), read_json(folder / "labels.json")
-    config = {"model_type": "autocompress", "task": record.kind, "files": [f.file for f in record.files.values()]}
+    config: dict[str, Any] = {
+        "model_type": "autocompress",
+        "task": record.kind,
+        "files": [f.file for f in record.files.values()],
+    }
     if labels:
         config["id2label"] = {str(i): name for i, name in enumerate(labels)}
         config["label2id"] = {name: i for i, name in enumerate(labels)}
@@ -34,11 +39,11 @@ def add_hub_files(folder: Path) -> None:
         write_json(folder / "preprocessor_config.json", _preprocessor(picture))
 
 
-def _preprocessor(picture: dict[str, object]) -> dict[str, object]:
+def _preprocessor(picture: dict[str, Any]) -> dict[str, Any]:
     """Return how pictures become inputs, in the words of the library transformers."""
-    height, width = picture["size"]  # type: ignore[misc]
+    height, width = picture["size"]
     channels = picture["channels"]
-    mean, std = picture["mean"] or [0.0] * int(str(channels)), picture["std"] or [1.0] * int(str(channels))
+    mean, std = picture["mean"] or [0.0] * channels, picture["std"] or [1.0] * channels
     return {
         "do_resize": True,
         "size": {"height": height, "width": width},

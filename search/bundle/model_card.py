@@ -51,6 +51,7 @@ class CardFacts:
         spec: What it does to the teacher.
         inputs: The sample inputs, by name.
         scripts: What each file's script was made by.
+        pickled: Whether a file holds anything that is unpickled when it is loaded.
     """
 
     record: Record
@@ -60,6 +61,7 @@ class CardFacts:
     spec: StudentSpec
     inputs: Mapping[str, NDArray[Any]]
     scripts: PerTarget[ScriptFacts]
+    pickled: bool = False
 
     @property
     def metric(self) -> MetricLabel:
@@ -280,8 +282,11 @@ def _limits(facts: CardFacts) -> list[str]:
             "Numbers in few bits are rounded: on another kind of CPU answers differ a little (verify allows "
             f"{max(file.tolerance for file in files):.0%} of the largest)."
         )
-    if any(file.target.runtime in ("pytorch", "torch_compile") for file in files):
-        lines.append("The .pt2 archive holds weights as plain bytes, and nothing that needs unpickling.")
+    if facts.pickled:
+        lines.append(
+            "Weights are plain bytes, but the .pt2 archive holds example inputs that PyTorch reads with its restricted "
+            "unpickler; a model of a study that was searched anew has none."
+        )
     else:
         lines.append("Weights are data: no file here needs unpickling.")
     lines.append("License and intended use follow those of the teacher and its data; they are not known here.")

@@ -103,7 +103,7 @@ def recipe_text(front: Front, entry: Entry, settings: StudyFile, record: Record)
         files={name: file.file for name, file in record.files.items()},
         sha256={name: file.sha256 for name, file in record.files.items()},
     )
-    head = "# How this model was made. `autocompress rebuild recipe.toml` makes it again from its teacher and its data.\n\n"
+    head = "# How this model was made. `autocompress rebuild` makes it again from its teacher and its data.\n\n"
     return head + toml_text(to_plain(recipe))
 
 
@@ -120,9 +120,7 @@ def read_recipe(path: Path) -> Recipe:
     except (OSError, ValueError) as error:
         raise BundleError(f"{path}: cannot be read ({one_line(error)}); restore it from a copy") from error
     if kept.get("format") != FORMAT:
-        raise BundleError(
-            f"{path}: no recipe of format {FORMAT}, which this version reads; use the version that wrote it"
-        )
+        raise BundleError(f"{path}: no recipe of format {FORMAT}, as this version reads; use the one that wrote it")
     try:
         return from_plain(Recipe, {"test": None, **kept})
     except ValueError as error:

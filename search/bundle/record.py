@@ -1,4 +1,4 @@
-"""What a bundle says of its models, as `measurement.json` keeps it. Nothing here imports torch, and so verifying does not."""
+"""What a bundle says of its models, as `measurement.json` keeps it. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Z95 = 1.96
 TOLERANCES = {32: 1e-3, 16: 0.02, 8: 0.05, 4: 0.05}
 """Fewest bits of a model -> largest difference of its answers on another machine, relative to the largest answer.
 
-Other kernels add up in another order; where numbers are rounded to few bits, one of them may come to lie in the next step.
+Other kernels add up in another order; where numbers are rounded to few bits, some come to lie in the next step.
 """
 
 

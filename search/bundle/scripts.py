@@ -175,10 +175,8 @@ def _tokens(facts: ScriptFacts) -> str:
         return "[int(number) for number in what.split()]"
     if named == "bytes":
         return "list(what.encode())"
-    made = (
-        'from_file(str(HERE / "tokenizer.json"))' if facts.tokenizer_file else f"from_pretrained({json.dumps(named)})"
-    )
-    if facts.tokenizer_file and facts.shared:
+    made = f"from_pretrained({json.dumps(named)})"
+    if facts.tokenizer_file:
         made = f"from_file(str(HERE / {json.dumps(facts.shared + 'tokenizer.json')}))"
     return f'__import__("tokenizers").Tokenizer.{made}.encode(what).ids'
 

@@ -129,7 +129,8 @@ def _difference(
     difference = relative_difference(got, expected)
     if difference > said.tolerance:
         raise BundleError(
-            f"{path}: its answers to the samples differ by {difference:.2g} of the largest, allowed: {said.tolerance:g}; "
+            f"{path}: its answers differ from those expected by {difference:.2g} of the largest, allowed: "
+            f"{said.tolerance:g}; "
             f"it was measured with {said.target.runtime} {said.latency.conditions.get('runtime_version', '')} "
             f"({said.latency.conditions.get('device_name', 'another machine')}), here is {runtime.available().version}"
         )

@@ -53,7 +53,7 @@ def not_near(teacher: Entry | None, found: Sequence[Entry]) -> str:
     best = max(found, key=lambda e: e.quality)
     than = "" if teacher is None else f" ({teacher.metric_text})"
     return (
-        f"{len(found)} models meet the constraints, but none comes within 1% of the teacher's {best.metric.name}{than}; "
+        f"{len(found)} meet the constraints, but none is within 1% of the teacher's {best.metric.name}{than}; "
         f"best is trial {best.number} ({best.metric_text}): say how much may be lost, such as --max-drop 5%"
     )
 

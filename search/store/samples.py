@@ -122,5 +122,5 @@ def _answers_path(study: Path, number: int) -> Path:
 
 def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     held = io.BytesIO()
-    np.savez_compressed(held, **arrays)
+    np.savez_compressed(held, **arrays)  # type: ignore[arg-type]
     write_bytes(path, held.getvalue())

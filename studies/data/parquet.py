@@ -20,8 +20,8 @@ from .splits import Splits, labelled, with_validation
 class Parquet:
     """Reads two parquet files.
 
-    Column `image` holds encoded bytes, or a struct with `bytes`; column `label` holds integers. Names of the classes are
-    taken from what Hugging Face's `datasets` writes beside the columns.
+    Column `image` holds encoded bytes, or a struct with `bytes`; column `label` holds integers. Names of the classes
+    are taken from what Hugging Face's `datasets` writes beside the columns.
     """
 
     name = "parquet"
