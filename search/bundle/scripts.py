@@ -107,7 +107,7 @@ def infer_script(facts: ScriptFacts) -> str:
         "infer.py.j2",
         file=Ready(facts.file),
         usage=Ready(arguments),
-        kinds=Ready(kinds),
+        kinds=Ready(json.dumps(f": {kinds}")),
         imports=Ready(imports + "\n"),
         load=Ready(load),
         about=Ready(json.dumps(facts.shared + "preprocessing.json")),
