@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .errors import (
         AutoCompressError,
         BudgetError,
+        BundleError,
         DataError,
         ExportError,
         MeasurementError,
@@ -34,6 +35,7 @@ _MODULES = {
         (
             "AutoCompressError",
             "BudgetError",
+            "BundleError",
             "DataError",
             "ExportError",
             "MeasurementError",
@@ -52,6 +54,7 @@ _MODULES = {
 __all__ = [
     "AutoCompressError",
     "BudgetError",
+    "BundleError",
     "DataError",
     "ExportError",
     "Front",

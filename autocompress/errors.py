@@ -10,6 +10,7 @@ AutoCompressError               shown as one line, exit code 2
 ├── ExportError                 a network that cannot be turned into a file for the target
 ├── MetricError                 a metric that gives no usable number
 ├── BudgetError                 a budget that no plan of the space can reach
+├── BundleError                 a bundle that was changed, or does not answer as it did
 ├── RuntimeUnavailable          a runtime that is not installed or cannot run here
 └── MeasurementError            a file that could not be timed
 TrialFailed                     one trial cannot go on; the study can (not shown as an error of the user's)
@@ -71,6 +72,10 @@ class MetricError(AutoCompressError):
 
 class BudgetError(AutoCompressError):
     """A budget that no plan of the space can reach."""
+
+
+class BundleError(AutoCompressError):
+    """A bundle that was changed, or whose models do not answer as they did."""
 
 
 class RuntimeUnavailable(AutoCompressError):

@@ -230,3 +230,18 @@ def after_drop(teacher: float, drop: str) -> float:
     raise UsageError(
         f"max_drop = {drop!r}; allowed: a part of the teacher's metric (1%), points (1pt) or a number (0.01)"
     )
+
+
+def part_of(text: str) -> float:
+    """Return the part that a percentage of the teacher's figure is, such as "25%".
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        part = float(text.removesuffix("%")) / 100 if text.endswith("%") else math.nan
+    except ValueError:
+        part = math.nan
+    if not 0 < part < math.inf:
+        raise UsageError(f"{text!r}; allowed: a part of the teacher's above 0, such as 25%")
+    return part

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock, Timeout
 
+from ..compression.export import input_names
 from ..errors import MetricError, StorageError
 from ..evaluators.microbenchmarks import Say
 from ..evaluators.runtimes.registry import get_runtime
@@ -21,6 +23,7 @@ from ..spaces.inputs import tensors_of
 from ..spaces.space import Space
 from ..studies.checkpoint import save_weights
 from ..studies.data.streams import StreamedData
+from ..studies.preprocessing import preprocessing_of
 from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task
 from ..studies.teacher import epochs_told, prepare_teacher
@@ -34,6 +37,7 @@ from .prepare.reach import check_reach, measure_reach
 from .prepare.space import prepare_space
 from .report.space_report import describe_space
 from .store.facts import TaskFacts, read_facts, write_facts
+from .store.samples import Samples, read_samples, sample_rows, write_samples
 from .store.settings import check_settings, with_earlier_limits, write_settings
 from .store.trials import TrialStore
 from .store.versions import versions
@@ -135,6 +139,7 @@ def opened(
         context = open_context(prepared, settings, folder, stop, say)
         facts = _facts(context, settings, task)
         write_facts(folder, facts)
+        _keep_samples(context)
         limits = Limits.of(settings, facts)
         found = prepare_space(context, settings, say, time_left_s())
         check_reach(measure_reach(context, found.space, limits), limits, settings.target.any_of)
@@ -155,20 +160,35 @@ def _facts(context: EvaluationContext, settings: StudyFile, task: Task) -> TaskF
     runtimes = {s.target.runtime: get_runtime(s.target.runtime).available().version for s in context.sessions.values()}
     schedule = context.recoverer.schedule
     facts = TaskFacts(
-        context.task.metric.label,
-        task.kind or "",
-        known.teacher,
-        latencies,
-        size,
-        schedule.epochs,
-        schedule.steps(context.recoverer.data),
-        versions(runtimes),
+        metric=context.task.metric.label,
+        kind=task.kind or "",
+        teacher=known.teacher,
+        teacher_ms=latencies,
+        teacher_bytes=size,
+        epochs=schedule.epochs,
+        steps=schedule.steps(context.recoverer.data),
+        versions=versions(runtimes),
+        network=type(task.teacher).__name__,
+        labels=tuple(task.labels or ()),
+        preprocessing=task.preprocessing or preprocessing_of(task.validation),
     )
     if settings.budget.max_drop is None or facts.teacher is not None:
         return facts
     session = next(iter(context.sessions.values()))
     path = session.meter.reference
     return replace(facts, teacher=file_accuracy(context, session, path, context.task.validation))
+
+
+def _keep_samples(context: EvaluationContext) -> None:
+    if read_samples(context.folder) is not None:
+        return  # earlier trials answered these
+    task, data = context.task, context.task.validation
+    first = data.inputs(slice(0, 1))
+    size = sum(part.nbytes for part in (*tensors_of(first), answers(task.teacher, first)))
+    if rows := sample_rows(len(data), size):
+        names = input_names(task.teacher, task.example_input)
+        parts = (part.numpy() for part in tensors_of(data.inputs(rows)))
+        write_samples(context.folder, Samples(np.array(rows), dict(zip(names, parts, strict=True))))
 
 
 def _compare_teacher(session: TargetSession, limits: Limits, say: Say) -> None:
@@ -197,6 +217,26 @@ def _metric_identity(task: PreparedTask) -> str:
 
 def _check_identity(folder: Path, task: PreparedTask) -> None:
     """Refuse another teacher, other data or another metric: their trials would not compare."""
+    path = folder / "identity.json"
+    before = read_json(path)
+    now = identity_of(task)
+    if before is None:
+        write_json(path, now)
+        return
+    for name, then, found in differences(before, now):
+        raise StorageError(
+            f"{folder} was begun with another {name} ({then}, now {found}): its trials would not "
+            "compare; use --fresh, or give the task a name of its own"
+        )
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Return what of two identities differs: its name, what it was, and what it is now."""
+    return [(name, before[name], found) for name, found in now.items() if before.get(name, found) != found]
+
+
+def identity_of(task: PreparedTask) -> dict[str, str]:
+    """Return how a task's teacher, metric and data are known again."""
     digest = hashlib.sha256()
     for name, value in task.teacher.state_dict().items():
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
@@ -207,14 +247,4 @@ def _check_identity(folder: Path, task: PreparedTask) -> None:
         for part in known:
             digest.update(part.contiguous().numpy().tobytes())
         now[split] = f"{len(data)} items, {digest.hexdigest()[:16]}"
-    path = folder / "identity.json"
-    before = read_json(path)
-    if before is None:
-        write_json(path, now)
-        return
-    for name, found in now.items():
-        if name in before and before[name] != found:
-            raise StorageError(
-                f"{folder} was begun with another {name} ({before[name]}, now {found}): its trials would not "
-                "compare; use --fresh, or give the task a name of its own"
-            )
+    return now

@@ -94,7 +94,8 @@ class StudyFile(StudySections):
             raise DataError(
                 f"{self.path}: [teacher] has neither a checkpoint nor epochs: an untrained network cannot teach"
             )
-        return Task(teacher, splits.train, splits.validation, splits.test, name=self.name)
+        labels = splits.labels or None
+        return Task(teacher, splits.train, splits.validation, splits.test, name=self.name, labels=labels)
 
 
 def load_study(path_or_name: str | Path) -> StudyFile:
@@ -135,10 +136,11 @@ def load_study(path_or_name: str | Path) -> StudyFile:
 
 def bundled_studies() -> list[str]:
     """Return the names of the study files that come with this package."""
-    return sorted(path.stem for path in _home().glob("*.toml"))
+    return sorted(path.stem for path in bundled_folder().glob("*.toml"))
 
 
-def _home() -> Path:
+def bundled_folder() -> Path:
+    """Return where the study files lie that come with this package."""
     return Path(__file__).parent
 
 
@@ -146,7 +148,7 @@ def _find(path_or_name: str) -> Path:
     path = Path(path_or_name).expanduser()
     if path.is_file():
         return path
-    bundled = _home() / f"{path_or_name}.toml"
+    bundled = bundled_folder() / f"{path_or_name}.toml"
     if path_or_name in bundled_studies():
         return bundled
     if path.suffix == ".toml" or path.name != path_or_name:

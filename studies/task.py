@@ -29,6 +29,7 @@ from .kinds import KINDS, Kind, KindName
 from .loading import load_function
 from .metric import Direction, Metric, MetricFunction, metric_of, top1
 from .prepared import PreparedTask
+from .preprocessing import Preprocessing
 from .tracing import captured_teacher, checked_answers, computes_in_16_bits
 
 __all__ = ["PreparedTask", "Task", "load_task", "top1"]
@@ -74,6 +75,9 @@ class Task:
             the only tensor besides `loss`, or the first of a tuple.
         length: The second dimension that inputs are filled up (with zeros) or cut to, where they differ in it.
         size: Height and width in pixels that images [C, H, W], and labels that are maps [H, W], are resized to.
+        labels: Names of the classes, in the order of the outputs; they are shipped with models.
+        preprocessing: How a picture or a text became an input; it is shipped with models, and not applied here. None
+            takes what is known of images that are kept as bytes.
     """
 
     teacher: nn.Module
@@ -91,6 +95,8 @@ class Task:
     output: str | int | None = None
     length: int | None = None
     size: tuple[int, int] | None = None
+    labels: Sequence[str] | None = None
+    preprocessing: Preprocessing | None = None
 
     def bare(self, say: Say = lambda line: None) -> Task:
         """Return the same task with a bare copy of its teacher; see `studies.bare`. `say` takes what was left behind.
@@ -179,6 +185,8 @@ class Task:
                     f"metric sees them together: give at most {most} items, for instance by torch.utils.data.Subset"
                 )
         classes = self._check_labels(kind, outputs, validation, test, train)
+        if self.labels is not None and classes is not None and len(self.labels) != classes:
+            raise DataError(f"{len(self.labels)} labels for {classes} classes: name each class once, in their order")
         for remark in remarks_on_outputs(self.kind, outputs):
             say(remark)
         if isinstance(train, StreamedData):

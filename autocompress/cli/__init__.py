@@ -10,11 +10,13 @@ from .compare import compare
 from .export import export
 from .front import front
 from .pick import pick
+from .rebuild import rebuild
 from .report import report
 from .runtimes import runtimes
 from .search import search
 from .sensitivity import sensitivity
 from .space import space
+from .verify import verify
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -23,5 +25,5 @@ def main() -> None:
     """Search compressed versions of a trained PyTorch network that meet a latency budget on this machine."""
 
 
-for _command in (search, front, report, compare, pick, space, sensitivity, bench, export, runtimes):
+for _command in (search, front, report, compare, pick, verify, rebuild, space, sensitivity, bench, export, runtimes):
     main.add_command(_command)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ..errors import UsageError
+
+LAYOUTS = ("folder", "hub", "triton")
+POLICIES = ("accuracy", "fastest", "smallest", "knee")
 
 
 @click.command()
@@ -20,26 +24,33 @@ from ..errors import UsageError
 @click.option("--speedup", type=float, help="How many times faster than the teacher it must be.")
 @click.option("--max-drop", help="Of the metric below the teacher's: 1%, 1pt (a hundredth), or a number.")
 @click.option("--max-mb", type=float, help="Largest file, in megabytes.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to copy the model to.")
-def pick(
-    study: Path,
-    budget_ms: float | None,
-    min_accuracy: float | None,
-    speedup: float | None,
-    max_drop: str | None,
-    max_mb: float | None,
-    out: Path,
-) -> None:
-    """Copy the most accurate model of STUDY under the constraints, with its card."""
-    from ..search.report.front import line
+@click.option("--max-size", help="Largest file, as a part of the teacher's: 25%.")
+@click.option("--policy", type=click.Choice(POLICIES), help="What is best of those that meet all that.")
+@click.option("--trial", type=int, help="Take the model of this trial, whatever it meets.")
+@click.option("--layout", type=click.Choice(LAYOUTS), default="folder", show_default=True, help="Form of the folder.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write the bundle to; without it, only look.")
+def pick(study: Path, policy: str | None, trial: int | None, layout: str, out: Path | None, **limits: Any) -> None:
+    """Choose a model of STUDY under the constraints, and write it as a bundle: a folder that stands alone."""
+    from ..search.report.choice import choice_lines
     from ..search.report.reading import read_front
     from ..search.store.layout import find_study_folder
 
-    for name, value in (("budget-ms", budget_ms), ("max-mb", max_mb), ("speedup", speedup)):
+    given = {f"--{name.replace('_', '-')}": value for name, value in limits.items() if value is not None}
+    for name in ("budget_ms", "max_mb", "speedup"):
+        value = limits[name]
         if value is not None and not 0 < value < float("inf"):
-            raise UsageError(f"--{name} {value:g}; allowed: a number above 0")
-    if budget_ms is not None and speedup is not None:
+            raise UsageError(f"--{name.replace('_', '-')} {value:g}; allowed: a number above 0")
+    if limits["budget_ms"] is not None and limits["speedup"] is not None:
         raise UsageError("both --budget-ms and --speedup were given; give one of them")
-    picked = read_front(find_study_folder(study)).pick(budget_ms, min_accuracy, max_mb, max_drop, speedup)
-    path = picked.save(out)
-    click.echo(f"{path}: {line(picked.entry)}; its card is {out / 'card.md'}")
+    if trial is not None and (given or policy is not None):
+        also = ", ".join([*given, *(["--policy"] if policy is not None else [])])
+        raise UsageError(f"--trial names the model; leave out {also}")
+    front = read_front(find_study_folder(study))
+    picked = front.pick(**limits, policy=policy) if trial is None else front.trial(trial)
+    lines = choice_lines(picked)
+    if out is not None:
+        path = picked.save(out, layout)
+        card = next(folder / "README.md" for folder in path.parents if (folder / "README.md").exists())
+        lines.append(f"wrote {path}; its card is {card}; try it: autocompress verify {out}")
+    for line in lines:
+        click.echo(line)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from ...compression.training_data import LabelledData
 from ...evaluators.measurement import Measurement
@@ -13,6 +15,7 @@ from ...files import write_json
 from ...spaces.plain import to_plain
 from ...spaces.target import PerTarget
 from ..store.layout import model_path, trial_folder
+from ..store.samples import write_answers
 from .checkpoints import recovered_student
 from .context import EvaluationContext
 from .job import Clock, Job
@@ -39,20 +42,24 @@ def build_and_measure(context: EvaluationContext, job: Job, clock: Clock) -> Per
         student = recovered_student(context, job.spec, job.warm_start)
     sessions = context.sessions_for(job.spec)
     measured: dict[str, Measurement] = {}
+    answers: dict[str, NDArray[Any]] = {}
+    data = context.task.validation
     for name, session in sessions.items():
         path = model_path(context.folder, job.number, name, session.runtime.suffix, alone=len(sessions) == 1)
         with clock.time("building"):
             built = session.builder.build(student.module, job.spec, path)
         with clock.time("measuring"):
             operators = session.runtime.inspect(path, session.target)
+            answers[name] = file_outputs(path, session.runtime, session.target, data)
             measured[name] = Measurement(
-                accuracy=file_accuracy(context, session, path, context.task.validation),
+                accuracy=context.task.metric.quality(torch.from_numpy(answers[name]), data.labels),
                 latency=session.meter.measure([path])[0],
                 size_bytes=file_bytes(path),
                 compressed_bytes=compressed_bytes(path),
                 operators=operators,
                 remark=session.runtime.remark(operators, built.bits),
             )
+    write_answers(context.folder, job.number, answers)
     write_json(trial_folder(context.folder, job.number) / "measurement.json", to_plain(measured))
     return measured
 

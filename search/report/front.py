@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import BudgetError, StorageError
-from ...studies.metric import rounded
-from ..feasibility import Limits, after_drop
+from ...errors import BudgetError, StorageError, UsageError
+from ..feasibility import Limits, after_drop, part_of
 from ..pareto import non_dominated
 from ..store.layout import trial_folder
 from ..trial import Origin, Trial
@@ -112,6 +111,8 @@ class Front:
         max_mb: float | None = None,
         max_drop: str | None = None,
         speedup: float | None = None,
+        max_size: str | None = None,
+        policy: str | None = None,
     ) -> Picked:
         """Return the best model that meets the study's limits; see `under`.
 
@@ -123,9 +124,48 @@ class Front:
                 the stricter counts.
             max_mb: Largest file in megabytes, in place of the study's own.
             speedup: How many times faster than the teacher, in place of any latency.
+            max_size: Largest file as a part of the teacher's, such as "25%"; with `max_mb`, the stricter counts.
+            policy: What is best: "accuracy", "fastest", "smallest" or "knee" (see `policy`); None goes by `under`.
 
         Raises:
             BudgetError: No model meets them; names the closest model, the limit that binds, and what would do.
+            UsageError: There is no such policy.
+        """
+        from .explain import not_near
+        from .policy import choose
+
+        limits = self.asked(budget_ms, min_accuracy, max_mb, max_drop, speedup, max_size)
+        found = self.under(limits)
+        chosen = next(iter(found), None) if policy is None else choose(self, policy, limits)
+        if chosen is None:
+            raise BudgetError(self.explain(limits) if not found else not_near(self.teacher, found))
+        return Picked(self, chosen, limits, policy)
+
+    def trial(self, number: int) -> Picked:
+        """Return the model of a trial, whether it meets the study's limits or not.
+
+        Raises:
+            UsageError: There is no such finished trial.
+        """
+        found = next((entry for entry in self.entries if entry.number == number), None)
+        if found is None:
+            known = ", ".join(str(n) for n in sorted(e.number for e in self.entries)) or "none"
+            raise UsageError(f"{self.folder} has no finished trial {number}; finished: {known}")
+        return Picked(self, found)
+
+    def asked(
+        self,
+        budget_ms: float | None = None,
+        min_accuracy: float | None = None,
+        max_mb: float | None = None,
+        max_drop: str | None = None,
+        speedup: float | None = None,
+        max_size: str | None = None,
+    ) -> Limits:
+        """Return the study's limits with others in place of some of them; see `pick`.
+
+        Raises:
+            BudgetError: A limit is against the teacher, which was not measured yet.
         """
         limits = self.limits.changed(budget_ms, min_accuracy, max_mb)
         if speedup is not None:
@@ -139,38 +179,18 @@ class Front:
             floor = after_drop(self.teacher.quality, max_drop)
             given = limits.min_accuracy if min_accuracy is not None else None
             limits = replace(limits, min_accuracy=floor if given is None else max(floor, given))
-        found = self.under(limits)
-        if not found:
-            raise BudgetError(self.explain(limits))
-        return Picked(self, found[0])
+        if max_size is not None:
+            if self.teacher is None:
+                raise BudgetError("max_size is against the teacher, which was not measured yet: search on")
+            most = self.teacher.size_bytes / 1e6 * part_of(max_size)
+            limits = replace(limits, max_mb=most if max_mb is None else min(most, max_mb))
+        return limits
 
     def explain(self, limits: Limits) -> str:
         """Return why no model meets the limits: the closest one, what binds, and the nearest relaxations."""
-        entries = self.entries
-        if not entries:
-            return "no model was finished yet: give the search more time"
-        checks = [
-            _latency_check(limits),
-            _Check(limits.metric.name, limits.min_accuracy, lambda e: e.quality, "", True, limits.metric.lenient),
-        ]
-        checks.append(_Check("size", limits.max_mb, lambda e: e.size_bytes / 1e6, "MB"))
+        from .explain import explain
 
-        def excess(entry: Entry, skip: str = "") -> dict[str, float]:
-            return {c.name: gap for c in checks if c.name != skip and (gap := c.gap(entry)) > 0}
-
-        closest = min(entries, key=lambda e: (max(excess(e).values(), default=0.0), -e.quality))
-        binding = max(excess(closest).items(), key=lambda item: item[1], default=("limits", 0.0))[0]
-        ways = []
-        for check in checks:
-            free = [check.value(e) for e in entries if check.limit is not None and not excess(e, skip=check.name)]
-            if free:
-                ways.append(check.words(max(free) if check.least else min(free)))
-        met = f"; relaxing one would do: {', or '.join(ways)}" if ways else ""
-        return (
-            f"no model meets the constraints; closest is trial {closest.number} "
-            f"({closest.metric_text} {limits.metric.name}, p50 {closest.latency.p50_ms:.3f} ms, upper end "
-            f"{closest.latency.at(limits.percentile):.3f} ms at p{limits.percentile}), held back by its {binding}{met}"
-        )
+        return explain(self.entries, limits)
 
     def with_confirmed(self, confirmed: Mapping[int, Confirmed]) -> Front:
         """Return the same front with longer looks."""
@@ -194,10 +214,14 @@ class Picked:
     Attributes:
         front: The front.
         entry: The model.
+        limits: What was asked of it; None where it was named by its number.
+        policy: By which it was chosen; None for the best one under the limits.
     """
 
     front: Front
     entry: Entry
+    limits: Limits | None = None
+    policy: str | None = None
 
     def __repr__(self) -> str:
         """Show the model and its file in two lines."""
@@ -213,22 +237,26 @@ class Picked:
         """The model files in the study's folder, by target."""
         return self.front.paths(self.entry)
 
-    def save(self, folder: str | Path) -> Path:
-        """Copy the model with its card (`card.md`, `card.json`) into `folder`.
+    def save(self, folder: str | Path, layout: str = "folder") -> Path:
+        """Write the model into `folder` as a bundle that stands alone; see `search.bundle.contents.write_bundle`.
 
         Files for several targets go into folders named after the targets.
+
+        Args:
+            folder: Where it goes.
+            layout: "folder", "hub" for a repository of the Hugging Face Hub, or "triton" for a model repository of
+                Triton Inference Server; see `search.bundle.layouts`.
 
         Returns:
             The model's new path; of several, that for the first target.
 
         Raises:
+            UsageError: There is no such layout, or it has no place for files of this runtime.
             StorageError: The disk is full or cannot be written.
         """
-        from .card import save_model
+        from ..bundle.layouts import write_as
 
-        times = self.front.speed_up(self.entry)
-        saved = save_model(self.entry, self.paths, self.front.folder.name, times, Path(folder))
-        return next(iter(saved.values()))
+        return next(iter(write_as(layout, self.front, self.entry, Path(folder)).values()))
 
 
 def line(entry: Entry) -> str:
@@ -247,39 +275,3 @@ def _model_in(folder: Path, entry: Entry) -> Path:
     if len(found) != 1:
         raise StorageError(f"{folder}: the model of trial {entry.number} is gone; restore it from a copy of the study")
     return found[0]
-
-
-@dataclass(frozen=True)
-class _Check:
-    """One limit, for explaining. least: the value must be at least the limit; else at most."""
-
-    name: str
-    limit: float | None
-    value: Callable[[Entry], float]
-    unit: str
-    least: bool = False
-    text: Callable[[float], str] = "{:.4f}".format
-
-    def gap(self, entry: Entry) -> float:
-        if self.limit is None:
-            return 0.0
-        got = self.value(entry)
-        return (self.limit - got if self.least else got - self.limit) / max(abs(self.limit), 1e-12)
-
-    def words(self, need: float) -> str:
-        """Round towards what would still do; a limit that was divided and multiplied again may be an ulp off."""
-        number = self.text(need) if self.least else rounded(need * (1 + 1e-12), 3, up=True)
-        return f"{self.name} {number}{' ' + self.unit if self.unit else ''}"
-
-
-def _latency_check(limits: Limits) -> _Check:
-    """Return the check of latency: of several targets, the one that is furthest over its own budget."""
-    where = f" on {next(iter(limits.budgets))}" if len(limits.budgets) == 1 < len(limits.targets) else ""
-    name = f"p{limits.percentile} latency{where}"
-    different = len(set(limits.budgets.values())) > 1
-    if different:
-        worst = "times the budget of its target"
-        return _Check(name, 1.0, lambda e: max(limits.parts(e.latencies).values(), default=0.0), worst)
-    limit = next(iter(limits.budgets.values()), None)
-    scale = limit or 1.0
-    return _Check(name, limit, lambda e: max(limits.parts(e.latencies).values(), default=0.0) * scale, "ms")

@@ -10,6 +10,7 @@ from ...files import read_json, write_json
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import PerTarget
 from ...studies.metric import ACCURACY, MetricLabel
+from ...studies.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class TaskFacts:
         epochs: Passes over the training data in one full training of a student; None in studies that did not keep it.
         steps: Optimizer steps of it.
         versions: Of Python and of the libraries that take part, by name; empty in studies of older versions.
+        network: Class of the teacher, empty where it is not known.
+        labels: Names of the classes, empty where they have none.
+        preprocessing: How a picture or a text becomes an input, None where that is not known.
     """
 
     metric: MetricLabel = ACCURACY
@@ -36,6 +40,9 @@ class TaskFacts:
     epochs: float | None = None
     steps: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    network: str = ""
+    labels: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
 
 
 def read_facts(folder: Path) -> TaskFacts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -43,4 +44,5 @@ class Digits:
             )
         except ValueError as error:
             raise DataError(f"[data] validation = {section.validation}: {one_line(error)}") from error
-        return not_augmented(everything.take(train), everything.take(validation), everything.take(test))
+        splits = not_augmented(everything.take(train), everything.take(validation), everything.take(test))
+        return replace(splits, labels=tuple(str(digit) for digit in bunch.target_names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -40,7 +41,8 @@ class ImageFolder:
             raise DataError(f"{train} has no folders: make one folder per class, with its images")
         if not test.is_dir():
             raise DataError(f"{test} is no folder: make one folder per class, with its images")
-        return with_validation(_read(train, classes, section), _read(test, classes, section), section)
+        splits = with_validation(_read(train, classes, section), _read(test, classes, section), section)
+        return replace(splits, labels=tuple(classes))
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from .splits import Splits, labelled, with_validation
 class Parquet:
     """Reads two parquet files.
 
-    Column `image` holds encoded bytes, or a struct with `bytes`; column `label` holds integers.
+    Column `image` holds encoded bytes, or a struct with `bytes`; column `label` holds integers. Names of the classes
+    are taken from what Hugging Face's `datasets` writes beside the columns.
     """
 
     name = "parquet"
@@ -33,7 +36,9 @@ class Parquet:
         """
         names = section.required("train"), section.required("test")
         train, test = (find_data(name, folder) for name in names)
-        return with_validation(_read(train, section), _read(test, section), section)
+        splits = with_validation(_read(train, section), _read(test, section), section)
+        labels = _label_names(train)
+        return replace(splits, labels=labels if len(labels) == splits.train.classes else ())
 
 
 def _read(path: Path, section: DataSection) -> ImageData:
@@ -54,6 +59,16 @@ def _read(path: Path, section: DataSection) -> ImageData:
     labels = _labels(table.column("label"), path)
     images = decode_images(encoded, lambda row: f"{path}: row {row}", section.image_size)
     return labelled(images, labels, section)
+
+
+def _label_names(path: Path) -> tuple[str, ...]:
+    import pyarrow.parquet as pq
+
+    try:
+        told = json.loads((pq.read_schema(path).metadata or {})[b"huggingface"])
+        return tuple(map(str, told["info"]["features"]["label"]["names"]))
+    except (KeyError, TypeError, ValueError):
+        return ()
 
 
 def _encoded(column: Any, path: Path) -> list[bytes]:

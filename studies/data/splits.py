@@ -21,11 +21,13 @@ class Splits:
         train: What students are taught on; the only part that may be augmented.
         validation: What the search chooses by.
         test: What is looked at once, at the end.
+        labels: Names of the classes 0, 1, 2, ...; empty where the data name none.
     """
 
     train: ImageData
     validation: ImageData
     test: ImageData
+    labels: tuple[str, ...] = ()
 
 
 def labelled(images: Tensor, labels: Tensor, section: DataSection) -> ImageData:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,12 @@ class Torchvision:
         if name not in NAMES:
             raise UnknownName("torchvision dataset", name, NAMES)
         builder = getattr(datasets, name)
-        train, test = (_read(builder, section, folder, training) for training in (True, False))
-        return with_validation(train, test, section)
+        (train, labels), (test, _) = (_read(builder, section, folder, training) for training in (True, False))
+        splits = with_validation(train, test, section)
+        return replace(splits, labels=labels if len(labels) == train.classes else ())
 
 
-def _read(builder: Any, section: DataSection, folder: Path | None, training: bool) -> ImageData:
+def _read(builder: Any, section: DataSection, folder: Path | None, training: bool) -> tuple[ImageData, tuple[str, ...]]:
     import numpy as np
 
     candidates = [root / section.root for root in data_folders(folder)]
@@ -71,4 +73,5 @@ def _read(builder: Any, section: DataSection, folder: Path | None, training: boo
         images = images[:, None]
     elif images.shape[-1] in (1, 3):
         images = images.permute(0, 3, 1, 2)
-    return labelled(images.contiguous(), torch.as_tensor(labels).long(), section)
+    names = tuple(map(str, getattr(dataset, "classes", ())))
+    return labelled(images.contiguous(), torch.as_tensor(labels).long(), section), names

@@ -65,4 +65,4 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "deploy" / "model.onnx").exists()
-    assert "sha256" in (tmp_path / "deploy" / "card.json").read_text()
+    assert "sha256" in (tmp_path / "deploy" / "measurement.json").read_text()

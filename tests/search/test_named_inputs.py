@@ -126,10 +126,10 @@ def test_lower_is_better_wherever_it_is_shown(searched: Front, tmp_path: Path) -
     assert [e.number for e in searched.fitting] == [e.number for e in searched.entries if e.accuracy <= most]
     picked = searched.pick(max_drop="50%")
     assert picked.entry is searched.fitting[0] and f"RMSE {picked.entry.accuracy:.4f}" in repr(picked)
-    card = json.loads((picked.save(tmp_path).parent / "card.json").read_text())
+    card = json.loads((picked.save(tmp_path).parent / "measurement.json").read_text())
     assert card["metric"] == {"name": "RMSE", "direction": "minimize"}
-    assert card["validation_RMSE"] == picked.entry.accuracy
-    assert "| RMSE, validation split |" in (tmp_path / "card.md").read_text()
+    assert card["validation"]["value"] == picked.entry.accuracy
+    assert "| RMSE, validation split |" in (tmp_path / "README.md").read_text()
 
 
 def test_another_metric_or_other_inputs_do_not_go_into_the_same_study(searched: Front) -> None:

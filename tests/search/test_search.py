@@ -164,14 +164,14 @@ def test_pick_copies_the_best_model_with_its_card(finished: Front, cli: Callable
     code, out, err = cli("pick", finished.folder, "--out", tmp_path / "deploy")
     assert (code, err) == (0, "")
     best = max(e.accuracy for e in finished.entries)
-    card = json.loads((tmp_path / "deploy" / "card.json").read_text())
-    assert card["validation_accuracy"] == best
+    card = json.loads((tmp_path / "deploy" / "measurement.json").read_text())
+    assert card["validation"]["value"] == best
     file = card["files"][HERE]
     model = tmp_path / "deploy" / file["file"]
     assert str(model) in out
     assert model.read_bytes() in [finished.paths(e)[HERE].read_bytes() for e in finished.entries]
     assert file["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
-    assert file["sha256"] in (tmp_path / "deploy" / "card.md").read_text()
+    assert file["sha256"] in (tmp_path / "deploy" / "README.md").read_text()
     code, _, err = cli("pick", finished.folder, "--out", tmp_path / "none", "--min-accuracy", "1.5")
     assert code == 2 and len(err.splitlines()) == 1 and "accuracy" in err
     assert not (tmp_path / "none").exists()

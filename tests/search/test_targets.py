@@ -179,7 +179,7 @@ def test_the_model_picked_comes_with_its_files_for_all_targets(
     assert code == 0
     for name in for_all.targets:
         assert (tmp_path / "deploy" / name / "model.onnx").is_file()
-    assert "openvino" in (tmp_path / "deploy" / "card.md").read_text()
+    assert "openvino" in (tmp_path / "deploy" / "README.md").read_text()
     code, out, _ = cli("front", for_all.folder)
     assert code == 0 and "openvino ms" in out
     again = read_front(for_all.folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -288,3 +289,22 @@ def test_a_validation_part_of_digits_that_cannot_be_is_told_in_one_line(validati
     with pytest.raises(DataError, match="validation = ") as caught:
         Digits().read(DataSection(validation=validation), None)
     assert "\n" not in str(caught.value)
+
+
+# -- names of classes --------------------------------------------------------------------------------------------------
+
+
+def test_sources_keep_the_names_of_classes(tmp_path: Path) -> None:
+    write_folders(tmp_path)
+    assert build_data(section_of(**FOLDERS), tmp_path).labels == ("cat", "dog")
+    assert build_data(DataSection(kind="digits"), tmp_path).labels == tuple("0123456789")
+    write_files(tmp_path)
+    assert parquet(tmp_path).labels == ()
+    names = ["a", "b|c", "<d>", "é", "5"]
+    told = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+    path = tmp_path / "train.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({b"huggingface": json.dumps(told).encode()}), path)
+    assert parquet(tmp_path).labels == tuple(names)
+    pq.write_table(table.replace_schema_metadata({b"huggingface": b"no JSON"}), path)
+    assert parquet(tmp_path).labels == ()

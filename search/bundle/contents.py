@@ -1,0 +1,266 @@
+"""What is in a bundle, and how it is written."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import AutoCompressError, BundleError, StorageError
+from ...evaluators.runtimes.registry import get_runtime
+from ...evaluators.score import predict
+from ...files import PARTIAL, copy, digest, disk_errors, move, read_json, remove, write_bytes, write_json
+from ...spaces.target import PerTarget, Target
+from ...studies.preprocessing import Preprocessing
+from ...studies.study_file import StudyFile
+from ..report.entry import Entry
+from ..report.front import Front
+from ..store.facts import TaskFacts, read_facts
+from ..store.samples import read_answers, read_samples
+from ..store.settings import read_settings
+from ..trial import Origin
+from .checksums import NAME, listed, write_checksums
+from .model_card import CardFacts, model_card
+from .recipe import recipe_text
+from .record import TOLERANCES, Figure, FileRecord, Record, SampleRecord, share_figure, write_record
+from .scripts import PACKAGES, ScriptFacts, infer_script, openvino_precision, requirements
+
+SHARES = ("classification", "binary")
+"""Kinds of tasks whose own metric is the share of examples that are right."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Everything that a bundle is made of."""
+
+    front: Front
+    entry: Entry
+    paths: PerTarget[Path]
+    settings: StudyFile
+    facts: TaskFacts
+    sizes: Mapping[str, int]
+
+    def figure(self, quality: float, split: str) -> Figure:
+        """Return a metric as it is shown, with its interval."""
+        shares = self.entry.metric.name == "accuracy" and self.facts.kind in SHARES
+        return share_figure(self.entry.metric.shown(quality), self.sizes.get(split), shares)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is known of it."""
+        return self.facts.preprocessing or Preprocessing()
+
+
+def write_bundle(
+    front: Front, entry: Entry, out: Path, add: Callable[[Path], None] | None = None, only: str | None = None
+) -> PerTarget[Path]:
+    """Write a folder that stands alone, with the files of one model; what an earlier bundle left there is replaced.
+
+    Args:
+        front: The front.
+        entry: The model.
+        out: The folder. Files of several targets go into folders named after the targets.
+        add: Adds files of its own to the bundle before its checksums are taken.
+        only: Name of the only target whose file is wanted; None for all.
+
+    Returns:
+        The model files, by target.
+
+    Raises:
+        StorageError: A file of the study is gone, or the disk is full or cannot be written.
+    """
+    paths = {name: path for name, path in front.paths(entry).items() if only in (None, name)}
+    source = _Source(front, entry, paths, read_settings(front.folder), read_facts(front.folder), _sizes(front.folder))
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=out) as held:
+            folder = Path(held)
+            files = _write(source, folder)
+            if add is not None:
+                add(folder)
+            write_checksums(folder)
+            _clear(out)
+            for part in sorted(folder.iterdir()):
+                move(part, out / part.name)
+    return {name: out / file for name, file in files.items()}
+
+
+def _write(source: _Source, folder: Path) -> PerTarget[str]:
+    several = len(source.paths) > 1
+    files = {name: f"{name}/{path.name}" if several else path.name for name, path in source.paths.items()}
+    for name, path in source.paths.items():
+        copy(path, folder / files[name])
+        weights = path.with_name(path.name + ".data")  # of an ONNX file of more than 2 GB
+        if weights.is_file():
+            copy(weights, folder / f"{files[name]}.data")
+    samples, inputs = _write_samples(source, folder, files)
+    write_json(folder / "labels.json", list(source.facts.labels))
+    write_json(folder / "preprocessing.json", _preprocessing(source, inputs))
+    _copy_tokenizer(source, folder)
+    record = _record(source, folder, files, samples)
+    write_record(folder, record)
+    trial = source.entry.trial
+    write_json(
+        folder / "plan.json", {"choices": dict(trial.plan.choices), "spec": asdict(trial.spec), "seed": trial.seed}
+    )
+    write_bytes(folder / "recipe.toml", recipe_text(source.front, source.entry, source.settings, record).encode())
+    scripts = {}
+    for name, file in files.items():
+        scripts[name] = _script_facts(source, name, file, inputs)
+        beside = (folder / file).parent
+        if scripts[name].target.runtime in PACKAGES:  # plug-ins have none
+            write_bytes(beside / "infer.py", infer_script(scripts[name]).encode())
+            write_bytes(beside / "requirements.txt", requirements(scripts[name]).encode())
+    pickled = any(_holds_pickles(path) for path in source.paths.values())
+    card = CardFacts(record, source.settings, source.facts, trial.plan, trial.spec, inputs, scripts, pickled)
+    write_bytes(folder / "README.md", model_card(card).encode())
+    return files
+
+
+def _script_facts(source: _Source, name: str, file: str, inputs: Mapping[str, NDArray[Any]]) -> ScriptFacts:
+    target = _target(source, name)
+    version = str(source.entry.latencies[name].conditions.get("runtime_version", ""))
+    precision = openvino_precision(source.paths[name]) if target.runtime == "openvino" else "f32"
+    kinds = {key: str(part.dtype) for key, part in inputs.items()} or {"input": "float32"}
+    shared = "../" if "/" in file else ""
+    return ScriptFacts(
+        Path(file).name, shared, target, version, source.facts.kind, source.preprocessing, kinds, precision
+    )
+
+
+def _target(source: _Source, name: str) -> Target:
+    return next(target for target in source.settings.target.targets() if target.name == name)
+
+
+def _write_samples(
+    source: _Source, folder: Path, files: PerTarget[str]
+) -> tuple[SampleRecord | None, Mapping[str, NDArray[Any]]]:
+    """Write `samples.npz`; return what is said of it, and the inputs (empty where the study kept none)."""
+    study = source.front.folder
+    samples = read_samples(study)
+    if samples is None:
+        return None, {}
+    known, said = read_answers(study, source.entry.number), "when the model was measured, by its runtime"
+    if set(known) < set(files):  # a trial of an earlier version: its files are run here, if they can be
+        said = "when this bundle was written, by its runtime"
+        known = {}
+        for name, path in source.paths.items():
+            target = _target(source, name)
+            try:
+                known[name] = predict(path, get_runtime(target.runtime), target, tuple(samples.inputs.values()))
+            except AutoCompressError:
+                said = "not at all: its runtime is not here"
+    arrays = {f"input:{name}": part for name, part in samples.inputs.items()}
+    arrays |= {f"answer:{name}": part for name, part in known.items()}
+    with (folder / "samples.npz").open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    rows = tuple(int(row) for row in samples.rows)
+    return SampleRecord("validation", rows, tuple(samples.inputs), said), samples.inputs
+
+
+def _preprocessing(source: _Source, inputs: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    known = source.preprocessing
+    picture = {key: getattr(known, key) for key in ("size", "channels", "scale", "mean", "std", "layout")}
+    text = {"tokenizer": known.tokenizer, "length": known.length}
+    return {
+        "inputs": [
+            {"name": name, "shape": list(part.shape[1:]), "dtype": str(part.dtype)} for name, part in inputs.items()
+        ],
+        "picture": picture if known.size is not None else None,
+        "text": text if known.tokenizer else None,
+    }
+
+
+def _copy_tokenizer(source: _Source, folder: Path) -> None:
+    named = source.preprocessing.tokenizer
+    if not named.endswith(".json"):
+        return
+    path = source.settings.folder / named
+    if not path.is_file():
+        raise StorageError(f"{path}: the task's tokenizer is gone; put it there again")
+    copy(path, folder / "tokenizer.json")
+
+
+def _record(source: _Source, folder: Path, files: PerTarget[str], samples: SampleRecord | None) -> Record:
+    entry, front = source.entry, source.front
+    teacher = next((e for e in front.entries if e.trial.origin is Origin.TEACHER), None)
+    bits = min((32, *entry.trial.spec.bits.values()))
+    described = {}
+    for name, file in files.items():
+        measured, latency = entry.trial.measured[name], entry.latencies[name]
+        described[name] = FileRecord(
+            file=file,
+            sha256=digest(folder / file),
+            size_bytes=measured.size_bytes,
+            compressed_bytes=measured.compressed_bytes,
+            target=_target(source, name),
+            validation=source.figure(measured.accuracy, "validation"),
+            latency=latency,
+            operators=measured.operators,
+            tolerance=TOLERANCES[bits],
+            remark=measured.remark,
+        )
+    ratio = entry.latency
+    return Record(
+        study=front.folder.name,
+        trial=entry.number,
+        origin=entry.trial.label,
+        kind=source.facts.kind,
+        metric=asdict(entry.metric),
+        validation=source.figure(entry.quality, "validation"),
+        test=None if entry.confirmed is None else source.figure(entry.confirmed.test_accuracy, "test"),
+        teacher=None if teacher is None else source.figure(teacher.quality, "validation"),
+        speed_up=front.speed_up(entry),
+        speed_up_interval=(1 / ratio.ratio_high, 1 / ratio.ratio_low),
+        files=described,
+        samples=samples,
+    )
+
+
+def _holds_pickles(path: Path) -> bool:
+    """Tell whether an archive of PyTorch holds more than weights as plain bytes and JSON."""
+    if path.suffix != ".pt2":
+        return False
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.infolist():
+            name = part.filename
+            if name.endswith("_config.json") and b'"use_pickle": true' in archive.read(part):
+                return True
+            if ("/sample_inputs/" in name and part.file_size) or "/constants/custom_obj" in name:
+                return True
+    return False
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the examples of each split, as the study knows its data again; empty where it does not."""
+    kept = read_json(folder / "identity.json") or {}
+    found = {}
+    for split in ("train", "validation", "test"):
+        count = str(kept.get(split, "")).partition(" items")[0]
+        if count.isdigit():
+            found[split] = int(count)
+    return found
+
+
+def _clear(out: Path) -> None:
+    """Remove the files of an earlier bundle, and nothing else."""
+    if not (out / NAME).exists():
+        return
+    try:
+        names = listed(out)
+    except BundleError:
+        return
+    for name in (*names, NAME):
+        path = out / name
+        if path.resolve().is_relative_to(out.resolve()):
+            remove(path)
+    for name in names:
+        for parent in list((out / name).parents):
+            if parent != out and parent.is_dir() and out in parent.parents and not any(parent.iterdir()):
+                parent.rmdir()

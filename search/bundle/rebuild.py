@@ -1,0 +1,219 @@
+"""A student made again from its recipe: from teacher and data, to the same figures within their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from ...errors import BundleError, UsageError
+from ...evaluators.measurement import Latency
+from ...files import digest, disk_errors
+from ...spaces.target import PerTarget
+from ...studies.checkpoint import load_weights
+from ...studies.metric import MetricLabel
+from ...studies.study_file import StudyFile
+from ...studies.task import Task
+from ...studies.teacher import epochs_told, prepare_teacher
+from ..evaluate.build import file_accuracy
+from ..evaluate.checkpoints import checkpoint_path
+from ..evaluate.context import EvaluationContext, open_context
+from ..evaluate.evaluation import evaluate
+from ..evaluate.job import Job, JobResult
+from ..evaluate.target_session import TargetSession
+from ..store.layout import model_path
+from ..store.settings import task_of
+from ..study import differences, identity_of
+from ..trial import WarmStart
+from .recipe import Ingredient, LatencyFigure, Recipe
+from .record import Figure
+
+Say = Callable[[str], None]
+
+PROCESSES = 3
+"""Fresh processes in which each file is timed, as at the end of a search."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One figure of the first student beside that of the new one.
+
+    Attributes:
+        name: What it is.
+        first: As the recipe has it.
+        again: Of the new student.
+        within: Whether the new one agrees with the first, as far as their intervals tell.
+    """
+
+    name: str
+    first: str
+    again: str
+    within: bool
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What came of a recipe.
+
+    Attributes:
+        files: The new model files, by target.
+        compared: Each figure beside the first one.
+        other: What is not as it was: teacher or data.
+    """
+
+    files: PerTarget[Path]
+    compared: tuple[Compared, ...]
+    other: tuple[str, ...]
+
+    @property
+    def within(self) -> bool:
+        """Whether all figures agree."""
+        return all(each.within for each in self.compared)
+
+
+def rebuild(
+    recipe: Recipe,
+    out: Path,
+    task: Task | None = None,
+    folder: Path | None = None,
+    teacher: Path | None = None,
+    first: PerTarget[Path] | None = None,
+    say: Say = lambda line: None,
+) -> Rebuilt:
+    """Make a student again.
+
+    Args:
+        recipe: How it was made.
+        out: A new folder, which becomes that of a study with this one trial.
+        task: The study's task, where it was searched from Python.
+        folder: Where the files are that the study names, in place of where they were.
+        teacher: Weights of the teacher, in place of training it again where the study trained it.
+        first: The first files, by target, where they are at hand.
+        say: Takes a line about what is going on.
+
+    Raises:
+        UsageError: The folder is not empty, or the task is not known.
+        BundleError: A student cannot be made again.
+        AutoCompressError: What data, tasks and runtimes raise.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out} is not empty; give a new folder for what is made again")
+    settings = _settings(recipe, folder)
+    say("reading the data and the teacher")
+    task = (task or task_of(settings, out)).bare(say)
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    network = _teacher(settings, task, out, teacher, say)
+    prepared = replace(task, teacher=network).prepared(say)
+    changed = differences(recipe.identity, identity_of(prepared))
+    other = [f"another {name}: {before}, now {now}" for name, before, now in changed]
+    context = open_context(prepared, settings, out, say=say)
+    made: dict[int, WarmStart] = {}
+    last: WarmStart | None = None
+    for student in recipe.students:
+        last = None if student.begins_with is None else made[student.begins_with]
+        _teach(context, student, last, say)
+        rungs = len(settings.recovery.rungs)
+        name = checkpoint_path(out, student.spec, rungs - 1, last).name
+        made[student.number] = WarmStart(student.number, student.spec, name)
+    model = recipe.students[-1]
+    say("building and measuring its files")
+    built = _done(context, Job(model.number, model.spec, "build", warm_start=last), f"trial {model.number}")
+    return _compared(context, recipe, model, built, first or {}, tuple(other))
+
+
+def _settings(recipe: Recipe, folder: Path | None) -> StudyFile:
+    place = folder if folder is not None else Path(recipe.folder) if recipe.folder else Path.cwd()
+    try:
+        return StudyFile.model_validate({**recipe.study, "path": place / "study.toml"})
+    except ValueError as error:
+        raise BundleError(f"the study of the recipe cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def _teacher(settings: StudyFile, task: Task, out: Path, given: Path | None, say: Say) -> nn.Module:
+    if given is None:
+        return prepare_teacher(settings, task, out, say, lambda: False, epochs_told(say))
+    load_weights(task.teacher, given)
+    return task.teacher
+
+
+def _teach(context: EvaluationContext, student: Ingredient, start: WarmStart | None, say: Say) -> None:
+    if student.spec.recovery is None:
+        return
+    count = len(context.recoverer.schedule.rungs)
+    begins = "" if start is None else f", which begins with the weights of trial {start.number}"
+    for rung in range(count):
+        say(f"teaching the student of trial {student.number}{begins}: rung {rung + 1} of {count}")
+        _done(context, Job(student.number, student.spec, "rung", rung, start), f"trial {student.number}")
+
+
+def _done(context: EvaluationContext, job: Job, what: str) -> JobResult:
+    result = evaluate(context, job)
+    if result.failure:
+        raise BundleError(f"{what} cannot be made again: {result.failure}")
+    return result
+
+
+def _compared(
+    context: EvaluationContext,
+    recipe: Recipe,
+    model: Ingredient,
+    built: JobResult,
+    first: PerTarget[Path],
+    other: tuple[str, ...],
+) -> Rebuilt:
+    label, sessions = context.task.metric.label, context.sessions_for(model.spec)
+    found: list[Compared] = []
+    files: dict[str, Path] = {}
+    for name, session in sessions.items():
+        path = model_path(context.folder, model.number, name, session.runtime.suffix, alone=len(sessions) == 1)
+        files[name] = path
+        where = f", {name}" if len(sessions) > 1 else ""
+        same = digest(path) == recipe.sha256.get(name)
+        value = label.shown(built.measured[name].accuracy)
+        found.append(_metric(f"{label.name}, validation{where}", label, recipe.validation[name], value))
+        found.append(_latency(f"p50{where}", session, recipe.latency[name], path, first.get(name), same))
+        if same:
+            found.append(Compared(f"file{where}", recipe.sha256[name][:16], "the same bytes", True))
+    if recipe.test is not None:
+        tests = (file_accuracy(context, session, files[name], context.task.test) for name, session in sessions.items())
+        found.insert(1, _metric(f"{label.name}, test", label, recipe.test, label.shown(min(tests))))
+    return Rebuilt(files, tuple(found), other)
+
+
+def _metric(name: str, label: MetricLabel, first: Figure, value: float) -> Compared:
+    def text(number: float) -> str:
+        return label.text(label.kept(number))
+
+    interval = "" if first.low is None or first.high is None else f" ({text(first.low)} to {text(first.high)})"
+    return Compared(name, text(first.value) + interval, text(value), first.holds(value))
+
+
+def _latency(
+    name: str, session: TargetSession, there: LatencyFigure, path: Path, first: Path | None, same: bool
+) -> Compared:
+    """Compare latencies by their ratios to the teacher's file, which hours and machines change less than times.
+
+    Where the first file is at hand, it is measured again, in turns with the new one: then only the files can differ.
+    """
+    beside = [path] if first is None else [path, first]
+    again, *old = session.meter.measure(beside, PROCESSES, until=session.meter.precision)
+    known = old[0] if old else there
+    within = same or (again.ratio_low <= known.ratio_high and known.ratio_low <= again.ratio_high)
+    here = f" (here, now: {_words(old[0])})" if old else ""
+    return Compared(name, _words(there) + here, _words(again), within)
+
+
+def _words(latency: Latency | LatencyFigure) -> str:
+    return (
+        f"{latency.p50_ms:.3f} ms ({latency.low_ms:.3f} to {latency.high_ms:.3f}), {latency.ratio:.3f} "
+        f"({latency.ratio_low:.3f} to {latency.ratio_high:.3f}) of the teacher's"
+    )
+
+
+def first_files(recipe: Recipe, folder: Path) -> PerTarget[Path]:
+    """Return the files of the bundle that a recipe lies in, by target, as far as they are there and unchanged."""
+    found = {name: folder / file for name, file in recipe.files.items()}
+    return {name: path for name, path in found.items() if path.exists() and digest(path) == recipe.sha256.get(name)}

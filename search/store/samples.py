@@ -1,0 +1,126 @@
+"""A few inputs of the validation split and what each model answers to them, kept so that a model can be tried later."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import StorageError, one_line
+from ...files import write_bytes
+from ...spaces.target import PerTarget
+from .layout import trial_folder
+
+MOST = 8
+"""Inputs that are kept at most."""
+LIMIT_BYTES = 1_000_000
+"""Of inputs and answers together, where more than one input is kept."""
+LIMIT_OF_ONE_BYTES = 8_000_000
+"""Of one input and its answer: where these need more, none is kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Inputs of the validation split.
+
+    Attributes:
+        rows: Their places in the split, [k].
+        inputs: Name of an input -> values [k, ...], in the order in which the network takes them.
+    """
+
+    rows: NDArray[np.int64]
+    inputs: Mapping[str, NDArray[Any]]
+
+
+def sample_rows(count: int, bytes_of_one: int) -> list[int]:
+    """Return which examples of a split are kept: a few, spread evenly over it, since splits may be sorted by class.
+
+    Args:
+        count: Examples in the split.
+        bytes_of_one: Of one input and its answer.
+    """
+    if bytes_of_one > LIMIT_OF_ONE_BYTES:
+        return []
+    kept = min(MOST, count, max(1, LIMIT_BYTES // max(1, bytes_of_one)))
+    return [i * count // kept for i in range(kept)]
+
+
+def write_samples(study: Path, samples: Samples) -> None:
+    """Keep the samples of a study.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    _save(_path(study), {"rows": samples.rows, **{f"input:{name}": part for name, part in samples.inputs.items()}})
+
+
+def read_samples(study: Path) -> Samples | None:
+    """Return the samples of a study; None where it has none.
+
+    Raises:
+        StorageError: The file cannot be read.
+    """
+    kept = read_arrays(_path(study))
+    if kept is None:
+        return None
+    inputs = {name.removeprefix("input:"): part for name, part in kept.items() if name.startswith("input:")}
+    return Samples(kept["rows"], inputs)
+
+
+def write_answers(study: Path, number: int, outputs: PerTarget[NDArray[Any]]) -> None:
+    """Keep what the files of a trial answer to a study's samples, where it has samples.
+
+    Args:
+        study: The study's folder.
+        number: Of the trial.
+        outputs: Of each file over the whole validation split, [N, ...].
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    samples = read_samples(study)
+    if samples is not None:
+        _save(_answers_path(study, number), {name: all_of[samples.rows] for name, all_of in outputs.items()})
+
+
+def read_answers(study: Path, number: int) -> PerTarget[NDArray[Any]]:
+    """Return what the files of a trial answered to the samples when they were measured, by target.
+
+    Raises:
+        StorageError: The file cannot be read.
+    """
+    return read_arrays(_answers_path(study, number)) or {}
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
+    """Return the arrays of an .npz file, which is read without unpickling; None where there is no file.
+
+    Raises:
+        StorageError: It cannot be read.
+    """
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return {name: kept[name] for name in kept.files}
+    except Exception as error:  # zip, zlib, numpy and the system each have errors of their own
+        raise StorageError(f"{path}: cannot be read ({one_line(error)}); restore it from a copy") from error
+
+
+def _path(study: Path) -> Path:
+    return study / "samples.npz"
+
+
+def _answers_path(study: Path, number: int) -> Path:
+    return trial_folder(study, number) / "answers.npz"
+
+
+def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    held = io.BytesIO()
+    np.savez_compressed(held, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, held.getvalue())
