@@ -37,6 +37,7 @@ def asked(**options: Any) -> StudyFile:
         "batch",
         "precision",
         "forget_limits",
+        "baselines",
     )
     every = dict.fromkeys((*names, *others)) | {"targets": ("a", "b"), "any_of": False}
     return with_options(StudyFile(), {**every, **options})
@@ -88,7 +89,8 @@ def test_budgets_with_a_unit() -> None:
 def with_options_on(settings: StudyFile, **options: Any) -> StudyFile:
     every = dict.fromkeys(
         ("budget_ms", "budget", "speedup", "percentile", "min_accuracy", "max_drop", "max_mb", "max_size", "minutes",
-         "hours", "trials", "patience", "workers", "executor", "seed", "threads", "batch", "precision", "forget_limits")
+         "hours", "trials", "patience", "workers", "executor", "seed", "threads", "batch", "precision", "forget_limits",
+         "baselines")
     )  # fmt: skip
     return with_options(settings, {**every, "targets": (), "any_of": False, **options})
 
