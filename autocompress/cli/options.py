@@ -78,7 +78,7 @@ def with_options(settings: StudyFile, options: dict[str, Any]) -> StudyFile:
         raise UsageError("both --minutes and --hours were given; give one of them")
     wanted = {
         "budget": {
-            **_latency(options),
+            **budget_asked(options["budget"], options["budget_ms"]),
             **{key: options[key] for key in ("speedup", "max_mb", "max_size", "min_accuracy", "max_drop")},
             "percentile": None if percentile is None else int(percentile),
         },
@@ -107,11 +107,19 @@ def _names(listed: str | None) -> tuple[str, ...] | None:
     return None if listed is None else tuple(part.strip() for part in listed.split(",") if part.strip()) or None
 
 
-def _latency(options: dict[str, Any]) -> dict[str, Any]:
-    budget = options["budget"]
+def budget_asked(budget: str | None, budget_ms: float | None) -> dict[str, Any]:
+    """Return the keys of a study file's budget that --budget and --budget-ms stand for.
+
+    Args:
+        budget: Such as "5ms" or "50%".
+        budget_ms: Milliseconds.
+
+    Raises:
+        UsageError: Both were given, or `budget` is neither.
+    """
     if budget is None:
-        return {"latency_ms": options["budget_ms"]}
-    if options["budget_ms"] is not None:
+        return {"latency_ms": budget_ms}
+    if budget_ms is not None:
         raise UsageError("both --budget and --budget-ms were given; give one of them")
     if budget.endswith("%"):
         return {"latency": budget}

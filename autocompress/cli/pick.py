@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
+from .options import budget_asked
 
 LAYOUTS = ("folder", "hub", "triton")
 POLICIES = ("accuracy", "fastest", "smallest", "knee")
@@ -21,6 +22,7 @@ POLICIES = ("accuracy", "fastest", "smallest", "knee")
     type=float,
     help="Metric on validation it must have; the most, where lower is better.",
 )
+@click.option("--budget", help="The same with a unit: 5ms, or 50% of the teacher's.")
 @click.option("--speedup", type=float, help="How many times faster than the teacher it must be.")
 @click.option("--max-drop", help="Of the metric below the teacher's: 1%, 1pt (a hundredth), or a number.")
 @click.option("--max-mb", type=float, help="Largest file, in megabytes.")
@@ -29,12 +31,21 @@ POLICIES = ("accuracy", "fastest", "smallest", "knee")
 @click.option("--trial", type=int, help="Take the model of this trial, whatever it meets.")
 @click.option("--layout", type=click.Choice(LAYOUTS), default="folder", show_default=True, help="Form of the folder.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write the bundle to; without it, only look.")
-def pick(study: Path, policy: str | None, trial: int | None, layout: str, out: Path | None, **limits: Any) -> None:
+def pick(
+    study: Path,
+    budget: str | None,
+    policy: str | None,
+    trial: int | None,
+    layout: str,
+    out: Path | None,
+    **limits: Any,
+) -> None:
     """Choose a model of STUDY under the constraints, and write it as a bundle: a folder that stands alone."""
     from ..search.report.choice import choice_lines
     from ..search.report.reading import read_front
     from ..search.store.layout import find_study_folder
 
+    limits |= _latency(budget, **{name: limits[name] for name in ("budget_ms", "speedup")})
     given = {f"--{name.replace('_', '-')}": value for name, value in limits.items() if value is not None}
     for name in ("budget_ms", "max_mb", "speedup"):
         value = limits[name]
@@ -54,3 +65,21 @@ def pick(study: Path, policy: str | None, trial: int | None, layout: str, out: P
         lines.append(f"wrote {path}; its card is {card}; try it: autocompress verify {out}")
     for line in lines:
         click.echo(line)
+
+
+def _latency(budget: str | None, budget_ms: float | None, speedup: float | None) -> dict[str, float | None]:
+    """Return the budget and the speed-up that a user asks for."""
+    from ..studies.schema import BudgetSection
+
+    asked = budget_asked(budget, budget_ms)
+    if asked.get("latency") is None:
+        return {"budget_ms": asked["latency_ms"], "speedup": speedup}
+    if speedup is not None:
+        raise UsageError("both --budget and --speedup were given; give one of them")
+    try:
+        part = BudgetSection(latency=asked["latency"]).latency_part
+    except ValueError:
+        part = None
+    if not part:
+        raise UsageError(f"--budget {budget}; allowed: milliseconds such as 5ms, or a part of the teacher's: 50%")
+    return {"budget_ms": None, "speedup": 1 / part}
