@@ -64,7 +64,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("front", "nowhere"), ("no study in nowhere",)),
         (("front",), ("STUDY",)),
         (("pick", "nowhere", "--out", "x"), ("no study in nowhere",)),
-        (("pick", "nowhere"), ("--out",)),
+        (("pick", "nowhere"), ("no study in nowhere",)),
         (("pick", "nowhere", "--out", "x", "--budget-ms", "nan"), ("budget-ms nan", "above 0")),
         (("pick", "nowhere", "--budget", "5s"), ("--budget 5s", "5ms", "50%")),
         (("pick", "nowhere", "--budget", "0%"), ("--budget 0%", "50%")),
