@@ -152,9 +152,9 @@ def _intervals(record: Record) -> list[str]:
     ]
     if record.knows_noise:
         found.append(
-            f"{metric[0].upper()}{metric[1:]} is a share of {count:,} validation examples; its 95 % interval is that of "
-            "Wilson (1927). Models are compared as if each had been scored on examples of its own, which says rather too "
-            "little than too much."
+            f"{metric[0].upper()}{metric[1:]} is a share of {count:,} validation examples; its 95 % interval is that "
+            "of Wilson (1927). Models are compared as if each had been scored on examples of its own, which says "
+            "rather too little than too much."
         )
     else:
         found.append(f"No interval is known for {metric}, which is no share of right answers.")
