@@ -68,7 +68,7 @@ class LatencyModel:
         return max(LEAST_MS, float(terms @ self.costs)) * float(np.exp(factor))
 
     def layer_ms(self, spec: StudentSpec) -> list[float]:
-        """Return what each layer takes of `predict_ms` (ms), by its part of the usual costs; see `Features.by_layer`."""
+        """Return what each layer takes of `predict_ms` (ms), by its part of usual costs; see `Features.by_layer`."""
         total_ms = self.predict_ms(spec)
         return [total_ms * float(part) for part in self.features.by_layer(spec)]
 

@@ -231,8 +231,8 @@ class Driver:
             self._submit(trial, Job(trial.number, trial.spec, "build"))
         elif trial.after is not None:
             before = next(t for t in self._trials if t.number == trial.after)
-            begin = start_at(self._store.folder, before, len(self._promotion.rungs))
-            self._submit(replace(trial, warm_start=begin), Job(trial.number, trial.spec, "rung", warm_start=begin))
+            first = start_at(self._store.folder, before, len(self._promotion.rungs))
+            self._submit(replace(trial, warm_start=first), Job(trial.number, trial.spec, "rung", warm_start=first))
         elif other := self._same_training(trial):
             job = Job(trial.number, trial.spec, "build", warm_start=other.warm_start)
             self._submit(replace(trial, warm_start=other.warm_start), job)
@@ -248,7 +248,7 @@ class Driver:
     def _same_training(self, trial: Trial) -> Trial | None:
         """Return a trial whose student was taught in the very same way, and only has other bits.
 
-        Its training is this trial's too. What is made by hand takes nothing over from the search, nor the other way.
+        Its training is this trial's too. Neither the search nor what it is compared with takes over from the other.
         """
         for other in self._taught.get(trial.spec.training_key(), ()):
             if other.warm_start is None if trial.by_hand else not other.technique:

@@ -96,6 +96,8 @@ class Baselines:
 
     def first(self) -> Design | None:
         """Return the next trial of a technique that is missing; None where there is none to begin now."""
+        if not self._wanted:
+            return None
         if self._first is None:
             # the teacher comes first: all are compared with it
             known = any(t.origin is Origin.TEACHER and t.finished for t in self._ended)
@@ -178,6 +180,9 @@ class Baselines:
 
     def _fits(self, width: float, bits: int) -> bool:
         spec = self._space.spec(uniform(self._space, width, bits))
+        alike = [t for t in self._ended if t.measured and t.spec.shape_key() == spec.shape_key()]
+        if alike:
+            return any(map(self._meets, alike))
         latency = self._surrogates.latency
         return all(MARGIN * latency[name].predict_ms(spec) <= ms for name, ms in self._budgets.items())
 

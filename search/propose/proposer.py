@@ -70,7 +70,8 @@ class Proposer:
         """
         self._space, self._arms = space, {arm.name: arm for arm in arms}
         self._surrogates, self._budgets = surrogates or Surrogates(), dict(budgets or {})
-        self._shares, self._baselines = (moves, crossovers), baselines
+        self._shares = (moves, crossovers)
+        self._baselines = baselines or Baselines(space, self._surrogates, self._budgets, ())
         self._random = random.Random(seed)
         self._mover = Mover(space, surrogates)
         self._seen: set[str] = set()
@@ -95,7 +96,7 @@ class Proposer:
         self._queue = deque(p for p in self._queue if p not in again)
         self._random.seed(f"{self._random.random()}/{len(trials)}")
         self._seen.update(trial.spec.key() for trial in trials if not trial.technique)
-        for trial in interrupted if self._baselines is not None else ():
+        for trial in interrupted:
             self._baselines.begun(trial.plan, trial.after)
         for trial in reversed(interrupted):
             self._queue.appendleft(Proposal.again(trial))
@@ -103,7 +104,7 @@ class Proposer:
     @property
     def opening(self) -> bool:
         """Whether plans of the initial design, or techniques that the user asked for, are still to come."""
-        return bool(self._queue) or (self._baselines is not None and self._baselines.first() is not None)
+        return bool(self._queue) or self._baselines.first() is not None
 
     def propose(self, points: Sequence[Candidate]) -> Proposal | None:
         """Return the next plan; None when nothing new can be drawn from this space.
@@ -111,9 +112,8 @@ class Proposer:
         Args:
             points: Finished trials.
         """
-        by_hand = self._baselines
         while self._queue:
-            if by_hand is not None and self._queue[0].number is None and (design := by_hand.first()) is not None:
+            if self._queue[0].number is None and (design := self._baselines.first()) is not None:
                 return self._note(Proposal.of(design))
             proposal = self._queue.popleft()
             # what one would do by hand is measured whatever its latency: it shows what the search is worth
@@ -121,7 +121,7 @@ class Proposer:
             if self._key(proposal.plan) in self._seen or (own and self._predicted_over(proposal.plan) > 1):
                 continue
             return self._note(proposal)
-        if by_hand is not None and (design := by_hand.first() or by_hand.further()) is not None:
+        if (design := self._baselines.first() or self._baselines.further()) is not None:
             return self._note(Proposal.of(design))
         parents = [p for p in points if p.trial.spec.recovery is not None and not p.trial.technique]
         parents = [parents[i] for i in non_dominated([p.cost for p in parents])]
@@ -160,8 +160,7 @@ class Proposer:
             violation: measured / limit - 1, of a trial that the samplers are to learn to avoid.
             proposal: What the trial began with, where this run proposed it.
         """
-        if self._baselines is not None:
-            self._baselines.note(trial)
+        self._baselines.note(trial)
         latent = self._encoded(trial.plan, trial.latent)
         if latent is None or trial.technique:
             return  # the search takes nothing over from what was made to be compared with it
@@ -185,8 +184,7 @@ class Proposer:
     def _note(self, proposal: Proposal) -> Proposal:
         if not proposal.technique:
             self._seen.add(self._key(proposal.plan))
-        if self._baselines is not None:
-            self._baselines.begun(proposal.plan, proposal.after)
+        self._baselines.begun(proposal.plan, proposal.after)
         return proposal
 
     def _key(self, plan: Plan) -> str:

@@ -68,7 +68,7 @@ def make_proposer(
         budgets,
         MOVES if refined else 0.0,
         CROSSOVERS if refined else 0.0,
-        Baselines(space, surrogates, budgets, techniques) if techniques else None,
+        Baselines(space, surrogates, budgets, techniques),
     )
 
 

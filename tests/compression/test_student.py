@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from autocompress.compression.student import make_student, mask_of, replaced
+from autocompress.compression.student import make_student, mask_of, renew, replaced
 from autocompress.errors import TrialFailed
-from autocompress.spaces.spec import Pattern, StudentSpec
+from autocompress.spaces.spec import Pattern, Recovery, StudentSpec
 
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 13)) | st.tuples(
     st.integers(1, 4), st.integers(1, 9), st.integers(1, 3), st.integers(1, 3)
@@ -173,3 +173,43 @@ def test_what_cannot_come_in_is_refused_in_one_line(kind: str, message: str) -> 
     with pytest.raises(TrialFailed, match=message) as caught:
         nets.net("grouped").student(StudentSpec(replacements={"2": kind}))
     assert "\n" not in str(caught.value)
+
+
+class Scaled(nn.Module):
+    """A module of a user's own, which says nothing of how its weights begin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(3 + 2 * torch.randn(40, 50))
+        self.scale = nn.Parameter(torch.tensor(2.0))
+
+
+def test_a_student_with_new_weights_has_none_of_the_teachers() -> None:
+    teacher = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.LazyLinear(4))
+    teacher(torch.randn(2, 3, 6, 6))
+    spec = StudentSpec(recovery=Recovery(fresh=True))
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    student, again = make_student(teacher, (), spec), make_student(teacher, (), spec)
+    for name, value in student.module.state_dict().items():
+        assert torch.equal(value, again.module.state_dict()[name]), "the same seed gives the same weights"
+        if name.endswith("weight") and value.ndim > 1:
+            assert not torch.equal(value, before[name]), name
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+    kept = make_student(teacher, (), replace(spec, recovery=Recovery()))
+    assert all(torch.equal(value, before[name]) for name, value in kept.module.state_dict().items())
+
+
+def test_weights_of_modules_without_a_way_of_their_own_are_drawn_like_those_they_had() -> None:
+    module = Scaled()
+    before = module.table.detach().clone()
+    renew(module)
+    assert not torch.equal(module.table, before)
+    assert abs(float(module.table.mean()) - 3) < 0.3 and abs(float(module.table.std()) - 2) < 0.3
+    assert float(module.scale.detach()) == 2.0
+
+
+def test_keys_of_students_that_begin_with_the_teachers_weights_are_those_of_before() -> None:
+    spec = StudentSpec({"a": 3}, recovery=Recovery(alpha=0.5))
+    assert "fresh" not in spec.to_json()
+    fresh = replace(spec, recovery=Recovery(alpha=0.5, fresh=True))
+    assert "fresh" in fresh.to_json() and fresh.training_key() != spec.training_key()

@@ -51,6 +51,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("search", "--seed", "-1"), ("seed = -1",)),
         (("search", "--percentile", "75"), ("75", "50")),
         (("search", "--executor", "rya"), ("rya", "ray")),
+        (("search", "--baselines", "prunning-alone"), ("'prunning-alone'", "did you mean 'pruning-alone'")),
         (("search", "--precision", "2"), ("'2'", "2% or a fraction")),
         (("search", "--target", "openvino", "--any-of"), ("--any-of", "--target twice")),
         (("search", "--target", "onnxruntime", "--target", "onnxruntime"), ("one target twice",)),

@@ -1,0 +1,143 @@
+"""The table of techniques: over a real study, and recomputed from what lies in its folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import autocompress
+from autocompress.search.report.front import Front
+from autocompress.search.report.intervals import MetricIntervals
+from autocompress.search.report.reading import read_front
+from autocompress.search.report.techniques import SEARCH, TechniqueTable, techniques
+from autocompress.search.techniques import Technique
+from autocompress.studies.metric import MetricLabel
+from autocompress.studies.task import load_task
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+def rows_in_the_database(folder: Path) -> dict[int, dict[str, Any]]:
+    """The trials of a study as an outsider reads them: JSON in SQLite, by number."""
+    with sqlite3.connect(folder / "study.db") as connection:
+        values = connection.execute("select value_json from trial_user_attributes where key = 'trial'").fetchall()
+    trials = [json.loads(json.loads(value)) for (value,) in values]
+    return {trial["number"]: trial for trial in trials}
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    z = 1.959964
+    ends = [
+        (share + z * z / (2 * n) + sign * z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
+        / (1 + z * z / n)
+        for sign in (-1, 1)
+    ]
+    return ends[0], ends[1]
+
+
+def assert_recomputed(folder: Path, table: TechniqueTable) -> None:
+    """Every figure of the table follows from the folder's JSON."""
+    trials = rows_in_the_database(folder)
+    looks = json.loads((folder / "confirmed.json").read_text())
+    examples = json.loads((folder / "identity.json").read_text())["validation"]
+    n = int(examples.split()[0])
+    epochs = json.loads((folder / "task.json").read_text())["epochs"]
+    for row in table.rows:
+        if row.entry is None:
+            continue
+        trial = trials[row.entry.number]
+        (target, file) = next(iter(trial["measured"].items()))
+        look = looks.get(str(trial["number"]))
+        latency = file["latency"] if look is None else look["files"][target]["latency"]
+        assert row.metric and row.p50_ms and row.speed_up
+        assert row.metric.value == file["accuracy"] and row.size_bytes == file["size_bytes"]
+        assert (row.metric.low, row.metric.high) == pytest.approx(wilson(file["accuracy"], n))
+        assert (row.p50_ms.low, row.p50_ms.high) == (latency["low_ms"], latency["high_ms"])
+        assert row.speed_up.value == pytest.approx(1 / latency["ratio"])
+        assert row.speed_up.low == pytest.approx(1 / latency["ratio_high"])
+        times, number, seconds = 0, trial["number"], 0.0
+        while number is not None and trials[number]["spec"]["recovery"] is not None:
+            times += 1
+            seconds += trials[number]["seconds"].get("training", 0.0)
+            start = trials[number]["warm_start"]
+            number = None if start is None else start["number"]
+        assert row.training.times == times and row.epochs == pytest.approx(times * epochs)
+        assert row.training.seconds >= seconds, "what other trials trained for it counts too"
+        if row.against is not None:
+            other = trials[row.against.entry.number]
+            assert other["origin"] not in ("teacher", "by hand")
+            assert row.against.entry.latency.p50_ms <= row.p50_ms.high
+
+
+def test_a_usual_study_has_some_rows_and_names_the_others(finished: Front) -> None:
+    table = techniques(read_front(finished.folder))
+    assert_recomputed(finished.folder, table)
+    found = {row.name: row for row in table.rows}
+    assert [row.name for row in table.rows] == [*Technique, SEARCH]
+    for technique in (Technique.TEACHER, Technique.INT8_AFTER):
+        assert found[technique].entry is not None
+    assert found[Technique.TEACHER].training.times == 0
+    assert {Technique.PRUNING, Technique.DISTILLATION, Technique.QUANTIZE_PRUNE} <= set(table.missing)
+    assert 'search={"baselines": ("all",)}' in table.command, "a study made in Python goes on in Python"
+    assert "16 bits" in found[Technique.SIXTEEN_BITS].note, "what cannot be here is not asked for"
+    assert Technique.SIXTEEN_BITS not in table.missing
+
+
+def test_the_command_prints_it(finished: Front, cli: Cli) -> None:
+    code, said, _ = cli("front", finished.folder, "--techniques")
+    assert code == 0
+    for technique in Technique:
+        assert technique in said
+    assert "not tried yet" in said and "95 %" in said
+    code, said, _ = cli("front", finished.folder, "--techniques", "--json")
+    rows = json.loads(said)
+    assert [row["technique"] for row in rows] == [*Technique, SEARCH]
+    assert rows[0]["metric"]["low"] < rows[0]["metric"]["value"] < rows[0]["metric"]["high"]
+
+
+@given(st.integers(1, 20_000), st.floats(0, 1), st.floats(0, 1))
+def test_intervals_hold_what_they_are_about(n: int, a: float, b: float) -> None:
+    intervals = MetricIntervals(MetricLabel(), {"test": n})
+    around, apart = intervals.around(a, "test"), intervals.difference(a, b, "test")
+    assert around.low is not None and around.high is not None and apart.low is not None and apart.high is not None
+    assert 0 <= around.low <= a + 1e-12 and a - 1e-12 <= around.high <= 1
+    assert apart.low <= a - b <= apart.high
+    assert intervals.around(a, "validation").low is None, "nothing is known of a split without its size"
+    assert intervals.difference(a, a, "test").low == pytest.approx(-(intervals.difference(a, a, "test").high or 0))
+
+
+@pytest.mark.slow
+def test_what_is_missing_is_tried_when_asked_and_only_once(
+    tiny_task: Path, sections: dict[str, dict[str, Any]], tmp_path: Path, cli: Cli
+) -> None:
+    """A study is begun, stopped in the middle of its baselines, and goes on until none is missing."""
+    search: dict[str, Any] = {"without": ("latency_model", "sensitivity", "initial_design"), "baselines": ("all",)}
+    task = load_task(str(tiny_task))
+
+    def more(trials: int) -> Front:
+        return autocompress.compress(task, trials=trials, runs=tmp_path, search=search, **sections)
+
+    first = more(4)
+    assert techniques(first).missing
+    before = rows_in_the_database(first.folder)
+    table = techniques(more(9))
+    assert table.missing == () and table.command == ""
+    after = rows_in_the_database(first.folder)
+    assert {number: after[number] for number in before} == before, "nothing is run again"
+    asked = [(t["technique"], t["after"], json.dumps(t["plan"])) for t in after.values() if t["technique"]]
+    assert len(asked) == len(set(asked))
+    assert all(trial["state"] == "finished" for trial in after.values() if trial["technique"]), "and all of it worked"
+    assert_recomputed(first.folder, table)
+    chain = next(row for row in table.rows if row.name == Technique.QUANTIZE_PRUNE)
+    assert chain.training.times == 2
+    fresh = next(row for row in table.rows if row.name == Technique.DISTILLATION)
+    assert fresh.entry is not None and fresh.entry.trial.spec.recovery is not None
+    assert fresh.entry.trial.spec.recovery.fresh and fresh.entry.trial.warm_start is None
