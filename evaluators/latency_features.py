@@ -80,16 +80,17 @@ class Features:
             sizes[at] += self._size_of.get(name, 0)
         return np.concatenate([sizes, -sizes])
 
-    def by_layer(self, spec: StudentSpec, costs: Vector) -> Vector:
-        """Return what each layer of a student adds to the formula, [layers]; borders and replaced modules are left out.
+    def by_layer(self, spec: StudentSpec) -> Vector:
+        """Return the part that each layer of a student has of the costs of all its layers, [layers], sum 1.
 
-        Args:
-            spec: The student.
-            costs: Of the terms, [terms].
+        It goes by the usual costs of arithmetic, traffic and layers, with what was measured of bits on the target.
+        Costs that are fitted to whole networks do not tell layers apart: what every student has alike, such as a last
+        layer of its kind, takes on what the network costs at any time.
         """
         label, columns = self._columns(self.shapes.of(spec))
-        each = costs[: self._classes * len(columns)].reshape(self._classes, len(columns))
-        return np.asarray((np.stack(columns, axis=1) * each[label]).sum(axis=1), dtype=np.float64)
+        each = self.prior[: self._classes * len(columns)].reshape(self._classes, len(columns))[label]
+        found = (np.stack(columns, axis=1) * each).sum(axis=1)
+        return np.asarray(found / found.sum(), dtype=np.float64)
 
     def _terms(self, shapes: StudentShapes) -> Vector:
         label, columns = self._columns(shapes)

@@ -68,13 +68,9 @@ class LatencyModel:
         return max(LEAST_MS, float(terms @ self.costs)) * float(np.exp(factor))
 
     def layer_ms(self, spec: StudentSpec) -> list[float]:
-        """Return what each layer of this student takes of its latency (ms), as far as the formula tells layers apart.
-
-        They do not add up to `predict_ms`: borders between precisions and replaced modules are no layer's.
-        """
-        _, place = self.features.of(spec)
-        factor = 0.0 if self.correction is None else self.correction.of(place)
-        return [float(ms) for ms in self.features.by_layer(spec, self.costs) * np.exp(factor)]
+        """Return what each layer takes of `predict_ms` (ms), by its part of usual costs; see `Features.by_layer`."""
+        total_ms = self.predict_ms(spec)
+        return [total_ms * float(part) for part in self.features.by_layer(spec)]
 
     @classmethod
     def fit(cls, context: SpaceContext, samples: Sequence[tuple[StudentSpec, float]]) -> LatencyModel:

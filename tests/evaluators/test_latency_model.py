@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from nets import ALL, SMALL, net, space_over
+from synthetic_spaces import chain, surrogates_over
 from torch import nn
 
 from autocompress.evaluators.latency_model import UNKNOWN_ERROR, LatencyLearner, LatencyModel
@@ -184,3 +185,16 @@ def test_a_shape_measured_again_counts_once() -> None:
     learner = LatencyLearner(net("digits").context, [(StudentSpec(), 1.0), (StudentSpec(), 2.0)])
     assert len(learner) == 1
     assert learner.predict_ms(StudentSpec()) == pytest.approx(2.0)
+
+
+def test_what_layers_take_adds_up_to_the_network_and_follows_their_size() -> None:
+    space = chain([32, 48, 32, 64, 10])
+    surrogate = surrogates_over(space, 0).latency["here"]
+    specs = [space.spec(space.uniform({"channels": width, "bits": bits})) for width in (1.0, 0.5) for bits in (32, 8)]
+    model = LatencyModel.fit(space.context, [(spec, surrogate.predict_ms(spec)) for spec in specs])
+    for spec in specs:
+        assert sum(model.layer_ms(spec)) == pytest.approx(model.predict_ms(spec))
+    whole = model.layer_ms(StudentSpec())
+    macs = [layer.macs for layer in space.context.layers]
+    assert whole.index(max(whole)) == macs.index(max(macs))
+    assert whole.index(min(whole)) == macs.index(min(macs))

@@ -213,7 +213,7 @@ def test_too_few_models_tell_nothing(study: Path) -> None:
     assert grow(record.front.entries[:5], record.space["variables"]) is None
 
 
-def test_predictions_of_layers_are_those_of_the_model(study: Path) -> None:
+def test_predictions_of_layers_follow_the_latency(study: Path) -> None:
     kept = read_predictions(study).layer_ms[TARGET]
     record = read_record(study)
     assert len(kept["0"]) == len(record.space["layers"])

@@ -15,7 +15,7 @@ MOST_NUMBERS = 150_000
 def layer_data(record: Record, notable: frozenset[int]) -> dict[str, Any]:
     """Return what the script draws of layers.
 
-    Each layer's share of the latency is a prediction: `Features.by_layer` times what was fitted to whole networks.
+    Each layer's share of the latency is a prediction; see `LatencyModel.layer_ms`.
 
     Args:
         record: The study.

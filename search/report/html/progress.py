@@ -145,7 +145,7 @@ def _ranks(record: Record) -> list[tuple[str, str, str]]:
             if str(e.number) in layers and name in e.latencies
         ]
         where = f" on {name}" if len(record.front.targets) > 1 else ""
-        found.append((f"the latency model{where}, its layers together", *_ranked(pairs)))
+        found.append((f"the latency model{where}", *_ranked(pairs)))
     return [row for row in found if row[1]]
 
 

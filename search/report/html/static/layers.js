@@ -61,7 +61,7 @@ function drawLayers() {
   });
   const error = D.layers.error[budgetTarget()];
   $("layers-note").textContent = (layers.some(layer => layer.zeros) ? "·z: with zeros. " : "") + (timed
-    ? `The time of single layers is predicted by a model of whole networks' latency${error ? `, half of whose predictions for networks were off by at most ${(100 * error).toFixed(1)} %` : ""}; pale columns are the teacher's.`
+    ? `The latency of the whole network is predicted${error ? ` (half of the predictions for plans held out were off by at most ${(100 * error).toFixed(1)} %)` : ""}, and shared over its layers by their arithmetic and memory traffic. Pale columns are the teacher's.`
     : "What single layers take was not predicted for this model; pale columns are the teacher's channels.");
   drawDecisions(row, layers);
 }
