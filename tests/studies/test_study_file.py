@@ -117,7 +117,7 @@ def test_changed_values_are_checked_too(value: object) -> None:
 def test_changed_leaves_the_rest() -> None:
     study = load_study("digits")
     other = study.changed("budget", latency_ms=5).changed("search", trials=7)
-    assert (other.budget.latency_ms, other.search.trials, other.search.minutes) == (5.0, 7, 3.0)
+    assert (other.budget.latency_ms, other.search.trials, other.search.minutes) == (5.0, 7, 5.0)
     assert study.budget.latency_ms is None and other.path == study.path
 
 
