@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from ..errors import (
 )
 from ..evaluators.artifact import ArtifactBuilder, Templates
 from ..evaluators.bench import bench
-from ..evaluators.measurement import Latency
 from ..evaluators.runtimes.base import Runtime
 from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import PARITY, as_arrays, file_bytes, file_outputs, predict, relative_difference
@@ -35,11 +34,11 @@ from ..spaces.network import look_at_network
 from ..spaces.spec import StudentSpec
 from ..spaces.target import Target, bits_on
 from ..studies.checkpoint import load_weights
-from ..studies.metric import ACCURACY, MetricLabel
 from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task
 from .evaluate.checkpoints import checkpoint_path
 from .evaluate.target_session import timing_inputs
+from .exported import Exported, Exports
 from .report.front import Front
 from .report.reading import read_front
 from .store.layout import target_folder
@@ -48,72 +47,6 @@ from .trial import Trial
 
 SAMPLES = 64
 """Validation inputs on which a file is held against its student."""
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What came of one target. What could not be had is None, and `reason` says why.
-
-    Attributes:
-        target: Name of the target.
-        path: The file; None where none was built.
-        sha256: Of the file.
-        size_bytes: Of the file.
-        bits: Layer name -> bit-width of the student as this target runs it, for layers that are not 32.
-        difference: Largest absolute difference from the student's outputs, relative to the largest output (at least
-            1), over `SAMPLES` inputs.
-        agreement: Part of those inputs on which file and student choose the same class; None where they choose none.
-        accuracy: Metric of the file in its own units, run by its own runtime over the validation split.
-        metric: Name of the metric.
-        latency: Of one inference; its ratio is to the teacher's file on the study's first target.
-        beside: What that file took in the same rounds.
-        operators: Operator type -> count, of the graph that really runs.
-        remark: Where that graph is not what was asked for.
-        reason: Why something could not be had.
-    """
-
-    target: str
-    path: Path | None = None
-    sha256: str = ""
-    size_bytes: int = 0
-    bits: Mapping[str, int] = field(default_factory=dict)
-    difference: float | None = None
-    agreement: float | None = None
-    accuracy: float | None = None
-    metric: str = "accuracy"
-    latency: Latency | None = None
-    beside: Latency | None = None
-    operators: Mapping[str, int] = field(default_factory=dict)
-    remark: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Exports:
-    """What came of all targets, beside the teacher.
-
-    Attributes:
-        files: One for each target.
-        teacher: The teacher's file on the study's first target, measured beside the first of `files` that runs; None
-            where none does.
-        label: How the metric is shown.
-        examples: Of the validation split.
-        least: Metric that the study asks for, as a search keeps it; None where it asks for none.
-    """
-
-    files: tuple[Exported, ...]
-    teacher: MeasuredFile | None = None
-    label: MetricLabel = ACCURACY
-    examples: int = 0
-    least: float | None = None
-
-    def measured(self) -> list[MeasuredFile]:
-        """Return the teacher and what came of each target, as they stand beside each other."""
-        found = [] if self.teacher is None else [self.teacher]
-        for entry in self.files:
-            quality = None if entry.accuracy is None else self.label.kept(entry.accuracy)
-            found.append(MeasuredFile(entry.target, entry.latency, entry.size_bytes, quality))
-        return found
 
 
 def export(

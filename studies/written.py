@@ -9,7 +9,8 @@ from collections.abc import Mapping, Set
 
 from ..errors import StudyFileError
 from .data.source import DATA_SOURCES
-from .schema import Section, StudySections
+from .schema import StudySections
+from .section import Section
 
 Written = Mapping[str, Set[str]]
 """Section -> keys."""

@@ -11,7 +11,7 @@ import click
 from .files_table import print_files
 
 if TYPE_CHECKING:
-    from ..search.export import Exports
+    from ..search.exported import Exports
 
 
 def print_exported(exports: Exports) -> None:

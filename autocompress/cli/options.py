@@ -69,7 +69,7 @@ def with_options(settings: StudyFile, options: dict[str, Any]) -> StudyFile:
     Raises:
         UsageError: An option has a value that cannot be.
     """
-    from ..studies.schema import LATENCY_KEYS
+    from ..studies.budget import LATENCY_KEYS
     from ..studies.study_file import StudyFile
 
     percentile = options["percentile"]

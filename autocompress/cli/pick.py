@@ -69,7 +69,7 @@ def pick(
 
 def _latency(budget: str | None, budget_ms: float | None, speedup: float | None) -> dict[str, float | None]:
     """Return the budget and the speed-up that a user asks for."""
-    from ..studies.schema import BudgetSection
+    from ..studies.budget import BudgetSection
 
     asked = budget_asked(budget, budget_ms)
     if asked.get("latency") is None:

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from ...errors import StorageError, UsageError
 from ...files import read_json, write_json
-from ...studies.schema import LATENCY_KEYS, BudgetSection, StudySections
+from ...studies.budget import LATENCY_KEYS, BudgetSection
+from ...studies.schema import StudySections
 from ...studies.study_file import StudyFile
 from ...studies.task import Task
 

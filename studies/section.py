@@ -1,0 +1,19 @@
+"""What all sections of a study file have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """One section of a study file. Unknown keys, wrong types, NaN and infinity are refused."""
+
+    # A list in TOML becomes a tuple, so that a section can be hashed and never changes.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # a table in a section is a dict, which has no hash of its own
