@@ -18,6 +18,9 @@ SPARED = ("zstd kB", "test", "kB", "speed-up")
 TECHNIQUES_SPARED = ("tried", "kB", "test", "training", "trial", "speed-up")
 """The same for the table of techniques."""
 
+WORDS = ("origin", "technique")
+"""Columns of words, which may go on in a further line."""
+
 
 def width_of(console: Console, shown: Table) -> int:
     """Return the columns of a terminal that a table takes when nothing in it is cut."""
@@ -43,6 +46,9 @@ def narrowed(console: Console, shown: Table, spared: Sequence[str] = SPARED) -> 
         if any(column.header == head for column in shown.columns):
             shown.columns = [column for column in shown.columns if column.header != head]
             gone.append(head)
+    for column in shown.columns:
+        if column.header in WORDS and width_of(console, shown) > console.width:
+            column.no_wrap = False
     return gone
 
 

@@ -89,6 +89,10 @@ class Baselines:
         self._begun.add((after, self._space.spec(plan).key()))
         self._first = None
 
+    def has_begun(self, plan: Plan) -> bool:
+        """Tell whether the student of a plan was tried, or is, with the teacher's weights."""
+        return (None, self._space.spec(plan).key()) in self._begun
+
     @property
     def missing(self) -> list[Technique]:
         """The techniques that have no model yet, or none within the budget while that may still be found."""

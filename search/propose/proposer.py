@@ -118,6 +118,8 @@ class Proposer:
             proposal = self._queue.popleft()
             # what one would do by hand is measured whatever its latency: it shows what the search is worth
             own = proposal.number is None and not proposal.origin.by_hand
+            if proposal.number is None and proposal.origin.by_hand and self._baselines.has_begun(proposal.plan):
+                continue
             if self._key(proposal.plan) in self._seen or (own and self._predicted_over(proposal.plan) > 1):
                 continue
             return self._note(proposal)
