@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from ...errors import AutoCompressError, BundleError, StorageError
 from ...evaluators.runtimes.registry import get_runtime
 from ...evaluators.score import predict
-from ...files import PARTIAL, copy, digest, disk_errors, move, read_json, remove, write_bytes, write_json
+from ...files import PARTIAL, copy, digest, disk_errors, move, remove, write_bytes, write_json
 from ...spaces.target import PerTarget, Target
 from ...studies.preprocessing import Preprocessing
 from ...studies.study_file import StudyFile
 from ..report.entry import Entry
 from ..report.front import Front
+from ..report.intervals import MetricIntervals, split_sizes
 from ..store.facts import TaskFacts, read_facts
 from ..store.samples import read_answers, read_samples
 from ..store.settings import read_settings
@@ -28,11 +29,8 @@ from ..trial import Origin
 from .checksums import NAME, listed, write_checksums
 from .model_card import CardFacts, model_card
 from .recipe import recipe_text
-from .record import TOLERANCES, Figure, FileRecord, Record, SampleRecord, share_figure, write_record
+from .record import TOLERANCES, Figure, FileRecord, Record, SampleRecord, write_record
 from .scripts import PACKAGES, ScriptFacts, infer_script, openvino_precision, requirements
-
-SHARES = ("classification", "binary")
-"""Kinds of tasks whose own metric is the share of examples that are right."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,8 @@ class _Source:
 
     def figure(self, quality: float, split: str) -> Figure:
         """Return a metric as it is shown, with its interval."""
-        shares = self.entry.metric.name == "accuracy" and self.facts.kind in SHARES
-        return share_figure(self.entry.metric.shown(quality), self.sizes.get(split), shares)
+        found = MetricIntervals.of_share(self.facts, self.sizes).around(quality, split)
+        return Figure(found.value, found.low, found.high, self.sizes.get(split))
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -76,7 +74,9 @@ def write_bundle(
         StorageError: A file of the study is gone, or the disk is full or cannot be written.
     """
     paths = {name: path for name, path in front.paths(entry).items() if only in (None, name)}
-    source = _Source(front, entry, paths, read_settings(front.folder), read_facts(front.folder), _sizes(front.folder))
+    source = _Source(
+        front, entry, paths, read_settings(front.folder), read_facts(front.folder), split_sizes(front.folder)
+    )
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=out) as held:
@@ -235,17 +235,6 @@ def _holds_pickles(path: Path) -> bool:
             if ("/sample_inputs/" in name and part.file_size) or "/constants/custom_obj" in name:
                 return True
     return False
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    """Return the examples of each split, as the study knows its data again; empty where it does not."""
-    kept = read_json(folder / "identity.json") or {}
-    found = {}
-    for split in ("train", "validation", "test"):
-        count = str(kept.get(split, "")).partition(" items")[0]
-        if count.isdigit():
-            found[split] = int(count)
-    return found
 
 
 def _clear(out: Path) -> None:

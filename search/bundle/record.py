@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +15,6 @@ from ...spaces.target import PerTarget, Target
 
 FORMAT = 1
 """Of a bundle."""
-Z95 = 1.96
-"""Half-width of a 95 % interval, in standard errors."""
 
 TOLERANCES = {32: 1e-3, 16: 0.02, 8: 0.05, 4: 0.05}
 """Fewest bits of a model -> largest difference of its answers on another machine, relative to the largest answer.
@@ -156,19 +153,3 @@ def read_record(folder: Path) -> Record:
         return from_plain(Record, kept)
     except ValueError as error:
         raise BundleError(f"{path}: holds no measurement ({one_line(error)[:120]}); restore it from a copy") from error
-
-
-def share_figure(value: float, examples: int | None, is_share: bool) -> Figure:
-    """Return a metric with its interval: that of Wilson (1927), which stays between 0 and 1, where it is a share.
-
-    Args:
-        value: The metric.
-        examples: It was computed over.
-        is_share: Whether it is the share of examples that are right.
-    """
-    if not is_share or not examples or not 0 <= value <= 1:
-        return Figure(value, examples=examples)
-    n, z = examples, Z95
-    middle = (value + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
-    return Figure(value, min(value, middle - half), max(value, middle + half), n)

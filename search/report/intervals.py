@@ -12,6 +12,8 @@ from ...files import read_json
 from ...studies.metric import MetricLabel
 from ..store.facts import TaskFacts, read_facts
 
+SHARES = ("classification", "binary")
+"""Kinds of tasks whose own metric is the share of examples that are right."""
 Z95 = 1.959964
 """Of the normal distribution, for intervals of 95 %."""
 
@@ -68,7 +70,7 @@ class MetricIntervals:
     @classmethod
     def of_share(cls, facts: TaskFacts, sizes: Mapping[str, int]) -> MetricIntervals:
         """Return the same from what a study knows of its task, and its examples by split."""
-        share = facts.kind == "classification" and facts.metric == MetricLabel()
+        share = facts.kind in SHARES and facts.metric == MetricLabel()
         return cls(facts.metric, dict(sizes) if share else {})
 
     def around(self, quality: float, split: str) -> Interval:

@@ -23,13 +23,15 @@ from hypothesis import strategies as st
 from autocompress import BundleError, Front, UnknownName, UsageError
 from autocompress.search.bundle.checksums import NAME, check
 from autocompress.search.bundle.recipe import read_recipe, toml_text
-from autocompress.search.bundle.record import read_record, share_figure
+from autocompress.search.bundle.record import Figure, read_record
 from autocompress.search.bundle.scripts import PACKAGES, ScriptFacts, infer_script
 from autocompress.search.bundle.templates import code, markdown, quoted
 from autocompress.search.bundle.verify import check_files, verify
+from autocompress.search.report.intervals import MetricIntervals
 from autocompress.search.store.samples import sample_rows
 from autocompress.spaces.target import Target
 from autocompress.studies.kinds import KINDS
+from autocompress.studies.metric import MetricLabel
 from autocompress.studies.preprocessing import Preprocessing
 
 yaml = pytest.importorskip("yaml")
@@ -322,7 +324,8 @@ def test_texts_in_the_card_stay_in_their_place(text: str) -> None:
 
 @given(st.floats(0, 1), st.integers(1, 100_000))
 def test_the_interval_of_a_share_holds_it(value: float, count: int) -> None:
-    figure = share_figure(value, count, is_share=True)
+    found = MetricIntervals(MetricLabel(), {"test": count}).around(value, "test")
+    figure = Figure(found.value, found.low, found.high, count)
     assert figure.low is not None and figure.high is not None
     assert -1e-9 <= figure.low <= value <= figure.high <= 1 + 1e-9 and figure.holds(value)
 
