@@ -26,7 +26,7 @@ def print_exported(exports: Exports) -> None:
         more["difference"].append("" if entry is None else _or_dash(entry.difference, ".1e"))
         more["same class"].append("" if entry is None else _or_dash(entry.agreement, ".1%"))
     sentence = which_to_ship(files, exports.label, exports.examples, exports.least)
-    print_files(files, exports.label, sentence, more)
+    print_files(files, exports.label, sentence, more, rates=False)
     click.echo("difference: the largest from the student's outputs, relative to the largest output")
     for entry in exports.files:
         if entry.path is not None:

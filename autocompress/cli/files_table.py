@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..studies.metric import MetricLabel
 
 
-TIMES = ("p50 ms", "95 % interval", "p95", "p99", "per s", "MB")
+TIMES, RATES = ("p50 ms", "95 % interval", "p95", "p99"), ("per s", "MB")
 
 
 def print_files(
@@ -23,6 +23,7 @@ def print_files(
     metric: MetricLabel | None,
     sentence: str,
     more: Mapping[str, Sequence[str]] | None = None,
+    rates: bool = True,
 ) -> None:
     """Print one row for each file, and a sentence below.
 
@@ -31,10 +32,12 @@ def print_files(
         metric: How the metric is shown; None leaves the column out.
         sentence: Which to ship.
         more: Further columns, a text for each file.
+        rates: Whether to show inputs a second, peak memory and energy too.
     """
-    energy = any(file.latency is not None and file.latency.energy_mj is not None for file in files)
+    energy = rates and any(file.latency is not None and file.latency.energy_mj is not None for file in files)
     several = len(files) > 1
-    heads = ["file", "kB", *(more or {}), *([metric.name] if metric else []), *TIMES, *(["mJ"] if energy else [])]
+    heads = ["file", "kB", *(more or {}), *([metric.name] if metric else []), *TIMES]
+    heads += [*(RATES if rates else ()), *(["mJ"] if energy else [])]
     table = Table(*heads, *(["of the first", "95 % interval", ""] if several else []), box=box.SIMPLE_HEAD)
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True
@@ -47,16 +50,15 @@ def print_files(
             row += ["-"] * (len(table.columns) - len(row) - several) + [""] * several
         else:
             row[0] += " (disturbed)" if file.latency.disturbed else ""
-            row += _times(file.latency, energy)
+            row += _times(file.latency, rates, energy)
             row += _beside_first(file.latency) if several and index else [""] * (3 * several)
         table.add_row(*row)
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=180)  # a file is as wide as it needs to be
+        console = Console(highlight=False, width=240)  # a file is as wide as it needs to be
     console.print(table)
-    legend = (
-        "per s: inputs a second; MB: peak memory of the process; of the first: its time over that of the first file"
-    )
+    legend = "per s: inputs a second; MB: peak memory of the process; " if rates else ""
+    legend += "of the first: its time over that of the first file"
     if any(file.latency is not None and file.latency.disturbed for file in files):
         legend += "; (disturbed): other work ran meanwhile"
     console.print(legend, style="dim")
@@ -64,10 +66,11 @@ def print_files(
         console.print(sentence)
 
 
-def _times(latency: Latency, energy: bool) -> list[str]:
+def _times(latency: Latency, rates: bool, energy: bool) -> list[str]:
     found = [f"{latency.p50_ms:.3g}", f"{latency.low_ms:.3g} to {latency.high_ms:.3g}"]
-    found += [f"{latency.p95_ms:.3g}", f"{latency.p99_ms:.3g}", f"{latency.throughput_per_s:,.0f}"]
-    found.append(_or_dash(latency.peak_memory_mb, lambda mb: f"{mb:.0f}"))
+    found += [f"{latency.p95_ms:.3g}", f"{latency.p99_ms:.3g}"]
+    if rates:
+        found += [f"{latency.throughput_per_s:,.0f}", _or_dash(latency.peak_memory_mb, lambda mb: f"{mb:.0f}")]
     return [*found, _or_dash(latency.energy_mj, lambda mj: f"{mj:.3g}")] if energy else found
 
 
