@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+NARROWEST = 1e-6
+"""Part of its numbers below which a range has no numbers between its ends that can be printed."""
+
 
 def ticks(low: float, high: float, most: int = 7, logarithmic: bool = False) -> list[float]:
     """Return round numbers from `low` to `high`, about `most` of them.
@@ -14,7 +17,7 @@ def ticks(low: float, high: float, most: int = 7, logarithmic: bool = False) -> 
         most: How many there is room for.
         logarithmic: Whether they are to be even on a logarithmic scale; `low` is positive then.
     """
-    if high <= low:
+    if high - low <= NARROWEST * max(abs(low), abs(high)):
         return [low]
     if logarithmic:
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from autocompress.search.report.front import Front
@@ -92,6 +92,8 @@ def test_a_file_and_no_plot_get_text_alone(finished: Front, cli: Cli, tmp_path: 
 
 
 @given(st.floats(1e-6, 1e6), st.floats(1e-6, 1e6), st.booleans())
+@example(1.0000000000000002e-06, 1e-06, False)
+@example(1.00001, 1.0, False)
 def test_ticks_are_within_and_differ(one: float, other: float, logarithmic: bool) -> None:
     low, high = sorted((one, other))
     found = ticks(low, high, logarithmic=logarithmic)
