@@ -253,7 +253,7 @@ def _driver(study: OpenStudy, executor: Executor, surrogates: Surrogates, stop: 
     usual = {name: tail_ratio(session, study.limits.percentile) for name, session in context.sessions.items()}
     budgets = {name: ms / usual[name] for name, ms in study.limits.budgets.items()}
     proposer = make_proposer(
-        study.space, settings.search, len(study.objectives), surrogates, study.limits.targets, budgets
+        study.space, settings.search, study.objectives, surrogates, study.limits.targets, budgets
     )
     starts = WarmStarts(study.folder, context.network.groups, len(promotion.rungs))
     return Driver(

@@ -25,6 +25,7 @@ Part = Literal[
     "initial_design",
     "shares",
     "profile",
+    "learned",
     "refinement",
     "rungs",
     "first_look",

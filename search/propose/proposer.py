@@ -22,10 +22,12 @@ from ...spaces.spec import StudentSpec
 from ...spaces.surrogates import Surrogates
 from ...spaces.target import PerTarget
 from ...spaces.variables import Value
+from ..objectives import is_latency
 from ..pareto import non_dominated
 from ..trial import Origin, Trial, TrialState
 from .baselines import Baselines
 from .by_hand import Design
+from .learned.learned import Known, LearnedProposals
 from .proposal import Arm, Candidate, Proposal
 
 REDRAWS = 60
@@ -54,6 +56,9 @@ class Proposer:
         moves: float = 1.0,
         crossovers: float = 0.25,
         baselines: Baselines | None = None,
+        learned: LearnedProposals | None = None,
+        objectives: Sequence[str] = (),
+        learned_share: float = 6.0,
     ) -> None:
         """Propose plans of `space`.
 
@@ -71,6 +76,7 @@ class Proposer:
         self._space, self._arms = space, {arm.name: arm for arm in arms}
         self._surrogates, self._budgets = surrogates or Surrogates(), dict(budgets or {})
         self._shares = (moves, crossovers)
+        self._learned, self._objectives, self._learned_share = learned, tuple(objectives), learned_share
         self._baselines = baselines or Baselines(space, self._surrogates, self._budgets, ())
         self._random = random.Random(seed)
         self._mover = Mover(space, surrogates)
@@ -135,6 +141,8 @@ class Proposer:
             ways.append((self._shares[0], partial(self._moved, parents)))
         if len(parents) > 1:
             ways.append((self._shares[1], partial(self._crossed, parents)))
+        if self._learned is not None and self._learned.ready:
+            ways.append((self._learned_share, self._led))
         ways = [way for way in ways if way[0] > 0]
         for _ in range(REDRAWS if ways else 0):
             way = self._random.choices([w for _, w in ways], [share for share, _ in ways])[0]
@@ -163,6 +171,7 @@ class Proposer:
             proposal: What the trial began with, where this run proposed it.
         """
         self._baselines.note(trial)
+        self._let_learn(trial, costs)
         latent = self._encoded(trial.plan, trial.latent)
         if latent is None or trial.technique:
             return  # the search takes nothing over from what was made to be compared with it
@@ -172,6 +181,16 @@ class Proposer:
                 arm.sampler.tell(trial.number, latent, costs, ticket)
             elif trial.state in (TrialState.GATED, TrialState.FAILED):
                 arm.sampler.reject(trial.number, latent, ticket, violation)
+
+    def _let_learn(self, trial: Trial, costs: Sequence[float] | None) -> None:
+        latency = next((i for i, name in enumerate(self._objectives) if is_latency(name)), None)
+        if self._learned is None or latency is None or "accuracy" not in self._objectives or trial.technique:
+            return
+        if costs is None:
+            self._learned.forget(trial.number)
+            return
+        metric = costs[self._objectives.index("accuracy")]
+        self._learned.tell(trial.number, Known(trial.plan, metric, costs[latency], trial.spec.recovery is not None))
 
     def _encoded(self, plan: Plan, drawn: Mapping[str, Value] | None = None) -> dict[str, Value] | None:
         """Return what each arm knows of a plan: the numbers that were drawn, else those that come nearest to it."""
@@ -221,6 +240,11 @@ class Proposer:
             return proposal
         arm.sampler.reject(-1, drawn, ticket)
         return None
+
+    def _led(self) -> Proposal | None:
+        assert self._learned is not None
+        plan = self._learned.propose(lambda p: self._is_new(Proposal(p, Origin.SEARCH, "search", None)))
+        return None if plan is None else Proposal(plan, Origin.SEARCH, "surrogate", None)
 
     def _moved(self, parents: Sequence[Candidate]) -> Proposal | None:
         def draw() -> Proposal:

@@ -12,6 +12,7 @@ from ...studies.schema import SearchSection
 from ..techniques import asked_for
 from .baselines import Baselines
 from .encoding import Encoding
+from .learned.learned import LearnedProposals
 from .initial_design import initial_design
 from .profile import ProfileEncoding, sensitivity_ranks
 from .proposal import Arm
@@ -27,7 +28,7 @@ CROSSOVERS = 0.5
 def make_proposer(
     space: Space,
     settings: SearchSection,
-    objectives: int,
+    objectives: Sequence[str],
     surrogates: Surrogates,
     targets: Sequence[str],
     budgets: PerTarget[float],
@@ -37,7 +38,7 @@ def make_proposer(
     Args:
         space: What is searched.
         settings: The section `[search]`.
-        objectives: How many there are.
+        objectives: Their names.
         surrogates: What is known of the space.
         targets: Names of the study's targets.
         budgets: Latency (ms), of the targets that have a budget.
@@ -54,21 +55,26 @@ def make_proposer(
     if shares is not None and "shares" not in without:
         encodings["shares"] = shares
     arms = [
-        Arm(name, encoding, Sampler(encoding.latent(), objectives, settings.seed + i, settings.sampler))
+        Arm(name, encoding, Sampler(encoding.latent(), len(objectives), settings.seed + i, settings.sampler))
         for i, (name, encoding) in enumerate(encodings.items())
         if encoding.latent()
     ]
     refined = "refinement" not in without
+    design = initial_design(space, None if "initial_design" in without else shares, starts, usual)
+    learned = None if "learned" in without else LearnedProposals(space, surrogates, budgets, settings.seed, [d.plan for d in design])
     return Proposer(
         space,
         arms,
         settings.seed,
-        initial_design(space, None if "initial_design" in without else shares, starts, usual),
+        design,
         surrogates,
         budgets,
         MOVES if refined else 0.0,
         CROSSOVERS if refined else 0.0,
         Baselines(space, surrogates, budgets, techniques),
+        learned,
+        objectives,
+        float(__import__('os').environ.get('LS','6')),
     )
 
 

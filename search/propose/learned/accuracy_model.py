@@ -1,0 +1,130 @@
+"""The accuracy model: predicts a metric from features, and says how sure it is.
+
+Several kinds of regression are tried; the one that orders held-out plans of like latency best is used.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+FOLDS = 5
+BANDS = 4
+"""Plans are compared within so many bands of latency: that a faster one is worse is no news."""
+MOST_FOR_KERNEL = 300
+"""Plans that the kernel of a Gaussian process is fitted to."""
+TREES = 60
+
+
+@dataclass(frozen=True)
+class AccuracyModel:
+    """A fitted regression.
+
+    Attributes:
+        kind: "ridge", "gaussian process" or "trees".
+        rank_correlation: Spearman's, of held-out predictions with what was measured, mean over bands of latency.
+    """
+
+    kind: str
+    rank_correlation: float
+    _fitted: Any
+    _scale: tuple[Vector, Vector]
+    _spread: float
+
+    def predict(self, features: Vector) -> tuple[Vector, Vector]:
+        """Return the expected cost [n] of features [n, features], and the standard deviation [n] of what is expected."""
+        x = (features - self._scale[0]) * self._scale[1]
+        if self.kind == "trees":
+            each = np.stack([tree.predict(x) for tree in self._fitted.estimators_])
+            return each.mean(axis=0), np.maximum(each.std(axis=0), self._spread)
+        mean, std = self._fitted.predict(x, return_std=True)
+        return mean, np.maximum(std, 1e-12)
+
+
+def fit_accuracy(features: Vector, costs: Vector, latency: Vector, seed: int) -> AccuracyModel:
+    """Return the kind of model that orders held-out plans best, fitted to all.
+
+    Args:
+        features: [n, features].
+        costs: What is predicted [n], lower is better.
+        latency: Of each plan [n], to compare those of like latency.
+        seed: Of random choices.
+    """
+    # columns keep their scales, which say how likely an effect is; only the mean is taken out
+    mean = features.mean(axis=0)
+    scale = np.full(features.shape[1], 1.0)
+    x = (features - mean) * scale
+    makers: dict[str, Callable[[], Any]] = {"ridge": _ridge, "gaussian process": _process(x, costs, seed)}
+    if len(costs) >= 40:
+        makers["trees"] = lambda: _trees(seed)
+    held = {kind: _held_out(make, x, costs, seed) for kind, make in makers.items()}
+    ranks = {kind: rank_correlation(found, costs, latency) for kind, found in held.items()}
+    kind = max(ranks, key=lambda k: ranks[k])
+    fitted = makers[kind]()
+    _quiet_fit(fitted, x, costs)
+    spread = float(np.std(held[kind] - costs))
+    return AccuracyModel(kind, ranks[kind], fitted, (mean, scale), 0.3 * spread)
+
+
+def rank_correlation(predicted: Vector, costs: Vector, latency: Vector) -> float:
+    """Return the mean of Spearman's correlations within bands of like latency, each with at least five plans."""
+    from scipy.stats import spearmanr
+
+    bands = max(1, min(BANDS, len(costs) // 6))
+    found = []
+    for band in np.array_split(np.argsort(latency, kind="stable"), bands):
+        if len(band) > 2 and np.ptp(costs[band]) > 0 and np.ptp(predicted[band]) > 0:
+            found.append(float(spearmanr(predicted[band], costs[band]).statistic))
+    return float(np.mean(found)) if found else 0.0
+
+
+def _held_out(make: Callable[[], Any], x: Vector, y: Vector, seed: int) -> Vector:
+    order = np.random.default_rng(seed).permutation(len(y))
+    found = np.zeros(len(y))
+    for part in np.array_split(order, min(FOLDS, len(y))):
+        rest = np.setdiff1d(order, part)
+        model = make()
+        _quiet_fit(model, x[rest], y[rest])
+        found[part] = model.predict(x[part])
+    return found
+
+
+def _quiet_fit(model: Any, x: Vector, y: Vector) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a kernel at the end of its range is still a kernel
+        model.fit(x, y)
+
+
+def _ridge() -> Any:
+    from sklearn.linear_model import BayesianRidge
+
+    return BayesianRidge(max_iter=100)
+
+
+def _trees(seed: int) -> Any:
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    return ExtraTreesRegressor(TREES, min_samples_leaf=2, max_features=0.5, random_state=seed)
+
+
+def _process(x: Vector, y: Vector, seed: int) -> Callable[[], Any]:
+    """Return a maker of Gaussian processes whose kernel was fitted once, to some of the plans."""
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
+
+    some = np.random.default_rng(seed).permutation(len(y))[:MOST_FOR_KERNEL]
+    typical = float(np.sqrt(np.mean(np.sum((x - x.mean(axis=0)) ** 2, axis=1)))) or 1.0
+    kernel = (
+        ConstantKernel(0.1, (1e-4, 1e2)) * DotProduct(1.0, (1e-3, 1e2))
+        + ConstantKernel(0.5, (1e-4, 1e2)) * RBF(typical, (0.2 * typical, 20 * typical))
+        + WhiteKernel(0.05, (1e-5, 1.0))
+    )
+    first = GaussianProcessRegressor(kernel, normalize_y=True, random_state=seed)
+    _quiet_fit(first, x[some], y[some])
+    return lambda: GaussianProcessRegressor(first.kernel_, optimizer=None, normalize_y=True)
