@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from autocompress.spaces.groups import Group, Member
 from autocompress.spaces.space import Indices, Space
 from autocompress.spaces.spec import StudentSpec
 from autocompress.spaces.surrogates import Surrogates
+from autocompress.spaces.variables import Variable
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -31,6 +33,7 @@ class Landscape(Protocol):
         space: What is searched. Its network variables belong to the axes `channels` and `bits`.
         surrogates: What a look at the teacher would tell.
         budget_ms: Latency (ms) of the reference point of hypervolumes: what is slower does not count.
+        has_budget: Whether a search is told so; else the whole front is wanted, up to the teacher.
         worst_error: Error of the reference point: what is worse does not count.
         examples: Number of images that an accuracy is a share of, None where accuracies are exact.
         latency_spread: Relative standard deviation of a measured latency.
@@ -41,6 +44,7 @@ class Landscape(Protocol):
     space: Space
     surrogates: Surrogates
     budget_ms: float
+    has_budget: bool
     worst_error: float
     examples: int | None
     latency_spread: float
@@ -62,7 +66,15 @@ class Landscape(Protocol):
         ...
 
 
-def paper_group(name: str, channels: int, depth: float, kind: str, sides: tuple[tuple[str, str], ...]) -> Group:
+def paper_group(
+    name: str,
+    channels: int,
+    depth: float,
+    kind: str,
+    sides: tuple[tuple[str, str], ...],
+    step: int = 1,
+    widths: tuple[int, ...] = (),
+) -> Group:
     """Return a group of layers that do not exist.
 
     Args:
@@ -71,9 +83,17 @@ def paper_group(name: str, channels: int, depth: float, kind: str, sides: tuple[
         depth: Place in the network, 0.0 to 1.0.
         kind: "stream" or "inner".
         sides: (layer, "out" or "in") of its members.
+        step: Counts are multiples of it.
+        widths: How many numbers of each side go with one channel, where it is not one.
     """
-    members = tuple(Member(layer, side, (), _no_module) for layer, side in sides)
-    return Group(name, channels, 1, depth, kind, members, torch.ones(channels))
+    pairs = [tuple((i // width, i) for i in range(channels * width)) for width in widths] or [()] * len(sides)
+    members = tuple(Member(layer, side, own, _no_module) for (layer, side), own in zip(sides, pairs, strict=True))
+    return Group(name, channels, step, depth, kind, members, torch.ones(channels))
+
+
+def role_class(variable: Variable) -> str:
+    """Return a variable's role without the number of a stage."""
+    return re.sub(r" \d+$", "", variable.role)
 
 
 def words_rng(seed: int, *words: object) -> np.random.Generator:

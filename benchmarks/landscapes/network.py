@@ -81,11 +81,15 @@ class PaperDevice:
         """Price the layers of `context`, about which `variables` decide."""
         at = {layer.name: i for i, layer in enumerate(context.layers)}
         self._options = [np.array(v.options, dtype=np.float64) for v in variables]
-        self._ragged = [RAGGED * (np.array(v.options) % 32 != 0) * (v.axis == "channels") for v in variables]
+        plain = [v.axis == "channels" and v.role != "heads" for v in variables]
+        self._ragged = [
+            RAGGED * (np.array(v.options) % 32 != 0) * ends for v, ends in zip(variables, plain, strict=True)
+        ]
         self._area = np.array([layer.area for layer in context.layers], dtype=np.float64)
         self._taps = np.array([layer.shape[2] * layer.shape[3] for layer in context.layers], dtype=np.float64)
         self._ends = np.array([layer.shape[1::-1] for layer in context.layers], dtype=np.float64)  # channels in, out
         self._of = np.full((2, len(at)), -1)  # the variable that decides a layer's channels in, out
+        self._each = np.ones((2, len(at)))  # numbers that go with one channel there: heads have many
         self._bits_of = np.full(len(at), -1)
         members = {group.name: group.members for group in context.groups}
         for i, variable in enumerate(variables):
@@ -93,7 +97,9 @@ class PaperDevice:
                 self._bits_of[[at[name] for name in variable.layers]] = i
             elif variable.axis == "channels":
                 for member in members[variable.subject]:
-                    self._of[int(member.side == "out"), at[member.layer]] = i
+                    place = int(member.side == "out"), at[member.layer]
+                    self._of[place] = i
+                    self._each[place] = max(1, len(member.pairs) // int(variable.options[0]))
         self._unit_ms = 1.0
         self._unit_ms = TEACHER_MS / float(self(np.zeros((1, len(variables)), dtype=np.int64))[0])
 
@@ -105,7 +111,7 @@ class PaperDevice:
         for side in (0, 1):
             decided = self._of[side] >= 0
             end = np.tile(self._ends[:, side], (len(designs), 1))
-            end[:, decided] = taken[:, self._of[side, decided]]
+            end[:, decided] = taken[:, self._of[side, decided]] * self._each[side, decided]
             more[:, decided] += ragged[:, self._of[side, decided]]
             ends.append(end)
         bits = np.full_like(more, 32.0)

@@ -65,7 +65,7 @@ def make_search(
     if surrogates.sensitivity or surrogates.latency:
         executor.learn_surrogates()
     settings = settings.model_copy(update={"seed": seed, "without": tuple(without)})
-    limits = Limits((TARGET,), landscape.budget_ms)
+    limits = Limits((TARGET,), landscape.budget_ms if landscape.has_budget else None)
     proposer = make_proposer(landscape.space, settings, OBJECTIVES, surrogates, limits.targets, limits.budgets)
     promotion = Promotion(
         limits=limits,

@@ -48,6 +48,7 @@ class TestProblem:
     dimensions: int
     seed: int
     shifted: bool
+    has_budget: bool = True
     examples: int | None = None
     latency_spread: float = 0.0
     surrogates: Surrogates = field(default_factory=Surrogates)
@@ -55,6 +56,7 @@ class TestProblem:
 
     def __post_init__(self) -> None:
         self.name = f"{self.problem}{'-shifted' if self.shifted else ''}-{self.dimensions}"
+        self.name += "" if self.has_budget else "-whole"
         self.space = _space(self.dimensions)
         plain = (LEVELS - 1) // 2 if self.problem in CENTRED else 0
         self._optimum = np.full(self.dimensions, plain)
@@ -63,6 +65,8 @@ class TestProblem:
         self._function = _function(self.problem, self.dimensions)
         front = self._values(self._optimal())
         limit = float(np.median(front[:, 0])) if self.problem.startswith("zdt") else 0.7
+        if not self.has_budget:
+            limit = float(front[:, 0].max())
         self.budget_ms: float = 1.0 + MS_PER_F1 * limit
 
     def latency_ms(self, designs: Ints) -> Floats:

@@ -1,100 +1,42 @@
 """What a user would run instead: Optuna on the flat space, a grid of uniform designs, one method after the other.
 
-They pay the same prices on the same executor. A design over the budget costs them the gate alone; there are no rungs,
-no initial design and no surrogates.
+What looks at the roles of variables is in `by_roles`, what learns a forest in `forest`.
 """
 
 from __future__ import annotations
 
 import random
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import optuna
 
-from autocompress.search.evaluate.job import Job
 from autocompress.search.propose.by_hand import uniform
 from autocompress.search.propose.profile import option_of
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.variables import Value, Variable
 
 from ..flat_space import flat_parameters, plan_of, precisions, teaching
+from .by_roles import Factorial, TpeRoles
+from .drawn import Drawn
 from .executor import SimulatedExecutor
+from .forest import Forest
 from .landscape import Landscape
+from .rival import Rival
 
 GRID = 27
-PATIENCE = 20
-"""After so many designs over the budget in a row TPE is told by how much they were; before that it only forgets them,
-which serves it better (it crowds into the first pocket under the budget that it is told of)."""
 
 
-class Rival:
-    """One way to search.
-
-    Attributes:
-        landscape: What is searched.
-        executor: Runs jobs.
-        seed: Of all random choices.
-        fitting: The finished plans under the budget.
-    """
-
-    def __init__(self, landscape: Landscape, executor: SimulatedExecutor, seed: int) -> None:
-        """Search `landscape` with the jobs of `executor`."""
-        self.landscape, self.executor, self.seed = landscape, executor, seed
-        self.fitting: list[Plan] = []
-        self._number = 0
-
-    def run(self, horizon_s: float) -> None:
-        """Search until the clock passes `horizon_s` or nothing is left to try."""
-        raise NotImplementedError("run: search until the clock passes horizon_s")
-
-    def gate_ms(self, plan: Plan) -> float:
-        """Return the measured latency (ms) of a new trial's shape."""
-        self._number += 1
-        job = Job(self._number, self.landscape.space.spec(plan), "gate")
-        (latency,) = self.executor.do(job).latencies.values()
-        return latency.p50_ms
-
-    def accuracy(self, plan: Plan) -> float:
-        """Return the accuracy of the file after full training."""
-        spec = self.landscape.space.spec(plan)
-        for rung in range(len(self.executor.parts) if spec.recovery else 0):
-            self.executor.do(Job(self._number, spec, "rung", rung))
-        (file,) = self.executor.do(Job(self._number, spec, "build")).measured.values()
-        if file.latency.p50_ms <= self.landscape.budget_ms:
-            self.fitting.append(plan)
-        return file.accuracy
-
-    def tried(self, plan: Plan) -> tuple[float, float | None]:
-        """Return the latency (ms), and the accuracy where that is under the budget."""
-        ms = self.gate_ms(plan)
-        return ms, self.accuracy(plan) if ms <= self.landscape.budget_ms else None
-
-
-class Flat(Rival):
+class Flat(Drawn):
     """Optuna with one parameter for each variable."""
 
-    def __init__(self, landscape: Landscape, executor: SimulatedExecutor, seed: int, name: str) -> None:
-        """Search with the Optuna sampler of this name."""
-        super().__init__(landscape, executor, seed)
-        self._name = name
+    def parameters(self) -> dict[str, optuna.distributions.BaseDistribution]:
+        """Return one for each variable, and how to teach."""
+        return flat_parameters(self.landscape.space)
 
-    def run(self, horizon_s: float) -> None:
-        """Search until the clock passes `horizon_s`."""
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        study = optuna.create_study(directions=["minimize"] * 2, sampler=_optuna_sampler(self._name, self.seed))
-        parameters = flat_parameters(self.landscape.space)
-        over = 0
-        while self.executor.clock_s < horizon_s:
-            trial = study.ask(parameters)
-            ms, accuracy = self.tried(plan_of(self.landscape.space, trial.params))
-            over = 0 if accuracy is not None else over + 1
-            if accuracy is None and self._name != "nsga2" and over <= PATIENCE:
-                study.tell(trial, state=optuna.trial.TrialState.FAIL)
-                continue
-            trial.set_constraint("limit", max(0.0, ms / self.landscape.budget_ms - 1))
-            study.tell(trial, [ms, 1 - (accuracy or 0.0)])
+    def plan(self, drawn: Mapping[str, Value]) -> Plan:
+        """Return the plan of these options."""
+        return plan_of(self.landscape.space, drawn)
 
 
 class Grid(Rival):
@@ -159,20 +101,14 @@ def _reversed_bits(i: int) -> int:
     return int(f"{i:08b}"[::-1], 2)
 
 
-def _optuna_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if name == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        if name == "nsga2":
-            return optuna.samplers.NSGAIISampler(seed=seed, population_size=20)
-        return optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=10)
-
-
 RIVALS: Mapping[str, Callable[[Landscape, SimulatedExecutor, int], Rival]] = {
     "random": lambda landscape, executor, seed: Flat(landscape, executor, seed, "random"),
     "nsga2": lambda landscape, executor, seed: Flat(landscape, executor, seed, "nsga2"),
     "tpe": lambda landscape, executor, seed: Flat(landscape, executor, seed, "tpe"),
     "grid": Grid,
     "pipeline": Pipeline,
+    "uniform27": lambda landscape, executor, seed: Factorial(landscape, executor, seed, 3),
+    "uniform81": lambda landscape, executor, seed: Factorial(landscape, executor, seed, 4),
+    "tpe-roles": TpeRoles,
+    "rf-nsga2": Forest,
 }

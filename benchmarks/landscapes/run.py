@@ -3,28 +3,32 @@
     python -m benchmarks.landscapes --dimensions 20 60 120 --seeds 10 --hours 8 --jobs 2
 
 Time is simulated: every job has a price (`executor.Prices`), such as 300 s for a training and 1 s for a gate. The
-report has, for each problem and method, the hypervolume at the end as a share of the known front's (median and the
-middle half of the seeds), its mean over the whole time, and for the search the part of the time after which it passes
-what the best rival ends with. Another seed is another network, or other places of the optima.
+report has, for each problem and method, the hypervolume at the quarters of the time and after 50, 100 and 300 trainings
+as a share of the known front's (means over the seeds), and what the search is above or below the best rival. Another
+seed is another network, or other places of the optima.
+
+    python -m benchmarks.landscapes --problems network-dominant --trainings 48 300 --whole-front --jobs 2
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from autocompress.studies.schema import Part, SearchSection
 
-from .executor import SimulatedExecutor
+from .executor import Prices, SimulatedExecutor
+from .flavours import FLAVOURS
 from .landscape import Floats, Landscape
 from .ours import ABLE, make_search, parts_of_training
 from .problems import NAMES, TestProblem
@@ -33,9 +37,11 @@ from .rivals import RIVALS
 from .score import Curve, shares
 from .simulated import SimulatedNetwork
 
-NETWORKS = ("network-additive", "network-interacting")
+NETWORKS = tuple(f"network-{flavour}" for flavour in FLAVOURS)
 PROBLEMS = (*NETWORKS, *NAMES, *(f"{name}-shifted" for name in NAMES))
 METHODS = ("ours", *RIVALS)
+TRAINING_S = Prices().train_s + Prices().gate_s + Prices().build_s
+"""What a student costs from its gate to its file."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Task:
         method: One of METHODS.
         seed: Of the landscape and of the search.
         hours: Of simulated time.
+        has_budget: Whether methods are told a budget; else the whole front counts.
         without: Parts of the search that are left out.
         setting: A setting of the search, with its value, in place of the default.
         cache: Folder for reference fronts; None computes them anew.
@@ -58,22 +65,23 @@ class Task:
     method: str
     seed: int
     hours: float
+    has_budget: bool = True
     without: tuple[Part, ...] = ()
     setting: tuple[str, str] | None = None
     cache: Path | None = None
 
 
-def make_landscape(problem: str, dimensions: int, seed: int) -> Landscape:
-    """Return a landscape of PROBLEMS."""
+def make_landscape(problem: str, dimensions: int, seed: int, has_budget: bool = True) -> Landscape:
+    """Return a landscape of PROBLEMS, with a budget or with none."""
     if problem in NETWORKS:
-        return SimulatedNetwork(dimensions, seed, problem.endswith("interacting"))
+        return SimulatedNetwork(dimensions, seed, problem.removeprefix("network-"), has_budget=has_budget)
     name, _, flavour = problem.partition("-")
-    return TestProblem(name, dimensions, seed, flavour == "shifted")
+    return TestProblem(name, dimensions, seed, flavour == "shifted", has_budget)
 
 
 def run(task: Task) -> Curve:
     """Search, then score what was found."""
-    landscape = make_landscape(task.problem, task.dimensions, task.seed)
+    landscape = make_landscape(task.problem, task.dimensions, task.seed, task.has_budget)
     reference = _reference(landscape, task.cache)
     horizon_s = task.hours * 3600
     start_s = time.perf_counter()
@@ -91,7 +99,8 @@ def run(task: Task) -> Curve:
     if task.setting:
         method += f" with {'='.join(task.setting)}"
     found = [f for f in executor.found if f.clock_s <= horizon_s]
-    return Curve(landscape.name, method, task.seed, shares(found, landscape, reference, horizon_s), len(found), wall_s)
+    parts = shares(found, landscape, reference, horizon_s)
+    return Curve(landscape.name, method, task.seed, parts, len(found), wall_s, horizon_s / TRAINING_S)
 
 
 def _reference(landscape: Landscape, cache: Path | None) -> Floats:
@@ -109,17 +118,15 @@ def _reference(landscape: Landscape, cache: Path | None) -> Floats:
 
 def tasks(options: argparse.Namespace) -> Iterator[Task]:
     """Yield all runs that were asked for: the whole search, and one without each of the parts."""
-    for dimensions in options.dimensions:
-        for problem in options.problems:
-            for seed in range(options.seeds):
-                common = (problem, dimensions)
-                for method in options.methods:
-                    yield Task(*common, method, seed, options.hours, cache=options.cache)
-                for part in options.without:
-                    yield Task(*common, "ours", seed, options.hours, (part,), cache=options.cache)
-                for word in options.settings:
-                    key, _, value = word.partition("=")
-                    yield Task(*common, "ours", seed, options.hours, setting=(key, value), cache=options.cache)
+    hours = [count * TRAINING_S / 3600 for count in options.trainings] or [options.hours]
+    settings = [(key, value) for key, _, value in (word.partition("=") for word in options.settings)]
+    for dimensions, problem, time_h, seed in itertools.product(
+        options.dimensions, options.problems, hours, range(options.seeds)
+    ):
+        common = Task(problem, dimensions, "ours", seed, time_h, not options.whole_front, cache=options.cache)
+        yield from (replace(common, method=method) for method in options.methods)
+        yield from (replace(common, without=(part,)) for part in options.without)
+        yield from (replace(common, setting=setting) for setting in settings)
 
 
 def all_curves(found: Sequence[Task], jobs: int) -> Iterator[Curve]:
@@ -143,6 +150,14 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--hours", type=float, default=8.0, help="Simulated.")
+    parser.add_argument(
+        "--trainings",
+        type=float,
+        nargs="+",
+        default=[],
+        help=f"In place of hours: {TRAINING_S:.0f} s each.",
+    )
+    parser.add_argument("--whole-front", action="store_true", help="No budget: the front up to the teacher counts.")
     parser.add_argument("--jobs", type=int, default=1, help="Processes.")
     parser.add_argument("--json", type=Path, help="Every curve, one to a line.")
     default = Path(tempfile.gettempdir()) / "autocompress-landscapes"
@@ -152,7 +167,7 @@ def main() -> None:
     curves = []
     for curve in all_curves(list(tasks(options)), options.jobs):
         curves.append(curve)
-        words = f"{curve.problem:28} seed {curve.seed} {curve.method:22}"
+        words = f"{curve.problem:34} seed {curve.seed} {curve.method:22}"
         print(f"{words} {curve.end:.3f}, {curve.trials} trials, {curve.wall_s:.0f} s", flush=True)
         if options.json:
             with options.json.open("a") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ class Curve:
             its end.
         trials: Number of finished trials.
         wall_s: Seconds that the search itself took.
+        trainings: How many full trainings, with a gate and a file each, the whole time is worth; 0 where not known.
     """
 
     problem: str
@@ -34,6 +36,7 @@ class Curve:
     shares: tuple[float, ...]
     trials: int
     wall_s: float
+    trainings: float = 0.0
 
     @property
     def end(self) -> float:
@@ -44,6 +47,15 @@ class Curve:
     def area(self) -> float:
         """The mean share over the whole time."""
         return statistics.fmean(self.shares)
+
+    def at(self, part: float) -> float:
+        """Return the share after a part of the time, or at the last moment before it that is known."""
+        moment = math.floor(part * len(self.shares) + 1e-9)
+        return self.shares[moment - 1] if moment else 0.0
+
+    def after(self, trainings: float) -> float | None:
+        """Return the share after the time that so many trainings take, None where the run is not that long."""
+        return self.at(trainings / self.trainings) if 0 < trainings <= self.trainings + 1e-9 else None
 
     def passes(self, share: float) -> float | None:
         """Return the part of the time after which this share is reached and not lost again; None for never."""

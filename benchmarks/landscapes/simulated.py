@@ -4,7 +4,8 @@ The harm of a design (nats) is a sum over variables, convex in the logarithm of 
 random with a trend along the depth. In the interacting flavour pairs of variables add to it or take from it, and narrow
 layers suffer more from few bits. Training repairs a part of the harm of each variable, another part at each: what hurts
 most before training is not what hurts most after. How much is repaired depends on how the student is taught, and the
-best way on how much there is to repair; learning curves differ and cross.
+best way on how much there is to repair; learning curves differ and cross. What else may be peculiar to a
+network is told in `Flavour`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from autocompress.spaces.space import build_space
 from autocompress.spaces.spec import StudentSpec
 from autocompress.spaces.surrogates import Surrogates
 
-from .landscape import Floats, Ints, row, shape_key, training_key, words_rng
-from .network import TEACHER_MS, PaperDevice, paper_network
+from .flavours import FLAVOURS, mislead
+from .landscape import Floats, Ints, role_class, row, shape_key, training_key, words_rng
+from .network import TEACHER_MS, PaperDevice
 from .teaching import Teaching
 
 TEACHER_ERROR = 0.07
@@ -37,11 +39,16 @@ LOOK_ERROR = 0.25
 """Spread of the logarithm of what a look at one variable alone makes of its harm. It ranks the variables' harm after
 training with a correlation of 0.7 to 0.8, as divergences do on real networks."""
 PREDICTION_ERROR = 0.05
+EMBEDDING_SHARE = 0.5
+"""Sensitivity of a network's one embedding, as a part of that of all other widths together. It saves most of the cost, so
+it must not be cheap."""
 
 
 @dataclass(frozen=True)
 class NoisyLatency:
     """Predicts the true latency with an error that stays the same for each shape.
+
+    Where the flavour says so it also overrates what the variables of a role save.
 
     Attributes:
         network: What is predicted.
@@ -54,35 +61,44 @@ class NoisyLatency:
     def predict_ms(self, spec: StudentSpec) -> float:
         """Return the predicted latency in milliseconds."""
         noise = PREDICTION_ERROR * words_rng(self.network.seed, "predicted", shape_key(spec)).normal()
-        return float(self.network.latency_ms(row(self.network, spec))[0] * math.exp(noise))
+        return float(self._without_noise(row(self.network, spec)) * math.exp(noise))
+
+    def _without_noise(self, design: Ints) -> float:
+        ms = float(self.network.latency_ms(design)[0])
+        for role, part in self.network.flavour.overrated.items():
+            decided = np.array([variable.role == role for variable in self.network.space.network])
+            saved_ms = float(self.network.latency_ms(np.where(decided, 0, design))[0]) - ms
+            ms -= part * saved_ms
+        return ms
 
 
 class SimulatedNetwork:
     """A network whose truth is drawn at random. The attributes of every landscape are told in `Landscape`."""
 
-    def __init__(self, decisions: int, seed: int, interacting: bool, share: float = 0.45) -> None:
+    def __init__(self, decisions: int, seed: int, flavour: str, share: float = 0.45, has_budget: bool = True) -> None:
         """Draw a network.
 
         Args:
             decisions: Number of its network variables.
             seed: Another seed is another network.
-            interacting: Whether variables do harm together that they do not do alone.
+            flavour: One of FLAVOURS.
             share: The budget, as a part of the teacher's latency.
+            has_budget: Whether a search is told the budget; else hypervolumes are those of the whole front, up to the
+                teacher's latency.
         """
-        self.name = f"network-{'interacting' if interacting else 'additive'}-{decisions}"
-        self.seed, self.interacting = seed, interacting
-        self.budget_ms, self.worst_error = share * TEACHER_MS, TEACHER_ERROR + WORST_LOSS
+        self.name = f"network-{flavour}-{decisions}" + ("" if has_budget else "-whole")
+        self.seed, self.flavour, self.has_budget = seed, FLAVOURS[flavour], has_budget
+        self.budget_ms, self.worst_error = TEACHER_MS * (share if has_budget else 1), TEACHER_ERROR + WORST_LOSS
         self.examples: int | None = 5000
         self.latency_spread = 0.01
-        context = paper_network(decisions)
-        self.space = build_space(context, ("channels", "bits", "recovery"))
+        context = self.flavour.make(decisions)
+        self.space = build_space(context, ("channels", "bits", *(["recovery"] if self.flavour.teaching else [])))
         self.latency_ms = PaperDevice(context, self.space.network)
         self._teaching = Teaching(seed)
         rng = words_rng(seed, "network")
         self._draw(rng)
         self._half = np.array([self.space.indices(self.space.uniform({"channels": 0.5, "bits": 8}))])
-        self._scale = 1.0
-        self._scale = HALF_HARM / float(self._left(self._half, 1.0, True)[0])
+        self._sums_at_half = self._sums(self._half, 1.0, True)[0]
         self.surrogates = Surrogates(self._looks(rng), {"onnxruntime": NoisyLatency(self)})
 
     def best_error(self, designs: Ints) -> Floats:
@@ -96,8 +112,10 @@ class SimulatedNetwork:
         if spec.recovery is None or not part:
             return float(_error(untaught)[0])
         severity = float(untaught[0]) / self._half_untaught
-        quality = self._teaching.quality(spec.recovery, severity)
         learnt = self._teaching.learnt(spec.recovery, severity, part, training_key(spec))
+        if not self.flavour.teaching:
+            return float(_error(self._left(design, learnt, True))[0])
+        quality = self._teaching.quality(spec.recovery, severity)
         return float(_error(self._left(design, quality * learnt, spec.recovery.quantization_aware))[0])
 
     def reference(self) -> Floats:
@@ -116,7 +134,8 @@ class SimulatedNetwork:
         channels = [v.axis == "channels" for v in variables]
         depth = np.array([v.depth for v in variables])
         share = np.array([1.0 if c else sum(channels) / max(1, count - sum(channels)) for c in channels])
-        stream = np.array([2.0 if v.in_stream else 1.0 for v in variables])
+        shared = EMBEDDING_SHARE * (sum(channels) - 1)
+        stream = np.array([shared if v.role == "embedding" else 2.0 if v.in_stream else 1.0 for v in variables])
         trend = rng.choice([-1.0, 1.0]) * rng.uniform(0.2, 0.8)
         sensitivity = share * stream * np.exp(rng.normal(0, SPREAD, count) + trend * (2 * depth - 1))
         power = rng.uniform(1.3, 2.0, count)
@@ -139,30 +158,61 @@ class SimulatedNetwork:
         far = [tuple(rng.choice(count, 2, replace=False)) for _ in range(count)]
         self._pairs = np.array([*near, *far])
         self._strength = rng.uniform(-0.25, 0.5, len(self._pairs))
+        # what is summed before the power is taken: the variables, and the pairs by the first of the two
+        kinds = np.array([f"{v.axis} {role_class(v)}" for v in variables])
+        self._parts = [(kinds == kind).nonzero()[0] for kind in dict.fromkeys(kinds)]
+        self._pair_parts = [np.isin(self._pairs[:, 0], part).nonzero()[0] for part in self._parts]
+        if not self.flavour.by_role:
+            self._parts, self._pair_parts = [slice(None)], [slice(None)]
 
     def _left(self, designs: Ints, repaired: float, aware: bool) -> Floats:
         """Return the harm [n] of designs [n, variables] when so much of what can be repaired was."""
+        return self._linked(self._sums(designs, repaired, aware))
+
+    def _linked(self, sums: Floats) -> Floats:
+        """Return the loss (nats) [n] that sums [n, parts] of harm make; HALF_HARM where half the channels are kept."""
+        at_half = self._sums_at_half
+        if self.flavour.power == 1:
+            return np.asarray(HALF_HARM / float(at_half.sum()) * sums.sum(axis=1))
+        return np.asarray(HALF_HARM * (sums / at_half) ** self.flavour.power @ (at_half / at_half.sum()))
+
+    def _sums(self, designs: Ints, repaired: float, aware: bool) -> Floats:
+        """Return the harm [n, parts] that is summed."""
         harm = np.stack([known[designs[:, i]] for i, known in enumerate(self._harm)], axis=1)
         if aware:
             harm = np.where(self._is_bits, AWARE * harm, harm)
-        if self.interacting:
+        if self.flavour.interacting:
             narrow = np.stack([known[designs[:, i]] for i, known in enumerate(self._narrowed)], axis=1)
             harm = harm * (1 + narrow @ self._within.T)
         left = harm * (1 - repaired * self._repaired)
-        total = left.sum(axis=1)
-        if self.interacting:
+        total = np.stack([left[:, part].sum(axis=1) for part in self._parts], axis=1)
+        if self.flavour.interacting:
             first, second = self._pairs.T
             pairs = self._strength * np.sqrt(left[:, first] * left[:, second])
-            total = np.maximum(total + pairs.sum(axis=1), 0.2 * total)
-        return np.asarray(self._scale * total)
+            more = np.stack([pairs[:, part].sum(axis=1) for part in self._pair_parts], axis=1)
+            total = np.maximum(total + more, 0.2 * total)
+        return np.asarray(total)
 
     def _looks(self, rng: np.random.Generator) -> dict[str, tuple[float, ...]]:
         """Return what each option of each variable alone does to the untrained teacher, as far as a look can tell."""
-        looks = {}
-        for variable, harm in zip(self.space.network, self._harm, strict=True):
-            seen = self._scale * harm * math.exp(LOOK_ERROR * rng.normal())
+        looks, variables = {}, self.space.network
+        alone = [self._alone(i) for i in range(len(variables))]
+        for variable, harm in zip(variables, alone, strict=True):
+            seen = harm * math.exp(LOOK_ERROR * rng.normal())
             looks[variable.name] = tuple(map(float, seen * np.exp(0.1 * rng.normal(size=len(seen)))))
+        for role, how in self.flavour.misled.items():
+            chosen = [i for i, variable in enumerate(variables) if variable.role == role]
+            truth = [float(alone[i][-1]) for i in chosen]
+            looks = mislead(looks, [variables[i] for i in chosen], truth, how, self.seed)
         return looks
+
+    def _alone(self, variable: int) -> Floats:
+        """Return what each option of one variable does to the untrained teacher, in nats."""
+        harm = self._harm[variable]
+        sums = np.zeros((len(harm), len(self._parts)))
+        inside = [isinstance(part, slice) or variable in part for part in self._parts]
+        sums[:, inside.index(True)] = harm
+        return self._linked(sums)
 
 
 def _error(harm: Floats) -> Floats:

@@ -40,7 +40,7 @@ TestProblem.__test__ = False  # type: ignore[attr-defined]  # no test class, wha
 
 @pytest.fixture(scope="module")
 def network() -> SimulatedNetwork:
-    return SimulatedNetwork(20, seed=1, interacting=True)
+    return SimulatedNetwork(20, seed=1, flavour="interacting")
 
 
 def drawn(space: Space, rng: np.random.Generator, at_most: int = 10**6) -> StudentSpec:
@@ -56,7 +56,7 @@ def taught(space: Space, indices: Sequence[int]) -> StudentSpec:
 
 @pytest.mark.parametrize("dimensions", [20, 60, 120])
 def test_a_simulated_network_has_as_many_decisions_as_asked_for(dimensions: int) -> None:
-    assert len(SimulatedNetwork(dimensions, 0, False).space.network) == dimensions
+    assert len(SimulatedNetwork(dimensions, 0, "additive").space.network) == dimensions
     assert len(TestProblem("zdt1", dimensions, 0, True).space.network) == dimensions
 
 
@@ -104,7 +104,7 @@ def test_learning_curves_cross(network: SimulatedNetwork) -> None:
 def test_sensitivities_rank_variables_about_as_well_as_those_of_a_real_network() -> None:
     found = []
     for seed in range(4):
-        network = SimulatedNetwork(60, seed, False)
+        network = SimulatedNetwork(60, seed, "additive")
         looks, truth = [], []
         for i, variable in enumerate(network.space.network):
             if variable.axis == "channels":
@@ -129,7 +129,7 @@ def test_predicted_latency_is_off_by_what_it_says(network: SimulatedNetwork) -> 
 
 
 def test_another_seed_is_another_network() -> None:
-    first, again, other = (SimulatedNetwork(20, seed, True) for seed in (1, 1, 2))
+    first, again, other = (SimulatedNetwork(20, seed, "interacting") for seed in (1, 1, 2))
     spec = first.space.spec(uniform(first.space, 0.5, 8))
     assert first.error(spec, 1.0) == again.error(spec, 1.0) != other.error(spec, 1.0)
 
