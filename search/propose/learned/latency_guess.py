@@ -11,10 +11,11 @@ from .coding import Coding, Rows
 from .features import Features
 
 Vector = NDArray[np.float64]
+FEWEST_TO_CORRECT = 10
 
 
 class LatencyGuess:
-    """Predicts latency (ms)."""
+    """Predicts latency (ms); what was measured corrects it by what whole roles do."""
 
     def __init__(
         self, space: Space, surrogates: Surrogates, coding: Coding, features: Features, rows: Rows, ms: Vector
@@ -31,11 +32,18 @@ class LatencyGuess:
         """
         self._space, self._surrogates, self._coding, self._features = space, surrogates, coding, features
         self._model = None
+        self._guessed: dict[bytes, float] = {}
         if not surrogates.latency:
             from sklearn.linear_model import BayesianRidge
 
             self._model = BayesianRidge().fit(features.of(rows), np.log(np.maximum(ms, 1e-9)))
-        self._known: dict[bytes, float] = {}
+        self._known: dict[bytes, float] = {row.tobytes(): float(x) for row, x in zip(rows, ms, strict=True)}
+        self._correction = None
+        if surrogates.latency and len(ms) >= FEWEST_TO_CORRECT:
+            from sklearn.linear_model import BayesianRidge
+
+            left = np.log(np.maximum(ms, 1e-9) / np.maximum([self._predicted(row) for row in rows], 1e-9))
+            self._correction = BayesianRidge().fit(features.of(rows), left)
 
     @property
     def teacher_ms(self) -> float:
@@ -46,12 +54,20 @@ class LatencyGuess:
         """Return the latency [n] of rows [n, variables]."""
         if self._model is not None:
             return np.asarray(np.exp(self._model.predict(self._features.of(rows))))
-        return np.array([self._of(row) for row in rows])
+        found = np.array([self._of(row) for row in rows])
+        if self._correction is None or not len(rows):
+            return found
+        measured = np.array([row.tobytes() in self._known for row in rows])
+        return np.where(measured, found, found * np.exp(self._correction.predict(self._features.of(rows))))
 
     def _of(self, row: Rows) -> float:
         key = row.tobytes()
-        if key not in self._known:
+        return self._known[key] if key in self._known else self._predicted(row)
+
+    def _predicted(self, row: Rows) -> float:
+        key = row.tobytes()
+        if key not in self._guessed:
             spec = self._space.spec(self._coding.plan(row))
             surrogate = self._surrogates.latency_for(spec.target)
-            self._known[key] = surrogate.predict_ms(spec) if surrogate else 0.0
-        return self._known[key]
+            self._guessed[key] = surrogate.predict_ms(spec) if surrogate else 0.0
+        return self._guessed[key]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,10 @@ GENERATIONS, CHILDREN = 14, 150
 HOPE = 0.3
 """Standard deviations by which evolution takes a plan for better than expected."""
 LARGEST_BATCH = 8
+MOST_GATES = 4
+"""Plans that are measured for one that is trained."""
+MOST_SHAPES = 600
+"""Measured latencies that predictions are corrected by."""
 ELSEWHERE = 3
 """With a budget, one of so many batches is for the whole range up to the teacher."""
 
@@ -77,12 +82,15 @@ class LearnedProposals:
         self._features = Features(self._coding, self._classes, usable)
         self._evolution = Evolution(self._coding, self._classes, seed)
         self._known: dict[int, Known] = {}
-        self._queue: deque[Plan] = deque()
+        self._queue: deque[list[Plan]] = deque()
         self._pool: Rows = np.array([self._coding.row(plan) for plan in starts]).reshape(len(starts), len(self._coding.variables))
         self._ms: dict[Plan, float] = {}
         self._batches = 0
         self._fruitless: dict[int, Known] | None = None
         self.model: AccuracyModel | None = None
+        self._gated: list[tuple[Rows, float]] = []
+        self._scale: _Bend | None = None
+        self._last_reference = (math.inf, math.inf)
 
     def tell(self, number: int, known: Known) -> None:
         """Learn what a trial is worth; what is told later of it counts instead."""
@@ -97,22 +105,48 @@ class LearnedProposals:
         """Whether there is enough to learn from."""
         return sum(known.trained for known in self._known.values()) >= FEWEST
 
-    def propose(self, is_new: Callable[[Plan], bool]) -> Plan | None:
-        """Return the next plan, None where nothing new promises anything.
+    def propose(self, is_new: Callable[[Plan], bool], gates: int = MOST_GATES) -> list[Plan]:
+        """Return plans of which one is to be trained: the latency that is measured of each decides; see `best`.
+
+        Evolution finds the plans whose latency is underrated, and to measure a latency takes a small part of the time
+        of a training.
 
         Args:
             is_new: Tells whether a plan may be proposed.
+            gates: How many plans, at most.
+
+        Returns:
+            The plans, what promises most first; none where nothing new promises anything.
         """
         while True:
             while self._queue:
-                if is_new(plan := self._queue.popleft()):
-                    return plan
+                found = [plan for plan in self._queue.popleft() if is_new(plan)][:gates]
+                if found:
+                    return found
             if self._fruitless == (state := dict(self._known)):
-                return None
+                return []
             self._queue.extend(self._batch(is_new))
             self._fruitless = state
 
-    def _batch(self, is_new: Callable[[Plan], bool]) -> list[Plan]:
+    def best(self, measured: Sequence[tuple[Plan, float]]) -> int:
+        """Return the number of the plan to train, by measured latencies (ms)."""
+        rows = np.array([self._coding.row(plan) for plan, _ in measured])
+        self._gated += [(row, ms) for row, (_, ms) in zip(rows, measured, strict=True)]
+        if self.model is None or self._scale is None:
+            return 0
+        worth = self._worth(rows, np.array([ms for _, ms in measured]), self._known.values(), self._last_reference)
+        return int(np.argmax(worth))
+
+    def _worth(self, rows: Rows, ms: Vector, known: Collection[Known], reference: tuple[float, float]) -> Vector:
+        """Return the hypervolume that rows [n, variables] of these latencies are expected to add to what is known."""
+        assert self.model is not None and self._scale is not None
+        mean, std = self.model.predict(self._features.of(rows))
+        cost = self._scale.straight(mean)
+        spread = np.maximum(self._scale.straight(mean + std) - cost, 1e-12)
+        front = staircase(np.array([k.ms for k in known]), np.array([k.cost for k in known]), reference)
+        return expected(ms, cost, spread, front, reference)
+
+    def _batch(self, is_new: Callable[[Plan], bool]) -> list[list[Plan]]:
         trained = [known for known in self._known.values() if known.trained]
         if len(trained) < FEWEST:
             return []
@@ -120,10 +154,19 @@ class LearnedProposals:
         rows = np.array([self._coding.row(known.plan) for known in trained])
         cost = np.array([known.cost for known in trained])
         ms = np.array([known.ms for known in trained])
-        guess = LatencyGuess(self._space, self._surrogates, self._coding, self._features, rows, ms)
-        scale = _Bend.of(np.array([known.cost for known in self._known.values()]))
-        self.model = model = fit_accuracy(self._features.of(rows), scale.bent(cost), ms, self._seed + self._batches)
-        reference = self._reference(guess.teacher_ms)
+        shapes = [*zip(rows, ms, strict=True), *self._gated[-MOST_SHAPES:]]
+        guess = LatencyGuess(
+            self._space,
+            self._surrogates,
+            self._coding,
+            self._features,
+            np.array([row for row, _ in shapes]),
+            np.array([each for _, each in shapes]),
+        )
+        self._scale = _Bend.of(np.array([known.cost for known in self._known.values()]))
+        features = self._features.of(rows)
+        self.model = model = fit_accuracy(features, self._scale.bent(cost), ms, self._seed + self._batches)
+        self._last_reference = reference = self._reference(guess.teacher_ms)
 
         def predict(some: Rows) -> tuple[Vector, Vector]:
             found = guess.ms(some)
@@ -135,29 +178,25 @@ class LearnedProposals:
         self._pool = pool
         plans = [self._coding.plan(row) for row in pool]
         fresh = [i for i, plan in enumerate(plans) if is_new(plan)]
-        return self._chosen([plans[i] for i in fresh], pool[fresh], guess, model, scale, reference)
+        return self._chosen([plans[i] for i in fresh], pool[fresh], guess.ms(pool[fresh]), reference)
 
     def _chosen(
-        self, plans: Sequence[Plan], rows: Rows, guess: LatencyGuess, model: AccuracyModel, scale: _Bend, reference: tuple[float, float]
-    ) -> list[Plan]:
-        """Return the plans that together are expected to add most, one after the other."""
-        if not len(plans):
-            return []
-        every_ms = np.array([known.ms for known in self._known.values()])
-        every_cost = np.array([known.cost for known in self._known.values()])
-        mean, std = model.predict(self._features.of(rows))
-        ms, mean_cost = guess.ms(rows), scale.straight(mean)
-        std_cost = np.maximum(scale.straight(mean + std) - mean_cost, 1e-12)
-        found: list[Plan] = []
+        self, plans: Sequence[Plan], rows: Rows, ms: Vector, reference: tuple[float, float]
+    ) -> list[list[Plan]]:
+        """Return the plans that together are expected to add most, dealt out to as many trials as a batch has."""
         wanted = max(1, min(LARGEST_BATCH, len(self._known) // 8))
-        for _ in range(wanted):
-            worth = expected(ms, mean_cost, std_cost, staircase(every_ms, every_cost, reference), reference)
+        known = list(self._known.values())
+        found: list[int] = []
+        while len(found) < min(MOST_GATES * wanted, len(plans)):
+            worth = self._worth(rows, ms, known, reference)
+            worth[found] = -1.0
             best = int(np.argmax(worth))
-            if worth[best] <= 0 or plans[best] in found:
+            if worth[best] <= 0:
                 break
-            found.append(plans[best])
-            every_ms, every_cost = np.append(every_ms, ms[best]), np.append(every_cost, mean_cost[best])
-        return found
+            found.append(best)
+            mean, _ = self.model.predict(self._features.of(rows[[best]]))  # type: ignore[union-attr]
+            known.append(Known(plans[best], float(self._scale.straight(mean)[0]), float(ms[best]), True))  # type: ignore[union-attr]
+        return [[plans[i] for i in found[first::wanted]] for first in range(min(wanted, len(found)))]
 
     def _reference(self, teacher_ms: float) -> tuple[float, float]:
         """Return the latency and the cost beyond which a plan is of no interest."""
