@@ -40,7 +40,7 @@ LOOK_ERROR = 0.25
 training with a correlation of 0.7 to 0.8, as divergences do on real networks."""
 PREDICTION_ERROR = 0.05
 EMBEDDING_SHARE = 0.5
-"""Sensitivity of a network's one embedding, as a part of that of all other widths together. It saves most of the cost, so
+"""Sensitivity of the one embedding, as a part of that of all other widths together. It saves most of the cost, so that
 it must not be cheap."""
 
 
