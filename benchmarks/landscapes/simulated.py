@@ -160,8 +160,8 @@ class SimulatedNetwork:
         self._strength = rng.uniform(-0.25, 0.5, len(self._pairs))
         # what is summed before the power is taken: the variables, and the pairs by the first of the two
         kinds = np.array([f"{v.axis} {role_class(v)}" for v in variables])
-        self._parts = [(kinds == kind).nonzero()[0] for kind in dict.fromkeys(kinds)]
-        self._pair_parts = [np.isin(self._pairs[:, 0], part).nonzero()[0] for part in self._parts]
+        self._parts: list[Ints | slice] = [(kinds == kind).nonzero()[0] for kind in dict.fromkeys(kinds)]
+        self._pair_parts: list[Ints | slice] = [np.isin(self._pairs[:, 0], part).nonzero()[0] for part in self._parts]
         if not self.flavour.by_role:
             self._parts, self._pair_parts = [slice(None)], [slice(None)]
 
