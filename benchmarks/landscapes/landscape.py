@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -87,7 +87,7 @@ def paper_group(
         widths: How many numbers of each side go with one channel, where it is not one.
     """
     pairs = [tuple((i // width, i) for i in range(channels * width)) for width in widths] or [()] * len(sides)
-    members = tuple(Member(layer, side, own, _no_module) for (layer, side), own in zip(sides, pairs, strict=True))
+    members = tuple(Member(layer, side, own, ()) for (layer, side), own in zip(sides, pairs, strict=True))
     return Group(name, channels, step, depth, kind, members, torch.ones(channels))
 
 
@@ -139,7 +139,3 @@ def training_key(spec: StudentSpec) -> str:
     """Return the word for what decides the trained weights: bits count only when training sees them."""
     aware = spec.recovery is not None and spec.recovery.quantization_aware
     return student_key(spec if aware else replace(spec, bits={}))
-
-
-def _no_module(module: Any, indices: list[int]) -> Any:
-    raise NotImplementedError("a landscape has no modules to prune")

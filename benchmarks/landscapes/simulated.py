@@ -40,7 +40,7 @@ LOOK_ERROR = 0.25
 training with a correlation of 0.7 to 0.8, as divergences do on real networks."""
 PREDICTION_ERROR = 0.05
 EMBEDDING_SHARE = 0.5
-"""Sensitivity of a network's one embedding, as a part of that of all other widths together. It saves most of the cost, so
+"""Sensitivity of the one embedding, as a part of that of all other widths together. It saves most of the cost, so that
 it must not be cheap."""
 
 
@@ -160,8 +160,8 @@ class SimulatedNetwork:
         self._strength = rng.uniform(-0.25, 0.5, len(self._pairs))
         # what is summed before the power is taken: the variables, and the pairs by the first of the two
         kinds = np.array([f"{v.axis} {role_class(v)}" for v in variables])
-        self._parts = [(kinds == kind).nonzero()[0] for kind in dict.fromkeys(kinds)]
-        self._pair_parts = [np.isin(self._pairs[:, 0], part).nonzero()[0] for part in self._parts]
+        self._parts: list[Ints | slice] = [(kinds == kind).nonzero()[0] for kind in dict.fromkeys(kinds)]
+        self._pair_parts: list[Ints | slice] = [np.isin(self._pairs[:, 0], part).nonzero()[0] for part in self._parts]
         if not self.flavour.by_role:
             self._parts, self._pair_parts = [slice(None)], [slice(None)]
 

@@ -24,16 +24,30 @@ from autocompress.search.propose.by_hand import uniform
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.space import Space
 from autocompress.spaces.spec import Recovery, StudentSpec
+from benchmarks.landscapes.by_roles import factorial, role_classes
 from benchmarks.landscapes.executor import PARTS, TARGET, Found, Prices, SimulatedExecutor
+from benchmarks.landscapes.flavours import FLAVOURS
 from benchmarks.landscapes.landscape import Floats, row
 from benchmarks.landscapes.network import TEACHER_MS
 from benchmarks.landscapes.ours import make_search
 from benchmarks.landscapes.problems import LEVELS, NAMES, TestProblem
 from benchmarks.landscapes.reference import searched_front
-from benchmarks.landscapes.report import passing_words
+from benchmarks.landscapes.report import block, passing_words
 from benchmarks.landscapes.rivals import RIVALS
 from benchmarks.landscapes.score import MOMENTS, Curve, hypervolume, non_dominated, shares
 from benchmarks.landscapes.simulated import TEACHER_ERROR, SimulatedNetwork
+
+KNOWN: dict[str, tuple[float, ...]] = {
+    "additive": (4.190063077635731, 0.09616654591166529, 0.14508347726148052, 0.0036626902924950413, 4.275256756840561),
+    "interacting": (
+        4.190063077635731,
+        0.09171956393645941,
+        0.13451143275373878,
+        0.002771174296452242,
+        4.275256756840561,
+    ),
+}
+"""Figures of the landscapes whose results were published."""
 
 TestProblem.__test__ = False  # type: ignore[attr-defined]  # no test class, whatever its name
 
@@ -56,7 +70,8 @@ def taught(space: Space, indices: Sequence[int]) -> StudentSpec:
 
 @pytest.mark.parametrize("dimensions", [20, 60, 120])
 def test_a_simulated_network_has_as_many_decisions_as_asked_for(dimensions: int) -> None:
-    assert len(SimulatedNetwork(dimensions, 0, "additive").space.network) == dimensions
+    for flavour in ("additive", "dominant"):
+        assert len(SimulatedNetwork(dimensions, 0, flavour).space.network) == dimensions
     assert len(TestProblem("zdt1", dimensions, 0, True).space.network) == dimensions
 
 
@@ -72,7 +87,9 @@ def test_no_design_beats_the_known_front(name: str, shifted: bool) -> None:
     assert hypervolume(found, problem) < hypervolume(front, problem)
 
 
-def test_the_teacher_is_the_slowest_and_most_accurate(network: SimulatedNetwork) -> None:
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_the_teacher_is_the_slowest_and_most_accurate(flavour: str) -> None:
+    network = SimulatedNetwork(20, 1, flavour)
     none = row(network, StudentSpec())
     assert network.latency_ms(none)[0] == pytest.approx(TEACHER_MS)
     assert network.best_error(none)[0] == pytest.approx(TEACHER_ERROR)
@@ -134,6 +151,82 @@ def test_another_seed_is_another_network() -> None:
     assert first.error(spec, 1.0) == again.error(spec, 1.0) != other.error(spec, 1.0)
 
 
+@pytest.mark.parametrize("flavour, known", KNOWN.items())
+def test_results_of_versions_can_be_compared(flavour: str, known: tuple[float, ...]) -> None:
+    """The two oldest landscapes are what they were when their figures were published."""
+    network = SimulatedNetwork(20, 3, flavour)
+    design = [i * 7 % len(variable.options) for i, variable in enumerate(network.space.network)]
+    spec = taught(network.space, design)
+    found = (
+        network.latency_ms(row(network, spec))[0],
+        network.best_error(row(network, spec))[0],
+        network.error(spec, 0.5),
+        network.surrogates.sensitivity[network.space.network[4].name][3],
+        network.surrogates.latency[TARGET].predict_ms(spec),
+    )
+    assert found == pytest.approx(known, rel=1e-12)
+
+
+def test_a_transformer_has_one_embedding_that_carries_most_of_the_cost() -> None:
+    network = SimulatedNetwork(61, 0, "dominant")
+    roles = [variable.role for variable in network.space.network if variable.axis == "channels"]
+    assert {role: roles.count(role) for role in roles} == {"embedding": 1, "heads": 28, "feed-forward": 28}
+    assert all(3 <= len(variable.options) <= 6 for variable in network.space.network)
+    assert role_classes(network)[0].role == "embedding"
+    heads = np.array([variable.role == "heads" for variable in network.space.network])
+    fewer_ms = network.latency_ms(np.array([np.zeros_like(heads), heads * 3]))
+    assert 0.6 < fewer_ms[1] / fewer_ms[0] < 0.8, "attention is a third of a layer, and a quarter of it stays"
+
+
+@pytest.mark.parametrize("flavour, low, high", [("superadditive", 0, 0.3), ("dominant", 0, 0.3), ("saturating", 2, 99)])
+def test_harm_of_single_changes_does_not_add_up(flavour: str, low: float, high: float) -> None:
+    for seed in range(3):
+        network = SimulatedNetwork(60, seed, flavour)
+        together = np.array(network.space.indices(network.space.uniform({"channels": 0.5})))
+        together[[variable.role == "embedding" for variable in network.space.network]] = 0
+        alone = np.diag(together)[np.flatnonzero(together)]
+        none, both, *each = 1 - network.best_error(np.array([np.zeros_like(alone[0]), together, *alone]))
+        assert low < np.log(none / np.array(each)).sum() / np.log(none / both) < high
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("dimensions", [20, 120])
+def test_half_of_all_channels_is_a_useful_student_and_the_smallest_is_hardly_any(flavour: str, dimensions: int) -> None:
+    network = SimulatedNetwork(dimensions, 0, flavour)
+    half = network.space.indices(network.space.uniform({"channels": 0.5, "bits": 8}))
+    least = [len(variable.options) - 1 for variable in network.space.network]
+    errors = network.best_error(np.array([half, least]))
+    assert TEACHER_ERROR + 0.02 < errors[0] < TEACHER_ERROR + 0.05 < 0.9 * errors[1]
+
+
+def test_misleading_looks_are_shuffled_or_turned_round() -> None:
+    found: dict[str, list[float]] = {"heads": [], "feed-forward": []}
+    for seed in range(4):
+        network = SimulatedNetwork(60, seed, "misleading")
+        for role, correlations in found.items():
+            places = [i for i, variable in enumerate(network.space.network) if variable.role == role]
+            truth = network.best_error(3 * np.eye(60, dtype=np.int64)[places])
+            seen = [network.surrogates.sensitivity[network.space.network[i].name][3] for i in places]
+            correlations.append(float(spearmanr(seen, truth)[0]))
+    assert abs(np.mean(found["heads"])) < 0.3 and np.mean(found["feed-forward"]) < -0.6
+
+
+def test_a_wrong_latency_model_overrates_what_one_role_saves() -> None:
+    network = SimulatedNetwork(60, 0, "wronglatency")
+    space = network.space
+    off: dict[str, list[float]] = {"heads": [], "feed-forward": []}
+    for role, ratios in off.items():
+        places = [i for i, variable in enumerate(space.network) if variable.role == role]
+        for seed in range(40):
+            design = np.zeros(60, dtype=np.int64)
+            design[places] = np.random.default_rng(seed).integers(1, 4, len(places))
+            spec = space.spec(space.assemble(design.tolist(), Plan()))
+            saved_ms = TEACHER_MS - network.latency_ms(row(network, spec))[0]
+            ratios.append((TEACHER_MS - network.surrogates.latency[TARGET].predict_ms(spec)) / saved_ms)
+    assert np.mean(off["feed-forward"]) == pytest.approx(1.2, abs=0.05)
+    assert np.mean(off["heads"]) == pytest.approx(1.0, abs=0.15)
+
+
 def test_jobs_cost_their_price_and_nothing_is_paid_twice(network: SimulatedNetwork) -> None:
     prices = Prices()
     executor = SimulatedExecutor(network, prices)
@@ -190,6 +283,57 @@ def test_passing_counts_seed_by_seed() -> None:
     rival = [curve("tpe", 0, 0.1, 0.2, 0.3, 0.6), curve("tpe", 1, 0.3, 0.4, 0.5, 0.5)]
     assert ours[0].passes(0.6) == 0.5 and ours[1].passes(0.5) is None
     assert passing_words(ours, rival) == "tpe: 76% of the time, on 1 of 2 seeds"
+
+
+def test_a_share_is_told_by_time_and_by_trainings() -> None:
+    curve = Curve("p", "ours", 0, tuple(i / 100 for i in range(1, 101)), 1, 0.0, trainings=200)
+    assert [curve.at(part) for part in (0.0, 0.25, 1.0)] == [0.0, 0.25, 1.0]
+    assert [curve.after(count) for count in (1, 50, 101, 200, 201)] == [0.0, 0.25, 0.5, 1.0, None]
+
+
+def test_a_report_tells_the_search_from_the_best_rival_of_each_moment() -> None:
+    def curve(method: str, seed: int, *values: float) -> Curve:
+        return Curve("p", method, seed, values, 1, 0.0, trainings=100)
+
+    early = [curve("grid", seed, 0.4, 0.4, 0.4, 0.4) for seed in range(2)]
+    late = [curve("tpe", seed, 0.1, 0.3, 0.5, 0.7) for seed in range(2)]
+    ours = [curve("ours", 0, 0.4, 0.5, 0.6, 0.8), curve("ours", 1, 0.4, 0.5, 0.6, 0.7)]
+    lines = block([*early, *late, *ours])
+    assert "after 100" in lines[1] and "after 300" not in lines[1]
+    assert lines[2].split()[:5] == ["ours", "0.400", "0.500", "0.600", "0.750"]
+    difference = next(line for line in lines if line.startswith("ours - best rival"))
+    assert "+0.000 ± 0.000" in difference and "+0.050 ± 0.635" in difference
+    assert lines[-1].split()[2:6] == ["grid", "grid", "tpe", "tpe"]
+
+
+@pytest.mark.parametrize("flavour, axes", [("interacting", 4), ("dominant", 4)])
+def test_uniform_designs_by_role_are_a_factorial_from_the_middle_out(flavour: str, axes: int) -> None:
+    network = SimulatedNetwork(20, 0, flavour)
+    classes = role_classes(network)
+    assert len(classes) >= axes and classes[0].saved_ms >= classes[1].saved_ms
+    for count in (3, 4):
+        designs = factorial(network, count)
+        assert len(designs) == len(np.unique(designs, axis=0)) == 3**count
+        for known in classes[:count]:
+            assert len(np.unique(designs[:, known.places[0]])) == 3
+        levels = [len(network.space.network[known.places[0]].options) - 1 for known in classes[:count]]
+        middle = [designs[0, known.places[0]] for known in classes[:count]]
+        assert all(0 < at < most for at, most in zip(middle, levels, strict=True))
+    assert 16 < len(factorial(TestProblem("zdt1", 8, 0, False), 3)) <= LEVELS + 10
+
+
+@pytest.mark.parametrize("method", ["ours", "grid", "uniform27"])
+def test_without_a_budget_the_slow_end_of_the_front_counts_too(method: str, tmp_path: Path) -> None:
+    network = SimulatedNetwork(20, 1, "dominant", has_budget=False)
+    assert network.budget_ms == TEACHER_MS and network.name.endswith("-whole")
+    executor = SimulatedExecutor(network)
+    if method == "ours":
+        make_search(network, executor, tmp_path, seed=0).run(lambda: executor.clock_s >= 2500, lambda _: None)
+    else:
+        RIVALS[method](network, executor, 0).run(2500.0)
+    half_ms = TEACHER_MS / 2
+    slow = [found.latency_ms > half_ms for found in executor.found]
+    assert any(slow) and not all(slow)
 
 
 @pytest.mark.parametrize("method", sorted(RIVALS))
