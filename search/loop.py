@@ -17,7 +17,9 @@ from .pace import Pace, Snapshot
 from .promotion import Promotion
 from .propose.proposal import Candidate, Proposal
 from .propose.proposer import Proposer
+from .shape_choice import ShapeChoice
 from .store.trials import TrialStore
+from .trainings import Trainings
 from .trial import Trial, TrialState
 from .waiting import WaitingRoom
 
@@ -64,7 +66,8 @@ class Driver:
         self._pace = pace or Pace()
         self._trials = store.ended()
         self._known = len(self._trials)
-        self._taught: dict[str, list[Trial]] = {}
+        self._trainings = Trainings()
+        self._shapes = ShapeChoice(space, promotion.limits, proposer.choose)
         self._active: dict[Future[JobResult], tuple[Trial, Job]] = {}
         self._proposals: dict[int, Proposal] = {}
         interrupted = store.interrupted()
@@ -74,7 +77,7 @@ class Driver:
         for trial in (*self._trials, *waiting):
             self._learn(trial)
         for trial in self._trials:
-            self._remember_training(trial)
+            self._trainings.remember(trial)
         numbers = [t.number for t in (*self._trials, *interrupted)]
         self._next_number = max(numbers, default=0) + 1
         self._started = 0
@@ -186,6 +189,7 @@ class Driver:
         self._store.begin(trial)
         self._started += 1
         self._proposals[number] = proposal
+        self._shapes.open(trial, proposal.others)
         self._submit(trial, Job(number, spec, "gate"))
 
     def _submit(self, trial: Trial, job: Job) -> None:
@@ -207,10 +211,18 @@ class Driver:
             if trial.first_look is not None or trial.rungs:
                 self._store.begin(trial.moved(TrialState.WAITING))  # the next run goes on from this rung
             return
-        if result.failure:
+        if job.step == "gate" and not result.failure:
+            trial = replace(trial, gate=result.latencies, gate_bytes=result.size_bytes)
+            self._proposer.measured(trial.spec, {name: latency.p50_ms for name, latency in trial.gate.items()})
+        if job.step == "gate":
+            trial, further = self._shapes.measured(trial, bool(result.failure))
+            if further:
+                self._submit(trial, Job(trial.number, trial.spec, "gate"))
+                return
+        if result.failure and not trial.gate:
             self._end(replace(trial.moved(TrialState.FAILED), reason=result.failure))
         elif job.step == "gate":
-            self._after_gate(trial, result)
+            self._after_gate(trial)
         elif job.step == "look":
             warm_start = job.warm_start if result.warm else None
             self._reached(replace(trial, first_look=result.accuracy, warm_start=warm_start))
@@ -220,9 +232,7 @@ class Driver:
         else:
             self._end(replace(trial.moved(TrialState.FINISHED), measured=result.measured))
 
-    def _after_gate(self, trial: Trial, result: JobResult) -> None:
-        trial = replace(trial, gate=result.latencies, gate_bytes=result.size_bytes)
-        self._proposer.measured(trial.spec, {name: latency.p50_ms for name, latency in trial.gate.items()})
+    def _after_gate(self, trial: Trial) -> None:
         # what a user would do by hand is never stopped: it shows what the search is worth
         missed = "" if trial.by_hand else self._limits.surely_missed(trial.gate, trial.gate_bytes)
         if missed:
@@ -233,7 +243,7 @@ class Driver:
             before = next(t for t in self._trials if t.number == trial.after)
             first = start_at(self._store.folder, before, len(self._promotion.rungs))
             self._submit(replace(trial, warm_start=first), Job(trial.number, trial.spec, "rung", warm_start=first))
-        elif other := self._same_training(trial):
+        elif other := self._trainings.same(trial):
             job = Job(trial.number, trial.spec, "build", warm_start=other.warm_start)
             self._submit(replace(trial, warm_start=other.warm_start), job)
         else:
@@ -244,20 +254,6 @@ class Driver:
             compared = self._promotion.first_looks and not trial.to_its_end
             step: Step = "look" if compared or start else "rung"
             self._submit(trial, Job(trial.number, trial.spec, step, warm_start=start))
-
-    def _same_training(self, trial: Trial) -> Trial | None:
-        """Return a trial whose student was taught in the very same way, and only has other bits.
-
-        Its training is this trial's too. Neither the search nor what it is compared with takes over from the other.
-        """
-        for other in self._taught.get(trial.spec.training_key(), ()):
-            if other.warm_start is None if trial.by_hand else not other.technique:
-                return other
-        return None
-
-    def _remember_training(self, trial: Trial) -> None:
-        if trial.finished and trial.spec.recovery is not None and trial.after is None:
-            self._taught.setdefault(trial.spec.training_key(), []).append(trial)
 
     def _reached(self, trial: Trial) -> None:
         """Let a student that has reached a rung wait there until it is its turn, or go on at once."""
@@ -277,7 +273,7 @@ class Driver:
             values = [objective_value(name, trial.measured) for name in self._promotion.objectives]
         self._store.end(trial, values, self._space)
         self._trials.append(trial)
-        self._remember_training(trial)
+        self._trainings.remember(trial)
         self._learn(trial)
         last = self._trials[-MANY_FAILURES:]
         if len(last) == MANY_FAILURES and all(t.state is TrialState.FAILED for t in last):

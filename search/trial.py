@@ -22,6 +22,7 @@ class Origin(StrEnum):
     SEARCH = "search"
     MOVE = "move"
     CROSS = "cross"
+    LEARNED = "learned"
 
     @property
     def by_hand(self) -> bool:

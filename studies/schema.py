@@ -26,6 +26,7 @@ Part = Literal[
     "shares",
     "profile",
     "learned",
+    "levels",
     "refinement",
     "rungs",
     "first_look",

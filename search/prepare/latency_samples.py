@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,8 @@ TRIES = 30
 """Plans drawn for each that is asked for, at most: small spaces have fewer."""
 MOST_SAMPLES = 64
 """More plans than this tell little about a space: plans near the front are worth more then."""
+ROLE_SPREAD = 0.5
+"""How far a role's level may lie from the width of the whole network, in logarithms."""
 FEW = 4
 """A variable with at most so many options is drawn anew; a longer row is gone along by some steps."""
 
@@ -173,7 +176,9 @@ def _design(space: Space, random_: random.Random, like: Plan) -> Iterator[Plan]:
         width = low + (1 - low) * float(widths.random(1)[0, 0])
         plan = uniform(width, bits[i % len(bits)])
         drawn = {name: _drawn(parameter, random_) for name, parameter in ranges.items()}
-        drawn |= {f"{axis}.level": width for axis in SIZES if f"{axis}.level" in drawn}
+        for name, parameter in ranges.items():
+            if isinstance(parameter, Number) and name.partition(".")[0] in SIZES and name.endswith(".level"):
+                drawn[name] = parameter.clip(width * math.exp(random_.uniform(-ROLE_SPREAD, ROLE_SPREAD)))
         curved = profile.decode(drawn)
         yield space.repair(plan.changed({v.name: curved.choices.get(v.name, v.options[0]) for v in sized}))
         yield _scattered(space, plan, random_)

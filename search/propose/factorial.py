@@ -12,7 +12,7 @@ from ...spaces.axes.bits import FULL
 from ...spaces.plan import Plan
 from ...spaces.space import Space
 from ...spaces.surrogates import LatencySurrogate
-from .learned.role_classes import RoleClass, by_weight, role_classes
+from .role_classes import RoleClass, by_weight, role_classes
 
 LEVELS = (1.0, 0.6, 0.3)
 """Parts of its size that a role keeps."""
@@ -42,7 +42,10 @@ def factorial(space: Space, latency: LatencySurrogate | None, like: Plan) -> lis
 
 def _is_size(space: Space, found: RoleClass) -> bool:
     """Tell whether a class is about sizes: ordered options of one sort."""
-    return all(space.network[p].kind == "ordered" and len(set(space.network[p].families)) == 1 for p in found.places) and found.axis != "bits"
+    return (
+        all(space.network[p].kind == "ordered" and len(set(space.network[p].families)) == 1 for p in found.places)
+        and found.axis != "bits"
+    )
 
 
 def _plan(space: Space, classes: list[RoleClass], levels: tuple[float, ...], like: Plan) -> Plan:

@@ -5,7 +5,7 @@ A short search has both that way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product, zip_longest
 
 from ...spaces.axes.bits import FULL
@@ -28,7 +28,11 @@ GENTLE_RATE = 0.01
 
 
 def initial_design(
-    space: Space, shares: ShareEncoding | None, starts: Mapping[str, tuple[Plan, float]], usual: bool = True
+    space: Space,
+    shares: ShareEncoding | None,
+    starts: Mapping[str, tuple[Plan, float]],
+    levels: Sequence[Plan] = (),
+    usual: bool = True,
 ) -> list[Design]:
     """Return the plans in their order.
 
@@ -37,13 +41,16 @@ def initial_design(
         shares: The solver's encoding, None where too little is known for it.
         starts: Target -> the plan of its teacher and the largest budget (ms) of the solver's plans there; one entry,
             named "", where plans do not choose a target.
+        levels: Uniform designs that give each role a level of its own.
         usual: Whether what a user would do by hand is among them; else it is the teacher alone.
     """
     made = [design for design in by_hand(space) if usual or design.origin is Origin.TEACHER]
     hand = [*made, *whole_students(space)]
     known = {design.plan for design in hand}  # in a small space the solver may find the very same
     found = finer_widths(space) if shares is None else solved(shares, space, starts)
-    ours = [design for design in dict.fromkeys(found) if design.plan not in known]
+    mixed = [Design(plan, Origin.DESIGN, "levels by role") for plan in levels]
+    each = [d for pair in zip_longest(dict.fromkeys(found), mixed) for d in pair if d is not None]
+    ours = [design for design in each if design.plan not in known]
     untrained = [d for d in hand if space.spec(d.plan).recovery is None]
     trained = [d for d in hand if space.spec(d.plan).recovery is not None]
     rounds = zip_longest((ours[i : i + SOLVED_AT_ONCE] for i in range(0, len(ours), SOLVED_AT_ONCE)), trained)

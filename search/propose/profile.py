@@ -1,4 +1,4 @@
-"""The profile encoding: levels and trends along the depth for each axis that has many variables."""
+"""The profile encoding: a level and a trend along the depth for each role of an axis that has many variables."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from ...spaces.plan import Plan
 from ...spaces.space import Space
 from ...spaces.variables import Number, Option, Value, Variable
 from .encoding import Choice, Parameter
+from .role_classes import role_classes
 
 TREND = Number(-0.8, 0.8)
 """Range of each trend."""
 FEW_OPTIONS, FEW_VARIABLES = 4, 8
-"""An axis with at most so many options at each of at most so many variables is drawn variable by variable."""
+"""A role with at most so many options at each of at most so many variables is drawn variable by variable."""
 
 
 @dataclass(frozen=True)
 class _Curve:
-    """How one axis with long rows of sizes is described.
+    """How one role with long rows of sizes is described.
 
-    A variable at depth d keeps level * exp(slope * t + curve * (t^2 - 1/3) + inner * [no stream holds it] + sensitivity
-    * s) of its size, t = 2 d - 1, snapped to the nearest option. s says how sensitive the variable is beside others of
-    its axis, -1 to 1. Five numbers describe networks of any depth; single variables are moved later, around the front.
+    A variable at depth d keeps level * exp(slope * t + sensitivity * s) of its size, snapped to the nearest option; t
+    runs from -1 at the first variable of the role to 1 at the last. s says how sensitive the variable is beside others
+    of its axis, -1 to 1. Few numbers describe networks of any depth; single variables are moved by what was learned.
     """
 
-    axis: str
+    name: str
     variables: tuple[Variable, ...]
     ranks: Mapping[str, float]
 
@@ -41,17 +42,12 @@ class _Curve:
     @cached_property
     def trends(self) -> dict[str, np.ndarray]:
         """Trend -> its factor at each variable, of the trends that can be told apart."""
-        t = 2 * np.array([v.depth for v in self.variables]) - 1
-        inner = np.array([float(not v.in_stream) for v in self.variables])
+        depth = np.array([v.depth for v in self.variables])
         sensitive = np.array([self.ranks.get(v.name, 0.0) for v in self.variables])
         found = {}
-        if len(self.variables) > 1:
-            found["slope"] = t
-        if len(self.variables) > 3:
-            found["curve"] = t * t - 1 / 3
-        if 0 < inner.sum() < len(inner):
-            found["inner"] = inner
-        if len(set(sensitive)) > 1:
+        if (span := float(np.ptp(depth))) > 0:
+            found["slope"] = 2 * (depth - depth.min()) / span - 1
+        if len(self.variables) > 2 and len(set(sensitive)) > 1:
             found["sensitivity"] = sensitive
         return found
 
@@ -59,16 +55,16 @@ class _Curve:
         least = min(v.parts[-1] for v in self.variables)
         found: dict[str, Parameter] = {}
         if len(self.families) > 1:
-            found[f"{self.axis}.sort"] = Choice(("none", *self.families))
-        found[f"{self.axis}.level"] = Number(least, 1.0)
-        return found | {f"{self.axis}.{name}": TREND for name in self.trends}
+            found[f"{self.name}.sort"] = Choice(("none", *self.families))
+        found[f"{self.name}.level"] = Number(least, 1.0)
+        return found | {f"{self.name}.{name}": TREND for name in self.trends}
 
     def decode(self, latent: Mapping[str, Value]) -> dict[str, Option]:
-        sort = str(latent.get(f"{self.axis}.sort", self.families[0] if len(self.families) == 1 else "none"))
+        sort = str(latent.get(f"{self.name}.sort", self.families[0] if len(self.families) == 1 else "none"))
         exponent = np.zeros(len(self.variables))
         for name, factor in self.trends.items():
-            exponent += float(latent.get(f"{self.axis}.{name}", 0.0)) * factor
-        wanted = float(latent[f"{self.axis}.level"]) * np.exp(exponent)
+            exponent += float(latent.get(f"{self.name}.{name}", 0.0)) * factor
+        wanted = float(latent[f"{self.name}.level"]) * np.exp(exponent)
         return {v.name: _snapped(v, part, sort) for v, part in zip(self.variables, wanted, strict=True)}
 
     def encode(self, plan: Plan) -> dict[str, Value]:
@@ -77,20 +73,20 @@ class _Curve:
         found: dict[str, Value] = {}
         if len(self.families) > 1:
             taken = [v.families[i] for v, i in zip(self.variables, at, strict=True) if i]
-            found[f"{self.axis}.sort"] = max(sorted(set(taken)), key=taken.count) if taken else "none"
+            found[f"{self.name}.sort"] = max(sorted(set(taken)), key=taken.count) if taken else "none"
         logs = np.log([max(v.parts[i], 1e-3) for v, i in zip(self.variables, at, strict=True)])
         columns = np.stack([np.ones(len(logs)), *self.trends.values()], axis=1)
         fit, *_ = np.linalg.lstsq(columns, logs, rcond=None)
-        level = self.latent()[f"{self.axis}.level"]
+        level = self.latent()[f"{self.name}.level"]
         assert isinstance(level, Number)
-        found[f"{self.axis}.level"] = min(level.high, max(level.low, math.exp(float(fit[0]))))
+        found[f"{self.name}.level"] = min(level.high, max(level.low, math.exp(float(fit[0]))))
         for name, value in zip(self.trends, fit[1:], strict=True):
-            found[f"{self.axis}.{name}"] = min(TREND.high, max(TREND.low, float(value)))
+            found[f"{self.name}.{name}"] = min(TREND.high, max(TREND.low, float(value)))
         return found
 
 
 class ProfileEncoding:
-    """Describes plans by a curve for each axis of many variables, and by the options of all others."""
+    """Describes plans by a curve for each role of many variables, and by the options of all others."""
 
     def __init__(self, space: Space, ranks: Mapping[str, float] | None = None) -> None:
         """Describe plans of `space`.
@@ -102,14 +98,15 @@ class ProfileEncoding:
         self._space = space
         self._curves: list[_Curve] = []
         self._single: list[Variable] = []
-        for axis in space.axes:
-            drawn = [v for v in space.of(axis.name) if v.is_searched]
-            rows = tuple(v for v in drawn if v.in_network and v.kind == "ordered")
-            few = len(rows) <= FEW_VARIABLES and all(len(v.options) <= FEW_OPTIONS for v in rows)
-            if rows and not few:
-                self._curves.append(_Curve(axis.name, rows, ranks or {}))
-                drawn = [v for v in drawn if v not in rows]
-            self._single += drawn
+        rows: dict[str, list[Variable]] = {}
+        for known in role_classes(space):
+            its = [v for p in known.places if (v := space.network[p]).is_searched and v.kind == "ordered"]
+            few = len(its) <= FEW_VARIABLES and all(len(v.options) <= FEW_OPTIONS for v in its)
+            if its and not few:
+                rows[known.name] = its
+        self._curves += [_Curve(name, tuple(its), ranks or {}) for name, its in rows.items()]
+        curved = {v.name for its in rows.values() for v in its}
+        self._single += [v for v in space.variables if v.is_searched and v.name not in curved]
 
     def latent(self) -> dict[str, Parameter]:
         """Return a level and trends for each curve, and a parameter for each other variable."""

@@ -45,6 +45,7 @@ class Proposal:
         arm: Name of the arm that drew it, if any did.
         technique: What it is made by hand to show, where it is.
         after: Number of the finished trial whose weights it begins with, None for the teacher's.
+        others: Plans that may be tried in its place: the measured latencies of all decide.
     """
 
     plan: Plan
@@ -56,6 +57,7 @@ class Proposal:
     arm: str = ""
     technique: str = ""
     after: int | None = None
+    others: tuple[Plan, ...] = ()
 
     def trial(self, number: int, plan: Plan, spec: StudentSpec, seed: int) -> Trial:
         """Return the trial that begins with this proposal.

@@ -29,6 +29,7 @@ from .baselines import Baselines
 from .by_hand import Design
 from .learned.learned import Known, LearnedProposals
 from .proposal import Arm, Candidate, Proposal
+from .sources import Gains, Sources
 
 REDRAWS = 60
 """Draws before the space counts as exhausted."""
@@ -38,6 +39,8 @@ SLACK = 3.0
 """A plan is dropped where it is predicted to be over the budget by more than this many times the usual error."""
 LEAST_SLACK = 0.05
 """And by more than this part of it: the gate that would decide costs a second, a good plan left out costs more."""
+EXPECTED = {"learned": 8.0, "moves": 1.0, "crossovers": 0.5, "levels": 1.0}
+"""What sources are expected to gain before they have gained anything, against 1 for an encoding."""
 SAME_BUDGET = 0.05
 """Initial designs for budgets that differ by less than this part are the same."""
 
@@ -53,12 +56,11 @@ class Proposer:
         design: Sequence[Design] = (),
         surrogates: Surrogates | None = None,
         budgets: PerTarget[float] | None = None,
-        moves: float = 1.0,
-        crossovers: float = 0.25,
+        refined: bool = True,
         baselines: Baselines | None = None,
         learned: LearnedProposals | None = None,
         objectives: Sequence[str] = (),
-        learned_share: float = 6.0,
+        levels: Sequence[Plan] = (),
     ) -> None:
         """Propose plans of `space`.
 
@@ -69,14 +71,18 @@ class Proposer:
             design: What every study begins with.
             surrogates: What is known of the space.
             budgets: Latency (ms), of the targets that have a budget.
-            moves: Share of the proposals that move a plan of the front, once there is one, against those of the arms.
-            crossovers: Share of those that cross two of them.
+            refined: Whether plans of the front are moved and crossed.
             baselines: What is made by hand because the user asked for it.
+            learned: Proposals led by a model of accuracy.
+            objectives: Their names.
+            levels: Uniform designs that give each role a level, in the order in which they are worth a trial.
         """
         self._space, self._arms = space, {arm.name: arm for arm in arms}
         self._surrogates, self._budgets = surrogates or Surrogates(), dict(budgets or {})
-        self._shares = (moves, crossovers)
-        self._learned, self._objectives, self._learned_share = learned, tuple(objectives), learned_share
+        self._refined, self._learned, self._objectives = refined, learned, tuple(objectives)
+        self._levels = deque(levels)
+        self._sources = Sources({**EXPECTED, **dict.fromkeys(self._arms, 1.0)})
+        self._gains = Gains()
         self._baselines = baselines or Baselines(space, self._surrogates, self._budgets, ())
         self._random = random.Random(seed)
         self._mover = Mover(space, surrogates)
@@ -134,19 +140,19 @@ class Proposer:
         parents = [p for p in points if p.trial.spec.recovery is not None and not p.trial.technique]
         parents = [parents[i] for i in non_dominated([p.cost for p in parents])]
         self._over = None
-        ways: list[tuple[float, Callable[[], Proposal | None]]] = [
-            (arm.share, partial(self._draw, arm)) for arm in self._arms.values()
-        ]
-        if parents:
-            ways.append((self._shares[0], partial(self._moved, parents)))
-        if len(parents) > 1:
-            ways.append((self._shares[1], partial(self._crossed, parents)))
+        ways: dict[str, Callable[[], Proposal | None]] = {
+            name: partial(self._draw, arm) for name, arm in self._arms.items()
+        }
+        if parents and self._refined:
+            ways["moves"] = partial(self._moved, parents)
+        if len(parents) > 1 and self._refined:
+            ways["crossovers"] = partial(self._crossed, parents)
         if self._learned is not None and self._learned.ready:
-            ways.append((self._learned_share, self._led))
-        ways = [way for way in ways if way[0] > 0]
+            ways["learned"] = self._led
+        if self._levels:
+            ways["levels"] = self._leveled
         for _ in range(REDRAWS if ways else 0):
-            way = self._random.choices([w for _, w in ways], [share for share, _ in ways])[0]
-            drawn = way()
+            drawn = ways[self._sources.draw(list(ways), self._random)]()
             if drawn is not None:
                 return self._note(drawn)
         # nothing is predicted to keep the budget: the gate decides on what comes closest
@@ -190,7 +196,20 @@ class Proposer:
             self._learned.forget(trial.number)
             return
         metric = costs[self._objectives.index("accuracy")]
+        if trial.finished:
+            self._sources.credit(self._source(trial), self._gains.of(costs[latency], metric))
         self._learned.tell(trial.number, Known(trial.plan, metric, costs[latency], trial.spec.recovery is not None))
+
+    def _source(self, trial: Trial) -> str:
+        """Return the name of the source that proposed a trial; empty for what every study begins with."""
+        named = {Origin.MOVE: "moves", Origin.CROSS: "crossovers", Origin.LEARNED: "learned"}
+        if trial.label == "levels by role":
+            return "levels"
+        if trial.origin is not Origin.SEARCH or trial.latent is None:
+            return named.get(trial.origin, "")
+        return next(
+            (name for name, arm in self._arms.items() if trial.latent.keys() == arm.encoding.latent().keys()), ""
+        )
 
     def _encoded(self, plan: Plan, drawn: Mapping[str, Value] | None = None) -> dict[str, Value] | None:
         """Return what each arm knows of a plan: the numbers that were drawn, else those that come nearest to it."""
@@ -243,8 +262,18 @@ class Proposer:
 
     def _led(self) -> Proposal | None:
         assert self._learned is not None
-        plan = self._learned.propose(lambda p: self._is_new(Proposal(p, Origin.SEARCH, "search", None)))
-        return None if plan is None else Proposal(plan, Origin.SEARCH, "surrogate", None)
+        plans = self._learned.propose(lambda p: self._is_new(Proposal(p, Origin.LEARNED, "learned", None)))
+        return Proposal(plans[0], Origin.LEARNED, "learned", None, others=tuple(plans[1:])) if plans else None
+
+    def _leveled(self) -> Proposal | None:
+        proposal = Proposal(self._levels.popleft(), Origin.DESIGN, "levels by role", None)
+        return proposal if self._is_new(proposal) else None
+
+    def choose(self, trials: Sequence[Trial]) -> int:
+        """Return the number of the trial to go on with, of trials with measured shapes."""
+        if self._learned is None:
+            return 0
+        return self._learned.best([(t.plan, next(iter(t.gate.values())).p50_ms) for t in trials])
 
     def _moved(self, parents: Sequence[Candidate]) -> Proposal | None:
         def draw() -> Proposal:

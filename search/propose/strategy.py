@@ -12,17 +12,17 @@ from ...studies.schema import SearchSection
 from ..techniques import asked_for
 from .baselines import Baselines
 from .encoding import Encoding
-from .learned.learned import LearnedProposals
+from .factorial import factorial
 from .initial_design import initial_design
+from .learned.learned import LearnedProposals
 from .profile import ProfileEncoding, sensitivity_ranks
 from .proposal import Arm
 from .proposer import Proposer
 from .samplers import Sampler
 from .shares import ShareEncoding, reach_ms
 
-MOVES = 2.0
-CROSSOVERS = 0.5
-"""Shares of the proposals that move a plan of the front, or cross two of them, against 1 for each encoding."""
+FIRST_LEVELS = 6
+"""Designs that give each role a level, among what every study begins with; the others have to earn their trials."""
 
 
 def make_proposer(
@@ -59,9 +59,15 @@ def make_proposer(
         for i, (name, encoding) in enumerate(encodings.items())
         if encoding.latent()
     ]
-    refined = "refinement" not in without
-    design = initial_design(space, None if "initial_design" in without else shares, starts, usual)
-    learned = None if "learned" in without else LearnedProposals(space, surrogates, budgets, settings.seed, [d.plan for d in design])
+    levels = [] if "levels" in without else factorial(space, surrogates.latency_for(), space.taught)
+    design = initial_design(
+        space, None if "initial_design" in without else shares, starts, levels[:FIRST_LEVELS], usual
+    )
+    learned = (
+        None
+        if "learned" in without
+        else LearnedProposals(space, surrogates, budgets, settings.seed, [d.plan for d in design])
+    )
     return Proposer(
         space,
         arms,
@@ -69,12 +75,11 @@ def make_proposer(
         design,
         surrogates,
         budgets,
-        MOVES if refined else 0.0,
-        CROSSOVERS if refined else 0.0,
+        "refinement" not in without,
         Baselines(space, surrogates, budgets, techniques),
         learned,
         objectives,
-        float(__import__('os').environ.get('LS','6')),
+        levels[FIRST_LEVELS:],
     )
 
 

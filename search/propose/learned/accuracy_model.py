@@ -38,7 +38,7 @@ class AccuracyModel:
     _spread: float
 
     def predict(self, features: Vector) -> tuple[Vector, Vector]:
-        """Return the expected cost [n] of features [n, features], and the standard deviation [n] of what is expected."""
+        """Return the expected cost [n] of features [n, features], and its standard deviation [n]."""
         x = (features - self._scale[0]) * self._scale[1]
         if self.kind == "trees":
             each = np.stack([tree.predict(x) for tree in self._fitted.estimators_])

@@ -31,7 +31,9 @@ class Coding:
         rest = tuple(v for v in space.variables if not v.in_network and v.is_searched)
         self.variables: tuple[Variable, ...] = (*space.network, *rest)
         self.network = len(space.network)
-        self.levels = np.array([0 if v.bounds is not None else len(_options(v)) for v in self.variables], dtype=np.int64)
+        self.levels = np.array(
+            [0 if v.bounds is not None else len(_options(v)) for v in self.variables], dtype=np.int64
+        )
 
     def row(self, plan: Plan) -> Rows:
         """Return the row [variables] of a plan."""
@@ -40,7 +42,10 @@ class Coding:
 
     def plan(self, row: Sequence[float] | Rows) -> Plan:
         """Return the legal plan that a row stands for."""
-        rest = {v.name: _option(v, float(x)) for v, x in zip(self.variables[self.network :], row[self.network :], strict=True)}
+        rest = {
+            v.name: _option(v, float(x))
+            for v, x in zip(self.variables[self.network :], row[self.network :], strict=True)
+        }
         return self._space.assemble([int(x) for x in row[: self.network]], self._space.taught.changed(rest))
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..role_classes import RoleClass
 from .coding import Coding, Rows
-from .role_classes import RoleClass
 
 Vector = NDArray[np.float64]
 Predict = Callable[[Rows], tuple[Vector, Vector]]

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....spaces.variables import Variable
+from ..role_classes import RoleClass
 from .coding import Coding, Rows
-from .role_classes import RoleClass
 
 Matrix = NDArray[np.float64]
 FEW = 5
@@ -43,7 +43,9 @@ class Features:
     def of(self, rows: Rows) -> Matrix:
         """Return features [n, features] of rows [n, variables]."""
         at = rows[:, : self._coding.network].astype(np.int64)
-        lost = np.stack([known[at[:, i]] for i, known in enumerate(self._lost)], axis=1) if at.size else np.zeros(at.shape)
+        lost = (
+            np.stack([known[at[:, i]] for i, known in enumerate(self._lost)], axis=1) if at.size else np.zeros(at.shape)
+        )
         columns = [*self._single(at, lost), *(common := self._common(at, lost))]
         lead = common[0] if common else np.zeros(len(rows))
         columns += [column * lead for column in common]

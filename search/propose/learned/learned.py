@@ -14,13 +14,13 @@ from ....spaces.plan import Plan
 from ....spaces.space import Space
 from ....spaces.surrogates import Surrogates
 from ....spaces.target import PerTarget
+from ..role_classes import by_weight, role_classes
 from .accuracy_model import AccuracyModel, fit_accuracy
 from .coding import Coding, Rows
 from .evolution import Evolution
 from .features import Features
 from .improvement import expected, staircase
 from .latency_guess import LatencyGuess
-from .role_classes import by_weight, role_classes
 
 Vector = NDArray[np.float64]
 FEWEST = 6
@@ -83,7 +83,9 @@ class LearnedProposals:
         self._evolution = Evolution(self._coding, self._classes, seed)
         self._known: dict[int, Known] = {}
         self._queue: deque[list[Plan]] = deque()
-        self._pool: Rows = np.array([self._coding.row(plan) for plan in starts]).reshape(len(starts), len(self._coding.variables))
+        self._pool: Rows = np.array([self._coding.row(plan) for plan in starts]).reshape(
+            len(starts), len(self._coding.variables)
+        )
         self._ms: dict[Plan, float] = {}
         self._batches = 0
         self._fruitless: dict[int, Known] | None = None

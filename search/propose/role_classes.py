@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....spaces.space import Space
-from ....spaces.surrogates import LatencySurrogate
-from ....spaces.variables import Variable
+from ...spaces.space import Space
+from ...spaces.surrogates import LatencySurrogate
+from ...spaces.variables import Variable
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class RoleClass:
 
     @property
     def name(self) -> str:
-        """The name: "channels, stream"."""
-        return f"{self.axis}, {self.role}" if self.role else self.axis
+        """The name: "channels.stream"."""
+        return f"{self.axis}.{self.role}" if self.role else self.axis
 
 
 def role_classes(space: Space) -> tuple[RoleClass, ...]:

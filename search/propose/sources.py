@@ -1,0 +1,87 @@
+"""Sources of proposals: each gets a share by what its trials lately added to the front."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+FLOOR = 0.04
+"""Least share of a source: what gains nothing now may gain later."""
+MEMORY = 0.96
+"""What one trial's gain weighs after the next one."""
+FIRST_TRIALS = 4.0
+"""So many trials stand behind what is expected of a source before it has had any."""
+
+
+class Sources:
+    """Says which source proposes next: in proportion to the hypervolume that each gained per trial, discounted."""
+
+    def __init__(self, expected: Mapping[str, float]) -> None:
+        """Begin with what is expected of each source.
+
+        Args:
+            expected: Name -> gain per trial, against those of the others.
+        """
+        self._expected = dict(expected)
+        self._gained = dict.fromkeys(expected, 0.0)
+        self._trials = dict.fromkeys(expected, 0.0)
+        self._all_gained, self._all_trials = 0.0, 0.0
+
+    def credit(self, name: str, gain: float) -> None:
+        """Note what a finished trial of a source added to the front's hypervolume."""
+        if name not in self._expected:
+            return
+        for known in self._expected:
+            self._gained[known] *= MEMORY
+            self._trials[known] *= MEMORY
+        self._gained[name] += gain
+        self._trials[name] += 1
+        self._all_gained, self._all_trials = MEMORY * self._all_gained + gain, MEMORY * self._all_trials + 1
+
+    def shares(self, names: Sequence[str]) -> dict[str, float]:
+        """Return the share of each of these sources, together 1."""
+        usual = self._all_gained / self._all_trials if self._all_gained > 0 else 1.0
+        mean = sum(self._expected.values()) / max(1, len(self._expected))
+        rates = {
+            name: (self._gained[name] + FIRST_TRIALS * usual * self._expected[name] / mean)
+            / (self._trials[name] + FIRST_TRIALS)
+            for name in names
+        }
+        total = sum(rates.values()) or 1.0
+        floored = {name: max(FLOOR, rate / total) for name, rate in rates.items()}
+        return {name: share / sum(floored.values()) for name, share in floored.items()}
+
+    def draw(self, names: Sequence[str], random_: random.Random) -> str:
+        """Return the source that proposes next, of these."""
+        shares = self.shares(names)
+        return random_.choices(list(shares), list(shares.values()))[0]
+
+
+class Gains:
+    """Tells what each finished trial adds to the hypervolume of latency and cost that is there."""
+
+    def __init__(self) -> None:
+        """Begin with no trial."""
+        self._points: list[tuple[float, float]] = []
+
+    def of(self, ms: float, cost: float) -> float:
+        """Return what this trial added, and take it in.
+
+        The hypervolume reaches to the slowest trial so far and to the worst cost on the front so far.
+
+        Args:
+            ms: Its latency.
+            cost: Of its metric, lower is better.
+        """
+        import numpy as np
+
+        from .learned.improvement import added, staircase
+
+        points = np.array(self._points).reshape(-1, 2)
+        self._points.append((ms, cost))
+        if len(points) < 2:
+            return 0.0
+        front = staircase(points[:, 0], points[:, 1], (np.inf, np.inf))
+        reference = float(points[:, 0].max()), float(front[1].max())
+        front = staircase(points[:, 0], points[:, 1], reference)
+        return float(added(np.array([ms]), np.array([cost]), front, reference)[0])

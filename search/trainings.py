@@ -1,0 +1,28 @@
+"""Trainings: students that are taught in the very same way, and differ in bits alone, share what was trained."""
+
+from __future__ import annotations
+
+from .trial import Trial
+
+
+class Trainings:
+    """Remembers which training belongs to which finished trial."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._known: dict[str, list[Trial]] = {}
+
+    def remember(self, trial: Trial) -> None:
+        """Take in a trial that ended."""
+        if trial.finished and trial.spec.recovery is not None and trial.after is None:
+            self._known.setdefault(trial.spec.training_key(), []).append(trial)
+
+    def same(self, trial: Trial) -> Trial | None:
+        """Return a trial whose student was taught in the very same way, and only has other bits.
+
+        Its training is this trial's too. Neither the search nor what it is compared with takes over from the other.
+        """
+        for other in self._known.get(trial.spec.training_key(), ()):
+            if other.warm_start is None if trial.by_hand else not other.technique:
+                return other
+        return None
