@@ -22,7 +22,7 @@ from ...spaces.spec import StudentSpec
 from ...spaces.surrogates import Surrogates
 from ...spaces.target import PerTarget
 from ...spaces.variables import Value
-from ..objectives import is_latency
+from ..objectives import is_latency, latency_of
 from ..pareto import non_dominated
 from ..trial import Origin, Trial, TrialState
 from .baselines import Baselines
@@ -273,7 +273,8 @@ class Proposer:
         """Return the number of the trial to go on with, of trials with measured shapes."""
         if self._learned is None:
             return 0
-        return self._learned.best([(t.plan, next(iter(t.gate.values())).p50_ms) for t in trials])
+        name = next(filter(is_latency, self._objectives))
+        return self._learned.best([(t.plan, latency_of(name, t.gate).p50_ms) for t in trials])
 
     def _moved(self, parents: Sequence[Candidate]) -> Proposal | None:
         def draw() -> Proposal:

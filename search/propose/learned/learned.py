@@ -1,4 +1,4 @@
-"""Surrogate-led proposals: plans that a model of accuracy, learned from all trials, expects to add most to the front."""
+"""Learned proposals: plans that a model of accuracy, fitted to all trials, expects to add most to the front."""
 
 from __future__ import annotations
 
@@ -86,7 +86,6 @@ class LearnedProposals:
         self._pool: Rows = np.array([self._coding.row(plan) for plan in starts]).reshape(
             len(starts), len(self._coding.variables)
         )
-        self._ms: dict[Plan, float] = {}
         self._batches = 0
         self._fruitless: dict[int, Known] | None = None
         self.model: AccuracyModel | None = None
