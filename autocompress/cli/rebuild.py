@@ -16,7 +16,7 @@ import click
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Folder of the files that the study names; else found here or above RECIPE.",
+    help="Folder of the files that the study names.",
 )
 @click.option("--teacher", type=click.Path(path_type=Path), help="Weights of the teacher, not to train it again.")
 def rebuild(recipe: Path, out: Path, task_spec: str | None, data: Path | None, teacher: Path | None) -> None:

@@ -141,7 +141,7 @@ def _settings(recipe: Recipe, folder: Path | None, beside: Path, needs_task: boo
         raise BundleError(f"the study of the recipe cannot be read ({str(error).splitlines()[0]})") from error
     if needs_task and settings.task.source is None and settings.teacher.model is None:
         raise UsageError(
-            "the study was searched from Python, so its recipe does not hold its task; name it: --task FILE"
+            "the study was searched from Python, so its recipe does not hold its task; name it with --task"
         )
     return settings
 
