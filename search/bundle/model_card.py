@@ -18,7 +18,7 @@ from ...studies.study_file import StudyFile
 from ..store.facts import TaskFacts
 from .record import Figure, FileRecord, Record
 from .scripts import ScriptFacts, usage
-from .sources import without_place
+from .sources import sources_of, without_place
 from .templates import Ready, code, filled, quoted
 
 PIPELINES = {
@@ -98,6 +98,7 @@ def model_card(facts: CardFacts) -> str:
         inputs=_inputs(facts),
         limits=_limits(facts),
         recipe=Ready("recipe.toml"),
+        sources=list(sources_of(facts.settings)),
     )
 
 

@@ -14,8 +14,10 @@ from click.testing import CliRunner
 from simulated_study import write_study
 
 from autocompress.cli import main
+from autocompress.search.report.html.answer import pick_command
 from autocompress.search.report.html.build import write_report
 from autocompress.search.report.html.compare_page import compare_studies
+from autocompress.search.report.html.points import study_values
 from autocompress.search.report.html.record import Record, read_record
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "a browser is there")
@@ -281,6 +283,11 @@ def test_a_study_without_a_finished_model_has_a_report(chromium: Any, record: Re
         assert "No model is finished yet" in text(chromium, "#choice")
         assert not find(chromium, "#axis")[0].is_displayed()
         assert "was not scored yet" in text(chromium, "main")
+
+
+def test_the_command_of_a_trial_holds_whatever_the_folder_is_called(record: Record) -> None:
+    odd = replace(record, front=replace(record.front, folder=Path("/runs/{} --trial 0 --out deploy")))
+    assert study_values(odd)["command"] + "7 --out deploy" == pick_command(odd, 7)
 
 
 def test_one_trial_is_told_in_the_singular(chromium: Any, record: Record, tmp_path: Path) -> None:
