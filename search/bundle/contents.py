@@ -211,7 +211,8 @@ def _record(source: _Source, folder: Path, files: PerTarget[str], samples: Sampl
             tolerance=TOLERANCES[bits],
             remark=measured.remark,
         )
-    ratio, times = entry.latency, front.speed_up(entry)
+    at, times = entry.latency, front.speed_up(entry)
+    better, worse = at.ratio_low / at.ratio, at.ratio_high / at.ratio
     return Record(
         study=front.folder.name,
         trial=entry.number,
@@ -222,7 +223,7 @@ def _record(source: _Source, folder: Path, files: PerTarget[str], samples: Sampl
         test=None if entry.confirmed is None else source.figure(entry.confirmed.test_accuracy, "test"),
         teacher=None if teacher is None else source.figure(teacher.quality, "validation"),
         speed_up=times,
-        speed_up_interval=times and (times * ratio.ratio / ratio.ratio_high, times * ratio.ratio / ratio.ratio_low),
+        speed_up_interval=None if times is None else (times / worse, times / better),
         files=described,
         samples=samples,
     )
