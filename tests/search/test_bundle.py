@@ -21,10 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autocompress import BundleError, Front, UnknownName, UsageError
+from autocompress.files import digest
 from autocompress.search.bundle.checksums import NAME, check
 from autocompress.search.bundle.recipe import read_recipe, toml_text
 from autocompress.search.bundle.record import Figure, read_record
 from autocompress.search.bundle.scripts import PACKAGES, ScriptFacts, infer_script
+from autocompress.search.bundle.sources import changed, find_folder, portable
 from autocompress.search.bundle.templates import code, markdown, quoted
 from autocompress.search.bundle.verify import check_files, verify
 from autocompress.search.report.intervals import MetricIntervals
@@ -175,6 +177,67 @@ def test_infer_takes_texts(tmp_path: Path, tokenizer: str, what: str, numbers: l
     done = run(sys.executable, tmp_path / "infer.py", what)
     assert done.returncode == 0, done.stderr
     assert list(map(int, done.stdout.split())) == numbers + [0] * (8 - len(numbers))
+
+
+def write_script(folder: Path, kind: str, inputs: dict[str, str]) -> None:
+    """Write an infer.py for texts as bytes, with what it reads."""
+    facts = ScriptFacts("model.onnx", "", Target(), "1", kind, Preprocessing(tokenizer="bytes"), inputs)
+    (folder / "infer.py").write_text(infer_script(facts))
+    about = [{"name": name, "shape": [8], "dtype": dtype} for name, dtype in inputs.items()]
+    (folder / "preprocessing.json").write_text(json.dumps({"inputs": about, "picture": None, "text": None}))
+    (folder / "labels.json").write_text("[]")
+
+
+@pytest.mark.parametrize(
+    ("kind", "what", "answer"),
+    [
+        ("language_model", "ab", "next: 98"),
+        ("language_model", "abcdefghijk", "next: 107"),
+        ("tokens", "hé", "104 195 169"),
+        ("tokens", "abcdefghijk", " ".join(map(str, range(97, 105)))),
+    ],
+)
+def test_infer_tells_nothing_of_what_a_text_was_filled_up_with(
+    tmp_path: Path, kind: str, what: str, answer: str
+) -> None:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    # the answer at each place is its own token, [N, 8, 256]
+    values = numpy_helper.from_array(np.array([0, 1], np.float32), "values")
+    depth = numpy_helper.from_array(np.array([256], np.int64), "depth")
+    node = helper.make_node("OneHot", ["ids", "depth", "values"], ["output"])
+    given = helper.make_tensor_value_info("ids", TensorProto.INT64, ["N", 8])
+    gives = helper.make_tensor_value_info("output", TensorProto.FLOAT, ["N", 8, 256])
+    graph = helper.make_graph([node], "echo", [given], [gives], [values, depth])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, tmp_path / "model.onnx")
+    write_script(tmp_path, kind, {"ids": "int64"})
+    done = run(sys.executable, tmp_path / "infer.py", what)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(answer) and "0" not in done.stdout.strip().removeprefix(answer).split(", ")[0]
+    np.save(tmp_path / "ids.npy", np.arange(8))
+    whole = run(sys.executable, tmp_path / "infer.py", tmp_path / "ids.npy").stdout
+    assert whole.startswith("next: 7" if kind == "language_model" else "0 1 2 3 4 5 6 7")
+
+
+def test_infer_gives_each_input_of_a_text_what_its_name_says(tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    names = ["input_ids", "token_type_ids", "attention_mask", "position_ids"]
+    nodes = [helper.make_node("Concat", names, ["all"], axis=1)]
+    nodes.append(helper.make_node("Cast", ["all"], ["output"], to=TensorProto.FLOAT))
+    given = [helper.make_tensor_value_info(name, TensorProto.INT64, ["N", 8]) for name in names]
+    gives = helper.make_tensor_value_info("output", TensorProto.FLOAT, ["N", 32])
+    graph = helper.make_graph(nodes, "sides", given, [gives])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, tmp_path / "model.onnx")
+    write_script(tmp_path, "regression", dict.fromkeys(names, "int64"))
+    done = run(sys.executable, tmp_path / "infer.py", "ab")
+    assert done.returncode == 0, done.stderr
+    said = np.array(list(map(int, done.stdout.split()))).reshape(4, 8).tolist()
+    assert said == [[97, 98] + [0] * 6, [0] * 8, [1, 1] + [0] * 6, list(range(8))]
 
 
 def test_infer_prepares_pictures_as_the_task_does(tmp_path: Path) -> None:
@@ -337,6 +400,82 @@ def test_the_recipe_has_the_students_it_begins_with(finished: Front, bundle: Pat
     with pytest.raises(BundleError, match="no such file"):
         read_recipe(bundle / "other.toml")
     assert str(Path.home()) not in (bundle / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("/home/ann/work/data/train.csv", "data/train.csv"),
+        ("/home/bob/my_task.py:task", "my_task.py:task"),
+        ("C:\\Users\\ann\\task.py", "task.py"),
+        ("data/train.csv", "data/train.csv"),
+        ("module:function", "module:function"),
+        ("/", "."),
+        ("", ""),
+    ],
+)
+def test_a_recipe_tells_no_absolute_path(text: str, told: str) -> None:
+    folder = Path("/home/ann/work")
+    assert portable({"a": [{"b": text}], "c": 1}, folder) == {"a": [{"b": told}], "c": 1}
+
+
+def test_a_bundle_holds_no_place_of_the_machine_that_searched(finished: Front, tiny_task: Path, tmp_path: Path) -> None:
+    study = Path(shutil.copytree(finished.folder, tmp_path / finished.folder.name))
+    settings = json.loads((study / "study.json").read_text())
+    settings["path"], settings["task"]["from"] = str(tiny_task.parent / "autocompress.toml"), str(tiny_task)
+    (study / "study.json").write_text(json.dumps(settings))
+    facts = json.loads((study / "task.json").read_text())
+    facts["preprocessing"] = {**(facts.get("preprocessing") or {}), "tokenizer": str(tmp_path / "own.json")}
+    (study / "task.json").write_text(json.dumps(facts))
+    (tmp_path / "own.json").write_text("{}")
+    folder = replace(finished, folder=study).pick().save(tmp_path / "deploy", "hub").parent
+    texts = {path: path.read_bytes() for path in folder.rglob("*") if path.suffix not in (".onnx", ".npz")}
+    for place in (tiny_task.parent, tmp_path, Path.home()):
+        assert [path for path, text in texts.items() if str(place).encode() in text] == []
+    recipe = read_recipe(folder / "recipe.toml")
+    assert recipe.study["task"]["from"] == tiny_task.name and recipe.sources == {tiny_task.name: digest(tiny_task)}
+    assert (folder / "tokenizer.json").read_text() == "{}"
+
+
+def test_the_files_of_a_study_are_found_here_or_above_its_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, other, elsewhere = (tmp_path / name for name in ("project", "other", "elsewhere"))
+    for folder in (project / "out" / "deploy", other, elsewhere):
+        folder.mkdir(parents=True)
+    (project / "task.py").write_text("1")
+    sources = {"task.py": digest(project / "task.py")}
+    monkeypatch.chdir(elsewhere)
+    assert find_folder(sources, project / "out" / "deploy") == project
+    assert find_folder({}, project) == elsewhere
+    (elsewhere / "task.py").write_text("changed")
+    assert find_folder(sources, project / "out" / "deploy") == project  # the very same file goes before
+    assert find_folder(sources, other) == elsewhere and changed(sources, elsewhere) == ["task.py"]
+    monkeypatch.chdir(other)
+    with pytest.raises(BundleError, match="--data"):
+        find_folder(sources, other)
+
+
+def test_a_recipe_of_an_earlier_version_is_read(bundle: Path, tmp_path: Path) -> None:
+    text = (bundle / "recipe.toml").read_text()
+    kept = "".join(line for line in text.split("[sources]")[0].splitlines(keepends=True))
+    (tmp_path / "recipe.toml").write_text(kept.replace("format = 1", 'format = 1\nfolder = "/gone"', 1))
+    recipe = read_recipe(tmp_path / "recipe.toml")
+    assert recipe.folder == "/gone" and recipe.sources == {}
+
+
+def test_verify_looks_at_bundles_alone(bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundle, tmp_path / "deploy")
+    (tmp_path / "trial").mkdir()
+    (tmp_path / "trial" / "measurement.json").write_text("{}")  # as those in a study's folder
+    assert [found.bundle for found in verify(tmp_path, timed=False)] == [tmp_path / "deploy"]
+
+
+def test_the_interval_of_a_speed_up_holds_it(bundle: Path) -> None:
+    record = read_record(bundle)
+    assert record.speed_up is not None and record.speed_up_interval is not None
+    low, high = record.speed_up_interval
+    assert low <= record.speed_up <= high
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ const focus = () => state.layers ?? state.pins.at(-1) ?? choice();
 function layersOf(row) {
   const number = String(T.number[row]), L = D.layers, one = D.studies[0];
   const channels = L.channels[number] ?? {}, bits = L.bits[number] ?? {};
-  const target = budgetTarget(), times = L.ms[target]?.[number], before = L.ms[target]?.["0"];
+  const target = one.anyOf ? ownTarget(row) : budgetTarget(), times = L.ms[target]?.[number], before = L.ms[target]?.["0"];
   const groups = new Map(one.groups.map((group, i) => [group.name, i]));
   return one.layers.map((layer, i) => {
     const group = layer.group === null ? undefined : groups.get(layer.group), full = group === undefined ? null : one.groups[group].channels;
@@ -59,7 +59,7 @@ function drawLayers() {
       {kind: "columns", style: "hand", x: rows, y: layers.map(layer => layer.ms ?? 0), wide: .74, rows},
     ],
   });
-  const error = D.layers.error[budgetTarget()];
+  const error = D.layers.error[one.anyOf ? ownTarget(row) : budgetTarget()];
   $("layers-note").textContent = (layers.some(layer => layer.zeros) ? "·z: with zeros. " : "") + (timed
     ? `The latency of the whole network is predicted${error ? ` (half of the predictions for plans held out were off by at most ${(100 * error).toFixed(1)} %)` : ""}, and shared over its layers by their arithmetic and memory traffic. Pale columns are the teacher's.`
     : "What single layers take was not predicted for this model; pale columns are the teacher's channels.");
