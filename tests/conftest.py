@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from brief import brief
 from hypothesis import settings
 
 if TYPE_CHECKING:
@@ -77,13 +79,36 @@ def sections() -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def finished(tiny_task: Path, sections: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Front:
-    """The front of a search of eight trials, through the door that Python users take."""
+def finished(sections: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Front:
+    """The front of a search of eight trials, through the door that Python users take.
+
+    It is made once, by the worker that wants it first. Tests leave its folder as it is: they write into copies.
+    """
+    from filelock import FileLock
+
     import autocompress
     from autocompress.studies.task import load_task
 
-    runs = tmp_path_factory.mktemp("runs")
-    return autocompress.compress(load_task(str(tiny_task)), budget_ms=50.0, trials=8, runs=runs, **sections)
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    home, kept = shared / "finished", shared / "finished.pickle"
+    with FileLock(shared / "finished.lock"):
+        if not kept.exists():
+            home.mkdir()
+            task = load_task(str(shutil.copy(HELPERS / "tiny_task.py", home)))
+            with brief():
+                front = autocompress.compress(task, budget_ms=50.0, trials=8, runs=home / "runs", **sections)
+            kept.write_bytes(pickle.dumps(front))
+            return front
+    front = pickle.loads(kept.read_bytes())
+    return front
+
+
+@pytest.fixture(scope="module")
+def briefly() -> Iterator[None]:
+    """All that this module's tests measure in this process takes one process; see `brief`."""
+    with brief():
+        yield
 
 
 @pytest.fixture
