@@ -100,8 +100,8 @@ def finished(sections: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempP
                 front = autocompress.compress(task, budget_ms=50.0, trials=8, runs=home / "runs", **sections)
             kept.write_bytes(pickle.dumps(front))
             return front
-    front = pickle.loads(kept.read_bytes())
-    return front
+    found: Front = pickle.loads(kept.read_bytes())
+    return found
 
 
 @pytest.fixture(scope="module")

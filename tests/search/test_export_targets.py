@@ -27,7 +27,9 @@ def names(wanted: tuple[str, ...]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def exported(briefly: None, finished: Front, tiny_task: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+def exported(
+    briefly: None, finished: Front, tiny_task: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict]:
     """Target -> record, of an int8 trial that was trained."""
     from autocompress.search.export import export
 
