@@ -60,12 +60,27 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_task(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers see, for what is made once in a run of the tests."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_task(shared_folder: Path) -> Path:
     """The task file of `tiny_task.py`, in a folder of its own, with its teacher trained."""
+    from filelock import FileLock
+
     from autocompress.studies.task import load_task
 
-    path = Path(shutil.copy(HELPERS / "tiny_task.py", tmp_path_factory.mktemp("task")))
-    load_task(str(path))
+    path = shared_folder / "task" / "tiny_task.py"
+    with FileLock(shared_folder / "task.lock"):
+        if not path.exists():
+            path.parent.mkdir()
+            shutil.copy(HELPERS / "tiny_task.py", path)
+            load_task(str(path))
     return path
 
 
@@ -79,7 +94,7 @@ def sections() -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def finished(sections: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Front:
+def finished(tiny_task: Path, sections: dict[str, dict[str, Any]], shared_folder: Path) -> Front:
     """The front of a search of eight trials, through the door that Python users take.
 
     It is made once, by the worker that wants it first. Tests leave its folder as it is: they write into copies.
@@ -87,18 +102,16 @@ def finished(sections: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempP
     from filelock import FileLock
 
     import autocompress
+    from autocompress.files import write_bytes
     from autocompress.studies.task import load_task
 
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    home, kept = shared / "finished", shared / "finished.pickle"
-    with FileLock(shared / "finished.lock"):
+    kept = shared_folder / "finished.pickle"
+    with FileLock(shared_folder / "finished.lock"):
         if not kept.exists():
-            home.mkdir()
-            task = load_task(str(shutil.copy(HELPERS / "tiny_task.py", home)))
+            task, runs = load_task(str(tiny_task)), shared_folder / "finished"
             with brief():
-                front = autocompress.compress(task, budget_ms=50.0, trials=8, runs=home / "runs", **sections)
-            kept.write_bytes(pickle.dumps(front))
+                front = autocompress.compress(task, budget_ms=50.0, trials=8, runs=runs, **sections)
+            write_bytes(kept, pickle.dumps(front))
             return front
     found: Front = pickle.loads(kept.read_bytes())
     return found
