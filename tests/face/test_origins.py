@@ -62,7 +62,7 @@ def begun(origin: str, tiny_task: Path, home: Path) -> Path:
         )
         return front.folder.absolute()
     if origin == "bundled":
-        settings = load_study("digits").changed("teacher", epochs=1)
+        settings = load_study("digits").changed("teacher", epochs=1, width=8)
     elif origin == "written":
         (home / "mine.toml").write_text(
             "[data]\nkind = 'digits'\n[teacher]\nmodel = 'digits_net'\nwidth = 8\nepochs = 1\n"
