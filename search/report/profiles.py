@@ -69,9 +69,7 @@ def profile_models(
                 break
             try:
                 shares = _shares(context, session, runtime, front.paths(entry)[name], entry)
-            except StorageError:
-                raise
-            except Exception as error:
+            except Exception as error:  # what goes wrong with one file does with the next
                 say(f"no profile of trial {entry.number}: {one_line(error)}")
                 break
             if shares is None:
