@@ -19,8 +19,8 @@ class FileLayers:
         nodes: Node -> the layer that it computes.
         initializers: Initializer -> the layer whose weights or biases it holds; what several layers read is left out.
         outputs: Tensor -> the layer that computes it.
-        followed: Tensor -> the layer that computes it, or what it is made of by operators of one input; a runtime that
-            joins a layer with its activation may call both by the activation's output.
+        followed: Tensor or node -> the layer behind it, with nothing but operators of one input in between; a runtime
+            that joins a layer with its activation or its bias may call both by the latter, or by its output.
     """
 
     nodes: Mapping[str, str]
@@ -67,9 +67,11 @@ def layers_in(model: Any, known: Mapping[str, str]) -> FileLayers:
                 for constant in constants(given):
                     owners.setdefault(constant, set()).add(layer)
             continue
+        if node.op_type in _WEIGHTED:
+            continue
         moving = [given for given in node.input if given and not constants(given)]
         if len(moving) == 1 and moving[0] in followed:
-            followed.update(dict.fromkeys(node.output, followed[moving[0]]))
+            followed.update(dict.fromkeys((node.name, *node.output), followed[moving[0]]))
     initializers = {name: next(iter(layers)) for name, layers in owners.items() if len(layers) == 1}
     return FileLayers(nodes, initializers, outputs, followed)
 

@@ -41,7 +41,7 @@ def operators_of(
     ran = {node.name: node for node in rewritten.graph.node if node.name}
     found = []
     for (name, operator), each in spent_us.items():
-        us = statistics.median(each)  # of a run in which other work took the core, one operator alone tells too much
+        us = statistics.quantiles(each, n=4)[0]  # other work on the cores makes operators slower, never faster
         layer = _layer(name, operator, ran.get(name), file)
         if us > 0:
             found.append(OperatorTime(name, operator, us / 1000, () if layer is None else (layer,)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import datetime
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,12 +15,13 @@ from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from ..timing.machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded, TensorInfo
-from .profiling import WARM_UP, OperatorTime, run_repeatedly
+from .profiling import OperatorTime
 
 PRECISION_KEY = "autocompress.float_precision"
 """Key in a file's metadata of what its float layers run in, "f32" or "bf16". OpenVINO would choose by itself."""
 INT8 = ("i8", "u8")
-_MICROSECOND = datetime.timedelta(microseconds=1)
+PASSES = 3
+"""Times that a file is loaded to be profiled: counters are means, so one pass that other work disturbs is left out."""
 
 
 class OpenVino:
@@ -115,25 +115,17 @@ class OpenVino:
         """
         import onnx
 
-        from .onnx_layers import layers_in
+        from .openvino_profile import named_operators, spent_us
 
-        compiled = _compiled(path, target, profiled=True)
-        loaded = _LoadedModel(path, compiled)
-        given = [np.ascontiguousarray(a, dtype=takes.dtype) for a, takes in zip(arrays, loaded.inputs, strict=True)]
-        first = run_repeatedly(lambda: loaded.run(*given), WARM_UP)
-        before = loaded.spent_us()
-        more = run_repeatedly(lambda: loaded.run(*given))
-        file = layers_in(onnx.load(path, load_external_data=False), layers)
-        parts = _parts(compiled.get_runtime_model())
-        found = []
-        for name, mean_us in loaded.spent_us().items():
-            # the counters are means since the file was loaded
-            us = (mean_us * (first + more) - before.get(name, 0.0) * first) / more
-            operator, originals = parts.get(name, ("", (name,)))
-            its = dict.fromkeys(layer for o in originals if (layer := file.nodes.get(o) or file.outputs.get(o)))
-            if us > 0:
-                found.append(OperatorTime(name, operator or "unknown", us / 1000, tuple(its)))
-        return tuple(found)
+        least_us: dict[str, float] = {}
+        for _ in range(PASSES):
+            compiled = _compiled(path, target, profiled=True)
+            loaded = _LoadedModel(path, compiled)
+            given = [np.ascontiguousarray(a, dtype=takes.dtype) for a, takes in zip(arrays, loaded.inputs, strict=True)]
+            spent = spent_us(lambda: loaded.run(*given), loaded.counters)
+            least_us = {name: min(us, least_us.get(name, us)) for name, us in spent.items()}
+        file = onnx.load(path, load_external_data=False)
+        return named_operators(least_us, compiled.get_runtime_model(), file, layers)
 
 
 class _LoadedModel:
@@ -159,25 +151,14 @@ class _LoadedModel:
         output: NDArray[Any] = self._request.get_output_tensor(0).data
         return output.copy()
 
-    def spent_us(self) -> dict[str, float]:
-        """Return operator -> mean microseconds of one inference, of a file that was compiled to be profiled."""
-        return {info.node_name: info.real_time / _MICROSECOND for info in self._request.profiling_info}
+    def counters(self) -> Any:
+        """Return what took how long so far, of a file that was compiled to be profiled."""
+        return self._request.profiling_info
 
 
 def _told(given: Any) -> TensorInfo:
     shape = tuple(d.get_length() if d.is_static else None for d in given.get_partial_shape())
     return TensorInfo(given.get_any_name(), shape, np.dtype(given.get_element_type().to_dtype()))
-
-
-def _parts(graph: Any) -> dict[str, tuple[str, tuple[str, ...]]]:
-    # operator of a compiled graph -> its type, and the names that what it is made of had in the file
-    found = {}
-    for operator in graph.get_ops():
-        info = operator.get_rt_info()
-        kind, joined = (str(getattr(x, "value", x)).strip('"') for x in (info["layerType"], info["originalLayersNames"]))
-        names = (name.removesuffix("/WithoutBiases") for name in (*joined.split(","), operator.get_friendly_name()))
-        found[operator.get_friendly_name()] = (kind, tuple(dict.fromkeys(names)))
-    return found
 
 
 def _compiled(path: Path, target: Target, profiled: bool = False) -> Any:

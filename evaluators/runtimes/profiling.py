@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...spaces.target import Target
 from .base import Runtime
 
-WARM_UP = 5
+WARM_UP = 6
 """Inferences before those that count: the first ones find and fill their buffers."""
 FEWEST, MOST, SECONDS = 5, 40, 0.4
 """Inferences that count: at least and at most, and the seconds after which there are no more."""
@@ -26,7 +26,7 @@ class OperatorTime:
     Attributes:
         name: As the runtime calls it.
         operator: Its type.
-        time_ms: Time of one inference that is spent in it, its median or mean. Profiling costs time of its own, so that only its part
+        time_ms: Time of one inference that is spent in it, in runs that other work left alone. Profiling costs time of its own, so that only its part
             of the sum over all operators means something.
         layers: Names of the layers that it runs: one, several where the runtime joined them, or none.
     """
