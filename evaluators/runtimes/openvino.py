@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -122,7 +123,7 @@ class OpenVino:
             compiled = _compiled(path, target, profiled=True)
             loaded = _LoadedModel(path, compiled)
             given = [np.ascontiguousarray(a, dtype=takes.dtype) for a, takes in zip(arrays, loaded.inputs, strict=True)]
-            spent = spent_us(lambda: loaded.run(*given), loaded.counters)
+            spent = spent_us(functools.partial(loaded.run, *given), loaded.counters)
             least_us = {name: min(us, least_us.get(name, us)) for name, us in spent.items()}
         file = onnx.load(path, load_external_data=False)
         return named_operators(least_us, compiled.get_runtime_model(), file, layers)
