@@ -154,8 +154,8 @@ class OnnxRuntime:
             run_repeatedly(lambda: loaded.run(*given), WARM_UP)
             run_repeatedly(lambda: loaded.run(*given))
             events = json.loads(Path(session.end_profiling()).read_bytes())
-            graphs = (onnx.load(file, load_external_data=False) for file in (path, rewritten))
-            return operators_of(events, WARM_UP, *graphs, layers)
+            file, ran = onnx.load(path, load_external_data=False), onnx.load(rewritten, load_external_data=False)
+            return operators_of(events, WARM_UP, file, ran, layers)
 
 
 class _LoadedSession:

@@ -26,8 +26,8 @@ class OperatorTime:
     Attributes:
         name: As the runtime calls it.
         operator: Its type.
-        time_ms: Time of one inference that is spent in it, in runs that other work left alone. Profiling costs time of its own, so that only its part
-            of the sum over all operators means something.
+        time_ms: Time of one inference that is spent in it, in runs that other work left alone. Profiling costs time of
+            its own, so that only its part of the sum over all operators means something.
         layers: Names of the layers that it runs: one, several where the runtime joined them, or none.
     """
 
