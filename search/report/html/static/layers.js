@@ -73,11 +73,11 @@ function drawLayers() {
 }
 
 function measuredNote(profile, layers) {
-  const joined = profile.together.length === 0 ? "" : ` ${percent(profile.together.reduce((sum, [, share]) => sum + share, 0))} % is in operators that run several layers at once, which have no columns.`;
-  const most = profile.other.filter(([, share]) => share >= .001).slice(0, 4).map(([operator, share]) => `${operator} ${percent(share)} %`);
-  const other = profile.other.length === 0 ? "" : ` Other work takes ${percent(profile.other.reduce((sum, [, share]) => sum + share, 0))} %${most.length ? ` (${most.join(", ")}${profile.other.length > most.length ? ", ..." : ""})` : ""}.`;
+  const joined = profile.together.length === 0 ? "" : ` ${percent(profile.together.reduce((sum, [, share]) => sum + share, 0))} % is in operators that run several layers at once, which have no columns.`;
+  const most = profile.other.filter(([, share]) => share >= .001).slice(0, 4).map(([operator, share]) => `${operator} ${percent(share)} %`);
+  const other = profile.other.length === 0 ? "" : ` Other work takes ${percent(profile.other.reduce((sum, [, share]) => sum + share, 0))} %${most.length ? ` (${most.join(", ")}${profile.other.length > most.length ? ", ..." : ""})` : ""}.`;
   const teacher = layers.some(layer => layer.shareBefore !== null) ? " Pale columns are the teacher's shares of its own time." : "";
-  return `Shares are measured: they are the runtime's own profile of this very file on ${budgetTarget()}. ${percent(profile.named)} % of the time lies in named layers.${joined}${other}${teacher} Profiling slows small operators more than large ones.`;
+  return `Shares are measured: they are the runtime's own profile of this very file on ${budgetTarget()}. ${percent(profile.named)} % of the time lies in named layers.${joined}${other}${teacher} Profiling slows small operators more than large ones.`;
 }
 
 function predictedNote(timed) {
