@@ -84,7 +84,7 @@ def test_the_page_shows_measured_shares_where_they_are_known_and_says_which(stud
         show(page, study / "report.html")
         assert "Shares are measured" in look(page, record, record.front.best[0].number)
         note = page.find_element("css selector", "#layers-note").text
-        assert "96\u00a0% of the time lies in named layers" in note and "<b>Reorder</b> 4.0\u00a0%" in note
+        assert "96 % of the time lies in named layers" in note and "<b>Reorder</b> 4.0 %" in note
         assert "Times are predicted" in look(page, record, other.number)
         assert [line["message"] for line in page.get_log("browser")] == []
 

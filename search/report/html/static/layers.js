@@ -63,20 +63,27 @@ function drawLayers() {
   $("layers-ms").setAttribute("aria-label", profile ? "Measured share of the time of each layer, of the teacher and of the model" : "Predicted milliseconds of each layer, of the teacher and of the model");
   if (timed) chart($("layers-ms"), {
     left, hover: hoverLayer, x: {domain, ...last, grid: false}, y: {title: profile ? "% of time" : "predicted ms", zero: true},
-    marks: [
-      {kind: "columns", style: "quiet", x: rows, y: layers.map(layer => (profile ? 100 * layer.shareBefore : layer.before) ?? 0), wide: .74},
-      {kind: "columns", style: "hand", x: rows, y: layers.map(layer => (profile ? 100 * layer.share : layer.ms) ?? 0), wide: .74, rows},
+    marks: profile ? shareColumns(layers, rows) : [
+      {kind: "columns", style: "quiet", x: rows, y: layers.map(layer => layer.before ?? 0), wide: .74},
+      {kind: "columns", style: "hand", x: rows, y: layers.map(layer => layer.ms ?? 0), wide: .74, rows},
     ],
   });
   $("layers-note").textContent = (layers.some(layer => layer.zeros) ? "·z: with zeros. " : "") + (profile ? measuredNote(profile, layers) : predictedNote(timed));
   drawDecisions(row, layers);
 }
 
+// side by side, as either share may be the larger one
+function shareColumns(layers, rows) {
+  const compared = layers.some(layer => layer.shareBefore !== null && layer.shareBefore !== layer.share);
+  const its = {kind: "columns", style: "hand", x: rows, y: layers.map(layer => 100 * layer.share), wide: compared ? .37 : .74, shift: compared ? .185 : 0, rows};
+  return compared ? [{kind: "columns", style: "quiet", x: rows, y: layers.map(layer => 100 * layer.shareBefore), wide: .37, shift: -.185}, its] : [its];
+}
+
 function measuredNote(profile, layers) {
   const joined = profile.together.length === 0 ? "" : ` ${percent(profile.together.reduce((sum, [, share]) => sum + share, 0))} % is in operators that run several layers at once, which have no columns.`;
   const most = profile.other.filter(([, share]) => share >= .001).slice(0, 4).map(([operator, share]) => `${operator} ${percent(share)} %`);
   const other = profile.other.length === 0 ? "" : ` Other work takes ${percent(profile.other.reduce((sum, [, share]) => sum + share, 0))} %${most.length ? ` (${most.join(", ")}${profile.other.length > most.length ? ", ..." : ""})` : ""}.`;
-  const teacher = layers.some(layer => layer.shareBefore !== null) ? " Pale columns are the teacher's shares of its own time." : "";
+  const teacher = layers.some(layer => layer.shareBefore !== null && layer.shareBefore !== layer.share) ? " Pale columns are the teacher's shares of its own time." : "";
   return `Shares are measured: they are the runtime's own profile of this very file on ${budgetTarget()}. ${percent(profile.named)} % of the time lies in named layers.${joined}${other}${teacher} Profiling slows small operators more than large ones.`;
 }
 
