@@ -101,7 +101,7 @@ def study(
 def test_front_and_pick_read_it(cli: Cli, study: tuple[str, str], tmp_path: Path) -> None:
     name = study[1]
     code, out, err = cli("front", name)
-    assert (code, err) == (0, "") and "1 trials" in out and "teacher" in out
+    assert (code, err) == (0, "") and "1 trial" in out and "teacher" in out
     code, out, err = cli("front", name, "--json")
     assert (code, err) == (0, "") and [row["outcome"] for row in json.loads(out)] == ["finished"]
     code, out, err = cli("pick", name, "--out", tmp_path / "deploy")
