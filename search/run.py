@@ -31,6 +31,7 @@ from .propose.strategy import make_proposer
 from .report.confirm import confirm, seconds_needed
 from .report.front import Front
 from .report.html.keep import ReportKeeper
+from .report.profiles import profile_models
 from .report.reading import read_front
 from .stopping import Outlook, Patience
 from .study import OpenStudy, opened
@@ -145,6 +146,7 @@ def run_search(
         if stop() and not driver.trials:
             watcher.say(_nothing_tried(loop_s - begin_s, minutes))
         front = confirm(study.context, replace(watch.known, trials=tuple(driver.trials)), watcher.say, end_s)
+        profile_models(study.context, front, watcher.say, end_s)
         report.keep(front, final=True)
         return Outcome(
             front=front,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from brief import brief
 from hypothesis import settings
 
 if TYPE_CHECKING:
@@ -58,12 +60,27 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_task(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers see, for what is made once in a run of the tests."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_task(shared_folder: Path) -> Path:
     """The task file of `tiny_task.py`, in a folder of its own, with its teacher trained."""
+    from filelock import FileLock
+
     from autocompress.studies.task import load_task
 
-    path = Path(shutil.copy(HELPERS / "tiny_task.py", tmp_path_factory.mktemp("task")))
-    load_task(str(path))
+    path = shared_folder / "task" / "tiny_task.py"
+    with FileLock(shared_folder / "task.lock"):
+        if not path.exists():
+            path.parent.mkdir()
+            shutil.copy(HELPERS / "tiny_task.py", path)
+            load_task(str(path))
     return path
 
 
@@ -77,13 +94,34 @@ def sections() -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def finished(tiny_task: Path, sections: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Front:
-    """The front of a search of eight trials, through the door that Python users take."""
+def finished(tiny_task: Path, sections: dict[str, dict[str, Any]], shared_folder: Path) -> Front:
+    """The front of a search of eight trials, through the door that Python users take.
+
+    It is made once, by the worker that wants it first. Tests leave its folder as it is: they write into copies.
+    """
+    from filelock import FileLock
+
     import autocompress
+    from autocompress.files import write_bytes
     from autocompress.studies.task import load_task
 
-    runs = tmp_path_factory.mktemp("runs")
-    return autocompress.compress(load_task(str(tiny_task)), budget_ms=50.0, trials=8, runs=runs, **sections)
+    kept = shared_folder / "finished.pickle"
+    with FileLock(shared_folder / "finished.lock"):
+        if not kept.exists():
+            task, runs = load_task(str(tiny_task)), shared_folder / "finished"
+            with brief():
+                front = autocompress.compress(task, budget_ms=50.0, trials=8, runs=runs, **sections)
+            write_bytes(kept, pickle.dumps(front))
+            return front
+    found: Front = pickle.loads(kept.read_bytes())
+    return found
+
+
+@pytest.fixture(scope="module")
+def briefly() -> Iterator[None]:
+    """All that this module's tests measure in this process takes one process; see `brief`."""
+    with brief():
+        yield
 
 
 @pytest.fixture

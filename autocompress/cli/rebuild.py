@@ -13,7 +13,11 @@ import click
     "--out", type=click.Path(path_type=Path), default=Path("rebuilt"), show_default=True, help="A new folder for it."
 )
 @click.option("--task", "task_spec", help="The study's task, where it was searched from Python.")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the files that the study names.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder of the files that the study names.",
+)
 @click.option("--teacher", type=click.Path(path_type=Path), help="Weights of the teacher, not to train it again.")
 def rebuild(recipe: Path, out: Path, task_spec: str | None, data: Path | None, teacher: Path | None) -> None:
     """Make the student of RECIPE, a bundle's recipe.toml, again, and compare its figures with the first ones.
@@ -28,9 +32,8 @@ def rebuild(recipe: Path, out: Path, task_spec: str | None, data: Path | None, t
     path = recipe / "recipe.toml" if recipe.is_dir() else recipe
     found = read_recipe(path)
     task = None if task_spec is None else load_task(task_spec)
-    made = make(
-        found, out, task, data, teacher, first_files(found, path.parent), lambda line: click.echo(line, err=True)
-    )
+    first, beside = first_files(found, path.parent), path.parent
+    made = make(found, out, task, data, teacher, first, lambda line: click.echo(line, err=True), beside)
     for line in made.other:
         click.echo(line)
     width = max(len(each.name) for each in made.compared)

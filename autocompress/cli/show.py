@@ -84,4 +84,6 @@ def print_outcome(outcome: Outcome) -> None:
     if outcome.exhausted:
         click.echo("every plan of this space that can be drawn was tried")
     name = outcome.front.folder
+    if not outcome.front.entries:
+        return
     click.echo(f"next: autocompress pick {name} --out deploy; autocompress front {name} --plot front.svg")

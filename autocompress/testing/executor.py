@@ -32,7 +32,9 @@ class ExecutorConformance:
 
         folder = tmp_path_factory.mktemp("executor")
         settings = StudyFile().changed("task", **{"from": "autocompress.testing.small_task:small_task"})
-        settings = settings.changed("target", profile_seconds=0.0, batch=4).changed("recovery", epochs=1.0)
+        settings = settings.changed("target", profile_seconds=0.0, batch=4, precision=0.5).changed(
+            "recovery", epochs=1.0
+        )
         task = settings.build_task()
         save_weights(task.teacher, folder / "teacher.safetensors")
         return ExecutorContext(open_context(task.prepared(), settings, folder), settings, folder)

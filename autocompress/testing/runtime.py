@@ -23,7 +23,9 @@ import pytest
 from numpy.typing import NDArray
 
 from ..errors import MeasurementError, RuntimeUnavailable
+from ..evaluators.layer_shares import profiled_shares
 from ..evaluators.runtimes.base import BuildRequest, Runtime
+from ..evaluators.runtimes.profiling import ProfilingRuntime
 from ..evaluators.score import file_bytes
 from ..spaces.target import Target
 
@@ -169,6 +171,23 @@ class RuntimeConformance:
         assert remark
         assert "\n" not in remark
 
+    def test_a_profile_names_the_heaviest_layer(self, tmp_path: Path) -> None:
+        """Where the runtime offers profiles, shares sum to 1, all layers are the student's, and the heaviest leads."""
+        runtime = self._usable()
+        if not isinstance(runtime, ProfilingRuntime):
+            pytest.skip("this runtime offers no profiles")
+        request, heaviest = _lopsided_student()
+        for bits in {*runtime.capabilities(self.target).latency_bits} & {32, 16, 8}:
+            path = tmp_path / f"lopsided{bits}{runtime.suffix}"
+            asked = {} if bits == 32 else dict.fromkeys(request.layers.values(), bits)
+            runtime.build(replace(request, bits=asked, target_batch=self.target.batch), path)
+            shares = profiled_shares(runtime, path, self.target, request.calibration, request.layers)
+            if shares is None:
+                pytest.skip("this runtime offers no profiles on this device")
+            assert shares.named + sum(shares.other.values()) == pytest.approx(1)
+            assert {*shares.layers, *(n for part in shares.together for n in part.layers)} <= {*request.layers.values()}
+            assert max(shares.layers, key=lambda name: shares.layers[name]) == heaviest
+
     def test_a_missing_file_is_told_in_one_line(self, tmp_path: Path) -> None:
         """A missing file is a MeasurementError that names it."""
         runtime = self._usable()
@@ -251,6 +270,28 @@ def _small_student() -> tuple[BuildRequest, NDArray[Any], NDArray[Any]]:
         template = make_template(student, torch.zeros(1, 3, 8, 8))
         request = BuildRequest(template.write(student), template.layers, {}, inputs.numpy(), student)
         return request, inputs[:8].numpy(), student(inputs[:8]).numpy()
+
+
+@functools.cache
+def _lopsided_student() -> tuple[BuildRequest, str]:
+    # a student with nearly all of its work in one layer, and that layer's name
+    import torch
+
+    from ..compression.export import make_template
+
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        student = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 64, 1),
+            torch.nn.ReLU(),
+            torch.nn.Conv2d(64, 64, 5, padding=2),
+            torch.nn.AdaptiveAvgPool2d(1),
+            torch.nn.Flatten(),
+            torch.nn.Linear(64, 10),
+        ).eval()
+        template = make_template(student, torch.zeros(1, 3, 16, 16))
+        inputs = torch.randn(8, 3, 16, 16).numpy()
+        return BuildRequest(template.write(student), template.layers, {}, inputs, student), "2"
 
 
 def _distance(got: NDArray[Any], expected: NDArray[Any]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import tempfile
 from collections import Counter
@@ -16,6 +17,7 @@ from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from ..timing.machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded, TensorInfo
+from .profiling import WARM_UP, OperatorTime, run_repeatedly
 
 # Device -> the provider asked for, and those for what it has no kernel for.
 _PROVIDERS = {
@@ -126,6 +128,34 @@ class OnnxRuntime:
             _session(path, target, options)
             graph = onnx.load(optimized, load_external_data=False).graph
         return dict(sorted(Counter(node.op_type for node in graph.node).items()))
+
+    def profile(
+        self, path: Path, target: Target, arrays: tuple[NDArray[Any], ...], layers: Mapping[str, str]
+    ) -> tuple[OperatorTime, ...]:
+        """Return what each operator took, none on a GPU; see `ProfilingRuntime.profile`.
+
+        On a GPU its profiler sees when kernels are started, not what they take.
+        """
+        if target.device != "cpu":
+            return ()
+        import onnx
+
+        from .onnx_profile import operators_of
+
+        with tempfile.TemporaryDirectory(prefix="autocompress-profile-") as folder:
+            rewritten = Path(folder) / "rewritten.onnx"
+            options = session_options(target)
+            options.optimized_model_filepath = str(rewritten)
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            session = _session(path, target, options)
+            loaded = _LoadedSession(path, session)
+            given = [array.astype(takes.dtype) for array, takes in zip(arrays, loaded.inputs, strict=True)]
+            run_repeatedly(lambda: loaded.run(*given), WARM_UP)
+            run_repeatedly(lambda: loaded.run(*given))
+            events = json.loads(Path(session.end_profiling()).read_bytes())
+            file, ran = onnx.load(path, load_external_data=False), onnx.load(rewritten, load_external_data=False)
+            return operators_of(events, WARM_UP, file, ran, layers)
 
 
 class _LoadedSession:

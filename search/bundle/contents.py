@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,9 @@ from .recipe import recipe_text
 from .record import TOLERANCES, Figure, FileRecord, Record, SampleRecord, write_record
 from .scripts import PACKAGES, ScriptFacts, infer_script, openvino_precision, requirements
 
+TOKENIZER = "tokenizer.json"
+"""What a tokenizer that is a file is called in a bundle."""
+
 
 @dataclass(frozen=True)
 class _Source:
@@ -51,8 +54,9 @@ class _Source:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What is known of it."""
-        return self.facts.preprocessing or Preprocessing()
+        """What is known of it. A tokenizer that is a file is named as it is shipped."""
+        known = self.facts.preprocessing or Preprocessing()
+        return replace(known, tokenizer=TOKENIZER) if known.tokenizer.endswith(".json") else known
 
 
 def write_bundle(
@@ -118,7 +122,8 @@ def _write(source: _Source, folder: Path) -> PerTarget[str]:
             write_bytes(beside / "infer.py", infer_script(scripts[name]).encode())
             write_bytes(beside / "requirements.txt", requirements(scripts[name]).encode())
     pickled = any(_holds_pickles(path) for path in source.paths.values())
-    card = CardFacts(record, source.settings, source.facts, trial.plan, trial.spec, inputs, scripts, pickled)
+    facts = replace(source.facts, preprocessing=source.facts.preprocessing and source.preprocessing)
+    card = CardFacts(record, source.settings, facts, trial.plan, trial.spec, inputs, scripts, pickled)
     write_bytes(folder / "README.md", model_card(card).encode())
     return files
 
@@ -178,13 +183,13 @@ def _preprocessing(source: _Source, inputs: Mapping[str, NDArray[Any]]) -> dict[
 
 
 def _copy_tokenizer(source: _Source, folder: Path) -> None:
-    named = source.preprocessing.tokenizer
+    named = source.facts.preprocessing.tokenizer if source.facts.preprocessing else ""
     if not named.endswith(".json"):
         return
     path = source.settings.folder / named
     if not path.is_file():
         raise StorageError(f"{path}: the task's tokenizer is gone; put it there again")
-    copy(path, folder / "tokenizer.json")
+    copy(path, folder / TOKENIZER)
 
 
 def _record(source: _Source, folder: Path, files: PerTarget[str], samples: SampleRecord | None) -> Record:
@@ -206,7 +211,8 @@ def _record(source: _Source, folder: Path, files: PerTarget[str], samples: Sampl
             tolerance=TOLERANCES[bits],
             remark=measured.remark,
         )
-    ratio = entry.latency
+    at, times = entry.latency, front.speed_up(entry)
+    better, worse = at.ratio_low / at.ratio, at.ratio_high / at.ratio
     return Record(
         study=front.folder.name,
         trial=entry.number,
@@ -216,8 +222,8 @@ def _record(source: _Source, folder: Path, files: PerTarget[str], samples: Sampl
         validation=source.figure(entry.quality, "validation"),
         test=None if entry.confirmed is None else source.figure(entry.confirmed.test_accuracy, "test"),
         teacher=None if teacher is None else source.figure(teacher.quality, "validation"),
-        speed_up=front.speed_up(entry),
-        speed_up_interval=(1 / ratio.ratio_high, 1 / ratio.ratio_low),
+        speed_up=times,
+        speed_up_interval=None if times is None else (times / worse, times / better),
         files=described,
         samples=samples,
     )

@@ -18,6 +18,7 @@ from ...studies.study_file import StudyFile
 from ..store.facts import TaskFacts
 from .record import Figure, FileRecord, Record
 from .scripts import ScriptFacts, usage
+from .sources import sources_of, without_place
 from .templates import Ready, code, filled, quoted
 
 PIPELINES = {
@@ -97,6 +98,7 @@ def model_card(facts: CardFacts) -> str:
         inputs=_inputs(facts),
         limits=_limits(facts),
         recipe=Ready("recipe.toml"),
+        sources=list(sources_of(facts.settings)),
     )
 
 
@@ -142,8 +144,8 @@ def _pipeline(facts: CardFacts) -> str:
 def _data_name(facts: CardFacts) -> str:
     data = facts.settings.data
     if facts.settings.teacher.model is None:
-        return f"of the task {facts.settings.task.source or facts.settings.name}"
-    return str(data.name or data.train or data.kind)
+        return f"of the task {without_place(facts.settings.task.source or facts.settings.name, facts.settings.folder)}"
+    return without_place(data.name or data.train or data.kind, facts.settings.folder)
 
 
 def _summary(facts: CardFacts, name: str, file: FileRecord) -> str:

@@ -24,11 +24,11 @@ from ..evaluate.evaluation import evaluate
 from ..evaluate.job import Job, JobResult
 from ..evaluate.target_session import TargetSession
 from ..store.layout import model_path
-from ..store.settings import task_of
 from ..study import differences, identity_of
 from ..trial import WarmStart
 from .recipe import Ingredient, LatencyFigure, Recipe
 from .record import Figure
+from .sources import changed, find_folder, task_file
 
 Say = Callable[[str], None]
 
@@ -81,6 +81,7 @@ def rebuild(
     teacher: Path | None = None,
     first: PerTarget[Path] | None = None,
     say: Say = lambda line: None,
+    beside: Path | None = None,
 ) -> Rebuilt:
     """Make a student again.
 
@@ -88,10 +89,11 @@ def rebuild(
         recipe: How it was made.
         out: A new folder, which becomes that of a study with this one trial.
         task: The study's task, where it was searched from Python.
-        folder: Where the files are that the study names, in place of where they were.
+        folder: Where the files are that the study names; they are looked for if None, see `find_folder`.
         teacher: Weights of the teacher, in place of training it again where the study trained it.
         first: The first files, by target, where they are at hand.
         say: Takes a line about what is going on.
+        beside: The folder of the recipe, above which the study's files are looked for; the current one if None.
 
     Raises:
         UsageError: The folder is not empty, or the task is not known.
@@ -100,15 +102,17 @@ def rebuild(
     """
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty; give a new folder for what is made again")
-    settings = _settings(recipe, folder)
+    settings = _settings(recipe, folder, beside or Path.cwd(), task is None)
     say("reading the data and the teacher")
-    task = (task or task_of(settings, out)).bare(say)
+    task = (task or settings.build_task()).bare(say)
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     network = _teacher(settings, task, out, teacher, say)
     prepared = replace(task, teacher=network).prepared(say)
-    changed = differences(recipe.identity, identity_of(prepared))
-    other = [f"another {name}: {before}, now {now}" for name, before, now in changed]
+    differing = differences(recipe.identity, identity_of(prepared))
+    other = [f"another {name}: {before}, now {now}" for name, before, now in differing]
+    named = task_file(settings)
+    other += [f"{name} is not what it was" for name in changed(recipe.sources, settings.folder) if name == named]
     context = open_context(prepared, settings, out, say=say)
     made: dict[int, WarmStart] = {}
     last: WarmStart | None = None
@@ -124,12 +128,22 @@ def rebuild(
     return _compared(context, recipe, model, built, first or {}, tuple(other))
 
 
-def _settings(recipe: Recipe, folder: Path | None) -> StudyFile:
-    place = folder if folder is not None else Path(recipe.folder) if recipe.folder else Path.cwd()
+def _settings(recipe: Recipe, folder: Path | None, beside: Path, needs_task: bool) -> StudyFile:
+    earlier = Path(recipe.folder) if recipe.folder else None
+    if folder is None and not needs_task:
+        folder = Path.cwd()  # of what the study is written in, only its settings are needed
+    if folder is None and earlier is not None and earlier.is_dir():
+        folder = earlier
+    place = folder if folder is not None else find_folder(recipe.sources, beside)
     try:
-        return StudyFile.model_validate({**recipe.study, "path": place / "study.toml"})
+        settings = StudyFile.model_validate({**recipe.study, "path": place / "study.toml"})
     except ValueError as error:
         raise BundleError(f"the study of the recipe cannot be read ({str(error).splitlines()[0]})") from error
+    if needs_task and settings.task.source is None and settings.teacher.model is None:
+        raise UsageError(
+            "the study was searched from Python, so its recipe does not hold its task; name it with --task"
+        )
+    return settings
 
 
 def _teacher(settings: StudyFile, task: Task, out: Path, given: Path | None, say: Say) -> nn.Module:
@@ -170,6 +184,8 @@ def _compared(
     for name, session in sessions.items():
         path = model_path(context.folder, model.number, name, session.runtime.suffix, alone=len(sessions) == 1)
         files[name] = path
+        if name not in recipe.validation:  # a model repository has a bundle, and a recipe, for each target
+            continue
         where = f", {name}" if len(sessions) > 1 else ""
         same = digest(path) == recipe.sha256.get(name)
         value = label.shown(built.measured[name].accuracy)

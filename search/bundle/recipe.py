@@ -13,11 +13,12 @@ from ...files import read_json
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.spec import StudentSpec
 from ...spaces.target import PerTarget
-from ...studies.study_file import StudyFile, bundled_folder
+from ...studies.study_file import StudyFile
 from ..report.entry import Entry
 from ..report.front import Front
 from ..trial import Trial
 from .record import Figure, Record
+from .sources import portable, sources_of
 from .templates import quoted
 
 FORMAT = 1
@@ -56,8 +57,6 @@ class Recipe:
 
     Attributes:
         study: Settings of the study, as a study file has them.
-        folder: Of the study's file, in which the files that it names are looked for; empty for a study that comes with
-            this package, which names none.
         students: The students in the order in which they are made: each that a later one begins with, then the model.
         choices: The plan of the last.
         identity: How the teacher and the data of the study are known again.
@@ -67,11 +66,13 @@ class Recipe:
         latency: Of each file.
         files: Path of each file in the bundle.
         sha256: Of each file; see `files.digest`.
+        sources: The files that the study was written in, from its folder, with their SHA-256; none for a study that
+            comes with this package.
+        folder: Of the study's file, in recipes of an earlier version.
         format: Of the recipe.
     """
 
     study: Mapping[str, Any]
-    folder: str
     students: tuple[Ingredient, ...]
     choices: Mapping[str, Any]
     identity: Mapping[str, str]
@@ -81,6 +82,8 @@ class Recipe:
     latency: PerTarget[LatencyFigure]
     files: PerTarget[str] = field(default_factory=dict)
     sha256: PerTarget[str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    folder: str | None = None
     format: int = field(default=FORMAT)
 
 
@@ -91,8 +94,7 @@ def recipe_text(front: Front, entry: Entry, settings: StudyFile, record: Record)
         numbers = {key: getattr(file.latency, key) for key in LatencyFigure.__dataclass_fields__}
         latency[name] = LatencyFigure(**numbers)
     recipe = Recipe(
-        study=settings.model_dump(mode="json", by_alias=True, exclude={"path"}),
-        folder="" if settings.folder == bundled_folder() else str(settings.folder),
+        study=portable(settings.model_dump(mode="json", by_alias=True, exclude={"path"}), settings.folder),
         students=tuple(_students(front, entry.trial)),
         choices=dict(entry.trial.plan.choices),
         identity=read_json(front.folder / "identity.json") or {},
@@ -102,6 +104,7 @@ def recipe_text(front: Front, entry: Entry, settings: StudyFile, record: Record)
         latency=latency,
         files={name: file.file for name, file in record.files.items()},
         sha256={name: file.sha256 for name, file in record.files.items()},
+        sources=sources_of(settings),
     )
     head = "# How this model was made. `autocompress rebuild` makes it again from its teacher and its data.\n\n"
     return head + toml_text(to_plain(recipe))

@@ -103,6 +103,7 @@ def infer_script(facts: ScriptFacts) -> str:
     block = filled(f"runtimes/{template}.py.j2", **{k: Ready(v) for k, v in _runtime_words(facts).items()})
     imports, _, load = block.partition("\n---\n")
     arguments, kinds = usage(facts)
+    each = facts.takes_texts and facts.kind in ("tokens", "language_model")
     return filled(
         "infer.py.j2",
         file=Ready(facts.file),
@@ -115,6 +116,9 @@ def infer_script(facts: ScriptFacts) -> str:
         picture=facts.takes_pictures,
         text=facts.takes_texts,
         tokens=Ready(_tokens(facts)),
+        cut=Ready("-length:" if facts.kind == "language_model" else ":length"),
+        each=each,
+        until=Ready("[: SAID[0] if SAID else None]" if each else ""),
         told=Ready(TOLD.get(facts.kind, NUMBERS)),
     )
 

@@ -82,7 +82,7 @@ def verify(folder: Path, timed: bool = True) -> Iterator[Verified]:
         BundleError: A model does not answer as it did, or there is no bundle.
         MeasurementError: A model cannot be run.
     """
-    found = _below(folder, "measurement.json")
+    found = [path for path in _below(folder, "measurement.json") if path.with_name(NAME).is_file()]
     if not found:
         raise BundleError(f"no bundle in {folder}: it has no measurement.json; give a folder that `pick --out` wrote")
     for path in found:
@@ -105,6 +105,9 @@ def _one(
     if record.samples is None:
         found = Verified(bundle, name, said, reason="the bundle has no samples")
     else:
+        missing = [key for key in record.samples.inputs if f"input:{key}" not in arrays]
+        if missing:
+            raise BundleError(f"{bundle / 'samples.npz'}: has no input {missing[0]!r}; restore it from a copy")
         inputs = tuple(arrays[f"input:{key}"] for key in record.samples.inputs)
         expected = arrays.get(f"answer:{name}")
         if expected is None:

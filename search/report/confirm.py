@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import MetricError, StorageError
+from ...evaluators.layer_shares import seconds_to_profile
 from ...evaluators.measurement import Latency
+from ...evaluators.runtimes.profiling import ProfilingRuntime
 from ...files import digest, read_json, write_json
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import PerTarget
@@ -73,20 +75,25 @@ def by_weight(front: Front) -> list[Entry]:
 
 
 def seconds_needed(context: EvaluationContext, front: Front) -> tuple[float, float]:
-    """Estimate the seconds that `confirm` would take now.
+    """Estimate the seconds that `confirm` would take now, with the profiles that follow.
 
     Returns:
         The seconds at least, and those until all is precise.
     """
     waiting = [e for e in candidates(front) if e.number not in front.confirmed]
-    scoring_s = sum(_scoring_s(e, len(context.task.test), context) for e in waiting)
+    other_s = sum(_scoring_s(e, len(context.task.test), context) + _profiling_s(e, context) for e in waiting)
     files = sum(len(e.latencies) for e in waiting)
-    return scoring_s + SECONDS_PER_FILE * files, scoring_s + PRECISE_SECONDS_PER_FILE * files
+    return other_s + SECONDS_PER_FILE * files, other_s + PRECISE_SECONDS_PER_FILE * files
 
 
 def _scoring_s(entry: Entry, examples: int, context: EvaluationContext) -> float:
     batches = {name: examples / session.target.batch for name, session in context.sessions.items()}
     return sum(batches[name] * latency.p50_ms / 1000 for name, latency in entry.latencies.items())
+
+
+def _profiling_s(entry: Entry, context: EvaluationContext) -> float:
+    able = {name for name, session in context.sessions.items() if isinstance(session.runtime, ProfilingRuntime)}
+    return sum(seconds_to_profile(latency) for name, latency in entry.latencies.items() if name in able)
 
 
 def confirm(
@@ -130,8 +137,10 @@ def confirm(
                 say(f"confirming {start + 1} to {start + len(part)} of {len(here)} models{where}")
                 limit_s = LIMIT_SECONDS
                 if end_s is not None:
-                    scoring_s = sum(_scoring_s(e, examples, context) for e in here[start:])
-                    limit_s = min(limit_s, max(0.0, (end_s - time.monotonic() - scoring_s) * len(part) / files))
+                    # what more precision takes must leave time for scoring, and for profiles
+                    left_s = end_s - time.monotonic() - sum(_scoring_s(e, examples, context) for e in here[start:])
+                    left_s -= sum(_profiling_s(e, context) for e in waiting)
+                    limit_s = min(limit_s, max(0.0, left_s * len(part) / files))
                 looks, failed = _look_again(context, session, front, part, known, limit_s)
                 files -= len(part)
                 known, undefined = {**known, **looks}, {**undefined, **failed}

@@ -104,7 +104,9 @@ def plain_lines(front: Front) -> list[str]:
 def title(front: Front) -> str:
     """Return the study and the budget in one line."""
     asked = "".join(f", {words}" for words in front.limits.in_words())
-    return f"{front.folder.name}: {len(front.best)} models on the front of {len(front.trials)} trials{asked}"
+    best, trials = len(front.best), len(front.trials)
+    models = f"{best} model{'' if best == 1 else 's'} on the front of {trials} trial{'' if trials == 1 else 's'}"
+    return f"{front.folder.name}: {models}{asked}"
 
 
 def legend(front: Front) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...errors import UsageError
+
 
 def trial_folder(study: Path, number: int) -> Path:
     """Return where a trial's files lie."""
@@ -35,7 +37,13 @@ def checkpoints_folder(study: Path) -> Path:
 
 
 def find_study_folder(study: Path) -> Path:
-    """Return a study's folder, given as a path or as a name under `runs/`."""
+    """Return a study's folder, given as a path or as a name under `runs/`.
+
+    Raises:
+        UsageError: It is a file.
+    """
     if not study.exists() and (Path("runs") / study).exists():
-        return Path("runs") / study
+        study = Path("runs") / study
+    if study.is_file():
+        raise UsageError(f"{study} is a file; give the folder of a search, such as runs/digits")
     return study

@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from nets import FlattenNet, grouped_net, shaken
+from nets import FlattenNet, grouped_net, shaken, small_resnet
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision import models
@@ -125,9 +125,10 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "flatten": (FlattenNet, (3, 16, 16)),
     "grouped": (grouped_net, (3, 16, 16)),
     "residual": (Residual, (3, 16, 16)),
-    "resnet18": (lambda: models.resnet18(weights=None, num_classes=10), (3, 64, 64)),
+    "resnet": (small_resnet, (3, 64, 64)),
     "mobilenet_v2": (lambda: models.mobilenet_v2(weights=None, num_classes=10), (3, 64, 64)),
 }
+LARGE = {"resnet18": (lambda: models.resnet18(weights=None, num_classes=10), (3, 64, 64))}
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +139,7 @@ def cases() -> Callable[[str], Case]:
         if name not in known:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                make, shape = NETS[name]
+                make, shape = {**NETS, **LARGE}[name]
                 known[name] = case(make(), shape)
         return known[name]
 

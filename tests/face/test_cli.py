@@ -202,6 +202,7 @@ def one_axis(folder: Path, task: str) -> Path:
         [target]
         batch = 32
         profile_seconds = 0
+        precision = 0.5
         [space]
         axes = ["bits"]
         [search]

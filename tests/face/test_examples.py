@@ -70,7 +70,7 @@ images = torch.randn(192, 1, 8, 8)
 parts = [TensorDataset(x, network(x).argmax(1).detach()) for x in images.split(64)]
 front = autocompress.compress(
     autocompress.Task(network, *parts[:3], name="silu"), trials=6, epochs=1.0, axes=["activations"], progress="lines",
-    target={"profile_seconds": 0.0, "learn_seconds": 1.0}, search={"without": ["latency_model"]},
+    target={"profile_seconds": 0.0, "learn_seconds": 0.0, "precision": 0.5}, search={"without": ["latency_model"]},
 )
 changed = [t for t in front.trials if t.spec.replacements]
 assert changed, [t.plan.choices for t in front.trials]

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from brief import brief
 
 import autocompress
 from autocompress.search.run import run_search
 from autocompress.studies.study_file import StudyFile, load_study
 from autocompress.studies.task import load_task
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("briefly")]
 
 Cli = Callable[..., tuple[int, str, str]]
 ORIGINS = ("bundled", "written", "task", "folder", "python")
@@ -40,7 +41,8 @@ def studies(tiny_task: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         home = tmp_path_factory.mktemp(origin)
         os.chdir(home)
         try:
-            found[origin] = begun(origin, tiny_task, home)
+            with brief():
+                found[origin] = begun(origin, tiny_task, home)
         finally:
             os.chdir(before)
     return found
@@ -60,7 +62,7 @@ def begun(origin: str, tiny_task: Path, home: Path) -> Path:
         )
         return front.folder.absolute()
     if origin == "bundled":
-        settings = load_study("digits").changed("teacher", epochs=1)
+        settings = load_study("digits").changed("teacher", epochs=1, width=8)
     elif origin == "written":
         (home / "mine.toml").write_text(
             "[data]\nkind = 'digits'\n[teacher]\nmodel = 'digits_net'\nwidth = 8\nepochs = 1\n"
@@ -99,7 +101,7 @@ def study(
 def test_front_and_pick_read_it(cli: Cli, study: tuple[str, str], tmp_path: Path) -> None:
     name = study[1]
     code, out, err = cli("front", name)
-    assert (code, err) == (0, "") and "1 trials" in out and "teacher" in out
+    assert (code, err) == (0, "") and "1 trial" in out and "teacher" in out
     code, out, err = cli("front", name, "--json")
     assert (code, err) == (0, "") and [row["outcome"] for row in json.loads(out)] == ["finished"]
     code, out, err = cli("pick", name, "--out", tmp_path / "deploy")

@@ -80,6 +80,13 @@ class FlattenNet(nn.Module):
         return self.linear2(F.relu(self.linear1(x.flatten(1))))
 
 
+def small_resnet() -> nn.Module:
+    """The structure of resnet18, stages and pooling, with a tenth of its weights."""
+    net = models.resnet.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1])
+    net.layer4, net.fc = nn.Identity(), nn.Linear(256, 10)
+    return net
+
+
 NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "digits": (lambda: digits_net(width=16), (1, 16, 16)),
     "cifar_resnet20": (lambda: cifar_resnet(20, shortcut="pad"), (3, 16, 16)),

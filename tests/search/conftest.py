@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from autocompress import Front
     from autocompress.search.executors.base import ExecutorContext
 
 
@@ -28,3 +29,9 @@ def opened_context(
     task = settings.build_task()
     save_weights(task.teacher, folder / "teacher.safetensors")
     return ExecutorContext(open_context(task.prepared(), settings, folder), settings, folder)
+
+
+@pytest.fixture(scope="session")
+def bundle(finished: Front, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the front's best model."""
+    return finished.pick().save(tmp_path_factory.mktemp("bundle") / "deploy").parent

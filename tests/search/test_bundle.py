@@ -1,14 +1,11 @@
-"""A bundle stands alone: it runs, says what it is, is known again when a byte was changed, and can be made again."""
+"""A bundle stands alone: it has all that is known of its model, runs by itself, and comes in several layouts."""
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import string
-import subprocess
 import sys
-import tomllib
 import venv
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,56 +14,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from bundles import HERE, expected_classes, run
 
-from autocompress import BundleError, Front, UnknownName, UsageError
-from autocompress.search.bundle.checksums import NAME, check
-from autocompress.search.bundle.recipe import read_recipe, toml_text
-from autocompress.search.bundle.record import Figure, read_record
+from autocompress import BundleError, Front, UnknownName
+from autocompress.search.bundle.checksums import NAME
+from autocompress.search.bundle.record import read_record
 from autocompress.search.bundle.scripts import PACKAGES, ScriptFacts, infer_script
-from autocompress.search.bundle.templates import code, markdown, quoted
 from autocompress.search.bundle.verify import check_files, verify
-from autocompress.search.report.intervals import MetricIntervals
-from autocompress.search.store.samples import sample_rows
 from autocompress.spaces.target import Target
 from autocompress.studies.kinds import KINDS
-from autocompress.studies.metric import MetricLabel
 from autocompress.studies.preprocessing import Preprocessing
 
 yaml = pytest.importorskip("yaml")
 
-HERE = "onnxruntime"
 ODD = ["null", "eins|pipe", "<b>zwei</b>", 'dr"ei', "vier `x`", "fünf 🎉", "se\nchs", "# sieben", "- acht", "neun: \\"]
-
-WITHOUT_TORCH = """
-import sys
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "torch":
-            raise ImportError(f"blocked: {name}")
-sys.meta_path.insert(0, Blocked())
-from autocompress.cli import main
-main()
-"""
-
-
-@pytest.fixture(scope="session")
-def bundle(finished: Front, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of the front's best model."""
-    return finished.pick().save(tmp_path_factory.mktemp("bundle") / "deploy").parent
-
-
-def run(*command: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=cwd, timeout=600, check=False)
-
-
-def expected_classes(folder: Path) -> tuple[Any, list[int]]:
-    with np.load(folder / "samples.npz") as kept:
-        return kept["input:input"], kept[f"answer:{HERE}"].argmax(1).tolist()
-
-
-# -- what is in it -----------------------------------------------------------------------------------------------------
 
 
 def test_a_bundle_holds_the_model_and_all_that_is_known_of_it(finished: Front, bundle: Path) -> None:
@@ -120,9 +81,10 @@ def test_infer_runs_on_arrays(bundle: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_infer_needs_its_requirements_alone(bundle: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "fresh", with_pip=True)
+    venv.create(tmp_path / "fresh")
     python = tmp_path / "fresh" / "bin" / "python"
-    installed = run(python, "-m", "pip", "install", "-q", "-r", bundle / "requirements.txt")
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-compile")
+    installed = run(*pip, "-r", bundle / "requirements.txt")
     assert installed.returncode == 0, installed.stderr
     inputs, classes = expected_classes(bundle)
     np.save(tmp_path / "all.npy", inputs)
@@ -210,156 +172,6 @@ def test_infer_prepares_pictures_as_the_task_does(tmp_path: Path) -> None:
     assert np.allclose(told, data.inputs(slice(0, 1)).numpy().reshape(-1), atol=1e-5)
 
 
-# -- verify ------------------------------------------------------------------------------------------------------------
-
-
-def test_verify_needs_no_torch(bundle: Path) -> None:
-    done = run(sys.executable, "-c", WITHOUT_TORCH, "verify", bundle, "--no-latency")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "answers to 8 samples differ by" in done.stdout
-
-
-@pytest.mark.slow
-def test_verify_times_without_torch(bundle: Path) -> None:
-    done = run(sys.executable, "-c", WITHOUT_TORCH, "verify", bundle)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert re.search(r"p50 here +\d", done.stdout) and "p50 there" in done.stdout
-
-
-@given(data=st.data())
-def test_any_changed_byte_is_found(bundle: Path, data: st.DataObject) -> None:
-    names = sorted(p.name for p in bundle.iterdir() if p.is_file())
-    path = bundle / data.draw(st.sampled_from(names))
-    before = path.read_bytes()
-    offset = data.draw(st.integers(0, len(before) - 1))
-    byte = data.draw(st.integers(0, 255).filter(lambda b: b != before[offset]))
-    path.write_bytes(before[:offset] + bytes([byte]) + before[offset + 1 :])
-    try:
-        with pytest.raises(BundleError):
-            check_files(bundle)
-    finally:
-        path.write_bytes(before)
-    assert check_files(bundle) == len(names)
-
-
-def test_a_missing_file_and_a_strange_folder_are_told_in_one_line(
-    bundle: Path, tmp_path: Path, cli: Callable[..., Any]
-) -> None:
-    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
-    (copy / "plan.json").unlink()
-    code_, _, err = cli("verify", copy)
-    assert code_ == 2 and len(err.splitlines()) == 1 and "plan.json: is missing" in err
-    code_, _, err = cli("verify", tmp_path / "nowhere")
-    assert code_ == 2 and len(err.splitlines()) == 1 and "no bundle" in err
-    (copy / NAME).write_text(f"{'0' * 64}  ../bundle\n")
-    with pytest.raises(BundleError, match="outside"):
-        check(copy)
-
-
-def test_other_answers_are_found(bundle: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
-    with np.load(copy / "samples.npz") as kept:
-        arrays = dict(kept.items())
-    arrays[f"answer:{HERE}"] = arrays[f"answer:{HERE}"] + 10
-    np.savez(copy / "samples.npz", **arrays)
-    with pytest.raises(BundleError, match="answers differ"):
-        list(verify(copy, timed=False))
-
-
-def test_a_study_without_samples_gives_a_bundle_that_says_so(finished: Front, tmp_path: Path) -> None:
-    study = Path(shutil.copytree(finished.folder, tmp_path / finished.folder.name))
-    (study / "samples.npz").unlink()
-    front = replace(finished, folder=study)
-    folder = front.pick().save(tmp_path / "deploy").parent
-    assert "the study kept none" in (folder / "README.md").read_text()
-    (found,) = verify(folder, timed=False)
-    assert found.difference is None and "no samples" in found.reason
-
-
-def test_an_earlier_bundle_is_replaced_and_other_files_stay(finished: Front, tmp_path: Path) -> None:
-    first, second = (finished.trial(entry.number) for entry in finished.entries[:2])
-    first.save(tmp_path)
-    (tmp_path / "notes.txt").write_text("mine")
-    second.save(tmp_path)
-    assert read_record(tmp_path).trial == second.entry.number
-    assert (tmp_path / "notes.txt").read_text() == "mine"
-    check_files(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("count", "size", "kept"), [(300, 1000, 8), (3, 1000, 3), (300, 600_000, 1), (300, 9_000_000, 0)]
-)
-def test_samples_are_few_and_small(count: int, size: int, kept: int) -> None:
-    rows = sample_rows(count, size)
-    assert len(rows) == kept == len(set(rows)) and all(0 <= row < count for row in rows)
-
-
-# -- the recipe --------------------------------------------------------------------------------------------------------
-
-KEYS = st.text(max_size=8)
-VALUES = st.recursive(
-    st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
-    max_leaves=8,
-)
-SENSIBLE = st.characters(exclude_categories=("Cs",))
-
-
-@given(st.dictionaries(KEYS, VALUES, max_size=4))
-def test_what_is_written_as_toml_is_read_back(values: dict[str, Any]) -> None:
-    assert tomllib.loads(toml_text(values)) == values
-
-
-@given(st.text(SENSIBLE))
-def test_texts_in_the_metadata_are_read_back(text: str) -> None:
-    assert yaml.safe_load(f"- name: {quoted(text)}") == [{"name": text}]
-
-
-@given(st.text(SENSIBLE))
-def test_texts_in_the_card_stay_in_their_place(text: str) -> None:
-    shown = markdown(text)
-    assert "\n" not in shown and "<" not in shown and not re.search(r"(?<!\\)(\\\\)*[|`*_\[]", shown)
-    assert "\n" not in code(text)
-
-
-@given(st.floats(0, 1), st.integers(1, 100_000))
-def test_the_interval_of_a_share_holds_it(value: float, count: int) -> None:
-    found = MetricIntervals(MetricLabel(), {"test": count}).around(value, "test")
-    figure = Figure(found.value, found.low, found.high, count)
-    assert figure.low is not None and figure.high is not None
-    assert -1e-9 <= figure.low <= value <= figure.high <= 1 + 1e-9 and figure.holds(value)
-
-
-def test_the_recipe_has_the_students_it_begins_with(finished: Front, bundle: Path) -> None:
-    recipe, entry = read_recipe(bundle / "recipe.toml"), finished.pick().entry
-    assert recipe.students[-1].number == entry.number and recipe.students[-1].spec == entry.trial.spec
-    assert recipe.validation[HERE].value == entry.accuracy
-    with pytest.raises(BundleError, match="no such file"):
-        read_recipe(bundle / "other.toml")
-    assert str(Path.home()) not in (bundle / "README.md").read_text()
-
-
-@pytest.mark.slow
-def test_rebuild_gives_the_same_figures(finished: Front, tiny_task: Path, tmp_path: Path) -> None:
-    from autocompress.search.bundle.rebuild import first_files, rebuild
-    from autocompress.studies.task import load_task
-
-    taught = [e for e in finished.entries if e.trial.spec.recovery is not None and e.confirmed is not None]
-    folder = finished.trial(taught[0].number).save(tmp_path / "deploy").parent
-    recipe = read_recipe(folder / "recipe.toml")
-    first = first_files(recipe, folder)
-    made = rebuild(recipe, tmp_path / "again", load_task(str(tiny_task)), first=first)
-    assert first and not made.other
-    figures = {each.name: each for each in made.compared}
-    assert figures["accuracy, validation"].within and figures["accuracy, test"].within
-    assert made.files[HERE].is_file()
-    with pytest.raises(UsageError, match="not empty"):
-        rebuild(recipe, tmp_path / "again")
-
-
-# -- layouts -----------------------------------------------------------------------------------------------------------
-
-
 def test_a_hub_folder_has_what_the_hub_reads(finished: Front, tmp_path: Path) -> None:
     finished.pick().save(tmp_path, "hub")
     assert "*.onnx filter=lfs" in (tmp_path / ".gitattributes").read_text()
@@ -384,9 +196,6 @@ def test_a_model_repository_has_versions(finished: Front, tmp_path: Path) -> Non
         picked.save(tmp_path / "other", "tritn")
 
 
-# -- choosing ----------------------------------------------------------------------------------------------------------
-
-
 def test_pick_says_what_it_chose_and_why(finished: Front, cli: Callable[..., Any], tmp_path: Path) -> None:
     code_, out, err = cli("pick", finished.folder, "--policy", "smallest")
     assert (code_, err) == (0, "")
@@ -403,9 +212,6 @@ def test_pick_says_what_it_chose_and_why(finished: Front, cli: Callable[..., Any
     assert teacher is not None
     small = finished.pick(max_size="60%", budget_ms=1e6)
     assert small.entry.size_bytes <= 0.6 * teacher.size_bytes
-
-
-# -- labels ------------------------------------------------------------------------------------------------------------
 
 
 def test_labels_of_any_characters_are_told(finished: Front, tmp_path: Path) -> None:
@@ -434,3 +240,10 @@ def test_labels_are_one_for_each_class(tiny_task: Path) -> None:
 
     with pytest.raises(DataError, match="9 labels for 10 classes"):
         replace(load_task(str(tiny_task)), labels=list(string.digits[:9])).prepared()
+
+
+def test_the_interval_of_a_speed_up_holds_it(bundle: Path) -> None:
+    record = read_record(bundle)
+    assert record.speed_up is not None and record.speed_up_interval is not None
+    low, high = record.speed_up_interval
+    assert low <= record.speed_up <= high

@@ -15,7 +15,7 @@ from autocompress.search.report.front import Front
 from autocompress.spaces.target import Target
 from autocompress.studies.task import load_task
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("briefly")]
 
 Said = tuple[int, str, str]
 HERE = ("onnxruntime", "openvino", "pytorch", "executorch", "litert")
@@ -27,7 +27,9 @@ def names(wanted: tuple[str, ...]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def exported(finished: Front, tiny_task: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+def exported(
+    briefly: None, finished: Front, tiny_task: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict]:
     """Target -> record, of an int8 trial that was trained."""
     from autocompress.search.export import export
 

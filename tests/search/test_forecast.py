@@ -17,8 +17,11 @@ from autocompress.search.prepare.forecast import Forecast, forecast
 if TYPE_CHECKING:
     from autocompress.search.executors.base import ExecutorContext
 
+pytestmark = pytest.mark.usefixtures("briefly")
+
 Said = tuple[int, str, str]
 SCHEDULE = Schedule(2.0, (0.5, 1.0), 64)
+QUICK = "[target]\nprofile_seconds = 0\nlearn_seconds = 0\nprecision = 0.5\n"
 
 seconds = st.floats(0.001, 1e5)
 
@@ -62,9 +65,7 @@ def test_a_forecast_is_of_real_steps_and_files(opened_context: ExecutorContext) 
 @pytest.mark.slow
 def test_a_dry_run_tells_and_tries_nothing(cli: Callable[..., Said], tiny_task: Path, tmp_path: Path) -> None:
     study = tmp_path / "dry.toml"
-    study.write_text(
-        f'name = "dry"\n[task]\nfrom = "{tiny_task}"\n[target]\nprofile_seconds = 0\n[recovery]\nrungs = [0.25, 1.0]\n'
-    )
+    study.write_text(f'name = "dry"\n[task]\nfrom = "{tiny_task}"\n{QUICK}[recovery]\nrungs = [0.25, 1.0]\n')
     code, out, _ = cli("search", study, "--minutes", 5, "--dry-run", "--quiet", "--runs", tmp_path)
     assert code == 0
     assert "forecast: a student" in out and "steps of" in out and "epochs" in out, "with what it follows from"
@@ -86,8 +87,7 @@ def test_a_confirmation_without_time_is_left_to_the_next_run(
 
     study = tmp_path / "late.toml"
     study.write_text(
-        f'name = "late"\n[task]\nfrom = "{tiny_task}"\n[target]\nprofile_seconds = 0\nlearn_seconds = 0\n'
-        '[search]\nwithout = ["sensitivity", "latency_model"]\n'
+        f'name = "late"\n[task]\nfrom = "{tiny_task}"\n{QUICK}[search]\nwithout = ["sensitivity", "latency_model"]\n'
     )
     assert cli("search", study, "--trials", 2, "--quiet", "--runs", tmp_path)[0] == 0
     (tmp_path / "late" / "confirmed.json").unlink()
@@ -106,6 +106,6 @@ def test_minutes_that_end_while_the_study_is_opened_are_told(
     cli: Callable[..., Said], tiny_task: Path, tmp_path: Path
 ) -> None:
     study = tmp_path / "short.toml"
-    study.write_text(f'name = "short"\n[task]\nfrom = "{tiny_task}"\n[target]\nprofile_seconds = 0\n')
+    study.write_text(f'name = "short"\n[task]\nfrom = "{tiny_task}"\n[target]\nprofile_seconds = 0\nprecision = 0.5\n')
     code, out, _ = cli("search", study, "--minutes", 0.02, "--quiet", "--runs", tmp_path)
     assert code == 0 and "nothing could be tried" in out and "more --minutes" in out

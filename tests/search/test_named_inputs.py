@@ -19,7 +19,7 @@ from autocompress.errors import StorageError
 from autocompress.search.report import table
 from autocompress.search.report.front import Front
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("briefly")]
 
 WORDS, LENGTH = 300, 12
 QUICK: dict[str, Any] = {
@@ -76,7 +76,7 @@ def made_task() -> autocompress.Task:
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> Front:
+def searched(briefly: None, tmp_path_factory: pytest.TempPathFactory) -> Front:
     runs = tmp_path_factory.mktemp("texts")
     return autocompress.compress(made_task(), trials=4, max_drop="50%", runs=runs, **QUICK)
 

@@ -17,7 +17,7 @@ from simulated_study import EXAMPLES, TARGET, simulated_trials, write_study
 from synthetic_spaces import chain
 
 from autocompress.cli import main
-from autocompress.errors import StorageError
+from autocompress.errors import StorageError, UsageError
 from autocompress.search.feasibility import Limits
 from autocompress.search.report.front import Front
 from autocompress.search.report.html import keep
@@ -271,3 +271,12 @@ def test_the_command_writes_the_report_into_the_study(study: Path, tmp_path: Pat
 
 def test_examples_are_those_that_the_study_knows_its_data_by(study: Path) -> None:
     assert read_record(study).examples["validation"] == EXAMPLES
+
+
+def test_a_file_in_place_of_a_study_is_told_in_one_line(tmp_path: Path) -> None:
+    from autocompress.search.store.layout import find_study_folder
+
+    (tmp_path / "report.html").write_text("a page")
+    with pytest.raises(UsageError, match="is a file; give the folder"):
+        find_study_folder(tmp_path / "report.html")
+    assert find_study_folder(tmp_path) == tmp_path

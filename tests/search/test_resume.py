@@ -1,4 +1,4 @@
-"""Searches that are killed, interrupted and resumed, in processes of their own, as users run them."""
+"""Searches that are killed, interrupted and resumed; those that get signals run in processes of their own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -89,7 +89,7 @@ def test_a_killed_search_goes_on_and_ctrl_c_ends_it_with_its_front(tiny_task: Pa
     options = (study_file(tiny_task, tmp_path), "--batch", 32, "--trials", 40, "--runs", tmp_path)
     first = Search(*options)
     try:
-        first.wait_for_trials(3)
+        first.wait_for_trials(2)
         second = Search(*options)
         assert second.end() == 2, "two searches never write one study"
         complaint = second.errors()
@@ -98,7 +98,7 @@ def test_a_killed_search_goes_on_and_ctrl_c_ends_it_with_its_front(tiny_task: Pa
         first.kill()
     folder = tmp_path / "tiny_task"
     before = read_front(folder).trials
-    assert len(before) >= 3
+    assert len(before) >= 2
     interrupted = TrialStore(folder, "tiny_task", ("accuracy", "latency_ms")).interrupted()
     assert interrupted, "one trial was under way, and others may wait at a rung"
 
@@ -129,12 +129,13 @@ def test_a_killed_search_goes_on_and_ctrl_c_ends_it_with_its_front(tiny_task: Pa
 
 
 @pytest.mark.slow
-def test_other_settings_are_refused_and_fresh_begins_anew(tiny_task: Path, tmp_path: Path) -> None:
-    options = (study_file(tiny_task, tmp_path), "--trials", 1, "--runs", tmp_path, "--quiet")
-    assert Search(*options, "--batch", 32).end() == 0
-    other = Search(*options, "--batch", 16)
-    assert other.end() == 2
-    complaint = other.errors()
+def test_other_settings_are_refused_and_fresh_begins_anew(
+    briefly: None, tiny_task: Path, tmp_path: Path, cli: Callable[..., tuple[int, str, str]]
+) -> None:
+    options = ("search", study_file(tiny_task, tmp_path), "--trials", 1, "--runs", tmp_path, "--quiet")
+    assert cli(*options, "--batch", 32)[0] == 0
+    code, _, complaint = cli(*options, "--batch", 16)
+    assert code == 2
     assert len(complaint.splitlines()) == 1 and "--fresh" in complaint and "batch" in complaint
-    assert Search(*options, "--batch", 16, "--fresh").end() == 0
+    assert cli(*options, "--batch", 16, "--fresh")[0] == 0
     assert [len(read_front(tmp_path / n).trials) for n in ("tiny_task", "tiny_task-2")] == [1, 1]

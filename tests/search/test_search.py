@@ -26,7 +26,7 @@ from autocompress.search.report.reading import read_front
 from autocompress.search.trial import Origin, TrialState
 from autocompress.studies.task import load_task
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("briefly")]
 
 HERE = "onnxruntime"
 
@@ -190,7 +190,7 @@ def test_space_shows_layers_decisions_and_what_was_left_out(finished: Front, cli
 
 def test_bench_compares_files(finished: Front, cli: Callable[..., Any]) -> None:
     files = [finished.paths(finished.best[0])[HERE], finished.folder / "targets" / HERE / "teacher.onnx"]
-    code, out, err = cli("bench", *files, "--batch", 32, "--json")
+    code, out, err = cli("bench", *files, "--batch", 32, "--processes", 1, "--max-seconds", 0.5, "--json")
     assert (code, err) == (0, "")
     first, second = json.loads(out)
     assert first["file"] == str(files[0]) and 0 < first["low_ms"] <= first["p50_ms"] <= first["high_ms"]

@@ -106,13 +106,13 @@ def search(tiny_task: Path, sections: Sections, runs: Path, trials: int, **targe
 
 
 @pytest.fixture(scope="module")
-def for_all(tiny_task: Path, sections: Sections, tmp_path_factory: pytest.TempPathFactory) -> Front:
+def for_all(briefly: None, tiny_task: Path, sections: Sections, tmp_path_factory: pytest.TempPathFactory) -> Front:
     runs = tmp_path_factory.mktemp("all")
     return search(tiny_task, sections, runs, 5, runtime=("onnxruntime", "openvino"))
 
 
 @pytest.fixture(scope="module")
-def any_of(tiny_task: Path, sections: Sections, tmp_path_factory: pytest.TempPathFactory) -> Front:
+def any_of(briefly: None, tiny_task: Path, sections: Sections, tmp_path_factory: pytest.TempPathFactory) -> Front:
     runs = tmp_path_factory.mktemp("any")
     return search(tiny_task, sections, runs, 6, runtime=("onnxruntime", "openvino"), any_of=True)
 

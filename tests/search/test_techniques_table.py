@@ -22,6 +22,8 @@ from autocompress.search.techniques import Technique
 from autocompress.studies.metric import MetricLabel
 from autocompress.studies.task import load_task
 
+pytestmark = pytest.mark.usefixtures("briefly")
+
 Cli = Callable[..., tuple[int, str, str]]
 
 

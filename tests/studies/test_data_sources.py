@@ -76,21 +76,6 @@ def parquet(folder: Path, **values: Any) -> Splits:
     return Parquet().read(section_of(**{**PARQUET, **values}), folder)
 
 
-class Stored:
-    """A data set of torchvision's that is on this machine: 12 images, in one of the layouts that there are."""
-
-    shape: tuple[int, ...] = (12, 8, 8, 3)
-
-    def __init__(self, root: str, train: bool = True, download: bool = False) -> None:
-        random = np.random.default_rng(int(train))
-        self.data = random.integers(0, 256, self.shape, dtype=np.uint8)
-        self.targets = [0, 1, 2] * 4
-
-
-def offline(self: Any) -> None:
-    raise OSError("no route to host")
-
-
 class TestDigits(DataSourceConformance):
     def make_source(self) -> DataSource:
         return Digits()
@@ -115,24 +100,6 @@ class TestImageFolder(DataSourceConformance):
     def sample_section(self, folder: Path) -> DataSection:
         write_folders(folder)
         return section_of(**FOLDERS)
-
-
-class TestTorchvision(DataSourceConformance):
-    @pytest.fixture(autouse=True)
-    def stored(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from torchvision import datasets
-
-        monkeypatch.setattr(datasets, "CIFAR10", Stored)
-        monkeypatch.setattr(datasets.MNIST, "download", offline)
-
-    def make_source(self) -> DataSource:
-        return Torchvision()
-
-    def sample_section(self, folder: Path) -> DataSection:
-        return section_of(kind="torchvision", name="CIFAR10")
-
-    def missing_section(self, folder: Path) -> DataSection:
-        return section_of(kind="torchvision", name="MNIST")
 
 
 def test_all_sources_are_registered_under_their_names(files: Path) -> None:
@@ -254,27 +221,6 @@ def test_hidden_folders_and_files_among_pictures_are_passed_over(tmp_path: Path)
         (tmp_path / part / "cat" / "Thumbs.db").write_bytes(b"thumbs")
     splits = ImageFolder().read(section, tmp_path)
     assert len(splits.train) == 8 and splits.test.labels.tolist() == [0, 0, 1, 1] and splits.train.classes == 2
-
-
-def test_torchvision_name_and_absence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchvision import datasets
-
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UnknownName, match="did you mean 'CIFAR10'"):
-        Torchvision().read(section_of(kind="torchvision", name="CIFAR-10"), None)
-    monkeypatch.setattr(datasets.MNIST, "download", offline)
-    with pytest.raises(DataError, match=f"dataset MNIST is not in {tmp_path}.*no route to host"):
-        Torchvision().read(section_of(kind="torchvision", name="MNIST"), None)
-
-
-@pytest.mark.parametrize("layout", ["grey", "last", "first"])
-def test_torchvision_layouts_become_one(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchvision import datasets
-
-    monkeypatch.setattr(Stored, "shape", {"grey": (12, 8, 8), "last": (12, 8, 8, 3), "first": (12, 3, 8, 8)}[layout])
-    monkeypatch.setattr(datasets, "CIFAR10", Stored)
-    splits = Torchvision().read(section_of(kind="torchvision", name="CIFAR10"), None)
-    assert splits.test.images.shape == (12, 1 if layout == "grey" else 3, 8, 8)
 
 
 def test_validation_can_come_off_test_for_checkpoints_that_have_seen_all_of_train(files: Path) -> None:

@@ -17,6 +17,8 @@ TITLES = {
     "accuracy": "Highest",
     "smallest": "Smallest within 1 % of the teacher",
 }
+SHIPPED = " --out deploy"
+"""The end of the command that ships a model."""
 MOST_NAMED = 8
 """Trials that a sentence names at most."""
 
@@ -150,7 +152,7 @@ def describe(record: Record, entry: Entry, title: str, words: PlanWords) -> Choi
 
 def pick_command(record: Record, number: int) -> str:
     """Return the command that ships a trial."""
-    return f"autocompress pick {shlex.quote(str(record.front.folder))} --trial {number} --out deploy"
+    return f"autocompress pick {shlex.quote(str(record.front.folder))} --trial {number}{SHIPPED}"
 
 
 def _metric_interval(record: Record, quality: float, split: str) -> str:

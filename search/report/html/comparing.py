@@ -205,11 +205,14 @@ def _sentences(volumes: Sequence[Volume], dominance: Sequence[Dominance]) -> lis
         first, second = order[:2]
         noise = math.hypot(first.value - first.low, second.high - second.value)
         clear = first.value - second.value > noise
-        found.append(
-            f"{first.name} has the larger hypervolume: {first.value:.3f} ({first.low:.3f} to {first.high:.3f}) against "
-            f"{second.value:.3f} ({second.low:.3f} to {second.high:.3f}) of {second.name}, "
-            f"{'beyond' if clear else 'but within'} noise."
-        )
+        if first.value == second.value:
+            found.append(f"{first.name} and {second.name} have the same hypervolume: {first.value:.3f}.")
+        else:
+            found.append(
+                f"{first.name} has the larger hypervolume: {first.value:.3f} ({first.low:.3f} to {first.high:.3f}) "
+                f"against {second.value:.3f} ({second.low:.3f} to {second.high:.3f}) of {second.name}, "
+                f"{'beyond' if clear else 'but within'} noise."
+            )
     for one in dominance:
         if one.dominated:
             found.append(

@@ -158,7 +158,12 @@ def _intervals(record: Record) -> list[str]:
         )
     else:
         found.append(f"No interval is known for {metric}, which is no share of right answers.")
-    found.append("The test split was scored once, at the end, for the models of the front and those made by hand.")
+    scored = any(entry.confirmed for entry in record.front.entries)
+    found.append(
+        "The test split was scored once, at the end, for the models of the front and those made by hand."
+        if scored
+        else "The test split was not scored yet: that is done once, at the end of a search."
+    )
     return found
 
 
@@ -166,10 +171,13 @@ def _disturbed(record: Record) -> str:
     entries = record.front.entries
     found = [str(entry.number) for entry in entries if entry.disturbed]
     if not found:
-        return (
-            f"No other work was seen on the machine while its {len(entries)} models were measured." if entries else ""
-        )
+        return f"No other work was seen on the machine while its {_models(len(entries))} measured." if entries else ""
     named = ", ".join(found[:20]) + (f" and {len(found) - 20} more" if len(found) > 20 else "")
+    which = "trial" if len(found) == 1 else "trials"
     return (
-        f"Other work was seen on the machine while {len(found)} of {len(entries)} models were measured: trial {named}."
+        f"Other work was seen on the machine while {len(found)} of {_models(len(entries))} measured: {which} {named}."
     )
+
+
+def _models(count: int) -> str:
+    return "1 model was" if count == 1 else f"{count} models were"

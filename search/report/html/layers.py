@@ -15,7 +15,8 @@ MOST_NUMBERS = 150_000
 def layer_data(record: Record, notable: frozenset[int]) -> dict[str, Any]:
     """Return what the script draws of layers.
 
-    Each layer's share of the latency is a prediction; see `LatencyModel.layer_ms`.
+    Each layer's share of the latency is what the runtime's own profile says where there is one, else a prediction; see
+    `LatencyModel.layer_ms`.
 
     Args:
         record: The study.
@@ -30,10 +31,32 @@ def layer_data(record: Record, notable: frozenset[int]) -> dict[str, Any]:
             name: {number: values for number, values in trials.items() if number in wanted}
             for name, trials in record.predictions.layer_ms.items()
         },
+        "measured": _measured(record),
+        "teacher": None if record.front.teacher is None else record.front.teacher.number,
         "error": {name: short(error, 3) for name, error in record.predictions.relative_error.items()},
         "channels": _channels(record, numbers),
         "bits": _bits(record, numbers),
         "sensitivity": _sensitivity(record),
+    }
+
+
+def _measured(record: Record) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return, by target and trial, each layer's share, operators of several layers, and what belongs to none."""
+    places = {layer["name"]: i for i, layer in enumerate(record.space.get("layers", []))}
+    return {
+        name: {
+            str(number): {
+                "layers": [short(found.layers.get(layer), 3) for layer in places],
+                "together": [
+                    [[places[layer] for layer in part.layers if layer in places], short(part.share, 3)]
+                    for part in found.together
+                ],
+                "other": [[operator, short(share, 3)] for operator, share in found.other.items()],
+                "named": short(found.named, 4),
+            }
+            for number, found in trials.items()
+        }
+        for name, trials in record.shares.items()
     }
 
 

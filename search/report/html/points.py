@@ -8,7 +8,7 @@ from typing import Any
 from ....evaluators.measurement import Latency
 from ...trial import Trial
 from ..entry import Entry
-from .answer import pick_command
+from .answer import SHIPPED, pick_command
 from .record import Record
 from .wording import PlanWords, short
 
@@ -26,7 +26,7 @@ def study_values(record: Record) -> dict[str, Any]:
         "budgets": {name: short(ms) for name, ms in limits.budgets.items()},
         "leastMetric": None if limits.min_accuracy is None else record.metric.shown(limits.min_accuracy),
         "mostMb": short(limits.max_mb),
-        "command": pick_command(record, 0).replace("--trial 0", "--trial {}"),
+        "command": pick_command(record, 0).removesuffix(f"0{SHIPPED}"),  # the script puts a number behind it
         "variables": [
             {
                 "name": v["name"],

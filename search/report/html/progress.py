@@ -103,7 +103,8 @@ def progress_data(record: Record, standings: Sequence[Standing], found: Sequence
 
 def _summary(trials: Sequence[Trial], standings: Sequence[Standing]) -> list[str]:
     end_s = max((t.ended_s or 0.0 for t in trials), default=0.0)
-    found = [f"{len(trials)} trials ended in {duration(end_s)} of searching."]
+    count = "1 trial" if len(trials) == 1 else f"{len(trials):,} trials"
+    found = [f"{count} ended in {duration(end_s)} of searching."]
     if standings:
         last = standings[-1]
         moved = [s for s in standings if s.gain]
@@ -183,7 +184,10 @@ def _failures(trials: Sequence[Trial]) -> tuple[tuple[str, str], ...]:
 
 def _importance(metric: MetricLabel, found: Sequence[Importance], count: int) -> list[str]:
     if not found:
-        return [f"{count} finished models are too few, or too much alike, to tell which decisions mattered."]
+        many = (
+            "1 finished model is too few" if count == 1 else f"{count} finished models are too few, or too much alike"
+        )
+        return [f"{many}{',' if count != 1 else ''} to tell which decisions mattered."]
     sentences = []
     for one in found:
         figure = metric.name if one.figure == "metric" else "latency"

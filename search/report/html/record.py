@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ....evaluators.latency import is_faster
+from ....evaluators.layer_shares import LayerShares
 from ....files import read_json
 from ....spaces.target import PerTarget
 from ....studies.metric import MetricLabel
@@ -20,6 +21,7 @@ from ...store.settings import read_settings
 from ..entry import Entry
 from ..front import Front
 from ..intervals import MetricIntervals, split_counts
+from ..profiles import read_shares
 from ..reading import read_front
 from .predictions import Predictions, read_predictions
 
@@ -36,6 +38,8 @@ class Record:
         identity: What it knows its data and its teacher by.
         calibrations: The teacher's own time on each target, with the machine's conditions.
         predictions: What was predicted.
+        shares: What runtimes said themselves of layers, by target and trial number; a target whose runtime makes no
+            profiles is left out, and so are all in studies of older versions.
     """
 
     front: Front
@@ -45,6 +49,7 @@ class Record:
     identity: Mapping[str, str] = field(default_factory=dict)
     calibrations: PerTarget[Mapping[str, Any]] = field(default_factory=dict)
     predictions: Predictions = field(default_factory=Predictions)
+    shares: PerTarget[Mapping[int, LayerShares]] = field(default_factory=dict)
 
     @property
     def metric(self) -> MetricLabel:
@@ -139,4 +144,5 @@ def record_of(front: Front) -> Record:
         identity=read_json(folder / "identity.json") or {},
         calibrations={name: calibration for name, calibration in found.items() if calibration},
         predictions=read_predictions(folder),
+        shares=read_shares(folder),
     )

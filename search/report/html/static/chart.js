@@ -129,14 +129,14 @@ function paint(host) {
   if (x.title) grid.append(svg("text", {class: "title", x: (box.left + box.right) / 2, y: height - 6, "text-anchor": "middle"}, x.title));
   if (y.title) grid.append(svg("text", {class: "title", x: -(box.top + box.bottom) / 2, y: 13, transform: "rotate(-90)", "text-anchor": "middle"}, y.title));
   root.append(grid, inner);
-  const spots = [], taken = [], place = {X, Y, box, spots, taken, root, inner};
+  const spots = [], taken = [], place = {X, Y, box, spots, taken, root, inner, spec};
   for (const mark of spec.marks) MARKS[mark.kind](mark, place);
   host.replaceChildren(root, element("div", {class: "tip", hidden: true}));
   listen(host, place);
 }
 
 const MARKS = {
-  points(mark, {X, Y, box, spots, inner}) {
+  points(mark, {X, Y, box, spots, inner, spec}) {
     const group = svg("g", {class: "points " + mark.style + (mark.open ? " open" : "")}), r = mark.size / 2;
     const bars = [], shapes = [];
     mark.x.forEach((value, i) => {
@@ -144,7 +144,7 @@ const MARKS = {
       const px = X(value), py = Y(mark.y[i]);
       if (!Number.isFinite(px) || !Number.isFinite(py)) return;
       const across = mark.xbars?.[i], along = mark.ybars?.[i];
-      if (across) bars.push(`M${f(Math.max(box.left - 5, X(across[0])))} ${f(py)}H${f(Math.min(box.right + 5, X(across[1])))}`);
+      if (across) bars.push(`M${f(Math.max(box.left - 5, across[0] > 0 || !spec.x.log ? X(across[0]) : -Infinity))} ${f(py)}H${f(Math.min(box.right + 5, X(across[1])))}`);
       if (along) bars.push(`M${f(px)} ${f(Y(along[0]))}V${f(Y(along[1]))}`);
       if (px < box.left - r || px > box.right + r || py < box.top - 9 || py > box.bottom + r) return;
       shapes.push([symbolPath(mark.symbol ?? "circle", px, py, r), mark.rows?.[i]]);
@@ -159,6 +159,7 @@ const MARKS = {
     let d = "", open = false;
     mark.x.forEach((value, i) => {
       if (value === null || mark.y[i] === null) { open = false; return; }
+      if (!Number.isFinite(X(value)) || !Number.isFinite(Y(mark.y[i]))) return; // 0 or less on a logarithmic axis
       const px = f(X(value)), py = f(Y(mark.y[i]));
       d += !open ? `M${px} ${py}` : mark.step ? `H${px}V${py}` : `L${px} ${py}`;
       open = true;
@@ -199,7 +200,7 @@ const MARKS = {
     inner.append(group);
   },
   rug(mark, {X, box, spots, inner}) {
-    const d = mark.x.map((value, i) => { spots.push({x: X(value), y: box.bottom - 5, row: mark.rows[i]}); return `M${f(X(value))} ${box.bottom}v-10`; });
+    const d = mark.x.map((value, i) => { if (!Number.isFinite(X(value))) return ""; spots.push({x: X(value), y: box.bottom - 5, row: mark.rows[i]}); return `M${f(X(value))} ${box.bottom}v-10`; });
     inner.append(svg("path", {class: "rug " + mark.style, d: d.join("")}));
   },
   across(mark, {Y, box, root}) {
@@ -208,7 +209,7 @@ const MARKS = {
     if (mark.label) root.append(svg("text", {class: "limit-text " + mark.style, x: box.right, y: f(Y(mark.at) - 5), "text-anchor": "end"}, mark.label));
   },
   along(mark, {X, box, root, taken}) {
-    if (X(mark.at) < box.left || X(mark.at) > box.right) return;
+    if (!(X(mark.at) >= box.left) || X(mark.at) > box.right) return;
     root.append(svg("line", {class: "limit " + mark.style, x1: f(X(mark.at)), x2: f(X(mark.at)), y1: box.top - 4, y2: box.bottom}));
     const left = X(mark.at) > box.right - 110;
     if (mark.label) root.append(svg("text", {class: "limit-text " + mark.style, x: f(X(mark.at) + (left ? -5 : 5)), y: box.top + 4, "text-anchor": left ? "end" : "start"}, mark.label));
@@ -218,7 +219,7 @@ const MARKS = {
     const overlaps = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
     mark.x.forEach((value, i) => {
       const px = X(value), py = Y(mark.y[i]), wide = mark.texts[i].length * 6.1;
-      if (px < box.left || px > box.right || py < box.top - 9 || py > box.bottom) return;
+      if (!Number.isFinite(px) || px < box.left || px > box.right || py < box.top - 9 || py > box.bottom) return;
       for (const [dx, dy, anchor] of [[8, -9, "start"], [8, 16, "start"], [-8, -9, "end"], [-8, 16, "end"], [8, -22, "start"], [8, 29, "start"], [-8, -22, "end"]]) {
         const left = anchor === "start" ? px + dx : px + dx - wide, space = [left, py + dy - 11, left + wide, py + dy + 3];
         if (space[0] < box.left || space[2] > box.right + 10 || space[1] < 0 || space[3] > box.bottom || taken.some(other => overlaps(space, other))) continue;
@@ -231,6 +232,7 @@ const MARKS = {
   rings(mark, {X, Y, root}) {
     mark.x.forEach((value, i) => {
       const px = X(value), py = Y(mark.y[i]);
+      if (!Number.isFinite(px) || !Number.isFinite(py)) return;
       root.append(svg("circle", {class: "ring " + mark.style, cx: f(px), cy: f(py), r: mark.size / 2}));
       if (mark.texts) root.append(svg("text", {class: "ring-text " + mark.style, x: f(px), y: f(py - mark.size / 2 - 4), "text-anchor": "middle"}, mark.texts[i]));
     });

@@ -22,13 +22,15 @@ const finished = row => T.state[row] === "finished";
 const better = (row, a, b) => (study(row).metric.maximized ? a > b : a < b);
 /* The target that a row's latency is shown on: the axis' own, or the one that its model is for. */
 const targets = [...new Set(D.studies.flatMap(s => s.targets))];
+const ownTarget = row => targets.find(name => D.latency[name].p50[row] !== null);
 function latency(row, column, target) {
   const own = target && D.latency[target] && D.latency[target].p50[row] !== null ? target
-    : targets.find(name => D.latency[name].p50[row] !== null);
+    : ownTarget(row);
   return own === undefined ? null : D.latency[own][column][row];
 }
 
-const state = {axis: "latency:" + targets[0], log: null, bars: true, budget: null, least: null, most: null, pins: [], touched: false, layers: null};
+const FIRST_AXIS = "latency:" + (D.studies.some(one => one.anyOf) ? "" : targets[0]);
+const state = {axis: FIRST_AXIS, log: null, bars: true, budget: null, least: null, most: null, pins: [], touched: false, layers: null};
 const listeners = [];
 const whenChanged = listener => listeners.push(listener);
 function changed(what) {
@@ -42,7 +44,7 @@ function remember() {
   if (state.pins.length) parts.push("pins=" + state.pins.map(keyOf).join(","));
   if (state.touched) for (const name of ["budget", "least", "most"]) if (state[name] !== null) parts.push(`${name}=${state[name]}`);
   if (state.touched) parts.push("touched=1");
-  if (state.axis !== "latency:" + targets[0]) parts.push("axis=" + encodeURIComponent(state.axis));
+  if (state.axis !== FIRST_AXIS) parts.push("axis=" + encodeURIComponent(state.axis));
   if (state.log !== null) parts.push("log=" + Number(state.log));
   const hash = parts.length ? "#" + parts.join("&") : "";
   if (hash || location.hash.includes("=")) history.replaceState(null, "", hash || location.pathname + location.search);
@@ -67,14 +69,14 @@ function meets(row) {
   for (const name of asked.targets) {
     const held = D.latency[name].held[row];
     if (held === null) continue;
-    const limit = name === budgetTarget() ? state.budget : asked.budgets[name] ?? null;
+    const limit = state.axis === "latency:" || name === budgetTarget() ? state.budget : asked.budgets[name] ?? null;
     if (limit !== null && held > limit) return false;
   }
   if (state.least !== null && better(row, state.least, T.metric[row])) return false;
   return state.most === null || T.bytes[row] <= state.most * 1e6;
 }
 function budgetTarget() {
-  // the limit of a target is moved while its latency is looked at, else that of the first one
+  // the limit of a target is moved while its latency is looked at, that of all on models' own latency, else that of the first one
   const name = state.axis.startsWith("latency:") ? state.axis.slice(8) : null;
   return D.studies[0].targets.includes(name) ? name : D.studies[0].targets[0];
 }

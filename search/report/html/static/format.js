@@ -4,7 +4,7 @@ const metricText = value => value === null || value === undefined ? "–" : valu
 const ms = value => value === null || value === undefined ? "–" : value < 100 ? value.toFixed(3) : value.toFixed(1);
 const kilobytes = value => value === null || value === undefined ? "–" : (value / 1e3).toFixed(value < 1e4 ? 1 : 0);
 const interval = (low, high, text) => low === null || low === undefined ? "" : `${text(low)} to ${text(high)}`;
-const command = row => study(row).command.replace("{}", T.number[row]);
+const command = row => study(row).command + T.number[row] + " --out deploy";
 function copyButton(text) {
   return element("button", {type: "button", class: "copy", "data-copy": text, "aria-label": "Copy: " + text}, "Copy");
 }

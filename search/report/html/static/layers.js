@@ -1,15 +1,22 @@
-// The chosen model, layer by layer: channels, bits and zeros, and the time that each layer is predicted to take.
+// The chosen model, layer by layer: channels, bits and zeros, and the time of each layer: its share as the runtime
+// itself measured it, or what it is predicted to take.
 const focus = () => state.layers ?? state.pins.at(-1) ?? choice();
+
+const percent = share => share >= .0995 ? (100 * share).toFixed(0) : (100 * share).toFixed(1);
+const layersTarget = row => D.studies[0].anyOf ? ownTarget(row) : budgetTarget();
+const profileOf = (number, target) => D.layers.measured[target]?.[String(number)] ?? null;
 
 function layersOf(row) {
   const number = String(T.number[row]), L = D.layers, one = D.studies[0];
   const channels = L.channels[number] ?? {}, bits = L.bits[number] ?? {};
-  const target = budgetTarget(), times = L.ms[target]?.[number], before = L.ms[target]?.["0"];
+  const target = layersTarget(row), times = L.ms[target]?.[number], before = L.ms[target]?.["0"];
+  const measured = profileOf(number, target), teacher = profileOf(L.teacher, target);
   const groups = new Map(one.groups.map((group, i) => [group.name, i]));
   return one.layers.map((layer, i) => {
     const group = layer.group === null ? undefined : groups.get(layer.group), full = group === undefined ? null : one.groups[group].channels;
     const kept = group === undefined || channels[group] === undefined ? layer.shape[0] : Math.round(layer.shape[0] * channels[group] / full);
-    return {...layer, at: i, full: layer.shape[0], kept, bits: bits[i] ?? 32, zeros: bits["z" + i] ?? "", ms: times?.[i] ?? null, before: before?.[i] ?? null};
+    return {...layer, at: i, full: layer.shape[0], kept, bits: bits[i] ?? 32, zeros: bits["z" + i] ?? "", ms: times?.[i] ?? null, before: before?.[i] ?? null,
+      share: measured?.layers[i] ?? null, shareBefore: teacher?.layers[i] ?? null, joined: measured?.together.find(([those]) => those.includes(i)) ?? null};
   });
 }
 
@@ -20,6 +27,8 @@ function layerHover(layers) {
     return [
       `${layer.at + 1}. ${layer.name}`, `${layer.kind}, weights ${layer.shape.join(" × ")}`, `${layer.kept} of ${layer.full} output channels`,
       `${layer.bits} bits${layer.zeros ? ", zeros: " + layer.zeros : ""}`,
+      layer.share === null ? "" : `measured: ${percent(layer.share)} % of this model's time${layer.shareBefore === null ? "" : ` (of the teacher's: ${percent(layer.shareBefore)} %)`}`,
+      layer.joined === null ? "" : `measured: ${percent(layer.joined[1])} % in one operator for layers ${layer.joined[0].map(i => i + 1).join(", ")}`,
       layer.ms === null ? "" : `predicted ${ms(layer.ms)} ms, ${(100 * layer.ms / total).toFixed(0)} % of all layers${layer.before === null ? "" : ` (teacher ${ms(layer.before)} ms)`}`,
     ];
   };
@@ -37,7 +46,7 @@ function drawLayers() {
   const domain = [-.6, layers.length - .4], left = 62, few = ($("layers-channels").clientWidth - left) / layers.length > 24;
   const names = layers.map((layer, i) => [i, layer.name.length > 16 ? "…" + layer.name.slice(-15) : layer.name]);
   const step = Math.ceil(layers.length / 40), numbers = rows.filter(i => i % step === 0).map(i => [i, String(i + 1)]);
-  const timed = layers.some(layer => layer.ms !== null), slanted = few ? 12 + 4.6 * names.reduce((most, [, name]) => Math.max(most, name.length), 0) : 0, last = {ticks: few ? names : numbers, slanted};
+  const target = layersTarget(row), profile = profileOf(T.number[row], target), timed = profile !== null || layers.some(layer => layer.ms !== null), slanted = few ? 12 + 4.6 * names.reduce((most, [, name]) => Math.max(most, name.length), 0) : 0, last = {ticks: few ? names : numbers, slanted};
   $("layers-bits").style.height = `${timed ? 46 : 70 + slanted}px`;
   $("layers-ms").style.height = `${170 + slanted}px`;
   chart($("layers-channels"), {
@@ -52,18 +61,38 @@ function drawLayers() {
     marks: [{kind: "cells", x: rows, rows, classes: layers.map(layer => `bits${layer.bits}`), texts: layers.map(layer => layer.bits + (layer.zeros ? "·z" : ""))}],
   });
   $("layers-ms").hidden = !timed;
+  $("layers-ms").setAttribute("aria-label", profile ? "Measured share of the time of each layer, of the teacher and of the model" : "Predicted milliseconds of each layer, of the teacher and of the model");
   if (timed) chart($("layers-ms"), {
-    left, hover: hoverLayer, x: {domain, ...last, grid: false}, y: {title: "predicted ms", zero: true},
-    marks: [
+    left, hover: hoverLayer, x: {domain, ...last, grid: false}, y: {title: profile ? "% of time" : "predicted ms", zero: true},
+    marks: profile ? shareColumns(layers, rows) : [
       {kind: "columns", style: "quiet", x: rows, y: layers.map(layer => layer.before ?? 0), wide: .74},
       {kind: "columns", style: "hand", x: rows, y: layers.map(layer => layer.ms ?? 0), wide: .74, rows},
     ],
   });
-  const error = D.layers.error[budgetTarget()];
-  $("layers-note").textContent = (layers.some(layer => layer.zeros) ? "·z: with zeros. " : "") + (timed
-    ? `The latency of the whole network is predicted${error ? ` (half of the predictions for plans held out were off by at most ${(100 * error).toFixed(1)} %)` : ""}, and shared over its layers by their arithmetic and memory traffic. Pale columns are the teacher's.`
-    : "What single layers take was not predicted for this model; pale columns are the teacher's channels.");
+  $("layers-note").textContent = (layers.some(layer => layer.zeros) ? "·z: with zeros. " : "") + (profile ? measuredNote(profile, layers, target) : predictedNote(timed, target));
   drawDecisions(row, layers);
+}
+
+// side by side, as either share may be the larger one
+function shareColumns(layers, rows) {
+  const compared = layers.some(layer => layer.shareBefore !== null && layer.shareBefore !== layer.share);
+  const its = {kind: "columns", style: "hand", x: rows, y: layers.map(layer => 100 * layer.share), wide: compared ? .37 : .74, shift: compared ? .185 : 0, rows};
+  return compared ? [{kind: "columns", style: "quiet", x: rows, y: layers.map(layer => 100 * layer.shareBefore), wide: .37, shift: -.185}, its] : [its];
+}
+
+function measuredNote(profile, layers, target) {
+  const joined = profile.together.length === 0 ? "" : ` ${percent(profile.together.reduce((sum, [, share]) => sum + share, 0))} % is in operators that run several layers at once, which have no columns.`;
+  const most = profile.other.filter(([, share]) => share >= .001).slice(0, 4).map(([operator, share]) => `${operator} ${percent(share)} %`);
+  const other = profile.other.length === 0 ? "" : ` Other work takes ${percent(profile.other.reduce((sum, [, share]) => sum + share, 0))} %${most.length ? ` (${most.join(", ")}${profile.other.length > most.length ? ", ..." : ""})` : ""}.`;
+  const teacher = layers.some(layer => layer.shareBefore !== null && layer.shareBefore !== layer.share) ? " Pale columns are the teacher's shares of its own time." : "";
+  return `Shares are measured: they are the runtime's own profile of this very file on ${target}. ${percent(profile.named)} % of the time lies in named layers.${joined}${other}${teacher} Profiling slows small operators more than large ones.`;
+}
+
+function predictedNote(timed, target) {
+  const error = D.layers.error[target];
+  return timed
+    ? `Times are predicted: of this model no profile by the runtime itself is kept (not every runtime makes one; a search takes those of confirmed models at its end). The latency of the whole network is predicted${error ? ` (half of the predictions for plans held out were off by at most ${(100 * error).toFixed(1)} %)` : ""}, and shared over its layers by their arithmetic and memory traffic. Pale columns are the teacher's.`
+    : "What single layers take was not predicted for this model; pale columns are the teacher's channels.";
 }
 
 function drawDecisions(row, layers) {

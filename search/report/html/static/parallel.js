@@ -15,7 +15,8 @@ function parallelAxes() {
 
 function drawParallel() {
   const host = $("parallel");
-  if (!host || !D.progress.parallel.length) return;
+  if (!host) return;
+  if (!D.progress.parallel.length || T.state.filter(one => one === "finished").length < 2) { host.classList.add("nothing"); host.replaceChildren(element("p", {class: "note"}, "There are less than two finished models whose decisions differ.")); return; }
   if (!host._watch) { host._watch = new ResizeObserver(() => { if (host.clientWidth !== host._wide) drawParallel(); }); host._watch.observe(host); }
   const rows = [];
   for (let row = 0; row < COUNT; row++) if (finished(row)) rows.push(row);

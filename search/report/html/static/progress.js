@@ -1,7 +1,8 @@
 // How the search went: the front's volume, which decisions mattered.
 function drawVolume() {
   const host = $("volume"), volume = D.progress.volume;
-  if (!host || !volume.s.length) return;
+  if (!host) return;
+  if (!volume.s.length) { host.classList.add("nothing"); host.replaceChildren(element("p", {class: "note"}, "No model was finished yet.")); return; }
   const over = $("volume-over").value, scaled = over === "s" ? (D.progress.endS > 5400 ? 3600 : D.progress.endS > 180 ? 60 : 1) : 1;
   const end = over === "s" ? D.progress.endS : D.progress.ended;
   const x = [...volume[over], Math.max(end, volume[over].at(-1))].map(value => value / scaled), on = values => [...values, values.at(-1)];

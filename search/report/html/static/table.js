@@ -4,7 +4,9 @@ const view = {sort: "p50", down: false, shown: PAGE};
 
 function columnsOf() {
   const percentile = D.studies[0].percentile ?? 50;
-  const where = budgetTarget();
+  // a column named after a target holds what was measured there alone; where models are for one of several, it is their own
+  const own = state.axis === "latency:", where = budgetTarget(), target = row => ownTarget(row) ?? "";
+  const at = (row, column) => own ? latency(row, column) : D.latency[where][column][row];
   const found = [
     ...(several ? [{name: "study", title: "study", of: row => study(row).name}] : []),
     {name: "number", title: "trial", number: true, of: row => T.number[row], text: row => (state.pins.includes(row) ? "AB"[state.pins.indexOf(row)] + " " : "") + T.number[row]},
@@ -13,10 +15,11 @@ function columnsOf() {
     {name: "metric", title: D.studies[0].metric.name, number: true, of: row => T.metric[row], text: row => metricText(T.metric[row])},
     {name: "metricLow", title: "95 % interval", muted: true, of: row => T.metricLow[row], text: row => interval(T.metricLow[row], T.metricHigh[row], metricText)},
     {name: "test", title: "test", number: true, of: row => T.test[row], text: row => metricText(T.test[row])},
-    {name: "p50", title: targets.length > 1 ? `p50 ms on ${where}` : "p50 ms", number: true, of: row => latency(row, "p50", where), text: row => ms(latency(row, "p50", where))},
-    {name: "low", title: "95 % interval", muted: true, of: row => latency(row, "low", where), text: row => interval(latency(row, "low", where), latency(row, "high", where), ms)},
-    ...(percentile === 50 ? [] : [{name: "held", title: `p${percentile} ms, upper end`, number: true, of: row => latency(row, "held", where), text: row => ms(latency(row, "held", where))}]),
-    ...targets.filter(name => name !== where).map(name => ({name: "on " + name, title: `p50 ms on ${name}`, number: true, of: row => D.latency[name].p50[row], text: row => ms(D.latency[name].p50[row])})),
+    ...(own ? [{name: "target", title: "target", of: target}] : []),
+    {name: "p50", title: targets.length > 1 && !own ? `p50 ms on ${where}` : "p50 ms", number: true, of: row => at(row, "p50"), text: row => ms(at(row, "p50"))},
+    {name: "low", title: "95 % interval", muted: true, of: row => at(row, "low"), text: row => interval(at(row, "low"), at(row, "high"), ms)},
+    ...(percentile === 50 ? [] : [{name: "held", title: `p${percentile} ms, upper end`, number: true, of: row => at(row, "held"), text: row => ms(at(row, "held"))}]),
+    ...targets.filter(name => !own && name !== where).map(name => ({name: "on " + name, title: `p50 ms on ${name}`, number: true, of: row => D.latency[name].p50[row], text: row => ms(D.latency[name].p50[row])})),
     {name: "speedUp", title: "speed-up", number: true, of: row => T.speedUp[row], text: row => T.speedUp[row] === null ? "–" : T.speedUp[row].toFixed(2) + " ×"},
     {name: "bytes", title: "kB", number: true, of: row => T.bytes[row], text: row => kilobytes(T.bytes[row])},
     {name: "zstd", title: "zstd kB", number: true, of: row => T.zstd[row], text: row => kilobytes(T.zstd[row])},
@@ -59,7 +62,7 @@ function drawTable() {
   $("models").tBodies[0].replaceChildren(...body);
   if (focused !== undefined) $("models").querySelector(`[data-row="${focused}"]`)?.focus({preventScroll: true});
   const more = rows.length > view.shown;
-  $("shown").textContent = `${Math.min(rows.length, view.shown)} of ${rows.length} models`;
+  $("shown").textContent = `${Math.min(rows.length, view.shown)} of ${rows.length} model${rows.length === 1 ? "" : "s"}`;
   $("more").hidden = !more;
 }
 
@@ -69,7 +72,7 @@ function drawChoice() {
   box.replaceChildren();
   const row = choice();
   if (row === null) {
-    box.append("No model meets these limits: move the slider, or relax a filter.");
+    box.append(T.state.includes("finished") ? "No model meets these limits: move the slider, or relax a filter." : "No model is finished yet.");
     return;
   }
   const why = state.touched ? "Best of them: " : D.studies[0].budgets && Object.keys(D.studies[0].budgets).length ? "Best under what was asked: " : "The answer above: ";
@@ -80,8 +83,10 @@ function drawChoice() {
 let range = null;
 function budgetRange() {
   let low = Infinity, high = 0;
-  const held = D.latency[budgetTarget()].held;
-  for (let row = 0; row < COUNT; row++) if (T.study[row] === 0 && held[row] !== null) { low = Math.min(low, held[row]); high = Math.max(high, held[row]); }
+  for (const name of state.axis === "latency:" ? targets : [budgetTarget()]) {
+    const held = D.latency[name].held;
+    for (let row = 0; row < COUNT; row++) if (T.study[row] === 0 && held[row] !== null) { low = Math.min(low, held[row]); high = Math.max(high, held[row]); }
+  }
   return low < high ? {low: low * .98, high: high * 1.02} : null;
 }
 const budgetAt = step => range === null || step >= STEPS ? null : Number((range.low * (range.high / range.low) ** (step / (STEPS - 1))).toPrecision(4));
