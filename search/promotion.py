@@ -9,9 +9,10 @@ student is thrown away: one that waits can still go on when others fall behind.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from itertools import islice
 from statistics import median, quantiles
 
 import numpy as np
@@ -23,6 +24,8 @@ from .trial import Trial, TrialState
 
 LATENCY_TIE = 0.02
 """Latencies closer than this are not told apart."""
+BLOCK = 256
+"""Students that are compared with all others at a time."""
 
 
 @dataclass(frozen=True)
@@ -131,27 +134,22 @@ def best_of_rung(
         examples: Number of examples behind a metric.
     """
     room = (len(standings) - len(fixed)) // eta
-    best = [n for n in order(standings, gone_on | fixed, examples) if n not in fixed][:room] if room else []
+    known = order(standings, gone_on | fixed, examples) if room else iter(())
+    best = islice((n for n in known if n not in fixed), room)
     return next((n for n in best if n not in gone_on), None)
 
 
-def order(standings: Sequence[Standing], gone_on: AbstractSet[int], examples: int) -> list[int]:
-    """Return numbers, best first.
+def order(standings: Sequence[Standing], gone_on: AbstractSet[int], examples: int) -> Iterator[int]:
+    """Yield numbers, best first; what is not asked for is not worked out.
 
     They are ordered by non-dominated rank beyond chance; within a rank those that went on already come first, then
     always the one in the widest gap.
     """
     if not standings:
-        return []
+        return
     hoped = _with_slopes(standings)
-    beaten = _beaten(hoped, examples)
-    left = np.ones(len(hoped), bool)
-    found: list[int] = []
-    while left.any():
-        front = left & ~(beaten & left).any(axis=1)
-        found += _by_gaps([hoped[i] for i in np.flatnonzero(front)], gone_on)
-        left &= ~front
-    return found
+    for front in _fronts(hoped, examples):
+        yield from _by_gaps([hoped[i] for i in front], gone_on)
 
 
 def lead(a: float, b: float, examples: int) -> float:
@@ -165,19 +163,49 @@ def lead(a: float, b: float, examples: int) -> float:
     return 2 * math.sqrt((a * (1 - a) + b * (1 - b)) / max(1, examples))
 
 
-def _beaten(standings: Sequence[Standing], examples: int) -> NDArray[np.bool_]:
-    """Return [i, j]: whether j costs no more than i and is more accurate beyond chance; see `lead`."""
+def _fronts(standings: Sequence[Standing], examples: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the places of those that nobody beats, then of those that nobody of the others beats, and so on."""
     accuracy = np.array([s.accuracy for s in standings], float)
     cost = np.array([s.cost for s in standings], float).reshape(len(standings), -1)
-    mine, other = accuracy[:, None], accuracy[None, :]
+    left = np.arange(len(standings))
+    while len(left):
+        strongest = _strongest if cost.shape[1] == 1 else _strongest_of_many
+        beaten = _leads(accuracy[left], strongest(accuracy[left], cost[left]), examples)
+        yield left[~beaten]
+        left = left[beaten]
+
+
+def _strongest(accuracy: NDArray[np.float64], cost: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return, for each, the best accuracy of those that cost no more.
+
+    Who is beaten by anybody is beaten by the most accurate: the lead that is needed grows more slowly than the
+    difference; see `lead`.
+    """
+    by_cost = np.argsort(cost[:, 0], kind="stable")
+    best = np.maximum.accumulate(accuracy[by_cost])
+    last = np.searchsorted(cost[by_cost, 0], cost[:, 0] * (1 + LATENCY_TIE), side="right") - 1
+    return np.asarray(best[last])
+
+
+def _strongest_of_many(accuracy: NDArray[np.float64], cost: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the same for several costs."""
+    found = np.empty(len(accuracy))
+    for start in range(0, len(accuracy), BLOCK):
+        allowed = cost[start : start + BLOCK] * (1 + LATENCY_TIE)
+        within = np.ones((len(allowed), len(accuracy)), bool)
+        for mine, others in zip(allowed.T, cost.T, strict=True):
+            within &= others[None, :] <= mine[:, None]
+        found[start : start + BLOCK] = np.where(within, accuracy[None, :], -np.inf).max(axis=1)
+    return found
+
+
+def _leads(mine: NDArray[np.float64], other: NDArray[np.float64], examples: int) -> NDArray[np.bool_]:
+    """Tell, for each, whether the other's metric leads beyond chance; see `lead`."""
     shares = (mine >= 0) & (mine <= 1) & (other >= 0) & (other <= 1)
     with np.errstate(invalid="ignore"):
         chance = 2 * np.sqrt((mine * (1 - mine) + other * (1 - other)) / max(1, examples))
-    needed: NDArray[np.float64] = np.where(shares, chance, 0.01 * np.maximum(abs(mine), abs(other)))
-    beaten: NDArray[np.bool_] = other - mine > needed
-    for column in cost.T:
-        beaten &= column[None, :] <= column[:, None] * (1 + LATENCY_TIE)
-    return beaten
+    needed = np.where(shares, chance, 0.01 * np.maximum(abs(mine), abs(other)))
+    return np.asarray(other - mine > needed)
 
 
 def _with_slopes(standings: Sequence[Standing]) -> list[Standing]:
@@ -191,8 +219,8 @@ def _with_slopes(standings: Sequence[Standing]) -> list[Standing]:
     return found
 
 
-def _by_gaps(front: Sequence[Standing], gone_on: AbstractSet[int]) -> list[int]:
-    """Return those that went on, then always the one furthest from all before it.
+def _by_gaps(front: Sequence[Standing], gone_on: AbstractSet[int]) -> Iterator[int]:
+    """Yield those that went on, then always the one furthest from all before it.
 
     Where nobody went on, the most accurate comes first.
     """
@@ -200,14 +228,20 @@ def _by_gaps(front: Sequence[Standing], gone_on: AbstractSet[int]) -> list[int]:
     points /= np.where((span := np.ptp(points, axis=0)) > 0, span, 1.0)
     weights = np.array([s.weight for s in front])
     waiting = np.array([s.number not in gone_on for s in front])
-    apart = np.full(len(front), np.inf)
-    for i in np.flatnonzero(~waiting):
-        apart = np.minimum(apart, np.linalg.norm(points - points[i], axis=1))
-    found = [s.number for s in front if s.number in gone_on]
+    yield from (s.number for s in front if s.number in gone_on)
+    apart = _apart(points, points[~waiting])
     for _ in range(int(waiting.sum())):
         gain = weights * (points[:, 0] - points[:, 0].min() + 1 if np.isinf(apart).any() else apart)
         best = int(np.argmax(np.where(waiting, gain, -1.0)))
         waiting[best] = False
-        found.append(front[best].number)
+        yield front[best].number
         apart = np.minimum(apart, np.linalg.norm(points - points[best], axis=1))
-    return found
+
+
+def _apart(points: NDArray[np.float64], taken: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distance of each point from the nearest of those taken; infinite where none is."""
+    if not len(taken):
+        return np.full(len(points), np.inf)
+    from scipy.spatial import cKDTree
+
+    return np.asarray(cKDTree(taken).query(points)[0])

@@ -76,7 +76,7 @@ class Outcome:
         exhausted: Whether every plan that can be drawn was tried.
         interrupted: Whether the user asked for the end.
         waiting: Number of students that wait at a rung.
-        outlook: What a further hour may bring.
+        outlook: How the front stands, and since when.
         done: Whether the study's patience was at its end.
     """
 

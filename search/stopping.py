@@ -1,4 +1,4 @@
-"""When a search is done: how the hypervolume grew, how sure it is, and how likely a further hour moves the front."""
+"""When a search is done: how the hypervolume grew, how sure it is, and since when the front stands still."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ from numpy.typing import NDArray
 from ..evaluators.measurement import Latency
 from .feasibility import Limits
 from .objectives import is_latency, objective_value
-from .pareto import hypervolume, non_dominated
+from .pareto import hypervolume
 from .trial import Origin, Trial
 
 Points = NDArray[np.float64]
 RESAMPLES = 60
-HOUR_S = 3600.0
-WINDOW = 0.5
-"""The latest part of the search that says how often the front still moves: early gains come easily."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Outlook:
-    """How the front stands, and what a further hour may bring.
+    """How the front stands.
 
     Attributes:
         hypervolume: Of the front under the user's budget, as a share of what a model as accurate as the best would
@@ -69,7 +66,6 @@ class Outlook:
         high: Upper end of the band.
         gains: When it grew beyond that band.
         searched_s: Seconds of searching.
-        chance: That a further hour moves the front.
     """
 
     hypervolume: float
@@ -77,7 +73,6 @@ class Outlook:
     high: float
     gains: tuple[Gain, ...]
     searched_s: float
-    chance: float
 
     @property
     def last_gain_s(self) -> float:
@@ -89,7 +84,7 @@ class Outlook:
         since = f"{(self.searched_s - self.last_gain_s) / 60:.0f} of {self.searched_s / 60:.0f} minutes"
         return (
             f"hypervolume under the budget {self.hypervolume:.3f} ({self.low:.3f} to {self.high:.3f}); the front has "
-            f"stood still, but for noise, for {since}: a further hour moves it with a chance of about {self.chance:.0%}"
+            f"stood still, but for noise, for {since}"
         )
 
 
@@ -151,9 +146,6 @@ def outlook(
 ) -> Outlook | None:
     """Return how the front stands after these trials.
 
-    The chance is that of a Poisson process whose rate is not known: k moves in the last T seconds give 1 - (T / (T +
-    3600))^(k + 1/2), with Jeffreys' prior on the rate.
-
     Args:
         trials: In the order they ended.
         limits: What the study asks of a model.
@@ -169,10 +161,7 @@ def outlook(
         return None
     gains = [Gain(standing.at_s, standing.number) for standing in standings if standing.gain]
     last = standings[-1]
-    window_s = max(WINDOW * searched_s, 1.0)
-    moves = sum(gain.at_s > searched_s - window_s for gain in gains)
-    chance = 1 - (window_s / (window_s + HOUR_S)) ** (moves + 0.5)
-    return Outlook(last.volume, last.low, last.high, tuple(gains), searched_s, chance)
+    return Outlook(last.volume, last.low, last.high, tuple(gains), searched_s)
 
 
 def growth(trials: Sequence[Trial], limits: Limits, objectives: Sequence[str], file_examples: int) -> list[Standing]:
@@ -200,19 +189,18 @@ def growth(trials: Sequence[Trial], limits: Limits, objectives: Sequence[str], f
 
     standings: list[Standing] = []
     level = 0.0
-    for count in range(1, len(found) + 1):
-        if count > 1 and not _may_grow(points[:count]):
+    front: list[int] = []
+    for place, point in enumerate(points):
+        if any(bool(np.all(points[i] <= point)) for i in front):
             continue
-        front = non_dominated(points[:count].tolist())
+        front = [*(i for i in front if not np.all(point <= points[i])), place]
         now = volume(points[front])
         half = 2 * float(np.std([volume(points[front] + n[front]) for n in noise]))
         gain = now - half > level
         level = now if gain else level
-        trial = found[count - 1]
+        trial = found[place]
         low, high = max(0.0, now - half), min(1.0, now + half)
-        standings.append(
-            Standing(float(trial.ended_s or 0.0), trial.number, places[count - 1] + 1, now, low, high, gain)
-        )
+        standings.append(Standing(float(trial.ended_s or 0.0), trial.number, places[place] + 1, now, low, high, gain))
     return standings
 
 
@@ -255,8 +243,3 @@ def _reference(points: Points, limits: Sequence[float]) -> tuple[float, float] |
     if len(within) < 2 or within[:, 0].max() <= within[:, 0].min():
         return None
     return float(within[:, 0].max()) + 1e-9, limit * (1 + 1e-9)
-
-
-def _may_grow(points: Points) -> bool:
-    """Tell whether the last point is not dominated by an earlier one."""
-    return not bool(np.any(np.all(points[:-1] <= points[-1], axis=1)))

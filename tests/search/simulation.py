@@ -124,7 +124,7 @@ def make_driver(
     """The real driver, proposer and store over simulated jobs."""
     budgets = {TARGET: problem.budget_ms}
     settings = SearchSection(without=tuple(without), baselines=tuple(baselines))
-    proposer = make_proposer(problem.space, settings, len(OBJECTIVES), problem.surrogates, (TARGET,), budgets)
+    proposer = make_proposer(problem.space, settings, OBJECTIVES, problem.surrogates, (TARGET,), budgets)
     promotion = Promotion(
         Limits((TARGET,), problem.budget_ms),
         OBJECTIVES,

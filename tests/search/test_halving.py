@@ -56,16 +56,16 @@ def test_nobody_stands_before_one_that_surely_beats_it(found: list[Standing], ex
 
 def test_within_a_rank_the_widest_gap_comes_first() -> None:
     line = [Standing(i, 0.5 + 0.4 * x, (2.0**x,)) for i, x in enumerate((0.0, 0.05, 0.1, 0.5, 1.0))]
-    assert order(line, {4}, 10_000)[:3] == [4, 0, 3], "the far end, then the middle of what is left"
+    assert list(order(line, {4}, 10_000))[:3] == [4, 0, 3], "the far end, then the middle of what is left"
     crowded = [replace(s, weight=10.0 if s.number == 1 else 1.0) for s in line]
-    assert order(crowded, {4}, 10_000)[1] == 1, "but where the user looks a small gap weighs more"
+    assert list(order(crowded, {4}, 10_000))[1] == 1, "but where the user looks a small gap weighs more"
 
 
 def test_a_steep_learner_is_not_left_behind() -> None:
     others = [Standing(i, 0.70, (1.0,), 0.02) for i in range(1, 6)]
     steep = Standing(6, 0.68, (1.0,), 0.10)
-    assert order([*others, steep], set(), 100_000)[0] == 6
-    assert order([*others, replace(steep, rise=0.02)], set(), 100_000)[-1] == 6
+    assert next(order([*others, steep], set(), 100_000)) == 6
+    assert list(order([*others, replace(steep, rise=0.02)], set(), 100_000))[-1] == 6
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 10_000))
@@ -78,13 +78,13 @@ def test_more_examples_need_a_smaller_lead(a: float, b: float, examples: int) ->
 )
 def test_a_clear_lead_at_no_more_cost_beats(better: tuple[float, float], examples: int, first: bool) -> None:
     own, other = Standing(1, 0.5, (1.0,)), Standing(2, better[0], (better[1],))
-    beaten = order([own, other], {1}, examples)[0] == 2
+    beaten = next(order([own, other], {1}, examples)) == 2
     assert beaten == first, "who went on comes first in its rank, unless another rank is before it"
 
 
 def test_any_metric_can_be_compared() -> None:
     worse, better = Standing(1, -3.0, (1.0,)), Standing(2, -2.0, (1.0 + LATENCY_TIE / 2,))
-    assert order([worse, better], {1}, 1000) == [2, 1]
+    assert list(order([worse, better], {1}, 1000)) == [2, 1]
 
 
 @settings(deadline=None)
@@ -95,4 +95,4 @@ def test_a_thousand_students_are_ordered_at_once(seed: int) -> None:
 
     draw = random.Random(seed)
     found = [Standing(i, draw.random(), (draw.uniform(0.1, 1),)) for i in range(1000)]
-    assert len(order(found, set(range(0, 1000, 3)), 5000)) == 1000
+    assert len(set(order(found, set(range(0, 1000, 3)), 5000))) == 1000

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from nets import net, space_over
-from simulation import Problem, make_problem
+from simulation import OBJECTIVES, Problem, make_problem
 
 from autocompress.search.propose.by_hand import by_hand, uniform
 from autocompress.search.propose.initial_design import initial_design
@@ -107,7 +107,9 @@ def test_what_was_under_way_comes_first_again_with_its_number(problem: Problem) 
 
 def test_no_plan_is_proposed_twice_and_the_budget_is_kept_by_prediction(problem: Problem) -> None:
     settings = SearchSection()
-    proposer = make_proposer(problem.space, settings, ("accuracy", "latency_ms"), problem.surrogates, ("here",), {"here": problem.budget_ms})
+    proposer = make_proposer(
+        problem.space, settings, OBJECTIVES, problem.surrogates, ("here",), {"here": problem.budget_ms}
+    )
     seen, parents = set(), []
     for number in range(1, 60):
         proposal = proposer.propose(parents)
@@ -208,7 +210,9 @@ def test_a_space_where_nothing_can_be_decided_is_exhausted() -> None:
 @pytest.mark.parametrize("part", ["initial_design", "shares", "profile", "refinement"])
 def test_parts_of_the_search_can_be_left_out(problem: Problem, part: str) -> None:
     settings = SearchSection(without=(part,))  # type: ignore[arg-type]
-    proposer = make_proposer(problem.space, settings, ("accuracy", "latency_ms"), problem.surrogates, ("here",), {"here": problem.budget_ms})
+    proposer = make_proposer(
+        problem.space, settings, OBJECTIVES, problem.surrogates, ("here",), {"here": problem.budget_ms}
+    )
     names = set(proposer._arms)
     assert names == {"profile", "shares"} - {part}
     origins, parents = set(), []
