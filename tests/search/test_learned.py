@@ -1,0 +1,145 @@
+"""Learned proposals: laws of their parts, and what they find where the truth is known."""
+
+from __future__ import annotations
+
+import random
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from simulation import TARGET, Problem, make_problem
+
+from autocompress.search.pareto import hypervolume
+from autocompress.search.propose.factorial import factorial
+from autocompress.search.propose.learned.accuracy_model import fit_accuracy
+from autocompress.search.propose.learned.coding import Coding
+from autocompress.search.propose.learned.features import Features
+from autocompress.search.propose.learned.improvement import added, expected, staircase
+from autocompress.search.propose.learned.learned import FEWEST, Known, LearnedProposals
+from autocompress.search.propose.role_classes import role_classes
+from autocompress.search.propose.sources import FLOOR, Sources
+from autocompress.spaces.plan import Plan
+from autocompress.spaces.surrogates import Surrogates
+
+points = st.lists(st.tuples(st.floats(0.1, 10), st.floats(0, 1)), max_size=12)
+
+
+@pytest.fixture(scope="module")
+def problem() -> Problem:
+    return make_problem()
+
+
+def drawn(problem: Problem, random_: random.Random) -> Plan:
+    """A plan drawn variable by variable."""
+    choices = {}
+    for variable in problem.space.variables:
+        if variable.bounds is not None:
+            choices[variable.name] = variable.bounds.clip(random_.uniform(variable.bounds.low, variable.bounds.high))
+        else:
+            choices[variable.name] = random_.choice(variable.drawn)
+    return problem.space.repair(Plan(choices))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6))
+def test_a_row_is_its_plan(seed: int) -> None:
+    problem = make_problem(4)
+    plan = drawn(problem, random.Random(seed))
+    coding = Coding(problem.space)
+    again = coding.plan(coding.row(plan))
+    ours, theirs = problem.space.spec(plan), problem.space.spec(again)
+    assert (ours.channels, ours.bits) == (theirs.channels, theirs.bits)
+    assert ours.recovery is not None and theirs.recovery is not None
+    assert theirs.recovery.temperature == pytest.approx(ours.recovery.temperature, rel=0.01)
+    assert theirs.recovery.alpha == pytest.approx(ours.recovery.alpha, abs=0.01)
+
+
+@given(points, st.floats(0.1, 10), st.floats(0, 1))
+def test_what_a_point_adds_is_the_difference_of_hypervolumes(
+    found: list[tuple[float, float]], ms: float, cost: float
+) -> None:
+    reference = (9.0, 0.9)
+    front = staircase(np.array([p[0] for p in found]), np.array([p[1] for p in found]), reference)
+    before, after = hypervolume(found, reference), hypervolume([*found, (ms, cost)], reference)
+    said = float(added(np.array([ms]), np.array([cost]), front, reference)[0])
+    assert said == pytest.approx(after - before, abs=1e-9)
+    sure = expected(np.array([ms]), np.array([cost]), np.array([0.0]), front, reference)
+    assert float(sure[0]) == pytest.approx(said, abs=1e-9)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 1)), max_size=60))
+def test_sources_share_everything_and_none_is_left_without(told: list[tuple[str, float]]) -> None:
+    sources = Sources({"a": 1.0, "b": 1.0, "c": 4.0})
+    for name, gain in told:
+        sources.credit(name, gain)
+    shares = sources.shares(["a", "b", "c"])
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert min(shares.values()) >= FLOOR / (1 + 3 * FLOOR)
+
+
+def test_the_source_that_gains_has_more_and_loses_it_when_it_gains_no_more() -> None:
+    sources = Sources({"a": 1.0, "b": 1.0})
+    for _ in range(20):
+        sources.credit("a", 0.1)
+        sources.credit("b", 0.0)
+    best = sources.shares(["a", "b"])["a"]
+    assert best > 0.75
+    for _ in range(60):
+        sources.credit("a", 0.0)
+        sources.credit("b", 0.1)
+    assert sources.shares(["a", "b"])["a"] < 0.5
+
+
+def test_levels_by_role_begin_with_what_is_far_apart(problem: Problem) -> None:
+    plans = factorial(problem.space, problem.surrogates.latency[TARGET], problem.space.taught)
+    assert len(plans) == len(set(plans)) and all(problem.space.repair(plan) == plan for plan in plans)
+    ms = [problem.surrogates.latency[TARGET].predict_ms(problem.space.spec(plan)) for plan in plans]
+    assert ms[0] == min(ms) and max(ms[:3]) > 0.9 * max(ms), "the cheapest first, then the far end"
+
+
+def test_the_model_orders_plans_that_it_has_not_seen(problem: Problem) -> None:
+    random_ = random.Random(0)
+    plans = [drawn(problem, random_) for _ in range(160)]
+    coding = Coding(problem.space)
+    features = Features(coding, role_classes(problem.space), problem.surrogates.sensitivity)
+    rows = np.array([coding.row(plan) for plan in plans])
+    specs = [problem.space.spec(plan) for plan in plans]
+    costs = np.array([1 - problem.accuracy(spec, 1.0) for spec in specs])
+    ms = np.array([problem.ms(spec) for spec in specs])
+    model = fit_accuracy(features.of(rows[:80]), costs[:80], ms[:80], 0)
+    mean, std = model.predict(features.of(rows[80:]))
+    assert np.corrcoef(mean, costs[80:])[0, 1] > 0.8
+    assert np.all(std > 0) and np.mean(abs(mean - costs[80:]) < 2.5 * std) > 0.8
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_proposed_beats_chance(problem: Problem, known: bool) -> None:
+    """Twenty plans that were learned of add more than twenty drawn, whether anything was known beforehand or not."""
+    surrogates = problem.surrogates if known else Surrogates()
+    random_ = random.Random(1)
+    first = [drawn(problem, random_) for _ in range(12)]
+    reference = (problem.ms(problem.space.spec(Plan())), 0.3)
+
+    def point(plan: Plan) -> tuple[float, float]:
+        spec = problem.space.spec(plan)
+        return problem.ms(spec), 1 - problem.accuracy(spec, 1.0)
+
+    learned = LearnedProposals(problem.space, surrogates, {}, 0)
+    tried = {plan: point(plan) for plan in first}
+    for number, (plan, (ms, cost)) in enumerate(tried.items()):
+        assert learned.ready == (number >= FEWEST)
+        learned.tell(number, Known(plan, cost, ms, True))
+    for number in range(100, 120):
+        plans = learned.propose(lambda plan: plan not in tried)
+        assert plans and not set(plans) & tried.keys()
+        plan = plans[learned.best([(plan, point(plan)[0]) for plan in plans])]
+        tried[plan] = point(plan)
+        learned.tell(number, Known(plan, tried[plan][1], tried[plan][0], True))
+    others = [point(plan) for plan in first] + [point(drawn(problem, random_)) for _ in range(40)]
+    assert hypervolume(list(tried.values()), reference) > hypervolume(others, reference)
+
+
+def test_nothing_is_proposed_before_there_is_something_to_learn_from(problem: Problem) -> None:
+    learned = LearnedProposals(problem.space, problem.surrogates, {}, 0)
+    assert not learned.ready and learned.propose(lambda plan: True) == []
