@@ -12,7 +12,7 @@ from simulation import TARGET, Problem, make_problem
 
 from autocompress.search.pareto import hypervolume
 from autocompress.search.propose.factorial import factorial
-from autocompress.search.propose.learned.accuracy_model import fit_accuracy
+from autocompress.search.propose.learned.accuracy_model import AccuracyLearner
 from autocompress.search.propose.learned.coding import Coding
 from autocompress.search.propose.learned.features import Features
 from autocompress.search.propose.learned.improvement import added, expected, staircase
@@ -107,7 +107,7 @@ def test_the_model_orders_plans_that_it_has_not_seen(problem: Problem) -> None:
     specs = [problem.space.spec(plan) for plan in plans]
     costs = np.array([1 - problem.accuracy(spec, 1.0) for spec in specs])
     ms = np.array([problem.ms(spec) for spec in specs])
-    model = fit_accuracy(features.of(rows[:80]), costs[:80], ms[:80], 0)
+    model = AccuracyLearner(0).fit(features.of(rows[:80]), costs[:80], ms[:80])
     mean, std = model.predict(features.of(rows[80:]))
     assert np.corrcoef(mean, costs[80:])[0, 1] > 0.8
     assert np.all(std > 0) and np.mean(abs(mean - costs[80:]) < 2.5 * std) > 0.8

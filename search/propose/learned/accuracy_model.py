@@ -20,6 +20,9 @@ BANDS = 4
 MOST_FOR_KERNEL = 300
 """Plans that the kernel of a Gaussian process is fitted to."""
 TREES = 60
+FEWEST_FOR_TREES = 40
+GROWTH = 1.2
+"""The kind of model is chosen anew with this many times the plans of the last choice."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,12 @@ class AccuracyModel:
     kind: str
     rank_correlation: float
     _fitted: Any
-    _scale: tuple[Vector, Vector]
+    _mean: Vector
     _spread: float
 
     def predict(self, features: Vector) -> tuple[Vector, Vector]:
         """Return the expected cost [n] of features [n, features], and its standard deviation [n]."""
-        x = (features - self._scale[0]) * self._scale[1]
+        x = features - self._mean
         if self.kind == "trees":
             each = np.stack([tree.predict(x) for tree in self._fitted.estimators_])
             return each.mean(axis=0), np.maximum(each.std(axis=0), self._spread)
@@ -47,29 +50,41 @@ class AccuracyModel:
         return mean, np.maximum(std, 1e-12)
 
 
-def fit_accuracy(features: Vector, costs: Vector, latency: Vector, seed: int) -> AccuracyModel:
-    """Return the kind of model that orders held-out plans best, fitted to all.
+class AccuracyLearner:
+    """Fits models; the kind of regression is chosen anew whenever there is a good deal more to learn from."""
 
-    Args:
-        features: [n, features].
-        costs: What is predicted [n], lower is better.
-        latency: Of each plan [n], to compare those of like latency.
-        seed: Of random choices.
-    """
-    # columns keep their scales, which say how likely an effect is; only the mean is taken out
-    mean = features.mean(axis=0)
-    scale = np.full(features.shape[1], 1.0)
-    x = (features - mean) * scale
-    makers: dict[str, Callable[[], Any]] = {"ridge": _ridge, "gaussian process": _process(x, costs, seed)}
-    if len(costs) >= 40:
-        makers["trees"] = lambda: _trees(seed)
-    held = {kind: _held_out(make, x, costs, seed) for kind, make in makers.items()}
-    ranks = {kind: rank_correlation(found, costs, latency) for kind, found in held.items()}
-    kind = max(ranks, key=lambda k: ranks[k])
-    fitted = makers[kind]()
-    _quiet_fit(fitted, x, costs)
-    spread = float(np.std(held[kind] - costs))
-    return AccuracyModel(kind, ranks[kind], fitted, (mean, scale), 0.3 * spread)
+    def __init__(self, seed: int) -> None:
+        """Fit with this seed of random choices."""
+        self._seed = seed
+        self._makers: dict[str, Callable[[], Any]] = {}
+        self._kind, self._rank, self._spread, self._chosen_at = "", 0.0, 0.0, 0
+
+    def fit(self, features: Vector, costs: Vector, latency: Vector) -> AccuracyModel:
+        """Return the kind of model that orders held-out plans best, fitted to all.
+
+        Args:
+            features: [n, features]. Their scales say how likely an effect is, and stay as they are.
+            costs: What is predicted [n], lower is better.
+            latency: Of each plan [n], to compare those of like latency.
+        """
+        mean = features.mean(axis=0)
+        x = features - mean
+        if not self._kind or len(costs) > GROWTH * self._chosen_at:
+            self._choose(x, costs, latency)
+        fitted = self._makers[self._kind]()
+        _quiet_fit(fitted, x, costs)
+        return AccuracyModel(self._kind, self._rank, fitted, mean, 0.3 * self._spread)
+
+    def _choose(self, x: Vector, costs: Vector, latency: Vector) -> None:
+        seed = self._seed
+        self._makers = {"ridge": _ridge, "gaussian process": _process(x, costs, seed)}
+        if len(costs) >= FEWEST_FOR_TREES:
+            self._makers["trees"] = lambda: _trees(seed)
+        held = {kind: _held_out(make, x, costs, seed) for kind, make in self._makers.items()}
+        ranks = {kind: rank_correlation(found, costs, latency) for kind, found in held.items()}
+        self._kind = max(ranks, key=lambda kind: ranks[kind])
+        self._rank, self._chosen_at = ranks[self._kind], len(costs)
+        self._spread = float(np.std(held[self._kind] - costs))
 
 
 def rank_correlation(predicted: Vector, costs: Vector, latency: Vector) -> float:
@@ -110,7 +125,7 @@ def _ridge() -> Any:
 def _trees(seed: int) -> Any:
     from sklearn.ensemble import ExtraTreesRegressor
 
-    return ExtraTreesRegressor(TREES, min_samples_leaf=2, max_features=0.5, random_state=seed)
+    return ExtraTreesRegressor(TREES, min_samples_leaf=2, max_features=0.3, random_state=seed)
 
 
 def _process(x: Vector, y: Vector, seed: int) -> Callable[[], Any]:

@@ -15,7 +15,7 @@ from ....spaces.space import Space
 from ....spaces.surrogates import Surrogates
 from ....spaces.target import PerTarget
 from ..role_classes import by_weight, role_classes
-from .accuracy_model import AccuracyModel, fit_accuracy
+from .accuracy_model import AccuracyLearner, AccuracyModel
 from .coding import Coding, Rows
 from .evolution import Evolution
 from .features import Features
@@ -80,6 +80,7 @@ class LearnedProposals:
         usable = {v.name: row for v in space.network if (row := surrogates.sensitivity.get(v.name)) is not None}
         self._classes = by_weight(space, classes, surrogates.latency_for())
         self._features = Features(self._coding, self._classes, usable)
+        self._learner = AccuracyLearner(seed)
         self._evolution = Evolution(self._coding, self._classes, seed)
         self._known: dict[int, Known] = {}
         self._queue: deque[list[Plan]] = deque()
@@ -166,7 +167,7 @@ class LearnedProposals:
         )
         self._scale = _Bend.of(np.array([known.cost for known in self._known.values()]))
         features = self._features.of(rows)
-        self.model = model = fit_accuracy(features, self._scale.bent(cost), ms, self._seed + self._batches)
+        self.model = model = self._learner.fit(features, self._scale.bent(cost), ms)
         self._last_reference = reference = self._reference(guess.teacher_ms)
 
         def predict(some: Rows) -> tuple[Vector, Vector]:
