@@ -2,8 +2,8 @@
 
     python benchmarks/driver_scale.py [--trials 1000 10000] [--decisions 120]
 
-The trials are made up: plans of a simulated network with what they are worth there. Seconds are the median of three,
-for a proposal the mean over 24 (a model is fitted for several at a time); memory is the peak of what was taken meanwhile.
+The trials are made up: plans of a simulated network with what they are worth there. Seconds are the median of three, for
+a proposal the mean over 24 (a model is fitted for several at a time); memory is the peak of what was taken meanwhile.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -81,10 +82,10 @@ def main() -> None:
     for count in options.trials:
         trials = made_up(network, count)
         found = standings(trials)
-        gone_on = {t.number for t in trials[::2]}
+        gone_on = {t.number for t in trials[::3]}
         for words, work in (
-            ("who goes on from a rung", lambda: best_of_rung(found, set(list(gone_on)[: count // 3]), set(), 2, 5000)),
-            ("how the front grew", lambda: outlook(trials, Limits((TARGET,)), OBJECTIVES, 5000, 60.0 * count)),
+            ("who goes on from a rung", partial(best_of_rung, found, gone_on, set(), 2, 5000)),
+            ("how the front grew", partial(outlook, trials, Limits((TARGET,)), OBJECTIVES, 5000, 60.0 * count)),
         ):
             print("{:8d}  {:34}  {:8.3f}  {:6.0f}".format(count, words, *measured(work)), flush=True)
         proposer = make_proposer(network.space, SearchSection(), OBJECTIVES, network.surrogates, (TARGET,), {})

@@ -14,6 +14,7 @@ from ....spaces.plan import Plan
 from ....spaces.space import Space
 from ....spaces.surrogates import Surrogates
 from ....spaces.target import PerTarget
+from ...pareto import ranks
 from ..role_classes import by_weight, role_classes
 from .accuracy_model import AccuracyLearner, AccuracyModel
 from .coding import Coding, Rows
@@ -23,6 +24,8 @@ from .improvement import expected, staircase
 from .latency_guess import LatencyGuess
 
 Vector = NDArray[np.float64]
+MOST_LEARNED = 800
+"""Plans that a model is fitted to: the time of a fit grows with their cube."""
 FEWEST = 6
 """Trained plans before anything is predicted."""
 GENERATIONS, CHILDREN = 14, 150
@@ -149,7 +152,7 @@ class LearnedProposals:
         return expected(ms, cost, spread, front, reference)
 
     def _batch(self, is_new: Callable[[Plan], bool]) -> list[list[Plan]]:
-        trained = [known for known in self._known.values() if known.trained]
+        trained = _kept([known for known in self._known.values() if known.trained])
         if len(trained) < FEWEST:
             return []
         self._batches += 1
@@ -211,8 +214,19 @@ class LearnedProposals:
         front = staircase(ms, cost, (most_ms * (1 + 1e-9), np.inf))[1]
         if not len(front):
             return most_ms, float(cost.max())
+        best = float(front.min())
         worst = float(front.max())
-        return most_ms, worst + 0.1 * max(worst - float(front.min()), 1e-9)
+        return most_ms, worst + 0.1 * max(worst - best, 1e-9)
+
+
+def _kept(trained: Sequence[Known]) -> Sequence[Known]:
+    """Return what a model is fitted to: of very many plans the latest, and the best of the others."""
+    if len(trained) <= MOST_LEARNED:
+        return trained
+    latest, earlier = trained[-MOST_LEARNED // 2 :], trained[: -MOST_LEARNED // 2]
+    rank = ranks([(known.ms, known.cost) for known in earlier])
+    best = sorted(range(len(earlier)), key=lambda i: rank[i])[: MOST_LEARNED - len(latest)]
+    return [*(earlier[i] for i in sorted(best)), *latest]
 
 
 @dataclass(frozen=True)
