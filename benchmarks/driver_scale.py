@@ -2,8 +2,8 @@
 
     python benchmarks/driver_scale.py [--trials 1000 10000] [--decisions 120]
 
-The trials are made up: plans of a simulated network with what they are worth there. Seconds are the median of three, for
-a proposal the mean over 24 (a model is fitted for several at a time); memory is the peak of what was taken meanwhile.
+The trials are made up: plans of a simulated network with what they are worth there. Seconds are the median of three,
+for a proposal the mean over 24 (a model is fitted for several at a time); memory is the peak of what was taken.
 """
 
 from __future__ import annotations

@@ -9,13 +9,11 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from ...evaluators.latency_model import LatencyLearner
-from ...spaces.neighbours.crossover import cross
-from ...spaces.neighbours.moves import Mover
 from ...spaces.plan import Plan
 from ...spaces.space import Space
 from ...spaces.spec import StudentSpec
@@ -25,6 +23,7 @@ from ...spaces.variables import Value
 from ..objectives import is_latency, latency_of
 from ..pareto import non_dominated
 from ..trial import Origin, Trial, TrialState
+from .around_front import AroundFront
 from .baselines import Baselines
 from .by_hand import Design
 from .learned.learned import Known, LearnedProposals
@@ -33,8 +32,6 @@ from .sources import Gains, Sources
 
 REDRAWS = 60
 """Draws before the space counts as exhausted."""
-CANDIDATES = 6
-"""Neighbours that are drawn for one proposal; one that no other beats in predicted latency and harm is taken."""
 SLACK = 3.0
 """A plan is dropped where it is predicted to be over the budget by more than this many times the usual error."""
 LEAST_SLACK = 0.05
@@ -85,7 +82,7 @@ class Proposer:
         self._gains = Gains()
         self._baselines = baselines or Baselines(space, self._surrogates, self._budgets, ())
         self._random = random.Random(seed)
-        self._mover = Mover(space, surrogates)
+        self._around = AroundFront(space, self._surrogates, self._random)
         self._seen: set[str] = set()
         self._over: tuple[float, Proposal] | None = None
         self._queue: deque[Proposal] = deque(map(Proposal.of, design))
@@ -144,9 +141,9 @@ class Proposer:
             name: partial(self._draw, arm) for name, arm in self._arms.items()
         }
         if parents and self._refined:
-            ways["moves"] = partial(self._moved, parents)
+            ways["moves"] = partial(self._around.moved, parents, self._is_new)
         if len(parents) > 1 and self._refined:
-            ways["crossovers"] = partial(self._crossed, parents)
+            ways["crossovers"] = partial(self._around.crossed, parents, self._is_new)
         if self._learned is not None and self._learned.ready:
             ways["learned"] = self._led
         if self._levels:
@@ -275,55 +272,6 @@ class Proposer:
             return 0
         name = next(filter(is_latency, self._objectives))
         return self._learned.best([(t.plan, latency_of(name, t.gate).p50_ms) for t in trials])
-
-    def _moved(self, parents: Sequence[Candidate]) -> Proposal | None:
-        def draw() -> Proposal:
-            parent = self._parent(parents)
-            # as near as the space of today comes: an earlier run of the study may have had another
-            plan = self._space.repair(parent.plan)
-            for _ in range(self._random.choice((1, 1, 2, 3))):
-                plan = self._mover.move(plan, self._random)
-            return Proposal(plan, Origin.MOVE, f"move of {parent.number}", None)
-
-        return self._pick(draw)
-
-    def _crossed(self, parents: Sequence[Candidate]) -> Proposal | None:
-        def draw() -> Proposal:
-            a, b = self._parent(parents), self._parent(parents)
-            plan = cross(self._space, self._space.repair(a.plan), self._space.repair(b.plan), self._random)
-            return Proposal(plan, Origin.CROSS, f"cross of {a.number} and {b.number}", None)
-
-        return self._pick(draw)
-
-    def _parent(self, parents: Sequence[Candidate]) -> Trial:
-        """Return a trial of the front, the likelier the more the user looks there."""
-        return self._random.choices(parents, [p.interest for p in parents])[0].trial
-
-    def _pick(self, draw: Callable[[], Proposal]) -> Proposal | None:
-        """Return one of a few new plans, of those that no other beats in what is predicted of them."""
-        found = list(self._new_ones(draw))
-        if not found:
-            return None
-        if self._guided:
-            guessed = [(self._predicted_ms(p.plan), self._surrogates.harm(self._space, p.plan)) for p in found]
-            found = [found[i] for i in non_dominated(guessed)]
-        return self._random.choice(found)
-
-    @property
-    def _guided(self) -> bool:
-        return bool(self._surrogates.sensitivity and self._surrogates.latency)
-
-    def _new_ones(self, draw: Callable[[], Proposal]) -> Iterator[Proposal]:
-        wanted = CANDIDATES if self._guided else 1
-        for _ in range(2 * CANDIDATES):
-            if wanted and self._is_new(proposal := draw()):
-                wanted -= 1
-                yield proposal
-
-    def _predicted_ms(self, plan: Plan) -> float:
-        spec = self._space.spec(plan)
-        surrogate = self._surrogates.latency_for(spec.target)
-        return surrogate.predict_ms(spec) if surrogate else 0.0
 
 
 def _same_budget(a: Mapping[str, Value] | None, b: Mapping[str, Value] | None) -> bool:
