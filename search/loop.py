@@ -213,13 +213,16 @@ class Driver:
             return
         if job.step == "gate" and not result.failure:
             trial = replace(trial, gate=result.latencies, gate_bytes=result.size_bytes)
-            self._proposer.measured(trial.spec, {name: latency.p50_ms for name, latency in trial.gate.items()})
+            self._proposer.measured(trial)
         if job.step == "gate":
+            before = trial.plan
             trial, further = self._shapes.measured(trial, bool(result.failure))
             if further:
                 self._submit(trial, Job(trial.number, trial.spec, "gate"))
                 return
-        if result.failure and not trial.gate:
+            if trial.plan != before:
+                self._store.begin(trial)  # the next run goes on with what was chosen
+        if result.failure and not (job.step == "gate" and trial.gate):
             self._end(replace(trial.moved(TrialState.FAILED), reason=result.failure))
         elif job.step == "gate":
             self._after_gate(trial)

@@ -48,7 +48,7 @@ def initial_design(
     hand = [*made, *whole_students(space)]
     known = {design.plan for design in hand}  # in a small space the solver may find the very same
     found = finer_widths(space) if shares is None else solved(shares, space, starts)
-    mixed = [Design(plan, Origin.DESIGN, "levels by role") for plan in levels]
+    mixed = [Design(plan, Origin.DESIGN, "initial design") for plan in levels]
     each = [d for pair in zip_longest(dict.fromkeys(found), mixed) for d in pair if d is not None]
     ours = [design for design in each if design.plan not in known]
     untrained = [d for d in hand if space.spec(d.plan).recovery is None]

@@ -22,13 +22,11 @@ class Arm:
         name: Of the encoding.
         encoding: Describes plans.
         sampler: Draws its numbers.
-        share: Of the proposals, against those of other ways.
     """
 
     name: str
     encoding: Encoding
     sampler: Sampler
-    share: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from functools import partial
 from ...evaluators.latency_model import LatencyLearner
 from ...spaces.plan import Plan
 from ...spaces.space import Space
-from ...spaces.spec import StudentSpec
 from ...spaces.surrogates import Surrogates
 from ...spaces.target import PerTarget
 from ...spaces.variables import Value
@@ -38,6 +37,8 @@ LEAST_SLACK = 0.05
 """And by more than this part of it: the gate that would decide costs a second, a good plan left out costs more."""
 EXPECTED = {"learned": 8.0, "moves": 1.0, "crossovers": 0.5, "levels": 1.0}
 """What sources are expected to gain before they have gained anything, against 1 for an encoding."""
+LEVELS = "levels by role"
+"""The label of uniform designs that give each role a level, which had to earn their trials."""
 SAME_BUDGET = 0.05
 """Initial designs for budgets that differ by less than this part are the same."""
 
@@ -58,6 +59,7 @@ class Proposer:
         learned: LearnedProposals | None = None,
         objectives: Sequence[str] = (),
         levels: Sequence[Plan] = (),
+        limit_ms: float | None = None,
     ) -> None:
         """Propose plans of `space`.
 
@@ -73,13 +75,14 @@ class Proposer:
             learned: Proposals led by a model of accuracy.
             objectives: Their names.
             levels: Uniform designs that give each role a level, in the order in which they are worth a trial.
+            limit_ms: Largest latency that is allowed, in milliseconds of the first target; None for any.
         """
         self._space, self._arms = space, {arm.name: arm for arm in arms}
         self._surrogates, self._budgets = surrogates or Surrogates(), dict(budgets or {})
         self._refined, self._learned, self._objectives = refined, learned, tuple(objectives)
         self._levels = deque(levels)
         self._sources = Sources({**EXPECTED, **dict.fromkeys(self._arms, 1.0)})
-        self._gains = Gains()
+        self._gains = Gains(limit_ms)
         self._baselines = baselines or Baselines(space, self._surrogates, self._budgets, ())
         self._random = random.Random(seed)
         self._around = AroundFront(space, self._surrogates, self._random)
@@ -155,12 +158,15 @@ class Proposer:
         # nothing is predicted to keep the budget: the gate decides on what comes closest
         return None if self._over is None else self._note(self._over[1])
 
-    def measured(self, spec: StudentSpec, latencies_ms: PerTarget[float]) -> None:
-        """Let the latency surrogates learn from the measured latency (ms) of a shape."""
-        for name, ms in latencies_ms.items():
+    def measured(self, trial: Trial) -> None:
+        """Let what predicts latency learn from the gate of a trial."""
+        for name, latency in trial.gate.items():
             surrogate = self._surrogates.latency.get(name)
             if isinstance(surrogate, LatencyLearner):
-                surrogate.add(spec, ms)
+                surrogate.add(trial.spec, latency.p50_ms)
+        name = next(filter(is_latency, self._objectives), None)
+        if self._learned is not None and name is not None:
+            self._learned.measured(trial.plan, latency_of(name, trial.gate).p50_ms)
 
     def learn(
         self, trial: Trial, costs: Sequence[float] | None, violation: float | None, proposal: Proposal | None
@@ -189,7 +195,7 @@ class Proposer:
         latency = next((i for i, name in enumerate(self._objectives) if is_latency(name)), None)
         if self._learned is None or latency is None or "accuracy" not in self._objectives or trial.technique:
             return
-        if costs is None:
+        if costs is None or not all(map(math.isfinite, costs)):
             self._learned.forget(trial.number)
             return
         metric = costs[self._objectives.index("accuracy")]
@@ -200,7 +206,7 @@ class Proposer:
     def _source(self, trial: Trial) -> str:
         """Return the name of the source that proposed a trial; empty for what every study begins with."""
         named = {Origin.MOVE: "moves", Origin.CROSS: "crossovers", Origin.LEARNED: "learned"}
-        if trial.label == "levels by role":
+        if trial.label == LEVELS:
             return "levels"
         if trial.origin is not Origin.SEARCH or trial.latent is None:
             return named.get(trial.origin, "")
@@ -220,7 +226,7 @@ class Proposer:
 
     def _note(self, proposal: Proposal) -> Proposal:
         if not proposal.technique:
-            self._seen.add(self._key(proposal.plan))
+            self._seen.update(self._key(plan) for plan in (proposal.plan, *proposal.others))
         self._baselines.begun(proposal.plan, proposal.after)
         return proposal
 
@@ -263,7 +269,7 @@ class Proposer:
         return Proposal(plans[0], Origin.LEARNED, "learned", None, others=tuple(plans[1:])) if plans else None
 
     def _leveled(self) -> Proposal | None:
-        proposal = Proposal(self._levels.popleft(), Origin.DESIGN, "levels by role", None)
+        proposal = Proposal(self._levels.popleft(), Origin.SEARCH, LEVELS, None)
         return proposal if self._is_new(proposal) else None
 
     def choose(self, trials: Sequence[Trial]) -> int:
@@ -271,7 +277,11 @@ class Proposer:
         if self._learned is None:
             return 0
         name = next(filter(is_latency, self._objectives))
-        return self._learned.best([(t.plan, latency_of(name, t.gate).p50_ms) for t in trials])
+        best = self._learned.best([(t.plan, latency_of(name, t.gate).p50_ms) for t in trials])
+        # what was measured and not chosen may be proposed again
+        self._seen -= {t.spec.key() for t in trials}
+        self._seen.add(trials[best].spec.key())
+        return best
 
 
 def _same_budget(a: Mapping[str, Value] | None, b: Mapping[str, Value] | None) -> bool:

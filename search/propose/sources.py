@@ -60,14 +60,19 @@ class Sources:
 class Gains:
     """Tells what each finished trial adds to the hypervolume of latency and cost that is there."""
 
-    def __init__(self) -> None:
-        """Begin with no trial."""
+    def __init__(self, limit_ms: float | None = None) -> None:
+        """Begin with no trial.
+
+        Args:
+            limit_ms: Largest latency that is allowed; None for any.
+        """
+        self._limit_ms = limit_ms
         self._points: list[tuple[float, float]] = []
 
     def of(self, ms: float, cost: float) -> float:
         """Return what this trial added, and take it in.
 
-        The hypervolume reaches to the slowest trial so far and to the worst cost on the front so far.
+        The hypervolume reaches to the limit, or to the slowest trial so far, and to the worst cost on the front so far.
 
         Args:
             ms: Its latency.
@@ -82,6 +87,8 @@ class Gains:
         if len(points) < 2:
             return 0.0
         front = staircase(points[:, 0], points[:, 1], (np.inf, np.inf))
-        reference = float(points[:, 0].max()), float(front[1].max())
+        slowest_ms = float(points[:, 0].max())
+        most_ms = slowest_ms if self._limit_ms is None else min(slowest_ms, self._limit_ms)
+        reference = most_ms, float(front[1].max())
         front = staircase(points[:, 0], points[:, 1], reference)
         return float(added(np.array([ms]), np.array([cost]), front, reference)[0])

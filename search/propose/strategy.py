@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
 from ...spaces.plan import Plan
 from ...spaces.space import Space
@@ -59,14 +60,19 @@ def make_proposer(
         for i, (name, encoding) in enumerate(encodings.items())
         if encoding.latent()
     ]
-    levels = [] if "levels" in without else factorial(space, surrogates.latency_for(), space.taught)
+    levels: list[Plan] = []
+    if "levels" not in without:
+        each = [
+            factorial(space, surrogates.latency_for(t), space.taught.changed(p.choices)) for t, (p, _) in starts.items()
+        ]
+        levels = [plan for some in zip_longest(*each) for plan in some if plan is not None]
     design = initial_design(
         space, None if "initial_design" in without else shares, starts, levels[:FIRST_LEVELS], usual
     )
     learned = (
         None
         if "learned" in without
-        else LearnedProposals(space, surrogates, budgets, settings.seed, [d.plan for d in design])
+        else LearnedProposals(space, surrogates, limit_ms, settings.seed, [d.plan for d in design])
     )
     return Proposer(
         space,
@@ -80,6 +86,7 @@ def make_proposer(
         learned,
         objectives,
         levels[FIRST_LEVELS:],
+        limit_ms,
     )
 
 

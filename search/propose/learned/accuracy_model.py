@@ -41,13 +41,21 @@ class AccuracyModel:
     _spread: float
 
     def predict(self, features: Vector) -> tuple[Vector, Vector]:
-        """Return the expected cost [n] of features [n, features], and its standard deviation [n]."""
+        """Return the expected cost [n] of features [n, features], on the scale of the fit, and how uncertain it is [n]."""
         x = features - self._mean
         if self.kind == "trees":
             each = np.stack([tree.predict(x) for tree in self._fitted.estimators_])
             return each.mean(axis=0), np.maximum(each.std(axis=0), self._spread)
         mean, std = self._fitted.predict(x, return_std=True)
-        return mean, np.maximum(std, 1e-12)
+        # what one measurement is off by is no hope for any plan
+        return mean, np.sqrt(np.maximum(std**2 - self._noise, 1e-12))
+
+    @property
+    def _noise(self) -> float:
+        """The variance of one measurement about its plan."""
+        if self.kind == "ridge":
+            return float(1 / self._fitted.alpha_)
+        return float(self._fitted.kernel_.k2.noise_level * self._fitted._y_train_std**2)
 
 
 class AccuracyLearner:
@@ -88,7 +96,7 @@ class AccuracyLearner:
 
 
 def rank_correlation(predicted: Vector, costs: Vector, latency: Vector) -> float:
-    """Return the mean of Spearman's correlations within bands of like latency, each with at least five plans."""
+    """Return the mean of Spearman's correlations within bands of like latency, each with five plans or more."""
     from scipy.stats import spearmanr
 
     bands = max(1, min(BANDS, len(costs) // 6))

@@ -49,6 +49,12 @@ class Coding:
         return self._space.assemble([int(x) for x in row[: self.network]], self._space.taught.changed(rest))
 
 
+def _searched(variable: Variable, index: int) -> int:
+    """Return the index itself, or that of the first option that a search may draw."""
+    drawn = variable.drawn
+    return index if variable.options[index] in drawn else variable.index(drawn[0])
+
+
 def _options(variable: Variable) -> tuple[Option, ...]:
     return variable.options if variable.in_network else variable.drawn
 

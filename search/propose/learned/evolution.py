@@ -27,7 +27,7 @@ class Evolution:
             seed: Of all random choices.
             slices: Of the range of latency.
         """
-        self._coding, self._classes, self._slices = coding, [c for c in classes if c.places], slices
+        self._coding, self._classes, self._slices = coding, tuple(classes), slices
         self._rng = np.random.default_rng(seed)
 
     def run(self, start: Rows, predict: Predict, generations: int, children: int) -> Rows:
@@ -39,12 +39,15 @@ class Evolution:
             generations: How often children are made.
             children: How many at a time.
         """
-        rows = start
+        rows = np.unique(start, axis=0)
         ms, cost = predict(rows)
         kept = self._best(ms, cost)
         rows, ms, cost = rows[kept], ms[kept], cost[kept]
         for _ in range(generations if len(rows) else 0):
-            new = self._children(rows, children)
+            new = np.unique(self._children(rows, children), axis=0)
+            new = new[~(new[:, None, :] == rows[None, :, :]).all(axis=2).any(axis=1)]
+            if not len(new):
+                continue
             new_ms, new_cost = predict(new)
             rows, ms, cost = np.concatenate([rows, new]), np.append(ms, new_ms), np.append(cost, new_cost)
             kept = self._best(ms, cost)

@@ -36,7 +36,7 @@ class Features:
         self._coding, self._classes = coding, classes
         network = coding.variables[: coding.network]
         self._lost = [_lost(v) for v in network]
-        self._harm = [np.array(sensitivity[v.name]) if v.name in sensitivity else None for v in network]
+        self._harm = [_harm(sensitivity[v.name]) if v.name in sensitivity else None for v in network]
         size = {place: len(c.places) for c in classes for place in c.places}
         self._scale = [1 / np.sqrt(size.get(i, 1)) for i in range(len(network))]
 
@@ -101,6 +101,10 @@ class Features:
             worst = sum(float(h.max()) for h in self._harm if h is not None) or 1.0
             found += [total / worst, np.sqrt(total / worst), np.log1p(50 * total / worst)]
         return found
+
+
+def _harm(nats: Sequence[float]) -> Matrix:
+    return np.maximum(np.nan_to_num(np.array(nats, dtype=np.float64)), 0.0)
 
 
 def _lost(variable: Variable) -> Matrix:

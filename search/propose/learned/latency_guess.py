@@ -1,12 +1,15 @@
-"""The latency of rows: by the study's own predictors, or learned from what gates measured where there are none."""
+"""The latency of plans: by the study's own predictors, or learned from what gates measured where there are none."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ....spaces.plan import Plan
 from ....spaces.space import Space
-from ....spaces.surrogates import Surrogates
+from ....spaces.surrogates import LatencySurrogate, Surrogates
 from .coding import Coding, Rows
 from .features import Features
 
@@ -18,7 +21,12 @@ class LatencyGuess:
     """Predicts latency (ms); what was measured corrects it by what whole roles do."""
 
     def __init__(
-        self, space: Space, surrogates: Surrogates, coding: Coding, features: Features, rows: Rows, ms: Vector
+        self,
+        space: Space,
+        surrogates: Surrogates,
+        coding: Coding,
+        features: Features,
+        measured: Sequence[tuple[Plan, float]],
     ) -> None:
         """Predict for rows of `coding`.
 
@@ -26,48 +34,41 @@ class LatencyGuess:
             space: The space.
             surrogates: What was known before the first trial.
             coding: Of the space.
-            features: Of rows, to learn from where no predictor is known.
-            rows: Measured ones.
-            ms: Their latencies.
+            features: Of rows, to learn from.
+            measured: Plans with their latencies (ms).
         """
-        self._space, self._surrogates, self._coding, self._features = space, surrogates, coding, features
+        from sklearn.linear_model import BayesianRidge
+
+        self._space, self._coding, self._features = space, coding, features
+        names = [str(name) for name in space.options("target")] or [""]
+        known = {name: found for name in names if (found := surrogates.latency_for(name)) is not None}
+        self._predictors: dict[str, LatencySurrogate] = known if len(known) == len(names) else {}
+        self._measured = {self._shape(plan): ms for plan, ms in measured}
+        self._predicted: dict[tuple[str, str], float] = {}
         self._model = None
-        self._guessed: dict[bytes, float] = {}
-        if not surrogates.latency:
-            from sklearn.linear_model import BayesianRidge
+        if not self._predictors or len(measured) >= FEWEST_TO_CORRECT:
+            rows = np.array([coding.row(plan) for plan, _ in measured])
+            logs = np.log([max(ms, 1e-9) for _, ms in measured])
+            if self._predictors:
+                logs = logs - np.log([max(self._predict(plan), 1e-9) for plan, _ in measured])
+            self._model = BayesianRidge().fit(features.of(rows), logs)
 
-            self._model = BayesianRidge().fit(features.of(rows), np.log(np.maximum(ms, 1e-9)))
-        self._known: dict[bytes, float] = {row.tobytes(): float(x) for row, x in zip(rows, ms, strict=True)}
-        self._correction = None
-        if surrogates.latency and len(ms) >= FEWEST_TO_CORRECT:
-            from sklearn.linear_model import BayesianRidge
+    def ms(self, plans: Sequence[Plan], rows: Rows) -> Vector:
+        """Return the latency [n] of plans, whose rows are [n, variables]; measured where it was measured."""
+        if not len(plans):
+            return np.zeros(0)
+        found = np.ones(len(plans)) if self._model is None else np.exp(self._model.predict(self._features.of(rows)))
+        if self._predictors:
+            found = found * np.array([self._predict(plan) for plan in plans])
+        return np.array([self._measured.get(self._shape(plan), ms) for plan, ms in zip(plans, found, strict=True)])
 
-            left = np.log(np.maximum(ms, 1e-9) / np.maximum([self._predicted(row) for row in rows], 1e-9))
-            self._correction = BayesianRidge().fit(features.of(rows), left)
+    def _predict(self, plan: Plan) -> float:
+        shape = self._shape(plan)
+        if shape not in self._predicted:
+            spec = self._space.spec(plan)
+            self._predicted[shape] = self._predictors[spec.target].predict_ms(spec)
+        return self._predicted[shape]
 
-    @property
-    def teacher_ms(self) -> float:
-        """The predicted latency of the teacher."""
-        return float(self.ms(np.zeros((1, len(self._coding.variables))))[0])
-
-    def ms(self, rows: Rows) -> Vector:
-        """Return the latency [n] of rows [n, variables]."""
-        if self._model is not None:
-            return np.asarray(np.exp(self._model.predict(self._features.of(rows))))
-        found = np.array([self._of(row) for row in rows])
-        if self._correction is None or not len(rows):
-            return found
-        measured = np.array([row.tobytes() in self._known for row in rows])
-        return np.where(measured, found, found * np.exp(self._correction.predict(self._features.of(rows))))
-
-    def _of(self, row: Rows) -> float:
-        key = row.tobytes()
-        return self._known[key] if key in self._known else self._predicted(row)
-
-    def _predicted(self, row: Rows) -> float:
-        key = row.tobytes()
-        if key not in self._guessed:
-            spec = self._space.spec(self._coding.plan(row))
-            surrogate = self._surrogates.latency_for(spec.target)
-            self._guessed[key] = surrogate.predict_ms(spec) if surrogate else 0.0
-        return self._guessed[key]
+    def _shape(self, plan: Plan) -> tuple[str, str]:
+        spec = self._space.spec(plan)
+        return spec.shape_key(), spec.target

@@ -13,21 +13,23 @@ from numpy.typing import NDArray
 from ....spaces.plan import Plan
 from ....spaces.space import Space
 from ....spaces.surrogates import Surrogates
-from ....spaces.target import PerTarget
 from ...pareto import ranks
 from ..role_classes import by_weight, role_classes
 from .accuracy_model import AccuracyLearner, AccuracyModel
 from .coding import Coding, Rows
+from .cost_scale import CostScale
 from .evolution import Evolution
 from .features import Features
-from .improvement import expected, staircase
+from .improvement import NODES, added, staircase
 from .latency_guess import LatencyGuess
 
 Vector = NDArray[np.float64]
-MOST_LEARNED = 800
-"""Plans that a model is fitted to: the time of a fit grows with their cube."""
+IsNew = Callable[[Plan], bool]
+"""Tells whether a plan may be proposed."""
 FEWEST = 6
 """Trained plans before anything is predicted."""
+MOST_LEARNED = 800
+"""Plans that a model is fitted to: the time of a fit grows with their cube."""
 GENERATIONS, CHILDREN = 14, 150
 HOPE = 0.3
 """Standard deviations by which evolution takes a plan for better than expected."""
@@ -42,7 +44,7 @@ ELSEWHERE = 3
 
 @dataclass(frozen=True)
 class Known:
-    """What became of a plan.
+    """What became of a plan, or is expected of it.
 
     Attributes:
         plan: The plan.
@@ -58,13 +60,19 @@ class Known:
 
 
 class LearnedProposals:
-    """Learns from trials and proposes plans, several at a time."""
+    """Learns from trials and proposes plans, several at a time.
+
+    It looks at the metric and at the first latency objective. Other objectives it leaves to other proposals.
+
+    Attributes:
+        model: The model of accuracy that was fitted last.
+    """
 
     def __init__(
         self,
         space: Space,
         surrogates: Surrogates,
-        budgets: PerTarget[float],
+        limit_ms: float | None,
         seed: int,
         starts: Sequence[Plan] = (),
     ) -> None:
@@ -73,44 +81,46 @@ class LearnedProposals:
         Args:
             space: What is searched.
             surrogates: What was known before the first trial.
-            budgets: Latency (ms), of the targets that have a budget.
+            limit_ms: Largest latency that is allowed, in milliseconds of the first target; None for any.
             seed: Of random choices.
             starts: Plans that evolution may begin with, beside those that were tried.
         """
-        self._space, self._surrogates, self._budgets, self._seed = space, surrogates, dict(budgets), seed
+        self._space, self._surrogates, self._limit_ms = space, surrogates, limit_ms
         self._coding = Coding(space)
-        classes = role_classes(space)
-        usable = {v.name: row for v in space.network if (row := surrogates.sensitivity.get(v.name)) is not None}
-        self._classes = by_weight(space, classes, surrogates.latency_for())
-        self._features = Features(self._coding, self._classes, usable)
+        classes = by_weight(space, role_classes(space), surrogates.latency_for())
+        self._features = Features(self._coding, classes, surrogates.sensitivity)
         self._learner = AccuracyLearner(seed)
-        self._evolution = Evolution(self._coding, self._classes, seed)
+        self._evolution = Evolution(self._coding, classes, seed)
         self._known: dict[int, Known] = {}
-        self._queue: deque[list[Plan]] = deque()
-        self._pool: Rows = np.array([self._coding.row(plan) for plan in starts]).reshape(
-            len(starts), len(self._coding.variables)
-        )
+        self._shapes: dict[Plan, float] = {}
+        self._pending: dict[Plan, Known] = {}
+        self._queue: deque[list[Known]] = deque()
+        self._pool = self._rows(starts)
         self._batches = 0
         self._fruitless: dict[int, Known] | None = None
+        self._scale: CostScale | None = None
+        self._reference = (math.inf, math.inf)
         self.model: AccuracyModel | None = None
-        self._gated: list[tuple[Rows, float]] = []
-        self._scale: _Bend | None = None
-        self._last_reference = (math.inf, math.inf)
 
     def tell(self, number: int, known: Known) -> None:
         """Learn what a trial is worth; what is told later of it counts instead."""
         self._known[number] = known
+        self._pending.pop(known.plan, None)
 
     def forget(self, number: int) -> None:
         """Forget a trial."""
         self._known.pop(number, None)
+
+    def measured(self, plan: Plan, ms: float) -> None:
+        """Learn the measured latency (ms) of a plan."""
+        self._shapes[plan] = ms
 
     @property
     def ready(self) -> bool:
         """Whether there is enough to learn from."""
         return sum(known.trained for known in self._known.values()) >= FEWEST
 
-    def propose(self, is_new: Callable[[Plan], bool], gates: int = MOST_GATES) -> list[Plan]:
+    def propose(self, is_new: IsNew) -> list[Plan]:
         """Return plans of which one is to be trained: the latency that is measured of each decides; see `best`.
 
         Evolution finds the plans whose latency is underrated, and to measure a latency takes a small part of the time
@@ -118,105 +128,115 @@ class LearnedProposals:
 
         Args:
             is_new: Tells whether a plan may be proposed.
-            gates: How many plans, at most.
 
         Returns:
             The plans, what promises most first; none where nothing new promises anything.
         """
+        if not self.ready:
+            return []
         while True:
             while self._queue:
-                found = [plan for plan in self._queue.popleft() if is_new(plan)][:gates]
+                found = [known for known in self._queue.popleft() if is_new(known.plan)]
                 if found:
-                    return found
-            if self._fruitless == (state := dict(self._known)):
+                    self._pending[found[0].plan] = found[0]
+                    return [known.plan for known in found]
+            if self._fruitless == self._known:
                 return []
             self._queue.extend(self._batch(is_new))
-            self._fruitless = state
+            if not self._queue:
+                self._fruitless = dict(self._known)
 
     def best(self, measured: Sequence[tuple[Plan, float]]) -> int:
         """Return the number of the plan to train, by measured latencies (ms)."""
-        rows = np.array([self._coding.row(plan) for plan, _ in measured])
-        self._gated += [(row, ms) for row, (_, ms) in zip(rows, measured, strict=True)]
-        if self.model is None or self._scale is None:
+        if self.model is None:
             return 0
-        worth = self._worth(rows, np.array([ms for _, ms in measured]), self._known.values(), self._last_reference)
-        return int(np.argmax(worth))
+        plans, ms = [plan for plan, _ in measured], np.array([ms for _, ms in measured])
+        others = [known for plan, known in self._pending.items() if plan not in plans]
+        worth = self._worth(self._rows(plans), ms, [*self._known.values(), *others])
+        best = int(np.argmax(worth))
+        for plan in plans:
+            self._pending.pop(plan, None)
+        self._pending[plans[best]] = self._expected(plans[best], float(ms[best]))
+        return best
 
-    def _worth(self, rows: Rows, ms: Vector, known: Collection[Known], reference: tuple[float, float]) -> Vector:
+    def _batch(self, is_new: IsNew) -> list[list[Known]]:
+        """Return the next plans, those that one trial measures together."""
+        trained = _kept([known for known in self._known.values() if known.trained])
+        rows = self._rows([known.plan for known in trained])
+        cost, ms = np.array([known.cost for known in trained]), np.array([known.ms for known in trained])
+        self._scale = scale = CostScale.of(np.array([known.cost for known in self._known.values()]))
+        self.model = model = self._learner.fit(self._features.of(rows), scale.bent(cost), ms)
+        told = {known.plan: known.ms for known in self._known.values()}
+        shapes = list((self._shapes | told).items())[-MOST_SHAPES:]
+        guess = LatencyGuess(self._space, self._surrogates, self._coding, self._features, shapes)
+        teacher_ms = float(guess.ms([self._space.repair(Plan())], self._rows([Plan()]))[0])
+        self._batches += 1
+        elsewhere = self._limit_ms is None or self._batches % ELSEWHERE == 0
+        for whole in (elsewhere, True) if not elsewhere else (True,):
+            self._reference = self._worst(teacher_ms, whole)
+
+            def predict(some: Rows) -> tuple[Vector, Vector]:
+                plans = [self._coding.plan(row) for row in some]
+                found = guess.ms(plans, some)
+                mean, std = model.predict(self._features.of(some))
+                return np.where(found > self._reference[0], np.inf, found), mean - HOPE * std
+
+            self._pool = self._evolution.run(np.concatenate([rows, self._pool]), predict, GENERATIONS, CHILDREN)
+            plans = [p for p in dict.fromkeys(self._coding.plan(row) for row in self._pool) if is_new(p)]
+            if found := self._chosen(plans, guess.ms(plans, self._rows(plans))):
+                return found
+        return []
+
+    def _chosen(self, plans: Sequence[Plan], ms: Vector) -> list[list[Known]]:
+        """Return the plans that together are expected to add most, dealt out to as many trials as a batch has."""
+        wanted = max(1, min(LARGEST_BATCH, len(self._known) // 8))
+        known, rows = [*self._known.values(), *self._pending.values()], self._rows(plans)
+        found: list[int] = []
+        while len(found) < min(MOST_GATES * wanted, len(plans)):
+            worth = self._worth(rows, ms, known)
+            worth[found] = -1.0
+            best = int(np.argmax(worth))
+            if not worth[best] > 0:
+                break
+            found.append(best)
+            known.append(self._expected(plans[best], float(ms[best])))
+        chosen = known[len(known) - len(found) :]
+        return [chosen[first::wanted] for first in range(min(wanted, len(found)))]
+
+    def _worth(self, rows: Rows, ms: Vector, known: Collection[Known]) -> Vector:
         """Return the hypervolume that rows [n, variables] of these latencies are expected to add to what is known."""
         assert self.model is not None and self._scale is not None
         mean, std = self.model.predict(self._features.of(rows))
-        cost = self._scale.straight(mean)
-        spread = np.maximum(self._scale.straight(mean + std) - cost, 1e-12)
-        front = staircase(np.array([k.ms for k in known]), np.array([k.cost for k in known]), reference)
-        return expected(ms, cost, spread, front, reference)
+        front = staircase(np.array([k.ms for k in known]), np.array([k.cost for k in known]), self._reference)
+        costs = (self._scale.straight(mean + node * std) for node in NODES)
+        return np.asarray(np.mean([added(ms, cost, front, self._reference) for cost in costs], axis=0))
 
-    def _batch(self, is_new: Callable[[Plan], bool]) -> list[list[Plan]]:
-        trained = _kept([known for known in self._known.values() if known.trained])
-        if len(trained) < FEWEST:
-            return []
-        self._batches += 1
-        rows = np.array([self._coding.row(known.plan) for known in trained])
-        cost = np.array([known.cost for known in trained])
-        ms = np.array([known.ms for known in trained])
-        shapes = [*zip(rows, ms, strict=True), *self._gated[-MOST_SHAPES:]]
-        guess = LatencyGuess(
-            self._space,
-            self._surrogates,
-            self._coding,
-            self._features,
-            np.array([row for row, _ in shapes]),
-            np.array([each for _, each in shapes]),
-        )
-        self._scale = _Bend.of(np.array([known.cost for known in self._known.values()]))
-        features = self._features.of(rows)
-        self.model = model = self._learner.fit(features, self._scale.bent(cost), ms)
-        self._last_reference = reference = self._reference(guess.teacher_ms)
+    def _expected(self, plan: Plan, ms: float) -> Known:
+        assert self.model is not None and self._scale is not None
+        mean, _ = self.model.predict(self._features.of(self._rows([plan])))
+        return Known(plan, float(self._scale.straight(mean)[0]), ms, True)
 
-        def predict(some: Rows) -> tuple[Vector, Vector]:
-            found = guess.ms(some)
-            found[found > reference[0]] = np.inf
-            mean, std = model.predict(self._features.of(some))
-            return found, mean - HOPE * std
+    def _worst(self, teacher_ms: float, whole: bool) -> tuple[float, float]:
+        """Return the latency and the cost beyond which a plan is of no interest.
 
-        pool = self._evolution.run(np.concatenate([rows, self._pool]), predict, GENERATIONS, CHILDREN)
-        self._pool = pool
-        plans = [self._coding.plan(row) for row in pool]
-        fresh = [i for i, plan in enumerate(plans) if is_new(plan)]
-        return self._chosen([plans[i] for i in fresh], pool[fresh], guess.ms(pool[fresh]), reference)
-
-    def _chosen(
-        self, plans: Sequence[Plan], rows: Rows, ms: Vector, reference: tuple[float, float]
-    ) -> list[list[Plan]]:
-        """Return the plans that together are expected to add most, dealt out to as many trials as a batch has."""
-        wanted = max(1, min(LARGEST_BATCH, len(self._known) // 8))
-        known = list(self._known.values())
-        found: list[int] = []
-        while len(found) < min(MOST_GATES * wanted, len(plans)):
-            worth = self._worth(rows, ms, known, reference)
-            worth[found] = -1.0
-            best = int(np.argmax(worth))
-            if worth[best] <= 0:
-                break
-            found.append(best)
-            mean, _ = self.model.predict(self._features.of(rows[[best]]))  # type: ignore[union-attr]
-            known.append(Known(plans[best], float(self._scale.straight(mean)[0]), float(ms[best]), True))  # type: ignore[union-attr]
-        return [[plans[i] for i in found[first::wanted]] for first in range(min(wanted, len(found)))]
-
-    def _reference(self, teacher_ms: float) -> tuple[float, float]:
-        """Return the latency and the cost beyond which a plan is of no interest."""
+        Args:
+            teacher_ms: Predicted latency of the teacher.
+            whole: Whether the range up to the teacher counts, also where there is a limit.
+        """
         ms = np.array([known.ms for known in self._known.values()])
         cost = np.array([known.cost for known in self._known.values()])
-        most_ms = max(teacher_ms, float(ms.max()) if not teacher_ms else 0.0)
-        limit = min(self._budgets.values(), default=None)
-        if limit is not None and self._batches % ELSEWHERE:
-            most_ms = min(most_ms, limit)
-        front = staircase(ms, cost, (most_ms * (1 + 1e-9), np.inf))[1]
+        most_ms = max(teacher_ms, float(ms.max()))
+        if self._limit_ms is not None and not whole:
+            most_ms = min(most_ms, self._limit_ms)
+        front = staircase(ms, cost, (most_ms * (1 + 1e-9), math.inf))[1]
         if not len(front):
             return most_ms, float(cost.max())
-        best = float(front.min())
-        worst = float(front.max())
+        best, worst = float(front.min()), float(front.max())
         return most_ms, worst + 0.1 * max(worst - best, 1e-9)
+
+    def _rows(self, plans: Sequence[Plan]) -> Rows:
+        rows = np.array([self._coding.row(plan) for plan in plans])
+        return rows.reshape(len(plans), len(self._coding.variables))
 
 
 def _kept(trained: Sequence[Known]) -> Sequence[Known]:
@@ -227,27 +247,3 @@ def _kept(trained: Sequence[Known]) -> Sequence[Known]:
     rank = ranks([(known.ms, known.cost) for known in earlier])
     best = sorted(range(len(earlier)), key=lambda i: rank[i])[: MOST_LEARNED - len(latest)]
     return [*(earlier[i] for i in sorted(best)), *latest]
-
-
-@dataclass(frozen=True)
-class _Bend:
-    """Bends costs so that the differences among good plans count, and those among bad ones less.
-
-    Attributes:
-        best: The least cost.
-        unit: Above it, costs are told apart by their logarithm rather than by their difference.
-    """
-
-    best: float
-    unit: float
-
-    @classmethod
-    def of(cls, cost: Vector) -> _Bend:
-        best = float(cost.min())
-        return cls(best, max(float(np.median(cost)) - best, 1e-9))
-
-    def bent(self, cost: Vector) -> Vector:
-        return np.log1p(np.maximum(cost - self.best, 0.0) / self.unit)
-
-    def straight(self, bent: Vector) -> Vector:
-        return self.best + self.unit * np.expm1(bent)
