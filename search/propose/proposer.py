@@ -196,7 +196,7 @@ class Proposer:
         if self._learned is None or latency is None or "accuracy" not in self._objectives or trial.technique:
             return
         if costs is None or not all(map(math.isfinite, costs)):
-            self._learned.forget(trial.number)
+            self._learned.forget(trial.number, trial.plan if trial.state.ended else None)
             return
         metric = costs[self._objectives.index("accuracy")]
         if trial.finished:

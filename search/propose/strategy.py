@@ -60,20 +60,15 @@ def make_proposer(
         for i, (name, encoding) in enumerate(encodings.items())
         if encoding.latent()
     ]
-    levels: list[Plan] = []
-    if "levels" not in without:
-        each = [
-            factorial(space, surrogates.latency_for(t), space.taught.changed(p.choices)) for t, (p, _) in starts.items()
-        ]
-        levels = [plan for some in zip_longest(*each) for plan in some if plan is not None]
+    levels = [] if "levels" in without else _levels(space, surrogates, starts)
     design = initial_design(
         space, None if "initial_design" in without else shares, starts, levels[:FIRST_LEVELS], usual
     )
-    learned = (
-        None
-        if "learned" in without
-        else LearnedProposals(space, surrogates, limit_ms, settings.seed, [d.plan for d in design])
-    )
+    known_ms = max((ms for _, ms in starts.values()), default=0.0)
+    limit_ms = (known_ms or max(budgets.values())) if budgets else None
+    learned = None
+    if "learned" not in without:
+        learned = LearnedProposals(space, surrogates, limit_ms, settings.seed, [d.plan for d in design])
     return Proposer(
         space,
         arms,
@@ -88,6 +83,15 @@ def make_proposer(
         levels[FIRST_LEVELS:],
         limit_ms,
     )
+
+
+def _levels(space: Space, surrogates: Surrogates, starts: Mapping[str, tuple[Plan, float]]) -> list[Plan]:
+    """Return the designs that give each role a level, of all targets in turn; see `starts_of` for `starts`."""
+    each = [
+        factorial(space, surrogates.latency_for(name), space.taught.changed(plan.choices))
+        for name, (plan, _) in starts.items()
+    ]
+    return [plan for some in zip_longest(*each) for plan in some if plan is not None]
 
 
 def encoding_by_shares(

@@ -41,7 +41,7 @@ class AccuracyModel:
     _spread: float
 
     def predict(self, features: Vector) -> tuple[Vector, Vector]:
-        """Return the expected cost [n] of features [n, features], on the scale of the fit, and how uncertain it is [n]."""
+        """Return the expected cost [n] of features [n, features], as it was fitted, and how uncertain it is [n]."""
         x = features - self._mean
         if self.kind == "trees":
             each = np.stack([tree.predict(x) for tree in self._fitted.estimators_])

@@ -42,11 +42,10 @@ class Coding:
 
     def plan(self, row: Sequence[float] | Rows) -> Plan:
         """Return the legal plan that a row stands for."""
-        rest = {
-            v.name: _option(v, float(x))
-            for v, x in zip(self.variables[self.network :], row[self.network :], strict=True)
-        }
-        return self._space.assemble([int(x) for x in row[: self.network]], self._space.taught.changed(rest))
+        inside, outside = self.variables[: self.network], self.variables[self.network :]
+        indices = [_searched(v, int(x)) for v, x in zip(inside, row[: self.network], strict=True)]
+        rest = {v.name: _option(v, float(x)) for v, x in zip(outside, row[self.network :], strict=True)}
+        return self._space.assemble(indices, self._space.taught.changed(rest))
 
 
 def _searched(variable: Variable, index: int) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
-NODES = np.array([-1.75, -0.96, -0.48, 0.0, 0.48, 0.96, 1.75])
+NODES = np.array([-1.6, -0.87, -0.43, 0.0, 0.43, 0.87, 1.6])
 """Standard deviations at which an uncertain cost is looked at; together they have its mean and its variance."""
 
 

@@ -107,9 +107,11 @@ class LearnedProposals:
         self._known[number] = known
         self._pending.pop(known.plan, None)
 
-    def forget(self, number: int) -> None:
-        """Forget a trial."""
+    def forget(self, number: int, plan: Plan | None) -> None:
+        """Forget what was told of a trial, and its plan where that ended without a result."""
         self._known.pop(number, None)
+        if plan is not None:
+            self._pending.pop(plan, None)
 
     def measured(self, plan: Plan, ms: float) -> None:
         """Learn the measured latency (ms) of a plan."""
