@@ -83,6 +83,7 @@ class Proposer:
         self._levels = deque(levels)
         self._sources = Sources({**EXPECTED, **dict.fromkeys(self._arms, 1.0)})
         self._gains = Gains(limit_ms)
+        self._turn = False
         self._baselines = baselines or Baselines(space, self._surrogates, self._budgets, ())
         self._random = random.Random(seed)
         self._around = AroundFront(space, self._surrogates, self._random)
@@ -124,7 +125,9 @@ class Proposer:
         Args:
             points: Finished trials.
         """
-        while self._queue:
+        # what every study begins with comes in turn with what was learned of it, once there is enough
+        self._turn = not self._turn
+        while self._queue and (self._turn or not self._learned_is_ready() or self._queue[0].number is not None):
             if self._queue[0].number is None and (design := self._baselines.first()) is not None:
                 return self._note(Proposal.of(design))
             proposal = self._queue.popleft()
@@ -147,7 +150,7 @@ class Proposer:
             ways["moves"] = partial(self._around.moved, parents, self._is_new)
         if len(parents) > 1 and self._refined:
             ways["crossovers"] = partial(self._around.crossed, parents, self._is_new)
-        if self._learned is not None and self._learned.ready:
+        if self._learned_is_ready():
             ways["learned"] = self._led
         if self._levels:
             ways["levels"] = self._leveled
@@ -263,12 +266,17 @@ class Proposer:
         arm.sampler.reject(-1, drawn, ticket)
         return None
 
+    def _learned_is_ready(self) -> bool:
+        return self._learned is not None and self._learned.ready
+
     def _led(self) -> Proposal | None:
         assert self._learned is not None
         plans = self._learned.propose(lambda p: self._is_new(Proposal(p, Origin.LEARNED, "learned", None)))
         return Proposal(plans[0], Origin.LEARNED, "learned", None, others=tuple(plans[1:])) if plans else None
 
     def _leveled(self) -> Proposal | None:
+        if not self._levels:
+            return None
         proposal = Proposal(self._levels.popleft(), Origin.SEARCH, LEVELS, None)
         return proposal if self._is_new(proposal) else None
 

@@ -14,6 +14,7 @@ from synthetic_spaces import chain, surrogates_over
 
 from autocompress.search.propose.encoding import Choice, Parameter
 from autocompress.search.propose.profile import ProfileEncoding, sensitivity_ranks
+from autocompress.search.propose.role_classes import role_classes
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.space import Space
 from autocompress.spaces.target import Capabilities
@@ -21,6 +22,11 @@ from autocompress.spaces.variables import Number, Value
 
 SLOW_TO_FIND = [HealthCheck.too_slow]
 JOINT = ("channels", "pattern", "bits", "recovery")
+
+
+def is_level(name: str) -> bool:
+    """Whether a number is the level of a role's channels."""
+    return name.startswith("channels.") and name.endswith(".level")
 
 
 def draws(parameters: dict[str, Parameter]) -> st.SearchStrategy[dict[str, Value]]:
@@ -97,7 +103,8 @@ def test_the_numbers_of_uniform_widths_are_those_widths() -> None:
     for width in (1.0, 0.75, 0.5, 0.25):
         plan = found.uniform({"channels": width, "bits": 8}, found.taught)
         numbers = encoding.encode(plan)
-        assert numbers is not None and numbers["channels.level"] == pytest.approx(width)
+        assert numbers is not None
+        assert all(v == pytest.approx(width) for k, v in numbers.items() if is_level(k))
         assert all(abs(float(v)) < 1e-9 for k, v in numbers.items() if k.startswith("channels.") and "level" not in k)
         assert encoding.decode(numbers) == plan
 
@@ -112,7 +119,7 @@ def test_what_is_not_taught_is_not_described() -> None:
 def test_full_width_without_slopes_changes_no_channels(name: str) -> None:
     found = nets.space_over(nets.net(name).context, "channels")
     encoding = ProfileEncoding(found)
-    curve = {key: 1.0 if key == "channels.level" else 0.0 for key in encoding.latent() if key.startswith("channels.")}
+    curve = {key: 1.0 if is_level(key) else 0.0 for key in encoding.latent() if key.startswith("channels.")}
     single = {key: p.options[0] for key, p in encoding.latent().items() if isinstance(p, Choice)}
     assert found.spec(encoding.decode({**curve, **single})).channels == {}
 
@@ -123,7 +130,9 @@ def test_full_width_without_slopes_changes_no_channels(name: str) -> None:
 def test_a_wider_draw_keeps_no_fewer_channels(name: str, widths: tuple[float, float]) -> None:
     found = nets.space_over(nets.net(name).context, "channels")
     encoding = ProfileEncoding(found)
-    narrow, wide = (found.spec(encoding.decode({"channels.level": w})).channels for w in sorted(widths))
+    names = [key for key in encoding.latent() if is_level(key)]
+    single = {key: p.options[0] for key, p in encoding.latent().items() if isinstance(p, Choice)}
+    narrow, wide = (found.spec(encoding.decode({**single, **dict.fromkeys(names, w)})).channels for w in sorted(widths))
     for variable in found.of("channels"):
         full = int(variable.options[0])
         assert narrow.get(variable.subject, full) <= wide.get(variable.subject, full)
@@ -156,12 +165,18 @@ def test_a_width_that_follows_sensitivity_spares_the_sensitive() -> None:
     found = chain([64] * 8, multiple=8, axes=("channels",))
     ranks = dict(zip((v.name for v in found.of("channels")), (1.0, -1.0, 0.0, 0.5), strict=False))
     plain, known = ProfileEncoding(found), ProfileEncoding(found, ranks)
-    assert "channels.sensitivity" not in plain.latent() and "channels.sensitivity" in known.latent()
-    values = {"channels.level": 0.5, "channels.slope": 0.3}
+    (tilt,) = (key for key in known.latent() if key.endswith(".sensitivity"))
+    assert tilt not in plain.latent()
+    values = {key: 0.5 if is_level(key) else 0.3 for key in plain.latent() if key.startswith("channels.")}
 
     def channels(encoding: ProfileEncoding, **more: float) -> dict[str, int]:
         return dict(found.spec(encoding.decode({**values, **more})).channels)
 
-    assert channels(known, **{"channels.sensitivity": 0.0}) == channels(plain)
-    tilted, flat = channels(known, **{"channels.sensitivity": 0.6}), channels(plain)
-    assert tilted.get("c0", 64) > flat["c0"] and tilted["c1"] < flat["c1"]
+    assert channels(known, **{tilt: 0.0}) == channels(plain)
+    tilted, flat = channels(known, **{tilt: 0.6}), channels(plain)
+    (role,) = (c for c in role_classes(found) if tilt == f"{c.name}.sensitivity")
+    for variable in (found.network[place] for place in role.places):
+        before, after = flat.get(variable.subject, 64), tilted.get(variable.subject, 64)
+        rank = ranks.get(variable.name, 0.0)
+        assert after >= before if rank > 0 else after <= before
+    assert tilted != flat

@@ -129,6 +129,7 @@ def test_no_plan_is_proposed_twice_and_the_budget_is_kept_by_prediction(problem:
         Origin.SEARCH,
         Origin.MOVE,
         Origin.CROSS,
+        Origin.LEARNED,
     }
 
 
@@ -150,7 +151,7 @@ def test_every_arm_is_told_of_moves_in_its_own_numbers(monkeypatch: pytest.Monke
     sampler = Sampler(profile.latent(), 2, 0)
     told: list[dict[str, Value]] = []
     monkeypatch.setattr(sampler, "tell", lambda number, latent, costs, ticket: told.append(latent))
-    proposer = Proposer(found, [Arm("profile", profile, sampler, share=0.0)], 0)
+    proposer = Proposer(found, [Arm("profile", profile, sampler)], 0)
     parents = [Candidate(trial(1, uniform(found, 0.5, 8), found), (0.1, 1.0))]
     for _ in range(10):
         proposal = proposer.propose(parents)
@@ -192,7 +193,7 @@ def test_numbers_of_another_description_tell_a_sampler_nothing(name: str) -> Non
     sampler.tell(1, {"budget_ms": 1.0}, (0.1, 1.0))
     numbers = profile.encode(space().taught)
     assert numbers is not None
-    sampler.tell(2, {**numbers, "channels.level": 99.0}, (0.1, 1.0))
+    sampler.tell(2, {key: 99.0 if key.endswith(".level") else value for key, value in numbers.items()}, (0.1, 1.0))
     assert not sampler._told, "the space was another"
     sampler.tell(3, numbers, (0.1, 1.0))
     assert set(sampler._told) == {3}
@@ -200,7 +201,7 @@ def test_numbers_of_another_description_tell_a_sampler_nothing(name: str) -> Non
 
 def test_a_space_where_nothing_can_be_decided_is_exhausted() -> None:
     found = space_over(replace(net("digits").context, min_fraction=1.0), "channels")
-    proposer = make_proposer(found, SearchSection(), 2, Surrogates(), ("here",), {})
+    proposer = make_proposer(found, SearchSection(), OBJECTIVES, Surrogates(), ("here",), {})
     labels = []
     while (proposal := proposer.propose([])) is not None:
         labels.append(proposal.label)
