@@ -160,7 +160,7 @@ def test_a_job_that_fails_ends_its_trial_alone(problem: Problem, tmp_path: Path,
 
     executor = Failing(problem)
     driver = make_driver(problem, executor, tmp_path)
-    driver.run(lambda: executor.clock_s > HOUR_S, lambda _: None)
+    driver.run(lambda: executor.clock_s > 3 * HOUR_S, lambda _: None)
     failed = [t for t in driver.trials if t.state is TrialState.FAILED]
     assert failed and all(t.reason == "it cannot be" and not t.measured for t in failed)
     assert any(t.finished for t in driver.trials)
