@@ -48,12 +48,8 @@ def initial_design(
     hand = [*made, *whole_students(space)]
     known = {design.plan for design in hand}  # in a small space the solver may find the very same
     found = finer_widths(space) if shares is None else solved(shares, space, starts)
-    mixed = [[Design(p, Origin.DESIGN, "initial design") for p in in_each_precision(space, plan)] for plan in levels]
-    each = [
-        design
-        for one, several in zip_longest(dict.fromkeys(found), mixed)
-        for design in ([one] if one else []) + (several or [])
-    ]
+    mixed = [Design(plan, Origin.DESIGN, "initial design") for plan in levels]
+    each = [d for pair in zip_longest(dict.fromkeys(found), mixed) for d in pair if d is not None]
     ours = [design for design in each if design.plan not in known]
     untrained = [d for d in hand if space.spec(d.plan).recovery is None]
     trained = [d for d in hand if space.spec(d.plan).recovery is not None]
@@ -79,12 +75,6 @@ def finer_widths(space: Space) -> Iterator[Design]:
         bits = 8 if 8 in space.options("bits") else FULL
         for width in FINER_WIDTHS:
             yield from on_targets(space, Origin.DESIGN, "initial design", space.taught, width, bits)
-
-
-def in_each_precision(space: Space, plan: Plan) -> list[Plan]:
-    """Return a plan, and the same in other precisions: these need no training of their own."""
-    others = (space.uniform({"bits": bits}, plan) for bits in reversed(space.options("bits")))
-    return list(dict.fromkeys([plan, *others]))
 
 
 def solved(shares: ShareEncoding, space: Space, starts: Mapping[str, tuple[Plan, float]]) -> Iterator[Design]:

@@ -83,7 +83,6 @@ class Proposer:
         self._levels = deque(levels)
         self._sources = Sources({**EXPECTED, **dict.fromkeys(self._arms, 1.0)})
         self._gains = Gains(limit_ms)
-        self._turn = False
         self._baselines = baselines or Baselines(space, self._surrogates, self._budgets, ())
         self._random = random.Random(seed)
         self._around = AroundFront(space, self._surrogates, self._random)
@@ -125,9 +124,7 @@ class Proposer:
         Args:
             points: Finished trials.
         """
-        # what every study begins with comes in turn with what was learned of it, once there is enough
-        self._turn = not self._turn
-        while self._queue and (self._turn or not self._learned_is_ready() or self._queue[0].number is not None):
+        while self._queue:
             if self._queue[0].number is None and (design := self._baselines.first()) is not None:
                 return self._note(Proposal.of(design))
             proposal = self._queue.popleft()
@@ -150,7 +147,7 @@ class Proposer:
             ways["moves"] = partial(self._around.moved, parents, self._is_new)
         if len(parents) > 1 and self._refined:
             ways["crossovers"] = partial(self._around.crossed, parents, self._is_new)
-        if self._learned_is_ready():
+        if self._learned is not None and self._learned.ready:
             ways["learned"] = self._led
         if self._levels:
             ways["levels"] = self._leveled
@@ -167,9 +164,9 @@ class Proposer:
             surrogate = self._surrogates.latency.get(name)
             if isinstance(surrogate, LatencyLearner):
                 surrogate.add(trial.spec, latency.p50_ms)
-        name = next(filter(is_latency, self._objectives), None)
-        if self._learned is not None and name is not None:
-            self._learned.measured(trial.plan, latency_of(name, trial.gate).p50_ms)
+        objective = next(filter(is_latency, self._objectives), None)
+        if self._learned is not None and objective is not None:
+            self._learned.measured(trial.plan, latency_of(objective, trial.gate).p50_ms)
 
     def learn(
         self, trial: Trial, costs: Sequence[float] | None, violation: float | None, proposal: Proposal | None
@@ -265,9 +262,6 @@ class Proposer:
             return proposal
         arm.sampler.reject(-1, drawn, ticket)
         return None
-
-    def _learned_is_ready(self) -> bool:
-        return self._learned is not None and self._learned.ready
 
     def _led(self) -> Proposal | None:
         assert self._learned is not None

@@ -87,19 +87,18 @@ class Features:
 
     def _guessed(self, at: NDArray[np.int64]) -> list[Matrix]:
         """Return summed sensitivities, bent in several ways: harm need not add up."""
+        harms = {place: harm for place, harm in enumerate(self._harm) if harm is not None}
         total = np.zeros(len(at))
         found = []
         for known in self._classes:
-            some = [p for p in known.places if self._harm[p] is not None]
-            if not some:
-                continue
-            harm = np.sum([self._harm[p][at[:, p]] for p in some], axis=0)  # type: ignore[index]
-            worst = sum(float(self._harm[p].max()) for p in some) or 1.0  # type: ignore[union-attr]
-            found.append(np.sqrt(harm / worst))
-            total = total + harm
+            some = [place for place in known.places if place in harms]
+            if some:
+                harm = np.sum([harms[place][at[:, place]] for place in some], axis=0)
+                found.append(np.sqrt(harm / (sum(float(harms[place].max()) for place in some) or 1.0)))
+                total = total + harm
         if found:
-            worst = sum(float(h.max()) for h in self._harm if h is not None) or 1.0
-            found += [total / worst, np.sqrt(total / worst), np.log1p(50 * total / worst)]
+            part = total / (sum(float(harm.max()) for harm in harms.values()) or 1.0)
+            found += [part, np.sqrt(part), np.log1p(50 * part)]
         return found
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import random
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,11 +38,6 @@ MOST_GATES = 4
 """Plans that are measured for one that is trained."""
 MOST_SHAPES = 600
 """Measured latencies that predictions are corrected by."""
-KNOWN_TRAINING = 0.1
-"""What a plan costs whose student was trained already, and only has other bits, against one that is not."""
-SIBLINGS_OF, MOST_SIBLINGS = 60, 16
-"""Of so many trained plans, so many plans of the same training are looked at."""
-MOST_FOUND = 40
 ELSEWHERE = 3
 """With a budget, one of so many batches is for the whole range up to the teacher."""
 
@@ -102,8 +96,6 @@ class LearnedProposals:
         self._pending: dict[Plan, Known] = {}
         self._queue: deque[list[Known]] = deque()
         self._pool = self._rows(starts)
-        self._trained: set[str] = set()
-        self._random = random.Random(seed)
         self._batches = 0
         self._fruitless: dict[int, Known] | None = None
         self._scale: CostScale | None = None
@@ -180,8 +172,6 @@ class LearnedProposals:
         shapes = list((self._shapes | told).items())[-MOST_SHAPES:]
         guess = LatencyGuess(self._space, self._surrogates, self._coding, self._features, shapes)
         teacher_ms = float(guess.ms([self._space.repair(Plan())], self._rows([Plan()]))[0])
-        self._trained = {self._space.spec(known.plan).training_key() for known in trained}
-        siblings = [plan for known in trained[-SIBLINGS_OF:] for plan in self._siblings(known.plan)]
         self._batches += 1
         elsewhere = self._limit_ms is None or self._batches % ELSEWHERE == 0
         for whole in (elsewhere, True) if not elsewhere else (True,):
@@ -194,8 +184,7 @@ class LearnedProposals:
                 return np.where(found > self._reference[0], np.inf, found), mean - HOPE * std
 
             self._pool = self._evolution.run(np.concatenate([rows, self._pool]), predict, GENERATIONS, CHILDREN)
-            drawn = [self._coding.plan(row) for row in self._pool]
-            plans = [p for p in dict.fromkeys([*drawn, *siblings]) if is_new(p)]
+            plans = [p for p in dict.fromkeys(self._coding.plan(row) for row in self._pool) if is_new(p)]
             if found := self._chosen(plans, guess.ms(plans, self._rows(plans))):
                 return found
         return []
@@ -204,13 +193,9 @@ class LearnedProposals:
         """Return the plans that together are expected to add most, dealt out to as many trials as a batch has."""
         wanted = max(1, min(LARGEST_BATCH, len(self._known) // 8))
         known, rows = [*self._known.values(), *self._pending.values()], self._rows(plans)
-        trained = [self._is_trained(plan) for plan in plans]
-        price = np.where(trained, KNOWN_TRAINING, 1.0)
         found: list[int] = []
-        while len(found) < len(plans) and sum(not trained[i] for i in found) < MOST_GATES * wanted:
-            if len(found) == MOST_FOUND:
-                break
-            worth = self._worth(rows, ms, known) / price
+        while len(found) < min(MOST_GATES * wanted, len(plans)):
+            worth = self._worth(rows, ms, known)
             worth[found] = -1.0
             best = int(np.argmax(worth))
             if not worth[best] > 0:
@@ -218,23 +203,7 @@ class LearnedProposals:
             found.append(best)
             known.append(self._expected(plans[best], float(ms[best])))
         chosen = known[len(known) - len(found) :]
-        alone = [[k] for k, i in zip(chosen, found, strict=True) if trained[i]]
-        dealt = [k for k, i in zip(chosen, found, strict=True) if not trained[i]]
-        return [*alone, *(dealt[first::wanted] for first in range(min(wanted, len(dealt))))]
-
-    def _is_trained(self, plan: Plan) -> bool:
-        return self._space.spec(plan).training_key() in self._trained
-
-    def _siblings(self, plan: Plan) -> Iterator[Plan]:
-        """Yield plans of the very same training: in each plain precision, and with one choice of bits changed."""
-        key = self._space.spec(plan).training_key()
-        found = [self._space.uniform({"bits": option}, plan) for option in self._space.options("bits")]
-        for variable in self._space.of("bits"):
-            others = [o for o in variable.drawn if o != plan.choices.get(variable.name, variable.options[0])]
-            found += [self._space.repair(plan.changed({variable.name: option})) for option in others]
-        if len(found) > MOST_SIBLINGS:
-            found = self._random.sample(found, MOST_SIBLINGS)
-        yield from (other for other in found if other != plan and self._space.spec(other).training_key() == key)
+        return [chosen[first::wanted] for first in range(min(wanted, len(found)))]
 
     def _worth(self, rows: Rows, ms: Vector, known: Collection[Known]) -> Vector:
         """Return the hypervolume that rows [n, variables] of these latencies are expected to add to what is known."""
