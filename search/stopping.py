@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ..evaluators.measurement import Latency
 from .feasibility import Limits
 from .objectives import is_latency, objective_value
-from .pareto import hypervolume
 from .trial import Origin, Trial
 
 Points = NDArray[np.float64]
@@ -184,9 +183,6 @@ def growth(trials: Sequence[Trial], limits: Limits, objectives: Sequence[str], f
     noise = np.random.default_rng(0).standard_normal((RESAMPLES, *points.shape)) * spread
     scale = (reference[0] - float(points[:, 0].min())) * reference[1]
 
-    def volume(moved: Points) -> float:
-        return hypervolume(moved.tolist(), reference) / scale
-
     standings: list[Standing] = []
     level = 0.0
     front: list[int] = []
@@ -194,8 +190,8 @@ def growth(trials: Sequence[Trial], limits: Limits, objectives: Sequence[str], f
         if any(bool(np.all(points[i] <= point)) for i in front):
             continue
         front = [*(i for i in front if not np.all(point <= points[i])), place]
-        now = volume(points[front])
-        half = 2 * float(np.std([volume(points[front] + n[front]) for n in noise]))
+        now = float(_volumes(points[front][None], reference)[0]) / scale
+        half = 2 * float(np.std(_volumes(points[front] + noise[:, front], reference))) / scale
         gain = now - half > level
         level = now if gain else level
         trial = found[place]
@@ -243,3 +239,13 @@ def _reference(points: Points, limits: Sequence[float]) -> tuple[float, float] |
     if len(within) < 2 or within[:, 0].max() <= within[:, 0].min():
         return None
     return float(within[:, 0].max()) + 1e-9, limit * (1 + 1e-9)
+
+
+def _volumes(points: Points, reference: tuple[float, float]) -> Points:
+    """Return the hypervolumes [sets] of points [sets, points, 2] up to the reference point."""
+    cost, ms = np.minimum(points[..., 0], reference[0]), np.minimum(points[..., 1], reference[1])
+    order = np.argsort(ms, axis=1)
+    ms = np.take_along_axis(ms, order, axis=1)
+    best = np.minimum.accumulate(np.take_along_axis(cost, order, axis=1), axis=1)
+    widths = np.diff(ms, axis=1, append=reference[1])
+    return np.asarray((widths * (reference[0] - best)).sum(axis=1))

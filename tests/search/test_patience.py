@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import hypothesis.strategies as st
+import numpy as np
+import pytest
 from hypothesis import given
 
 from autocompress.evaluators.measurement import Latency, Measurement
 from autocompress.search.feasibility import Limits
-from autocompress.search.stopping import Outlook, Patience, outlook
+from autocompress.search.pareto import hypervolume
+from autocompress.search.stopping import Outlook, Patience, _volumes, outlook
 from autocompress.search.trial import Origin, Trial, TrialState
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.spec import StudentSpec
@@ -113,3 +116,11 @@ def test_where_plans_choose_their_target_each_has_the_budget_of_its_own() -> Non
     found = look(history, 500.0, limits)
     assert found is not None and {gain.number for gain in found.gains} >= {2, 4}
     assert 3 not in {gain.number for gain in found.gains}
+
+
+@given(st.lists(st.tuples(st.floats(-2, 2), st.floats(0.1, 6)), min_size=1, max_size=12))
+def test_volumes_of_many_sets_are_those_of_each(found: list[tuple[float, float]]) -> None:
+    points = np.array(found)
+    both = _volumes(np.stack([points, points + 0.1]), (1.0, 5.0))
+    assert both[0] == pytest.approx(hypervolume(points.tolist(), (1.0, 5.0)), abs=1e-9)
+    assert both[1] == pytest.approx(hypervolume((points + 0.1).tolist(), (1.0, 5.0)), abs=1e-9)
