@@ -1,7 +1,8 @@
 """The proposer: what is tried next.
 
-Plans left over from an interrupted run come first, then the initial design, then samplers over few numbers, moves
-around the front and crossovers of it in turn. What is predicted to miss the budget is dropped before it is built.
+Plans left over from an interrupted run come first, then the initial design. After it proposals come from several sources
+(a learned model of accuracy, samplers over few numbers, neighbours of the front, designs by role), each as often as its
+trials lately gained. What is predicted to miss the budget is dropped before it is built.
 """
 
 from __future__ import annotations
