@@ -1,6 +1,6 @@
 """The proposer: what is tried next.
 
-Plans left over from an interrupted run come first, then the initial design. After it proposals come from several sources
+Plans left over from an interrupted run come first, then the initial design. After it, several sources propose
 (a learned model of accuracy, samplers over few numbers, neighbours of the front, designs by role), each as often as its
 trials lately gained. What is predicted to miss the budget is dropped before it is built.
 """
