@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from networks import machine_line
 from orders import Numbers, lost_by, mean_with_interval, tau_with_interval
-from random_plans import random_plan
+from random_plans import changed_plan, random_plan
 from torch import Tensor
 
 from autocompress.compression.distill import Lessons
@@ -44,7 +44,6 @@ from autocompress.search.evaluate.evaluation import evaluate
 from autocompress.search.evaluate.job import Job
 from autocompress.search.propose.profile import ProfileEncoding
 from autocompress.search.study import opened
-from autocompress.spaces.neighbours.moves import Mover
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.space import Space
 from autocompress.spaces.spec import StudentSpec
@@ -80,12 +79,12 @@ def alike(space: Space, plan: Plan) -> Plan:
 
 def draw(context: EvaluationContext, space: Space, count: int, bands: int, seed: int) -> list[Drawn]:
     """Return plans as a search proposes them, profiles with up to three moves, nearest to `bands` levels of cost."""
-    random_, mover, encoding = random.Random(seed), Mover(space), ProfileEncoding(space)
+    random_, encoding = random.Random(seed), ProfileEncoding(space)
     pool: dict[Plan, Drawn] = {}
     while len(pool) < POOL * count:
         plan = random_plan(encoding, random_)
         for _ in range(random_.randrange(4)):
-            plan = mover.move(plan, random_)
+            plan = changed_plan(space, plan, random_)
         plan = alike(space, plan)
         spec = space.spec(plan)
         pool[plan] = Drawn(plan, spec, cost(context, spec), 0)
@@ -197,14 +196,14 @@ def print_orders(drawn: Sequence[Drawn], figures: Sequence[dict[str, float]], ru
 
 def print_warm_starts(contexts: Sequence[EvaluationContext], space: Space, parents: Sequence[Drawn], seed: int) -> None:
     """Print what one child of each parent gains: the same trainings from two starts."""
-    random_, mover, groups = random.Random(seed), Mover(space), contexts[0].network.groups
+    random_, groups = random.Random(seed), contexts[0].network.groups
     rows, apart = [], []
     for number, parent in enumerate(parents):
         child = parent.spec
         while child.training_key() == parent.spec.training_key():
             plan = parent.plan
             for _ in range(1 + number % 3):
-                plan = alike(space, mover.move(plan, random_))
+                plan = alike(space, changed_plan(space, plan, random_))
             child = space.spec(plan)
         apart.append(distance(parent.spec, child, groups))
         for context in contexts:

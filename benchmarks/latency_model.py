@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from networks import NETWORKS, Network, machine_line
 from numpy.typing import ArrayLike
-from random_plans import random_plan
+from random_plans import changed_plan, random_plan
 from scipy.stats import spearmanr
 
 from autocompress.compression.student import make_student
@@ -33,7 +33,6 @@ from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.search.prepare.latency_samples import sample_plans
 from autocompress.search.propose.profile import ProfileEncoding
 from autocompress.spaces.context import SpaceContext
-from autocompress.spaces.neighbours.moves import Mover
 from autocompress.spaces.plain import from_plain, to_plain
 from autocompress.spaces.shapes import Shapes
 from autocompress.spaces.space import Space, build_space
@@ -53,12 +52,12 @@ def first_shapes(space: Space, count: int) -> list[StudentSpec]:
 
 def other_shapes(space: Space, count: int, seed: int = 1) -> list[StudentSpec]:
     """Return distinct shapes as a search draws them: half of them at random, half some moves away from such a plan."""
-    random_, mover, encoding = random.Random(seed), Mover(space), ProfileEncoding(space)
+    random_, encoding = random.Random(seed), ProfileEncoding(space)
     found: dict[StudentSpec, None] = {}
     while len(found) < count:
         plan = random_plan(encoding, random_)
         for _ in range(random_.choice((0, 6))):
-            plan = mover.move(plan, random_)
+            plan = changed_plan(space, plan, random_)
         found[replace(space.spec(plan), recovery=None)] = None
     return list(found)
 

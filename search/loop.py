@@ -12,10 +12,10 @@ from ..spaces.space import Space
 from .evaluate.job import Job, JobResult, Step
 from .evaluate.warm_start import WarmStarts, start_at
 from .executors.base import Executor
-from .objectives import objective_costs, objective_value
+from .objectives import objective_value
 from .pace import Pace, Snapshot
 from .promotion import Promotion
-from .propose.proposal import Candidate, Proposal
+from .propose.proposal import Proposal
 from .propose.proposer import Proposer
 from .shape_choice import ShapeChoice
 from .store.trials import TrialStore
@@ -127,7 +127,7 @@ class Driver:
                     continue
                 if exhausted or self._enough() or self._too_late():
                     break
-                proposal = self._proposer.propose(self._candidates())
+                proposal = self._proposer.propose()
                 if proposal is None:
                     exhausted = True
                     continue  # students that wait may use the time now
@@ -288,11 +288,6 @@ class Driver:
         violation = self._limits.violation(trial.gate, trial.gate_bytes) if told else None
         costs = self._promotion.costs(trial, self._trials)
         self._proposer.learn(trial, costs, violation, self._proposals.get(trial.number))
-
-    def _candidates(self) -> list[Candidate]:
-        names, looks = self._promotion.objectives, self._limits.interest
-        done = [(t, objective_value("accuracy", t.measured)) for t in self._trials if t.measured]
-        return [Candidate(t, tuple(objective_costs(names, t.measured)), looks(t.gate, q)) for t, q in done]
 
     def _doing(self) -> list[str]:
         rungs = len(self._promotion.rungs)

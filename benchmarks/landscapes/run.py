@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -95,7 +96,7 @@ def run(task: Task) -> Curve:
         executor = SimulatedExecutor(landscape)
         RIVALS[task.method](landscape, executor, task.seed).run(horizon_s)
     wall_s = time.perf_counter() - start_s
-    method = task.method + "".join(f" without {part}" for part in task.without)
+    method = task.method + (f" without {'+'.join(task.without)}" if task.without else "")
     if task.setting:
         method += f" with {'='.join(task.setting)}"
     found = [f for f in executor.found if f.clock_s <= horizon_s]
@@ -125,8 +126,16 @@ def tasks(options: argparse.Namespace) -> Iterator[Task]:
     ):
         common = Task(problem, dimensions, "ours", seed, time_h, not options.whole_front, cache=options.cache)
         yield from (replace(common, method=method) for method in options.methods)
-        yield from (replace(common, without=(part,)) for part in options.without)
+        yield from (replace(common, without=parts) for parts in options.without)
         yield from (replace(common, setting=setting) for setting in settings)
+
+
+def _parts(word: str) -> tuple[Part, ...]:
+    """Return the parts that a word such as `shares+profile` names."""
+    for part in word.split("+"):
+        if part not in ABLE:
+            raise argparse.ArgumentTypeError(f"no part named '{part}'; allowed: {', '.join(ABLE)}")
+    return cast(tuple[Part, ...], tuple(word.split("+")))
 
 
 def all_curves(found: Sequence[Task], jobs: int) -> Iterator[Curve]:
@@ -144,7 +153,14 @@ def main() -> None:
     parser.add_argument("--dimensions", type=int, nargs="+", default=[20, 60, 120])
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS), metavar="PROBLEM")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--without", nargs="+", choices=ABLE, default=[], help="Parts to leave out, one at a time.")
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        type=_parts,
+        default=[],
+        metavar="PART[+PART]",
+        help=f"Parts to leave out, one run for each word: {', '.join(ABLE)}.",
+    )
     parser.add_argument(
         "--with", nargs="+", dest="settings", default=[], metavar="SETTING=VALUE", help="sampler=gp, one at a time."
     )

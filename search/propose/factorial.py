@@ -40,6 +40,15 @@ def factorial(space: Space, latency: LatencySurrogate | None, like: Plan) -> lis
     return list(_spread(list(found), np.array(list(found.values()))))
 
 
+def in_other_bits(space: Space, plan: Plan) -> Iterator[Plan]:
+    """Yield a plan with all layers in each other width, the least bits first, where these share its training."""
+    training = space.spec(plan).training_key()
+    for bits in sorted(b for b in space.options("bits") if isinstance(b, int)):
+        found = space.uniform({"bits": bits}, plan)
+        if found != plan and space.spec(found).training_key() == training:
+            yield found
+
+
 def _is_size(space: Space, found: RoleClass) -> bool:
     """Tell whether a class is about sizes: ordered options of one sort."""
     return (

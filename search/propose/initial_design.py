@@ -1,12 +1,12 @@
-"""The initial design: what a user would do by hand and the solver's plans for several budgets, in turn.
+"""The initial design: the solver's plans and designs that give each role a level, with what a user would do by hand.
 
-A short search has both that way.
+A short search has all of them that way. They come in the order in which they are worth a trial.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import product, zip_longest
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 
 from ...spaces.axes.bits import FULL
 from ...spaces.axes.recovery import AWARE
@@ -15,12 +15,10 @@ from ...spaces.plan import Plan
 from ...spaces.space import Space
 from ..trial import Origin
 from .by_hand import Design, by_hand, on_targets
-from .shares import ShareEncoding
+from .factorial import in_other_bits
 
-BUDGET_SHARES = (0.95, 0.45, 0.75, 0.2, 0.85, 0.3, 0.6)
-"""Budgets that the solver's plans are for, as parts of the largest one; the first few span the front."""
-SOLVED_AT_ONCE = 2
-"""So many of them come before each plan that is made by hand: they are more of a front."""
+OURS_AT_ONCE = 4
+"""So many plans of ours come before each that is made by hand: they are more of a front."""
 FINER_WIDTHS = (0.9, 0.35, 0.6, 0.15)
 """Uniform widths between those made by hand."""
 GENTLE_RATE = 0.01
@@ -28,33 +26,40 @@ GENTLE_RATE = 0.01
 
 
 def initial_design(
-    space: Space,
-    shares: ShareEncoding | None,
-    starts: Mapping[str, tuple[Plan, float]],
-    levels: Sequence[Plan] = (),
-    usual: bool = True,
+    space: Space, solved: Iterable[Design] = (), levels: Sequence[Plan] = (), usual: bool = True
 ) -> list[Design]:
     """Return the plans in their order.
 
     Args:
         space: The space.
-        shares: The solver's encoding, None where too little is known for it.
-        starts: Target -> the plan of its teacher and the largest budget (ms) of the solver's plans there; one entry,
-            named "", where plans do not choose a target.
-        levels: Uniform designs that give each role a level of its own.
+        solved: The solver's plans; none where too little is known for them.
+        levels: Uniform designs that give each role a level of its own. Each is followed by itself in other bits: these
+            share its training.
         usual: Whether what a user would do by hand is among them; else it is the teacher alone.
     """
     made = [design for design in by_hand(space) if usual or design.origin is Origin.TEACHER]
     hand = [*made, *whole_students(space)]
     known = {design.plan for design in hand}  # in a small space the solver may find the very same
-    found = finer_widths(space) if shares is None else solved(shares, space, starts)
+    found = list(dict.fromkeys(solved)) or list(finer_widths(space))
     mixed = [Design(plan, Origin.DESIGN, "initial design") for plan in levels]
-    each = [d for pair in zip_longest(dict.fromkeys(found), mixed) for d in pair if d is not None]
+    each = [d for pair in zip_longest(found, mixed) for d in pair if d is not None]
     ours = [design for design in each if design.plan not in known]
     untrained = [d for d in hand if space.spec(d.plan).recovery is None]
     trained = [d for d in hand if space.spec(d.plan).recovery is not None]
-    rounds = zip_longest((ours[i : i + SOLVED_AT_ONCE] for i in range(0, len(ours), SOLVED_AT_ONCE)), trained)
-    return [*untrained, *(d for some, one in rounds for d in (*(some or ()), one) if d is not None)]
+    rounds = zip_longest((ours[i : i + OURS_AT_ONCE] for i in range(0, len(ours), OURS_AT_ONCE)), trained)
+    order = [*untrained, *(d for some, one in rounds for d in (*(some or ()), one) if d is not None)]
+    return list(_with_siblings(space, order, frozenset(levels)))
+
+
+def _with_siblings(space: Space, designs: Sequence[Design], levels: frozenset[Plan]) -> Iterator[Design]:
+    """Yield the designs, and after each uniform one by levels the same in other bits, each plan once."""
+    given = {design.plan for design in designs}
+    for design in designs:
+        yield design
+        for plan in in_other_bits(space, design.plan) if design.plan in levels else ():
+            if plan not in given:
+                given.add(plan)
+                yield Design(plan, Origin.DESIGN, "initial design")
 
 
 def whole_students(space: Space) -> Iterator[Design]:
@@ -75,10 +80,3 @@ def finer_widths(space: Space) -> Iterator[Design]:
         bits = 8 if 8 in space.options("bits") else FULL
         for width in FINER_WIDTHS:
             yield from on_targets(space, Origin.DESIGN, "initial design", space.taught, width, bits)
-
-
-def solved(shares: ShareEncoding, space: Space, starts: Mapping[str, tuple[Plan, float]]) -> Iterator[Design]:
-    """Yield the plans of least harm for several budgets, taught in the default way."""
-    for part, (plan, top_ms) in product(BUDGET_SHARES, starts.values()):
-        numbers = shares.neutral(part * top_ms, space.taught.changed(plan.choices))
-        yield Design(shares.decode(numbers), Origin.DESIGN, "initial design", numbers)

@@ -1,4 +1,4 @@
-"""What proposers hand over: arms, proposals and candidates."""
+"""What proposers hand over: proposals, and the arm that samples."""
 
 from __future__ import annotations
 
@@ -19,12 +19,10 @@ class Arm:
     """An encoding with a sampler over its numbers.
 
     Attributes:
-        name: Of the encoding.
         encoding: Describes plans.
         sampler: Draws its numbers.
     """
 
-    name: str
     encoding: Encoding
     sampler: Sampler
 
@@ -40,7 +38,6 @@ class Proposal:
         latent: The numbers that it was decoded from, where it was.
         ticket: Of the arm's sampler, where that drew the plan.
         number: Of the trial that it goes on with, if any.
-        arm: Name of the arm that drew it, if any did.
         technique: What it is made by hand to show, where it is.
         after: Number of the finished trial whose weights it begins with, None for the teacher's.
         others: Plans that may be tried in its place: the measured latencies of all decide.
@@ -52,7 +49,6 @@ class Proposal:
     latent: Mapping[str, Value] | None
     ticket: int | None = None
     number: int | None = None
-    arm: str = ""
     technique: str = ""
     after: int | None = None
     others: tuple[Plan, ...] = ()
@@ -102,18 +98,3 @@ class Proposal:
             technique=trial.technique,
             after=trial.after,
         )
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A finished trial that proposals may start from.
-
-    Attributes:
-        trial: The trial.
-        cost: Its objectives, lower is better.
-        interest: How much the user looks where it lies.
-    """
-
-    trial: Trial
-    cost: tuple[float, ...]
-    interest: float = 1.0

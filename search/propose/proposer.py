@@ -1,8 +1,8 @@
 """The proposer: what is tried next.
 
-Plans left over from an interrupted run come first, then the initial design. After it, several sources propose
-(a learned model of accuracy, samplers over few numbers, neighbours of the front, designs by role), each as often as its
-trials lately gained. What is predicted to miss the budget is dropped before it is built.
+Plans left over from an interrupted run come first, then the initial design, in turn with a learned model of accuracy
+as soon as that has enough to learn from. After it, the model, a sampler over few numbers and designs by role propose,
+each as often as its trials lately gained. What is predicted to miss the budget is dropped before it is built.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 from ...evaluators.latency_model import LatencyLearner
 from ...spaces.plan import Plan
@@ -21,13 +20,11 @@ from ...spaces.surrogates import Surrogates
 from ...spaces.target import PerTarget
 from ...spaces.variables import Value
 from ..objectives import is_latency, latency_of
-from ..pareto import non_dominated
 from ..trial import Origin, Trial, TrialState
-from .around_front import AroundFront
 from .baselines import Baselines
 from .by_hand import Design
 from .learned.learned import Known, LearnedProposals
-from .proposal import Arm, Candidate, Proposal
+from .proposal import Arm, Proposal
 from .sources import Gains, Sources
 
 REDRAWS = 60
@@ -36,8 +33,8 @@ SLACK = 3.0
 """A plan is dropped where it is predicted to be over the budget by more than this many times the usual error."""
 LEAST_SLACK = 0.05
 """And by more than this part of it: the gate that would decide costs a second, a good plan left out costs more."""
-EXPECTED = {"learned": 8.0, "moves": 1.0, "crossovers": 0.5, "levels": 1.0}
-"""What sources are expected to gain before they have gained anything, against 1 for an encoding."""
+EXPECTED = {"learned": 8.0, "sampler": 1.0, "levels": 1.0}
+"""What sources are expected to gain before they have gained anything, against each other."""
 LEVELS = "levels by role"
 """The label of uniform designs that give each role a level, which had to earn their trials."""
 SAME_BUDGET = 0.05
@@ -50,12 +47,11 @@ class Proposer:
     def __init__(
         self,
         space: Space,
-        arms: Sequence[Arm],
+        arm: Arm | None,
         seed: int,
         design: Sequence[Design] = (),
         surrogates: Surrogates | None = None,
         budgets: PerTarget[float] | None = None,
-        refined: bool = True,
         baselines: Baselines | None = None,
         learned: LearnedProposals | None = None,
         objectives: Sequence[str] = (),
@@ -66,29 +62,28 @@ class Proposer:
 
         Args:
             space: What is searched.
-            arms: Encodings with their samplers.
+            arm: An encoding with its sampler, None to do without.
             seed: Of all random choices.
             design: What every study begins with.
             surrogates: What is known of the space.
             budgets: Latency (ms), of the targets that have a budget.
-            refined: Whether plans of the front are moved and crossed.
             baselines: What is made by hand because the user asked for it.
             learned: Proposals led by a model of accuracy.
             objectives: Their names.
             levels: Uniform designs that give each role a level, in the order in which they are worth a trial.
             limit_ms: Largest latency that is allowed, in milliseconds of the first target; None for any.
         """
-        self._space, self._arms = space, {arm.name: arm for arm in arms}
+        self._space, self._arm = space, arm
         self._surrogates, self._budgets = surrogates or Surrogates(), dict(budgets or {})
-        self._refined, self._learned, self._objectives = refined, learned, tuple(objectives)
+        self._learned, self._objectives = learned, tuple(objectives)
         self._levels = deque(levels)
-        self._sources = Sources({**EXPECTED, **dict.fromkeys(self._arms, 1.0)})
+        self._sources = Sources(EXPECTED)
         self._gains = Gains(limit_ms)
         self._baselines = baselines or Baselines(space, self._surrogates, self._budgets, ())
         self._random = random.Random(seed)
-        self._around = AroundFront(space, self._surrogates, self._random)
         self._seen: set[str] = set()
         self._over: tuple[float, Proposal] | None = None
+        self._model_is_next = False
         self._queue: deque[Proposal] = deque(map(Proposal.of, design))
 
     def know(self, trials: Sequence[Trial], interrupted: Sequence[Trial]) -> None:
@@ -119,15 +114,13 @@ class Proposer:
         """Whether plans of the initial design, or techniques that the user asked for, are still to come."""
         return bool(self._queue) or self._baselines.first() is not None
 
-    def propose(self, points: Sequence[Candidate]) -> Proposal | None:
-        """Return the next plan; None when nothing new can be drawn from this space.
-
-        Args:
-            points: Finished trials.
-        """
+    def propose(self) -> Proposal | None:
+        """Return the next plan; None when nothing new can be drawn from this space."""
         while self._queue:
             if self._queue[0].number is None and (design := self._baselines.first()) is not None:
                 return self._note(Proposal.of(design))
+            if self._queue[0].number is None and (led := self._led_in_turn()) is not None:
+                return self._note(led)
             proposal = self._queue.popleft()
             # what one would do by hand is measured whatever its latency: it shows what the search is worth
             own = proposal.number is None and not proposal.origin.by_hand
@@ -138,23 +131,18 @@ class Proposer:
             return self._note(proposal)
         if (design := self._baselines.first() or self._baselines.further()) is not None:
             return self._note(Proposal.of(design))
-        parents = [p for p in points if p.trial.spec.recovery is not None and not p.trial.technique]
-        parents = [parents[i] for i in non_dominated([p.cost for p in parents])]
         self._over = None
-        ways: dict[str, Callable[[], Proposal | None]] = {
-            name: partial(self._draw, arm) for name, arm in self._arms.items()
-        }
-        if parents and self._refined:
-            ways["moves"] = partial(self._around.moved, parents, self._is_new)
-        if len(parents) > 1 and self._refined:
-            ways["crossovers"] = partial(self._around.crossed, parents, self._is_new)
+        ways: dict[str, Callable[[], Proposal | None]] = {"sampler": self._drawn if self._arm else self._anywhere}
         if self._learned is not None and self._learned.ready:
             ways["learned"] = self._led
         if self._levels:
             ways["levels"] = self._leveled
-        for _ in range(REDRAWS if ways else 0):
+        for _ in range(REDRAWS):
             drawn = ways[self._sources.draw(list(ways), self._random)]()
             if drawn is not None:
+                return self._note(drawn)
+        for _ in range(REDRAWS):
+            if (drawn := self._anywhere()) is not None:
                 return self._note(drawn)
         # nothing is predicted to keep the budget: the gate decides on what comes closest
         return None if self._over is None else self._note(self._over[1])
@@ -182,15 +170,14 @@ class Proposer:
         """
         self._baselines.note(trial)
         self._let_learn(trial, costs)
-        latent = self._encoded(trial.plan, trial.latent)
-        if latent is None or trial.technique:
+        if self._arm is None or trial.technique:
             return  # the search takes nothing over from what was made to be compared with it
-        for arm in self._arms.values():
-            ticket = proposal.ticket if proposal is not None and proposal.arm == arm.name else None
-            if costs is not None:
-                arm.sampler.tell(trial.number, latent, costs, ticket)
-            elif trial.state in (TrialState.GATED, TrialState.FAILED):
-                arm.sampler.reject(trial.number, latent, ticket, violation)
+        latent = self._encoded(self._arm, trial)
+        ticket = proposal.ticket if proposal is not None else None
+        if latent is not None and costs is not None:
+            self._arm.sampler.tell(trial.number, latent, costs, ticket)
+        elif latent is not None and trial.state in (TrialState.GATED, TrialState.FAILED):
+            self._arm.sampler.reject(trial.number, latent, ticket, violation)
 
     def _let_learn(self, trial: Trial, costs: Sequence[float] | None) -> None:
         latency = next((i for i, name in enumerate(self._objectives) if is_latency(name)), None)
@@ -206,24 +193,18 @@ class Proposer:
 
     def _source(self, trial: Trial) -> str:
         """Return the name of the source that proposed a trial; empty for what every study begins with."""
-        named = {Origin.MOVE: "moves", Origin.CROSS: "crossovers", Origin.LEARNED: "learned"}
+        if trial.origin is Origin.LEARNED:
+            return "learned"
         if trial.label == LEVELS:
             return "levels"
-        if trial.origin is not Origin.SEARCH or trial.latent is None:
-            return named.get(trial.origin, "")
-        return next(
-            (name for name, arm in self._arms.items() if trial.latent.keys() == arm.encoding.latent().keys()), ""
-        )
+        return "sampler" if trial.origin is Origin.SEARCH and trial.latent is not None else ""
 
-    def _encoded(self, plan: Plan, drawn: Mapping[str, Value] | None = None) -> dict[str, Value] | None:
-        """Return what each arm knows of a plan: the numbers that were drawn, else those that come nearest to it."""
-        found: dict[str, Value] = {}
-        for arm in self._arms.values():
-            names = arm.encoding.latent()
-            told = {name: drawn[name] for name in names if drawn and name in drawn}
-            # numbers of an earlier run that knew less do not go with those of today
-            found |= told if len(told) == len(names) else (arm.encoding.encode(plan) or told)
-        return found or None
+    @staticmethod
+    def _encoded(arm: Arm, trial: Trial) -> Mapping[str, Value] | None:
+        """Return what an arm knows of a plan: the numbers that were drawn, else those that come nearest to it."""
+        # numbers of an earlier run that knew less do not go with those of today
+        drawn = trial.latent is not None and trial.latent.keys() == arm.encoding.latent().keys()
+        return trial.latent if drawn else arm.encoding.encode(trial.plan)
 
     def _note(self, proposal: Proposal) -> Proposal:
         if not proposal.technique:
@@ -241,7 +222,7 @@ class Proposer:
             return False
         over = self._predicted_over(proposal.plan)
         if over > 1 and (self._over is None or over < self._over[0]):
-            self._over = over, replace(proposal, ticket=None, arm="")
+            self._over = over, replace(proposal, ticket=None)
         return over <= 1
 
     def _predicted_over(self, plan: Plan) -> float:
@@ -255,14 +236,30 @@ class Proposer:
                 found = max(found, surrogate.predict_ms(spec) / allowed)
         return found
 
-    def _draw(self, arm: Arm) -> Proposal | None:
-        ticket, drawn = arm.sampler.ask()
-        plan = arm.encoding.decode(drawn)
-        proposal = Proposal(plan, Origin.SEARCH, "search", drawn, ticket, arm=arm.name)
+    def _drawn(self) -> Proposal | None:
+        """Return what the sampler draws, None where that is not new."""
+        assert self._arm is not None
+        ticket, drawn = self._arm.sampler.ask()
+        proposal = Proposal(self._arm.encoding.decode(drawn), Origin.SEARCH, "search", drawn, ticket)
         if self._is_new(proposal):
             return proposal
-        arm.sampler.reject(-1, drawn, ticket)
+        self._arm.sampler.reject(-1, drawn, ticket)
         return None
+
+    def _anywhere(self) -> Proposal | None:
+        """Return a plan between the teacher and a level, each decision drawn by itself; None where it is not new."""
+        level = self._random.random()
+        rows = [[i for i, option in enumerate(v.options) if option in v.drawn] for v in self._space.network]
+        drawn = [row[round(self._random.uniform(0, level) * (len(row) - 1))] for row in rows]
+        proposal = Proposal(self._space.assemble(drawn, self._space.taught), Origin.SEARCH, "search", None)
+        return proposal if self._is_new(proposal) else None
+
+    def _led_in_turn(self) -> Proposal | None:
+        """Return what the learned model proposes, every other time that it is asked."""
+        if self._learned is None or not self._learned.ready:
+            return None
+        self._model_is_next = not self._model_is_next
+        return self._led() if self._model_is_next else None
 
     def _led(self) -> Proposal | None:
         assert self._learned is not None

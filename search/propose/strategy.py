@@ -12,7 +12,6 @@ from ...spaces.target import PerTarget
 from ...studies.schema import SearchSection
 from ..techniques import asked_for
 from .baselines import Baselines
-from .encoding import Encoding
 from .factorial import factorial
 from .initial_design import initial_design
 from .learned.learned import LearnedProposals
@@ -20,7 +19,7 @@ from .profile import ProfileEncoding, sensitivity_ranks
 from .proposal import Arm
 from .proposer import Proposer
 from .samplers import Sampler
-from .shares import ShareEncoding, reach_ms
+from .solved import solved
 
 FIRST_LEVELS = 6
 """Designs that give each role a level, among what every study begins with; the others have to earn their trials."""
@@ -47,23 +46,13 @@ def make_proposer(
     without = settings.without
     usual, techniques = asked_for(settings.baselines)
     starts = starts_of(space, surrogates, targets, budgets)
-    asked = not {"shares", "initial_design"} <= set(without)
-    shares = encoding_by_shares(space, surrogates, targets, starts) if asked else None
-    encodings: dict[str, Encoding] = {}
     profile = ProfileEncoding(space, sensitivity_ranks(space, surrogates.sensitivity))
-    if "profile" not in without or shares is None:
-        encodings["profile"] = profile
-    if shares is not None and "shares" not in without:
-        encodings["shares"] = shares
-    arms = [
-        Arm(name, encoding, Sampler(encoding.latent(), len(objectives), settings.seed + i, settings.sampler))
-        for i, (name, encoding) in enumerate(encodings.items())
-        if encoding.latent()
-    ]
+    arm = None
+    if "profile" not in without and profile.latent():
+        arm = Arm(profile, Sampler(profile.latent(), len(objectives), settings.seed, settings.sampler))
+    guided = "initial_design" not in without and set(targets) <= set(surrogates.latency)
     levels = [] if "levels" in without else _levels(space, surrogates, starts)
-    design = initial_design(
-        space, None if "initial_design" in without else shares, starts, levels[:FIRST_LEVELS], usual
-    )
+    design = initial_design(space, solved(space, surrogates, starts) if guided else (), levels[:FIRST_LEVELS], usual)
     known_ms = max((ms for _, ms in starts.values()), default=0.0)
     limit_ms = (known_ms or max(budgets.values())) if budgets else None
     learned = None
@@ -71,12 +60,11 @@ def make_proposer(
         learned = LearnedProposals(space, surrogates, limit_ms, settings.seed, [d.plan for d in design])
     return Proposer(
         space,
-        arms,
+        arm,
         settings.seed,
         design,
         surrogates,
         budgets,
-        "refinement" not in without,
         Baselines(space, surrogates, budgets, techniques),
         learned,
         objectives,
@@ -92,20 +80,6 @@ def _levels(space: Space, surrogates: Surrogates, starts: Mapping[str, tuple[Pla
         for name, (plan, _) in starts.items()
     ]
     return [plan for some in zip_longest(*each) for plan in some if plan is not None]
-
-
-def encoding_by_shares(
-    space: Space, surrogates: Surrogates, targets: Sequence[str], starts: Mapping[str, tuple[Plan, float]]
-) -> ShareEncoding | None:
-    """Return the encoding that the exact solver decodes, for plans within the budgets; None where too little is known.
-
-    Arguments are those of `make_proposer`; for `starts` see `starts_of`.
-    """
-    if not surrogates.sensitivity or not set(targets) <= set(surrogates.latency):
-        return None
-    lowest_ms, _ = reach_ms(space, surrogates, {name: plan for name, (plan, _) in starts.items()})
-    top_ms = max(ms for _, ms in starts.values())
-    return ShareEncoding(space, surrogates, lowest_ms, max(lowest_ms, top_ms))
 
 
 def starts_of(

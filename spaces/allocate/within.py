@@ -14,7 +14,6 @@ from ..plan import Plan
 from ..space import Indices, Space
 from ..surrogates import Surrogates
 from .forecast import Forecast
-from .prices import Prices
 from .solver import allocate
 
 OFFERED = 8
@@ -34,7 +33,6 @@ def plan_within(
     surrogates: Surrogates,
     budget_ms: float,
     like: Plan,
-    prices: Prices | None = None,
     forecast: Forecast | None = None,
 ) -> Plan | None:
     """Return the plan of least harm whose predicted latency is within the budget.
@@ -44,7 +42,6 @@ def plan_within(
         surrogates: What is known of it. Variables of unknown sensitivity decide as `like` does.
         budget_ms: Latency in milliseconds, on the target that `like` is for.
         like: The plan that all decisions outside the network are taken from.
-        prices: Factors on the harm of options; none if None.
         forecast: To share with other calls for these surrogates and `like`.
 
     Returns:
@@ -54,7 +51,7 @@ def plan_within(
         KeyError: Nothing predicts the latency of plans like `like`.
     """
     forecast = forecast or forecast_for(space, surrogates, like)
-    found = _allotment(space, surrogates, like, prices or Prices(), forecast).solve(budget_ms)
+    found = _allotment(space, surrogates, like, forecast).solve(budget_ms)
     return None if found is None else space.assemble(found, like)
 
 
@@ -66,7 +63,7 @@ def fastest_plan(
     Arguments and errors are those of `plan_within`.
     """
     forecast = forecast or forecast_for(space, surrogates, like)
-    found = _allotment(space, surrogates, like, Prices(), forecast).fastest()
+    found = _allotment(space, surrogates, like, forecast).fastest()
     return space.assemble(found, like), forecast.ms(found)
 
 
@@ -83,15 +80,10 @@ def forecast_for(space: Space, surrogates: Surrogates, like: Plan) -> Forecast:
     return Forecast(space, surrogate, like)
 
 
-def _allotment(space: Space, surrogates: Surrogates, like: Plan, prices: Prices, forecast: Forecast) -> Allotment:
-    known = [surrogates.sensitivity.get(variable.name) for variable in space.network]
-    streams = {variable.axis for variable in space.network if variable.in_stream}
-    harm = [
-        prices.tilted(variable, harm, variable.axis in streams) if harm else ()
-        for variable, harm in zip(space.network, known, strict=True)
-    ]
+def _allotment(space: Space, surrogates: Surrogates, like: Plan, forecast: Forecast) -> Allotment:
+    harm = [surrogates.sensitivity.get(variable.name, ()) for variable in space.network]
     held = space.indices(like)
-    free = [tuple(range(len(harm))) if harm else (at,) for harm, at in zip(known, held, strict=True)]
+    free = [tuple(range(len(row))) if row else (at,) for row, at in zip(harm, held, strict=True)]
     return Allotment(forecast, harm, free)
 
 

@@ -41,6 +41,16 @@ def drawn_plan(space: Space, source: random.Random, like: Plan | None = None) ->
     return space.assemble([source.randrange(len(v.options)) for v in space.network], like or Plan())
 
 
+def changed_plan(space: Space, plan: Plan, source: random.Random) -> Plan:
+    """A legal plan in which one decision that a search makes is another one than in `plan`."""
+    found = plan
+    while found == plan:
+        variable = source.choice([v for v in space.variables if v.is_searched])
+        option = variable.bounds.clip(source.uniform(0, 10)) if variable.bounds else source.choice(variable.drawn)
+        found = space.repair(plan.changed({variable.name: option}))
+    return found
+
+
 def assert_legal(plan: Plan, space: Space) -> StudentSpec:
     """A legal plan has options of the space alone, and gives a student that its targets can run."""
     assert space.repair(plan) == plan, "what is legal needs no repair"

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 from nets import net, space_over
 from simulation import OBJECTIVES, Problem, make_problem
 
-from autocompress.search.propose.by_hand import by_hand, uniform
+from autocompress.search.propose.by_hand import Design, by_hand, uniform
+from autocompress.search.propose.factorial import factorial
 from autocompress.search.propose.initial_design import initial_design
 from autocompress.search.propose.profile import ProfileEncoding
-from autocompress.search.propose.proposal import Arm, Candidate
+from autocompress.search.propose.proposal import Arm
 from autocompress.search.propose.proposer import Proposer
 from autocompress.search.propose.samplers import Sampler
-from autocompress.search.propose.shares import ShareEncoding
-from autocompress.search.propose.strategy import encoding_by_shares, make_proposer, starts_of
+from autocompress.search.propose.solved import solved
+from autocompress.search.propose.strategy import make_proposer, starts_of
 from autocompress.search.trial import Origin, Trial, TrialState
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.space import Space
@@ -34,7 +37,7 @@ def trial(
     number: int,
     plan: Plan,
     found: Space,
-    latent: dict[str, Value] | None = None,
+    latent: Mapping[str, Value] | None = None,
     origin: Origin = Origin.SEARCH,
     state: TrialState = TrialState.FINISHED,
 ) -> Trial:
@@ -46,16 +49,16 @@ def problem() -> Problem:
     return make_problem()
 
 
-def shares_of(problem: Problem, budget_ms: float) -> ShareEncoding:
+def solved_for(problem: Problem, budget_ms: float) -> list[Design]:
     starts = starts_of(problem.space, problem.surrogates, ("here",), {"here": budget_ms})
-    shares = encoding_by_shares(problem.space, problem.surrogates, ("here",), starts)
-    assert shares is not None
-    return shares
+    found = list(solved(problem.space, problem.surrogates, starts))
+    assert found
+    return found
 
 
 def test_what_one_would_do_by_hand_is_there_under_its_own_name_in_every_design(problem: Problem) -> None:
-    for guided in (shares_of(problem, problem.budget_ms), None):
-        found = initial_design(problem.space, guided, {"": (Plan(), problem.budget_ms)})
+    for guided in (solved_for(problem, problem.budget_ms), ()):
+        found = initial_design(problem.space, guided)
         assert {d.label for d in by_hand(problem.space)} <= {d.label for d in found}
         designs = {d.plan for d in found if d.origin is Origin.DESIGN}
         assert designs and not designs & {d.plan for d in found if d.origin is not Origin.DESIGN}
@@ -76,20 +79,21 @@ def test_by_hand_is_what_a_user_would_do(problem: Problem) -> None:
 
 def test_a_second_run_has_no_designs_for_budgets_that_had_theirs(problem: Problem) -> None:
     budget = problem.budget_ms
-    shares = shares_of(problem, budget)
-    first = initial_design(problem.space, shares, {"": (Plan(), budget)})
+    first = initial_design(problem.space, solved_for(problem, budget))
     ended = [
         replace(trial(i, d.plan, problem.space, dict(d.latent or {}), d.origin), label=d.label)
         for i, d in enumerate(first, 1)
     ]
 
     def designs_after(budget_ms: float) -> list[Origin]:
-        proposer = Proposer(problem.space, [], 0, initial_design(problem.space, shares, {"": (Plan(), budget_ms)}))
+        proposer = Proposer(problem.space, None, 0, initial_design(problem.space, solved_for(problem, budget_ms)))
         proposer.know(ended, [])
         found = []
-        while (proposal := proposer.propose([])) is not None:
+        while proposer.opening:
+            proposal = proposer.propose()
+            assert proposal is not None
             found.append(proposal.origin)
-        return found
+        return [origin for origin in found if origin is not Origin.SEARCH]
 
     assert designs_after(0.98 * budget) == [], "a latency model that has learnt moves the budgets a little"
     assert set(designs_after(0.8 * budget)) == {Origin.DESIGN}, "another budget has other designs"
@@ -98,10 +102,10 @@ def test_a_second_run_has_no_designs_for_budgets_that_had_theirs(problem: Proble
 def test_what_was_under_way_comes_first_again_with_its_number(problem: Problem) -> None:
     plan = uniform(problem.space, 0.5, 8)
     broken = trial(7, plan, problem.space, {"x": 1.0}, Origin.MOVE, TrialState.RUNNING)
-    proposer = Proposer(problem.space, [], 0, initial_design(problem.space, None, {"": (Plan(), 1.0)}))
+    proposer = Proposer(problem.space, None, 0, initial_design(problem.space))
     proposer.know([], [broken])
     assert proposer.opening
-    proposal = proposer.propose([])
+    proposal = proposer.propose()
     assert proposal is not None and (proposal.number, proposal.plan, proposal.latent) == (7, plan, {"x": 1.0})
 
 
@@ -110,9 +114,9 @@ def test_no_plan_is_proposed_twice_and_the_budget_is_kept_by_prediction(problem:
     proposer = make_proposer(
         problem.space, settings, OBJECTIVES, problem.surrogates, ("here",), {"here": problem.budget_ms}
     )
-    seen, parents = set(), []
+    seen, origins = set(), set()
     for number in range(1, 60):
-        proposal = proposer.propose(parents)
+        proposal = proposer.propose()
         assert proposal is not None and proposal.plan not in seen
         seen.add(proposal.plan)
         spec = problem.space.spec(proposal.plan)
@@ -121,47 +125,54 @@ def test_no_plan_is_proposed_twice_and_the_budget_is_kept_by_prediction(problem:
         if spec.recovery is not None:
             costs = (-problem.accuracy(spec, 1.0), problem.ms(spec))
             ended = trial(number, proposal.plan, problem.space, dict(proposal.latent or {}), proposal.origin)
-            parents.append(Candidate(ended, costs))
+            origins.add(proposal.origin)
             proposer.learn(ended, costs, None, proposal)
-    assert {p.trial.origin for p in parents} == {
-        Origin.BY_HAND,
-        Origin.DESIGN,
-        Origin.SEARCH,
-        Origin.MOVE,
-        Origin.CROSS,
-        Origin.LEARNED,
-    }
+    assert origins == {Origin.BY_HAND, Origin.DESIGN, Origin.SEARCH, Origin.LEARNED}
 
 
-def test_moves_stay_in_the_space_of_today() -> None:
-    before, now = space(0.25), space(0.75)
-    wide = uniform(before, 0.25, 8)
-    parents = [Candidate(trial(1, wide, before), (0.1, 1.0))]
-    proposer = Proposer(now, [], 0)
-    proposer.know([p.trial for p in parents], [])
-    for _ in range(20):
-        proposal = proposer.propose(parents)
-        assert proposal is not None and proposal.origin is Origin.MOVE and proposal.label == "move of 1"
-        assert now.repair(proposal.plan) == proposal.plan
+def test_designs_by_level_come_again_in_other_bits_and_share_their_training(problem: Problem) -> None:
+    found = problem.space
+    level = factorial(found, problem.surrogates.latency_for(), found.taught)[1]
+    design = [d for d in initial_design(found, levels=[level]) if d.origin is Origin.DESIGN]
+    first = next(i for i, d in enumerate(design) if d.plan == level)
+    training = found.spec(level).training_key()
+    others = [b for b in found.options("bits") if b != 8]
+    same = [d.plan for d in design if found.spec(d.plan).training_key() == training]
+    assert [d.plan for d in design[first : first + 1 + len(others)]] == same
+    assert {next(iter(set(found.spec(p).bits.values())), 32) for p in same} == {8, *others}
 
 
-def test_every_arm_is_told_of_moves_in_its_own_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_learned_model_does_not_wait_for_the_end_of_the_initial_design(problem: Problem) -> None:
+    settings = SearchSection()
+    proposer = make_proposer(problem.space, settings, OBJECTIVES, problem.surrogates, ("here",), {})
+    origins: list[Origin] = []
+    for number in range(1, 40):
+        if not proposer.opening:
+            break
+        proposal = proposer.propose()
+        assert proposal is not None
+        origins.append(proposal.origin)
+        spec = problem.space.spec(proposal.plan)
+        ended = trial(number, proposal.plan, problem.space, dict(proposal.latent or {}), proposal.origin)
+        proposer.learn(ended, (-problem.accuracy(spec, 1.0), problem.ms(spec)), None, proposal)
+    first = origins.index(Origin.LEARNED)
+    rest = origins[first:]
+    assert abs(rest.count(Origin.LEARNED) - len(rest) / 2) <= 1, "in turn with what is left of the design"
+
+
+def test_the_sampler_is_told_of_what_it_did_not_draw_in_its_own_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     found = space()
     profile = ProfileEncoding(found)
     sampler = Sampler(profile.latent(), 2, 0)
     told: list[dict[str, Value]] = []
     monkeypatch.setattr(sampler, "tell", lambda number, latent, costs, ticket: told.append(latent))
-    proposer = Proposer(found, [Arm("profile", profile, sampler)], 0)
-    parents = [Candidate(trial(1, uniform(found, 0.5, 8), found), (0.1, 1.0))]
-    moved = 0
-    for _ in range(20):
-        proposal = proposer.propose(parents)
-        assert proposal is not None
-        proposer.learn(trial(2, proposal.plan, found), (0.1, 1.0), None, proposal)
-        if proposal.latent is None:  # no sampler drew it
-            moved += 1
-            assert told.pop() == profile.encode(proposal.plan)
-    assert moved
+    plan = uniform(found, 0.5, 8)
+    proposer = Proposer(found, Arm(profile, sampler), 0, [Design(plan, Origin.DESIGN, "initial design")])
+    for drawn in (False, True):
+        proposal = proposer.propose()
+        assert proposal is not None and (proposal.latent is not None) == drawn
+        proposer.learn(trial(1, proposal.plan, found, proposal.latent), (0.1, 1.0), None, proposal)
+        assert told.pop() == (proposal.latent or profile.encode(plan))
 
 
 def test_plans_over_a_limit_are_told_after_a_resume_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +181,7 @@ def test_plans_over_a_limit_are_told_after_a_resume_too(monkeypatch: pytest.Monk
     sampler = Sampler(profile.latent(), 2, 0)
     told: list[float | None] = []
     monkeypatch.setattr(sampler, "reject", lambda number, latent, ticket, violation: told.append(violation))
-    proposer = Proposer(found, [Arm("profile", profile, sampler)], 0)
+    proposer = Proposer(found, Arm(profile, sampler), 0)
     plan = uniform(found, 0.5, 8)
     gated = trial(1, plan, found, profile.encode(plan), state=TrialState.GATED)
     proposer.learn(gated, None, 0.5, None)
@@ -207,29 +218,38 @@ def test_a_space_where_nothing_can_be_decided_is_exhausted() -> None:
     found = space_over(replace(net("digits").context, min_fraction=1.0), "channels")
     proposer = make_proposer(found, SearchSection(), OBJECTIVES, Surrogates(), ("here",), {})
     labels = []
-    while (proposal := proposer.propose([])) is not None:
+    while (proposal := proposer.propose()) is not None:
         labels.append(proposal.label)
     assert labels == ["teacher", "search"], "as it is, and taught once"
 
 
-@pytest.mark.parametrize("part", ["initial_design", "shares", "profile", "refinement"])
+@pytest.mark.parametrize("part", ["initial_design", "profile", "learned", "levels"])
 def test_parts_of_the_search_can_be_left_out(problem: Problem, part: str) -> None:
     settings = SearchSection(without=(part,))  # type: ignore[arg-type]
     proposer = make_proposer(
         problem.space, settings, OBJECTIVES, problem.surrogates, ("here",), {"here": problem.budget_ms}
     )
-    names = set(proposer._arms)
-    assert names == {"profile", "shares"} - {part}
-    origins, parents = set(), []
+    found: list[str] = []
     for number in range(1, 80):
-        proposal = proposer.propose(parents)
-        if proposal is None:
-            break
-        origins.add((proposal.origin, proposal.label == "initial design"))
+        proposal = proposer.propose()
+        assert proposal is not None
+        by_solver = proposal.origin is Origin.DESIGN and "budget_ms" in (proposal.latent or {})
+        drawn = proposal.origin is Origin.SEARCH and bool(proposal.latent)
+        found.append("initial_design" if by_solver else "profile" if drawn else proposal.origin.value)
         spec = problem.space.spec(proposal.plan)
         if spec.recovery is not None:
-            parents.append(
-                Candidate(trial(number, proposal.plan, problem.space), (-problem.accuracy(spec, 1), problem.ms(spec)))
-            )
-    found = {origin for origin, _ in origins}
-    assert ((Origin.MOVE in found) or (Origin.CROSS in found)) == (part != "refinement")
+            ended = trial(number, proposal.plan, problem.space, proposal.latent, proposal.origin)
+            proposer.learn(ended, (-problem.accuracy(spec, 1), problem.ms(spec)), None, proposal)
+    for name in ("initial_design", "profile", "learned"):
+        assert (name in found) == (part != name)
+
+
+def test_a_space_of_few_plans_is_tried_to_the_last_one() -> None:
+    found = space_over(replace(net("digits").context, min_fraction=0.95), "bits")
+    proposer = make_proposer(found, SearchSection(without=("profile",)), OBJECTIVES, Surrogates(), ("here",), {})
+    seen = set()
+    while (proposal := proposer.propose()) is not None:
+        seen.add(found.spec(proposal.plan).key())
+    every = itertools.product(*(range(len(v.options)) for v in found.network))
+    wanted = {found.spec(found.assemble(indices, found.taught)).key() for indices in every}
+    assert wanted <= seen

@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from legality import changed_plan
 
 import autocompress
 from autocompress.errors import StudyFileError, UsageError
@@ -22,7 +23,6 @@ from autocompress.evaluators.score import predict
 from autocompress.search.prepare.space import space_without_measuring
 from autocompress.search.report.front import Front
 from autocompress.search.report.reading import read_front
-from autocompress.spaces.neighbours.moves import Mover
 from autocompress.spaces.network import look_at_network
 from autocompress.spaces.target import Capabilities, Target, bits_on, joint_capabilities
 from autocompress.studies.study_file import StudyFile, load_study
@@ -227,7 +227,7 @@ def test_moves_stay_legal_where_plans_choose_their_target(tiny_task: Path) -> No
     source, plan = random.Random(0), space.taught
     seen = set()
     for _ in range(200):
-        plan = Mover(space).move(plan, source)
+        plan = changed_plan(space, plan, source)
         spec = space.spec(plan)
         seen.add(spec.target)
         assert set(spec.bits.values()) <= runnable(space.context.targets[spec.target])

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from legality import assert_legal, plans_of
+from legality import assert_legal, changed_plan, plans_of
 from profile_values import CAN, FAST, SLOW, UNSURE, all_profiles, ratios
 
 from autocompress.evaluators.micronets import CHANNELS, KINDS
@@ -20,7 +20,6 @@ from autocompress.spaces.axes.bits import BitsAxis, regions
 from autocompress.spaces.axes.channels import ChannelsAxis
 from autocompress.spaces.context import SpaceContext
 from autocompress.spaces.layers import kind_of
-from autocompress.spaces.neighbours.moves import Mover
 from autocompress.spaces.plain import from_plain, to_plain
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.space import Space
@@ -258,7 +257,7 @@ def test_plans_and_moves_keep_to_what_is_offered(
             # one precision of floats goes for the whole network
             assert found <= {*widths[region[0].name]} or (one_float and found == {16})
         assert all(count in counts[name] for name, count in spec.channels.items())
-        moved = Mover(space).move(plan, source)
+        moved = changed_plan(space, plan, source)
         assert moved != plan
         plan = moved
 

@@ -10,7 +10,6 @@ import pytest
 from synthetic_spaces import LayerByLayer, chain, surrogates_over
 
 from autocompress.spaces.allocate.forecast import Forecast
-from autocompress.spaces.allocate.prices import Prices
 from autocompress.spaces.allocate.within import fastest_plan, forecast_for, plan_within
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.space import Space
@@ -77,24 +76,6 @@ def test_variables_of_unknown_sensitivity_stay_as_they_are() -> None:
     plan = plan_within(space, half, 0.3 * ms(space, surrogates, Plan()), like)
     assert plan is not None and plan.of("channels")
     assert plan.of("bits") == like.of("bits") and plan.of("recovery") == like.of("recovery")
-
-
-@pytest.mark.parametrize("price", ["bits", "inner"])
-def test_who_is_dear_pays_less(price: str) -> None:
-    space, surrogates = small(2)
-    budget = 0.4 * ms(space, surrogates, Plan())
-
-    def paid(value: float) -> float:
-        prices = Prices(inner=value) if price == "inner" else Prices(axes={"bits": value})
-        plan = plan_within(space, surrogates, budget, Plan(), prices)
-        assert plan is not None
-        dear = (
-            v.axis == "bits" if price == "bits" else v.axis == "channels" and not v.in_stream for v in space.network
-        )
-        chosen = zip(space.network, space.indices(plan), dear, strict=True)
-        return sum(surrogates.sensitivity[v.name][o] for v, o, counts in chosen if counts)
-
-    assert paid(3.0) <= paid(0.0) <= paid(-3.0)
 
 
 def test_nothing_is_shared_out_where_no_latency_is_predicted() -> None:

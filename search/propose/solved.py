@@ -1,0 +1,42 @@
+"""The solver's designs: plans of least predicted harm for several budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+
+from ...spaces.allocate.within import fastest_plan, forecast_for, plan_within
+from ...spaces.plan import Plan
+from ...spaces.space import Space
+from ...spaces.surrogates import Surrogates
+from ...spaces.variables import Value
+from ..trial import Origin
+from .by_hand import Design
+
+BUDGET_SHARES = (0.95, 0.45, 0.75, 0.2, 0.85, 0.3, 0.6)
+"""Budgets that plans are made for, as parts of the largest one; the first few span the front."""
+BUDGET = "budget_ms"
+"""The name of the number that says which budget (ms) a design is for."""
+
+
+def solved(space: Space, surrogates: Surrogates, starts: Mapping[str, tuple[Plan, float]]) -> Iterator[Design]:
+    """Yield the plans of least harm for several budgets, taught in the default way.
+
+    Args:
+        space: The space.
+        surrogates: What is known of it; nothing is yielded for a target whose latency is not predicted.
+        starts: Target -> the plan of its teacher and the largest budget (ms) there; one entry, named "", where plans
+            do not choose a target.
+    """
+    known = {name: found for name, found in starts.items() if surrogates.latency_for(name) is not None}
+    if not surrogates.sensitivity:
+        return
+    likes = {name: space.repair(space.taught.changed(plan.choices)) for name, (plan, _) in known.items()}
+    forecasts = {name: forecast_for(space, surrogates, like) for name, like in likes.items()}
+    fastest = {name: fastest_plan(space, surrogates, like, forecasts[name]) for name, like in likes.items()}
+    for part, (name, (_, top_ms)) in product(BUDGET_SHARES, known.items()):
+        quickest, lowest_ms = fastest[name]
+        budget_ms = float(f"{max(lowest_ms, part * top_ms):.3g}")
+        plan = plan_within(space, surrogates, budget_ms, likes[name], forecasts[name]) or quickest
+        latent: dict[str, Value] = {BUDGET: budget_ms, **({"target": name} if name else {})}
+        yield Design(plan, Origin.DESIGN, "initial design", latent)

@@ -1,1 +1,0 @@
-"""Plans next to plans: moves, exchanges, crossovers."""
