@@ -62,5 +62,5 @@ class ShapeChoice:
         kept = [t for t in known.measured if not self._limits.surely_missed(t.gate, t.gate_bytes)] or known.measured
         if not kept:
             return trial, False
-        chosen = kept[self._choose(kept)] if len(kept) > 1 else kept[0]
+        chosen = kept[self._choose(kept)]
         return replace(trial, plan=chosen.plan, spec=chosen.spec, gate=chosen.gate, gate_bytes=chosen.gate_bytes), False

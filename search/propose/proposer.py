@@ -12,6 +12,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from ...evaluators.latency_model import LatencyLearner
 from ...spaces.plan import Plan
@@ -19,12 +20,12 @@ from ...spaces.space import Space
 from ...spaces.surrogates import Surrogates
 from ...spaces.target import PerTarget
 from ...spaces.variables import Value
-from ..objectives import is_latency, latency_of
 from ..trial import Origin, Trial, TrialState
 from .baselines import Baselines
 from .by_hand import Design
-from .learned.learned import Known, LearnedProposals
+from .learned.source import LearnedSource
 from .proposal import Arm, Proposal
+from .solved import BUDGET
 from .sources import Gains, Sources
 
 REDRAWS = 60
@@ -53,10 +54,9 @@ class Proposer:
         surrogates: Surrogates | None = None,
         budgets: PerTarget[float] | None = None,
         baselines: Baselines | None = None,
-        learned: LearnedProposals | None = None,
-        objectives: Sequence[str] = (),
+        learned: LearnedSource | None = None,
         levels: Sequence[Plan] = (),
-        limit_ms: float | None = None,
+        limit: float | None = None,
     ) -> None:
         """Propose plans of `space`.
 
@@ -69,16 +69,15 @@ class Proposer:
             budgets: Latency (ms), of the targets that have a budget.
             baselines: What is made by hand because the user asked for it.
             learned: Proposals led by a model of accuracy.
-            objectives: Their names.
             levels: Uniform designs that give each role a level, in the order in which they are worth a trial.
-            limit_ms: Largest latency that is allowed, in milliseconds of the first target; None for any.
+            limit: Largest latency (ms of the first target) or size (bytes) that counts as a gain; None for any.
         """
         self._space, self._arm = space, arm
         self._surrogates, self._budgets = surrogates or Surrogates(), dict(budgets or {})
-        self._learned, self._objectives = learned, tuple(objectives)
+        self._learned = learned
         self._levels = deque(levels)
         self._sources = Sources(EXPECTED)
-        self._gains = Gains(limit_ms)
+        self._gains = Gains(limit)
         self._baselines = baselines or Baselines(space, self._surrogates, self._budgets, ())
         self._random = random.Random(seed)
         self._seen: set[str] = set()
@@ -128,13 +127,15 @@ class Proposer:
                 continue
             if self._key(proposal.plan) in self._seen or (own and self._predicted_over(proposal.plan) > 1):
                 continue
+            if own and BUDGET in (proposal.latent or {}) and not self._guide_fits:
+                continue
             return self._note(proposal)
         if (design := self._baselines.first() or self._baselines.further()) is not None:
             return self._note(Proposal.of(design))
         self._over = None
         ways: dict[str, Callable[[], Proposal | None]] = {"sampler": self._drawn if self._arm else self._anywhere}
         if self._learned is not None and self._learned.ready:
-            ways["learned"] = self._led
+            ways["learned"] = partial(self._learned.propose, self._is_new)
         if self._levels:
             ways["levels"] = self._leveled
         for _ in range(REDRAWS):
@@ -153,9 +154,8 @@ class Proposer:
             surrogate = self._surrogates.latency.get(name)
             if isinstance(surrogate, LatencyLearner):
                 surrogate.add(trial.spec, latency.p50_ms)
-        objective = next(filter(is_latency, self._objectives), None)
-        if self._learned is not None and objective is not None:
-            self._learned.measured(trial.plan, latency_of(objective, trial.gate).p50_ms)
+        if self._learned is not None:
+            self._learned.measured(trial)
 
     def learn(
         self, trial: Trial, costs: Sequence[float] | None, violation: float | None, proposal: Proposal | None
@@ -180,16 +180,11 @@ class Proposer:
             self._arm.sampler.reject(trial.number, latent, ticket, violation)
 
     def _let_learn(self, trial: Trial, costs: Sequence[float] | None) -> None:
-        latency = next((i for i, name in enumerate(self._objectives) if is_latency(name)), None)
-        if self._learned is None or latency is None or "accuracy" not in self._objectives or trial.technique:
+        if self._learned is None or trial.technique:
             return
-        if costs is None or not all(map(math.isfinite, costs)):
-            self._learned.forget(trial.number, trial.plan if trial.state.ended else None)
-            return
-        metric = costs[self._objectives.index("accuracy")]
-        if trial.finished:
-            self._sources.credit(self._source(trial), self._gains.of(costs[latency], metric))
-        self._learned.tell(trial.number, Known(trial.plan, metric, costs[latency], trial.spec.recovery is not None))
+        found = self._learned.learn(trial, costs)
+        if found is not None and trial.finished:
+            self._sources.credit(self._source(trial), self._gains.of(*found))
 
     def _source(self, trial: Trial) -> str:
         """Return the name of the source that proposed a trial; empty for what every study begins with."""
@@ -254,17 +249,16 @@ class Proposer:
         proposal = Proposal(self._space.assemble(drawn, self._space.taught), Origin.SEARCH, "search", None)
         return proposal if self._is_new(proposal) else None
 
+    @property
+    def _guide_fits(self) -> bool:
+        return self._learned is None or self._learned.guide_fits
+
     def _led_in_turn(self) -> Proposal | None:
         """Return what the learned model proposes, every other time that it is asked."""
         if self._learned is None or not self._learned.ready:
             return None
         self._model_is_next = not self._model_is_next
-        return self._led() if self._model_is_next else None
-
-    def _led(self) -> Proposal | None:
-        assert self._learned is not None
-        plans = self._learned.propose(lambda p: self._is_new(Proposal(p, Origin.LEARNED, "learned", None)))
-        return Proposal(plans[0], Origin.LEARNED, "learned", None, others=tuple(plans[1:])) if plans else None
+        return self._learned.propose(self._is_new) if self._model_is_next else None
 
     def _leveled(self) -> Proposal | None:
         if not self._levels:
@@ -274,10 +268,7 @@ class Proposer:
 
     def choose(self, trials: Sequence[Trial]) -> int:
         """Return the number of the trial to go on with, of trials with measured shapes."""
-        if self._learned is None:
-            return 0
-        name = next(filter(is_latency, self._objectives))
-        best = self._learned.best([(t.plan, latency_of(name, t.gate).p50_ms) for t in trials])
+        best = 0 if self._learned is None else self._learned.choose(trials)
         # what was measured and not chosen may be proposed again
         self._seen -= {t.spec.key() for t in trials}
         self._seen.add(trials[best].spec.key())
@@ -286,6 +277,6 @@ class Proposer:
 
 def _same_budget(a: Mapping[str, Value] | None, b: Mapping[str, Value] | None) -> bool:
     """Tell whether the solver's plans for two budgets stand for the same region, by their numbers."""
-    if a is None or b is None or not {"budget_ms"} <= a.keys() & b.keys() or a.get("target") != b.get("target"):
+    if a is None or b is None or not {BUDGET} <= a.keys() & b.keys() or a.get("target") != b.get("target"):
         return False
-    return abs(math.log(float(a["budget_ms"]) / float(b["budget_ms"]))) < SAME_BUDGET
+    return abs(math.log(float(a[BUDGET]) / float(b[BUDGET]))) < SAME_BUDGET

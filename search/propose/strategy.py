@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
 from ...spaces.plan import Plan
@@ -10,11 +11,13 @@ from ...spaces.space import Space
 from ...spaces.surrogates import Surrogates
 from ...spaces.target import PerTarget
 from ...studies.schema import SearchSection
+from ..objectives import is_latency
 from ..techniques import asked_for
 from .baselines import Baselines
 from .factorial import factorial
 from .initial_design import initial_design
 from .learned.learned import LearnedProposals
+from .learned.source import LearnedSource, price_of
 from .profile import ProfileEncoding, sensitivity_ranks
 from .proposal import Arm
 from .proposer import Proposer
@@ -55,9 +58,12 @@ def make_proposer(
     design = initial_design(space, solved(space, surrogates, starts) if guided else (), levels[:FIRST_LEVELS], usual)
     known_ms = max((ms for _, ms in starts.values()), default=0.0)
     limit_ms = (known_ms or max(budgets.values())) if budgets else None
-    learned = None
-    if "learned" not in without:
-        learned = LearnedProposals(space, surrogates, limit_ms, settings.seed, [d.plan for d in design])
+    price, learned = price_of(objectives), None
+    if "learned" not in without and price is not None and "accuracy" in objectives:
+        known = surrogates if is_latency(price) else replace(surrogates, latency={})
+        limit_ms = limit_ms if is_latency(price) else None
+        model = LearnedProposals(space, known, limit_ms, settings.seed, [d.plan for d in design])
+        learned = LearnedSource(model, objectives)
     return Proposer(
         space,
         arm,
@@ -67,7 +73,6 @@ def make_proposer(
         budgets,
         Baselines(space, surrogates, budgets, techniques),
         learned,
-        objectives,
         levels[FIRST_LEVELS:],
         limit_ms,
     )

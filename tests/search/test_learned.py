@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -20,8 +21,11 @@ from autocompress.search.propose.learned.improvement import NODES, added, stairc
 from autocompress.search.propose.learned.learned import FEWEST, Known, LearnedProposals
 from autocompress.search.propose.role_classes import role_classes
 from autocompress.search.propose.sources import FLOOR, Sources
+from autocompress.search.propose.strategy import make_proposer
+from autocompress.search.trial import Origin, TrialState
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.surrogates import Surrogates
+from autocompress.studies.schema import SearchSection
 
 points = st.lists(st.tuples(st.floats(0.1, 10), st.floats(0, 1)), max_size=12)
 
@@ -154,3 +158,45 @@ def test_bent_costs_are_straightened_again_and_keep_their_order(costs: list[floa
     bent = scale.bent(np.array(sorted(costs)))
     assert np.all(np.diff(bent) >= 0)
     assert scale.straight(bent) == pytest.approx(np.array(sorted(costs)), rel=1e-6, abs=1e-6)
+
+
+def test_a_shape_that_was_measured_and_not_chosen_is_no_longer_awaited(problem: Problem) -> None:
+    random_ = random.Random(3)
+    learned = LearnedProposals(problem.space, problem.surrogates, None, 0)
+    for number in range(30):
+        plan = drawn(problem, random_)
+        spec = problem.space.spec(plan)
+        learned.tell(number, Known(plan, 1 - problem.accuracy(spec, 1.0), problem.ms(spec), True))
+    plans = learned.propose(lambda plan: True)
+    assert len(plans) > 1
+    learned.best([(plans[-1], 1.0)])  # all others missed a limit
+    assert plans[0] not in learned._pending and plans[-1] in learned._pending
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_guide_is_believed_only_while_it_orders_what_was_trained(problem: Problem, sign: int) -> None:
+    random_ = random.Random(4)
+    learned = LearnedProposals(problem.space, problem.surrogates, None, 0)
+    assert learned.guide_fits, "nothing speaks against it yet"
+    for number in range(24):
+        plan = drawn(problem, random_)
+        harm = problem.surrogates.harm(problem.space, plan)
+        learned.tell(number, Known(plan, sign * harm, problem.ms(problem.space.spec(plan)), True))
+    assert learned.guide_fits == (sign > 0)
+
+
+def test_where_only_sizes_are_traded_the_model_learns_them_from_gates(problem: Problem) -> None:
+    objectives = ("accuracy", "size_bytes")
+    proposer = make_proposer(problem.space, SearchSection(), objectives, problem.surrogates, ("here",), {})
+    origins = set()
+    for number in range(1, 45):
+        proposal = proposer.propose()
+        assert proposal is not None
+        spec = problem.space.spec(proposal.plan)
+        size_bytes = 1000 + 100 * sum(spec.channels.values())
+        begun = proposal.trial(number, proposal.plan, spec, 0)
+        proposer.measured(replace(begun, gate_bytes=size_bytes))
+        ended = replace(begun, state=TrialState.FINISHED)
+        proposer.learn(ended, (problem.accuracy(spec, 1.0) * -1, float(size_bytes)), None, proposal)
+        origins.add(proposal.origin)
+    assert Origin.LEARNED in origins

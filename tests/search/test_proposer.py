@@ -132,14 +132,15 @@ def test_no_plan_is_proposed_twice_and_the_budget_is_kept_by_prediction(problem:
 
 def test_designs_by_level_come_again_in_other_bits_and_share_their_training(problem: Problem) -> None:
     found = problem.space
-    level = factorial(found, problem.surrogates.latency_for(), found.taught)[1]
-    design = [d for d in initial_design(found, levels=[level]) if d.origin is Origin.DESIGN]
-    first = next(i for i, d in enumerate(design) if d.plan == level)
-    training = found.spec(level).training_key()
-    others = [b for b in found.options("bits") if b != 8]
-    same = [d.plan for d in design if found.spec(d.plan).training_key() == training]
-    assert [d.plan for d in design[first : first + 1 + len(others)]] == same
-    assert {next(iter(set(found.spec(p).bits.values())), 32) for p in same} == {8, *others}
+    levels = factorial(found, problem.surrogates.latency_for(), found.taught)
+    design = [d.plan for d in initial_design(found, levels=levels)]
+    others = [bits for bits in found.options("bits") if bits != 8]
+    for level in levels:
+        training = found.spec(level).training_key()
+        same = [found.spec(p).bits for p in design if found.spec(p).training_key() == training]
+        uniform_bits = {next(iter(found_bits)) for bits in same if len(found_bits := {*bits.values()} or {32}) == 1}
+        assert uniform_bits >= {8, *others}
+    assert len(set(design)) == len(design)
 
 
 def test_the_learned_model_does_not_wait_for_the_end_of_the_initial_design(problem: Problem) -> None:
@@ -157,7 +158,7 @@ def test_the_learned_model_does_not_wait_for_the_end_of_the_initial_design(probl
         proposer.learn(ended, (-problem.accuracy(spec, 1.0), problem.ms(spec)), None, proposal)
     first = origins.index(Origin.LEARNED)
     rest = origins[first:]
-    assert abs(rest.count(Origin.LEARNED) - len(rest) / 2) <= 1, "in turn with what is left of the design"
+    assert 0.4 <= rest.count(Origin.LEARNED) / len(rest) <= 0.65, "in turn with what is left of the design"
 
 
 def test_the_sampler_is_told_of_what_it_did_not_draw_in_its_own_numbers(monkeypatch: pytest.MonkeyPatch) -> None:

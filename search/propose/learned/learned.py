@@ -15,7 +15,7 @@ from ....spaces.space import Space
 from ....spaces.surrogates import Surrogates
 from ...pareto import ranks
 from ..role_classes import by_weight, role_classes
-from .accuracy_model import AccuracyLearner, AccuracyModel
+from .accuracy_model import AccuracyLearner, AccuracyModel, rank_correlation
 from .coding import Coding, Rows
 from .cost_scale import CostScale
 from .evolution import Evolution
@@ -38,6 +38,8 @@ MOST_GATES = 4
 """Plans that are measured for one that is trained."""
 MOST_SHAPES = 600
 """Measured latencies that predictions are corrected by."""
+ENOUGH_TO_JUDGE = 8
+"""Trained plans before it is judged whether what was known beforehand orders them."""
 ELSEWHERE = 3
 """With a budget, one of so many batches is for the whole range up to the teacher."""
 
@@ -49,20 +51,21 @@ class Known:
     Attributes:
         plan: The plan.
         cost: Of its metric, lower is better.
-        ms: Latency, of the first latency objective.
+        paid: What a better metric is paid with: latency in milliseconds, of the first latency objective, or bytes.
         trained: Whether it was taught; what was not tells nothing of what a training brings.
     """
 
     plan: Plan
     cost: float
-    ms: float
+    paid: float
     trained: bool
 
 
 class LearnedProposals:
     """Learns from trials and proposes plans, several at a time.
 
-    It looks at the metric and at the first latency objective. Other objectives it leaves to other proposals.
+    It looks at the metric and at the first latency objective, or at sizes where there is none. Other objectives it
+    leaves to other proposals.
 
     Attributes:
         model: The model of accuracy that was fitted last.
@@ -96,6 +99,7 @@ class LearnedProposals:
         self._pending: dict[Plan, Known] = {}
         self._queue: deque[list[Known]] = deque()
         self._pool = self._rows(starts)
+        self._first: dict[Plan, Plan] = {}
         self._batches = 0
         self._fruitless: dict[int, Known] | None = None
         self._scale: CostScale | None = None
@@ -122,6 +126,16 @@ class LearnedProposals:
         """Whether there is enough to learn from."""
         return sum(known.trained for known in self._known.values()) >= FEWEST
 
+    @property
+    def guide_fits(self) -> bool:
+        """Whether what single changes do before any training orders what was trained; True while little is known."""
+        known = [k for k in self._known.values() if k.trained]
+        if len(known) < ENOUGH_TO_JUDGE or not self._surrogates.sensitivity:
+            return True
+        harm = np.array([self._surrogates.harm(self._space, k.plan) for k in known])
+        cost, paid = np.array([k.cost for k in known]), np.array([k.paid for k in known])
+        return rank_correlation(harm, cost, paid) > 0
+
     def propose(self, is_new: IsNew) -> list[Plan]:
         """Return plans of which one is to be trained: the latency that is measured of each decides; see `best`.
 
@@ -141,6 +155,7 @@ class LearnedProposals:
                 found = [known for known in self._queue.popleft() if is_new(known.plan)]
                 if found:
                     self._pending[found[0].plan] = found[0]
+                    self._first |= {known.plan: found[0].plan for known in found}
                     return [known.plan for known in found]
             if self._fruitless == self._known:
                 return []
@@ -153,22 +168,29 @@ class LearnedProposals:
         if self.model is None:
             return 0
         plans, ms = [plan for plan, _ in measured], np.array([ms for _, ms in measured])
-        others = [known for plan, known in self._pending.items() if plan not in plans]
+        asked = {self._first.get(plan, plan) for plan in plans}
+        others = [known for plan, known in self._pending.items() if plan not in asked]
         worth = self._worth(self._rows(plans), ms, [*self._known.values(), *others])
         best = int(np.argmax(worth))
         for plan in plans:
-            self._pending.pop(plan, None)
+            self._pending.pop(self._first.pop(plan, plan), None)
         self._pending[plans[best]] = self._expected(plans[best], float(ms[best]))
         return best
 
     def _batch(self, is_new: IsNew) -> list[list[Known]]:
         """Return the next plans, those that one trial measures together."""
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1):  # other threads would disturb what is measured meanwhile, and gain next to nothing
+            return self._next(is_new)
+
+    def _next(self, is_new: IsNew) -> list[list[Known]]:
         trained = _kept([known for known in self._known.values() if known.trained])
         rows = self._rows([known.plan for known in trained])
-        cost, ms = np.array([known.cost for known in trained]), np.array([known.ms for known in trained])
+        cost, ms = np.array([known.cost for known in trained]), np.array([known.paid for known in trained])
         self._scale = scale = CostScale.of(np.array([known.cost for known in self._known.values()]))
         self.model = model = self._learner.fit(self._features.of(rows), scale.bent(cost), ms)
-        told = {known.plan: known.ms for known in self._known.values()}
+        told = {known.plan: known.paid for known in self._known.values()}
         shapes = list((self._shapes | told).items())[-MOST_SHAPES:]
         guess = LatencyGuess(self._space, self._surrogates, self._coding, self._features, shapes)
         teacher_ms = float(guess.ms([self._space.repair(Plan())], self._rows([Plan()]))[0])
@@ -209,7 +231,7 @@ class LearnedProposals:
         """Return the hypervolume that rows [n, variables] of these latencies are expected to add to what is known."""
         assert self.model is not None and self._scale is not None
         mean, std = self.model.predict(self._features.of(rows))
-        front = staircase(np.array([k.ms for k in known]), np.array([k.cost for k in known]), self._reference)
+        front = staircase(np.array([k.paid for k in known]), np.array([k.cost for k in known]), self._reference)
         costs = (self._scale.straight(mean + node * std) for node in NODES)
         return np.asarray(np.mean([added(ms, cost, front, self._reference) for cost in costs], axis=0))
 
@@ -225,7 +247,7 @@ class LearnedProposals:
             teacher_ms: Predicted latency of the teacher.
             whole: Whether the range up to the teacher counts, also where there is a limit.
         """
-        ms = np.array([known.ms for known in self._known.values()])
+        ms = np.array([known.paid for known in self._known.values()])
         cost = np.array([known.cost for known in self._known.values()])
         most_ms = max(teacher_ms, float(ms.max()))
         if self._limit_ms is not None and not whole:
@@ -246,6 +268,6 @@ def _kept(trained: Sequence[Known]) -> Sequence[Known]:
     if len(trained) <= MOST_LEARNED:
         return trained
     latest, earlier = trained[-MOST_LEARNED // 2 :], trained[: -MOST_LEARNED // 2]
-    rank = ranks([(known.ms, known.cost) for known in earlier])
+    rank = ranks([(known.paid, known.cost) for known in earlier])
     best = sorted(range(len(earlier)), key=lambda i: rank[i])[: MOST_LEARNED - len(latest)]
     return [*(earlier[i] for i in sorted(best)), *latest]
