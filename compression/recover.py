@@ -135,9 +135,7 @@ class Recoverer:
         total = self.schedule.steps(self.data)
         until = self.schedule.rung_step(rung, self.data)
         module = module_to_training_layout(student.module, self.device)
-        optimizer = torch.optim.SGD(
-            _parameter_sets(module, self.schedule.weight_decay), lr=0.0, momentum=MOMENTUM, nesterov=True
-        )
+        optimizer = self.optimizer(_parameter_sets(module, self.schedule.weight_decay))
         fake = FakeQuantizer(module, spec.bits)
         step = _load(checkpoint, module, optimizer, fake)
         kept = student.stayed_inputs.get(self.lessons.last_layer or "")
@@ -167,6 +165,10 @@ class Recoverer:
             module.eval()
         _save(checkpoint, module, optimizer if step < total else None, fake, step)
         return fake
+
+    def optimizer(self, parameters: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        """Return what trains these sets of parameters; the schedule sets its learning rate."""
+        return torch.optim.SGD(parameters, lr=0.0, momentum=MOMENTUM, nesterov=True)
 
     def _step(
         self,
