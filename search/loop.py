@@ -14,8 +14,8 @@ from .deaths import MOST, Deaths, words
 from .evaluate.job import Job, JobResult
 from .evaluate.warm_start import WarmStarts
 from .executors.base import Executor
-from .objectives import objective_value
 from .next_job import NextJob
+from .objectives import objective_value
 from .pace import Pace, Snapshot
 from .promotion import Promotion
 from .propose.proposal import Proposal, candidates_among
@@ -82,8 +82,7 @@ class Driver:
             self._learn(trial)
         for trial in self._trials:
             self._trainings.remember(trial)
-        numbers = [t.number for t in (*self._trials, *interrupted)]
-        self._next_number = max(numbers, default=0) + 1
+        self._next_number = store.next_number()
         self._started, self._over = 0, False
         self.seconds: dict[str, float] = {}
         self._run_s = self._pace.clock_s()

@@ -72,18 +72,18 @@ class WorkerProcess:
         return "out of memory?"
 
     def ask_to_stop(self) -> None:
-        """Let trainings save how far they came, and the process end. Nothing is sent any more."""
+        """Let trainings save how far they came. Nothing is sent any more."""
         self._closing = True
-        for process in self._processes:
+        for process in self._processes if self.jobs else ():
             with contextlib.suppress(OSError, ValueError):
                 process.terminate()
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def end(self, until_s: float) -> None:
-        """Wait for the process to end until this moment of the monotonic clock, then kill it; cancel its jobs."""
+        """Wait for its jobs to end until this moment of the monotonic clock, kill the process, and cancel what is left."""
+        while self.jobs and not self.lost and time.monotonic() < until_s:
+            time.sleep(0.05)
         for process in self._processes:
             with contextlib.suppress(OSError, ValueError, AssertionError):
-                process.join(max(0.0, until_s - time.monotonic()))
                 process.kill()
                 process.join(5)
         self._pool.shutdown(wait=True, cancel_futures=True)
