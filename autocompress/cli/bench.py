@@ -42,13 +42,14 @@ def bench(
     its validation split.
     """
     import json
+
     from ..evaluators.bench import bench as measure
     from ..evaluators.bench import conditions_line, labels, parse_precision, shortfall, timed_files
     from ..evaluators.score import file_bytes
-    from ..temporary import temporary_folder
     from ..evaluators.shipping import MeasuredFile, which_to_ship
     from ..spaces.plain import to_plain
     from ..studies.metric import ACCURACY
+    from ..temporary import temporary_folder
     from .files_table import print_files
 
     wanted = None if precision is None else parse_precision(precision)

@@ -7,8 +7,8 @@ from pathlib import Path
 from ..feasibility import Limits
 from ..objectives import objectives_of
 from ..store.facts import read_facts
-from ..store.settings import read_settings
 from ..store.rows import read_trials
+from ..store.settings import read_settings
 from .confirm import read_confirmed
 from .front import Front
 

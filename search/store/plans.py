@@ -40,7 +40,9 @@ def read_plans(folder: Path) -> list[Trial]:
             with disk_errors(path):
                 path.replace(path.with_name(ASIDE))
             number = int(path.parent.name)
-            remark(f"{path}: trial {number} cannot be read and is left out ({one_line(error)[:120]}); put aside as {ASIDE}")
+            remark(
+                f"{path}: trial {number} cannot be read and is left out ({one_line(error)[:120]}); put aside as {ASIDE}"
+            )
         else:
             found.append(trial)
     return sorted(found, key=lambda trial: trial.number)

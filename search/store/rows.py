@@ -43,8 +43,8 @@ def read_trials(folder: Path, name: str) -> list[Trial]:
     path = folder / "study.db"
     if not path.exists():
         raise StorageError(
-            f"{path}: is missing, though there is a study; restore it from a copy, or make it anew from the trials' own "
-            f"files: autocompress repair {folder}"
+            f"{path}: is missing, though there is a study; restore it from a copy, or make it anew from the trials' "
+            f"own files: autocompress repair {folder}"
         )
     try:
         with _opened(path) as connection:
@@ -74,7 +74,9 @@ def parsed(path: Path, texts: list[str]) -> tuple[list[Trial], set[int]]:
                 trials.append(trial)
         except (ValueError, TypeError) as error:
             what = f"trial {number}" if isinstance(number, int) else f"row {row}"
-            remark(f"{path}: {what} cannot be read and is left out (a later version wrote it?): {one_line(error)[:120]}")
+            remark(
+                f"{path}: {what} cannot be read and is left out (a later version wrote it?): {one_line(error)[:120]}"
+            )
         if isinstance(number, int):
             numbers.add(number)
     return trials, numbers
