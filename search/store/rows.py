@@ -55,6 +55,24 @@ def read_trials(folder: Path, name: str) -> list[Trial]:
     return parsed(path, texts)[0]
 
 
+def is_sound(path: Path) -> bool:
+    """Tell whether all of a database can be read.
+
+    Raises:
+        StorageError: It is locked, or of a later version: nothing is wrong with it.
+    """
+    try:
+        with _opened(path) as connection:
+            check_version(path, connection)
+            connection.execute("SELECT count(*) FROM trials, studies").fetchone()
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()
+        return found is not None and found[0] == "ok"
+    except sqlite3.Error as error:
+        if "locked" in str(error):
+            raise StorageError(reason(path, error)) from error
+        return False
+
+
 def parsed(path: Path, texts: list[str]) -> tuple[list[Trial], set[int]]:
     """Return the trials of these rows, and the numbers of all rows; a row that cannot be read costs its trial alone.
 
