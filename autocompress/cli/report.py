@@ -12,7 +12,11 @@ from .page import page_options, show_page
 
 @click.command()
 @click.argument("study", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The HTML file; by default in the study, or here if that is read-only.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The HTML file; by default in the study.",
+)
 @click.option("--live", is_flag=True, help="The page loads itself again, as that of a running search does.")
 @page_options
 def report(study: Path, out: Path | None, live: bool, show: bool, pdf: Path | None, png: Path | None) -> None:
