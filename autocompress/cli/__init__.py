@@ -26,5 +26,6 @@ def main() -> None:
     """Search compressed versions of a trained PyTorch network that meet a latency budget on this machine."""
 
 
-for _command in (search, front, report, compare, pick, verify, rebuild, repair, space, sensitivity, bench, export, runtimes):
+_LOOKING = (front, report, compare, pick, verify, space)
+for _command in (search, *_LOOKING, rebuild, repair, sensitivity, bench, export, runtimes):
     main.add_command(_command)
