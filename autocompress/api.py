@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import UnknownName, UsageError
+from .errors import ConditionsChanged, UnknownName, UsageError
 
 if TYPE_CHECKING:
-    from .search.pace import Snapshot, Stop
+    from .search.pace import Snapshot
     from .search.report.front import Front
     from .search.run import Watcher
     from .studies.task import Task
@@ -47,6 +45,7 @@ def compress(
     seed: int | None = None,
     runs: str | Path = "runs",
     fresh: bool = False,
+    remeasure: bool = False,
     progress: Progress = "auto",
     callback: Callable[[Snapshot], object] | None = None,
     target: Mapping[str, Any] | None = None,
@@ -58,6 +57,7 @@ def compress(
     """Search compressed models for a task and return the front, as `autocompress search` does.
 
     Ctrl-C ends the search after the step under way, and the front so far is returned; pressed twice, it ends at once.
+    SIGTERM and SIGHUP end it within seconds, without confirming the front; the next run does that.
 
     Example:
         >>> import autocompress
@@ -89,6 +89,7 @@ def compress(
         seed: Of the search.
         runs: Where the study's folder lies. A study of the same name there is resumed.
         fresh: Whether to begin a new study in a new folder instead.
+        remeasure: Whether finished models of the study are measured anew first, under the conditions of now.
         progress: "live" draws in place, "lines" prints a line for each trial, "none" prints nothing; "auto" draws where
             the terminal or the notebook can, else prints nothing.
         callback: Called each time a trial has ended, with how the search stands (`Snapshot`: `trials`, `running`,
@@ -107,6 +108,7 @@ def compress(
     """
     from .search.pace import Stop
     from .search.run import run_search
+    from .search.signals import ended_by_signals
     from .studies.study_file import StudyFile
 
     given: dict[str, dict[str, Any]] = {
@@ -144,13 +146,16 @@ def compress(
     watcher = _watcher(progress)
     if callback is not None:
         watcher = _Calling(watcher, callback)
-    with _CtrlC(stop):
+    with ended_by_signals(stop, told=False):
         try:
-            return run_search(settings, task, Path(runs), fresh, watcher, stop).front
+            outcome = run_search(settings, task, Path(runs), fresh, watcher, stop, anew=remeasure)
         finally:
             close = getattr(watcher, "close", None)
             if close is not None:
                 close()
+    if outcome.trouble:
+        raise ConditionsChanged(outcome.trouble)
+    return outcome.front
 
 
 def open_study(path: str | Path) -> Front:
@@ -217,24 +222,3 @@ def _can_draw() -> bool:
     notebook = sys.modules.get("IPython")
     shell = notebook.get_ipython() if notebook is not None else None
     return type(shell).__name__ == "ZMQInteractiveShell"
-
-
-class _CtrlC:
-    """Meanwhile, Ctrl-C asks the search to end; pressed twice it ends at once. Only the main thread gets signals."""
-
-    def __init__(self, stop: Stop) -> None:
-        self._stop = stop
-        self._before: Any = None
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._asked)
-
-    def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _asked(self, _number: int, _frame: object) -> None:
-        if self._stop.asked.is_set():
-            raise KeyboardInterrupt
-        self._stop.asked.set()

@@ -91,7 +91,7 @@ def main() -> None:
         proposer = make_proposer(network.space, SearchSection(), OBJECTIVES, network.surrogates, (TARGET,), {})
         proposer.know(trials, [])
         while proposer.opening:
-            proposer.propose([])
+            proposer.propose()
         start_s = time.perf_counter()
         for trial in trials:
             file = trial.measured[TARGET]
@@ -99,7 +99,7 @@ def main() -> None:
         print(f"{count:8d}  {'telling all, once':34}  {time.perf_counter() - start_s:8.3f}", flush=True)
         start_s = time.perf_counter()
         for _ in range(PROPOSALS):
-            proposer.propose([])
+            proposer.propose()
         print(f"{count:8d}  {'a proposal':34}  {(time.perf_counter() - start_s) / PROPOSALS:8.3f}", flush=True)
 
 

@@ -2,10 +2,10 @@
 
     python benchmarks/recovery_ways.py [STUDY ...] [--widths 0.5 0.25] [--seeds 3] [--runs FOLDER]
 
-Uniform students of each STUDY (a study file, `digits` by default) are taught from the teacher's weights in each way, with
-the same batches for each seed. It prints the metric on the validation split: the mean over seeds of the way that is built
-in, and what each other way is above or below it, with 95 % intervals (t) of the paired differences. The learning rates are
-those of the built-in way times a factor; AdamW's are its own.
+Uniform students of each STUDY (a study file, `digits` by default) are taught from the teacher's weights in each way,
+with the same batches for each seed. It prints the metric on the validation split: the mean over seeds of the built-in
+way, and what each other way is above or below it, with 95 % intervals (t) of the paired differences. The learning rates
+are those of the built-in way times a factor; AdamW's are its own.
 """
 
 from __future__ import annotations

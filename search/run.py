@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ..compression.first_look import LOOK_IMAGES
 from ..compression.recover import Stopped
-from ..errors import TrialFailed, UsageError
+from ..errors import ConditionsChanged, TrialFailed, UsageError
 from ..evaluators.microbenchmarks import Say
 from ..spaces.surrogates import Surrogates
 from ..studies.study_file import StudyFile
@@ -33,6 +33,7 @@ from .report.front import Front
 from .report.html.keep import ReportKeeper
 from .report.profiles import profile_models
 from .report.reading import read_front
+from .signals import BrokenOff, let_come_to_its_end
 from .stopping import Outlook, Patience
 from .study import OpenStudy, opened
 
@@ -78,6 +79,7 @@ class Outcome:
         waiting: Number of students that wait at a rung.
         outlook: How the front stands, and since when.
         done: Whether the study's patience was at its end.
+        trouble: Why the search ended early by itself, in a line; empty where it did not.
     """
 
     front: Front
@@ -89,6 +91,7 @@ class Outcome:
     waiting: int = 0
     outlook: Outlook | None = None
     done: bool = False
+    trouble: str = ""
 
 
 def run_search(
@@ -99,6 +102,7 @@ def run_search(
     watcher: Watcher | None = None,
     stop: Stop | None = None,
     dry_run: bool = False,
+    anew: bool = False,
 ) -> Outcome:
     """Search until the study's stop condition, or until `stop` is asked for; then confirm the front.
 
@@ -113,6 +117,7 @@ def run_search(
         watcher: Shows the search; nothing is shown if None.
         stop: Asked for by the user.
         dry_run: Whether to end after the forecast, before the first trial.
+        anew: Whether finished models are measured anew first, under the conditions of now.
 
     Raises:
         AutoCompressError: What cannot be, in one line.
@@ -125,29 +130,46 @@ def run_search(
     if minutes is not None:
         stop.deadline_s = begin_s + 60 * minutes - min(MIN_RESERVE_S, RESERVE_SHARE * 60 * minutes)
     make_executor = executor_factory(settings.search.executor)
-    with _told_in_time(stop), opened(settings, task, runs, fresh, stop, watcher.say, stop.time_left_s) as study:
+    open_study = opened(settings, task, runs, fresh, stop, watcher.say, stop.time_left_s, anew)
+    with _told_in_time(stop), open_study as study:
         loop_s = time.monotonic()
         surrogates = prepare_surrogates(study.context, study.space, settings, watcher.say, stop.time_left_s())
         _tell_forecast(study, stop.time_left_s(), watcher.say)
         if dry_run:
             seconds = time.monotonic() - begin_s
             return Outcome(read_front(study.folder), seconds, 0.0, {}, False, stop.asked.is_set())
-        executor = make_executor(ExecutorContext(study.context, settings, study.folder), settings.search.workers)
+        given = ExecutorContext(study.context, settings, study.folder, watcher.say)
+        executor = make_executor(given, settings.search.workers)
         driver = _driver(study, executor, surrogates, stop, loop_s)
         devices = tuple(target.device for target in study.context.targets)
         report = ReportKeeper(study.folder, surrogates, devices, watcher.say)
         watch = _Watch(study, driver, watcher, stop, end_s, report)
+        exhausted, trouble = False, ""
         try:
-            exhausted = driver.run(watch.should_stop, watch)
+            with contextlib.suppress(BrokenOff):
+                exhausted = driver.run(watch.should_stop, watch)
+        except ConditionsChanged as changed:
+            trouble = _changed(changed)
         finally:
             executor.close()
         done = not stop() and watch.patience.is_over(driver.searched_s)
         search_s = time.monotonic() - loop_s
         if stop() and not driver.trials:
             watcher.say(_nothing_tried(loop_s - begin_s, minutes))
-        front = confirm(study.context, replace(watch.known, trials=tuple(driver.trials)), watcher.say, end_s)
-        profile_models(study.context, front, watcher.say, end_s)
-        report.keep(front, final=True)
+        front = replace(watch.known, trials=tuple(driver.trials))
+        try:
+            if not stop.hurried.is_set() and not trouble:
+                front = confirm(study.context, front, watcher.say, end_s)
+                profile_models(study.context, front, watcher.say, end_s)
+        except BrokenOff:
+            pass  # the next run confirms
+        except ConditionsChanged as changed:
+            trouble = _changed(changed)
+        if not stop.hurried.is_set():
+            report.keep(front, final=True)
+        let_come_to_its_end()
+        if stop.hurried.is_set():
+            watcher.say("no time was left to confirm the front: the next run does")
         return Outcome(
             front=front,
             wall_s=time.monotonic() - begin_s,
@@ -158,6 +180,7 @@ def run_search(
             waiting=driver.waiting,
             outlook=watch.patience.outlook,
             done=done,
+            trouble=trouble,
         )
 
 
@@ -203,6 +226,12 @@ def _told_in_time(stop: Stop) -> Iterator[None]:
     """Say in a line that the minutes of a search ended before its teacher was trained."""
     try:
         yield
+    except Stopped:
+        if stop.asked.is_set():
+            raise KeyboardInterrupt from None
+        raise UsageError(
+            "the minutes of this search ended before all models were measured anew; the same command goes on"
+        ) from None
     except TeacherStopped:
         if stop.asked.is_set():
             raise KeyboardInterrupt from None
@@ -210,6 +239,10 @@ def _told_in_time(stop: Stop) -> Iterator[None]:
             "the minutes of this search ended before its teacher was trained, and half a training is no teacher; "
             "give more --minutes, or a trained teacher"
         ) from None
+
+
+def _changed(error: ConditionsChanged) -> str:
+    return f"{error}: --remeasure does so for all students. Finished trials are kept, and no trial has failed by it"
 
 
 def _tell_forecast(study: OpenStudy, left_s: float | None, say: Say) -> None:

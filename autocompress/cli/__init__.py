@@ -11,6 +11,7 @@ from .export import export
 from .front import front
 from .pick import pick
 from .rebuild import rebuild
+from .repair import repair
 from .report import report
 from .runtimes import runtimes
 from .search import search
@@ -25,5 +26,6 @@ def main() -> None:
     """Search compressed versions of a trained PyTorch network that meet a latency budget on this machine."""
 
 
-for _command in (search, front, report, compare, pick, verify, rebuild, space, sensitivity, bench, export, runtimes):
+_LOOKING = (front, report, compare, pick, verify, space)
+for _command in (search, *_LOOKING, rebuild, repair, sensitivity, bench, export, runtimes):
     main.add_command(_command)

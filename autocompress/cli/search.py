@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from ..errors import ConditionsChanged
 from .options import find_study, folder_of, with_options
 from .show import print_front, print_outcome
-
-if TYPE_CHECKING:
-    from ..search.pace import Stop
 
 
 @click.command()
@@ -42,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--precision", help="Of ratios to the teacher's latency: half of the 95 % interval, such as 2%.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Where studies are kept.")
 @click.option("--forget-limits", is_flag=True, help="Drop the limits of earlier runs that are not said again.")
+@click.option("--remeasure", is_flag=True, help="Calibrate again, and measure finished models anew, before going on.")
 @click.option("--dry-run", is_flag=True, help="Prepare, say what a search will take, and stop before the first trial.")
 @click.option("--fresh", is_flag=True, help="Start anew in a new folder instead of resuming.")
 @click.option("--quiet", is_flag=True, help="Plain lines instead of a live display.")
@@ -49,27 +47,30 @@ def search(study: str | None, **options: Any) -> None:
     """Search a STUDY: a .toml file, a bundled study, or the folder of a study, which goes on.
 
     Without one, ./autocompress.toml if it exists, else the bundled study `digits`. The same command resumes a study
-    that was stopped. Ctrl-C ends a search cleanly.
+    that was stopped. Ctrl-C ends a search cleanly; SIGTERM and SIGHUP do within seconds.
     """
     from ..search.pace import Stop
     from ..search.run import run_search
+    from ..search.signals import ended_by_signals
 
     settings = with_options(find_study(study, options["task_spec"]), options)
     if study is not None and (runs := folder_of(study)) is not None:
         options["runs"] = runs
     progress = make_progress(options["quiet"])
     stop = Stop()
-    restore = listen_to_ctrl_c(stop)
     try:
-        outcome = run_search(settings, None, options["runs"], options["fresh"], progress, stop, options["dry_run"])
+        with ended_by_signals(stop):
+            how = (options["dry_run"], options["remeasure"])
+            outcome = run_search(settings, None, options["runs"], options["fresh"], progress, stop, *how)
     finally:
-        restore()
         progress.close()
     if options["dry_run"]:
         click.echo(f"dry run: nothing was searched; what was measured is kept in {outcome.front.folder}")
         return
     print_front(outcome.front)
     print_outcome(outcome)
+    if outcome.trouble:
+        raise ConditionsChanged(outcome.trouble)
 
 
 def make_progress(quiet: bool) -> Any:
@@ -78,20 +79,3 @@ def make_progress(quiet: bool) -> Any:
 
     kind = LiveProgress if sys.stdout.isatty() and not quiet else PlainProgress
     return kind()
-
-
-def listen_to_ctrl_c(stop: Stop) -> Any:
-    """Let Ctrl-C ask the search to end once, and end it at once the second time.
-
-    Returns:
-        What restores the old behaviour.
-    """
-
-    def asked(_number: int, _frame: Any) -> None:
-        if stop.asked.is_set():
-            raise KeyboardInterrupt
-        click.echo("\nending after this step (Ctrl-C again ends at once); finished trials are kept", err=True)
-        stop.asked.set()
-
-    old = signal.signal(signal.SIGINT, asked)
-    return lambda: signal.signal(signal.SIGINT, old)

@@ -40,6 +40,7 @@ class Proposal:
         number: Of the trial that it goes on with, if any.
         technique: What it is made by hand to show, where it is.
         after: Number of the finished trial whose weights it begins with, None for the teacher's.
+        deaths: Processes that died of that trial so far.
         others: Plans that may be tried in its place: the measured latencies of all decide.
     """
 
@@ -51,6 +52,7 @@ class Proposal:
     number: int | None = None
     technique: str = ""
     after: int | None = None
+    deaths: int = 0
     others: tuple[Plan, ...] = ()
 
     def trial(self, number: int, plan: Plan, spec: StudentSpec, seed: int) -> Trial:
@@ -72,6 +74,7 @@ class Proposal:
             seed=seed,
             technique=self.technique,
             after=self.after,
+            deaths=self.deaths,
         )
 
     @classmethod
@@ -97,4 +100,5 @@ class Proposal:
             number=trial.number,
             technique=trial.technique,
             after=trial.after,
+            deaths=trial.deaths,
         )

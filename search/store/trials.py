@@ -1,27 +1,36 @@
 """A study's trials on disk: an Optuna study in SQLite, one transaction a trial, written by the driver alone.
 
-What runs is a `plan.json` in its trial's folder; what ended is a row in the database. A process killed at any time
-leaves the rows as they are, and the plans without a row are queued again.
+Every trial has a `plan.json` in its folder, which says how it stood last; what ended has a row in the database too. A
+process killed at any time leaves the rows as they are, and the plans that did not end are queued again. A row that is
+missing is made again from the plan, so that a database which is locked, or lost, costs nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import optuna
 import sqlalchemy
 
-from ...errors import StorageError, one_line
-from ...files import read_json, write_json
-from ...spaces.plain import from_plain, to_plain
+from ...errors import StorageError
+from ...files import write_json
+from ...remarks import remark
+from ...spaces.plain import to_plain
 from ...spaces.space import Space
 from ...spaces.variables import Variable
-from ..objectives import is_maximized
+from ..objectives import is_maximized, objective_value
 from ..trial import Trial, TrialState
 from .layout import trial_folder
+from .plans import finished_by_files, read_plans
+from .rows import ATTRIBUTE, ENDED, PATIENCE_S, address, check_version, parsed, reason
+
+T = TypeVar("T")
 
 STATES = {
     TrialState.FINISHED: optuna.trial.TrialState.COMPLETE,
@@ -29,13 +38,8 @@ STATES = {
     TrialState.STOPPED: optuna.trial.TrialState.PRUNED,
     TrialState.FAILED: optuna.trial.TrialState.FAIL,
 }
-ATTRIBUTE = "trial"
-ENDED = sqlalchemy.text(
-    "SELECT a.value_json FROM trial_user_attributes AS a JOIN trials AS t ON t.trial_id = a.trial_id "
-    "JOIN studies AS s ON s.study_id = t.study_id WHERE s.study_name = :name AND a.key = :key ORDER BY t.number"
-)
-"""Reads trials from Optuna's tables. Optuna's own reader makes every parameter of theirs anew: 5,000 trials took it 10
-seconds, and this 2."""
+BUSY_S = 5.0
+"""Seconds that SQLite itself waits for a lock, each time it is asked."""
 
 
 class TrialStore:
@@ -47,7 +51,7 @@ class TrialStore:
     """
 
     def __init__(self, folder: Path, name: str, objectives: Sequence[str]) -> None:
-        """Open the database, or make one.
+        """Open the database, or make one; trials that have no row get theirs from their files.
 
         Args:
             folder: The study's folder.
@@ -55,25 +59,20 @@ class TrialStore:
             objectives: Names of what a finished trial's values are.
 
         Raises:
-            StorageError: The file is no usable database.
+            StorageError: The file is no usable database, or stays locked.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.folder = folder
-        self.path = folder / "study.db"
-        directions: list[Literal["maximize", "minimize"]] = [
-            "maximize" if is_maximized(name) else "minimize" for name in objectives
-        ]
-        url = sqlalchemy.URL.create("sqlite", database=str(self.path)).render_as_string(hide_password=False)
+        self.folder, self.path, self._objectives = folder, folder / "study.db", tuple(objectives)
+        self._name = name
+        self._unwritten: list[tuple[Trial, Sequence[float] | None, Space | None]] = []
+        new = not self.path.exists()
         try:
-            storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 30}})
-            self._engine = storage.engine
-            with self._engine.connect() as connection:
-                connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
-            self._study = optuna.create_study(
-                study_name=name, storage=storage, directions=directions, load_if_exists=True
-            )
+            self._patiently(lambda: self._open("rwc" if new else "rw"))
+        except StorageError:
+            raise
         except Exception as error:  # SQLAlchemy and Optuna raise many kinds for a file that is no database of theirs
-            raise StorageError(_reason(self.path, error)) from error
+            raise StorageError(reason(self.path, error)) from error
+        self._restore(new)
 
     def ended(self) -> list[Trial]:
         """Return all trials that ended, in the order they did.
@@ -81,15 +80,10 @@ class TrialStore:
         Raises:
             StorageError: The database cannot be read.
         """
-        try:
-            with self._engine.connect() as connection:
-                rows = connection.execute(ENDED, {"name": self._study.study_name, "key": ATTRIBUTE}).all()
-            return [from_plain(Trial, json.loads(json.loads(text))) for (text,) in rows]
-        except Exception as error:
-            raise StorageError(_reason(self.path, error)) from error
+        return [*self._read()[0], *(trial for trial, _, _ in self._unwritten)]
 
     def begin(self, trial: Trial) -> None:
-        """Note that a trial runs or waits.
+        """Note how a trial stands that runs or waits.
 
         Raises:
             StorageError: The disk is full or cannot be written.
@@ -99,46 +93,166 @@ class TrialStore:
     def interrupted(self) -> list[Trial]:
         """Return the trials that ran or waited when the process ended, oldest first.
 
-        Raises:
-            StorageError: A file cannot be read.
-        """
-        known = {trial.number for trial in self.ended()}
-        found = []
-        for path in sorted((self.folder / "trials").glob("*/plan.json")):
-            if path.parent.name.isdigit() and int(path.parent.name) not in known:
-                try:
-                    found.append(from_plain(Trial, read_json(path)))
-                except ValueError as error:
-                    raise StorageError(f"{path}: holds no trial ({one_line(error)}); delete it") from error
-        return found
+        A plan that cannot be read is put aside, and costs its trial alone.
 
-    def end(self, trial: Trial, values: Sequence[float] | None, space: Space) -> None:
-        """Write a trial that ended, in one transaction, with its decisions as Optuna's parameters.
+        Raises:
+            StorageError: The disk cannot be read or written.
+        """
+        known = self._numbers()
+        return [plan for plan in read_plans(self.folder) if plan.number not in known and not plan.state.ended]
+
+    def next_number(self) -> int:
+        """Return the first number that no trial has, nor had when its files were still whole."""
+        folders = [int(p.name) for p in (self.folder / "trials").glob("*") if p.name.isdigit()]
+        return max([0, *self._numbers(), *folders]) + 1
+
+    def end(self, trial: Trial, values: Sequence[float] | None, space: Space | None) -> None:
+        """Write a trial that ended: whole into its folder, then as a row with its decisions as Optuna's parameters.
+
+        Where the database stays locked, the row is written later, at the latest by the next run.
 
         Args:
             trial: The trial.
             values: Its objectives in their own units, for a finished one.
-            space: What its plan is a point of.
+            space: What its plan is a point of; None where that is not known.
 
         Raises:
-            StorageError: The database cannot be written.
+            StorageError: The disk or the database cannot be written.
         """
+        self.begin(trial)
+        self._unwritten.append((trial, values, space))
+        self._write_rows(PATIENCE_S if len(self._unwritten) == 1 else 0.0)
+
+    def rewrite(self, trial: Trial, values: Sequence[float] | None) -> None:
+        """Write a trial that ended in place of what its row says.
+
+        Args:
+            trial: The trial.
+            values: Its objectives in their own units, for a finished one.
+
+        Raises:
+            StorageError: The disk or the database cannot be written.
+        """
+        self.begin(trial)
+        try:
+            self._patiently(lambda: self._replace(trial, values))
+        except Exception as error:
+            raise StorageError(reason(self.path, error)) from error
+
+    def close(self) -> None:
+        """Write the rows that are not written yet, and close the database."""
+        with contextlib.suppress(StorageError):
+            self._write_rows(PATIENCE_S if self._unwritten else 0.0)
+        self._engine.dispose()
+
+    def _open(self, mode: str) -> None:
+        def connect() -> sqlite3.Connection:
+            return sqlite3.connect(
+                address(self.path, f"mode={mode}"), uri=True, timeout=BUSY_S, check_same_thread=False
+            )
+
+        directions: list[Literal["maximize", "minimize"]] = [
+            "maximize" if is_maximized(name) else "minimize" for name in self._objectives
+        ]
+        if mode == "rw":
+            with contextlib.closing(connect()) as connection:
+                check_version(self.path, connection)
+                # no log beside the file: a copy of it is whole, and a network's disk can hold it
+                connection.execute("PRAGMA journal_mode=DELETE")
+        storage = optuna.storages.RDBStorage("sqlite:///study.db", engine_kwargs={"creator": connect})
+        self._engine = storage.engine
+        self._study = optuna.create_study(
+            study_name=self._name, storage=storage, directions=directions, load_if_exists=True
+        )
+        mode = "rw"  # one that is gone for a moment, as on a network's disk, is not made anew in its place
+
+    def _read(self) -> tuple[list[Trial], set[int]]:
+        def rows() -> list[str]:
+            with self._engine.connect() as connection:
+                found = connection.execute(sqlalchemy.text(ENDED), {"name": self._name, "key": ATTRIBUTE}).all()
+            return [text for (text,) in found]
+
+        try:
+            return parsed(self.path, self._patiently(rows))
+        except Exception as error:
+            raise StorageError(reason(self.path, error)) from error
+
+    def _numbers(self) -> set[int]:
+        return self._read()[1] | {trial.number for trial, _, _ in self._unwritten}
+
+    def _restore(self, lost: bool) -> None:
+        """Give trials rows that ended by their own files: all of a lost database, or the last before a crash."""
+        plans = read_plans(self.folder)
+        if lost:
+            plans = [finished_by_files(self.folder, plan) for plan in plans]
+        known = self._numbers() if plans else set()
+        missing = [plan for plan in plans if plan.state.ended and plan.number not in known]
+        if missing and lost:
+            remark(f"{self.path}: was missing; made anew with {len(missing)} trials from their own files")
+        for trial in sorted(missing, key=lambda t: (t.ended_s or 0.0, t.number)):
+            values = [objective_value(name, trial.measured) for name in self._objectives] if trial.measured else None
+            self._unwritten.append((trial, values, None))
+        self._write_rows(PATIENCE_S)
+
+    def _write_rows(self, patience_s: float) -> None:
+        try:
+            while self._unwritten:
+                self._patiently(lambda: self._add(*self._unwritten[0]), patience_s)
+                self._unwritten.pop(0)
+        except Exception as error:
+            if not self._unavailable(error):
+                raise StorageError(reason(self.path, error)) from error
+            remark(f"{reason(self.path, error)}. Until then, trials that end are kept in their own files")
+
+    def _add(self, trial: Trial, values: Sequence[float] | None, space: Space | None) -> None:
         attributes: dict[str, Any] = {ATTRIBUTE: json.dumps(to_plain(trial)), "origin": trial.label}
         state = STATES[trial.state]
-        params = {v.name: v.legal(trial.plan.choices.get(v.name, v.options[0])) for v in space}
-        ranges = {v.name: distribution(v) for v in space}
-        try:
-            try:
+        if space is not None:
+            params = {v.name: v.legal(trial.plan.choices.get(v.name, v.options[0])) for v in space}
+            ranges = {v.name: distribution(v) for v in space}
+            # an earlier run of the study may have had other options for a variable, which Optuna does not take
+            with contextlib.suppress(ValueError):
                 row = optuna.trial.create_trial(
                     state=state, values=values, params=params, distributions=ranges, user_attrs=attributes
                 )
                 self._study.add_trial(row)
-            except ValueError:
-                # an earlier run of the study had other options for a variable, which Optuna does not take
-                row = optuna.trial.create_trial(state=state, values=values, user_attrs=attributes)
-                self._study.add_trial(row)
-        except Exception as error:
-            raise StorageError(_reason(self.path, error)) from error
+                return
+        self._study.add_trial(optuna.trial.create_trial(state=state, values=values, user_attrs=attributes))
+
+    def _replace(self, trial: Trial, values: Sequence[float] | None) -> None:
+        # Optuna changes no trial that ended
+        with self._engine.begin() as connection:
+
+            def run(statement: str, **given: Any) -> Any:
+                return connection.execute(sqlalchemy.text(statement), given)
+
+            rows = run("SELECT trial_id, value_json FROM trial_user_attributes WHERE key = :key", key=ATTRIBUTE).all()
+            for row, text in rows:
+                if {trial.number} == parsed(self.path, [text])[1]:
+                    new = json.dumps(json.dumps(to_plain(trial)))
+                    where = "WHERE trial_id = :row"
+                    run(f"UPDATE trial_user_attributes SET value_json = :new {where} AND key = :key",
+                        new=new, row=row, key=ATTRIBUTE)  # fmt: skip
+                    run(f"UPDATE trials SET state = :state {where}", state=STATES[trial.state].name, row=row)
+                    run(f"DELETE FROM trial_values {where}", row=row)
+                    for place, value in enumerate(values or ()):
+                        run("INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES "
+                            "(:row, :place, :value, 'FINITE')", row=row, place=place, value=value)  # fmt: skip
+
+    def _patiently(self, act: Callable[[], T], patience_s: float | None = None) -> T:
+        """Do something with the database; again, for `PATIENCE_S` or so, while it is locked or out of reach."""
+        until_s = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s)
+        while True:
+            try:
+                return act()
+            except Exception as error:
+                if not self._unavailable(error) or time.monotonic() > until_s:
+                    raise
+            time.sleep(0.5)
+
+    def _unavailable(self, error: BaseException) -> bool:
+        text = reason(self.path, error)
+        return "locked" in text or "unable to open" in text or not self.path.exists()
 
 
 def distribution(variable: Variable) -> optuna.distributions.BaseDistribution:
@@ -148,13 +262,3 @@ def distribution(variable: Variable) -> optuna.distributions.BaseDistribution:
             variable.bounds.low, variable.bounds.high, log=variable.bounds.log
         )
     return optuna.distributions.CategoricalDistribution(variable.options)
-
-
-def _reason(path: Path, error: Exception) -> str:
-    causes: list[BaseException] = [error]
-    while (cause := causes[-1].__cause__) is not None:
-        causes.append(cause)  # Optuna's own words hide SQLite's
-    text = one_line(str(getattr(causes[-1], "orig", None) or causes[-1]))[:160]
-    if "disk is full" in text or "No space left" in text:
-        return f"{path}: the disk is full; free some space and run the same command again"
-    return f"{path}: not a usable study database ({text}); restore it, or start anew with --fresh"
