@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import StorageError
+from .errors import StorageError, UsageError
 
 PARTIAL = ".part-"
 """How the name of what is not yet finished begins. Only a kill leaves such a file; see `sweep`."""
@@ -116,6 +116,17 @@ def digest(path: Path) -> str:
     return whole.hexdigest()
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be one, because it or one above it is a file. It need not be there.
+
+    Raises:
+        UsageError: It is a file.
+    """
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is a file; give the name of a folder")
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn what an operating system says of a full or read-only disk into a StorageError of one line."""
@@ -124,8 +135,11 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise StorageError(f"{path}: the disk is full; free some space and run the same command again") from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP):
             raise StorageError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
+        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+            check_folder(path.parent)
+            raise StorageError(f"{path}: cannot be written, {error.strerror}; choose another name") from error
         raise
 
 

@@ -17,8 +17,7 @@ from ..errors import MetricError, StorageError
 from ..evaluators.microbenchmarks import Say
 from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import file_bytes
-from ..files import disk_errors, read_json, sweep, write_json
-from ..spaces.axes.registry import AXES
+from ..files import check_folder, disk_errors, read_json, sweep, write_json
 from ..spaces.inputs import tensors_of
 from ..spaces.space import Space
 from ..studies.checkpoint import save_weights
@@ -28,6 +27,7 @@ from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task
 from ..studies.teacher import epochs_told, prepare_teacher
 from ..studies.tracing import answers
+from .asked import check_asked
 from .evaluate.build import file_accuracy
 from .evaluate.context import EvaluationContext, open_context
 from .evaluate.target_session import TargetSession
@@ -41,7 +41,6 @@ from .store.samples import Samples, read_samples, sample_rows, write_samples
 from .store.settings import check_settings, with_earlier_limits, write_settings
 from .store.trials import TrialStore
 from .store.versions import versions
-from .techniques import asked_for
 
 COMPARED = 64
 """Inputs of each split by which a study knows its data again."""
@@ -108,13 +107,12 @@ def opened(
         BudgetError: The budget is below the fastest plan.
         AutoCompressError: What data, tasks, exports and runtimes raise.
     """
+    check_asked(settings, say)
+    check_folder(runs)
     say("reading the data and the teacher")
     # built before anything is written: a mistyped task leaves no study behind
     task = (task or settings.build_task()).bare(say)
     limits, objectives = Limits.of(settings), objectives_of(settings)
-    for axis in settings.space.axes:
-        AXES.make(axis)  # a mistyped one is told before anything is measured
-    asked_for(settings.search.baselines)
     folder = study_folder(runs, settings.name, fresh)
     check_settings(folder, settings)
     settings, kept = with_earlier_limits(folder, settings)
@@ -124,7 +122,8 @@ def opened(
         folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock")
     try:
-        lock.acquire(timeout=0)
+        with disk_errors(folder):
+            lock.acquire(timeout=0)
     except Timeout:
         raise StorageError(f"{folder}: another search has this study open; wait for it, or use --fresh") from None
     try:

@@ -68,10 +68,23 @@ def _in_words(schema: dict[str, Any]) -> str:
     words = {"integer": "a whole number", "number": "a number", "string": "a text in quotes"}
     text = words.get(str(schema.get("type")), str(schema.get("type")))
     limits = {"exclusiveMinimum": "above", "minimum": "from", "exclusiveMaximum": "below", "maximum": "up to"}
-    said = [f"{word} {schema[limit]:g}" for limit, word in limits.items() if limit in schema]
+    said = [f"{word} {_number(schema[limit])}" for limit, word in limits.items() if limit in schema]
     if "pattern" in schema:
-        said.append("of letters, digits, '.', '_' and '-'")
+        said.append(_patterned(schema))
     return " ".join([text, *said])
+
+
+def _patterned(schema: dict[str, Any]) -> str:
+    """Return in words what a text must look like."""
+    if schema["pattern"].endswith("%$"):
+        return 'such as "50%"'
+    if "pt" in schema["pattern"]:
+        return 'such as "1%", "1pt" or "0.01"'
+    return f"of up to {schema['maxLength']} letters, digits, '.', '_' and '-', the first a letter or digit"
+
+
+def _number(limit: float) -> str:
+    return str(int(limit)) if limit == int(limit) else f"{limit:g}"
 
 
 def _short(value: Any) -> str:

@@ -17,6 +17,8 @@ from .budget import BudgetSection
 from .section import Positive, Section
 
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+"""Of random numbers: what all libraries take."""
 Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 
 Part = Literal[
@@ -106,7 +108,7 @@ class TeacherSection(Section):
     epochs: Annotated[int, Field(ge=0)] = 0
     learning_rate: Positive = 0.02
     batch_size: Count = 128
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
 
 
 class TargetSection(Section):
@@ -148,6 +150,13 @@ class TargetSection(Section):
 
     @model_validator(mode="after")
     def _targets_differ(self) -> TargetSection:
+        given = (self.runtime,) if isinstance(self.runtime, str) else self.runtime
+        for name in given:
+            runtime, at, device = name.partition("@")
+            if not runtime.strip() or (at and not device.strip()) or name != name.strip():
+                raise ValueError(f"runtime = {name!r}; allowed: RUNTIME or RUNTIME@DEVICE, such as onnxruntime")
+        if not self.device.strip():
+            raise ValueError(f"device = {self.device!r}; allowed: a device such as cpu or cuda")
         names = [target.name for target in self.targets()]
         if len(names) > len(set(names)):
             raise ValueError(f"runtime = {names} names one target twice")
@@ -230,7 +239,7 @@ class SearchSection(Section):
     minutes: Positive | None = None
     patience: Positive | None = None
     objectives: Names = ("accuracy", "latency_ms")
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     workers: Count = 1
     executor: str = "local"
     sampler: Literal["auto", "tpe", "gp", "random", "nsga2"] = "auto"
@@ -249,7 +258,7 @@ class SearchSection(Section):
 class StudySections(Section):
     """All sections of a study file."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "study"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = "study"
     task: TaskSection = TaskSection()
     data: DataSection = DataSection()
     teacher: TeacherSection = TeacherSection()

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from .app import fail
+from .options import RUN_CODE
 
 
 @click.command()
@@ -15,8 +16,9 @@ from .app import fail
 @click.option("--to", required=True, help="Runtimes, such as openvino,litert,tensorrt@cuda.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("export"), show_default=True)
 @click.option("--task", "task_spec", help="The study's task, where it was searched from Python.")
+@RUN_CODE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def export(study: Path, trial: int, to: str, out: Path, task_spec: str | None, as_json: bool) -> None:
+def export(study: Path, trial: int, to: str, out: Path, task_spec: str | None, run_code: bool, as_json: bool) -> None:
     """Build one trial of STUDY for other runtimes, each file checked against the student it was built from."""
     import json
 
@@ -30,7 +32,7 @@ def export(study: Path, trial: int, to: str, out: Path, task_spec: str | None, a
         from ..studies.task import load_task
 
         task = load_task(task_spec)
-    found = build(find_study_folder(study), trial, names, out, task, lambda line: click.echo(line, err=True))
+    found = build(find_study_folder(study), trial, names, out, task, lambda line: click.echo(line, err=True), run_code)
     if as_json:
         click.echo(json.dumps(json.loads((out / "export.json").read_text()), indent=1))
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import find_study, folder_of, with_options
+from .options import RUN_CODE, find_study, folder_of, with_options
 from .show import print_front, print_outcome
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 @click.option("--forget-limits", is_flag=True, help="Drop the limits of earlier runs that are not said again.")
 @click.option("--dry-run", is_flag=True, help="Prepare, say what a search will take, and stop before the first trial.")
 @click.option("--fresh", is_flag=True, help="Start anew in a new folder instead of resuming.")
+@RUN_CODE
 @click.option("--quiet", is_flag=True, help="Plain lines instead of a live display.")
 def search(study: str | None, **options: Any) -> None:
     """Search a STUDY: a .toml file, a bundled study, or the folder of a study, which goes on.
@@ -54,7 +55,7 @@ def search(study: str | None, **options: Any) -> None:
     from ..search.pace import Stop
     from ..search.run import run_search
 
-    settings = with_options(find_study(study, options["task_spec"]), options)
+    settings = with_options(find_study(study, options["task_spec"], options["run_code"]), options)
     if study is not None and (runs := folder_of(study)) is not None:
         options["runs"] = runs
     progress = make_progress(options["quiet"])

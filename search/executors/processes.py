@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from concurrent.futures import Future, ProcessPoolExecutor
 
+from ...cores import usable_cores
 from ..evaluate.job import Job, JobResult
 from .base import ExecutorContext
 from .worker import prepare_worker, work
@@ -21,7 +21,7 @@ class ProcessExecutor:
     def __init__(self, context: ExecutorContext, workers: int) -> None:
         self.slots = workers
         self._context = context
-        threads = max(1, (os.cpu_count() or 1) // workers)
+        threads = max(1, usable_cores() // workers)
         spawn = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(workers, spawn, prepare_worker, (threads,))
 

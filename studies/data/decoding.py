@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ...cores import usable_cores
 from ...errors import DataError, one_line
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def decode_images(encoded: Sequence[Encoded], where: Callable[[int], str], image
             images[row] = image
 
     # Decoders release the interpreter's lock, but an image of a few kilobytes is over before that pays.
-    threads = min(8, os.cpu_count() or 1) if first.size > THREADS_PAY_FROM else 1
+    threads = min(8, usable_cores()) if first.size > THREADS_PAY_FROM else 1
     chunks = [range(start, min(start + 64, len(encoded))) for start in range(0, len(encoded), 64)]
     with ThreadPoolExecutor(max_workers=threads) as pool:
         for _ in pool.map(fill, chunks):
