@@ -20,7 +20,7 @@ from ..evaluators.score import file_bytes
 from ..files import check_folder, disk_errors, read_json, sweep, write_json
 from ..spaces.inputs import tensors_of
 from ..spaces.space import Space
-from ..studies.checkpoint import save_weights
+from ..studies.checkpoint import plain_bytes, save_weights
 from ..studies.data.streams import StreamedData
 from ..studies.preprocessing import preprocessing_of
 from ..studies.study_file import StudyFile
@@ -237,8 +237,8 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[tuple
 def identity_of(task: PreparedTask) -> dict[str, str]:
     """Return how a task's teacher, metric and data are known again."""
     digest = hashlib.sha256()
-    for name, value in task.teacher.state_dict().items():
-        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    for part in plain_bytes(task.teacher):
+        digest.update(part)
     now = {"teacher": digest.hexdigest()[:16], "metric": _metric_identity(task)}
     for split, data in (("train", task.train), ("validation", task.validation), ("test", task.test)):
         known = () if isinstance(data, StreamedData) else (data.labels, *tensors_of(data.inputs(slice(0, COMPARED))))

@@ -69,6 +69,8 @@ def _in_words(schema: dict[str, Any]) -> str:
     text = words.get(str(schema.get("type")), str(schema.get("type")))
     limits = {"exclusiveMinimum": "above", "minimum": "from", "exclusiveMaximum": "below", "maximum": "up to"}
     said = [f"{word} {_number(schema[limit])}" for limit, word in limits.items() if limit in schema]
+    if "minLength" in schema:
+        said.append("that is not empty")
     if "pattern" in schema:
         said.append(_patterned(schema))
     return " ".join([text, *said])

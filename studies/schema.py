@@ -17,6 +17,7 @@ from .budget import BudgetSection
 from .section import Positive, Section
 
 Count = Annotated[int, Field(ge=1)]
+Text = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 """Of random numbers: what all libraries take."""
 Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
@@ -44,7 +45,7 @@ class TaskSection(Section):
         source: The key `from` in files: `my_task.py`, `my_task.py:function` or `module:function`.
     """
 
-    source: str | None = Field(default=None, alias="from")
+    source: Text | None = Field(default=None, alias="from")
 
 
 class DataSection(Section):
@@ -66,16 +67,16 @@ class DataSection(Section):
     """
 
     kind: str = "digits"
-    train: str | None = None
-    test: str | None = None
-    name: str | None = None
-    root: str = "."
+    train: Text | None = None
+    test: Text | None = None
+    name: Text | None = None
+    root: Text = "."
     validation: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = 0.25
     validation_from: Literal["train", "test"] = "train"
     mean: Annotated[tuple[float, ...], Field(strict=False)] = ()
     std: Annotated[tuple[Positive, ...], Field(strict=False)] = ()
     augment: Literal["none", "crop", "crop_flip"] = "none"
-    image_size: Count | None = None
+    image_size: Annotated[int, Field(ge=1, le=4096)] | None = None
 
     def required(self, key: Literal["train", "test", "name"]) -> str:
         """Return the value of a key that this kind of data cannot do without.
@@ -102,9 +103,9 @@ class TeacherSection(Section):
         seed: Of its first weights and of the order of training.
     """
 
-    model: str | None = None
+    model: Text | None = None
     width: Count | None = None
-    checkpoint: str | None = None
+    checkpoint: Text | None = None
     epochs: Annotated[int, Field(ge=0)] = 0
     learning_rate: Positive = 0.02
     batch_size: Count = 128
