@@ -137,10 +137,33 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise StorageError(f"{path}: the disk is full; free some space and run the same command again") from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP):
             raise StorageError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
-        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EBUSY):
             check_folder(path.parent)
             raise StorageError(f"{path}: cannot be written, {error.strerror}; choose another name") from error
         raise
+
+
+@contextmanager
+def given_file(path: Path) -> Iterator[None]:
+    """Tell in one line why a file that a user named cannot be written, whatever library writes it.
+
+    Its folder is made where it is missing.
+
+    Raises:
+        StorageError: It cannot be written.
+        UsageError: What should be a folder above it is a file.
+    """
+    check_folder(path.parent)
+    with disk_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise StorageError(f"{path}: cannot be written ({error.strerror or error}); choose another name") from error
 
 
 def _umask() -> int:

@@ -154,7 +154,9 @@ def _trial(folder: Path, number: int) -> Trial:
 
 def _target(name: str, settings: StudyFile) -> Target:
     first = settings.target.targets()[0]
-    runtime, _, device = name.partition("@")
+    runtime, at, device = name.partition("@")
+    if at and not device:
+        raise UsageError(f"{name} names no device behind the @: give RUNTIME@DEVICE, or leave the @ out")
     state = get_runtime(runtime).available()
     # a file for a GPU can be built where there is none
     device = device or (state.devices[0] if state.devices and first.device not in state.devices else first.device)

@@ -8,13 +8,14 @@ import click
 
 from .app import fail
 from .options import RUN_CODE
+from .paths import PATH
 
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=PATH)
 @click.option("--trial", type=int, required=True, help="Number of a finished trial.")
 @click.option("--to", required=True, help="Runtimes, such as openvino,litert,tensorrt@cuda.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("export"), show_default=True)
+@click.option("--out", type=PATH, default=Path("export"), show_default=True)
 @click.option("--task", "task_spec", help="The study's task, where it was searched from Python.")
 @RUN_CODE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import RUN_CODE, find_study, folder_of, with_options
+from .paths import PATH, STUDY
 from .show import print_front, print_outcome
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("study", required=False)
+@click.argument("study", type=STUDY, required=False)
 @click.option("--budget-ms", type=float, help="Latency that models must meet, in milliseconds.")
 @click.option("--budget", help="The same with a unit: 5ms, or 50% of the teacher's.")
 @click.option("--speedup", type=float, help="How many times faster than the teacher models must be.")
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @click.option("--threads", type=int, help="Threads of the runtime on the target.")
 @click.option("--batch", type=int, help="Images per inference on the target.")
 @click.option("--precision", help="Of ratios to the teacher's latency: half of the 95 % interval, such as 2%.")
-@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Where studies are kept.")
+@click.option("--runs", type=PATH, default="runs", help="Where studies are kept.")
 @click.option("--forget-limits", is_flag=True, help="Drop the limits of earlier runs that are not said again.")
 @click.option("--dry-run", is_flag=True, help="Prepare, say what a search will take, and stop before the first trial.")
 @click.option("--fresh", is_flag=True, help="Start anew in a new folder instead of resuming.")

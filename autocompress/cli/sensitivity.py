@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from .options import RUN_CODE, find_study
+from .paths import STUDY
 
 
 @click.command()
-@click.argument("study", required=False)
+@click.argument("study", type=STUDY, required=False)
 @click.option("--task", "task_spec", help="Your own task: my_task.py, my_task.py:function or module:function.")
 @RUN_CODE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

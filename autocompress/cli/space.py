@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import find_study
+from .paths import STUDY
 
 if TYPE_CHECKING:
     from ..studies.study_file import StudyFile
 
 
 @click.command()
-@click.argument("study", required=False)
+@click.argument("study", type=STUDY, required=False)
 @click.option("--task", "task_spec", help="Your own task: my_task.py, my_task.py:function or module:function.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def space(study: str | None, task_spec: str | None, as_json: bool) -> None:

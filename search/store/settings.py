@@ -88,15 +88,16 @@ def check_settings(folder: Path, settings: StudyFile) -> None:
     new = settings.model_dump(mode="json", by_alias=True)
     for section in FIXED:
         # a key that came with a later version had its default
-        before = getattr(StudySections(), section).model_dump(mode="json", by_alias=True) | old[section]
+        before = getattr(StudySections(), section).model_dump(mode="json", by_alias=True) | old.get(section, {})
         key = next((k for k in new[section] if k not in FREE and before[k] != new[section][k]), None)
         if key is not None:
             raise StorageError(
                 f"{folder} was begun with [{section}] {key} = {before[key]!r}, now it is "
                 f"{new[section][key]!r}: its trials would not compare; use --fresh, or change it back"
             )
-    if tuple(old["search"]["objectives"]) != settings.search.objectives:
-        raise StorageError(f"{folder} was begun with other objectives ({old['search']['objectives']}); use --fresh")
+    objectives = old.get("search", {}).get("objectives", settings.search.objectives)
+    if tuple(objectives) != settings.search.objectives:
+        raise StorageError(f"{folder} was begun with other objectives ({', '.join(objectives)}); use --fresh")
 
 
 def with_earlier_limits(folder: Path, settings: StudyFile) -> tuple[StudyFile, list[str]]:
@@ -118,7 +119,7 @@ def with_earlier_limits(folder: Path, settings: StudyFile) -> tuple[StudyFile, l
     said, plain = set(settings.budget.model_fields_set), BudgetSection().model_dump(mode="json")
     if said & LATENCY_KEYS:
         said |= LATENCY_KEYS
-    kept = {key: value for key, value in old["budget"].items() if key not in said and value != plain.get(key)}
+    kept = {key: value for key, value in old.get("budget", {}).items() if key not in said and value != plain.get(key)}
     if not kept:
         return settings, []
     return settings.changed("budget", **kept), [f"{key} = {value!r}" for key, value in kept.items()]

@@ -98,7 +98,7 @@ def _decode(
     from PIL import Image, ImageOps
 
     if encoded == b"":
-        raise DataError(f"{where}: holds no image: remove or replace it")
+        raise DataError(f"{where}: not a readable image (it is empty): remove or replace it")
     try:
         file = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
         with Image.open(file, formats=_formats(encoded)) as opened:

@@ -205,7 +205,7 @@ GOOD = [encoded(number) for number in range(12)]
         ({"label": [0.5] * 12}, ("type double",)),
         ({"label": ["cat"] * 12}, ("type string",)),
         ({"label": [0] * 12}, ("one class",)),
-        ({"image": [None, *GOOD[1:]]}, ("row 0: holds no image",)),
+        ({"image": [None, *GOOD[1:]]}, ("row 0: not a readable image (it is empty)",)),
         ({"image": [b"xx", *GOOD[1:]]}, ("row 0: not a readable image",)),
         ({"image": ["text"] * 12}, ("type string", "encoded bytes")),
         ({"image": [], "label": []}, ("has no rows",)),
