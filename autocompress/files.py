@@ -63,6 +63,18 @@ def read_json(path: Path) -> Any:
         raise StorageError(f"{path}: cannot be read ({error}); delete it, or start anew with --fresh") from error
 
 
+def read_object(path: Path) -> dict[str, Any] | None:
+    """Return the content of a JSON file that holds names with values; None when there is no such file.
+
+    Raises:
+        StorageError: It holds something else, or cannot be read.
+    """
+    found = read_json(path)
+    if isinstance(found, dict) or (found is None and not path.exists()):
+        return found
+    raise StorageError(f"{path}: damaged, holds {type(found).__name__} in place of names with values; delete it")
+
+
 def copy(source: Path, target: Path) -> None:
     """Copy a model, which is a file or a folder, beside `target`, then move it into place.
 

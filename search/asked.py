@@ -33,6 +33,7 @@ def check_asked(settings: StudySections, say: Callable[[str], None] = lambda lin
     for axis in settings.space.axes:
         AXES.make(axis)
     objectives_of(settings)
+    settings.budgets()
     asked_for(settings.search.baselines)
     executor_factory(settings.search.executor)
     cores, threads, workers = usable_cores(), settings.target.threads, settings.search.workers

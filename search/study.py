@@ -17,7 +17,7 @@ from ..errors import MetricError, StorageError
 from ..evaluators.microbenchmarks import Say
 from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import file_bytes
-from ..files import check_folder, disk_errors, read_json, sweep, write_json
+from ..files import check_folder, disk_errors, read_object, sweep, write_json
 from ..spaces.inputs import tensors_of
 from ..spaces.space import Space
 from ..studies.checkpoint import plain_bytes, save_weights
@@ -217,7 +217,7 @@ def _metric_identity(task: PreparedTask) -> str:
 def _check_identity(folder: Path, task: PreparedTask) -> None:
     """Refuse another teacher, other data or another metric: their trials would not compare."""
     path = folder / "identity.json"
-    before = read_json(path)
+    before = read_object(path)
     now = identity_of(task)
     if before is None:
         write_json(path, now)

@@ -43,14 +43,20 @@ KNOWN = {kind.metric.function for kind in KINDS.values()}
 NO_GRADIENT = "the loss reaches no weight of the teacher: take detach() and no_grad() out of its forward pass"
 
 
-def check_training(graph: fx.GraphModule, train: MemoryData | StreamedData, losses: Losses) -> None:
+def check_training(graph: fx.GraphModule, train: MemoryData | StreamedData, losses: Losses, few: int = FEW) -> None:
     """Try one step of training on a copy: a forward pass in training mode, the losses, and a backward pass.
+
+    Args:
+        graph: The captured teacher.
+        train: The training data.
+        losses: Of the task.
+        few: Examples in the batch; norms cannot learn from one.
 
     Raises:
         DataError: One of them fails, gives no finite number, or reaches no weight.
     """
-    inputs, labels = train.epoch_plan(0, FEW, 0).batch(0)
-    few = min(FEW, len(labels))
+    inputs, labels = train.epoch_plan(0, few, 0).batch(0)
+    few = min(few, len(labels))
     inputs, labels = rows_of(inputs, slice(0, few)), labels[:few]
     if not any(True for _ in graph.parameters()):
         raise DataError("the teacher has no weights: there is nothing to compress")

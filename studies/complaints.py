@@ -33,6 +33,8 @@ def _one(mistake: Any) -> str:
         return f"[{key}] {mistake['ctx']['error']}"
     schema = _schema_of(section)["properties"][key]
     value = mistake["input"]
+    if len(loc) > 2 and isinstance(inner := schema.get("additionalProperties"), dict):
+        return f"[{section}.{key}] {loc[2]} = {_short(value)}; allowed: {_in_words(inner)}"
     if mistake["type"] == "literal_error" and isinstance(value, str):
         return f"{where}{UnknownName(f'value of {key}', value, map(str, _choices(schema)))}"
     if not section and "$ref" in str(schema):

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from ..errors import StudyFileError
 from ..spaces.target import Target
 from .budget import BudgetSection
-from .section import Positive, Section
+from .section import Positive, Section, named_once
 
 Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
@@ -184,6 +184,11 @@ class SpaceSection(Section):
     patterns: Annotated[tuple[Literal["unstructured", "2:4"], ...], Field(strict=False)] | None = None
 
     @model_validator(mode="after")
+    def _named_once(self) -> SpaceSection:
+        named_once("axes", self.axes)
+        return self
+
+    @model_validator(mode="after")
     def _one_axis_decides_widths(self) -> SpaceSection:
         if {"width", "channels"} <= set(self.axes):
             raise ValueError(
@@ -248,6 +253,11 @@ class SearchSection(Section):
     eta: Count = 2
     without: Annotated[tuple[Part, ...], Field(strict=False)] = ()
     baselines: Names = ("default",)
+
+    @model_validator(mode="after")
+    def _named_once(self) -> SearchSection:
+        named_once("objectives", self.objectives)
+        return self
 
     @model_validator(mode="after")
     def _patience_has_a_front(self) -> SearchSection:

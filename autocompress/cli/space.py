@@ -22,7 +22,8 @@ def space(study: str | None, task_spec: str | None, as_json: bool) -> None:
     """Show every layer and group of STUDY, the choices it has, and what was left out and why."""
     import json
 
-    from ..files import read_json
+    from ..errors import StorageError
+    from ..files import read_object
     from .space_table import print_space
 
     folder = Path(study or "")
@@ -31,7 +32,9 @@ def space(study: str | None, task_spec: str | None, as_json: bool) -> None:
         from ..search.store.settings import check_format
 
         check_format(known)
-        described = read_json(known / "space.json")
+        described = read_object(known / "space.json") or {}
+        if missing := {"layers", "variables", "left_out", "profile", "patterns"} - described.keys():
+            raise StorageError(f"{known / 'space.json'}: damaged, lacks {min(missing)}; delete it and search on")
     else:
         described = _described(find_study(study, task_spec))
     if as_json:

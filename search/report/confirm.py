@@ -12,7 +12,7 @@ from ...errors import MetricError, StorageError
 from ...evaluators.layer_shares import seconds_to_profile
 from ...evaluators.measurement import Latency
 from ...evaluators.runtimes.profiling import ProfilingRuntime
-from ...files import digest, read_json, write_json
+from ...files import digest, read_object, write_json
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import PerTarget
 from ..evaluate.build import file_accuracy
@@ -182,7 +182,7 @@ def read_looks(folder: Path) -> dict[int, LongLooks]:
         StorageError: The file cannot be read.
     """
     try:
-        return {int(n): from_plain(LongLooks, look) for n, look in (read_json(_path(folder)) or {}).items()}
+        return {int(n): from_plain(LongLooks, look) for n, look in (read_object(_path(folder)) or {}).items()}
     except ValueError as error:
         raise StorageError(f"{_path(folder)}: holds no longer looks; delete it, and they are taken again") from error
 

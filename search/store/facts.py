@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...files import read_json, write_json
+from ...errors import StorageError, one_line
+from ...files import read_object, write_json
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import PerTarget
 from ...studies.metric import ACCURACY, MetricLabel
@@ -51,8 +52,13 @@ def read_facts(folder: Path) -> TaskFacts:
     Raises:
         StorageError: The file cannot be read.
     """
-    kept = read_json(folder / "task.json")
-    return TaskFacts() if kept is None else from_plain(TaskFacts, kept)
+    kept = read_object(folder / "task.json")
+    try:
+        return TaskFacts() if kept is None else from_plain(TaskFacts, kept)
+    except ValueError as error:
+        raise StorageError(
+            f"{folder / 'task.json'}: holds no facts of a task ({one_line(error)}); delete it"
+        ) from error
 
 
 def write_facts(folder: Path, facts: TaskFacts) -> None:

@@ -14,7 +14,7 @@ import platform
 from pathlib import Path
 
 from ...errors import UsageError
-from ...files import read_json, write_json
+from ...files import read_object, write_json
 from ...studies.study_file import StudyFile
 
 FILE = "made_here.json"
@@ -46,7 +46,7 @@ def check_made_here(folder: Path, settings: StudyFile) -> None:
 
 
 def _is_own(path: Path, settings: StudyFile) -> bool:
-    kept = read_json(path)
+    kept = read_object(path)
     if not isinstance(kept, dict) or not isinstance(kept.get("mark"), str):
         return False
     return path.stat().st_uid == _user(path.stat().st_uid) and hmac.compare_digest(kept["mark"], _mark(settings))

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ...errors import StorageError, UsageError
-from ...files import read_json, write_json
+from ...files import read_object, write_json
 from ...studies.budget import LATENCY_KEYS, BudgetSection
 from ...studies.schema import StudySections
 from ...studies.study_file import StudyFile
@@ -65,7 +65,7 @@ def check_format(folder: Path) -> dict[str, Any] | None:
     Raises:
         StorageError: The study has another format than this version writes. Nothing in it is changed.
     """
-    data: dict[str, Any] | None = read_json(settings_path(folder))
+    data = read_object(settings_path(folder))
     found = None if data is None else data.get("format", 1)
     if found not in (None, FORMAT):
         raise StorageError(

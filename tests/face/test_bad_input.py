@@ -92,7 +92,7 @@ LOOK = [
     (("report", "simulated", "--out", "folder"), ("folder",)),
     (("report", "simulated", "--out", "file/x"), ("file is a file",)),
     (("report", "simulated", "--out", ""), ("empty",)),
-    (("compare", "simulated", "--out", "folder"), ("folder",)),
+    (("compare", "simulated", "simulated", "--out", "folder"), ("folder",)),
     (("compare", "simulated", "--csv", "nothing.csv"), ("nothing.csv",)),
     (("compare", "simulated", "--csv", "folder"), ("folder",)),
     (("compare", "simulated", "--csv", "file"), ("'name' is missing",)),
@@ -177,9 +177,12 @@ def test_pick(cli: Cli, study: Path, options: tuple[str, ...], parts: tuple[str,
 
 @pytest.mark.parametrize(("command", "parts"), LOOK, ids=lambda value: " ".join(value)[:40])
 def test_commands_that_look(cli: Cli, study: Path, command: tuple[str, ...], parts: tuple[str, ...]) -> None:
-    before = sorted(str(path) for path in study.rglob("*"))
+    def files() -> list[str]:
+        return sorted(str(path) for path in study.rglob("*") if not path.name.startswith("study.db-"))
+
+    before = files()
     assert_refused(cli(*command), *parts)
-    assert before == sorted(str(path) for path in study.rglob("*"))
+    assert before == files()
 
 
 @pytest.mark.parametrize(("options", "parts"), OPTIONS, ids=lambda value: " ".join(value)[:40])
@@ -204,7 +207,7 @@ SECTIONS = [
     ("[search]\nwithout = ['rung']", ("did you mean 'rungs'",)),
     ("[search]\nsampler = ''", ("unknown value of sampler ''",)),
     ("[teacher]\nseed = 99999999999999999999999", ("seed = ",)),
-    ("[teacher]\nmodel = ''", ("already brings", "model")),
+    ("[teacher]\nmodel = ''", ("model = ''", "not empty")),
     ("[data]\nroot = 'x'", ("already brings",)),
     ("[budget.on]\nonnxruntime = -1", ("-1", "above 0")),
     ("[budget.on]\nonnxruntime = nan", ("nan",)),
@@ -267,7 +270,7 @@ def test_a_task_file_of_any_name_is_taken(cli: Cli, stem: str) -> None:
 
 
 def test_a_folder_named_like_markup_or_a_formula(cli: Cli, study: Path) -> None:
-    for name in ("[red]a[/]", "$x$ $y$", ":bee:", "12:30:00", "a b", "ä"):
+    for name in ("[red]a", "$x$ $y$", ":bee:", "12:30:00", "a b", "ä"):
         odd = study.with_name(name)
         shutil.copytree(study, odd)
         code, out, err = cli("front", odd)
