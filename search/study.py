@@ -237,8 +237,8 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[tuple
 def identity_of(task: PreparedTask) -> dict[str, str]:
     """Return how a task's teacher, metric and data are known again."""
     digest = hashlib.sha256()
-    for part in plain_bytes(task.teacher):
-        digest.update(part)
+    for held in plain_bytes(task.teacher):
+        digest.update(held)
     now = {"teacher": digest.hexdigest()[:16], "metric": _metric_identity(task)}
     for split, data in (("train", task.train), ("validation", task.validation), ("test", task.test)):
         known = () if isinstance(data, StreamedData) else (data.labels, *tensors_of(data.inputs(slice(0, COMPARED))))
