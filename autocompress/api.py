@@ -133,7 +133,7 @@ def compress(
         },
     }
     more = {"target": target, "budget": budget, "space": space, "recovery": recovery, "search": search}
-    settings = StudyFile().model_copy(update={"name": task.name})
+    settings = StudyFile().named(task.name)
     for section, values in given.items():
         plain = {k: v if isinstance(v, str) or not isinstance(v, Sequence) else tuple(v) for k, v in values.items()}
         merged = {**{k: v for k, v in plain.items() if v is not None}, **(more[section] or {})}

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .errors import StorageError
+from .errors import StorageError, UsageError
 
 PARTIAL = ".part-"
 """How the name of what is not yet finished begins. Only a kill leaves such a file; see `sweep`."""
@@ -74,6 +74,18 @@ def read_json(path: Path) -> Any:
         return None
     except (OSError, ValueError) as error:
         raise StorageError(f"{path}: cannot be read ({error}); delete it, or start anew with --fresh") from error
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """Return the content of a JSON file that holds names with values; None when there is no such file.
+
+    Raises:
+        StorageError: It holds something else, or cannot be read.
+    """
+    found = read_json(path)
+    if isinstance(found, dict) or (found is None and not path.exists()):
+        return found
+    raise StorageError(f"{path}: damaged, holds {type(found).__name__} in place of names with values; delete it")
 
 
 def copy(source: Path, target: Path) -> None:
@@ -141,6 +153,17 @@ def digest(path: Path) -> str:
     return whole.hexdigest()
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be one, because it or one above it is a file. It need not be there.
+
+    Raises:
+        UsageError: It is a file.
+    """
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is a file; give the name of a folder")
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn what an operating system says of a full or read-only disk into a StorageError of one line."""
@@ -149,11 +172,35 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise StorageError(f"{path}: the disk is full; free some space and run the same command again") from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP):
             raise StorageError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
-        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
-            raise StorageError(f"{error.filename or path}: {error.strerror}; choose another folder") from error
+        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EBUSY):
+            check_folder(path.parent)
+            raise StorageError(f"{path}: cannot be written, {error.strerror}; choose another name") from error
         raise
+
+
+@contextmanager
+def given_file(path: Path) -> Iterator[None]:
+    """Tell in one line why a file that a user named cannot be written, whatever library writes it.
+
+    Its folder is made where it is missing.
+
+    Raises:
+        StorageError: It cannot be written.
+        UsageError: What should be a folder above it is a file.
+    """
+    check_folder(path.parent)
+    with disk_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise StorageError(f"{path}: cannot be written ({error.strerror or error}); choose another name") from error
 
 
 def _sync(path: Path) -> None:

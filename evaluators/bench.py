@@ -134,7 +134,9 @@ def _parted(name: str) -> tuple[str, str, Path]:
     # Runtime, device and path; the first two are empty where the name is but a path, as is that of a file which is
     # there, and that of a drive with its letter.
     before, colon, path = name.partition(":")
-    runtime, _, device = before.partition("@")
+    runtime, at, device = before.partition("@")
+    if at and not device and runtime.isidentifier() and colon:
+        raise UsageError(f"{name} names no device behind the @: give RUNTIME@DEVICE, or leave the @ out")
     if not colon or Path(name).exists() or len(runtime) < 2 or not runtime.isidentifier():
         return "", "", Path(name)
     return runtime, device, Path(path)

@@ -56,6 +56,7 @@ def export(
     out: Path,
     task: Task | None = None,
     say: Callable[[str], None] = lambda line: None,
+    run_code: bool = False,
 ) -> Exports:
     """Write one trial of a study for each of some targets into `out/<target>/`, with `out/export.json`.
 
@@ -68,6 +69,7 @@ def export(
         out: Where the files go.
         task: The study's task, where it was searched from Python.
         say: Takes a line about what is going on.
+        run_code: Whether to run code that a study from elsewhere names.
 
     Raises:
         UsageError: There is no such trial, its weights are gone, or the study's task is not known.
@@ -81,7 +83,7 @@ def export(
         raise UsageError("no target to export for; name one or more, such as openvino,litert")
     runtimes = {target.name: get_runtime(target.runtime) for target in wanted}
     say("reading the data and the teacher")
-    task = task or task_of(settings, folder)
+    task = task or task_of(settings, folder, run_code)
     task = task.bare()
     load_weights(task.teacher, folder / "teacher.safetensors")
     prepared = task.prepared()
@@ -152,7 +154,9 @@ def _trial(folder: Path, number: int) -> Trial:
 
 def _target(name: str, settings: StudyFile) -> Target:
     first = settings.target.targets()[0]
-    runtime, _, device = name.partition("@")
+    runtime, at, device = name.partition("@")
+    if at and not device:
+        raise UsageError(f"{name} names no device behind the @: give RUNTIME@DEVICE, or leave the @ out")
     state = get_runtime(runtime).available()
     # a file for a GPU can be built where there is none
     device = device or (state.devices[0] if state.devices and first.device not in state.devices else first.device)

@@ -11,6 +11,7 @@ import functools
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from ..errors import StudyFileError
 from ..evaluators.measurement import Latency, Measurement
 from ..spaces.plugins import Registry
 from ..spaces.target import PerTarget
@@ -92,6 +93,7 @@ def objectives_of(settings: StudySections) -> tuple[str, ...]:
     Raises:
         UnknownName: An objective that does not exist.
         PluginError: An objective that cannot be loaded.
+        StudyFileError: Accuracy is not among them.
     """
     targets = settings.target.targets()
     each = [f"latency_ms@{t.name}" for t in targets] if len(targets) > 1 and not settings.target.any_of else []
@@ -99,6 +101,11 @@ def objectives_of(settings: StudySections) -> tuple[str, ...]:
     for name in settings.search.objectives:
         OBJECTIVES.make(name)
         found += each if name == "latency_ms" and each else [name]
+    if Accuracy.name not in found:
+        raise StudyFileError(
+            f"[search] objectives = {list(settings.search.objectives)} lack accuracy: without it, a model that knows "
+            "nothing is the best"
+        )
     return tuple(found)
 
 

@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import torch
+
 from ..compression.first_look import LOOK_IMAGES
 from ..compression.recover import Stopped
+from ..cores import usable_cores
 from ..errors import ConditionsChanged, TrialFailed, UsageError
 from ..evaluators.microbenchmarks import Say
 from ..spaces.surrogates import Surrogates
@@ -130,6 +133,9 @@ def run_search(
     if minutes is not None:
         stop.deadline_s = begin_s + 60 * minutes - min(MIN_RESERVE_S, RESERVE_SHARE * 60 * minutes)
     make_executor = executor_factory(settings.search.executor)
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
+    if minutes is None and settings.search.trials is None and settings.search.patience is None and not dry_run:
+        watcher.say("no limit was given (--minutes, --trials, --patience): this search runs until Ctrl-C ends it")
     open_study = opened(settings, task, runs, fresh, stop, watcher.say, stop.time_left_s, anew)
     with _told_in_time(stop), open_study as study:
         loop_s = time.monotonic()

@@ -16,11 +16,10 @@ from ..errors import MetricError, StorageError
 from ..evaluators.microbenchmarks import Say
 from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import file_bytes
-from ..files import disk_errors, read_json, sweep, write_json
-from ..spaces.axes.registry import AXES
+from ..files import check_folder, disk_errors, read_object, sweep, write_json
 from ..spaces.inputs import tensors_of
 from ..spaces.space import Space
-from ..studies.checkpoint import save_weights
+from ..studies.checkpoint import plain_bytes, save_weights
 from ..studies.data.streams import StreamedData
 from ..studies.preprocessing import preprocessing_of
 from ..studies.study_file import StudyFile
@@ -28,6 +27,7 @@ from ..studies.task import PreparedTask, Task
 from ..studies.teacher import epochs_told, prepare_teacher
 from ..studies.tracing import answers
 from ..temporary import sweep_temporary
+from .asked import check_asked
 from .evaluate.build import file_accuracy
 from .evaluate.context import EvaluationContext, open_context
 from .evaluate.target_session import TargetSession
@@ -45,7 +45,6 @@ from .store.samples import Samples, read_samples, sample_rows, write_samples
 from .store.settings import check_settings, with_earlier_limits, write_settings
 from .store.trials import TrialStore
 from .store.versions import versions
-from .techniques import asked_for
 
 COMPARED = 64
 """Inputs of each split by which a study knows its data again."""
@@ -114,13 +113,12 @@ def opened(
         BudgetError: The budget is below the fastest plan.
         AutoCompressError: What data, tasks, exports and runtimes raise.
     """
+    check_asked(settings, say)
+    check_folder(runs)
     say("reading the data and the teacher")
     # built before anything is written: a mistyped task leaves no study behind
     task = (task or settings.build_task()).bare(say)
     limits, objectives = Limits.of(settings), objectives_of(settings)
-    for axis in settings.space.axes:
-        AXES.make(axis)  # a mistyped one is told before anything is measured
-    asked_for(settings.search.baselines)
     folder = study_folder(runs, settings.name, fresh)
     check_settings(folder, settings)
     settings, kept = with_earlier_limits(folder, settings)
@@ -235,7 +233,7 @@ def _metric_identity(task: PreparedTask) -> str:
 def _check_identity(folder: Path, task: PreparedTask) -> None:
     """Refuse another teacher, other data or another metric: their trials would not compare."""
     path = folder / "identity.json"
-    before = read_json(path)
+    before = read_object(path)
     now = identity_of(task)
     if before is None:
         write_json(path, now)
@@ -255,8 +253,8 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[tuple
 def identity_of(task: PreparedTask) -> dict[str, str]:
     """Return how a task's teacher, metric and data are known again."""
     digest = hashlib.sha256()
-    for name, value in task.teacher.state_dict().items():
-        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    for held in plain_bytes(task.teacher):
+        digest.update(held)
     now = {"teacher": digest.hexdigest()[:16], "metric": _metric_identity(task)}
     for split, data in (("train", task.train), ("validation", task.validation), ("test", task.test)):
         known = () if isinstance(data, StreamedData) else (data.labels, *tensors_of(data.inputs(slice(0, COMPARED))))

@@ -53,6 +53,15 @@ class BudgetSection(Section):
         return None if self.max_size is None else float(self.max_size.removesuffix("%")) / 100
 
     @model_validator(mode="after")
+    def _above_0(self) -> BudgetSection:
+        for key, part in (("latency", self.latency_part), ("max_size", self.size_part)):
+            if part is not None and part <= 0:
+                raise ValueError(
+                    f"{key} = {getattr(self, key)!r}; allowed: a part of the teacher's above 0, such as 50%"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _one_latency(self) -> BudgetSection:
         given = [key for key in sorted(LATENCY_KEYS) if getattr(self, key) is not None]
         if len(given) > 1:

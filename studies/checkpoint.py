@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     """
     path = Path(path)
     state = _read(path)
-    wanted = model.state_dict()
+    wanted = tensors_in(model)
     if not any(key.startswith("module.") for key in wanted):  # DataParallel's prefix, unless it is the model's own
         state = {key.removeprefix("module."): value for key, value in state.items()}
     # Files from before batch norms counted their batches are fine: the count does not change any output.
@@ -61,8 +61,21 @@ def save_weights(model: nn.Module, path: str | Path, notes: Mapping[str, str] | 
     from safetensors.torch import save
 
     # Cloned, because the format refuses tensors that share memory.
-    state = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
+    state = {k: v.detach().cpu().contiguous().clone() for k, v in tensors_in(model).items()}
     write_bytes(Path(path), save(state, metadata=dict(notes or {})))
+
+
+def tensors_in(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights and buffers of a model, without what else its modules keep in their state."""
+    return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+
+
+def plain_bytes(model: nn.Module) -> Iterator[bytes]:
+    """Yield each name of a model's weights and buffers, and then its values, whatever their type."""
+    for name, value in tensors_in(model).items():
+        yield name.encode()
+        plain = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        yield plain.view(-1).view(torch.uint8).numpy().tobytes()
 
 
 def read_notes(path: str | Path) -> dict[str, str]:

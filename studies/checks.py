@@ -33,6 +33,8 @@ LOOK_SECONDS, LOOK_BYTES = 3.0, 2**28
 SHUFFLES = 16
 CLEARLY, PERHAPS = 6.0, 3.0
 """Standard deviations of shuffled figures by which they are better, so that a metric is refused or remarked on."""
+TELLING = 20
+"""Examples from which on a teacher that is no better than chance is remarked on."""
 COMPARED = 20000
 """Examples of each split that are looked for in the others, at most."""
 FEW_EXAMPLES = 100
@@ -41,15 +43,23 @@ KNOWN = {kind.metric.function for kind in KINDS.values()}
 NO_GRADIENT = "the loss reaches no weight of the teacher: take detach() and no_grad() out of its forward pass"
 
 
-def check_training(graph: fx.GraphModule, train: MemoryData | StreamedData, losses: Losses) -> None:
+def check_training(graph: fx.GraphModule, train: MemoryData | StreamedData, losses: Losses, few: int = FEW) -> None:
     """Try one step of training on a copy: a forward pass in training mode, the losses, and a backward pass.
+
+    Args:
+        graph: The captured teacher.
+        train: The training data.
+        losses: Of the task.
+        few: Examples in the batch; norms cannot learn from one.
 
     Raises:
         DataError: One of them fails, gives no finite number, or reaches no weight.
     """
-    inputs, labels = train.epoch_plan(0, FEW, 0).batch(0)
-    few = min(FEW, len(labels))
+    inputs, labels = train.epoch_plan(0, few, 0).batch(0)
+    few = min(few, len(labels))
     inputs, labels = rows_of(inputs, slice(0, few)), labels[:few]
+    if not any(True for _ in graph.parameters()):
+        raise DataError("the teacher has no weights: there is nothing to compress")
     device = training_device()
     network = module_to_training_layout(copy.deepcopy(graph), device).train()
     before = torch.get_rng_state()
@@ -60,6 +70,9 @@ def check_training(graph: fx.GraphModule, train: MemoryData | StreamedData, loss
             raise DataError(NO_GRADIENT)
         hard = losses.hard(outputs, labels.to(device))
         soft = losses.divergence(outputs, outputs.detach() * 0.5, labels.to(device), 2.0)
+        for name, loss in (("loss", hard), ("distillation", soft)):
+            if loss.numel() != 1:
+                raise DataError(f"the {name} of a batch has shape {list(loss.shape)}: it must be one finite number")
         (hard + soft).backward()  # type: ignore[no-untyped-call]
     except DataError:
         raise
@@ -70,8 +83,8 @@ def check_training(graph: fx.GraphModule, train: MemoryData | StreamedData, loss
     finally:
         torch.set_rng_state(before)
     for name, loss in (("loss", hard), ("distillation", soft)):
-        if loss.numel() != 1 or not bool(torch.isfinite(loss)):
-            got = f"{float(loss.detach()):g}" if loss.numel() == 1 else f"shape {list(loss.shape)}"
+        if not bool(torch.isfinite(loss)):
+            got = f"{float(loss.detach()):g}"
             raise DataError(f"the {name} of the first training batch is {got}: it must be one finite number")
     if not any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in network.parameters()):
         raise DataError(
@@ -131,6 +144,8 @@ def look_at_metric(
         raise MetricError(f"{figures} shuffled, which is better: if {lower} is better, say metric_direction={other!r}")
     if excess > PERHAPS:
         say(f"careful: {figures} shuffled: is the teacher trained, and metric_direction right?")
+    elif excess > -PERHAPS and len(outputs) >= TELLING:
+        say(f"careful: {figures} shuffled, hardly a difference: is the teacher trained?")
     return right
 
 

@@ -33,6 +33,8 @@ def _one(mistake: Any) -> str:
         return f"[{key}] {mistake['ctx']['error']}"
     schema = _schema_of(section)["properties"][key]
     value = mistake["input"]
+    if len(loc) > 2 and isinstance(inner := schema.get("additionalProperties"), dict):
+        return f"[{section}.{key}] {loc[2]} = {_short(value)}; allowed: {_in_words(inner)}"
     if mistake["type"] == "literal_error" and isinstance(value, str):
         return f"{where}{UnknownName(f'value of {key}', value, map(str, _choices(schema)))}"
     if not section and "$ref" in str(schema):
@@ -68,10 +70,25 @@ def _in_words(schema: dict[str, Any]) -> str:
     words = {"integer": "a whole number", "number": "a number", "string": "a text in quotes"}
     text = words.get(str(schema.get("type")), str(schema.get("type")))
     limits = {"exclusiveMinimum": "above", "minimum": "from", "exclusiveMaximum": "below", "maximum": "up to"}
-    said = [f"{word} {schema[limit]:g}" for limit, word in limits.items() if limit in schema]
+    said = [f"{word} {_number(schema[limit])}" for limit, word in limits.items() if limit in schema]
+    if "minLength" in schema:
+        said.append("that is not empty")
     if "pattern" in schema:
-        said.append("of letters, digits, '.', '_' and '-'")
+        said.append(_patterned(schema))
     return " ".join([text, *said])
+
+
+def _patterned(schema: dict[str, Any]) -> str:
+    """Return in words what a text must look like."""
+    if schema["pattern"].endswith("%$"):
+        return 'such as "50%"'
+    if "pt" in schema["pattern"]:
+        return 'such as "1%", "1pt" or "0.01"'
+    return f"of up to {schema['maxLength']} letters, digits, '.', '_' and '-', the first a letter or digit"
+
+
+def _number(limit: float) -> str:
+    return str(int(limit)) if limit == int(limit) else f"{limit:g}"
 
 
 def _short(value: Any) -> str:

@@ -112,7 +112,8 @@ class Metric:
         """
         name = self.label.name
         try:
-            value = self.function(outputs, labels)
+            # of its own, because labels are those of the split, whatever a metric does to them
+            value = self.function(outputs.clone(), labels.clone())
         except Exception as error:
             raise MetricError(f"metric {name!r} raised {type(error).__name__}: {one_line(error)}") from error
         try:

@@ -151,6 +151,11 @@ def build_model(
     return model.eval()
 
 
+def is_code(name: str) -> bool:
+    """Tell whether the name of a network is that of a function of the user's own."""
+    return ":" in name or name.endswith(".py")
+
+
 def _build(name: str, classes: int, channels: int, width: int | None, folder: Path | None) -> nn.Module:
     if name == "digits_net":
         return digits_net(classes, width or 32, channels)
@@ -161,7 +166,7 @@ def _build(name: str, classes: int, channels: int, width: int | None, folder: Pa
         raise UsageError(f"width = {width} does not apply to model {name!r}: leave it out")
     if name.startswith("torchvision/"):
         return _torchvision_model(name.removeprefix("torchvision/"), classes)
-    if ":" in name or name.endswith(".py"):
+    if is_code(name):
         model = load_function(name, "model", folder)()
         if not isinstance(model, nn.Module):
             raise StudyFileError(f"{name} returned a {type(model).__name__}: return a torch.nn.Module")

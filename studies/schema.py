@@ -14,9 +14,12 @@ from pydantic import Field, model_validator
 from ..errors import StudyFileError
 from ..spaces.target import Target
 from .budget import BudgetSection
-from .section import Positive, Section
+from .section import Positive, Section, named_once
 
 Count = Annotated[int, Field(ge=1)]
+Text = Annotated[str, Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+"""Of random numbers: what all libraries take."""
 Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 
 Part = Literal[
@@ -40,7 +43,7 @@ class TaskSection(Section):
         source: The key `from` in files: `my_task.py`, `my_task.py:function` or `module:function`.
     """
 
-    source: str | None = Field(default=None, alias="from")
+    source: Text | None = Field(default=None, alias="from")
 
 
 class DataSection(Section):
@@ -62,16 +65,16 @@ class DataSection(Section):
     """
 
     kind: str = "digits"
-    train: str | None = None
-    test: str | None = None
-    name: str | None = None
-    root: str = "."
+    train: Text | None = None
+    test: Text | None = None
+    name: Text | None = None
+    root: Text = "."
     validation: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = 0.25
     validation_from: Literal["train", "test"] = "train"
     mean: Annotated[tuple[float, ...], Field(strict=False)] = ()
     std: Annotated[tuple[Positive, ...], Field(strict=False)] = ()
     augment: Literal["none", "crop", "crop_flip"] = "none"
-    image_size: Count | None = None
+    image_size: Annotated[int, Field(ge=1, le=4096)] | None = None
 
     def required(self, key: Literal["train", "test", "name"]) -> str:
         """Return the value of a key that this kind of data cannot do without.
@@ -98,13 +101,13 @@ class TeacherSection(Section):
         seed: Of its first weights and of the order of training.
     """
 
-    model: str | None = None
+    model: Text | None = None
     width: Count | None = None
-    checkpoint: str | None = None
+    checkpoint: Text | None = None
     epochs: Annotated[int, Field(ge=0)] = 0
     learning_rate: Positive = 0.02
     batch_size: Count = 128
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
 
 
 class TargetSection(Section):
@@ -146,6 +149,13 @@ class TargetSection(Section):
 
     @model_validator(mode="after")
     def _targets_differ(self) -> TargetSection:
+        given = (self.runtime,) if isinstance(self.runtime, str) else self.runtime
+        for name in given:
+            runtime, at, device = name.partition("@")
+            if not runtime.strip() or (at and not device.strip()) or name != name.strip():
+                raise ValueError(f"runtime = {name!r}; allowed: RUNTIME or RUNTIME@DEVICE, such as onnxruntime")
+        if not self.device.strip():
+            raise ValueError(f"device = {self.device!r}; allowed: a device such as cpu or cuda")
         names = [target.name for target in self.targets()]
         if len(names) > len(set(names)):
             raise ValueError(f"runtime = {names} names one target twice")
@@ -170,6 +180,11 @@ class SpaceSection(Section):
     min_channels_fraction: Annotated[float, Field(ge=0.1, le=1)] = 0.25
     bits: Annotated[tuple[Literal[4, 8, 16, 32], ...], Field(strict=False, min_length=1)] | None = None
     patterns: Annotated[tuple[Literal["unstructured", "2:4"], ...], Field(strict=False)] | None = None
+
+    @model_validator(mode="after")
+    def _named_once(self) -> SpaceSection:
+        named_once("axes", self.axes)
+        return self
 
     @model_validator(mode="after")
     def _one_axis_decides_widths(self) -> SpaceSection:
@@ -228,7 +243,7 @@ class SearchSection(Section):
     minutes: Positive | None = None
     patience: Positive | None = None
     objectives: Names = ("accuracy", "latency_ms")
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     workers: Count = 1
     executor: str = "local"
     sampler: Literal["auto", "tpe", "gp", "random", "nsga2"] = "auto"
@@ -236,6 +251,11 @@ class SearchSection(Section):
     eta: Count = 2
     without: Annotated[tuple[Part, ...], Field(strict=False)] = ()
     baselines: Names = ("default",)
+
+    @model_validator(mode="after")
+    def _named_once(self) -> SearchSection:
+        named_once("objectives", self.objectives)
+        return self
 
     @model_validator(mode="after")
     def _patience_has_a_front(self) -> SearchSection:
@@ -247,7 +267,7 @@ class SearchSection(Section):
 class StudySections(Section):
     """All sections of a study file."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "study"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = "study"
     task: TaskSection = TaskSection()
     data: DataSection = DataSection()
     teacher: TeacherSection = TeacherSection()

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Positive = Annotated[float, Field(gt=0)]
+
+
+def named_once(key: str, names: Sequence[str]) -> None:
+    """Refuse a list that names something twice.
+
+    Raises:
+        ValueError: It does.
+    """
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{key} = {list(names)} names {twice!r} twice")
 
 
 class Section(BaseModel):

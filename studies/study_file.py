@@ -13,7 +13,7 @@ from .checkpoint import load_weights
 from .complaints import complaint
 from .data.paths import find_data
 from .data.source import build_data
-from .models import build_model
+from .models import build_model, is_code
 from .schema import StudySections
 from .task import Task, load_task
 from .written import check_written, not_default, written_in
@@ -40,6 +40,24 @@ class StudyFile(StudySections):
     def folder(self) -> Path:
         """Where relative names in the file start."""
         return self.path.parent
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """The user's own code that making the task runs, as the study names it: its task, or its network."""
+        model = self.teacher.model
+        named = (self.task.source, model if model is not None and is_code(model) else None)
+        return tuple(name for name in named if name is not None)
+
+    def named(self, name: str) -> StudyFile:
+        """Return the same study under another name, which its folder takes.
+
+        Raises:
+            UsageError: It is no name of a folder.
+        """
+        try:
+            return self.model_copy(update={"name": StudySections.model_validate({"name": name}).name})
+        except ValidationError as error:
+            raise UsageError(f"{complaint(error)}; give the task another name") from error
 
     def changed(self, section: str, **values: Any) -> StudyFile:
         """Return the same study with other values in one section, as options of the command line give them.
@@ -115,7 +133,7 @@ def load_study(path_or_name: str | Path) -> StudyFile:
         raise StudyFileError(f"{path}: not valid TOML: {error}") from error
     except OSError as error:
         raise StudyFileError(f"{path}: cannot be read: {error.strerror}") from error
-    content.setdefault("name", _safe_name(path.stem))
+    content.setdefault("name", safe_name(path.stem))
     try:
         sections = StudySections.model_validate(content)
     except ValidationError as error:
@@ -160,7 +178,7 @@ def _find(path_or_name: str) -> Path:
     raise UnknownName("study", path_or_name, bundled_studies(), "Or give the path of a .toml file.")
 
 
-def _safe_name(stem: str) -> str:
-    # A file may be called anything; the study's folder takes this name.
+def safe_name(stem: str) -> str:
+    """Return the name of a study for a file that may be called anything: its folder takes this name."""
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in stem).lstrip("._-")
-    return kept or "study"
+    return kept[:100] or "study"

@@ -20,7 +20,7 @@ from .bare import bare_network
 from .checks import check_training, look_at_metric, remarks_on_outputs, remarks_on_splits
 from .data.images import ImageData
 from .data.one_shape import OneShape
-from .data.reading import Reading, described, interface_of
+from .data.reading import Reading, check_finite, described, interface_of
 from .data.sources import as_data, first_batch, materialise
 from .data.streams import StreamedData
 from .data.tensors import MemoryData, TensorData
@@ -194,6 +194,9 @@ class Task:
         else:
             check_shapes("train", train.inputs(slice(0, 1)), few)
         calibration = self._calibration(train, reading)
+        if count_of(calibration) == 0:
+            raise DataError("calibration has no inputs: give some, or leave it out to take them of train")
+        check_finite(calibration, "calibration", "its inputs")
         check_shapes("calibration", rows_of(calibration, slice(0, 1)), few)
         graph = captured_teacher(network, reading.interface, few, outputs)
         losses, metric = self._losses(kind, train, outputs), self._metric(kind)

@@ -20,9 +20,9 @@ from ..compression.precision import (
     to_training_layout,
     training_device,
 )
-from ..errors import StudyFileError
+from ..errors import AutoCompressError, StudyFileError, one_line
 from ..spaces.graph.interface import Interface
-from .checkpoint import load_weights, read_notes, save_weights
+from .checkpoint import load_weights, plain_bytes, read_notes, save_weights
 from .data.sources import as_data
 from .data.streams import StreamedData
 from .data.tensors import MemoryData
@@ -107,9 +107,8 @@ def _key(study_file: StudyFile, teacher: nn.Module) -> str:
     digest = hashlib.sha256()
     parts = {name: getattr(study_file, name).model_dump(mode="json") for name in ("teacher", "data", "task")}
     digest.update(json.dumps(parts, sort_keys=True).encode())
-    for name, value in teacher.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.cpu().contiguous().numpy().tobytes())
+    for part in plain_bytes(teacher):
+        digest.update(part)
     return digest.hexdigest()
 
 
@@ -145,11 +144,19 @@ def _train(
             for group in optimizer.param_groups:
                 group["lr"] = section.learning_rate * schedule(done)
             inputs, labels = plan.batch(step)
-            with autocast_context(device):
-                outputs = lesson.interface.call(teacher, to_training_layout(inputs, device))
-            loss = lesson.loss(outputs.float(), labels.to(device))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            try:
+                with autocast_context(device):
+                    outputs = lesson.interface.call(teacher, to_training_layout(inputs, device))
+                loss = lesson.loss(outputs.float(), labels.to(device))
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+            except AutoCompressError:
+                raise
+            except Exception as error:  # whatever a network makes of its data: a batch of one, another size
+                raise StudyFileError(
+                    f"[teacher] a step of training on {len(labels)} inputs fails: {type(error).__name__}: "
+                    f"{one_line(error)}"
+                ) from error
             optimizer.step()
             # Summed on the device: reading the loss at every step would wait for a GPU each time.
             total += loss.detach()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 
 import click
+
+from ..errors import UsageError
 
 
 @click.command()
@@ -52,6 +55,10 @@ def bench(
     from ..temporary import temporary_folder
     from .files_table import print_files
 
+    if device is not None and not device.strip():
+        raise UsageError("--device is empty; allowed: a device such as cpu or cuda")
+    if max_seconds is not None and not isfinite(max_seconds):
+        raise UsageError(f"--max-seconds {max_seconds:g}; allowed: a number above 0")
     wanted = None if precision is None else parse_precision(precision)
     files = timed_files(models, runtimes, device, threads, batch)
     limit = max_seconds or (None if wanted is None else 120.0)

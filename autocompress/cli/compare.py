@@ -7,18 +7,19 @@ from pathlib import Path
 import click
 
 from .page import page_options, show_page
+from .paths import PATH
 
 
 @click.command()
-@click.argument("studies", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("studies", nargs=-1, required=True, type=PATH)
 @click.option(
     "--csv",
     "tables",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Models measured elsewhere: name, metric, latency_ms, optionally size_bytes and others; repeatable.",
 )
-@click.option("--out", type=click.Path(path_type=Path), default=Path("compare.html"), help="The HTML file.")
+@click.option("--out", type=PATH, default=Path("compare.html"), help="The HTML file.")
 @page_options
 def compare(
     studies: tuple[Path, ...], tables: tuple[Path, ...], out: Path, show: bool, pdf: Path | None, png: Path | None

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
+
+from .screen import screen
 
 if TYPE_CHECKING:
     from ..evaluators.measurement import Latency
@@ -53,9 +54,7 @@ def print_files(
             row += _times(file.latency, rates, energy)
             row += _beside_first(file.latency) if several and index else [""] * (3 * several)
         table.add_row(*row)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=240)  # a file is as wide as it needs to be
+    console = screen(240)
     console.print(table)
     legend = "per s: inputs a second; MB: peak memory of the process; " if rates else ""
     legend += "of the first: its time over that of the first file"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from ..errors import UsageError
 
 if TYPE_CHECKING:
@@ -13,35 +15,48 @@ if TYPE_CHECKING:
 DEFAULT_STUDY = "autocompress.toml"
 
 
-def find_study(study: str | None, task_spec: str | None) -> StudyFile:
+RUN_CODE = click.option("--run-code", is_flag=True, help="Run the code that a study from elsewhere names.")
+
+
+def find_study(study: str | None, task_spec: str | None, run_code: bool = False) -> StudyFile:
     """Return the study to search.
 
     Args:
         study: Path of a study file or of a study folder, or name of a bundled study; None for ./autocompress.toml, or
             `digits` without one.
         task_spec: A user's own task, in place of a study.
+        run_code: Whether to run code that a study's folder from elsewhere names.
 
     Raises:
-        UsageError: Both were given.
+        UsageError: Both were given, or a folder from elsewhere names code.
         AutoCompressError: The study cannot be read.
     """
-    from ..studies.study_file import StudyFile, load_study
+    from ..studies.study_file import StudyFile, load_study, safe_name
 
     if task_spec is not None:
         if study is not None:
             raise UsageError(f"both a study ({study}) and --task ({task_spec}) were given; give one of them")
         # from the right, because a path may have colons of its own
         source = task_spec if task_spec.endswith(".py") else task_spec.rpartition(":")[0]
-        stem = Path(source).stem or "task"
-        settings = StudyFile(name=stem, path=Path(DEFAULT_STUDY).absolute()).changed("task", **{"from": task_spec})
+        named = StudyFile(name=safe_name(Path(source).stem), path=Path(DEFAULT_STUDY).absolute())
+        settings = named.changed("task", **{"from": task_spec})
         return settings.changed("search", minutes=10.0)
     if study is not None and (Path(study) / "study.json").is_file():
+        from ..search.store.made_here import check_made_here
         from ..search.store.settings import read_settings
 
-        return read_settings(Path(study))
-    if study is None:
-        study = DEFAULT_STUDY if Path(DEFAULT_STUDY).exists() else "digits"
-    return load_study(study)
+        found = read_settings(Path(study))
+        if not run_code:
+            check_made_here(Path(study), found)
+        return found
+    if study is not None:
+        return load_study(study)
+    if not Path(DEFAULT_STUDY).exists():
+        return load_study("digits")
+    found = load_study(DEFAULT_STUDY)
+    runs = f", which runs {found.code[0]}" if found.code else ""
+    click.echo(f"no STUDY was given: taking ./{DEFAULT_STUDY}{runs}", err=True)
+    return found
 
 
 def folder_of(study: str) -> Path | None:
@@ -58,6 +73,8 @@ def folder_of(study: str) -> Path | None:
 
     folder = folder.resolve()
     latest = study_folder(folder.parent, read_settings(folder).name, fresh=False)
+    if not latest.exists():
+        raise UsageError(f"{study} was renamed: to go on, name the folder {latest.name} again")
     if latest != folder:
         raise UsageError(f"{study} has a later study beside it, {latest.name}: only that one goes on")
     return folder.parent

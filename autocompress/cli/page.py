@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
+from .paths import PATH
+
 OPTIONS = (
     click.option("--open", "show", is_flag=True, help="Show it in the browser."),
-    click.option("--pdf", type=click.Path(path_type=Path), help="Write it as a PDF too; needs Chromium."),
-    click.option("--png", type=click.Path(path_type=Path), help="Write it as a picture too; needs Chromium."),
+    click.option("--pdf", type=PATH, help="Write it as a PDF too; needs Chromium."),
+    click.option("--png", type=PATH, help="Write it as a picture too; needs Chromium."),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import click
 
 from ..errors import UsageError
 from .options import budget_asked
+from .paths import PATH
 
 LAYOUTS = ("folder", "hub", "triton")
 POLICIES = ("accuracy", "fastest", "smallest", "knee")
 
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=PATH)
 @click.option("--budget-ms", type=float, help="Latency the model must meet, on targets without a budget of their own.")
 @click.option(
     "--min-accuracy",
@@ -30,7 +32,7 @@ POLICIES = ("accuracy", "fastest", "smallest", "knee")
 @click.option("--policy", type=click.Choice(POLICIES), help="What is best of those that meet all that.")
 @click.option("--trial", type=int, help="Take the model of this trial, whatever it meets.")
 @click.option("--layout", type=click.Choice(LAYOUTS), default="folder", show_default=True, help="Form of the folder.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write the bundle to; without it, only look.")
+@click.option("--out", type=PATH, help="Folder to write the bundle to; without it, only look.")
 def pick(
     study: Path,
     budget: str | None,
@@ -51,6 +53,8 @@ def pick(
         value = limits[name]
         if value is not None and not 0 < value < float("inf"):
             raise UsageError(f"--{name.replace('_', '-')} {value:g}; allowed: a number above 0")
+    if limits["min_accuracy"] is not None and not isfinite(limits["min_accuracy"]):
+        raise UsageError(f"--min-accuracy {limits['min_accuracy']:g}; allowed: a finite number")
     if limits["budget_ms"] is not None and limits["speedup"] is not None:
         raise UsageError("both --budget-ms and --speedup were given; give one of them")
     if trial is not None and (given or policy is not None):

@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from .output import tell
+from .screen import screen
 
 if TYPE_CHECKING:
     from ..search.feasibility import Limits
@@ -60,7 +61,7 @@ class LiveProgress(PlainProgress):
         self._snapshot: Snapshot | None = None
         self._end_s: float | None = None
         # the display draws itself from a thread of its own, so that time goes on while a student is trained
-        self._live = Live(get_renderable=self._draw, console=Console(), refresh_per_second=2)
+        self._live = Live(get_renderable=self._draw, console=screen(), refresh_per_second=2)
         self._live.start()
 
     def say(self, line: str) -> None:

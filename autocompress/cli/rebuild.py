@@ -6,19 +6,19 @@ from pathlib import Path
 
 import click
 
+from .paths import PATH
+
 
 @click.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("rebuilt"), show_default=True, help="A new folder for it."
-)
+@click.argument("recipe", type=PATH)
+@click.option("--out", type=PATH, default=Path("rebuilt"), show_default=True, help="A new folder for it.")
 @click.option("--task", "task_spec", help="The study's task, where it was searched from Python.")
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of the files that the study names.",
 )
-@click.option("--teacher", type=click.Path(path_type=Path), help="Weights of the teacher, not to train it again.")
+@click.option("--teacher", type=PATH, help="Weights of the teacher, not to train it again.")
 def rebuild(recipe: Path, out: Path, task_spec: str | None, data: Path | None, teacher: Path | None) -> None:
     """Make the student of RECIPE, a bundle's recipe.toml, again, and compare its figures with the first ones.
 

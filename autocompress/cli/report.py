@@ -8,15 +8,12 @@ import click
 
 from ..errors import StorageError
 from .page import page_options, show_page
+from .paths import PATH
 
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="The HTML file; by default in the study.",
-)
+@click.argument("study", type=PATH)
+@click.option("--out", type=PATH, help="The HTML file; by default report.html in the study.")
 @click.option("--live", is_flag=True, help="The page loads itself again, as that of a running search does.")
 @page_options
 def report(study: Path, out: Path | None, live: bool, show: bool, pdf: Path | None, png: Path | None) -> None:

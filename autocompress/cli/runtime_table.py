@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
+
+from .screen import screen
 
 
 def describe_runtimes() -> list[dict[str, Any]]:
@@ -69,10 +70,7 @@ def print_runtimes(described: list[dict[str, Any]]) -> None:
             " ".join(entry.get("patterns", [])) or "-",
             str(entry.get("channel_multiple", "-")),
         )
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=150)  # a file is as wide as it needs to be
-    console.print(table)
+    screen(150).print(table)
 
 
 def _here(entry: dict[str, Any]) -> str:

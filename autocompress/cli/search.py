@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from ..errors import ConditionsChanged
-from .options import find_study, folder_of, with_options
+from .options import RUN_CODE, find_study, folder_of, with_options
+from .paths import PATH, STUDY
 from .show import print_front, print_outcome
 
 
 @click.command()
-@click.argument("study", required=False)
+@click.argument("study", type=STUDY, required=False)
 @click.option("--budget-ms", type=float, help="Latency that models must meet, in milliseconds.")
 @click.option("--budget", help="The same with a unit: 5ms, or 50% of the teacher's.")
 @click.option("--speedup", type=float, help="How many times faster than the teacher models must be.")
@@ -37,11 +37,12 @@ from .show import print_front, print_outcome
 @click.option("--threads", type=int, help="Threads of the runtime on the target.")
 @click.option("--batch", type=int, help="Images per inference on the target.")
 @click.option("--precision", help="Of ratios to the teacher's latency: half of the 95 % interval, such as 2%.")
-@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Where studies are kept.")
+@click.option("--runs", type=PATH, default="runs", help="Where studies are kept.")
 @click.option("--forget-limits", is_flag=True, help="Drop the limits of earlier runs that are not said again.")
 @click.option("--remeasure", is_flag=True, help="Calibrate again, and measure finished models anew, before going on.")
 @click.option("--dry-run", is_flag=True, help="Prepare, say what a search will take, and stop before the first trial.")
 @click.option("--fresh", is_flag=True, help="Start anew in a new folder instead of resuming.")
+@RUN_CODE
 @click.option("--quiet", is_flag=True, help="Plain lines instead of a live display.")
 def search(study: str | None, **options: Any) -> None:
     """Search a STUDY: a .toml file, a bundled study, or the folder of a study, which goes on.
@@ -53,7 +54,7 @@ def search(study: str | None, **options: Any) -> None:
     from ..search.run import run_search
     from ..search.signals import ended_by_signals
 
-    settings = with_options(find_study(study, options["task_spec"]), options)
+    settings = with_options(find_study(study, options["task_spec"], options["run_code"]), options)
     if study is not None and (runs := folder_of(study)) is not None:
         options["runs"] = runs
     progress = make_progress(options["quiet"])

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import click
 
-from .options import find_study
+from .options import RUN_CODE, find_study
+from .paths import STUDY
 
 
 @click.command()
-@click.argument("study", required=False)
+@click.argument("study", type=STUDY, required=False)
 @click.option("--task", "task_spec", help="Your own task: my_task.py, my_task.py:function or module:function.")
+@RUN_CODE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def sensitivity(study: str | None, task_spec: str | None, as_json: bool) -> None:
+def sensitivity(study: str | None, task_spec: str | None, run_code: bool, as_json: bool) -> None:
     """Show how much each decision alone harms the teacher of STUDY: bits and zeros by layer, channels by group.
 
     STUDY is a study's folder or its name under runs/, else a .toml file or a bundled study, as for `search`. Measured
@@ -37,7 +39,7 @@ def sensitivity(study: str | None, task_spec: str | None, as_json: bool) -> None
         from ..studies.task import load_task
 
         task = None if task_spec is None else load_task(task_spec)
-        found = measure(read_settings(folder), folder, task, say)
+        found = measure(read_settings(folder), folder, task, say, run_code)
     if as_json:
         click.echo(json.dumps(to_plain(found), indent=1))
     else:

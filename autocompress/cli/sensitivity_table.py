@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .screen import screen
+
 if TYPE_CHECKING:
     from ..spaces.sensitivity import Sensitivity
 
@@ -30,9 +32,7 @@ Row = tuple[str, Mapping[str, tuple[float, bool]]]
 
 def print_sensitivity(found: Sensitivity) -> None:
     """Print a table for each axis, its rows in order of execution."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=150)  # a file is as wide as it needs to be
+    console = screen(150)
     for axis in dict.fromkeys(name.partition(":")[0] for name in found.rows):
         _print(console, found, axis)
     if not found.rows:

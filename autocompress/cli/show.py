@@ -24,9 +24,9 @@ def print_front(found: Front, plot: bool = False) -> None:
     from ..search.report import table
 
     if sys.stdout.isatty():
-        from rich.console import Console
+        from .screen import screen
 
-        console = Console()
+        console = screen()
         print_table(console, found, table.rich_table(found), plot)
         for line in (table.files_line(found), table.legend(found), *table.measured_to_pay(found)):
             console.print(line, style="dim", highlight=False, soft_wrap=True)
@@ -53,9 +53,9 @@ def print_techniques(found: Front, as_json: bool = False) -> None:
     if as_json:
         click.echo(json.dumps(technique_table.as_plain(made), indent=1))
     elif sys.stdout.isatty():
-        from rich.console import Console
+        from .screen import screen
 
-        console = Console()
+        console = screen()
         shown = technique_table.rich_table(made, title)
         gone = narrowed(console, shown, TECHNIQUES_SPARED)
         console.print(shown)

@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import find_study
+from .paths import STUDY
 
 if TYPE_CHECKING:
     from ..studies.study_file import StudyFile
 
 
 @click.command()
-@click.argument("study", required=False)
+@click.argument("study", type=STUDY, required=False)
 @click.option("--task", "task_spec", help="Your own task: my_task.py, my_task.py:function or module:function.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def space(study: str | None, task_spec: str | None, as_json: bool) -> None:
     """Show every layer and group of STUDY, the choices it has, and what was left out and why."""
     import json
 
-    from ..files import read_json
+    from ..errors import StorageError
+    from ..files import read_object
     from .space_table import print_space
 
     folder = Path(study or "")
@@ -30,7 +32,9 @@ def space(study: str | None, task_spec: str | None, as_json: bool) -> None:
         from ..search.store.settings import check_format
 
         check_format(known)
-        described = read_json(known / "space.json")
+        described = read_object(known / "space.json") or {}
+        if missing := {"layers", "variables", "left_out", "profile", "patterns"} - described.keys():
+            raise StorageError(f"{known / 'space.json'}: damaged, lacks {min(missing)}; delete it and search on")
     else:
         described = _described(find_study(study, task_spec))
     if as_json:

@@ -8,16 +8,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from .screen import screen
+
 MANY = 8
 """Of a variable with more options, the first few and the last one are shown."""
 
 
 def print_space(described: dict[str, Any]) -> None:
     """Print what `search.report.space_report.describe_space` says as tables."""
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        # a file is as wide as it needs to be
-        console = Console(highlight=False, markup=False, width=150)
+    console = screen(150)
     layers = _table("Layers", ("layer", "kind", "weight", "MMACs", "group", "decided by"))
     for layer in described["layers"]:
         layers.add_row(

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .paths import PATH
+
 if TYPE_CHECKING:
     from ..search.bundle.verify import Verified
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=PATH)
 @click.option("--no-latency", is_flag=True, help="Check files and answers alone, and time nothing.")
 def verify(bundle: Path, no_latency: bool) -> None:
     """Check BUNDLE: its files, its answers to its samples, its latency here. torch is not needed for it."""

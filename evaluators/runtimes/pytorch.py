@@ -16,6 +16,7 @@ from ...quieting import quietly
 from ...spaces.target import Capabilities, Target
 from ..timing.machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded, TensorInfo
+from .pt2_archive import plain_archive
 
 
 class PyTorch:
@@ -210,8 +211,10 @@ def _program(name: str, path: Path, target: Target) -> Any:
     _check(name, target)
     if not path.is_file():
         raise MeasurementError(f"{path}: no such file; give a .pt2 file")
+    held = plain_archive(path)
     try:
-        return torch.export.load(path)
+        with quietly(stdout=False):
+            return torch.export.load(held)
     except Exception as error:
         raise MeasurementError(f"{path}: PyTorch cannot load it: {one_line(error)}") from error
 

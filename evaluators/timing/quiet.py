@@ -10,12 +10,16 @@ from __future__ import annotations
 import getpass
 import os
 import re
+import stat
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from ...cache import user_cache
+from ...errors import MeasurementError
 
 if sys.platform == "win32":
     from filelock import FileLock
@@ -32,6 +36,35 @@ def lock_name(device: str) -> str:
     return "cuda" if device in ("cuda", "tensorrt") else re.sub(r"\W+", "_", device)
 
 
+def own_folder() -> Path:
+    """Return the folder of this user's locks: one in the system's temporary folder, unless somebody else made it.
+
+    Its name can be guessed, and whoever holds a lock in it keeps all measurements of this user waiting.
+
+    Raises:
+        MeasurementError: Neither that folder nor one in the user's cache can be had.
+    """
+    user = getpass.getuser() if sys.platform == "win32" else str(os.getuid())
+    for folder in (Path(tempfile.gettempdir()) / f"autocompress-quiet-{user}", user_cache() / "quiet"):
+        with suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if _is_own(folder):
+                return folder
+    raise MeasurementError(f"{folder} cannot hold the locks of measurements; set TMPDIR to a folder of your own")
+
+
+def _is_own(folder: Path) -> bool:
+    """Tell whether a folder is one, not a link, and belongs to this user, who alone may write there."""
+    if sys.platform == "win32":
+        return folder.is_dir()
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        return False
+    if found.st_mode & 0o022:
+        folder.chmod(0o700)
+    return True
+
+
 class QuietMachine:
     """The locks of one device of this machine, shared by all processes of this user.
 
@@ -46,9 +79,8 @@ class QuietMachine:
                 on the GPU keeps the CPU busy.
             folder: Where the lock files lie, by default the system's temporary folder.
         """
-        user = getpass.getuser() if sys.platform == "win32" else str(os.getuid())
         name = lock_name(device)
-        self._folder = folder or Path(tempfile.gettempdir()) / f"autocompress-quiet-{user}"
+        self._folder = folder or own_folder()
         self._turnstile = self._folder / f"{name}.turnstile"
         self._room = self._folder / f"{name}.room"
         self._mine = threading.local()
@@ -94,6 +126,8 @@ class QuietMachine:
         if getattr(self._mine, "inside", False):
             raise RuntimeError("training_slice() and measuring() cannot be nested in one thread")
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_own(self._folder):
+            raise MeasurementError(f"{self._folder} came to belong to another user; set TMPDIR to a folder of your own")
         self._mine.inside = True
         try:
             yield

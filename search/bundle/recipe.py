@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import BundleError, one_line
-from ...files import read_json
+from ...files import read_object
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.spec import StudentSpec
 from ...spaces.target import PerTarget
@@ -97,7 +97,7 @@ def recipe_text(front: Front, entry: Entry, settings: StudyFile, record: Record)
         study=portable(settings.model_dump(mode="json", by_alias=True, exclude={"path"}), settings.folder),
         students=tuple(_students(front, entry.trial)),
         choices=dict(entry.trial.plan.choices),
-        identity=read_json(front.folder / "identity.json") or {},
+        identity=read_object(front.folder / "identity.json") or {},
         metric=record.metric,
         validation={name: file.validation for name, file in record.files.items()},
         test=record.test,

@@ -18,10 +18,12 @@ from ...evaluators.timing.quiet import QuietMachine, lock_name
 from ...spaces.network import Network, look_at_network
 from ...spaces.spec import StudentSpec
 from ...spaces.target import PerTarget, Target
+from ...studies.checks import FEW, check_training
 from ...studies.data.streams import StreamedData
 from ...studies.schema import StudySections
 from ...studies.task import PreparedTask
 from ..store.layout import remeasuring, target_folder
+from .batch_memory import check_batch
 from .target_session import TargetSession, open_session
 
 LOOK_EXAMPLES = 5000
@@ -88,6 +90,8 @@ def open_context(
         f"{len(network.left_out)} left out"
     )
     targets = settings.target.targets()
+    if not worker:
+        check_batch(task, settings.target.batch)
     templates = Templates(task.teacher, task.example_input)
     # any gate is compared with the calibration, that of a trial which still waits too
     measured = any((folder / "trials").glob("*/plan.json")) and not remeasuring(folder)
@@ -106,6 +110,8 @@ def open_context(
         weight_decay=settings.recovery.weight_decay,
         seed=settings.search.seed,
     )
+    if batch_size < FEW and not worker:
+        check_training(task.teacher, task.train, task.losses, batch_size)
     steps = schedule.steps(task.train)
     say(f"recovery: {steps} steps with batches of {batch_size}, {epochs:.3g} epochs")
     answering = module_to_training_layout(copy.deepcopy(task.teacher), device)

@@ -14,7 +14,7 @@ from ...evaluators.latency import Calibration, LatencyMeter
 from ...evaluators.microbenchmarks import Say
 from ...evaluators.runtimes.base import Runtime
 from ...evaluators.runtimes.registry import get_runtime
-from ...files import read_json, write_bytes, write_json
+from ...files import read_object, write_bytes, write_json
 from ...spaces.inputs import tensors_of
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import Target
@@ -104,7 +104,7 @@ def open_session(
     builder = ArtifactBuilder(runtime, target, templates, task.calibration, task.validation.inputs(slice(0, SAMPLES)))
     reference = folder / f"teacher{runtime.suffix}"
     builder.teacher_file(reference)
-    known = read_json(folder / "calibration.json")
+    known = read_object(folder / "calibration.json")
     inputs = timing_inputs(task, folder)
     try:
         calibration = None if known is None else from_plain(Calibration, known)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import Future
 from typing import Any
 
-from ...errors import RuntimeUnavailable
+from ...cores import usable_cores
 from ..evaluate.job import Job, JobResult
 from .base import ExecutorContext
 from .worker import prepare_worker, work
@@ -23,16 +22,14 @@ class RayExecutor:
     """
 
     def __init__(self, context: ExecutorContext, workers: int) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise RuntimeUnavailable("executor 'ray' needs Ray: pip install 'autocompress[ray]'") from error
+        import ray
+
         self._ray: Any = ray
         self._own = not ray.is_initialized()
         if self._own:
             ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False)
         self.slots = workers
-        cores = max(1, (os.cpu_count() or 1) // workers)
+        cores = max(1, usable_cores() // workers)
 
         def do(settings: Any, folder: Any, job: Job) -> JobResult:
             prepare_worker(cores)

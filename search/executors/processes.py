@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from concurrent.futures import Future
 
+from ...cores import usable_cores
 from ...errors import MeasurementError
 from ..evaluate.job import Job, JobResult
 from .base import ExecutorContext, WorkerDied
@@ -31,7 +31,7 @@ class ProcessExecutor:
     def __init__(self, context: ExecutorContext, workers: int) -> None:
         self.slots = workers
         self._context = context
-        self._threads = max(1, (os.cpu_count() or 1) // workers)
+        self._threads = max(1, usable_cores() // workers)
         self._workers: list[WorkerProcess] = []
 
     def submit(self, job: Job) -> Future[JobResult]:

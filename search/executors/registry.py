@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+
+from ...errors import RuntimeUnavailable
 from ...spaces.plugins import Registry
 from .base import Executor, ExecutorContext, ExecutorFactory
 
 EXECUTORS: Registry[ExecutorFactory] = Registry("executor", "autocompress.executors")
+LIBRARIES = {"ray": "ray"}
+"""What built-in executors import."""
 
 
 def executor_factory(name: str) -> ExecutorFactory:
@@ -14,8 +19,13 @@ def executor_factory(name: str) -> ExecutorFactory:
     Raises:
         UnknownName: There is none of this name.
         PluginError: It cannot be loaded.
+        RuntimeUnavailable: Its library is not installed.
     """
     factory: ExecutorFactory = EXECUTORS.load(name)
+    if name in LIBRARIES and importlib.util.find_spec(LIBRARIES[name]) is None:
+        raise RuntimeUnavailable(
+            f"executor {name!r} needs {LIBRARIES[name]}, which is not installed: pip install 'autocompress[{name}]'"
+        )
     return factory
 
 

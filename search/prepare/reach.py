@@ -82,7 +82,7 @@ def _descend(
 ) -> Latency:
     """Return the latency of the fastest plan found by changing one thing at a time.
 
-    It ends at the budget, or where nothing is faster.
+    It ends at the budget, where nothing is faster, or with the time of the search.
     """
     improved = True
     while improved:
@@ -91,7 +91,7 @@ def _descend(
             found = _latencies(context, space, neighbour)[target]
             if found.p50_ms < latency.p50_ms:
                 plan, latency, improved = neighbour, found, True
-            if not limits.out_of_reach(target, latency):
+            if context.stop() or not limits.out_of_reach(target, latency):
                 return latency
     return latency
 

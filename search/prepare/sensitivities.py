@@ -64,7 +64,11 @@ def study_sensitivity(
 
 
 def sensitivity_without_measuring_latency(
-    settings: StudyFile, folder: Path | None = None, task: Task | None = None, say: Say = lambda line: None
+    settings: StudyFile,
+    folder: Path | None = None,
+    task: Task | None = None,
+    say: Say = lambda line: None,
+    run_code: bool = False,
 ) -> Sensitivity:
     """Measure sensitivities over the space of a study as it is before its targets were measured.
 
@@ -74,13 +78,14 @@ def sensitivity_without_measuring_latency(
             trained and kept in the user's cache.
         task: Of a study that was searched from Python.
         say: Takes a line about the progress.
+        run_code: Whether to run code that a study from elsewhere names.
 
     Raises:
         UsageError: The task of the study in `folder` is not known.
         AutoCompressError: What data, tasks and targets raise.
     """
     say("reading the data and the teacher")
-    task = (task or task_of(settings, folder)).bare()
+    task = (task or task_of(settings, folder, run_code)).bare()
     if folder is None:
         kept = user_cache() / "teachers" / settings.name
         task = replace(task, teacher=prepare_teacher(settings, task, kept, say, progress=epochs_told(say)))

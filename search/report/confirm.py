@@ -12,7 +12,7 @@ from ...errors import MetricError, StorageError
 from ...evaluators.layer_shares import seconds_to_profile
 from ...evaluators.measurement import Latency
 from ...evaluators.runtimes.profiling import ProfilingRuntime
-from ...files import digest, read_json, write_json
+from ...files import digest, read_object, write_json
 from ...remarks import remark
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import PerTarget
@@ -180,7 +180,7 @@ def read_looks(folder: Path) -> dict[int, LongLooks]:
     """Return the longer looks of a study, by trial number; one that cannot be read costs its trial alone."""
     found: dict[int, LongLooks] = {}
     try:
-        kept = read_json(_path(folder)) or {}
+        kept = read_object(_path(folder)) or {}
     except StorageError as error:
         remark(f"{error}. Without it the longer looks are missing, and the next search takes them again")
         return found

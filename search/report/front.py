@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -177,7 +178,13 @@ class Front:
 
         Raises:
             BudgetError: A limit is against the teacher, which was not measured yet.
+            UsageError: A limit is no number that could be met.
         """
+        for name, value in (("budget_ms", budget_ms), ("max_mb", max_mb), ("speedup", speedup)):
+            if value is not None and not 0 < value < math.inf:
+                raise UsageError(f"{name} = {value:g}; allowed: a number above 0")
+        if min_accuracy is not None and not math.isfinite(min_accuracy):
+            raise UsageError(f"min_accuracy = {min_accuracy:g}; allowed: a finite number")
         limits = self.limits.changed(budget_ms, min_accuracy, max_mb)
         if speedup is not None:
             on = {e.target: e.latency.p50_ms / speedup for e in self._teachers}

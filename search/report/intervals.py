@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...evaluators.measurement import Latency
-from ...files import read_json
+from ...files import read_object
 from ...studies.metric import MetricLabel
 from ..store.facts import TaskFacts, read_facts
 
@@ -39,7 +39,7 @@ def median_ms(latency: Latency) -> Interval:
 
 def split_sizes(folder: Path) -> dict[str, int]:
     """Return the number of examples in each split of a study: train, validation and test, where it was kept."""
-    return split_counts(read_json(folder / "identity.json") or {})
+    return split_counts(read_object(folder / "identity.json") or {})
 
 
 def split_counts(kept: Mapping[str, str]) -> dict[str, int]:

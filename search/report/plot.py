@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...errors import UsageError
+from ...files import given_file
 from .entry import Entry
 from .front import Front
 
 BLUE, GREY, ORANGE, GREEN = "#2563eb", "#9ca3af", "#d97706", "#16a34a"
+
+
+SUFFIXES = (".svg", ".png")
 
 
 def plot(front: Front, path: Path) -> None:
@@ -16,8 +21,17 @@ def plot(front: Front, path: Path) -> None:
     Args:
         front: The front.
         path: Of the picture, .svg or .png.
+
+    Raises:
+        UsageError: There is no model to draw, or the suffix is another one.
+        StorageError: The file cannot be written.
     """
     import matplotlib
+
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{path}: cannot be drawn as {path.suffix or 'a file without a suffix'}; allowed: .svg, .png")
+    if not front.entries:
+        raise UsageError(f"{front.folder} has no finished model to draw: search on")
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
@@ -39,7 +53,7 @@ def plot(front: Front, path: Path) -> None:
     for entry in by_hand:
         above = not above  # neighbours differ, so that names do not lie on each other
         axes.annotate(
-            entry.trial.label,
+            _plain(entry.trial.label),
             (entry.latency.p50_ms, entry.accuracy * scale),
             xytext=(6, 6 if above else -12),
             textcoords="offset points",
@@ -59,13 +73,23 @@ def plot(front: Front, path: Path) -> None:
         f"latency of the exported file, ms (p50, {front.entries[0].latency.conditions.get('device_name', '')})"
     )
     name = front.limits.metric.name
-    axes.set_ylabel(f"{name} on validation, %" if shares else f"{name} on validation")
-    axes.set_title(f"{front.folder.name}: {name} and latency of exported files", loc="left", fontsize=11)
+    axes.set_ylabel(f"{_plain(name)} on validation, %" if shares else f"{_plain(name)} on validation")
+    axes.set_title(
+        f"{_plain(front.folder.name)}: {_plain(name)} and latency of exported files", loc="left", fontsize=11
+    )
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right", fontsize=8.5)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    try:
+        with given_file(path):
+            figure.savefig(path, dpi=150)
+    finally:
+        plt.close(figure)
+
+
+def _plain(text: str) -> str:
+    """Return a text that is drawn as it is: dollars stand for formulas otherwise."""
+    return text.replace("$", r"\$")
 
 
 def _points(axes: object, entries: list[Entry], scale: float, color: str, marker: str, label: str, size: int) -> None:

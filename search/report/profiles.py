@@ -11,7 +11,7 @@ from ...errors import StorageError, one_line
 from ...evaluators.layer_shares import LayerShares, profiled_shares, seconds_to_profile
 from ...evaluators.runtimes.profiling import ProfilingRuntime
 from ...evaluators.score import as_arrays
-from ...files import read_json, write_json
+from ...files import read_object, write_json
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import PerTarget
 from ..evaluate.context import EvaluationContext
@@ -89,7 +89,7 @@ def read_profiles(folder: Path) -> PerTarget[Profiles]:
         StorageError: The file cannot be read.
     """
     try:
-        return {name: from_plain(Profiles, each) for name, each in (read_json(_path(folder)) or {}).items()}
+        return {name: from_plain(Profiles, each) for name, each in (read_object(_path(folder)) or {}).items()}
     except ValueError as error:
         raise StorageError(f"{_path(folder)}: holds no profiles; delete it, and they are taken again") from error
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...files import read_json
+from ...files import read_object
 from .confirm import candidates
 from .entry import Entry
 from .front import Front
@@ -135,7 +135,7 @@ def legend(front: Front) -> str:
 
 def measured_to_pay(front: Front) -> list[str]:
     """Return what was measured to pay on the targets, and what was left alone because it does not, with the ratios."""
-    described = read_json(front.folder / "space.json") or {}
+    described = read_object(front.folder / "space.json") or {}
     profile = described.get("profile") or {"bits": [], "steps": {}}
     lines = []
     for entry in profile["bits"]:

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ...files import read_json
+from ...files import read_object
 from ...spaces.axes.registry import SIZES
 from ...studies.metric import MetricLabel
 from ..store.facts import read_facts
@@ -148,7 +148,7 @@ class _Table:
         self._front, self._intervals = front, MetricIntervals.of(front.folder)
         self._trainings, coverage = Trainings(front.trials), Coverage.of(front.trials)
         self._epochs = read_facts(front.folder).epochs or read_settings(front.folder).recovery.epochs
-        self._space = read_json(front.folder / "space.json") or {}
+        self._space = read_object(front.folder / "space.json") or {}
         self._tried: dict[Technique | None, list[Entry]] = {}
         for entry in front.entries:
             self._tried.setdefault(technique_of(entry.trial, coverage), []).append(entry)

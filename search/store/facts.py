@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import StorageError, one_line
-from ...files import read_json, write_json
+from ...files import read_object, write_json
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import PerTarget
 from ...studies.metric import ACCURACY, MetricLabel
@@ -53,12 +53,12 @@ def read_facts(folder: Path) -> TaskFacts:
         StorageError: The file cannot be read.
     """
     path = folder / "task.json"
-    kept = read_json(path)
+    kept = read_object(path)
     try:
         return TaskFacts() if kept is None else from_plain(TaskFacts, kept)
     except ValueError as error:
         raise StorageError(
-            f"{path}: cannot be read ({one_line(error)[:100]}); the next search writes it anew"
+            f"{path}: holds no facts of a task ({one_line(error)[:100]}); the next search writes it anew"
         ) from error
 
 

@@ -8,12 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from ...errors import StorageError, UsageError
-from ...files import read_json, write_json
+from ...files import read_object, write_json
 from ...remarks import remark
 from ...studies.budget import LATENCY_KEYS, BudgetSection
 from ...studies.schema import StudySections
 from ...studies.study_file import StudyFile
 from ...studies.task import Task
+from .made_here import check_made_here, mark_made_here
 
 FORMAT = 2
 """Of a study's folder. Plans and trials of another format cannot be read."""
@@ -34,6 +35,7 @@ def write_settings(folder: Path, settings: StudyFile) -> None:
     Raises:
         StorageError: The disk is full or cannot be written.
     """
+    mark_made_here(folder, settings)
     write_json(settings_path(folder), {"format": FORMAT, **settings.model_dump(mode="json", by_alias=True)})
 
 
@@ -87,7 +89,7 @@ def check_format(folder: Path) -> dict[str, Any] | None:
     Raises:
         StorageError: The study has another format than this version writes. Nothing in it is changed.
     """
-    data: dict[str, Any] | None = read_json(settings_path(folder))
+    data = read_object(settings_path(folder))
     found = None if data is None else data.get("format", 1)
     if found not in (None, FORMAT):
         raise StorageError(
@@ -152,17 +154,21 @@ def with_earlier_limits(folder: Path, settings: StudyFile) -> tuple[StudyFile, l
     return settings.changed("budget", **kept), [f"{key} = {value!r}" for key, value in kept.items()]
 
 
-def task_of(settings: StudyFile, folder: Path | None) -> Task:
+def task_of(settings: StudyFile, folder: Path | None, run_code: bool = False) -> Task:
     """Return the task that a study's settings describe.
 
     Args:
         settings: The study's settings.
         folder: The study's folder, where it was begun.
+        run_code: Whether to run code that a study from elsewhere names.
 
     Raises:
-        UsageError: The study was searched from Python, so that its settings do not say what its task is.
+        UsageError: The study was searched from Python, so that its settings do not say what its task is; or it names
+            code and comes from elsewhere.
         AutoCompressError: What data and tasks raise.
     """
     if folder is not None and settings.task.source is None and settings.teacher.model is None:
         raise UsageError(f"{folder} was searched from Python, so its task is not known here; name it with --task")
+    if folder is not None and not run_code:
+        check_made_here(folder, settings)
     return settings.build_task()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ...cores import usable_cores
 from ...errors import DataError, one_line
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def decode_images(encoded: Sequence[Encoded], where: Callable[[int], str], image
         image_size: Pixels; images are scaled and their middle is cut to this square. If None, all must have one size.
 
     Returns:
-        The images [N, C, H, W], uint8. C is 1 when the first one is grey, else 3.
+        The images [N, C, H, W], uint8. C is 1 when the first one is grey, else 3. As torchvision reads them,
+        transparency is left out, and a camera's remark on how it was held is not followed.
 
     Raises:
         DataError: An image cannot be used; the message names the first one.
@@ -41,6 +42,7 @@ def decode_images(encoded: Sequence[Encoded], where: Callable[[int], str], image
     import numpy as np
 
     first = _decode(encoded[0], where(0), image_size, None)
+    check_memory(len(encoded) * first.nbytes, f"{len(encoded)} images of {_size(first)} pixels")
     images = np.empty((len(encoded), *first.shape), dtype=np.uint8)
 
     def fill(rows: range) -> None:
@@ -54,12 +56,39 @@ def decode_images(encoded: Sequence[Encoded], where: Callable[[int], str], image
             images[row] = image
 
     # Decoders release the interpreter's lock, but an image of a few kilobytes is over before that pays.
-    threads = min(8, os.cpu_count() or 1) if first.size > THREADS_PAY_FROM else 1
+    threads = min(8, usable_cores()) if first.size > THREADS_PAY_FROM else 1
     chunks = [range(start, min(start + 64, len(encoded))) for start in range(0, len(encoded), 64)]
     with ThreadPoolExecutor(max_workers=threads) as pool:
         for _ in pool.map(fill, chunks):
             pass
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+
+
+def _in_8_bits(image: Image) -> Image:
+    """Return a grey image of 16 bits in 8, scaled; Pillow's own conversion makes white of all but the darkest."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"grey values from {values.min()} to {values.max()}, allowed: 0 to 65535")
+    return Image.fromarray((values // 256).astype(np.uint8))
+
+
+def check_memory(size_bytes: int, what: str) -> None:
+    """Refuse what would not fit into memory beside all else; taking it would end this process without a word.
+
+    Raises:
+        DataError: It would not.
+    """
+    import psutil
+
+    free = psutil.virtual_memory().available
+    if size_bytes > free:
+        raise DataError(
+            f"{what} need {size_bytes / 2**30:.1f} GiB in memory, {free / 2**30:.1f} GiB are free: give fewer, or a "
+            "smaller image_size"
+        )
 
 
 def _decode(
@@ -68,11 +97,14 @@ def _decode(
     import numpy as np
     from PIL import Image, ImageOps
 
+    if encoded == b"":
+        raise DataError(f"{where}: not a readable image (it is empty): remove or replace it")
     try:
         file = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
         with Image.open(file, formats=_formats(encoded)) as opened:
-            grey = opened.mode in ("1", "L")
-            image: Image.Image = opened.convert("L" if grey and channels != 3 else "RGB")
+            shown = _in_8_bits(opened) if opened.mode.startswith("I") else opened
+            grey = shown.mode in ("1", "L")
+            image: Image.Image = shown.convert("L" if grey and channels != 3 else "RGB")
     except Exception as error:  # a damaged image can fail in any way its decoder knows
         raise DataError(f"{where}: not a readable image ({one_line(error)}): remove or replace it") from error
     if channels == 1 and not grey:

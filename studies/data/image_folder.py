@@ -41,7 +41,7 @@ class ImageFolder:
             raise DataError(f"{train} has no folders: make one folder per class, with its images")
         if not test.is_dir():
             raise DataError(f"{test} is no folder: make one folder per class, with its images")
-        splits = with_validation(_read(train, classes, section), _read(test, classes, section), section)
+        splits = with_validation(_read(train, classes, section, True), _read(test, classes, section, False), section)
         return replace(splits, labels=tuple(classes))
 
 
@@ -49,7 +49,7 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _read(folder: Path, classes: list[str], section: DataSection) -> ImageData:
+def _read(folder: Path, classes: list[str], section: DataSection, training: bool) -> ImageData:
     paths: list[Path] = []
     labels: list[int] = []
     for child in _folders(folder):
@@ -57,6 +57,8 @@ def _read(folder: Path, classes: list[str], section: DataSection) -> ImageData:
             raise DataError(f"{child}: no such class in train, which has {', '.join(classes[:20])}: rename it")
         seen = (p for p in child.rglob("*") if not any(part.startswith(".") for part in p.relative_to(child).parts))
         found = sorted(p for p in seen if p.suffix.lower() in SUFFIXES)
+        if training and not found:
+            raise DataError(f"{child} has no images ({', '.join(SUFFIXES)}): put some there, or remove the folder")
         paths += found
         labels += [classes.index(child.name)] * len(found)
     if not paths:

@@ -223,6 +223,21 @@ def _label(given: Any, count: int, split: str) -> Tensor:
     return value.float() if value.is_floating_point() else value.long()
 
 
+def check_finite(inputs: Inputs, split: str, which: str) -> None:
+    """Refuse NaN and infinity.
+
+    Args:
+        inputs: Of some items.
+        split: What they are of, for the message.
+        which: The items, for the message.
+
+    Raises:
+        DataError: There are some.
+    """
+    if not all(bool(torch.isfinite(part).all()) for part in tensors_of(inputs)):
+        raise DataError(f"the {split} split has NaN or infinite inputs in {which}: mend them")
+
+
 def size_bytes(inputs: Inputs) -> int:
     """Return the bytes of a batch of inputs in memory."""
     return sum(part.numel() * part.element_size() for part in tensors_of(inputs)) if count_of(inputs) else 0

@@ -9,15 +9,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ...errors import DataError, one_line
-from ...spaces.inputs import Inputs, joined, tensors_of
+from ...spaces.inputs import Inputs, joined, rows_of, tensors_of
 from .images import ImageData
 from .loaders import ONE_SIZE, Source, collate_of, dataset_of, draws_again, has_own_order, in_order, is_stream, read
-from .reading import PAIRS, Reading, size_bytes
+from .reading import PAIRS, Reading, check_finite, size_bytes
 from .streams import StreamedData
 from .tensors import MemoryData, TensorData
 
 LIMIT_BYTES = 4 * 2**30
 """The most that is read into memory of one split."""
+CHECKED = 256
+"""Items that are looked at together."""
 
 
 def as_data(
@@ -37,8 +39,10 @@ def as_data(
     Raises:
         DataError: There are no items, or they are not inputs with labels.
     """
-    if isinstance(source, (ImageData, TensorData, StreamedData)):
+    if isinstance(source, StreamedData):
         return source
+    if isinstance(source, ImageData | TensorData):
+        return _finite(source, split)
     reading = reading or PAIRS
     if is_stream(source):
         return _streamed(source, split, limit_bytes, reading)
@@ -70,7 +74,7 @@ def materialise(
             them more than once.
     """
     if isinstance(source, ImageData | TensorData):
-        return source
+        return _finite(source, split)
     reading = reading or PAIRS
     if isinstance(source, StreamedData):
         return materialise(source.source, split, limit_bytes, source.reading)
@@ -88,9 +92,8 @@ def materialise(
     size = 0
     for batch in read(in_order(source, split, reading), split):
         given, numbers = reading.batch(batch, split)
-        if not all(bool(torch.isfinite(part).all()) for part in tensors_of(given)):
-            rows = _span(labels, numbers)
-            raise DataError(f"the {split} split has NaN or infinite inputs in items {rows}: mend them")
+        start = sum(map(len, labels))
+        check_finite(given, split, f"items {start} to {start + len(numbers) - 1}")
         inputs.append(given)
         labels.append(numbers)
         size += size_bytes(given)
@@ -147,7 +150,7 @@ def _first_two_passes(source: Source, split: str, reading: Reading) -> Inputs | 
     """Return the first inputs of a stream, None where a second pass begins with others."""
     once, again = (reading.batch(first_batch(source, split, reading), split)[0] for _ in range(2))
     pairs = list(zip(tensors_of(once), tensors_of(again), strict=True))
-    return once if all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs) else None
+    return once if all(_same(a, b) for a, b in pairs) else None
 
 
 def _item(source: Source, index: int, split: str, reading: Reading) -> Inputs:
@@ -162,11 +165,21 @@ def _is_random(source: Source, count: int, split: str, reading: Reading) -> bool
     for i in range(looks):
         index = i * count // looks
         once, again = (tensors_of(_item(source, index, split, reading)) for _ in range(2))
-        if not all(torch.equal(a, b) for a, b in zip(once, again, strict=True)):
+        if not all(_same(a, b) for a, b in zip(once, again, strict=True)):
             return True
     return False
 
 
-def _span(before: list[Tensor], current: Tensor) -> str:
-    start = sum(map(len, before))
-    return f"{start} to {start + len(current) - 1}"
+def _same(once: Tensor, again: Tensor) -> bool:
+    # one NaN is like another: what is wrong with it is told elsewhere
+    return once.shape == again.shape and torch.equal(once.nan_to_num(), again.nan_to_num())
+
+
+def _finite(data: MemoryData, split: str) -> MemoryData:
+    """Return data that is in memory already, if it holds no NaN."""
+    stored = data.images if isinstance(data, ImageData) else data.stored
+    if any(part.is_floating_point() for part in tensors_of(stored)):
+        for start in range(0, len(data), CHECKED):
+            some = rows_of(stored, slice(start, start + CHECKED))
+            check_finite(some, split, f"items {start} to {min(len(data), start + CHECKED) - 1}")
+    return data

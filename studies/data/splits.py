@@ -11,6 +11,8 @@ from ..schema import DataSection
 from .images import ImageData, check_labels
 
 SPLIT_SEED = 0
+MANY_CLASSES = 1000
+"""So many are taken from any number of images; a larger label that most others are missing below is no class number."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,12 @@ def with_validation(train: ImageData, test: ImageData, section: DataSection) -> 
         DataError: Training labels are negative, images differ in shape, or a part would be empty.
     """
     check_labels(train.labels, train.classes, "train")
+    if train.classes < 2:
+        raise DataError("train has one class: a classifier needs images of two or more")
+    if train.classes > max(MANY_CLASSES, len(train)):
+        raise DataError(
+            f"train has label {train.classes - 1} for {len(train)} images: number the classes 0, 1, 2, and so on"
+        )
     if train.images.shape[1:] != test.images.shape[1:]:
         raise DataError(
             f"train images are {list(train.images.shape[1:])}, test images {list(test.images.shape[1:])}: "

@@ -14,7 +14,7 @@ from ...compression.seeds import seeded_generator
 from ...errors import DataError
 from ...spaces.inputs import Inputs, joined, rows_of
 from .loaders import Source, dataset_of, in_order, is_stream, read
-from .reading import PAIRS, Reading
+from .reading import PAIRS, Reading, check_finite
 
 Check = Callable[[Tensor, str], None]
 """Is given labels and the name of their split; raises DataError where they cannot be."""
@@ -102,6 +102,7 @@ class StreamedEpoch:
         if step != self._next:
             raise ValueError(f"streamed batches come in order: expected step {self._next}, got {step}")
         inputs, labels = self.reading.batch(self._fetched(), "train")
+        check_finite(inputs, "train", f"batch {step} of an epoch")
         if self.check is not None:
             self.check(labels, "train")
         if len(labels) == 1 and self._before is not None:

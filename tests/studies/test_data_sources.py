@@ -140,7 +140,7 @@ def test_parquet_validation_never_overlaps_train(files: Path) -> None:
 
 def test_grey_images_have_one_channel_and_sizes_can_be_set(files: Path) -> None:
     for name in ("train", "test"):
-        write_parquet(files / f"{name}.parquet", [png(i, 8 + i, 1) for i in range(9)], [0] * 9)
+        write_parquet(files / f"{name}.parquet", [png(i, 8 + i, 1) for i in range(9)], [0, 1, 0] * 3)
     assert parquet(files, image_size=6).test.images.shape == (9, 1, 6, 6)
     with pytest.raises(DataError, match=r"row 1: 9 x 9 pixels, but .*row 0 has 8 x 8: .*image_size"):
         parquet(files)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ....files import read_json, write_json
+from ....files import read_object, write_json
 from ....spaces.spec import StudentSpec
 from ....spaces.surrogates import Surrogates
 from ....spaces.target import PerTarget
@@ -43,7 +43,7 @@ def read_predictions(folder: Path) -> Predictions:
     Raises:
         StorageError: The file cannot be read.
     """
-    kept: dict[str, Any] = read_json(folder / "surrogates.json") or {}
+    kept: dict[str, Any] = read_object(folder / "surrogates.json") or {}
     return Predictions(kept.get("sensitivity", {}), kept.get("layer_ms", {}), kept.get("relative_error", {}))
 
 

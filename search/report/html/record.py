@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ....evaluators.latency import is_faster
 from ....evaluators.layer_shares import LayerShares
-from ....files import read_json
+from ....files import read_object
 from ....spaces.target import PerTarget
 from ....studies.metric import MetricLabel
 from ....studies.study_file import StudyFile
@@ -135,13 +135,13 @@ def record_of(front: Front) -> Record:
         StorageError: A file cannot be read.
     """
     folder = front.folder
-    found = {name: read_json(target_folder(folder, name) / "calibration.json") for name in front.targets}
+    found = {name: read_object(target_folder(folder, name) / "calibration.json") for name in front.targets}
     return Record(
         front=front,
         settings=read_settings(folder),
         facts=read_facts(folder),
-        space=read_json(folder / "space.json") or {},
-        identity=read_json(folder / "identity.json") or {},
+        space=read_object(folder / "space.json") or {},
+        identity=read_object(folder / "identity.json") or {},
         calibrations={name: calibration for name, calibration in found.items() if calibration},
         predictions=read_predictions(folder),
         shares=read_shares(folder),

@@ -1,0 +1,57 @@
+"""What a study asks of this machine and of what is installed, checked before its data is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..cores import usable_cores
+from ..errors import UsageError
+from ..spaces.axes.registry import AXES
+from ..studies.schema import StudySections
+from .evaluate.target_session import usable_runtime
+from .executors.registry import executor_factory
+from .objectives import objectives_of
+from .techniques import asked_for
+
+WORKERS_A_CORE = 4
+"""Workers that may share a core: some wait while others train. Each has the network and the data in memory."""
+
+
+def check_asked(settings: StudySections, say: Callable[[str], None] = lambda line: None) -> None:
+    """Refuse what cannot be had here.
+
+    Args:
+        settings: Of the study.
+        say: Takes a line about what is slow.
+
+    Raises:
+        UsageError: More workers or threads are asked for than the cores can carry.
+        UnknownName: There is no axis, objective, baseline, executor, runtime or device of a name.
+        PluginError: One of them cannot be loaded.
+        RuntimeUnavailable: A runtime or an executor cannot be used here.
+    """
+    for axis in settings.space.axes:
+        AXES.make(axis)
+    objectives_of(settings)
+    settings.budgets()
+    asked_for(settings.search.baselines)
+    executor_factory(settings.search.executor)
+    cores, threads, workers = usable_cores(), settings.target.threads, settings.search.workers
+    for target in settings.target.targets():
+        if target.device == "cpu" and threads > cores:
+            raise UsageError(
+                f"[target] threads = {threads}, but this process may use {_counted(cores)}: a latency with more "
+                f"threads than cores says nothing; allowed: up to {cores}"
+            )
+        usable_runtime(target).capabilities(target)
+    if settings.search.executor != "ray" and workers > WORKERS_A_CORE * cores:
+        raise UsageError(
+            f"[search] workers = {workers}, but this process may use {_counted(cores)}; allowed: up to "
+            f"{WORKERS_A_CORE * cores}, and one for each core is best"
+        )
+    if settings.search.executor == "processes" and workers > cores:
+        say(f"{workers} workers share {_counted(cores)}: one for each core is as fast, and needs less memory")
+
+
+def _counted(cores: int) -> str:
+    return "1 core" if cores == 1 else f"{cores} cores"

@@ -1,0 +1,200 @@
+"""Archives of PyTorch (.pt2) that somebody sent: whatever is in them, none of it runs."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from autocompress.errors import MeasurementError
+from autocompress.evaluators.runtimes.pytorch import PyTorch
+from autocompress.spaces.target import Target
+
+TARGET = Target("pytorch")
+Parts = dict[str, bytes]
+
+
+class Gadget:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, touched: Path) -> None:
+        self.touched = touched
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return Path.touch, (self.touched,)
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+        self.constant = torch.arange(4.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.inner(x) + self.constant, x], dim=0).reshape(-1, 8)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, nn.Module]:
+    """A program as any user saves one: with its example inputs, which are pickled."""
+    net, path = Net().eval(), tmp_path / "net.pt2"
+    batch = {0: torch.export.Dim("batch", min=1)}
+    torch.export.save(torch.export.export(net, (torch.rand(3, 4),), dynamic_shapes=(batch,)), path)
+    return path, net
+
+
+def changed(path: Path, change: Callable[[Parts], None]) -> Path:
+    with zipfile.ZipFile(path) as archive:
+        root = archive.namelist()[0].partition("/")[0]
+        parts = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    change(parts)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(f"{root}/{name}", content)
+    return path
+
+
+def program(change: Callable[[Any], None]) -> Callable[[Parts], None]:
+    def changes(parts: Parts) -> None:
+        content = json.loads(parts["models/model.json"])
+        change(content)
+        parts["models/model.json"] = json.dumps(content).encode()
+
+    return changes
+
+
+def test_a_program_of_a_users_own_loads_and_answers_as_it_did(saved: tuple[Path, nn.Module]) -> None:
+    path, net = saved
+    inputs = torch.rand(6, 4)
+    loaded = PyTorch().load(path, TARGET)
+    assert np.allclose(loaded.run(inputs.numpy()), net(inputs).detach().numpy(), atol=1e-6)
+    assert PyTorch().inspect(path, TARGET)["aten.linear.default"] == 1
+
+
+def test_what_is_pickled_beside_a_program_is_left_alone(saved: tuple[Path, nn.Module], tmp_path: Path) -> None:
+    path, touched = saved[0], tmp_path / "touched"
+    changed(path, lambda parts: parts.update({"data/sample_inputs/model.pt": pickle.dumps(Gadget(touched))}))
+    with pytest.raises(Exception):  # noqa: B017 - PyTorch's own reader runs it, which is why there is another
+        torch.export.load(path)
+    assert touched.exists()
+    touched.unlink()
+    PyTorch().load(path, TARGET)
+    assert not touched.exists()
+
+
+def pickled_weights(parts: Parts, gadget: bytes) -> None:
+    config = json.loads(parts["data/weights/model_weights_config.json"])
+    next(iter(config["config"].values()))["use_pickle"] = True
+    parts["data/weights/model_weights_config.json"] = json.dumps(config).encode()
+    parts["data/weights/weight_0"] = gadget
+
+
+def custom_object(parts: Parts, gadget: bytes) -> None:
+    config = json.loads(parts["data/constants/model_constants_config.json"])
+    next(iter(config["config"].values()))["path_name"] = "opaque_obj_0"
+    parts["data/constants/model_constants_config.json"] = json.dumps(config).encode()
+    parts["data/constants/opaque_obj_0"] = gadget
+
+
+def first_node(content: Any) -> Any:
+    return content["graph_module"]["graph"]["nodes"][0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pickled_weights,
+        custom_object,
+        lambda parts, gadget: parts.update({"data/weights/model.pt": gadget}),
+        lambda parts, gadget: parts.update({"data/constants/model.pt": gadget}),
+        lambda parts, gadget: parts.update({"data/aotinductor/model/net.so": b"\x7fELF"}),
+        lambda parts, gadget: parts.update({"models/../../evil.json": parts["models/model.json"]}),
+    ],
+    ids=["pickled weights", "opaque object", "old weights", "old constants", "compiled", "outside"],
+)
+def test_an_archive_that_needs_code_is_refused(
+    saved: tuple[Path, nn.Module], tmp_path: Path, change: Callable[[Parts, bytes], None]
+) -> None:
+    touched = tmp_path / "touched"
+    path = changed(saved[0], lambda parts: change(parts, pickle.dumps(Gadget(touched))))
+    with pytest.raises(MeasurementError, match="could run code"):
+        PyTorch().load(path, TARGET)
+    assert not touched.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda node: node.update(target="torch.ops.load_library"),
+        lambda node: node.update(target="torch.hub.load"),
+        lambda node: node.update(target="torch.utils.cpp_extension.load_inline"),
+        lambda node: node.update(target="torch.ops.aten.__class__.__init__"),
+        lambda node: node.update(target="torch.ops.aten.from_file.default"),
+        lambda node: node.update(target="_operator.methodcaller"),
+        lambda node: node.update(target="builtins.exec"),
+        lambda node: node["inputs"][0].update(name="x=__import__('os').abort(), y"),
+        lambda node: node.update(name="x\nimport os"),
+    ],
+)
+def test_an_operator_that_does_more_than_compute_is_refused(
+    saved: tuple[Path, nn.Module], change: Callable[[Any], None]
+) -> None:
+    path = changed(saved[0], program(lambda content: change(first_node(content))))
+    with pytest.raises(MeasurementError, match="could run code"):
+        PyTorch().load(path, TARGET)
+
+
+EVIL = (
+    "__import__('pathlib').Path('TOUCHED').touch()",
+    "exec(chr(49))",
+    "s77.func",
+    "(lambda: 1)()",
+    "Symbol('s77', positive=True).__class__",
+    "Float('1.0', precision=5)or open('TOUCHED', 'w')",
+)
+
+
+@pytest.mark.parametrize("evil", EVIL)
+def test_an_expression_of_sizes_is_no_code(saved: tuple[Path, nn.Module], tmp_path: Path, evil: str) -> None:
+    def change(value: Any) -> None:
+        if isinstance(value, dict) and "expr_str" in value:
+            value["expr_str"] = evil.replace("TOUCHED", str(tmp_path / "touched"))
+        for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            change(inner)
+
+    path = changed(saved[0], program(change))
+    with pytest.raises(MeasurementError, match="could run code"):
+        PyTorch().load(path, TARGET)
+    assert not (tmp_path / "touched").exists()
+
+
+def test_guards_are_left_out(saved: tuple[Path, nn.Module], tmp_path: Path) -> None:
+    touched = tmp_path / "touched"
+    evil = f"__import__('pathlib').Path({str(touched)!r}).touch() is None"
+    path = changed(saved[0], program(lambda content: content.update(guards_code=[evil])))
+    PyTorch().load(path, TARGET).run(np.zeros((2, 4), np.float32))
+    assert not touched.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x05\x06" + bytes(18), b"no archive", None])
+def test_what_is_no_archive_is_told_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "some.pt2"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(MeasurementError) as told:
+        PyTorch().load(path, TARGET)
+    assert "\n" not in str(told.value)
+
+
+def test_a_damaged_program_is_told_in_one_line(saved: tuple[Path, nn.Module]) -> None:
+    for broken in (b"", b"{}", b"[1, 2]", b"\xff"):
+        path = changed(saved[0], lambda parts, broken=broken: parts.update({"models/model.json": broken}))
+        with pytest.raises(MeasurementError):
+            PyTorch().load(path, TARGET)
