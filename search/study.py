@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,25 +12,25 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from ..compression.export import input_names
-from ..errors import MetricError, StorageError
+from ..errors import StorageError
 from ..evaluators.microbenchmarks import Say
 from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import file_bytes
-from ..files import disk_errors, read_json, sweep, write_json
+from ..files import disk_errors, sweep, write_json
 from ..spaces.axes.registry import AXES
 from ..spaces.inputs import tensors_of
 from ..spaces.space import Space
 from ..studies.checkpoint import save_weights
-from ..studies.data.streams import StreamedData
 from ..studies.preprocessing import preprocessing_of
 from ..studies.study_file import StudyFile
-from ..studies.task import PreparedTask, Task
+from ..studies.task import Task
 from ..studies.teacher import epochs_told, prepare_teacher
 from ..studies.tracing import answers
 from .evaluate.build import file_accuracy
 from .evaluate.context import EvaluationContext, open_context
 from .evaluate.target_session import TargetSession
 from .feasibility import Limits
+from .identity import check_identity
 from .objectives import objectives_of
 from .prepare.reach import check_reach, measure_reach
 from .prepare.space import prepare_space
@@ -42,9 +41,6 @@ from .store.settings import check_settings, with_earlier_limits, write_settings
 from .store.trials import TrialStore
 from .store.versions import versions
 from .techniques import asked_for
-
-COMPARED = 64
-"""Inputs of each split by which a study knows its data again."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +129,7 @@ def opened(
         store = TrialStore(folder, settings.name, objectives)
         teacher = prepare_teacher(settings, task, folder, say, stop, epochs_told(say))
         prepared = replace(task, teacher=teacher).prepared(say)
-        _check_identity(folder, prepared)
+        check_identity(folder, prepared)
         if settings.teacher.epochs == 0:
             save_weights(teacher, folder / "teacher.safetensors")
         context = open_context(prepared, settings, folder, stop, say)
@@ -202,49 +198,3 @@ def _compare_teacher(session: TargetSession, limits: Limits, say: Say) -> None:
         say(f"the teacher already meets the budget of {budget_ms:g} ms: {figure}; searching on for better")
     else:
         say(f"the teacher takes {figure}; the budget is {budget_ms:.4g} ms")
-
-
-def _metric_identity(task: PreparedTask) -> str:
-    """Return a metric's name, and what it says of the teacher on a few inputs, whose digits its code may not change."""
-    label, count = task.metric.label, min(COMPARED, len(task.validation))
-    outputs = answers(task.teacher, task.validation.inputs(slice(0, count)))
-    try:
-        value = f"{task.metric.value(outputs, task.validation.labels[:count]):.3g}"
-    except MetricError:
-        value = "undefined"
-    return f"{label.name} ({label.direction}), {value} on {count} inputs"
-
-
-def _check_identity(folder: Path, task: PreparedTask) -> None:
-    """Refuse another teacher, other data or another metric: their trials would not compare."""
-    path = folder / "identity.json"
-    before = read_json(path)
-    now = identity_of(task)
-    if before is None:
-        write_json(path, now)
-        return
-    for name, then, found in differences(before, now):
-        raise StorageError(
-            f"{folder} was begun with another {name} ({then}, now {found}): its trials would not "
-            "compare; use --fresh, or give the task a name of its own"
-        )
-
-
-def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """Return what of two identities differs: its name, what it was, and what it is now."""
-    return [(name, before[name], found) for name, found in now.items() if before.get(name, found) != found]
-
-
-def identity_of(task: PreparedTask) -> dict[str, str]:
-    """Return how a task's teacher, metric and data are known again."""
-    digest = hashlib.sha256()
-    for name, value in task.teacher.state_dict().items():
-        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    now = {"teacher": digest.hexdigest()[:16], "metric": _metric_identity(task)}
-    for split, data in (("train", task.train), ("validation", task.validation), ("test", task.test)):
-        known = () if isinstance(data, StreamedData) else (data.labels, *tensors_of(data.inputs(slice(0, COMPARED))))
-        digest = hashlib.sha256()
-        for part in known:
-            digest.update(part.contiguous().numpy().tobytes())
-        now[split] = f"{len(data)} items, {digest.hexdigest()[:16]}"
-    return now

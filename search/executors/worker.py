@@ -12,6 +12,7 @@ from ...studies.study_file import StudyFile
 from ..evaluate.context import EvaluationContext, open_context
 from ..evaluate.evaluation import evaluate
 from ..evaluate.job import Job, JobResult
+from ..identity import check_identity
 
 
 def prepare_worker(threads: int) -> None:
@@ -42,4 +43,6 @@ def work(settings: StudyFile, folder: Path, job: Job) -> JobResult:
 def _context(settings: StudyFile, folder: Path) -> EvaluationContext:
     task = settings.build_task().bare()
     load_weights(task.teacher, folder / "teacher.safetensors")
-    return open_context(task.prepared(), settings, folder, worker=True)
+    prepared = task.prepared()
+    check_identity(folder, prepared, worker=True)
+    return open_context(prepared, settings, folder, worker=True)
