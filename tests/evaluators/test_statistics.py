@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from autocompress.evaluators.timing import side_by_side
 from autocompress.evaluators.timing.processes import ModelTimes, ProcessTimes, TimedFile
 from autocompress.evaluators.timing.side_by_side import SideBySide
+from autocompress.evaluators.timing.spread import student_t_95
 from autocompress.evaluators.timing.statistics import (
     Estimate,
     choose_statistic,
@@ -22,7 +23,6 @@ from autocompress.evaluators.timing.statistics import (
     common_statistic,
     disturbances,
     log_ratio,
-    student_t_95,
     undisturbed_wall_ms,
 )
 from autocompress.spaces.target import Target
@@ -99,7 +99,7 @@ def test_a_reference_slower_than_when_calibrated_is_noticed() -> None:
     assert "calibrated" in disturbances(process, [statistic], reference_floor_ms=0.8)[0]
 
 
-def test_tails_come_from_rounds_nothing_disturbed() -> None:
+def test_medians_come_from_rounds_nothing_disturbed() -> None:
     times = _times()
     times.wall_ms[:3], times.queue_share[:3] = 5.0, 0.5
     assert undisturbed_wall_ms(times, choose_statistic(Target(), True)).max() == 1.0
@@ -136,7 +136,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     def count(half: float, processes: int, **asked: float) -> int:
         started: list[int] = []
 
-        def run(_: SideBySide, index: int, __: int) -> ProcessTimes:
+        def run(_: SideBySide, index: int, *__: int) -> ProcessTimes:
             started.append(index)
             return _sure(half)
 
