@@ -18,6 +18,7 @@ from ..studies.study_file import StudyFile
 from ..studies.task import Task
 from ..studies.teacher import TeacherStopped
 from .evaluate.context import LOOK_EXAMPLES
+from .evaluate.recalibration import keep_drift
 from .evaluate.warm_start import WarmStarts
 from .executors.base import Executor, ExecutorContext
 from .executors.registry import executor_factory
@@ -34,7 +35,7 @@ from .report.html.keep import ReportKeeper
 from .report.profiles import profile_models
 from .report.reading import read_front
 from .stopping import Outlook, Patience
-from .study import OpenStudy, opened
+from .study import OpenStudy, opened, with_what_was_seen
 
 MIN_RESERVE_S = 10.0
 """Seconds that are kept back for confirming the front, at least."""
@@ -119,7 +120,7 @@ def run_search(
     """
     watcher = watcher or Silent()
     stop = stop or Stop()
-    begin_s = time.monotonic()
+    begin_s, begun_s = time.monotonic(), time.time()
     minutes = settings.search.minutes
     end_s = None if minutes is None else begin_s + 60 * minutes
     if minutes is not None:
@@ -128,6 +129,7 @@ def run_search(
     with _told_in_time(stop), opened(settings, task, runs, fresh, stop, watcher.say, stop.time_left_s) as study:
         loop_s = time.monotonic()
         surrogates = prepare_surrogates(study.context, study.space, settings, watcher.say, stop.time_left_s())
+        study = with_what_was_seen(study, watcher.say)
         _tell_forecast(study, stop.time_left_s(), watcher.say)
         if dry_run:
             seconds = time.monotonic() - begin_s
@@ -145,7 +147,9 @@ def run_search(
         search_s = time.monotonic() - loop_s
         if stop() and not driver.trials:
             watcher.say(_nothing_tried(loop_s - begin_s, minutes))
-        front = confirm(study.context, replace(watch.known, trials=tuple(driver.trials)), watcher.say, end_s)
+        study = with_what_was_seen(study, watcher.say)
+        front = confirm(study.context, read_front(study.folder), watcher.say, end_s)
+        keep_drift(study.context, begun_s)
         profile_models(study.context, front, watcher.say, end_s)
         report.keep(front, final=True)
         return Outcome(

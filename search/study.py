@@ -28,6 +28,7 @@ from ..studies.teacher import epochs_told, prepare_teacher
 from ..studies.tracing import answers
 from .evaluate.build import file_accuracy
 from .evaluate.context import EvaluationContext, open_context
+from .evaluate.recalibration import recalibrated
 from .evaluate.target_session import TargetSession
 from .feasibility import Limits
 from .identity import check_identity
@@ -149,9 +150,24 @@ def opened(
         lock.release()
 
 
+def with_what_was_seen(study: OpenStudy, say: Say) -> OpenStudy:
+    """Return a study whose milliseconds hang on all that was seen of the teacher; see `recalibrated`.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    context = recalibrated(study.context, say)
+    facts = replace(read_facts(study.folder), teacher_ms=_teacher_ms(context))
+    write_facts(study.folder, facts)
+    return replace(study, context=context, limits=Limits.of(study.settings, facts))
+
+
+def _teacher_ms(context: EvaluationContext) -> dict[str, float]:
+    return {name: session.calibration.p50_ms for name, session in context.sessions.items()}
+
+
 def _facts(context: EvaluationContext, settings: StudyFile, task: Task) -> TaskFacts:
     known = read_facts(context.folder)
-    latencies = {name: session.calibration.p50_ms for name, session in context.sessions.items()}
     size = max(file_bytes(session.meter.reference) for session in context.sessions.values())
     runtimes = {s.target.runtime: get_runtime(s.target.runtime).available().version for s in context.sessions.values()}
     schedule = context.recoverer.schedule
@@ -159,7 +175,7 @@ def _facts(context: EvaluationContext, settings: StudyFile, task: Task) -> TaskF
         metric=context.task.metric.label,
         kind=task.kind or "",
         teacher=known.teacher,
-        teacher_ms=latencies,
+        teacher_ms=_teacher_ms(context),
         teacher_bytes=size,
         epochs=schedule.epochs,
         steps=schedule.steps(context.recoverer.data),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...compression.student import Student, make_student
 from ...errors import StorageError
+from ...evaluators.latency import in_scale
 from ...evaluators.measurement import Latency
 from ...evaluators.score import file_bytes
 from ...files import PARTIAL, read_json, write_json
@@ -106,4 +107,6 @@ def read_shape(path: Path, session: TargetSession) -> ShapeRecord | None:
         record = from_plain(ShapeRecord, data)
     except ValueError as error:
         raise StorageError(f"{path}: holds no record of a shape; delete it, and it is measured again") from error
-    return record if record.calibration == session.calibration.fingerprint else None
+    if record.calibration != session.calibration.fingerprint:
+        return None
+    return replace(record, latency=in_scale(record.latency, session.calibration))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from ...evaluators.latency import Calibration, LatencyMeter
 from ...evaluators.microbenchmarks import Say
 from ...evaluators.runtimes.base import Runtime
 from ...evaluators.runtimes.registry import get_runtime
+from ...evaluators.timing.moments import Watch
 from ...files import read_json, write_bytes, write_json
 from ...spaces.inputs import tensors_of
 from ...spaces.plain import from_plain, to_plain
@@ -105,9 +106,9 @@ def open_session(
     reference = folder / f"teacher{runtime.suffix}"
     builder.teacher_file(reference)
     known = read_json(folder / "calibration.json")
-    inputs = timing_inputs(task, folder)
+    inputs, watch = timing_inputs(task, folder), Watch(folder / "teacher.jsonl")
     calibration = None if known is None else from_plain(Calibration, known)
-    meter = LatencyMeter(target, reference, calibration, precision, inputs=inputs)
+    meter = LatencyMeter(target, reference, calibration, precision, inputs=inputs, watch=watch)
     if not meter.is_current():
         if worker:
             raise MeasurementError(
@@ -119,7 +120,7 @@ def open_session(
                 f"{folder} was measured under other conditions (machine, runtime version, threads or memory settings): "
                 "its latencies would not compare with today's; use --fresh"
             )
-        meter = _calibrated(target, reference, precision, inputs, say)
+        meter = _calibrated(meter, say)
         write_json(folder / "calibration.json", to_plain(meter.calibration))
     return TargetSession(target, runtime, builder, meter, folder)
 
@@ -149,14 +150,15 @@ def timing_inputs(task: PreparedTask, folder: Path) -> Path | None:
     return path
 
 
-def _calibrated(target: Target, reference: Path, precision: float, inputs: Path | None, say: Say) -> LatencyMeter:
-    meter = LatencyMeter.calibrated(target, reference, precision, inputs)
-    for _ in range(CALIBRATIONS - 1):
-        assert meter.calibration is not None
-        if not meter.calibration.disturbed:
+def _calibrated(meter: LatencyMeter, say: Say) -> LatencyMeter:
+    for tries in range(CALIBRATIONS):
+        if tries:
+            say("other work ran while the target was calibrated; calibrating again")
+        meter = replace(meter, calibration=meter.calibrate())
+        if meter.calibration is not None and not meter.calibration.disturbed:
             return meter
-        say("other work ran while the target was calibrated; calibrating again")
-        meter = LatencyMeter.calibrated(target, reference, precision, inputs)
-    if meter.calibration is not None and meter.calibration.disturbed:
-        say("the machine stayed busy: latencies of this study are marked as disturbed and may read too high")
+    say(
+        "the machine stayed busy: latencies of this study are marked as disturbed and may read too high, until the "
+        "teacher is seen undisturbed"
+    )
     return meter

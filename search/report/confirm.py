@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...errors import MetricError, StorageError
@@ -18,6 +18,7 @@ from ...spaces.target import PerTarget
 from ..evaluate.build import file_accuracy
 from ..evaluate.context import EvaluationContext
 from ..evaluate.target_session import TargetSession
+from ..store.scale import Scale
 from .by_hand import shown_by_hand
 from .entry import Confirmed, Entry
 from .front import Front
@@ -47,6 +48,11 @@ class LongLooks:
 
     targets: tuple[str, ...]
     files: PerTarget[LongLook] = field(default_factory=dict)
+
+    def scaled(self, scale: Scale) -> LongLooks:
+        """Return the looks with milliseconds in this scale."""
+        latencies = scale.latencies({name: look.latency for name, look in self.files.items()})
+        return replace(self, files={n: replace(look, latency=latencies[n]) for n, look in self.files.items()})
 
     @property
     def confirmed(self) -> Confirmed | None:
@@ -182,9 +188,11 @@ def read_looks(folder: Path) -> dict[int, LongLooks]:
         StorageError: The file cannot be read.
     """
     try:
-        return {int(n): from_plain(LongLooks, look) for n, look in (read_json(_path(folder)) or {}).items()}
+        looks = {int(n): from_plain(LongLooks, look) for n, look in (read_json(_path(folder)) or {}).items()}
     except ValueError as error:
         raise StorageError(f"{_path(folder)}: holds no longer looks; delete it, and they are taken again") from error
+    scale = Scale.of(folder)
+    return {number: look.scaled(scale) for number, look in looks.items()}
 
 
 def _path(folder: Path) -> Path:

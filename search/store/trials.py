@@ -22,6 +22,7 @@ from ...spaces.variables import Variable
 from ..objectives import is_maximized
 from ..trial import Trial, TrialState
 from .layout import trial_folder
+from .scale import Scale
 
 STATES = {
     TrialState.FINISHED: optuna.trial.TrialState.COMPLETE,
@@ -76,7 +77,7 @@ class TrialStore:
             raise StorageError(_reason(self.path, error)) from error
 
     def ended(self) -> list[Trial]:
-        """Return all trials that ended, in the order they did.
+        """Return all trials that ended, in the order they did, with milliseconds in today's scale.
 
         Raises:
             StorageError: The database cannot be read.
@@ -84,9 +85,11 @@ class TrialStore:
         try:
             with self._engine.connect() as connection:
                 rows = connection.execute(ENDED, {"name": self._study.study_name, "key": ATTRIBUTE}).all()
-            return [from_plain(Trial, json.loads(json.loads(text))) for (text,) in rows]
+            found = [from_plain(Trial, json.loads(json.loads(text))) for (text,) in rows]
         except Exception as error:
             raise StorageError(_reason(self.path, error)) from error
+        scale = Scale.of(self.folder)
+        return [scale.trial(trial) for trial in found]
 
     def begin(self, trial: Trial) -> None:
         """Note that a trial runs or waits.
@@ -102,12 +105,12 @@ class TrialStore:
         Raises:
             StorageError: A file cannot be read.
         """
-        known = {trial.number for trial in self.ended()}
+        known, scale = {trial.number for trial in self.ended()}, Scale.of(self.folder)
         found = []
         for path in sorted((self.folder / "trials").glob("*/plan.json")):
             if path.parent.name.isdigit() and int(path.parent.name) not in known:
                 try:
-                    found.append(from_plain(Trial, read_json(path)))
+                    found.append(scale.trial(from_plain(Trial, read_json(path))))
                 except ValueError as error:
                     raise StorageError(f"{path}: holds no trial ({one_line(error)}); delete it") from error
         return found
