@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from ...compression.training_data import LabelledData
 from ...evaluators.measurement import Measurement
 from ...evaluators.score import compressed_bytes, file_bytes, file_outputs
-from ...files import write_json
+from ...files import digest, write_json
 from ...spaces.plain import to_plain
 from ...spaces.target import PerTarget
 from ..store.layout import model_path, trial_folder
 from ..store.samples import write_answers
+from .bootstrap import standard_error
 from .checkpoints import recovered_student
 from .context import EvaluationContext
 from .job import Clock, Job
@@ -58,6 +59,8 @@ def build_and_measure(context: EvaluationContext, job: Job, clock: Clock) -> Per
                 compressed_bytes=compressed_bytes(path),
                 operators=operators,
                 remark=session.runtime.remark(operators, built.bits),
+                sha256=digest(path),
+                accuracy_sd=standard_error(context.task.metric, torch.from_numpy(answers[name]), data.labels),
             )
     write_answers(context.folder, job.number, answers)
     write_json(trial_folder(context.folder, job.number) / "measurement.json", to_plain(measured))

@@ -9,8 +9,10 @@ from ..objectives import objectives_of
 from ..store.facts import read_facts
 from ..store.settings import read_settings
 from ..store.trials import TrialStore
-from .confirm import read_confirmed
+from .confirm import by_weight, read_confirmed
 from .front import Front
+from .intact import intact
+from .intervals import MetricIntervals, split_sizes
 
 
 def read_front(folder: Path) -> Front:
@@ -23,8 +25,14 @@ def read_front(folder: Path) -> Front:
     settings = read_settings(folder)
     objectives = objectives_of(settings)
     trials = TrialStore(folder, settings.name, objectives).ended()
-    numbers = {trial.number for trial in trials}
-    confirmed = {number: look for number, look in read_confirmed(folder).items() if number in numbers}
-    return Front(
-        folder, objectives, tuple(trials), confirmed, Limits.of(settings, read_facts(folder)), settings.target.any_of
+    facts = read_facts(folder)
+    front = Front(
+        folder,
+        objectives,
+        tuple(trials),
+        read_confirmed(folder, trials),
+        Limits.of(settings, facts),
+        settings.target.any_of,
+        MetricIntervals.of_share(facts, split_sizes(folder)),
     )
+    return intact(front, by_weight)
