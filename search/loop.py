@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from contextlib import nullcontext
 from dataclasses import replace
 
 from ..errors import MeasurementError
+from ..evaluators.timing.breathing import Slices
 from ..spaces.space import Space
 from .evaluate.job import Job, JobResult, Step
 from .evaluate.warm_start import WarmStarts, start_at
@@ -46,6 +48,7 @@ class Driver:
         warm_starts: WarmStarts | None = None,
         learn_from_gated: bool = False,
         pace: Pace | None = None,
+        slices: Slices = nullcontext,
     ) -> None:
         """Take up a study where its store says that it stands.
 
@@ -59,11 +62,12 @@ class Driver:
             warm_starts: The students that others may start from; None lets all start from the teacher.
             learn_from_gated: Whether samplers learn by how much a plan missed the budget.
             pace: When the run ends.
+            slices: Makes what proposing runs under, so that latencies are measured in peace.
         """
         self._space, self._store, self._proposer, self._executor = space, store, proposer, executor
         self._promotion, self._limits, self._seed = promotion, promotion.limits, seed
         self._warm_starts, self._learn_from_gated = warm_starts, learn_from_gated
-        self._pace = pace or Pace()
+        self._pace, self._slices = pace or Pace(), slices
         self._trials = store.ended()
         self._known = len(self._trials)
         self._trainings = Trainings()
@@ -127,7 +131,8 @@ class Driver:
                     continue
                 if exhausted or self._enough() or self._too_late():
                     break
-                proposal = self._proposer.propose(self._candidates())
+                with self._slices():
+                    proposal = self._proposer.propose(self._candidates())
                 if proposal is None:
                     exhausted = True
                     continue  # students that wait may use the time now

@@ -270,4 +270,5 @@ def _driver(study: OpenStudy, executor: Executor, surrogates: Surrogates, stop: 
         None if "warm_start" in settings.search.without else starts,
         learn_from_gated=settings.search.infeasible == "constraint",
         pace=Pace(settings.search.trials, stop.time_left_s, since_s=since_s),
+        slices=context.slices,
     )

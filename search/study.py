@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
+from torch import nn
 
 from ..compression.export import input_names
 from ..errors import StorageError
 from ..evaluators.microbenchmarks import Say
 from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import file_bytes
+from ..evaluators.timing.breathing import breathing
 from ..files import disk_errors, sweep, write_json
 from ..spaces.axes.registry import AXES
 from ..spaces.inputs import tensors_of
@@ -27,7 +29,7 @@ from ..studies.task import Task
 from ..studies.teacher import epochs_told, prepare_teacher
 from ..studies.tracing import answers
 from .evaluate.build import file_accuracy
-from .evaluate.context import EvaluationContext, open_context
+from .evaluate.context import EvaluationContext, open_context, training_slices
 from .evaluate.recalibration import recalibrated
 from .evaluate.target_session import TargetSession
 from .feasibility import Limits
@@ -128,7 +130,7 @@ def opened(
         check_settings(folder, settings)
         sweep(folder)
         store = TrialStore(folder, settings.name, objectives)
-        teacher = prepare_teacher(settings, task, folder, say, stop, epochs_told(say))
+        teacher = _teacher(settings, task, folder, say, stop)
         prepared = replace(task, teacher=teacher).prepared(say)
         check_identity(folder, prepared)
         if settings.teacher.epochs == 0:
@@ -148,6 +150,17 @@ def opened(
         yield OpenStudy(settings, folder, context, found.space, limits, objectives, store)
     finally:
         lock.release()
+
+
+def _teacher(settings: StudyFile, task: Task, folder: Path, say: Say, stop: Callable[[], bool]) -> nn.Module:
+    """Return the study's teacher, trained in slices: another search may measure on this machine."""
+    with breathing(training_slices(settings.target.targets())) as breathe:
+
+        def stop_and_breathe() -> bool:
+            breathe()
+            return stop()
+
+        return prepare_teacher(settings, task, folder, say, stop_and_breathe, epochs_told(say))
 
 
 def with_what_was_seen(study: OpenStudy, say: Say) -> OpenStudy:

@@ -134,12 +134,14 @@ class ProcessTimes:
         pressure: Share of the time in which some task of the machine waited for a core (Linux PSI).
         cpu_mhz: Clock of the CPU while files ran.
         gpu_mhz: Clock of the GPU while files ran.
+        beside: Who had the device too, in words; empty where nobody had.
     """
 
     models: tuple[ModelTimes, ...]
     pressure: float | None = None
     cpu_mhz: float | None = None
     gpu_mhz: float | None = None
+    beside: str = ""
 
     @property
     def reference(self) -> ModelTimes:

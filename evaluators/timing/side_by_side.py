@@ -129,12 +129,10 @@ class SideBySide:
 
     def _quietly(self, request: TimingRequest) -> ProcessTimes:
         with ExitStack() as held:
-            devices = {lock_name(file.target.device) for file in request.files}
-            for device in sorted(devices) if self.quiet is None else ():
-                held.enter_context(QuietMachine(device).measuring())
-            if self.quiet is not None:
-                held.enter_context(self.quiet.measuring())
-            return time_in_fresh_process(request)
+            devices = sorted({lock_name(file.target.device) for file in request.files})
+            locks = [QuietMachine(device) for device in devices] if self.quiet is None else [self.quiet]
+            beside = [held.enter_context(lock.measuring()) for lock in locks]
+            return replace(time_in_fresh_process(request), beside="; ".join(filter(None, beside)))
 
     def _peaks_mb(self, runs: Sequence[ProcessTimes], more: bool) -> tuple[float | None, ...]:
         # of each file, from a process that loaded it first; if none did, from one of its own, if more may be started

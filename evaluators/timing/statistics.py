@@ -161,7 +161,7 @@ def disturbances(
         statistics: One for each file.
         reference_floor_ms: The reference's statistic when it was calibrated, None if it never was.
     """
-    found = []
+    found = [process.beside] if process.beside else []
     pairs = list(zip(process.models, statistics, strict=True))
     share = process.queue_share or 0.0
     if share > _MOST_QUEUE_SHARE:

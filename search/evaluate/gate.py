@@ -78,7 +78,8 @@ def time_shape(context: EvaluationContext, spec: StudentSpec, clock: Clock | Non
                 path, spent = Path(folder) / f"model{session.runtime.suffix}", Clock()
                 with clock.time("building"), spent.time("building"):
                     student = student or make_student(context.task.teacher, context.network.groups, spec)
-                    session.builder.build(student.module, spec, path, CALIBRATION)
+                    with context.slices():
+                        session.builder.build(student.module, spec, path, CALIBRATION)
                 with clock.time("measuring"), spent.time("measuring"):
                     latency = session.meter.measure([path])[0]
                 size = file_bytes(path)
