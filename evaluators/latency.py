@@ -248,12 +248,17 @@ CALIBRATED_DISTURBED = "other work ran while the teacher was calibrated"
 """What disturbs all milliseconds of a study, as long as its calibration is disturbed."""
 
 
+def own_disturbances(latency: Latency) -> list[str]:
+    """Return what disturbed the processes of a latency, in words, without what disturbed the calibration."""
+    return [words for words in latency.conditions.get("disturbances") or () if words != CALIBRATED_DISTURBED]
+
+
 def marked(latency: Latency, calibration: Calibration) -> Latency:
     """Return a latency as disturbed if its own processes were, or the calibration that its milliseconds hang on."""
     said = latency.conditions.get("disturbances")
     if said is None and not calibration.disturbed:
         return latency  # of an older version, which did not say what disturbed it
-    own = [words for words in said or () if words != CALIBRATED_DISTURBED]
+    own = own_disturbances(latency)
     words = [*own, *([CALIBRATED_DISTURBED] if calibration.disturbed else [])]
     disturbed = bool(words) or (said is None and latency.disturbed)
     return replace(latency, disturbed=disturbed, conditions={**latency.conditions, "disturbances": words})

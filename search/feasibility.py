@@ -7,12 +7,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ..errors import UsageError
+from ..evaluators.latency import own_disturbances
 from ..evaluators.measurement import Latency
 from ..spaces.target import PerTarget
 from ..studies.metric import ACCURACY, MetricLabel
 from ..studies.schema import StudySections
 from .store.facts import TaskFacts
 
+DISTURBED_LEEWAY = 1.25
+"""So many times over its budget a latency must be, while other work was seen, to be surely over it."""
 INTEREST_WIDTH = 0.3
 """Where the user's interest has fallen by half: so far below the budget, as a part of it."""
 METRIC_WIDTH = 0.1
@@ -179,6 +182,8 @@ class Limits:
     def out_of_reach(self, name: str, fastest: Latency) -> bool:
         """Tell whether even the fastest latency on a target is surely over its budget."""
         least = fastest.least(self.percentile)
+        if own_disturbances(fastest):
+            least /= DISTURBED_LEEWAY
         if name in self.relative:
             return least / fastest.low_ms * fastest.ratio_low > self.relative[name]
         return name in self.budgets and least > self.budgets[name]

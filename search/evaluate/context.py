@@ -95,7 +95,8 @@ def open_context(
     )
     targets = settings.target.targets()
     templates = Templates(task.teacher, task.example_input)
-    measured = any((folder / "trials").glob("*/measurement.json"))
+    # a gated trial has no measurement of its own, and yet was stopped by this calibration
+    measured = any((folder / "trials").glob("*/plan.json"))
     precision = settings.target.precision
     sessions = {
         t.name: open_session(task, t, templates, target_folder(folder, t.name), precision, measured, worker, say)
