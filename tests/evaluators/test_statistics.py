@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from autocompress.evaluators.timing import side_by_side
 from autocompress.evaluators.timing.processes import ModelTimes, ProcessTimes, TimedFile
-from autocompress.evaluators.timing.side_by_side import SideBySide
+from autocompress.evaluators.timing.side_by_side import Readings, SideBySide
 from autocompress.evaluators.timing.spread import student_t_95
 from autocompress.evaluators.timing.statistics import (
     Estimate,
@@ -115,6 +115,32 @@ def test_two_files_are_compared_by_cpu_time_only_where_it_means_something_for_bo
     cpu, wall = choose_statistic(Target(), True), choose_statistic(Target(device="cuda"), True)
     assert common_statistic(cpu, cpu) == cpu
     assert {common_statistic(*pair).clock for pair in ((cpu, wall), (wall, cpu), (wall, wall))} == {"wall"}
+
+
+def _readings(middle: float, threads: int) -> Readings:
+    """A candidate of half the reference's least time, whose noise is so many times as wide."""
+    random = np.random.default_rng(0)
+
+    def times(scale: float, wide: float) -> ModelTimes:
+        wall = scale * (1 + 0.03 * wide * np.abs(random.standard_normal((20, 20))))
+        return ModelTimes(wall, wall, np.zeros(20), 1.0, 1, 1.0)
+
+    file = TimedFile(Path("made-up.onnx"), Target(threads=threads))
+    statistic = choose_statistic(file.target, synchronous=True)
+    runs = tuple(ProcessTimes((times(1.0, 1.0), times(0.5, middle))) for _ in range(3))
+    return Readings((file, file), (statistic, statistic), runs, ({}, {}))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_median_that_low_quantiles_do_not_tell_is_noticed(threads: int) -> None:
+    """With several threads a small file has a far heavier middle than a large one."""
+    assert not _readings(1.0, threads).disagree(1)
+    heavy = _readings(8.0, threads)
+    assert heavy.disagree(1)
+    truth = math.log(0.5 * (1 + 8 * 0.0202) / (1 + 0.0202))
+    estimate = heavy.median_ratio(1)
+    assert abs(estimate.log - truth) <= estimate.half_width
+    assert heavy.ratio(1).log < truth - 0.05, "which is what p50 was before"
 
 
 # What a measurement carries

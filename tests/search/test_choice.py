@@ -93,6 +93,15 @@ def test_the_winner_of_many_equal_models_does_not_flatter_once_it_is_measured_an
     assert np.mean(chosen) < -0.06 and abs(np.mean(anew)) < 0.01
 
 
+def test_a_disturbed_gate_stops_no_plan_by_a_hair() -> None:
+    limits = Limits((HERE,), 1.0)
+    over = replace(latency(1.2, 1.05), conditions={"disturbances": []})
+    assert limits.surely_missed({HERE: over}, 1000)
+    disturbed = replace(over, disturbed=True, conditions={"disturbances": ["waited 30% of the time for a core"]})
+    assert not limits.surely_missed({HERE: disturbed}, 1000)
+    assert limits.surely_missed({HERE: replace(disturbed, p50_ms=2.4, low_ms=2.3, high_ms=2.5)}, 1000)
+
+
 def test_metrics_that_are_no_shares_have_an_interval_by_resampling() -> None:
     random = torch.Generator().manual_seed(0)
     outputs, labels = torch.randn(400, generator=random), torch.zeros(400)
