@@ -22,7 +22,8 @@ if TYPE_CHECKING:
         UnknownName,
         UsageError,
     )
-    from .search.report.front import Front, Picked
+    from .search.report.front import Front
+    from .search.report.picked import Picked
     from .studies.task import Task
 
 _MODULES = {

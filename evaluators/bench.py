@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import PluginError, UsageError
@@ -11,9 +12,11 @@ from ..spaces.target import Target
 from .measurement import Latency
 from .runtimes.base import Runtime
 from .runtimes.registry import all_runtimes, get_runtime
+from .timing.moments import DRIFT_SD, known_drift
 from .timing.processes import TimedFile
 from .timing.quiet import QuietMachine
 from .timing.side_by_side import MOST_PROCESSES, SideBySide
+from .timing.statistics import Estimate
 
 PREFERRED = ("onnxruntime", "pytorch", "executorch", "litert", "coreml", "tensorrt", "tensorrt_rtx")
 """Of runtimes with one suffix, the first of these is taken for a file; runtimes not named here follow by name."""
@@ -39,7 +42,8 @@ def bench(
         quiet: The lock under which files are measured, by default those of the files' devices.
 
     Returns:
-        Their latencies, in their order. `p50_ms` is each file's own median, `ratio` is to the first file.
+        Their latencies, in their order. `p50_ms` is each file's own median, whose interval is as wide as the machine is
+        known to differ from one moment to the next; `ratio` is to the first file, whose interval is not.
 
     Raises:
         MeasurementError: A file cannot be timed.
@@ -50,7 +54,15 @@ def bench(
     own = 0.01 if precision is None else min(max(precision, 0.0025), 0.02)
     beside = SideBySide(tuple(files), max_seconds * len(files), precision=own, quiet=quiet)
     readings = beside.take(processes, precision, limit_seconds)
-    return [readings.latency(index, readings.p50(index), readings.ratio(index)) for index in range(len(files))]
+    found = []
+    for index in range(len(files)):
+        median, now = readings.p50(index), readings.conditions(index)
+        # another minute may find the machine in another mood: ratios do not change with it, milliseconds do
+        drift = known_drift(now).half_width(DRIFT_SD)
+        p50 = Estimate(median.log, math.hypot(median.half_width, drift))
+        latency = readings.latency(index, p50, readings.ratio(index))
+        found.append(replace(latency, conditions={**latency.conditions, "own_half_width": round(median.half_width, 4)}))
+    return found
 
 
 def timed_files(
@@ -119,7 +131,9 @@ def shortfall(latencies: Sequence[Latency], precision: float) -> str:
         precision: Half-width of a 95 % interval, as a fraction.
     """
     if len(latencies) == 1:
-        widest = math.log(latencies[0].high_ms / latencies[0].low_ms) / 2
+        # of this moment alone: no number of processes tells what the machine is like at another
+        interval = math.log(latencies[0].high_ms / latencies[0].low_ms) / 2
+        widest = float(latencies[0].conditions.get("own_half_width", interval))
     else:
         widest = max(math.log(latency.ratio_high / latency.ratio_low) / 2 for latency in latencies[1:])
     if widest <= precision:

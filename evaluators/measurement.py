@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,8 @@ class Latency:
         peak_memory_mb: Resident memory of a fresh process that runs this file alone, None where that is not known.
         conditions: Device, instruction sets, threads, batch, runtime and version, load.
         energy_mj: Energy of one inference, None where the machine does not tell it.
+        tails: Percentile -> how far the ends of its own 95 % interval are from it, as logarithms: below, above. Empty
+            in measurements of older versions, whose tails are as sure as their median.
     """
 
     p50_ms: float
@@ -46,6 +49,7 @@ class Latency:
     peak_memory_mb: float | None
     conditions: Mapping[str, Any] = field(default_factory=dict)
     energy_mj: float | None = None
+    tails: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def throughput_per_s(self) -> float:
@@ -56,15 +60,24 @@ class Latency:
         """Return the latency (ms) that is held against a budget.
 
         Args:
-            percentile: 50 gives the upper end of the median's interval; 90, 95 and 99 scale that tail by the same
-                relative uncertainty.
+            percentile: 50 gives the upper end of the median's interval; 90, 95 and 99 that of the tail, which is as
+                unsure as the median and the tail's distance from it are together.
         """
-        tail = {50: self.p50_ms, 90: self.p90_ms, 95: self.p95_ms, 99: self.p99_ms}[percentile]
-        return tail * self.high_ms / self.p50_ms
+        return self._tail_ms(percentile) * math.exp(
+            math.hypot(self._own(percentile, 1), math.log(self.high_ms / self.p50_ms))
+        )
 
     def least(self, percentile: int) -> float:
         """Return the lower end (ms) of what `at` gives the upper end of."""
-        return self.at(percentile) * self.low_ms / self.high_ms
+        return self._tail_ms(percentile) / math.exp(
+            math.hypot(self._own(percentile, 0), math.log(self.p50_ms / self.low_ms))
+        )
+
+    def _tail_ms(self, percentile: int) -> float:
+        return {50: self.p50_ms, 90: self.p90_ms, 95: self.p95_ms, 99: self.p99_ms}[percentile]
+
+    def _own(self, percentile: int, side: int) -> float:
+        return self.tails.get(str(percentile), (0.0, 0.0))[side]
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,8 @@ class Measurement:
         compressed_bytes: After Zstandard compression.
         operators: Operator type -> count, of the graph that really runs.
         remark: Where that graph is not what the plan asked for, else empty.
+        sha256: Of the file that all this is of; see `files.digest`. Empty in measurements of older versions.
+        accuracy_sd: Standard error of `accuracy`, by resampling examples; None where it was not estimated.
     """
 
     accuracy: float
@@ -86,3 +101,5 @@ class Measurement:
     compressed_bytes: int
     operators: Mapping[str, int]
     remark: str = ""
+    sha256: str = ""
+    accuracy_sd: float | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import one_line
@@ -234,8 +234,8 @@ def _ratios(files: Sequence[TimedFile], runtime: Runtime, quiet: QuietMachine | 
             max_seconds=_SECONDS_A_FILE * len(files) * attempt,
             seed=attempt,
         )
-        with (quiet or QuietMachine(target.device)).measuring():
-            run = time_in_fresh_process(request)
+        with (quiet or QuietMachine(target.device)).measuring() as beside:
+            run = replace(time_in_fresh_process(request), beside=beside)
         disturbed = bool(disturbances(run, [statistic] * len(files)))
         runs = [*runs, run] if disturbed else [run]
         if not disturbed:

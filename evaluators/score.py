@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, MeasurementError
 from ..spaces.target import Target
 from .runtimes.base import Arrays, Loaded, Runtime
+from .timing.breathing import Slices, in_slices
 
 CHUNK = 1024
 """Inputs that are float numbers in memory at a time, whatever the size of a split."""
@@ -33,17 +35,21 @@ class Split(Protocol):
         ...
 
 
-def file_outputs(path: Path, runtime: Runtime, target: Target, data: Split) -> NDArray[Any]:
+def file_outputs(
+    path: Path, runtime: Runtime, target: Target, data: Split, slices: Slices = nullcontext
+) -> NDArray[Any]:
     """Run a file over a whole split, `CHUNK` inputs in memory at a time; see `predict`.
 
     Returns:
         The file's first output, [len(data), ...].
     """
     parts = (as_arrays(data.inputs(slice(i, i + CHUNK))) for i in range(0, len(data), CHUNK))
-    return predict(path, runtime, target, parts)
+    return predict(path, runtime, target, parts, slices)
 
 
-def predict(path: Path, runtime: Runtime, target: Target, inputs: Arrays | Iterable[Arrays]) -> NDArray[Any]:
+def predict(
+    path: Path, runtime: Runtime, target: Target, inputs: Arrays | Iterable[Arrays], slices: Slices = nullcontext
+) -> NDArray[Any]:
     """Run a file over inputs.
 
     The batch is the file's own, or the target's where the file leaves it open. The last batch of a chunk is filled by
@@ -55,6 +61,7 @@ def predict(path: Path, runtime: Runtime, target: Target, inputs: Arrays | Itera
         target: Where it runs.
         inputs: An array [N, ...], a tuple of them for a file of several inputs, or chunks of either, so that a whole
             split need not be in memory.
+        slices: Makes what short slices of this work run under, so that latencies are measured in peace.
 
     Returns:
         The file's first output, [N, ...].
@@ -66,7 +73,7 @@ def predict(path: Path, runtime: Runtime, target: Target, inputs: Arrays | Itera
     """
     loaded = runtime.load(path, target)
     chunks = (inputs,) if isinstance(inputs, np.ndarray | tuple) else inputs
-    outputs = [part for chunk in chunks for part in _batches(path, loaded, target, chunk)]
+    outputs = list(in_slices((part for chunk in chunks for part in _batches(path, loaded, target, chunk)), slices))
     if not outputs:
         raise DataError(f"{path}: no images to run it over; the split is empty")
     return np.concatenate(outputs)

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ..errors import UsageError
+from ..evaluators.latency import own_disturbances
 from ..evaluators.measurement import Latency
 from ..spaces.target import PerTarget
 from ..studies.metric import ACCURACY, MetricLabel
 from ..studies.schema import StudySections
 from .store.facts import TaskFacts
 
+DISTURBED_LEEWAY = 1.25
+"""So many times over its budget a latency must be, while other work was seen, to be surely over it."""
 INTEREST_WIDTH = 0.3
 """Where the user's interest has fallen by half: so far below the budget, as a part of it."""
 METRIC_WIDTH = 0.1
@@ -35,6 +38,8 @@ class Limits:
         percentile: Of latency: 50, 90, 95 or 99.
         max_mb: Largest file in megabytes (10^6 bytes), None for any size.
         min_accuracy: As a search keeps the metric (higher is better), None for any.
+        sure_accuracy: The same, where the metric itself was asked for: the lower end of its interval must reach it. A
+            limit against the teacher is held against the figure, for both are measured on the same examples.
         metric: How the metric is shown.
         relative: The part of the teacher's latency that a budget in `on` is, by target, where it is one. It is held
             against the measured ratio, whose interval is narrower than that of milliseconds.
@@ -48,6 +53,7 @@ class Limits:
     min_accuracy: float | None = None
     metric: MetricLabel = ACCURACY
     relative: PerTarget[float] = field(default_factory=dict)
+    sure_accuracy: float | None = None
 
     @classmethod
     def of(cls, settings: StudySections, facts: TaskFacts | None = None) -> Limits:
@@ -64,7 +70,8 @@ class Limits:
         budget = settings.budget
         names = tuple(target.name for target in settings.target.targets())
         facts = facts or TaskFacts()
-        floors = [] if budget.min_accuracy is None else [facts.metric.kept(budget.min_accuracy)]
+        sure = None if budget.min_accuracy is None else facts.metric.kept(budget.min_accuracy)
+        floors = [] if sure is None else [sure]
         if budget.max_drop is not None and facts.teacher is not None:
             floors.append(after_drop(facts.teacher, budget.max_drop))
         least, on, sizes = max(floors, default=None), dict(budget.on), [budget.max_mb]
@@ -75,7 +82,7 @@ class Limits:
         if budget.size_part is not None and facts.teacher_bytes is not None:
             sizes.append(facts.teacher_bytes * budget.size_part / 1e6)
         size = min((mb for mb in sizes if mb is not None), default=None)
-        return cls(names, budget.latency_ms, on, budget.percentile, size, least, facts.metric, relative)
+        return cls(names, budget.latency_ms, on, budget.percentile, size, least, facts.metric, relative, sure)
 
     @cached_property
     def budgets(self) -> PerTarget[float]:
@@ -117,9 +124,11 @@ class Limits:
         if budget_ms is not None:
             on = {name: ms for name, ms in self.on.items() if name not in self.relative}
             absolute = replace(self, budget_ms=budget_ms, on=on, relative={})
+        if min_accuracy is not None:
+            asked = self.metric.kept(min_accuracy)
+            absolute = replace(absolute, min_accuracy=asked, sure_accuracy=asked)
         return replace(
             absolute,
-            min_accuracy=self.min_accuracy if min_accuracy is None else self.metric.kept(min_accuracy),
             max_mb=self.max_mb if max_mb is None else max_mb,
         )
 
@@ -138,19 +147,26 @@ class Limits:
         """Tell whether every latency meets its budget."""
         return all(part <= 1 for part in self.parts(latencies).values())
 
-    def are_met(self, latencies: PerTarget[Latency], accuracy: float, size_bytes: float) -> bool:
+    def are_met(
+        self, latencies: PerTarget[Latency], accuracy: float, size_bytes: float, least: float | None = None
+    ) -> bool:
         """Tell whether a model meets all limits.
 
         Args:
             latencies: Of its files.
             accuracy: Its metric as a search keeps it: higher is better.
             size_bytes: Of its largest file.
+            least: The lower end of its metric's interval; the metric itself if None.
         """
-        if not self.meets_latency(latencies):
-            return False
-        if self.min_accuracy is not None and accuracy < self.min_accuracy:
+        if not self.meets_latency(latencies) or self.is_poor(accuracy, least):
             return False
         return self.max_mb is None or size_bytes <= self.max_mb * 1e6
+
+    def is_poor(self, accuracy: float, least: float | None = None) -> bool:
+        """Tell whether a metric misses its limit; see `are_met`."""
+        if self.min_accuracy is not None and accuracy < self.min_accuracy:
+            return True
+        return self.sure_accuracy is not None and (accuracy if least is None else least) < self.sure_accuracy
 
     def surely_missed(self, latencies: PerTarget[Latency], size_bytes: int) -> str:
         """Return why a shape cannot meet the limits whatever it learns, in one line; empty if it may."""
@@ -166,6 +182,8 @@ class Limits:
     def out_of_reach(self, name: str, fastest: Latency) -> bool:
         """Tell whether even the fastest latency on a target is surely over its budget."""
         least = fastest.least(self.percentile)
+        if own_disturbances(fastest):
+            least /= DISTURBED_LEEWAY
         if name in self.relative:
             return least / fastest.low_ms * fastest.ratio_low > self.relative[name]
         return name in self.budgets and least > self.budgets[name]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 from ..errors import AutoCompressError, MeasurementError, StorageError
+from ..evaluators.timing.breathing import Slices
 from ..spaces.space import Space
 from .deaths import MOST, Deaths, words
 from .evaluate.job import Job, JobResult
@@ -49,6 +50,7 @@ class Driver:
         warm_starts: WarmStarts | None = None,
         learn_from_gated: bool = False,
         pace: Pace | None = None,
+        slices: Slices = nullcontext,
     ) -> None:
         """Take up a study where its store says that it stands.
 
@@ -62,11 +64,12 @@ class Driver:
             warm_starts: The students that others may start from; None lets all start from the teacher.
             learn_from_gated: Whether samplers learn by how much a plan missed the budget.
             pace: When the run ends.
+            slices: Makes what proposing runs under, so that latencies are measured in peace.
         """
         self._space, self._store, self._proposer, self._executor = space, store, proposer, executor
         self._promotion, self._limits, self._seed = promotion, promotion.limits, seed
         self._learn_from_gated = learn_from_gated
-        self._pace = pace or Pace()
+        self._pace, self._slices = pace or Pace(), slices
         self._trials = store.ended()
         self._known = len(self._trials)
         self._trainings, self._deaths = Trainings(), Deaths(executor, store)
@@ -150,7 +153,8 @@ class Driver:
                     continue
                 if exhausted or self._pace.enough(self._started) or self._too_late():
                     break
-                proposal = self._proposer.propose()
+                with self._slices():
+                    proposal = self._proposer.propose()
                 if proposal is None:
                     exhausted = True
                     continue  # students that wait may use the time now

@@ -21,6 +21,7 @@ from ..studies.study_file import StudyFile
 from ..studies.task import Task
 from ..studies.teacher import TeacherStopped
 from .evaluate.context import LOOK_EXAMPLES
+from .evaluate.recalibration import keep_drift
 from .evaluate.warm_start import WarmStarts
 from .executors.base import Executor, ExecutorContext
 from .executors.registry import executor_factory
@@ -35,10 +36,10 @@ from .report.confirm import confirm, seconds_needed
 from .report.front import Front
 from .report.html.keep import ReportKeeper
 from .report.profiles import profile_models
-from .report.reading import read_front
+from .report.reading import front_of, read_front
 from .signals import BrokenOff, let_come_to_its_end
 from .stopping import Outlook, Patience
-from .study import OpenStudy, opened
+from .study import OpenStudy, opened, with_what_was_seen
 
 MIN_RESERVE_S = 10.0
 """Seconds that are kept back for confirming the front, at least."""
@@ -127,7 +128,7 @@ def run_search(
     """
     watcher = watcher or Silent()
     stop = stop or Stop()
-    begin_s = time.monotonic()
+    begin_s, begun_s = time.monotonic(), time.time()
     minutes = settings.search.minutes
     end_s = None if minutes is None else begin_s + 60 * minutes
     if minutes is not None:
@@ -140,6 +141,7 @@ def run_search(
     with _told_in_time(stop), open_study as study:
         loop_s = time.monotonic()
         surrogates = prepare_surrogates(study.context, study.space, settings, watcher.say, stop.time_left_s())
+        study = with_what_was_seen(study, watcher.say)
         _tell_forecast(study, stop.time_left_s(), watcher.say)
         if dry_run:
             seconds = time.monotonic() - begin_s
@@ -165,7 +167,10 @@ def run_search(
         front = replace(watch.known, trials=tuple(driver.trials))
         try:
             if not stop.hurried.is_set() and not trouble:
+                study = with_what_was_seen(study, watcher.say)
+                front = front_of(study.folder, study.settings, driver.trials)
                 front = confirm(study.context, front, watcher.say, end_s)
+                keep_drift(study.context, begun_s)
                 profile_models(study.context, front, watcher.say, end_s)
         except BrokenOff:
             pass  # the next run confirms
@@ -305,4 +310,5 @@ def _driver(study: OpenStudy, executor: Executor, surrogates: Surrogates, stop: 
         None if "warm_start" in settings.search.without else starts,
         learn_from_gated=settings.search.infeasible == "constraint",
         pace=Pace(settings.search.trials, stop.time_left_s, since_s=since_s),
+        slices=context.slices,
     )

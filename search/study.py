@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from ..compression.export import input_names
-from ..errors import MetricError, StorageError
+from ..errors import StorageError
 from ..evaluators.microbenchmarks import Say
 from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import file_bytes
-from ..files import check_folder, disk_errors, read_object, sweep, write_json
+from ..evaluators.timing.breathing import breathing
+from ..files import check_folder, disk_errors, sweep, write_json
 from ..spaces.inputs import tensors_of
 from ..spaces.space import Space
-from ..studies.checkpoint import plain_bytes, save_weights
-from ..studies.data.streams import StreamedData
+from ..studies.checkpoint import save_weights
 from ..studies.preprocessing import preprocessing_of
 from ..studies.study_file import StudyFile
-from ..studies.task import PreparedTask, Task
+from ..studies.task import Task
 from ..studies.teacher import epochs_told, prepare_teacher
 from ..studies.tracing import answers
 from ..temporary import sweep_temporary
 from .asked import check_asked
 from .evaluate.build import file_accuracy
-from .evaluate.context import EvaluationContext, open_context
+from .evaluate.context import EvaluationContext, open_context, training_slices
+from .evaluate.recalibration import recalibrated
 from .evaluate.target_session import TargetSession
 from .feasibility import Limits
+from .identity import check_identity
 from .objectives import objectives_of
 from .prepare.reach import check_reach, measure_reach
 from .prepare.space import prepare_space
@@ -45,9 +47,6 @@ from .store.samples import Samples, read_samples, sample_rows, write_samples
 from .store.settings import check_settings, with_earlier_limits, write_settings
 from .store.trials import TrialStore
 from .store.versions import versions
-
-COMPARED = 64
-"""Inputs of each split by which a study knows its data again."""
 
 
 @dataclass(frozen=True)
@@ -134,10 +133,10 @@ def opened(
         held.callback(_sweep_again, folder)
         if begin_opening(folder, settings):
             say("an earlier run with other settings ended before its first trial: what it made was removed")
-        teacher = prepare_teacher(settings, task, folder, say, stop, epochs_told(say))
+        teacher = _teacher(settings, task, folder, say, stop)
         prepared = replace(task, teacher=teacher).prepared(say)
         # nothing of a study is written before it is known to be of this task
-        _check_identity(folder, prepared)
+        check_identity(folder, prepared)
         if settings.teacher.epochs == 0:
             save_weights(teacher, folder / "teacher.safetensors")
         store = TrialStore(folder, settings.name, objectives)
@@ -168,9 +167,35 @@ def _sweep_again(folder: Path) -> None:
         sweep(folder)
 
 
+def _teacher(settings: StudyFile, task: Task, folder: Path, say: Say, stop: Callable[[], bool]) -> nn.Module:
+    """Return the study's teacher, trained in slices: another search may measure on this machine."""
+    with breathing(training_slices(settings.target.targets())) as breathe:
+
+        def stop_and_breathe() -> bool:
+            breathe()
+            return stop()
+
+        return prepare_teacher(settings, task, folder, say, stop_and_breathe, epochs_told(say))
+
+
+def with_what_was_seen(study: OpenStudy, say: Say) -> OpenStudy:
+    """Return a study whose milliseconds hang on all that was seen of the teacher; see `recalibrated`.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    context = recalibrated(study.context, say)
+    facts = replace(read_facts(study.folder), teacher_ms=_teacher_ms(context))
+    write_facts(study.folder, facts)
+    return replace(study, context=context, limits=Limits.of(study.settings, facts))
+
+
+def _teacher_ms(context: EvaluationContext) -> dict[str, float]:
+    return {name: session.calibration.p50_ms for name, session in context.sessions.items()}
+
+
 def _facts(context: EvaluationContext, settings: StudyFile, task: Task) -> TaskFacts:
     known = read_facts(context.folder)
-    latencies = {name: session.calibration.p50_ms for name, session in context.sessions.items()}
     size = max(file_bytes(session.meter.reference) for session in context.sessions.values())
     runtimes = {s.target.runtime: get_runtime(s.target.runtime).available().version for s in context.sessions.values()}
     schedule = context.recoverer.schedule
@@ -178,7 +203,7 @@ def _facts(context: EvaluationContext, settings: StudyFile, task: Task) -> TaskF
         metric=context.task.metric.label,
         kind=task.kind or "",
         teacher=known.teacher,
-        teacher_ms=latencies,
+        teacher_ms=_teacher_ms(context),
         teacher_bytes=size,
         epochs=schedule.epochs,
         steps=schedule.steps(context.recoverer.data),
@@ -217,49 +242,3 @@ def _compare_teacher(session: TargetSession, limits: Limits, say: Say) -> None:
         say(f"the teacher already meets the budget of {budget_ms:g} ms: {figure}; searching on for better")
     else:
         say(f"the teacher takes {figure}; the budget is {budget_ms:.4g} ms")
-
-
-def _metric_identity(task: PreparedTask) -> str:
-    """Return a metric's name, and what it says of the teacher on a few inputs, whose digits its code may not change."""
-    label, count = task.metric.label, min(COMPARED, len(task.validation))
-    outputs = answers(task.teacher, task.validation.inputs(slice(0, count)))
-    try:
-        value = f"{task.metric.value(outputs, task.validation.labels[:count]):.3g}"
-    except MetricError:
-        value = "undefined"
-    return f"{label.name} ({label.direction}), {value} on {count} inputs"
-
-
-def _check_identity(folder: Path, task: PreparedTask) -> None:
-    """Refuse another teacher, other data or another metric: their trials would not compare."""
-    path = folder / "identity.json"
-    before = read_object(path)
-    now = identity_of(task)
-    if before is None:
-        write_json(path, now)
-        return
-    for name, then, found in differences(before, now):
-        raise StorageError(
-            f"{folder} was begun with another {name} ({then}, now {found}): its trials would not "
-            "compare; use --fresh, or give the task a name of its own"
-        )
-
-
-def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """Return what of two identities differs: its name, what it was, and what it is now."""
-    return [(name, before[name], found) for name, found in now.items() if before.get(name, found) != found]
-
-
-def identity_of(task: PreparedTask) -> dict[str, str]:
-    """Return how a task's teacher, metric and data are known again."""
-    digest = hashlib.sha256()
-    for held in plain_bytes(task.teacher):
-        digest.update(held)
-    now = {"teacher": digest.hexdigest()[:16], "metric": _metric_identity(task)}
-    for split, data in (("train", task.train), ("validation", task.validation), ("test", task.test)):
-        known = () if isinstance(data, StreamedData) else (data.labels, *tensors_of(data.inputs(slice(0, COMPARED))))
-        digest = hashlib.sha256()
-        for part in known:
-            digest.update(part.contiguous().numpy().tobytes())
-        now[split] = f"{len(data)} items, {digest.hexdigest()[:16]}"
-    return now

@@ -111,11 +111,13 @@ class Metric:
             MetricError: It raises, or gives something else than a finite number.
         """
         name = self.label.name
+        version = _version(outputs)
         try:
-            # of its own, because labels are those of the split, whatever a metric does to them
-            value = self.function(outputs.clone(), labels.clone())
+            value = self.function(outputs, labels.clone())  # theirs to change: the split's own must stay as they are
         except Exception as error:
             raise MetricError(f"metric {name!r} raised {type(error).__name__}: {one_line(error)}") from error
+        if _version(outputs) != version:
+            raise MetricError(f"metric {name!r} changes the outputs that it is given: work on a copy, outputs.clone()")
         try:
             number = float(value)
         except (TypeError, ValueError, RuntimeError):
@@ -131,6 +133,11 @@ class Metric:
     def quality(self, outputs: Tensor, labels: Tensor) -> float:
         """Return what a search keeps: the value, with a minus sign where the metric is minimized. Raises as `value`."""
         return self.label.kept(self.value(outputs, labels))
+
+
+def _version(tensor: Tensor) -> int:
+    """Return how often a tensor was changed in place, as far as torch counts it."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def metric_of(function: MetricFunction, direction: Direction = "maximize", name: str | None = None) -> Metric:

@@ -28,11 +28,13 @@ def print_front(found: Front, plot: bool = False) -> None:
 
         console = screen()
         print_table(console, found, table.rich_table(found), plot)
-        for line in (table.files_line(found), table.legend(found), *table.measured_to_pay(found)):
+        below = (table.files_line(found), table.legend(found), *table.remarks(found), *table.measured_to_pay(found))
+        for line in below:
             console.print(line, style="dim", highlight=False, soft_wrap=True)
         console.print(table.verdict(found), style="bold", highlight=False, soft_wrap=True)
         return
-    for line in (*table.plain_lines(found), table.legend(found), *table.measured_to_pay(found), table.verdict(found)):
+    below = (table.legend(found), *table.remarks(found), *table.measured_to_pay(found), table.verdict(found))
+    for line in (*table.plain_lines(found), *below):
         click.echo(line)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import json
 import os
 import random
@@ -27,6 +28,7 @@ from ...parent import end_with_parent
 from ..runtimes.base import Loaded, TensorInfo
 from ..runtimes.registry import get_runtime
 from .energy import EnergyMeter
+from .enough import is_enough
 from .machine import cpu_mhz, gpu_mhz
 from .processes import EXIT_MEASUREMENT, EXIT_UNAVAILABLE, ModelTimes, ProcessTimes, TimedFile, TimingRequest
 from .statistics import Statistic, choose_statistic, common_statistic, log_ratio
@@ -36,7 +38,6 @@ _BLOCK_MS = 15.0
 _FEWEST_CALLS, _MOST_CALLS = 2, 60
 _REST_SECONDS = 0.03  # threads of a pool spin on for some 20 ms, and would take the next file's cores
 _REFILL_NS = 1_000_000
-_FEWEST_ROUNDS = 4  # when the time is up
 _WARMUP_SECONDS, _WARMUP_CAP_SECONDS = 0.2, 2.0
 _SETTLED = 0.05
 _ENERGY_SECONDS = 1.0  # a GPU's counter moves ten times a second
@@ -90,15 +91,14 @@ def measure(request: TimingRequest) -> ProcessTimes:
     for subject in subjects:
         _warm_up(subject, min(_WARMUP_SECONDS, share), min(_WARMUP_CAP_SECONDS, 2 * share))
     clocks: list[float | None] = []
-    for done in range(1, request.max_rounds + 1):
+    for done in itertools.count(1):
         for subject in order.sample(subjects, len(subjects)):
             if request.threads > 1:
                 time.sleep(_REST_SECONDS)
             _time_block(subject)
         clocks.append(cpu_mhz())
-        if time.perf_counter() - started > request.max_seconds and done >= min(_FEWEST_ROUNDS, request.min_rounds):
-            break
-        if done >= request.min_rounds and done % 2 == 0 and _widest(subjects) <= request.precision:
+        calls = done * min(subject.calls for subject in subjects)
+        if is_enough(request, done, calls, time.perf_counter() - started, lambda: _widest(subjects)):
             break
     elapsed_us = (time.perf_counter() - started) * 1e6
     after = _pressure_us()

@@ -63,6 +63,7 @@ class TimingRequest:
         max_rounds: Rounds at most; with 0 the files are only loaded and run once.
         max_seconds: Of warm-up and rounds together, after loading.
         seed: Of the order of the files in each round.
+        min_calls: Timed inferences of each file before it may stop, whatever the rounds; see `enough`.
     """
 
     files: tuple[TimedFile, ...]
@@ -71,6 +72,7 @@ class TimingRequest:
     max_rounds: int = 30
     max_seconds: float = 20.0
     seed: int = 0
+    min_calls: int = 0
 
     @property
     def threads(self) -> int:
@@ -132,12 +134,14 @@ class ProcessTimes:
         pressure: Share of the time in which some task of the machine waited for a core (Linux PSI).
         cpu_mhz: Clock of the CPU while files ran.
         gpu_mhz: Clock of the GPU while files ran.
+        beside: Who had the device too, in words; empty where nobody had.
     """
 
     models: tuple[ModelTimes, ...]
     pressure: float | None = None
     cpu_mhz: float | None = None
     gpu_mhz: float | None = None
+    beside: str = ""
 
     @property
     def reference(self) -> ModelTimes:

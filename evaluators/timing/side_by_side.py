@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -13,8 +14,10 @@ import numpy as np
 from ..measurement import Latency
 from ..runtimes.registry import get_runtime
 from .machine import conditions
+from .moments import Sight, now_s
 from .processes import ModelTimes, ProcessTimes, TimedFile, TimingRequest, time_in_fresh_process
 from .quiet import QuietMachine, lock_name
+from .spread import Spread
 from .statistics import (
     Estimate,
     Statistic,
@@ -24,9 +27,13 @@ from .statistics import (
     disturbances,
     log_ratio,
     log_time,
+    undisturbed_rounds,
     undisturbed_wall_ms,
 )
+from .tails import PERCENTILES, tail_of
 
+MATERIAL = 0.02
+"""Difference of two log-ratios that is not worth another way to measure."""
 MOST_PROCESSES = 7
 """Processes at most when a precision is asked for, unless more are asked for outright."""
 
@@ -42,6 +49,8 @@ class SideBySide:
         quiet: The lock under which each process runs, by default those of the files' devices.
         seed: Of the order of the rounds.
         floor_ms: The first file's statistic when it was calibrated, None if it never was.
+        spread: How much log-ratios differed between processes before.
+        calls: Timed inferences of each file in all processes together, at least; see `tails.CALLS`.
     """
 
     files: tuple[TimedFile, ...]
@@ -50,6 +59,8 @@ class SideBySide:
     quiet: QuietMachine | None = None
     seed: int = 0
     floor_ms: float | None = None
+    spread: Spread = field(default_factory=Spread)
+    calls: int = 0
 
     def take(
         self, processes: int, until: float | None = None, limit_seconds: float | None = None, peaks: bool = True
@@ -74,6 +85,7 @@ class SideBySide:
         facts = tuple(_conditions(file) for file in self.files)
         statistics = tuple(statistic_of(file) for file in self.files)
         runs: list[ProcessTimes] = []
+        sights: list[Sight] = []
 
         def troubles(runs: Sequence[ProcessTimes]) -> list[str]:
             return [words for run in runs for words in disturbances(run, statistics, self.floor_ms)]
@@ -81,12 +93,15 @@ class SideBySide:
         def given() -> Readings:
             undisturbed = [run for run in runs if not troubles([run])]
             chosen = undisturbed if len(undisturbed) >= processes else runs
-            return Readings(self.files, statistics, tuple(chosen), facts, tuple(troubles(chosen)))
+            said = tuple(troubles(chosen))
+            return Readings(self.files, statistics, tuple(chosen), facts, said, spread=self.spread)
 
         def time_more(count: int, times_as_long: int = 1) -> None:
             for _ in range(count):
                 if not runs or time.monotonic() < ends:
-                    runs.append(self._run(len(runs), times_as_long))
+                    runs.append(self._run(len(runs), times_as_long, math.ceil(self.calls / processes)))
+                    own = disturbances(runs[-1], statistics)
+                    sights.append(_sight(runs[-1], statistics[0], bool(own)))
 
         time_more(processes)
         again = sum(bool(troubles([run])) for run in runs)
@@ -97,9 +112,9 @@ class SideBySide:
                     break
                 time_more(1)
         readings = given()
-        return replace(readings, peaks_mb=self._peaks_mb(runs, peaks))
+        return replace(readings, peaks_mb=self._peaks_mb(runs, peaks), sights=tuple(sights))
 
-    def _run(self, index: int, times_as_long: int) -> ProcessTimes:
+    def _run(self, index: int, times_as_long: int, min_calls: int) -> ProcessTimes:
         request = TimingRequest(
             self.files,
             precision=self.precision,
@@ -107,18 +122,17 @@ class SideBySide:
             max_rounds=TimingRequest.max_rounds * times_as_long,
             max_seconds=self.seconds * times_as_long,
             seed=self.seed + index,
+            min_calls=min_calls,
         )
         # A lock per process, so that a training waits a second at a time rather than for all of them.
         return self._quietly(request)
 
     def _quietly(self, request: TimingRequest) -> ProcessTimes:
         with ExitStack() as held:
-            devices = {lock_name(file.target.device) for file in request.files}
-            for device in sorted(devices) if self.quiet is None else ():
-                held.enter_context(QuietMachine(device).measuring())
-            if self.quiet is not None:
-                held.enter_context(self.quiet.measuring())
-            return time_in_fresh_process(request)
+            devices = sorted({lock_name(file.target.device) for file in request.files})
+            locks = [QuietMachine(device) for device in devices] if self.quiet is None else [self.quiet]
+            beside = [held.enter_context(lock.measuring()) for lock in locks]
+            return replace(time_in_fresh_process(request), beside="; ".join(filter(None, beside)))
 
     def _peaks_mb(self, runs: Sequence[ProcessTimes], more: bool) -> tuple[float | None, ...]:
         # of each file, from a process that loaded it first; if none did, from one of its own, if more may be started
@@ -142,6 +156,8 @@ class Readings:
         facts: The conditions of each file; see `machine.conditions`.
         troubles: What disturbed the processes, in words.
         peaks_mb: Peak memory of each file, None where it is not known.
+        spread: How much log-ratios differed between processes before.
+        sights: The first file in every process, whether it counts or not.
     """
 
     files: tuple[TimedFile, ...]
@@ -150,6 +166,8 @@ class Readings:
     facts: tuple[Mapping[str, Any], ...]
     troubles: tuple[str, ...] = ()
     peaks_mb: tuple[float | None, ...] = field(default=())
+    spread: Spread = field(default_factory=Spread)
+    sights: tuple[Sight, ...] = ()
 
     def shared_statistic(self, index: int) -> Statistic:
         """Return what a file is compared with the first by."""
@@ -160,7 +178,31 @@ class Readings:
         if index == 0:
             return Estimate(0.0, 0.0)
         statistic = self.shared_statistic(index)
-        return combine([compare(run.models[index], run.reference, statistic) for run in self.runs])
+        return combine([compare(run.models[index], run.reference, statistic) for run in self.runs], self.spread)
+
+    def median_ratio(self, index: int) -> Estimate:
+        """Estimate the same of the medians of wall time, from rounds that nothing disturbed for either file."""
+        statistic = self.shared_statistic(index)
+        found = []
+        for run in self.runs:
+            file, reference = run.models[index], run.reference
+            rounds = undisturbed_rounds(statistic, file, reference)
+            found.append(log_ratio(file.wall_ms[rounds], reference.wall_ms[rounds], 0.5))
+        return combine(found, self.spread)
+
+    def disagree(self, index: int) -> bool:
+        """Tell whether the medians of wall time tell another ratio than `ratio`, by more than chance and MATERIAL."""
+        statistic, differences = self.shared_statistic(index), []
+        for run in self.runs:
+            file, reference = run.models[index], run.reference
+            rounds = undisturbed_rounds(statistic, file, reference)
+            middle = log_ratio(file.wall_ms[rounds], reference.wall_ms[rounds], 0.5)
+            low = compare(file, reference, statistic)
+            differences.append(Estimate(middle.log - low.log, math.hypot(middle.half_width, low.half_width)))
+        # of one process each: what differs between processes is in both
+        mean = sum(each.log for each in differences) / len(differences)
+        sure = math.sqrt(sum(each.half_width**2 for each in differences)) / len(differences)
+        return abs(mean) > max(sure, MATERIAL)
 
     def p50(self, index: int) -> Estimate:
         """Estimate the logarithm of a file's median wall time (ms), from undisturbed rounds."""
@@ -191,7 +233,7 @@ class Readings:
         }
 
     def latency(self, index: int, p50: Estimate, ratio: Estimate) -> Latency:
-        """Return the latency of a file; tails and mean stand to the median as they did in undisturbed rounds.
+        """Return the latency of a file; tails and mean stand to the median as they did in all rounds.
 
         Args:
             index: Of the file.
@@ -200,11 +242,10 @@ class Readings:
         """
         runs = self.times(index)
         p50_ms, low_ms, high_ms = p50.interval()
-        own = [
-            wall / np.median(wall) for wall in (undisturbed_wall_ms(times, self.statistics[index]) for times in runs)
-        ]
-        relative = np.concatenate([wall.ravel() for wall in own])
-        p90, p95, p99 = (float(x) for x in np.quantile(relative, (0.90, 0.95, 0.99)))
+        own = [times.wall_ms / np.median(undisturbed_wall_ms(times, self.statistics[index])) for times in runs]
+        tails = {percentile: tail_of(own, percentile) for percentile in PERCENTILES}
+        p90, p95, p99 = (math.exp(tails[percentile].log) for percentile in PERCENTILES)
+        mean = float(np.concatenate([wall.ravel() for wall in own]).mean())
         value, ratio_low, ratio_high = ratio.interval()
         return Latency(
             p50_ms=p50_ms,
@@ -213,7 +254,7 @@ class Readings:
             p90_ms=p50_ms * p90,
             p95_ms=p50_ms * p95,
             p99_ms=p50_ms * p99,
-            mean_ms=p50_ms * float(relative.mean()),
+            mean_ms=p50_ms * mean,
             ratio=value,
             ratio_low=ratio_low,
             ratio_high=ratio_high,
@@ -225,6 +266,7 @@ class Readings:
             peak_memory_mb=self.peaks_mb[index],
             conditions=self.conditions(index),
             energy_mj=_mean([times.energy_mj for times in runs]),
+            tails={str(p): (tail.log - tail.low, tail.high - tail.log) for p, tail in tails.items()},
         )
 
 
@@ -241,6 +283,11 @@ def statistic_of(file: TimedFile) -> Statistic:
 def compare(candidate: ModelTimes, reference: ModelTimes, statistic: Statistic) -> Estimate:
     """Estimate log(candidate / reference) in one process."""
     return log_ratio(statistic.of(candidate), statistic.of(reference), statistic.quantile)
+
+
+def _sight(run: ProcessTimes, statistic: Statistic, disturbed: bool) -> Sight:
+    wall = undisturbed_wall_ms(run.reference, statistic)
+    return Sight(now_s(), float(np.median(wall)), statistic.floor_ms(run.reference), disturbed)
 
 
 def _conditions(file: TimedFile) -> dict[str, Any]:

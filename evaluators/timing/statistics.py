@@ -15,14 +15,10 @@ from numpy.typing import NDArray
 
 from ...spaces.target import Target
 from .processes import ModelTimes, ProcessTimes
+from .spread import Spread, student_t_95
 
 Times = NDArray[np.float64]
 
-# Standard deviation of log(time of a file / time of the same file) between processes with huge pages: 0.9 % to
-# 3.8 % for three networks in 24 sessions each, 1.6 % for the time of the largest. It stands in for what too few
-# processes cannot show, weighing as much as this many further degrees of freedom.
-PROCESS_SD = 0.015
-_PROCESS_SD_WEIGHT = 8
 _RESAMPLES = 200
 _NORMAL_95 = NormalDist().inv_cdf(0.975)
 
@@ -122,43 +118,37 @@ def log_time(times: Times, quantile: float) -> Estimate:
     return log_ratio(times, np.ones_like(times), quantile)
 
 
-def combine(estimates: Sequence[Estimate]) -> Estimate:
+def combine(estimates: Sequence[Estimate], known: Spread | None = None) -> Estimate:
     """Return the mean of several processes' estimates of the same thing.
 
-    Its interval is the wider of that within processes and that between them: a t-interval whose variance is
-    moderated by PROCESS_SD (Smyth 2004, doi:10.2202/1544-6115.1027), because two or three processes cannot tell
-    their own variance. One process alone gets both added in quadrature.
+    Its interval is the wider of that within processes and that between them: a t-interval whose variance is moderated
+    by what is known of processes anyway (Smyth 2004, doi:10.2202/1544-6115.1027), because two or three processes cannot
+    tell their own variance. One process alone gets both added in quadrature.
+
+    Args:
+        estimates: One for each process.
+        known: How much such estimates differed between processes before; see `spread`.
     """
     count = len(estimates)
-    logs = np.array([estimate.log for estimate in estimates])
+    logs = [estimate.log for estimate in estimates]
     within = math.sqrt(sum(estimate.half_width**2 for estimate in estimates)) / count
-    freedom = _PROCESS_SD_WEIGHT + count - 1
-    squares = float(((logs - logs.mean()) ** 2).sum())
-    sd = math.sqrt((_PROCESS_SD_WEIGHT * PROCESS_SD**2 + squares) / freedom)
-    between = student_t_95(freedom) * sd / math.sqrt(count)
-    return Estimate(float(logs.mean()), math.hypot(within, between) if count == 1 else max(within, between))
+    between = ((known or Spread()) + Spread.between(logs)).half_width() / math.sqrt(count)
+    return Estimate(sum(logs) / count, math.hypot(within, between) if count == 1 else max(within, between))
 
 
-def student_t_95(freedom: int) -> float:
-    """Return the 97.5 % point of Student's t, within 1 % from 3 degrees of freedom on.
-
-    The series is that of Abramowitz and Stegun, 26.7.5.
-    """
-    z = _NORMAL_95
-    return (
-        z
-        + (z**3 + z) / (4 * freedom)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
-    )
+def undisturbed_rounds(statistic: Statistic, *files: ModelTimes) -> NDArray[np.bool_]:
+    """Return which rounds nothing disturbed for any of these files, [rounds]; all if those are under a third."""
+    found = np.ones(len(files[0].queue_share), dtype=bool)
+    for times in files:
+        found &= ~(times.queue_share > _MOST_QUEUE_SHARE)
+        if statistic.clock == "cpu":
+            found &= np.median(times.wall_ms / times.cpu_ms, axis=1) <= _MOST_WALL_OVER_CPU
+    return found if found.mean() >= 1 / 3 else np.ones_like(found)
 
 
 def undisturbed_wall_ms(times: ModelTimes, statistic: Statistic) -> Times:
-    """Return wall times [rounds, calls] of the rounds that nothing disturbed; of all if those are under a third."""
-    undisturbed = ~(times.queue_share > _MOST_QUEUE_SHARE)
-    if statistic.clock == "cpu":
-        undisturbed &= np.median(times.wall_ms / times.cpu_ms, axis=1) <= _MOST_WALL_OVER_CPU
-    return times.wall_ms[undisturbed] if undisturbed.mean() >= 1 / 3 else times.wall_ms
+    """Return wall times [rounds, calls] of the rounds that nothing disturbed; see `undisturbed_rounds`."""
+    return times.wall_ms[undisturbed_rounds(statistic, times)]
 
 
 def disturbances(
@@ -171,7 +161,7 @@ def disturbances(
         statistics: One for each file.
         reference_floor_ms: The reference's statistic when it was calibrated, None if it never was.
     """
-    found = []
+    found = [process.beside] if process.beside else []
     pairs = list(zip(process.models, statistics, strict=True))
     share = process.queue_share or 0.0
     if share > _MOST_QUEUE_SHARE:

@@ -21,6 +21,7 @@ from ...studies.preprocessing import Preprocessing
 from ...studies.study_file import StudyFile
 from ..report.entry import Entry
 from ..report.front import Front
+from ..report.intact import not_as_measured, refuse_inside_a_study
 from ..report.intervals import MetricIntervals, split_sizes
 from ..store.facts import TaskFacts, read_facts
 from ..store.samples import read_answers, read_samples
@@ -47,9 +48,9 @@ class _Source:
     facts: TaskFacts
     sizes: Mapping[str, int]
 
-    def figure(self, quality: float, split: str) -> Figure:
+    def figure(self, quality: float, split: str, sd: float | None = None) -> Figure:
         """Return a metric as it is shown, with its interval."""
-        found = MetricIntervals.of_share(self.facts, self.sizes).around(quality, split)
+        found = MetricIntervals.of_share(self.facts, self.sizes).around(quality, split, sd)
         return Figure(found.value, found.low, found.high, self.sizes.get(split))
 
     @property
@@ -75,9 +76,13 @@ def write_bundle(
         The model files, by target.
 
     Raises:
-        StorageError: A file of the study is gone, or the disk is full or cannot be written.
+        UsageError: The folder is a study's.
+        StorageError: A file of the study is gone or was changed, or the disk is full or cannot be written.
     """
+    refuse_inside_a_study(out)
     paths = {name: path for name, path in front.paths(entry).items() if only in (None, name)}
+    if reason := not_as_measured(front.folder, entry):
+        raise StorageError(reason)
     source = _Source(
         front, entry, paths, read_settings(front.folder), read_facts(front.folder), split_sizes(front.folder)
     )
@@ -198,14 +203,14 @@ def _record(source: _Source, folder: Path, files: PerTarget[str], samples: Sampl
     bits = min((32, *entry.trial.spec.bits.values()))
     described = {}
     for name, file in files.items():
-        measured, latency = entry.trial.measured[name], entry.latencies[name]
+        measured, latency = entry.trial.measured[name], entry.reported[name]
         described[name] = FileRecord(
             file=file,
             sha256=digest(folder / file),
             size_bytes=measured.size_bytes,
             compressed_bytes=measured.compressed_bytes,
             target=_target(source, name),
-            validation=source.figure(measured.accuracy, "validation"),
+            validation=source.figure(measured.accuracy, "validation", measured.accuracy_sd),
             latency=latency,
             operators=measured.operators,
             tolerance=TOLERANCES[bits],
@@ -219,7 +224,7 @@ def _record(source: _Source, folder: Path, files: PerTarget[str], samples: Sampl
         origin=entry.trial.label,
         kind=source.facts.kind,
         metric=asdict(entry.metric),
-        validation=source.figure(entry.quality, "validation"),
+        validation=source.figure(entry.quality, "validation", entry.quality_sd),
         test=None if entry.confirmed is None else source.figure(entry.confirmed.test_accuracy, "test"),
         teacher=None if teacher is None else source.figure(teacher.quality, "validation"),
         speed_up=times,

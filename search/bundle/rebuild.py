@@ -23,8 +23,8 @@ from ..evaluate.context import EvaluationContext, open_context
 from ..evaluate.evaluation import evaluate
 from ..evaluate.job import Job, JobResult
 from ..evaluate.target_session import TargetSession
+from ..identity import differences, identity_of, told
 from ..store.layout import model_path
-from ..study import differences, identity_of
 from ..trial import WarmStart
 from .recipe import Ingredient, LatencyFigure, Recipe
 from .record import Figure
@@ -110,7 +110,7 @@ def rebuild(
     network = _teacher(settings, task, out, teacher, say)
     prepared = replace(task, teacher=network).prepared(say)
     differing = differences(recipe.identity, identity_of(prepared))
-    other = [f"another {name}: {before}, now {now}" for name, before, now in differing]
+    other = [f"another {told(difference)}" for difference in differing]
     named = task_file(settings)
     other += [f"{name} is not what it was" for name in changed(recipe.sources, settings.folder) if name == named]
     context = open_context(prepared, settings, out, say=say)

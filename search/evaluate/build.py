@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from ...compression.training_data import LabelledData
 from ...evaluators.measurement import Measurement
 from ...evaluators.score import compressed_bytes, file_bytes, file_outputs
-from ...files import write_json
+from ...files import digest, write_json
 from ...spaces.plain import to_plain
 from ...spaces.target import PerTarget
 from ..store.layout import model_path, trial_folder
 from ..store.samples import write_answers
+from .bootstrap import standard_error
 from .checkpoints import recovered_student
 from .context import EvaluationContext
 from .job import Clock, Job
@@ -46,18 +47,23 @@ def build_and_measure(context: EvaluationContext, job: Job, clock: Clock) -> Per
     data = context.task.validation
     for name, session in sessions.items():
         path = model_path(context.folder, job.number, name, session.runtime.suffix, alone=len(sessions) == 1)
-        with clock.time("building"):
+        with clock.time("building"), context.slices():
             built = session.builder.build(student.module, job.spec, path)
         with clock.time("measuring"):
             operators = session.runtime.inspect(path, session.target)
-            answers[name] = file_outputs(path, session.runtime, session.target, data)
+            answers[name] = file_outputs(path, session.runtime, session.target, data, context.slices)
+            latency = session.meter.measure([path])[0]
+            with context.slices():
+                compressed = compressed_bytes(path)
             measured[name] = Measurement(
                 accuracy=context.task.metric.quality(torch.from_numpy(answers[name]), data.labels),
-                latency=session.meter.measure([path])[0],
+                latency=latency,
                 size_bytes=file_bytes(path),
-                compressed_bytes=compressed_bytes(path),
+                compressed_bytes=compressed,
                 operators=operators,
                 remark=session.runtime.remark(operators, built.bits),
+                sha256=digest(path),
+                accuracy_sd=standard_error(context.task.metric, torch.from_numpy(answers[name]), data.labels),
             )
     write_answers(context.folder, job.number, answers)
     write_json(trial_folder(context.folder, job.number) / "measurement.json", to_plain(measured))
@@ -71,5 +77,5 @@ def file_accuracy(context: EvaluationContext, session: TargetSession, path: Path
         MetricError: The metric gives no usable number.
         MeasurementError: The file cannot be run.
     """
-    outputs = file_outputs(path, session.runtime, session.target, data)
+    outputs = file_outputs(path, session.runtime, session.target, data, context.slices)
     return context.task.metric.quality(torch.from_numpy(outputs), data.labels)

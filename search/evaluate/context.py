@@ -14,6 +14,7 @@ from ...compression.precision import module_to_training_layout, training_device
 from ...compression.recover import Recoverer, Schedule, fitting_schedule
 from ...evaluators.artifact import Templates
 from ...evaluators.microbenchmarks import Say
+from ...evaluators.timing.breathing import Slices
 from ...evaluators.timing.quiet import QuietMachine, lock_name
 from ...spaces.network import Network, look_at_network
 from ...spaces.spec import StudentSpec
@@ -49,6 +50,11 @@ class EvaluationContext:
     recoverer: Recoverer
     folder: Path
     stop: Callable[[], bool]
+
+    @property
+    def slices(self) -> Slices:
+        """Makes what each short slice of work runs under, so that latencies are measured in peace."""
+        return self.recoverer.quiet
 
     @property
     def targets(self) -> tuple[Target, ...]:

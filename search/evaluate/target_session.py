@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from ...evaluators.latency import Calibration, LatencyMeter
 from ...evaluators.microbenchmarks import Say
 from ...evaluators.runtimes.base import Runtime
 from ...evaluators.runtimes.registry import get_runtime
+from ...evaluators.timing.moments import Watch
 from ...files import read_object, write_bytes, write_json
 from ...spaces.inputs import tensors_of
 from ...spaces.plain import from_plain, to_plain
@@ -105,7 +106,7 @@ def open_session(
     reference = folder / f"teacher{runtime.suffix}"
     builder.teacher_file(reference)
     known = read_object(folder / "calibration.json")
-    inputs = timing_inputs(task, folder)
+    inputs, watch = timing_inputs(task, folder), Watch(folder / "teacher.jsonl")
     try:
         calibration = None if known is None else from_plain(Calibration, known)
     except ValueError as error:
@@ -113,7 +114,7 @@ def open_session(
             f"{folder / 'calibration.json'}: holds no calibration ({one_line(error)[:100]}); restore it from a copy, "
             "or measure all students anew with --remeasure"
         ) from error
-    meter = LatencyMeter(target, reference, calibration, precision, inputs=inputs)
+    meter = LatencyMeter(target, reference, calibration, precision, inputs=inputs, watch=watch)
     if not meter.is_current():
         if worker:
             raise MeasurementError(
@@ -126,7 +127,7 @@ def open_session(
                 f"{folder} was measured under other conditions: {meter.what_changed()}. Its latencies would not "
                 "compare with today's: put that back, measure all students anew with --remeasure, or use --fresh"
             )
-        meter = _calibrated(target, reference, precision, inputs, say)
+        meter = _calibrated(meter, say)
         write_json(folder / "calibration.json", to_plain(meter.calibration))
     return TargetSession(target, runtime, builder, meter, folder)
 
@@ -156,14 +157,15 @@ def timing_inputs(task: PreparedTask, folder: Path) -> Path | None:
     return path
 
 
-def _calibrated(target: Target, reference: Path, precision: float, inputs: Path | None, say: Say) -> LatencyMeter:
-    meter = LatencyMeter.calibrated(target, reference, precision, inputs)
-    for _ in range(CALIBRATIONS - 1):
-        assert meter.calibration is not None
-        if not meter.calibration.disturbed:
+def _calibrated(meter: LatencyMeter, say: Say) -> LatencyMeter:
+    for tries in range(CALIBRATIONS):
+        if tries:
+            say("other work ran while the target was calibrated; calibrating again")
+        meter = replace(meter, calibration=meter.calibrate())
+        if meter.calibration is not None and not meter.calibration.disturbed:
             return meter
-        say("other work ran while the target was calibrated; calibrating again")
-        meter = LatencyMeter.calibrated(target, reference, precision, inputs)
-    if meter.calibration is not None and meter.calibration.disturbed:
-        say("the machine stayed busy: latencies of this study are marked as disturbed and may read too high")
+    say(
+        "the machine stayed busy: latencies of this study are marked as disturbed and may read too high, until the "
+        "teacher is seen undisturbed"
+    )
     return meter

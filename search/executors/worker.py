@@ -15,6 +15,7 @@ from ...studies.study_file import StudyFile
 from ..evaluate.context import EvaluationContext, open_context
 from ..evaluate.evaluation import evaluate
 from ..evaluate.job import Job, JobResult
+from ..identity import check_identity
 
 ASKED_TO_STOP = threading.Event()
 """Of this process, as signals are: set by SIGTERM, which the driver sends when it ends."""
@@ -71,6 +72,8 @@ def _context(settings: StudyFile, folder: Path) -> EvaluationContext:
     try:
         task = settings.build_task().bare()
         load_weights(task.teacher, folder / "teacher.safetensors")
-        return open_context(task.prepared(), settings, folder, ASKED_TO_STOP.is_set, worker=True)
+        prepared = task.prepared()
+        check_identity(folder, prepared, worker=True)
+        return open_context(prepared, settings, folder, ASKED_TO_STOP.is_set, worker=True)
     except Exception as error:  # whatever a task's code, its data, or this machine say
         raise WorkerUnusable(one_line(error)) from error

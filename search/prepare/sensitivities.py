@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from ...cache import Cache, user_cache
 from ...compression.sensitivity import measure_sensitivity, sensitivity_inputs
 from ...evaluators.microbenchmarks import Say
+from ...evaluators.timing.breathing import Slices, breathing
 from ...spaces.context import SpaceContext
 from ...spaces.inputs import Inputs, tensors_of
 from ...spaces.network import look_at_network
@@ -35,7 +37,11 @@ def sensitivity_cache() -> Cache[Sensitivity]:
 
 
 def study_sensitivity(
-    task: PreparedTask, space: Space, stop: Callable[[], bool] = lambda: False, say: Say = lambda line: None
+    task: PreparedTask,
+    space: Space,
+    stop: Callable[[], bool] = lambda: False,
+    say: Say = lambda line: None,
+    slices: Slices = nullcontext,
 ) -> Sensitivity:
     """Measure what each decision of `space` alone does to the answers of the task's teacher.
 
@@ -46,6 +52,7 @@ def study_sensitivity(
         space: The space.
         stop: Whether to end early; what was measured is kept.
         say: Takes a line about the progress.
+        slices: Makes what short slices of this work run under, so that latencies are measured in peace.
 
     Raises:
         Stopped: `stop()` came true.
@@ -60,7 +67,14 @@ def study_sensitivity(
         same = before is not None and before.inputs == found.inputs
         cache.write(key, before.merged(found) if before is not None and same else found)
 
-    return measure_sensitivity(task.teacher, space, inputs, stop, say, cache.read(key), keep, task.losses.soft)
+    with breathing(slices) as breathe:
+
+        def stop_and_breathe() -> bool:
+            breathe()
+            return stop()
+
+        known = cache.read(key)
+        return measure_sensitivity(task.teacher, space, inputs, stop_and_breathe, say, known, keep, task.losses.soft)
 
 
 def sensitivity_without_measuring_latency(

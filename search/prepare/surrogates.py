@@ -53,7 +53,7 @@ def _sensitivity(
         return context.stop() or (end_s is not None and time.monotonic() > end_s)
 
     try:
-        return study_sensitivity(context.task, space, stop, say).of(space)
+        return study_sensitivity(context.task, space, stop, say, context.slices).of(space)
     except Stopped:
         say("sensitivities are not complete: this run goes on without them; what was measured is kept for the next one")
         return {}

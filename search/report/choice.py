@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..trial import Origin
 from .entry import Entry
-from .front import Picked, line
+from .picked import Picked, line
 from .policy import POLICIES, choose
 
 NEXT = 2
@@ -16,7 +16,7 @@ NEXT = 2
 def choice_lines(picked: Picked) -> list[str]:
     """Return what was chosen, why, and what would be chosen without it, a line each."""
     front, entry, limits = picked.front, picked.entry, picked.limits
-    lines = [f"chose {line(entry)}"]
+    lines = [f"chose {line(entry)}", *_anew(picked)]
     if limits is None:
         met = front.limits.are_met(entry.latencies, entry.quality, entry.size_bytes)
         asked = ", ".join(front.limits.in_words())
@@ -29,12 +29,26 @@ def choice_lines(picked: Picked) -> list[str]:
     return lines + [f"next  {line(other)}{_against(other, entry)}" for other in _ranked(picked)[1:]]
 
 
+def _anew(picked: Picked) -> list[str]:
+    """Say what is reported of the model's latency, since it was chosen for having been measured fast."""
+    confirmed = picked.entry.confirmed
+    if confirmed is None or not confirmed.anew:
+        return ["its latency had a say in the choice: `autocompress bench` measures it anew"] if picked.limits else []
+    latency = confirmed.anew[picked.entry.target]
+    ends = f"{latency.low_ms:.3f} to {latency.high_ms:.3f}"
+    return [f"measured anew after it was chosen: p50 {latency.p50_ms:.3f} ms ({ends})"]
+
+
 def _words(picked: Picked) -> str:
     if picked.policy is not None:
         return POLICIES[picked.policy].words
     limits = picked.limits
     if limits is not None and limits.min_accuracy is not None and not limits.budgets:
         return "fastest model"
+    best = max(picked.front.under(picked.limits or picked.front.limits), key=lambda e: e.quality)
+    if best.number != picked.entry.number:
+        name, text = best.metric.name, best.metric_text
+        return f"fastest model whose {name} cannot be told from the best ({text} of trial {best.number})"
     return f"model with the best {picked.entry.metric.name}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...errors import MetricError, StorageError
@@ -19,9 +19,12 @@ from ...spaces.target import PerTarget
 from ..evaluate.build import file_accuracy
 from ..evaluate.context import EvaluationContext
 from ..evaluate.target_session import TargetSession
+from ..store.scale import Scale
+from ..trial import Trial
 from .by_hand import shown_by_hand
 from .entry import Confirmed, Entry
 from .front import Front
+from .intact import intact
 
 PROCESSES = 3
 SIDE_BY_SIDE = 6
@@ -30,16 +33,23 @@ LIMIT_SECONDS = 90.0
 """After these, files measured side by side are not measured in further processes for the sake of precision."""
 SECONDS_PER_FILE, PRECISE_SECONDS_PER_FILE = 3.5, 15.0
 """What timing one file once more takes, at least and until it is precise: estimates for the time that is kept back."""
-ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class LongLook:
-    """What is kept of the longer look at one file: which file it was, its metric on the test split, its latency."""
+    """What is kept of the longer look at one file.
+
+    Attributes:
+        sha256: Which file it was.
+        test_accuracy: Its metric on the test split.
+        latency: By which models are chosen.
+        anew: Measured after the file's model was chosen, None where it was not.
+    """
 
     sha256: str
     test_accuracy: float
     latency: Latency
+    anew: Latency | None = None
 
 
 @dataclass(frozen=True)
@@ -49,13 +59,27 @@ class LongLooks:
     targets: tuple[str, ...]
     files: PerTarget[LongLook] = field(default_factory=dict)
 
+    def scaled(self, scale: Scale) -> LongLooks:
+        """Return the looks with milliseconds in this scale."""
+        latencies = scale.latencies({name: look.latency for name, look in self.files.items()})
+        anew = scale.latencies({name: look.anew for name, look in self.files.items() if look.anew is not None})
+        files = {n: replace(look, latency=latencies[n], anew=anew.get(n)) for n, look in self.files.items()}
+        return replace(self, files=files)
+
+    def is_of(self, trial: Trial) -> bool:
+        """Tell whether these are looks at the very files that a trial was measured with, as far as that is known."""
+        known = {name: file.sha256 for name, file in trial.measured.items() if file.sha256}
+        return all(self.files[name].sha256 == sha256 for name, sha256 in known.items() if name in self.files)
+
     @property
     def confirmed(self) -> Confirmed | None:
         """The look as reports use it; None where it was interrupted between two targets."""
         if not set(self.targets) <= set(self.files):
             return None
         latencies = {name: self.files[name].latency for name in self.targets}
-        return Confirmed(latencies, min(self.files[name].test_accuracy for name in self.targets))
+        anew = {name: look.anew for name, look in self.files.items() if look.anew is not None}
+        worst = min(self.files[name].test_accuracy for name in self.targets)
+        return Confirmed(latencies, worst, anew if set(anew) >= set(self.targets) else {})
 
 
 def candidates(front: Front) -> list[Entry]:
@@ -106,7 +130,9 @@ def confirm(
     """Measure the candidates of a front again, longer, and score them on the test split.
 
     A file that was scored on the test split before is not scored again. The longer measurement may change who is on
-    the front; what comes up then is confirmed too. The looks are kept in `confirmed.json`.
+    the front; what comes up then is confirmed too, until everything that is shown is. Then the best model under the
+    limits is measured anew, for a model is chosen because it was measured fast: what is reported of it is that. The
+    looks are kept in `confirmed.json`.
 
     Args:
         context: What this process has of the study.
@@ -118,14 +144,15 @@ def confirm(
     Returns:
         The front with the longer looks.
     """
-    known = read_looks(context.folder)
+    front = _told(front, intact(front, by_weight), say)
+    known = {n: look for n, look in read_looks(context.folder).items() if _is_kept(front, n, look)}
     undefined: dict[int, str] = {}
     examples = len(context.task.test)
 
     def open_entries() -> list[Entry]:
         return [e for e in by_weight(front) if e.number not in {*front.confirmed, *undefined}]
 
-    for _ in range(ROUNDS):
+    while True:
         waiting = sorted(_in_time(open_entries(), examples, context, end_s), key=lambda e: e.latency.p50_ms)
         if not waiting:
             break
@@ -148,11 +175,54 @@ def confirm(
                 write_json(_path(context.folder), {str(n): to_plain(look) for n, look in known.items()})
         found = {e.number: known[e.number].confirmed for e in waiting if e.number in known}
         front = front.with_confirmed({n: look for n, look in found.items() if look is not None})
+        front = _told(front, intact(front, by_weight), say)
+    front = _measured_anew(context, front, known, say, end_s)
     for number, reason in undefined.items():
         say(f"trial {number} has no test score: {reason}")
     if left := open_entries():
         say(f"no time was left to confirm {len(left)} of {len(candidates(front))} models: the next run does")
     return front
+
+
+def _told(before: Front, now: Front, say: Callable[[str], None]) -> Front:
+    for number, reason in now.changed.items():
+        if number not in before.changed:
+            say(reason)
+    return now
+
+
+def _is_kept(front: Front, number: int, look: LongLooks) -> bool:
+    trial = next((trial for trial in front.trials if trial.number == number), None)
+    return trial is not None and look.is_of(trial)
+
+
+def _measured_anew(
+    context: EvaluationContext,
+    front: Front,
+    known: Mapping[int, LongLooks],
+    say: Callable[[str], None],
+    end_s: float | None,
+) -> Front:
+    """Measure the best model under the limits once more, and keep that for reports."""
+    best = next(iter(front.fitting), None)
+    looks = known.get(best.number) if best is not None else None
+    if best is None or looks is None or looks.confirmed is None or looks.confirmed.anew:
+        return front
+    seconds = SECONDS_PER_FILE * len(best.latencies) + _profiling_s(best, context)
+    if end_s is not None and time.monotonic() + seconds > end_s:
+        return front
+    say(f"measuring trial {best.number} anew, which was chosen")
+    files = dict(looks.files)
+    for name, path in front.paths(best).items():
+        session = context.sessions[name]
+        percentile = front.limits.percentile
+        latency = session.meter.measure([path], PROCESSES, limit_seconds=LIMIT_SECONDS, percentile=percentile)[0]
+        files[name] = replace(files[name], anew=latency)
+    looks = replace(looks, files=files)
+    whole = {**known, best.number: looks}
+    write_json(_path(context.folder), {str(n): to_plain(look) for n, look in whole.items()})
+    confirmed = looks.confirmed
+    return front if confirmed is None else front.with_confirmed({best.number: confirmed})
 
 
 def _in_time(
@@ -167,13 +237,21 @@ def _in_time(
         yield entry
 
 
-def read_confirmed(folder: Path) -> dict[int, Confirmed]:
-    """Return what `confirm` kept, by trial number.
+def read_confirmed(folder: Path, trials: Sequence[Trial]) -> dict[int, Confirmed]:
+    """Return what `confirm` kept of the files of these trials, by trial number.
+
+    A number alone does not say that a look is of that trial: a database that was restored gives numbers anew.
 
     Raises:
         StorageError: The file cannot be read.
     """
-    return {n: confirmed for n, look in read_looks(folder).items() if (confirmed := look.confirmed) is not None}
+    by_number = {trial.number: trial for trial in trials}
+    found = {}
+    for number, look in read_looks(folder).items():
+        trial = by_number.get(number)
+        if trial is not None and look.is_of(trial) and (confirmed := look.confirmed) is not None:
+            found[number] = confirmed
+    return found
 
 
 def read_looks(folder: Path) -> dict[int, LongLooks]:
@@ -184,9 +262,10 @@ def read_looks(folder: Path) -> dict[int, LongLooks]:
     except StorageError as error:
         remark(f"{error}. Without it the longer looks are missing, and the next search takes them again")
         return found
+    scale = Scale.of(folder)
     for number, look in kept.items():
         try:
-            found[int(number)] = from_plain(LongLooks, look)
+            found[int(number)] = from_plain(LongLooks, look).scaled(scale)
         except ValueError:
             remark(f"{_path(folder)}: the longer look at trial {number} cannot be read and is taken again")
     return found
@@ -213,7 +292,9 @@ def _look_again(
     undefined: dict[int, str] = {}
     files = [front.paths(entry)[session.name] for entry in part]
     meter = session.meter
-    latencies = meter.measure(files, PROCESSES, until=meter.precision, limit_seconds=limit_s)
+    latencies = meter.measure(
+        files, PROCESSES, until=meter.precision, limit_seconds=limit_s, percentile=front.limits.percentile
+    )
     for entry, file, latency in zip(part, files, latencies, strict=True):
         before = known.get(entry.number, LongLooks(tuple(entry.trial.measured)))
         old = before.files.get(session.name)

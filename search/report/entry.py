@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ...evaluators.measurement import Latency
@@ -19,10 +19,12 @@ class Confirmed:
     Attributes:
         latencies: Interleaved with those of the other files of the front.
         test_accuracy: Metric on the test split as a search keeps it, the lowest of all files'.
+        anew: A measurement after the choice, which had no say in it; empty of models that were not chosen.
     """
 
     latencies: PerTarget[Latency]
     test_accuracy: float
+    anew: PerTarget[Latency] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class Entry:
     def quality(self) -> float:
         """The metric of the file on the validation split as a search keeps it; of several files, the lowest."""
         return objective_value("accuracy", self.trial.measured)
+
+    @property
+    def quality_sd(self) -> float | None:
+        """The standard error of `quality`, where resampling told it."""
+        return min(self.trial.measured.values(), key=lambda file: file.accuracy).accuracy_sd
 
     @property
     def accuracy(self) -> float:
@@ -84,6 +91,15 @@ class Entry:
     def latency(self) -> Latency:
         """The latency on `target`."""
         return self.latencies[self.target]
+
+    @cached_property
+    def reported(self) -> PerTarget[Latency]:
+        """The latency of each file that is reported of a model once it was chosen.
+
+        A model is chosen because it was measured fast, so that measurement flatters it: where it was measured anew
+        after the choice, that counts.
+        """
+        return {**self.latencies, **(self.confirmed.anew if self.confirmed else {})}
 
     @property
     def size_bytes(self) -> int:

@@ -10,18 +10,25 @@ from ..feasibility import Limits
 from .entry import Entry
 
 
-def explain(entries: Sequence[Entry], limits: Limits) -> str:
+def explain(entries: Sequence[Entry], limits: Limits, least: Callable[[Entry], float]) -> str:
     """Return why no model meets the limits: the closest one, what binds, and the nearest relaxations.
 
     Args:
         entries: All finished trials.
         limits: What is asked of a model.
+        least: Returns the lower end of a model's metric, as a search keeps it.
     """
     if not entries:
         return "no model was finished yet: give the search more time"
+
+    def quality(entry: Entry) -> float:
+        if limits.sure_accuracy is None or limits.min_accuracy is None:
+            return entry.quality
+        return min(entry.quality, least(entry) + limits.min_accuracy - limits.sure_accuracy)
+
     checks = [
         _latency_check(limits),
-        _Check(limits.metric.name, limits.min_accuracy, lambda e: e.quality, "", True, limits.metric.lenient),
+        _Check(limits.metric.name, limits.min_accuracy, quality, "", True, limits.metric.lenient),
     ]
     checks.append(_Check("size", limits.max_mb, lambda e: e.size_bytes / 1e6, "MB"))
 
@@ -36,6 +43,8 @@ def explain(entries: Sequence[Entry], limits: Limits) -> str:
         if free:
             ways.append(check.words(max(free) if check.least else min(free)))
     met = f"; relaxing one would do: {', or '.join(ways)}" if ways else ""
+    if binding == limits.metric.name and least(closest) < closest.quality:
+        binding += f", whose interval begins at {limits.metric.text(least(closest))}"
     return (
         f"no model meets the constraints; closest is trial {closest.number} "
         f"({closest.metric_text} {limits.metric.name}, p50 {closest.latency.p50_ms:.3f} ms, upper end "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import BudgetError, StorageError, UsageError
-from ...remarks import remark
 from ..feasibility import Limits, after_drop, part_of
 from ..pareto import non_dominated
-from ..store.layout import trial_folder
 from ..trial import Origin, Trial
 from .entry import Confirmed, Entry
+from .intact import model_paths, not_as_measured
+from .intervals import Interval, MetricIntervals
+from .picked import Picked, line
 
 if TYPE_CHECKING:
     import pandas
@@ -35,6 +37,8 @@ class Front:
         confirmed: The longer looks, by trial number.
         limits: What the study asks of a model.
         any_of: Whether each model is for one of the targets, not for all of them.
+        intervals: How sure the metric is.
+        changed: Trials whose files are not those that were measured, with the reason; nothing is shown of them.
     """
 
     folder: Path
@@ -43,6 +47,8 @@ class Front:
     confirmed: Mapping[int, Confirmed] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     any_of: bool = False
+    intervals: MetricIntervals = field(default_factory=MetricIntervals)
+    changed: Mapping[int, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Show the study, the front in a few lines, and what is best under the limits."""
@@ -61,10 +67,10 @@ class Front:
 
     @cached_property
     def entries(self) -> list[Entry]:
-        """Every finished trial whose files are there, fastest first."""
-        metric, kept = self.limits.metric, (self.folder / "trials").is_dir()
-        there = [t for t in self.trials if t.finished and not (kept and self._is_gone(t))]
-        found = [Entry(t, self.confirmed.get(t.number), metric) for t in there]
+        """Every finished trial, fastest first."""
+        metric = self.limits.metric
+        shown = [t for t in self.trials if t.finished and t.number not in self.changed]
+        found = [Entry(t, self.confirmed.get(t.number), metric) for t in shown]
         return sorted(found, key=lambda e: e.latency.p50_ms)
 
     @cached_property
@@ -89,18 +95,7 @@ class Front:
         Raises:
             StorageError: A file is gone.
         """
-        folder = trial_folder(self.folder, entry.number)
-        alone = len(entry.trial.measured) == 1
-        return {name: _model_in(folder if alone else folder / name, entry) for name in entry.trial.measured}
-
-    def _is_gone(self, trial: Trial) -> bool:
-        folder = trial_folder(self.folder, trial.number)
-        alone = len(trial.measured) == 1
-        for name in trial.measured:
-            if not any(path.stem == "model" for path in (folder if alone else folder / name).glob("model.*")):
-                remark(f"{folder}: the model of trial {trial.number} is gone; it is left out until it is back")
-                return True
-        return False
+        return model_paths(self.folder, entry)
 
     def speed_up(self, entry: Entry) -> float | None:
         """Return how many times faster an entry is than the teacher on the first target, None where that is unknown."""
@@ -109,12 +104,47 @@ class Front:
     def under(self, limits: Limits) -> list[Entry]:
         """Return the finished trials that meet these limits, best first.
 
-        That is the most accurate one; where the metric has a limit and latency has none, it is the fastest.
+        That is the fastest of those whose metric cannot be told from the best one's; where the metric has a limit and
+        latency has none, it is the fastest of all. A limit on the metric itself is held against the lower end of its
+        interval, where that is known.
         """
-        found = [e for e in self.entries if limits.are_met(e.latencies, e.quality, e.size_bytes)]
+        found = [e for e in self.entries if limits.are_met(e.latencies, e.quality, e.size_bytes, self.least(e))]
         if limits.min_accuracy is not None and not limits.budgets:
             return sorted(found, key=lambda e: (e.latency.p50_ms, -e.quality))
-        return sorted(found, key=lambda e: (-e.quality, e.latency.p50_ms))
+        best = max(found, key=lambda e: e.quality, default=None)
+        tied = {e.number for e in found if best is not None and not self.is_better(best, e)}
+        return sorted(
+            found,
+            key=lambda e: (e.number not in tied, 0.0 if e.number in tied else -e.quality, e.latency.p50_ms, -e.quality),
+        )
+
+    def metric_interval(self, entry: Entry) -> Interval:
+        """Return the metric on the validation split with its 95 % interval, in its own units."""
+        return self.intervals.around(entry.quality, "validation", entry.quality_sd)
+
+    def least(self, entry: Entry) -> float:
+        """Return the metric at the worse end of its interval, as a search keeps it; itself where none is known."""
+        found, metric = self.metric_interval(entry), self.limits.metric
+        end = found.low if metric.maximized else found.high
+        return entry.quality if end is None else metric.kept(end)
+
+    def is_better(self, one: Entry, other: Entry) -> bool:
+        """Tell whether the first's metric is better by more than chance; by anything where no chance is known."""
+        apart = self.intervals.difference(one.quality, other.quality, "validation", (one.quality_sd, other.quality_sd))
+        if apart.low is None or apart.high is None:
+            return one.quality > other.quality
+        return apart.low > 0 if self.limits.metric.maximized else apart.high < 0
+
+    @cached_property
+    def indistinct(self) -> frozenset[int]:
+        """Models of the front that cannot be told from the next faster one: neither by metric nor by latency."""
+        found = set()
+        for faster, entry in itertools.pairwise(self.best):
+            a, b = faster.latency, entry.latency
+            overlap = faster.target == entry.target and a.ratio_high >= b.ratio_low and b.ratio_high >= a.ratio_low
+            if overlap and not self.is_better(entry, faster) and not self.is_better(faster, entry):
+                found.add(entry.number)
+        return frozenset(found)
 
     def pick(
         self,
@@ -151,6 +181,9 @@ class Front:
         chosen = next(iter(found), None) if policy is None else choose(self, policy, limits)
         if chosen is None:
             raise BudgetError(self.explain(limits) if not found else not_near(self.teacher, found))
+        if reason := not_as_measured(self.folder, chosen):
+            others = self.without({chosen.number: reason})
+            return others.pick(budget_ms, min_accuracy, max_mb, max_drop, speedup, max_size, policy)
         return Picked(self, chosen, limits, policy)
 
     def trial(self, number: int) -> Picked:
@@ -158,11 +191,17 @@ class Front:
 
         Raises:
             UsageError: There is no such finished trial.
+            StorageError: Its file is not the one that was measured.
         """
         found = next((entry for entry in self.entries if entry.number == number), None)
         if found is None:
             known = ", ".join(str(n) for n in sorted(e.number for e in self.entries)) or "none"
+            reason = self.changed.get(number)
+            if reason is not None:
+                raise StorageError(reason)
             raise UsageError(f"{self.folder} has no finished trial {number}; finished: {known}")
+        if reason := not_as_measured(self.folder, found):
+            raise StorageError(reason)
         return Picked(self, found)
 
     def asked(
@@ -196,7 +235,9 @@ class Front:
                 raise BudgetError("max_drop is against the teacher, which was not measured yet: search on")
             floor = after_drop(self.teacher.quality, max_drop)
             given = limits.min_accuracy if min_accuracy is not None else None
-            limits = replace(limits, min_accuracy=floor if given is None else max(floor, given))
+            sure = limits.sure_accuracy if min_accuracy is not None else None
+            floor = floor if given is None else max(floor, given)
+            limits = replace(limits, min_accuracy=floor, sure_accuracy=sure)
         if max_size is not None:
             if self.teacher is None:
                 raise BudgetError("max_size is against the teacher, which was not measured yet: search on")
@@ -208,11 +249,15 @@ class Front:
         """Return why no model meets the limits: the closest one, what binds, and the nearest relaxations."""
         from .explain import explain
 
-        return explain(self.entries, limits)
+        return explain(self.entries, limits, self.least)
 
     def with_confirmed(self, confirmed: Mapping[int, Confirmed]) -> Front:
         """Return the same front with longer looks."""
         return replace(self, confirmed={**self.confirmed, **confirmed})
+
+    def without(self, changed: Mapping[int, str]) -> Front:
+        """Return the same front without these trials, whose files are not those that were measured."""
+        return replace(self, changed={**self.changed, **changed})
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return one row for each trial, ended in whatever way; every decision is a column."""
@@ -223,73 +268,3 @@ class Front:
     @cached_property
     def _teachers(self) -> list[Entry]:
         return [e for e in self.entries if e.trial.origin is Origin.TEACHER]
-
-
-@dataclass(frozen=True, repr=False)
-class Picked:
-    """One model of a front.
-
-    Attributes:
-        front: The front.
-        entry: The model.
-        limits: What was asked of it; None where it was named by its number.
-        policy: By which it was chosen; None for the best one under the limits.
-    """
-
-    front: Front
-    entry: Entry
-    limits: Limits | None = None
-    policy: str | None = None
-
-    def __repr__(self) -> str:
-        """Show the model and its file in two lines."""
-        return f"<{line(self.entry)}\n  {', '.join(map(str, self.paths.values()))}>"
-
-    @property
-    def path(self) -> Path:
-        """The model file, in the study's folder; of several, that for the first target."""
-        return next(iter(self.paths.values()))
-
-    @property
-    def paths(self) -> dict[str, Path]:
-        """The model files in the study's folder, by target."""
-        return self.front.paths(self.entry)
-
-    def save(self, folder: str | Path, layout: str = "folder") -> Path:
-        """Write the model into `folder` as a bundle that stands alone; see `search.bundle.contents.write_bundle`.
-
-        Files for several targets go into folders named after the targets.
-
-        Args:
-            folder: Where it goes.
-            layout: "folder", "hub" for a repository of the Hugging Face Hub, or "triton" for a model repository of
-                Triton Inference Server; see `search.bundle.layouts`.
-
-        Returns:
-            The model's new path; of several, that for the first target.
-
-        Raises:
-            UsageError: There is no such layout, or it has no place for files of this runtime.
-            StorageError: The disk is full or cannot be written.
-        """
-        from ..bundle.layouts import write_as
-
-        return next(iter(write_as(layout, self.front, self.entry, Path(folder)).values()))
-
-
-def line(entry: Entry) -> str:
-    """Return one line: trial, where it comes from, metric, latency with its interval, size."""
-    latency = entry.latency
-    test = f", test {entry.test_text}" if entry.confirmed else ""
-    worth = f"{entry.metric.name} {entry.metric_text}{test}"
-    return (
-        f"trial {entry.number} ({entry.trial.label}): {worth}, p50 {latency.p50_ms:.3f} ms "
-        f"({latency.low_ms:.3f} to {latency.high_ms:.3f}) on {entry.target}, {entry.size_bytes / 1000:.0f} kB"
-    )
-
-
-def _model_in(folder: Path, entry: Entry) -> Path:
-    found = [path for path in folder.glob("model.*") if path.stem == "model"]
-    if len(found) != 1:
-        raise StorageError(f"{folder}: the model of trial {entry.number} is gone; restore it from a copy of the study")
-    return found[0]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...evaluators.measurement import Latency
 from ...files import read_object
-from ...studies.metric import MetricLabel
+from ...studies.metric import ACCURACY, MetricLabel
 from ..store.facts import TaskFacts, read_facts
 
 SHARES = ("classification", "binary")
@@ -52,15 +52,16 @@ def split_counts(kept: Mapping[str, str]) -> dict[str, int]:
 class MetricIntervals:
     """Says how sure a metric is.
 
-    Only of a share of right answers is it known from the number of examples alone; others get no interval.
+    Of a share of right answers it is known from the number of examples alone. Of others it is what resampling examples
+    showed when a file was measured; without that, nothing is known.
 
     Attributes:
         metric: How it is shown.
         sizes: Examples by split; empty where the metric is no such share.
     """
 
-    metric: MetricLabel
-    sizes: dict[str, int]
+    metric: MetricLabel = ACCURACY
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, folder: Path) -> MetricIntervals:
@@ -73,21 +74,24 @@ class MetricIntervals:
         share = facts.kind in SHARES and facts.metric == MetricLabel()
         return cls(facts.metric, dict(sizes) if share else {})
 
-    def around(self, quality: float, split: str) -> Interval:
+    def around(self, quality: float, split: str, sd: float | None = None) -> Interval:
         """Return the metric in its own units with the interval of Wilson (1927, JASA 22, p. 209).
 
         Args:
             quality: As a search keeps it.
             split: That it was measured on: "validation" or "test".
+            sd: Standard error by resampling, of metrics that are no shares.
         """
         value, n = self.metric.shown(quality), self.sizes.get(split)
         if not n or not 0 <= value <= 1:
-            return Interval(value)
+            return Interval(value) if sd is None else Interval(value, value - Z95 * sd, value + Z95 * sd)
         middle = (value + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
         half = Z95 / (1 + Z95**2 / n) * math.sqrt(value * (1 - value) / n + Z95**2 / (4 * n**2))
         return Interval(value, min(value, max(0.0, middle - half)), max(value, min(1.0, middle + half)))
 
-    def difference(self, quality: float, other: float, split: str) -> Interval:
+    def difference(
+        self, quality: float, other: float, split: str, sds: tuple[float | None, float | None] = (None, None)
+    ) -> Interval:
         """Return how much larger the first metric is, with the interval of Newcombe (1998, Stat. Med. 17, p. 873).
 
         It is for different examples. Two models of a study are measured on the same ones, which makes their difference
@@ -97,8 +101,9 @@ class MetricIntervals:
             quality: The first, as a search keeps it.
             other: The second.
             split: That both were measured on.
+            sds: Standard errors by resampling, of metrics that are no shares.
         """
-        a, b = self.around(quality, split), self.around(other, split)
+        a, b = self.around(quality, split, sds[0]), self.around(other, split, sds[1])
         apart = a.value - b.value
         if a.low is None or a.high is None or b.low is None or b.high is None:
             return Interval(apart)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from ...studies.study_file import StudyFile
 from ..feasibility import Limits
 from ..objectives import objectives_of
 from ..store.facts import read_facts
 from ..store.rows import read_trials
+from ..store.scale import Scale
 from ..store.settings import read_settings
-from .confirm import read_confirmed
+from ..trial import Trial
+from .confirm import by_weight, read_confirmed
 from .front import Front
+from .intact import intact
+from .intervals import MetricIntervals, split_sizes
 
 
 def read_front(folder: Path) -> Front:
@@ -21,10 +27,29 @@ def read_front(folder: Path) -> Front:
         StorageError: Its database is corrupt, or another version wrote it.
     """
     settings = read_settings(folder)
-    objectives = objectives_of(settings)
-    trials = read_trials(folder, settings.name)
-    numbers = {trial.number for trial in trials}
-    confirmed = {number: look for number, look in read_confirmed(folder).items() if number in numbers}
-    return Front(
-        folder, objectives, tuple(trials), confirmed, Limits.of(settings, read_facts(folder)), settings.target.any_of
+    return front_of(folder, settings, read_trials(folder, settings.name))
+
+
+def front_of(folder: Path, settings: StudyFile, trials: Sequence[Trial]) -> Front:
+    """Return the front of these trials of a study.
+
+    Args:
+        folder: The study's folder.
+        settings: Of the study.
+        trials: Those that ended.
+
+    Raises:
+        StorageError: What the study knows of its task cannot be read.
+    """
+    facts, scale = read_facts(folder), Scale.of(folder)
+    scaled = tuple(scale.trial(trial) for trial in trials)
+    front = Front(
+        folder,
+        objectives_of(settings),
+        scaled,
+        read_confirmed(folder, scaled),
+        Limits.of(settings, facts),
+        settings.target.any_of,
+        MetricIntervals.of_share(facts, split_sizes(folder)),
     )
+    return intact(front, by_weight)

@@ -29,8 +29,8 @@ def heads(front: Front) -> tuple[str, ...]:
 def rows(front: Front) -> list[tuple[str, ...]]:
     """Return one row for each model of the front and each thing a user would do by hand, fastest first.
 
-    The first column marks the front with `*`, and models that meet all limits with `<`. A figure that misses its limit
-    is marked with `!`.
+    The first column marks the front with `*`, models of it that cannot be told from the next faster one with `~`, and
+    models that meet all limits with `<`. A figure that misses its limit is marked with `!`.
     """
     on_front = {e.number for e in front.best}
     fitting = {e.number for e in front.fitting}
@@ -40,14 +40,14 @@ def rows(front: Front) -> list[tuple[str, ...]]:
         latency = entry.latency
         meets = limits.any and entry.number in fitting
         late = [name for name, part in limits.parts(entry.latencies).items() if part > 1]
-        poor = limits.min_accuracy is not None and entry.quality < limits.min_accuracy
+        poor = limits.is_poor(entry.quality, front.least(entry))
         large = limits.max_mb is not None and entry.size_bytes > limits.max_mb * 1e6
         missed = _missed(entry.target in late)
         speed_up = front.speed_up(entry)
         others = [] if front.any_of else [name for name in entry.latencies if name != entry.target]
         found.append(
             (
-                ("*" if entry.number in on_front else " ") + ("<" if meets else " "),
+                _mark(front, entry.number, on_front) + ("<" if meets else " "),
                 str(entry.number),
                 entry.trial.label + (" (disturbed)" if entry.disturbed else ""),
                 *((entry.target,) if front.any_of else ()),
@@ -79,7 +79,8 @@ def rich_table(front: Front) -> Table:
         right = head not in ("", "origin", "target", "95 % interval")
         table.add_column(head, justify="right" if right else "left", no_wrap=True)
     for row in rows(front):
-        style = "bold green" if "*" in row[0] and "<" in row[0] else "bold" if "*" in row[0] else "dim"
+        shown = row[0][0] in "*~"
+        style = "bold green" if shown and "<" in row[0] else "bold" if shown else "dim"
         table.add_row(*row[:-1], style=style)
     return table
 
@@ -114,6 +115,8 @@ def legend(front: Front) -> str:
     limits, metric = front.limits, front.limits.metric
     several = len(front.targets) > 1 and not front.any_of
     words = ["* on the front"]
+    if front.indistinct:
+        words.append("~ on the front too, but not to be told from the next faster one: intervals overlap")
     if limits.any:
         words.append("< meets every limit, ! misses one")
     if limits.budgets:
@@ -128,6 +131,10 @@ def legend(front: Front) -> str:
         words.append(f"the {'lowest' if metric.maximized else 'highest'} of a model's files; p50 on {front.targets[0]}")
     if any(entry.trial.origin.by_hand for entry in candidates(front)):
         words.append("teacher, uniform and prune are what one would do by hand")
+    if limits.sure_accuracy is not None and any(front.least(e) < e.quality for e in front.entries):
+        words.append(
+            f"the limit on {metric.name} counts by the {'lower' if metric.maximized else 'upper'} end of its interval"
+        )
     if any(entry.disturbed for entry in candidates(front)):
         words.append("(disturbed): other work ran while it was measured")
     return "; ".join(words)
@@ -163,15 +170,46 @@ def verdict(front: Front) -> str:
     speed_up = front.speed_up(best)
     times = f", {speed_up:.2f} times as fast as the teacher" if speed_up else ""
     times += f" on {front.targets[0]}" if len(front.targets) > 1 else ""
-    others = {name: latency for name, latency in best.latencies.items() if name != best.target}
+    others = {name: latency for name, latency in best.reported.items() if name != best.target}
     times += "".join(f", {other.p50_ms:.3f} ms on {name}" for name, other in others.items())
     where = f" on {best.target}" if front.any_of else ""
+    p50_ms = best.reported[best.target].p50_ms
     hand = f" ({best.trial.label}, as one would do by hand: the search found none better)"
     return (
         f"best{' under the budget' if front.limits.budgets else ''}: trial {best.number}"
         f"{hand if best.trial.origin.by_hand else ''}, "
-        f"{best.metric.name} {best.metric_text}, p50 {best.latency.p50_ms:.3f} ms{where}{times}: {_near(front, best)}"
+        f"{best.metric.name} {best.metric_text}{_ends(front, best)}, p50 {p50_ms:.3f} ms{where}"
+        f"{times}{_anew(front, best)}: {_near(front, best)}"
     )
+
+
+def _ends(front: Front, entry: Entry) -> str:
+    """Return the interval of a metric, in brackets."""
+    found, text = front.metric_interval(entry), front.limits.metric
+    if found.low is None or found.high is None:
+        return ""
+    low, high = (text.text(text.kept(end)) for end in (found.low, found.high))
+    return f" ({low} to {high})"
+
+
+def _anew(front: Front, entry: Entry) -> str:
+    """Say where the latency of a model that was chosen comes from, and whether it still meets its budget."""
+    if not entry.confirmed or not entry.confirmed.anew:
+        return ""
+    if front.limits.meets_latency(entry.reported):
+        return ", measured anew after the choice"
+    return ", measured anew after the choice, by which it may miss the budget"
+
+
+def remarks(front: Front) -> list[str]:
+    """Return which trials are left out because their files are not those that were measured, a line each."""
+    return [f"left out: {reason}" for _, reason in sorted(front.changed.items())]
+
+
+def _mark(front: Front, number: int, on_front: set[int]) -> str:
+    if number not in on_front:
+        return " "
+    return "~" if number in front.indistinct else "*"
 
 
 def _missed(is_missed: bool) -> str:

@@ -17,6 +17,11 @@ def target_folder(study: Path, target: str) -> Path:
     return study / "targets" / target
 
 
+def calibration_path(study: Path, target: str) -> Path:
+    """Return where it is kept what the teacher's file takes on a target."""
+    return target_folder(study, target) / "calibration.json"
+
+
 def model_path(study: Path, number: int, target: str, suffix: str, alone: bool) -> Path:
     """Return where a trial's model for a target lies.
 

@@ -29,6 +29,7 @@ from ..trial import Trial, TrialState
 from .layout import trial_folder
 from .plans import finished_by_files, read_plans
 from .rows import ATTRIBUTE, ENDED, PATIENCE_S, address, check_version, parsed, reason
+from .scale import Scale
 
 T = TypeVar("T")
 
@@ -75,12 +76,13 @@ class TrialStore:
         self._restore(new)
 
     def ended(self) -> list[Trial]:
-        """Return all trials that ended, in the order they did.
+        """Return all trials that ended, in the order they did, with milliseconds in today's scale.
 
         Raises:
             StorageError: The database cannot be read.
         """
-        return [*self._read()[0], *(trial for trial, _, _ in self._unwritten)]
+        scale = Scale.of(self.folder)
+        return [scale.trial(t) for t in (*self._read()[0], *(trial for trial, _, _ in self._unwritten))]
 
     def begin(self, trial: Trial) -> None:
         """Note how a trial stands that runs or waits.
@@ -98,8 +100,9 @@ class TrialStore:
         Raises:
             StorageError: The disk cannot be read or written.
         """
-        known = self._numbers()
-        return [plan for plan in read_plans(self.folder) if plan.number not in known and not plan.state.ended]
+        known, scale = self._numbers(), Scale.of(self.folder)
+        plans = (plan for plan in read_plans(self.folder) if plan.number not in known and not plan.state.ended)
+        return [scale.trial(plan) for plan in plans]
 
     def next_number(self) -> int:
         """Return the first number that no trial has, nor had when its files were still whole."""

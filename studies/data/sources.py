@@ -20,6 +20,8 @@ LIMIT_BYTES = 4 * 2**30
 """The most that is read into memory of one split."""
 CHECKED = 256
 """Items that are looked at together."""
+SCORED = ("validation", "test")
+"""Splits that models are judged on: their items must be the same each time."""
 
 
 def as_data(
@@ -46,7 +48,7 @@ def as_data(
     reading = reading or PAIRS
     if is_stream(source):
         return _streamed(source, split, limit_bytes, reading)
-    count = len(dataset_of(source, split))  # type: ignore[arg-type]
+    count = _count(source, split)
     if count == 0:
         raise DataError(f"the {split} split is empty: give at least one item")
     first = _item(source, 0, split, reading)
@@ -108,6 +110,11 @@ def materialise(
         stored, known = joined(inputs), torch.cat(labels)
     except RuntimeError as error:
         raise DataError(f"the {split} split has items of differing shapes: {one_line(error)}; {ONE_SIZE}") from error
+    if not is_stream(source) and split in SCORED and _is_random(source, _count(source, split), split, reading):
+        raise DataError(
+            f"the {split} split gives other items when they are read again: take random augmentation out of it, for "
+            "figures on it could not be compared"
+        )
     plain = isinstance(stored, Tensor) and stored.is_floating_point() and stored.ndim > 1
     if plain and known.ndim == 1 and not known.is_floating_point():
         assert isinstance(stored, Tensor)
@@ -150,29 +157,63 @@ def _first_two_passes(source: Source, split: str, reading: Reading) -> Inputs | 
     """Return the first inputs of a stream, None where a second pass begins with others."""
     once, again = (reading.batch(first_batch(source, split, reading), split)[0] for _ in range(2))
     pairs = list(zip(tensors_of(once), tensors_of(again), strict=True))
-    return once if all(_same(a, b) for a, b in pairs) else None
+    return once if all(_is_same(a, b) for a, b in pairs) else None
+
+
+def _count(source: Source, split: str) -> int:
+    return len(dataset_of(source, split))  # type: ignore[arg-type]
+
+
+def spread_labels(source: Source, reading: Reading) -> Tensor | None:
+    """Return the labels of some items of a source, spread over it, by which it is known again.
+
+    Returns:
+        The labels; None where an item has another label each time, as when items are mixed.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    found = []
+    for index in _spread(_count(source, "train")):
+        once, again = (_labelled(source, index, "train", reading)[1] for _ in range(2))
+        if once.shape != again.shape or not torch.equal(once, again):
+            return None
+        found.append(once.flatten())
+    return torch.cat(found)
 
 
 def _item(source: Source, index: int, split: str, reading: Reading) -> Inputs:
+    return _labelled(source, index, split, reading)[0]
+
+
+def _labelled(source: Source, index: int, split: str, reading: Reading) -> tuple[Inputs, Tensor]:
     collate = collate_of(source, reading) if isinstance(source, DataLoader) else reading.collate
     loader = DataLoader(dataset_of(source, split), batch_size=1, sampler=[index], collate_fn=collate)
-    return reading.batch(next(iter(read(loader, split))), split)[0]
+    return reading.batch(next(iter(read(loader, split))), split)
 
 
 def _is_random(source: Source, count: int, split: str, reading: Reading) -> bool:
-    # Half of the items keep their look under a random flip, so a few items would not tell.
-    looks = min(count, 32)
-    for i in range(looks):
-        index = i * count // looks
-        once, again = (tensors_of(_item(source, index, split, reading)) for _ in range(2))
-        if not all(_same(a, b) for a, b in zip(once, again, strict=True)):
+    for index in _spread(count):
+        once, again = (_labelled(source, index, split, reading) for _ in range(2))
+        pairs = zip((*tensors_of(once[0]), once[1]), (*tensors_of(again[0]), again[1]), strict=True)
+        if not all(_is_same(a, b) for a, b in pairs):
             return True
     return False
 
 
-def _same(once: Tensor, again: Tensor) -> bool:
-    # one NaN is like another: what is wrong with it is told elsewhere
-    return once.shape == again.shape and torch.equal(once.nan_to_num(), again.nan_to_num())
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+def _spread(count: int) -> list[int]:
+    # half of the items keep their look under a random flip, so a few items would not tell
+    looks = min(count, 32)
+    return [i * count // looks for i in range(looks)]
+
+
+def _span(before: list[Tensor], current: Tensor) -> str:
+    start = sum(map(len, before))
+    return f"{start} to {start + len(current) - 1}"
 
 
 def _finite(data: MemoryData, split: str) -> MemoryData:

@@ -8,12 +8,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from autocompress.evaluators.timing.breathing import breathing, in_slices
+from autocompress.evaluators.timing.processes import ModelTimes, ProcessTimes
 from autocompress.evaluators.timing.quiet import QuietMachine, lock_name
+from autocompress.evaluators.timing.statistics import choose_statistic, disturbances
+from autocompress.spaces.target import Target
 
 GENEROUS_SECONDS = 60
 
@@ -128,3 +133,57 @@ def test_nesting_is_an_error_and_no_deadlock(tmp_path: Path) -> None:
 def test_two_names_of_one_gpu_are_one_lock() -> None:
     """Taken once each, by whoever measures on both: a process would wait for itself."""
     assert lock_name("cuda") == lock_name("tensorrt") != lock_name("cpu")
+
+
+def test_a_measurement_that_waits_too_long_says_for_whom_and_goes_on_marked(tmp_path: Path) -> None:
+    said: list[str] = []
+    with _other("training_slice", tmp_path) as holder:
+        assert _line(holder) == "in"
+        with QuietMachine(folder=tmp_path, say=said.append, patience_s=0.3).measuring() as beside:
+            assert "did not let go" in beside
+        if Path("/proc/locks").exists():
+            assert f"process {holder.pid}" in beside and f"process {holder.pid}" in said[0]
+    with QuietMachine(folder=tmp_path).measuring() as beside:
+        assert beside == ""
+
+
+def test_what_was_measured_beside_others_is_marked() -> None:
+    times = ModelTimes(np.ones((9, 5)), np.ones((9, 5)), np.zeros(9), 1.0, 1, 1.0)
+    statistic = choose_statistic(Target(), synchronous=True)
+    assert disturbances(ProcessTimes((times,)), [statistic]) == []
+    assert disturbances(ProcessTimes((times,), beside="measured beside process 7"), [statistic])
+
+
+def test_long_work_lets_a_measurement_come_in_between(tmp_path: Path) -> None:
+    """As building, scoring and sensitivities do."""
+    trainer, meter = QuietMachine(folder=tmp_path), QuietMachine(folder=tmp_path)
+    measured = threading.Event()
+
+    def measure() -> None:
+        with meter.measuring() as beside:
+            assert beside == ""
+            measured.set()
+
+    def work() -> Iterator[int]:
+        for i in range(10_000):
+            if i == 1:
+                threading.Thread(target=measure, daemon=True).start()
+            if measured.is_set():
+                return
+            measured.wait(0.01)
+            yield i
+
+    assert len(list(in_slices(work(), trainer.training_slice, seconds=0.02))) < 9_000
+    measured.clear()
+    with breathing(trainer.training_slice, seconds=0.02) as breathe:
+        threading.Thread(target=measure, daemon=True).start()
+        for _ in range(1000):
+            breathe()
+            if measured.wait(0.01):
+                break
+    assert measured.is_set()
+
+
+def test_slices_change_nothing_of_what_is_made() -> None:
+    assert list(in_slices(iter(range(50)), nullcontext, seconds=0.0)) == list(range(50))
+    assert list(in_slices([], nullcontext)) == []

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from autocompress.evaluators.timing import side_by_side
 from autocompress.evaluators.timing.processes import ModelTimes, ProcessTimes, TimedFile
-from autocompress.evaluators.timing.side_by_side import SideBySide
+from autocompress.evaluators.timing.side_by_side import Readings, SideBySide
+from autocompress.evaluators.timing.spread import student_t_95
 from autocompress.evaluators.timing.statistics import (
     Estimate,
     choose_statistic,
@@ -22,7 +23,6 @@ from autocompress.evaluators.timing.statistics import (
     common_statistic,
     disturbances,
     log_ratio,
-    student_t_95,
     undisturbed_wall_ms,
 )
 from autocompress.spaces.target import Target
@@ -99,7 +99,7 @@ def test_a_reference_slower_than_when_calibrated_is_noticed() -> None:
     assert "calibrated" in disturbances(process, [statistic], reference_floor_ms=0.8)[0]
 
 
-def test_tails_come_from_rounds_nothing_disturbed() -> None:
+def test_medians_come_from_rounds_nothing_disturbed() -> None:
     times = _times()
     times.wall_ms[:3], times.queue_share[:3] = 5.0, 0.5
     assert undisturbed_wall_ms(times, choose_statistic(Target(), True)).max() == 1.0
@@ -115,6 +115,32 @@ def test_two_files_are_compared_by_cpu_time_only_where_it_means_something_for_bo
     cpu, wall = choose_statistic(Target(), True), choose_statistic(Target(device="cuda"), True)
     assert common_statistic(cpu, cpu) == cpu
     assert {common_statistic(*pair).clock for pair in ((cpu, wall), (wall, cpu), (wall, wall))} == {"wall"}
+
+
+def _readings(middle: float, threads: int) -> Readings:
+    """A candidate of half the reference's least time, whose noise is so many times as wide."""
+    random = np.random.default_rng(0)
+
+    def times(scale: float, wide: float) -> ModelTimes:
+        wall = scale * (1 + 0.03 * wide * np.abs(random.standard_normal((20, 20))))
+        return ModelTimes(wall, wall, np.zeros(20), 1.0, 1, 1.0)
+
+    file = TimedFile(Path("made-up.onnx"), Target(threads=threads))
+    statistic = choose_statistic(file.target, synchronous=True)
+    runs = tuple(ProcessTimes((times(1.0, 1.0), times(0.5, middle))) for _ in range(3))
+    return Readings((file, file), (statistic, statistic), runs, ({}, {}))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_median_that_low_quantiles_do_not_tell_is_noticed(threads: int) -> None:
+    """With several threads a small file has a far heavier middle than a large one."""
+    assert not _readings(1.0, threads).disagree(1)
+    heavy = _readings(8.0, threads)
+    assert heavy.disagree(1)
+    truth = math.log(0.5 * (1 + 8 * 0.0202) / (1 + 0.0202))
+    estimate = heavy.median_ratio(1)
+    assert abs(estimate.log - truth) <= estimate.half_width
+    assert heavy.ratio(1).log < truth - 0.05, "which is what p50 was before"
 
 
 # What a measurement carries
@@ -136,7 +162,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     def count(half: float, processes: int, **asked: float) -> int:
         started: list[int] = []
 
-        def run(_: SideBySide, index: int, __: int) -> ProcessTimes:
+        def run(_: SideBySide, index: int, *__: int) -> ProcessTimes:
             started.append(index)
             return _sure(half)
 

@@ -14,8 +14,9 @@ from sklearn.metrics import f1_score, jaccard_score, root_mean_squared_error
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from autocompress.errors import MetricError
 from autocompress.studies.kinds import KINDS, KindName, kinds_that_fit
-from autocompress.studies.metric import MetricLabel, rounded
+from autocompress.studies.metric import MetricLabel, metric_of, rounded
 from autocompress.studies.task import Task
 
 
@@ -135,6 +136,20 @@ def test_a_number_is_rounded_to_the_side_that_is_asked_for(value: float, digits:
     assert (float(text) >= value) if up else (float(text) <= value)
     assert abs(float(text) - value) <= 1.01 * 10**-digits and len(text.partition(".")[2]) == digits
     assert rounded(0.7, 4, up=False) == "0.7000" and rounded(11.700000000000001, 3, up=True) == "11.701"
+
+
+def test_a_metric_cannot_change_what_it_is_given() -> None:
+    outputs, labels = torch.eye(3), torch.arange(3)
+
+    def spoils_labels(outputs: Tensor, labels: Tensor) -> float:
+        return float(labels.fill_(1).float().mean())
+
+    def spoils_outputs(outputs: Tensor, labels: Tensor) -> float:
+        return float(outputs.mul_(2).mean())
+
+    assert metric_of(spoils_labels).value(outputs, labels) == 1 and labels.tolist() == [0, 1, 2]
+    with pytest.raises(MetricError, match="'spoils_outputs' changes the outputs"):
+        metric_of(spoils_outputs).value(outputs, labels)
 
 
 def test_shares_are_exact() -> None:

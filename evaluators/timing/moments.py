@@ -1,0 +1,177 @@
+"""The reference's own time from one moment to the next: a machine is not as fast all day.
+
+Each timing process that has the reference in it tells what it took then. All of a study's milliseconds are ratios times
+one figure, the reference's median: it is taken over all moments seen, and its interval says how much they differ.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...cache import Cache
+from .machine import fingerprint
+from .spread import Spread
+
+MOMENT_SECONDS = 15.0
+"""What is seen within so many seconds is one moment: it shares what slowly changes on the machine."""
+DRIFT_SD = 0.05
+"""Standard deviation of a reference's log-median between moments, taken for granted where a machine is not known.
+
+Four studies of one network within half an hour had medians of 0.31, 0.31, 0.32 and 0.43 ms."""
+MEDIAN_EFFICIENCY = 1.25
+"""Standard error of a median over that of a mean, of normal values: the square root of half of pi."""
+REMEMBERED = 60.0
+"""Degrees of freedom that are kept of a machine, so that it may change."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The reference in one timing process.
+
+    Attributes:
+        at_s: When, in seconds since 1970.
+        p50_ms: Its median wall time.
+        floor_ms: The statistic by which files are compared.
+        disturbed: Whether other work was seen on the machine's cores.
+    """
+
+    at_s: float
+    p50_ms: float
+    floor_ms: float
+    disturbed: bool
+
+
+@dataclass(frozen=True)
+class Typical:
+    """What the reference takes at a typical moment.
+
+    Attributes:
+        p50_ms: Median wall time.
+        floor_ms: The statistic by which files are compared.
+        half_width: Of the 95 % interval of the logarithm of `p50_ms`.
+        moments: Number of moments.
+        drift: Standard deviation of log-medians between moments.
+        disturbed: Whether other work ran at more than two thirds of them, so that those count too.
+        seen: The spread of this reference alone, without what was known of the machine.
+    """
+
+    p50_ms: float
+    floor_ms: float
+    half_width: float
+    moments: int
+    drift: float
+    disturbed: bool
+    seen: Spread
+
+
+def typical(sights: Sequence[Sight], machine: Spread | None = None) -> Typical:
+    """Return what the reference takes at a typical moment: the median over moments, of those nothing disturbed.
+
+    Args:
+        sights: At least one.
+        machine: How much references differed between moments on this machine before.
+    """
+    calm = [sight for sight in sights if not sight.disturbed]
+    disturbed = len(calm) < len(sights) / 3
+    moments = _moments(sights if disturbed else calm)
+    logs = [float(np.mean([math.log(sight.p50_ms) for sight in moment])) for moment in moments]
+    floors = [float(np.mean([math.log(sight.floor_ms) for sight in moment])) for moment in moments]
+    seen = Spread.between(logs)
+    drift, count = seen + (machine or Spread()), len(moments)
+    loss = MEDIAN_EFFICIENCY if count > 2 else 1.0
+    return Typical(
+        p50_ms=math.exp(float(np.median(logs))),
+        floor_ms=math.exp(float(np.median(floors))),
+        half_width=loss * drift.half_width(DRIFT_SD) / math.sqrt(count),
+        moments=count,
+        drift=drift.sd(DRIFT_SD),
+        disturbed=disturbed,
+        seen=seen,
+    )
+
+
+def _moments(sights: Sequence[Sight]) -> list[list[Sight]]:
+    found: list[list[Sight]] = []
+    for sight in sorted(sights, key=lambda sight: sight.at_s):
+        if found and sight.at_s - found[-1][0].at_s < MOMENT_SECONDS:
+            found[-1].append(sight)
+        else:
+            found.append([sight])
+    return found
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A file that takes what the reference took in each timing process, a line each, from several writers at once.
+
+    Attributes:
+        path: The file.
+    """
+
+    path: Path
+
+    def add(self, sights: Iterable[Sight]) -> None:
+        """Add lines. A file that cannot be written is no reason to lose a measurement."""
+        text = "".join(json.dumps({**asdict(sight), "at_s": round(sight.at_s, 1)}) + "\n" for sight in sights)
+        try:
+            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        except OSError:
+            return
+        try:
+            os.write(handle, text.encode())
+        except OSError:
+            return
+        finally:
+            os.close(handle)
+
+    def read(self) -> list[Sight]:
+        """Return what was added; lines that were cut short are left out."""
+        try:
+            lines = self.path.read_text().splitlines()
+        except (OSError, UnicodeDecodeError):
+            return []
+        found = []
+        for line in lines:
+            try:
+                sight = Sight(**json.loads(line))
+                if sight.p50_ms > 0 and sight.floor_ms > 0:
+                    found.append(sight)
+            except (TypeError, ValueError):
+                continue
+        return found
+
+
+def now_s() -> float:
+    """Return the time of a sight."""
+    return time.time()
+
+
+_MACHINE = ("system", "architecture", "device", "device_name", "physical_cores", "logical_cores", "governor")
+
+
+def _cache() -> Cache[Spread]:
+    return Cache("drift", 1, lambda data: Spread(float(data["squares"]), float(data["freedom"])), asdict)
+
+
+def known_drift(conditions: dict[str, Any]) -> Spread:
+    """Return how much references differed between moments on this machine, as far as its user's cache knows."""
+    return _cache().read(_key(conditions)) or Spread()
+
+
+def remember_drift(conditions: dict[str, Any], seen: Spread) -> None:
+    """Add what was seen to what is known of this machine."""
+    cache, key = _cache(), _key(conditions)
+    cache.write(key, ((cache.read(key) or Spread()) + seen).capped(REMEMBERED), device=conditions.get("device_name"))
+
+
+def _key(conditions: dict[str, Any]) -> str:
+    return fingerprint({name: conditions.get(name) for name in _MACHINE})

@@ -1,0 +1,44 @@
+"""How sure a metric is that is no share of right answers: by resampling the examples that it was taken over."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+
+from ...compression.seeds import seeded_generator
+from ...errors import MetricError
+from ...studies.metric import Metric, sign_accuracy, top1
+
+SHARES = (top1, sign_accuracy)
+"""Metrics whose interval follows from the number of examples."""
+FEWEST, MOST = 20, 100
+SECONDS = 2.0
+
+
+def standard_error(metric: Metric, outputs: Tensor, labels: Tensor, seconds: float = SECONDS) -> float | None:
+    """Return the standard deviation of a metric over resamples of its examples (Efron 1979, Ann. Stat. 7, p. 1).
+
+    Args:
+        metric: The metric.
+        outputs: Of a file, [N, ...].
+        labels: [N, ...].
+        seconds: After these, no resample begins.
+
+    Returns:
+        The standard deviation; None for shares, whose interval is known anyway, and where too few resamples came to
+        their end.
+    """
+    if metric.function in SHARES or len(outputs) < 2:
+        return None
+    generator, ends, values = seeded_generator("bootstrap"), time.monotonic() + seconds, []
+    for _ in range(MOST):
+        if time.monotonic() > ends:
+            break
+        rows = torch.randint(len(outputs), (len(outputs),), generator=generator)
+        try:
+            values.append(metric.value(outputs[rows], labels[rows]))
+        except MetricError:
+            return None  # it is not defined for every choice of examples
+    return float(torch.tensor(values, dtype=torch.float64).std()) if len(values) >= FEWEST else None

@@ -1,0 +1,209 @@
+"""What a study knows its task by, so that figures of another task never join it.
+
+A study is resumed, and its workers build its task anew. Wherever a task is made, it is held against what the study was
+begun with: its teacher, its metric, its splits, its calibration inputs, and the libraries that decide what is computed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import textwrap
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import MetricError, StorageError
+from ..files import read_json, write_json
+from ..spaces.inputs import divided, tensors_of
+from ..studies.data.images import ImageData
+from ..studies.data.loaders import is_stream
+from ..studies.data.sources import spread_labels
+from ..studies.data.streams import StreamedData
+from ..studies.data.tensors import MemoryData
+from ..studies.kinds import KINDS
+from ..studies.metric import Metric
+from ..studies.task import PreparedTask
+from ..studies.tracing import answers
+
+COMPARED = 64
+"""Inputs of validation by which a metric is known again."""
+ANSWERED = 8
+"""Inputs of validation by which a forward pass is known again."""
+MOST_NUMBERS = 64
+"""Numbers of the teacher's answers that are kept."""
+SAME_ANSWERS = 1e-3
+"""Largest difference of answers, as a part of the largest: another number of threads adds in another order."""
+DECIDING = ("torch", "onnx", "onnxscript")
+"""Libraries whose version decides what a student computes and what file it becomes."""
+FILE = "identity.json"
+OWN_METRICS = {kind.metric.function for kind in KINDS.values()}
+
+
+def identity_of(task: PreparedTask) -> dict[str, str]:
+    """Return how a task is known again, a text for each of its parts."""
+    outputs = answers(task.teacher, task.validation.inputs(slice(0, COMPARED)))
+    found = {"teacher": _weights(task), "metric": _metric(task, outputs)}
+    splits: dict[str, MemoryData | StreamedData] = {
+        "train": task.train, "validation": task.validation, "test": task.test
+    }  # fmt: skip
+    for name, data in splits.items():
+        found[name] = _first_of(data)
+    for name, data in splits.items():
+        if content := _content(data):
+            found[f"content of {name}"] = content
+    if not isinstance(task.train, StreamedData):
+        found["calibration inputs"] = _digest(*tensors_of(task.calibration))
+    # a teacher that is right everywhere gives the same by many metrics; answers to other inputs do not
+    found["metric on answers in reverse"] = _metric(task, outputs.flip(0))
+    if code := _code(task.metric):
+        found["metric's code"] = code
+    found["answers"] = _numbers(outputs[:ANSWERED])
+    return found | {f"version of {name}": version for name in DECIDING if (version := _version(name))}
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Return what of two identities differs: its name, what it was, and what it is now.
+
+    What either of them does not know is no difference: studies of older versions know less of their tasks.
+    """
+    found = []
+    for name, value in now.items():
+        if name == "answers":
+            if (apart := _apart(before.get(name), value)) > SAME_ANSWERS:
+                found.append(("forward pass of the teacher", "", f"its answers differ by {apart:.2g} of the largest"))
+        elif before.get(name, value) != value:
+            found.append((name, before[name], value))
+    return found
+
+
+def told(difference: tuple[str, str, str]) -> str:
+    """Return a difference in words, to follow on "another"."""
+    name, before, now = difference
+    return f"{name} ({before}, now {now})" if before else f"{name} ({now})"
+
+
+def check_identity(folder: Path, task: PreparedTask, worker: bool = False) -> None:
+    """Refuse another task than the study was begun with: trials would not compare. A new study notes what it has.
+
+    Args:
+        folder: The study's folder.
+        task: As this process has made it.
+        worker: Whether this process works for a driver, which made the task of the study anew as well.
+
+    Raises:
+        StorageError: The task is another one.
+    """
+    path = folder / FILE
+    before, now = read_json(path), identity_of(task)
+    if before is None:
+        write_json(path, now)
+        return
+    differing = differences(before, now)
+    if not differing:
+        if not worker and set(now) - set(before):
+            write_json(path, {**now, **before})
+        return
+    if worker:
+        raise StorageError(
+            f"a worker process made another task than the search did: another {told(differing[0])}; what makes the "
+            "task must give the same each time: seed random_split, sort lists of files, start from the same weights"
+        )
+    raise StorageError(
+        f"{folder} was begun with another {told(differing[0])}: its trials would not compare; use --fresh, or give "
+        "the task a name of its own"
+    )
+
+
+def _weights(task: PreparedTask) -> str:
+    digest = hashlib.sha256()
+    for name, value in task.teacher.state_dict().items():
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _metric(task: PreparedTask, outputs: Tensor) -> str:
+    """Return a metric's name, and what it says of a few answers, whose digits its code may not change."""
+    label = task.metric.label
+    try:
+        value = f"{task.metric.value(outputs, task.validation.labels[: len(outputs)]):.3g}"
+    except MetricError:
+        value = "undefined"
+    return f"{label.name} ({label.direction}), {value} on {len(outputs)} inputs"
+
+
+def _code(metric: Metric) -> str:
+    """Return what a user's metric does, but for its comments and layout; empty where its code cannot be read."""
+    function: Any = metric.function
+    if function in OWN_METRICS:
+        return ""
+    try:
+        plain = inspect.isfunction(function) or inspect.ismethod(function)
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function if plain else type(function))))
+    except (OSError, TypeError, SyntaxError):
+        return ""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        first = body[0] if isinstance(body, list) and body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            body[:] = body[1:] or [ast.Pass()]  # type: ignore[index]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def _first_of(data: MemoryData | StreamedData) -> str:
+    """Return the number of a split's items, and a digest of their labels and of the first inputs as networks see them.
+
+    What is stored does not tell how it is normalised.
+    """
+    few = () if isinstance(data, StreamedData) else (data.labels, *tensors_of(data.inputs(slice(0, COMPARED))))
+    digest = hashlib.sha256()
+    for part in few:
+        digest.update(part.contiguous().numpy().tobytes())
+    return f"{len(data)} items, {digest.hexdigest()[:16]}"
+
+
+def _content(data: MemoryData | StreamedData) -> str:
+    """Return a digest of all inputs of a split; of a streamed one, of some labels. Empty where these are random."""
+    if isinstance(data, StreamedData):
+        labels = None if is_stream(data.source) else spread_labels(data.source, data.reading)
+        return "" if labels is None else _digest(labels)
+    stored = data.images if isinstance(data, ImageData) else data.stored
+    return _digest(*(part for some in divided(stored, 1024) for part in tensors_of(some)))
+
+
+def _digest(*parts: Tensor) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(str(part.dtype).encode() + part.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _numbers(outputs: Tensor) -> str:
+    """Return some numbers of the teacher's answers, as a text."""
+    rows = outputs.detach().float().reshape(len(outputs), -1)
+    each = max(1, MOST_NUMBERS // max(1, len(rows)))
+    columns = torch.linspace(0, rows.shape[1] - 1, min(each, rows.shape[1])).long()
+    return " ".join(f"{value:.6g}" for value in rows[:, columns].flatten().tolist())
+
+
+def _apart(before: str | None, now: str) -> float:
+    """Return the largest difference of answers, as a part of the largest of those before."""
+    if before is None:
+        return 0.0
+    one, other = (np.array([float(part) for part in text.split()]) for text in (before, now))
+    if one.shape != other.shape:
+        return float("inf")
+    return float(np.abs(one - other).max() / max(float(np.abs(one).max()), 1e-6)) if len(one) else 0.0
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,119 @@
+"""The teacher's own time: seen again in every measurement, typical of all moments, as sure as they agree."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx_models import conv_chain
+
+from autocompress.evaluators.latency import CALIBRATED_DISTURBED, Calibration, LatencyMeter, in_scale, marked
+from autocompress.evaluators.measurement import Latency
+from autocompress.evaluators.timing import moments
+from autocompress.evaluators.timing.moments import Sight, Watch, typical
+from autocompress.evaluators.timing.spread import Spread
+from autocompress.spaces.plain import from_plain, to_plain
+from autocompress.spaces.target import Target
+
+pytestmark = pytest.mark.xdist_group("latency")
+
+
+def calibration(p50_ms: float = 0.43, disturbed: bool = False) -> Calibration:
+    return Calibration(p50_ms, p50_ms / 1.05, p50_ms * 1.05, p50_ms, 3, disturbed, "this machine", {"threads": 1})
+
+
+def sights(*p50_ms: float, disturbed: bool = False, every_s: float = 60.0) -> list[Sight]:
+    return [Sight(i * every_s, ms, ms, disturbed) for i, ms in enumerate(p50_ms)]
+
+
+def latency(ratio: float, reference_ms: float) -> Latency:
+    ms = ratio * reference_ms
+    ends = (ms, ms / 1.06, ms * 1.06, 1.2 * ms, 1.3 * ms, 1.5 * ms, 1.1 * ms)
+    return Latency(*ends, ratio, ratio / 1.02, ratio * 1.02, 100, 10, 1, False, 1.0, 50.0, {"disturbances": []})
+
+
+def test_a_calibration_that_later_turns_out_wrong_is_put_right_and_its_interval_says_how_the_machine_drifts() -> None:
+    """As of four studies of one teacher: 0.31, 0.31, 0.32 and 0.43 ms."""
+    first = calibration(0.43)
+    now = first.seen_again(sights(0.43, 0.31, 0.31, 0.32, 0.31, 0.32))
+    assert now.p50_ms == pytest.approx(0.315, rel=0.02) and now.moments == 6
+    assert now.low_ms < 0.31 < 0.32 < now.high_ms
+    steady = first.seen_again(sights(0.31, 0.31, 0.31, 0.31, 0.31, 0.31))
+    assert math.log(steady.high_ms / steady.low_ms) < math.log(now.high_ms / now.low_ms)
+    at_once = first.seen_again(sights(0.31, 0.31, 0.31, 0.31, every_s=1.0))
+    assert at_once.moments == 1 and at_once.high_ms > steady.high_ms, "seconds apart are one moment"
+
+
+def test_what_a_machine_is_known_for_counts_until_the_study_knows_better() -> None:
+    unsteady, steady = Spread(30 * 0.15**2, 30), Spread(30 * 0.005**2, 30)
+    one = sights(0.31)
+    widths = [typical(one, machine).half_width for machine in (unsteady, None, steady)]
+    assert widths[0] > widths[1] > widths[2] and widths[0] > 0.25 and widths[2] < 0.04
+
+
+def test_moments_with_other_work_do_not_count_unless_there_are_hardly_others() -> None:
+    busy = sights(0.9, 0.9, disturbed=True)
+    calm = [replace(sight, at_s=sight.at_s + 600) for sight in sights(0.31, 0.32)]
+    assert typical([*busy, *calm]).p50_ms == pytest.approx(0.315, rel=0.01)
+    assert not typical([*busy, *calm]).disturbed
+    assert typical(busy).disturbed and typical(busy).p50_ms == pytest.approx(0.9)
+
+
+def test_a_disturbed_calibration_marks_every_millisecond_until_it_is_put_right() -> None:
+    found = marked(latency(0.5, 0.43), calibration(disturbed=True))
+    assert found.disturbed and CALIBRATED_DISTURBED in found.conditions["disturbances"]
+    assert in_scale(latency(0.5, 0.43), calibration(disturbed=True)).disturbed
+    later = in_scale(found, calibration(disturbed=False))
+    assert not later.disturbed and later.conditions["disturbances"] == []
+    own = replace(found, conditions={"disturbances": ["waited 30% of the time for a core", CALIBRATED_DISTURBED]})
+    assert in_scale(own, calibration()).disturbed, "what disturbed its own processes stays"
+
+
+def test_milliseconds_follow_the_calibration_and_ratios_stay() -> None:
+    before = latency(0.5, 0.43)
+    after = in_scale(before, calibration(0.31))
+    assert after.p50_ms == pytest.approx(0.155) and after.ratio == before.ratio
+    assert after.p99_ms / after.p50_ms == pytest.approx(before.p99_ms / before.p50_ms)
+    half = math.hypot(math.log(1.02), math.log(1.05))
+    assert after.low_ms == pytest.approx(0.155 / math.exp(half)) and after.high_ms == pytest.approx(
+        0.155 * math.exp(half)
+    )
+    assert in_scale(after, calibration(0.31)) is not None and in_scale(after, calibration(0.31)) == after
+
+
+def test_a_watch_takes_lines_from_many_and_leaves_out_what_was_cut_short(tmp_path: Path) -> None:
+    watch = Watch(tmp_path / "teacher.jsonl")
+    assert watch.read() == []
+    watch.add(sights(0.31, 0.32))
+    watch.add(sights(0.33))
+    with watch.path.open("a") as file:
+        file.write('{"at_s": 1.0, "p50')
+    assert [sight.p50_ms for sight in watch.read()] == [0.31, 0.32, 0.33]
+    Watch(tmp_path / "none" / "teacher.jsonl").add(sights(0.31))  # a folder that is gone costs no measurement
+
+
+def test_what_is_remembered_of_a_machine_is_pooled_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path))
+    here, there = {"device": "cpu", "device_name": "one"}, {"device": "cpu", "device_name": "another"}
+    assert moments.known_drift(here) == Spread()
+    for _ in range(40):
+        moments.remember_drift(here, Spread(5 * 0.01**2, 5))
+    known = moments.known_drift(here)
+    assert known.freedom == moments.REMEMBERED and math.sqrt(known.squares / known.freedom) == pytest.approx(0.01)
+    assert moments.known_drift(there) == Spread()
+
+
+def test_a_meter_sees_its_reference_in_every_measurement(tmp_path: Path) -> None:
+    reference = conv_chain(tmp_path / "reference.onnx", channels=32, depth=4)
+    meter = LatencyMeter(Target(), reference, watch=Watch(tmp_path / "teacher.jsonl"))
+    meter = replace(meter, calibration=meter.calibrate(processes=2, max_seconds=0.3))
+    assert meter.calibration is not None and meter.calibration.spread.freedom >= 2
+    assert from_plain(Calibration, json.loads(json.dumps(to_plain(meter.calibration)))) == meter.calibration
+    begun = len(meter.watch.read()) if meter.watch else 0
+    meter.measure([reference], max_seconds=0.2)
+    assert meter.watch is not None and len(meter.watch.read()) > begun >= 2
+    assert np.isfinite(meter.seen().p50_ms)
