@@ -22,6 +22,7 @@ from ...spaces.variables import Variable
 from ..objectives import is_maximized
 from ..trial import Trial, TrialState
 from .layout import trial_folder
+from .rows import insert_trial
 
 STATES = {
     TrialState.FINISHED: optuna.trial.TrialState.COMPLETE,
@@ -104,8 +105,9 @@ class TrialStore:
         """
         known = {trial.number for trial in self.ended()}
         found = []
-        for path in sorted((self.folder / "trials").glob("*/plan.json")):
-            if path.parent.name.isdigit() and int(path.parent.name) not in known:
+        begun = [p for p in (self.folder / "trials").glob("*/plan.json") if p.parent.name.isdigit()]
+        for path in sorted(begun, key=lambda p: int(p.parent.name)):
+            if int(path.parent.name) not in known:
                 try:
                     found.append(from_plain(Trial, read_json(path)))
                 except ValueError as error:
@@ -128,15 +130,7 @@ class TrialStore:
         params = {v.name: v.legal(trial.plan.choices.get(v.name, v.options[0])) for v in space}
         ranges = {v.name: distribution(v) for v in space}
         try:
-            try:
-                row = optuna.trial.create_trial(
-                    state=state, values=values, params=params, distributions=ranges, user_attrs=attributes
-                )
-                self._study.add_trial(row)
-            except ValueError:
-                # an earlier run of the study had other options for a variable, which Optuna does not take
-                row = optuna.trial.create_trial(state=state, values=values, user_attrs=attributes)
-                self._study.add_trial(row)
+            insert_trial(self._engine, self._study._study_id, state, values, params, ranges, attributes)
         except Exception as error:
             raise StorageError(_reason(self.path, error)) from error
 
