@@ -76,10 +76,8 @@ class Driver:
         proposer.know([*self._trials, *waiting], [t for t in interrupted if t.state is not TrialState.WAITING])
         for trial in (*self._trials, *waiting):
             self._learn(trial)
-        for trial in self._trials:
             self._trainings.remember(trial)
-        numbers = [t.number for t in (*self._trials, *interrupted)]
-        self._next_number = max(numbers, default=0) + 1
+        self._next_number = max((t.number for t in (*self._trials, *interrupted)), default=0) + 1
         self._started = 0
         self.seconds: dict[str, float] = {}
         self._run_s = self._pace.clock_s()
@@ -105,6 +103,11 @@ class Driver:
     def waiting(self) -> int:
         """Number of students that wait at a rung."""
         return len(self._room)
+
+    @property
+    def unfinished(self) -> list[Trial]:
+        """The trials that run, and those that wait at a rung."""
+        return [*(trial for trial, _ in self._active.values()), *self._room]
 
     def run(self, should_stop: Callable[[], bool], watch: Callable[[Snapshot], None]) -> bool:
         """Search until `should_stop()`, until the number of trials is reached, or until nothing new can be proposed.
@@ -142,8 +145,7 @@ class Driver:
             watch(self._snapshot())
 
     def _snapshot(self) -> Snapshot:
-        new = len(self._trials) - self._known
-        elapsed_s = self._pace.clock_s() - self._run_s
+        new, elapsed_s = len(self._trials) - self._known, self._pace.clock_s() - self._run_s
         return Snapshot(self._trials, new, self._doing(), elapsed_s, len(self._room), self._limits)
 
     def _enough(self) -> bool:
@@ -278,8 +280,7 @@ class Driver:
         self._trials.append(trial)
         self._trainings.remember(trial)
         self._learn(trial)
-        last = self._trials[-MANY_FAILURES:]
-        if len(last) == MANY_FAILURES and all(t.state is TrialState.FAILED for t in last):
+        if [t.state for t in self._trials[-MANY_FAILURES:]] == [TrialState.FAILED] * MANY_FAILURES:
             raise MeasurementError(f"the last {MANY_FAILURES} trials failed, the latest because {trial.reason}")
 
     def _learn(self, trial: Trial) -> None:

@@ -17,6 +17,7 @@ from ..spaces.surrogates import Surrogates
 from ..studies.study_file import StudyFile
 from ..studies.task import Task
 from ..studies.teacher import TeacherStopped
+from .cleaning import CheckpointKeeper
 from .evaluate.context import LOOK_EXAMPLES
 from .evaluate.warm_start import WarmStarts
 from .executors.base import Executor, ExecutorContext
@@ -173,18 +174,21 @@ class _Watch:
         end_s: float | None,
         report: ReportKeeper,
     ) -> None:
-        self.known = read_front(study.folder)
+        self.known = read_front(study.folder, driver.trials)
         self._report = report
         examples = len(study.context.task.validation)
         patience = study.settings.search.patience
         self.patience = Patience(study.limits, study.objectives, examples, patience, driver.searched_s)
         self._study, self._driver, self._watcher, self._stop, self._end_s = study, driver, watcher, stop, end_s
         self._judged = -1
+        limit_bytes = 1e9 * study.settings.search.checkpoints_gb
+        self._checkpoints = CheckpointKeeper(study.folder, _promotion(study), limit_bytes, watcher.say)
 
     def __call__(self, snapshot: Snapshot) -> None:
         # several times a second, beside a training: nothing costly but when a trial has ended
         if len(snapshot.trials) != self._judged:
             self._judged = len(snapshot.trials)
+            self._checkpoints.look(snapshot.trials, self._driver.unfinished)
             self._report.keep(replace(self.known, trials=tuple(snapshot.trials)))
             if self._end_s is not None:
                 front = replace(self.known, trials=tuple(snapshot.trials))

@@ -6,6 +6,7 @@ import click
 
 from .app import Commands
 from .bench import bench
+from .clean import clean
 from .compare import compare
 from .export import export
 from .front import front
@@ -25,5 +26,19 @@ def main() -> None:
     """Search compressed versions of a trained PyTorch network that meet a latency budget on this machine."""
 
 
-for _command in (search, front, report, compare, pick, verify, rebuild, space, sensitivity, bench, export, runtimes):
+for _command in (
+    search,
+    front,
+    report,
+    compare,
+    pick,
+    verify,
+    rebuild,
+    space,
+    sensitivity,
+    bench,
+    export,
+    runtimes,
+    clean,
+):
     main.add_command(_command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..feasibility import Limits
@@ -9,12 +10,17 @@ from ..objectives import objectives_of
 from ..store.facts import read_facts
 from ..store.settings import read_settings
 from ..store.trials import TrialStore
+from ..trial import Trial
 from .confirm import read_confirmed
 from .front import Front
 
 
-def read_front(folder: Path) -> Front:
+def read_front(folder: Path, trials: Sequence[Trial] | None = None) -> Front:
     """Return the front of a study.
+
+    Args:
+        folder: The study's folder.
+        trials: Those that ended, where they were read already.
 
     Raises:
         UsageError: There is no study in this folder.
@@ -22,7 +28,8 @@ def read_front(folder: Path) -> Front:
     """
     settings = read_settings(folder)
     objectives = objectives_of(settings)
-    trials = TrialStore(folder, settings.name, objectives).ended()
+    if trials is None:
+        trials = TrialStore(folder, settings.name, objectives).ended()
     numbers = {trial.number for trial in trials}
     confirmed = {number: look for number, look in read_confirmed(folder).items() if number in numbers}
     return Front(

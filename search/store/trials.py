@@ -59,6 +59,7 @@ class TrialStore:
             StorageError: The file is no usable database.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._ended: list[Trial] | None = None
         self.folder = folder
         self.path = folder / "study.db"
         directions: list[Literal["maximize", "minimize"]] = [
@@ -77,11 +78,16 @@ class TrialStore:
             raise StorageError(_reason(self.path, error)) from error
 
     def ended(self) -> list[Trial]:
-        """Return all trials that ended, in the order they did.
+        """Return all trials that ended, in the order they did. They are read once: nobody else writes them.
 
         Raises:
             StorageError: The database cannot be read.
         """
+        if self._ended is None:
+            self._ended = self._read_ended()
+        return list(self._ended)
+
+    def _read_ended(self) -> list[Trial]:
         try:
             with self._engine.connect() as connection:
                 rows = connection.execute(ENDED, {"name": self._study.study_name, "key": ATTRIBUTE}).all()
@@ -133,6 +139,8 @@ class TrialStore:
             insert_trial(self._engine, self._study._study_id, state, values, params, ranges, attributes)
         except Exception as error:
             raise StorageError(_reason(self.path, error)) from error
+        if self._ended is not None:
+            self._ended.append(trial)
 
 
 def distribution(variable: Variable) -> optuna.distributions.BaseDistribution:
