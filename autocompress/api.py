@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
-    from .search.pace import Snapshot, Stop
+    from .search.pace import Snapshot
     from .search.report.front import Front
     from .search.run import Watcher
     from .studies.task import Task
@@ -58,6 +56,7 @@ def compress(
     """Search compressed models for a task and return the front, as `autocompress search` does.
 
     Ctrl-C ends the search after the step under way, and the front so far is returned; pressed twice, it ends at once.
+    SIGTERM and SIGHUP end it within seconds, without confirming the front; the next run does that.
 
     Example:
         >>> import autocompress
@@ -107,6 +106,7 @@ def compress(
     """
     from .search.pace import Stop
     from .search.run import run_search
+    from .search.signals import ended_by_signals
     from .studies.study_file import StudyFile
 
     given: dict[str, dict[str, Any]] = {
@@ -144,7 +144,7 @@ def compress(
     watcher = _watcher(progress)
     if callback is not None:
         watcher = _Calling(watcher, callback)
-    with _CtrlC(stop):
+    with ended_by_signals(stop, told=False):
         try:
             return run_search(settings, task, Path(runs), fresh, watcher, stop).front
         finally:
@@ -217,24 +217,3 @@ def _can_draw() -> bool:
     notebook = sys.modules.get("IPython")
     shell = notebook.get_ipython() if notebook is not None else None
     return type(shell).__name__ == "ZMQInteractiveShell"
-
-
-class _CtrlC:
-    """Meanwhile, Ctrl-C asks the search to end; pressed twice it ends at once. Only the main thread gets signals."""
-
-    def __init__(self, stop: Stop) -> None:
-        self._stop = stop
-        self._before: Any = None
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._asked)
-
-    def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _asked(self, _number: int, _frame: object) -> None:
-        if self._stop.asked.is_set():
-            raise KeyboardInterrupt
-        self._stop.asked.set()

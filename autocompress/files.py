@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         StorageError: The disk is full or cannot be written.
     """
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         handle, name = tempfile.mkstemp(f"-{path.name}", PARTIAL, path.parent)
         beside = Path(name)
         try:
@@ -40,8 +40,21 @@ def write_bytes(path: Path, data: bytes) -> None:
                 os.fsync(file.fileno())
             beside.chmod(0o666 & ~_umask())
             beside.replace(path)
+            _sync(path.parent)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder with those above it, so that a loss of power does not take them away again.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        _sync(each.parent)
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -81,10 +94,22 @@ def copy(source: Path, target: Path) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Put a model, which is a file or a folder, in place of what is there; a file in one step."""
-    if target.is_dir() and not target.is_symlink():
+    """Put a model, which is a file or a folder, in place of what is there; a file in one step.
+
+    It is flushed to the disk first: a trial's row must not outlive its file when power is lost.
+    """
+    # what lies in an unfinished folder is thrown away after a crash, whole or not
+    lasting = not any(part.startswith(PARTIAL) for part in target.parent.parts)
+    if lasting:
+        for path in (source, *source.rglob("*")) if source.is_dir() else (source,):
+            _sync(path)
+    if target.is_symlink() and source.is_dir():
+        target.unlink()
+    elif target.is_dir() and not target.is_symlink():
         shutil.rmtree(target)
     source.replace(target)
+    if lasting:
+        _sync(target.parent)
 
 
 def remove(path: Path) -> None:
@@ -126,7 +151,19 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise StorageError(f"{path}: the disk is full; free some space and run the same command again") from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise StorageError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
+        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+            raise StorageError(f"{error.filename or path}: {error.strerror}; choose another folder") from error
         raise
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or a folder to the disk, where the system can."""
+    with suppress(OSError):  # not every file system can for folders, and Windows opens none
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _umask() -> int:

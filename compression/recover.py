@@ -120,7 +120,7 @@ class Recoverer:
             spec: Its specification, with a recovery.
             rung: Number of the rung, from 0.
             checkpoint: The file.
-            stop: Whether to end early, asked every SLICE_STEPS steps.
+            stop: Whether to end early, asked before every step.
 
         Returns:
             The fake quantization of its bits, switched off, with the ranges that the training saw, if it saw any.
@@ -149,8 +149,11 @@ class Recoverer:
                 if stop():
                     _save(checkpoint, module, optimizer, fake, step)
                     raise Stopped
+                begun = step
                 with self.quiet():
                     for now in range(step, min(step + SLICE_STEPS, until)):
+                        if now > begun and stop():
+                            break  # steps of a large network take seconds each
                         if recovery.quantization_aware and now >= AWARE_FROM * total:
                             fake.switch_on()
                         for settings in optimizer.param_groups:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..spaces.spec import StudentSpec
+from ..temporary import temporary_folder
 from .recover import Recoverer
 from .student import Student
 
@@ -60,8 +60,8 @@ def time_steps(
                 spent_s += time.perf_counter() - started
 
         short = replace(recoverer, schedule=replace(schedule, epochs=steps / plan.steps, rungs=(1.0,)), quiet=timed)
-        with tempfile.TemporaryDirectory(prefix="autocompress-steps-") as folder:
-            short.recover(make_student(), spec, 0, Path(folder) / "student.pt", stop)
+        with temporary_folder() as folder:
+            short.recover(make_student(), spec, 0, folder / "student.pt", stop)
         return spent_s
 
     first_s = seconds_of(1)

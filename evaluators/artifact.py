@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -297,4 +297,4 @@ class ArtifactBuilder:
 
 
 def _beside(path: Path, what: str) -> Path:
-    return path.with_name(f"{PARTIAL}{what}-{os.getpid()}-{path.name}")
+    return path.with_name(f"{PARTIAL}{what}-{secrets.token_hex(6)}-{path.name}")

@@ -7,7 +7,6 @@ Micro networks are built and timed side by side for some seconds. What nothing d
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from ..errors import one_line
 from ..spaces.layers import Layer
 from ..spaces.target import Capabilities, Target
 from ..spaces.target_profile import BitsTime, ChannelTime, Ratio, TargetProfile, joint_profile, steps
+from ..temporary import temporary_folder
 from .micronets import CHANNELS, KINDS, WIDE, MicroFiles, arithmetic
 from .profile_cache import ProfileCache
 from .runtimes.base import Runtime
@@ -145,8 +145,8 @@ def measure_profile(
         return profile
     say(f"measuring what bits and channel counts win on {target.name}: at most about {seconds:.0f} s, once")
     started, pace, disturbed = time.monotonic(), 0.0, False
-    with tempfile.TemporaryDirectory(prefix="autocompress-profile-") as folder:
-        files = MicroFiles(runtime, target, Path(folder))
+    with temporary_folder() as folder:
+        files = MicroFiles(runtime, target, folder)
         while question is not None and not stop():
             # a question that would not be answered in time is not begun: some runtimes build for seconds
             if (spent := time.monotonic() - started) + pace * len(question.bits) > seconds:

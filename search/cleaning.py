@@ -8,10 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from ..errors import StorageError
-from ..files import disk_errors, read_json
+from ..files import read_json
 from ..studies.study_file import StudyFile
 from .clean import Spare, checkpoint_bytes, spare_files, take_away, waiting_checkpoints
 from .evaluate.context import LOOK_EXAMPLES
@@ -19,6 +16,7 @@ from .feasibility import Limits
 from .objectives import objectives_of
 from .promotion import Promotion
 from .store.facts import read_facts
+from .store.lock import locked
 from .store.settings import read_settings
 from .store.trials import TrialStore
 from .trial import Trial
@@ -62,23 +60,15 @@ def opened_for_cleaning(folder: Path) -> Iterator[Cleaning]:
         StorageError: A search has it open, its database is corrupt, or another version wrote it.
     """
     settings = read_settings(folder)
-    lock = FileLock(folder / "lock")
-    try:
-        with disk_errors(folder):
-            lock.acquire(timeout=0)
-    except Timeout:
-        raise StorageError(f"{folder}: a search has this study open; end it first") from None
-    try:
+    with locked(folder):
         objectives = objectives_of(settings)
         store = TrialStore(folder, settings.name, objectives)
         ended, unfinished = store.ended(), store.interrupted()
-        promotion = _promotion(folder, settings, objectives)
-        spare = tuple(spare_files(folder, ended, unfinished, promotion))
+        spare = tuple(spare_files(folder, ended, unfinished, _promotion(folder, settings, objectives)))
         finished = sum(t.finished for t in ended)
         words = f"{finished} finished students and {len(unfinished)} that are under way or wait"
         yield Cleaning(spare, checkpoint_bytes(folder), words)
-    finally:
-        lock.release()
+        store.close()
 
 
 def _promotion(folder: Path, settings: StudyFile, objectives: tuple[str, ...]) -> Promotion:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,6 +35,7 @@ from ..spaces.target import Target, bits_on
 from ..studies.checkpoint import load_weights
 from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task
+from ..temporary import temporary_folder
 from .evaluate.checkpoints import checkpoint_path
 from .evaluate.target_session import timing_inputs
 from .exported import Exported, Exports
@@ -210,8 +210,8 @@ def _checked(
     outputs = file_outputs(part, runtime, target, data)
     chooses = expected.ndim == 2 and expected.shape[1] > 1 and data.labels.ndim == 1
     operators = runtime.inspect(part, target)
-    with tempfile.TemporaryDirectory(prefix="autocompress-") as folder:
-        inputs_file = timing_inputs(work.task, Path(folder))
+    with temporary_folder() as folder:
+        inputs_file = timing_inputs(work.task, folder)
         files = [TimedFile(part, target, inputs_file)]
         if get_runtime(work.teacher.target.runtime).available().ok:
             files.insert(0, replace(work.teacher, inputs=inputs_file))

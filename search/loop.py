@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from contextlib import suppress
 from dataclasses import replace
 
-from ..errors import MeasurementError
+from ..errors import AutoCompressError, MeasurementError, StorageError
 from ..spaces.space import Space
-from .evaluate.job import Job, JobResult, Step
-from .evaluate.warm_start import WarmStarts, start_at
+from .deaths import MOST, Deaths, words
+from .evaluate.job import Job, JobResult
+from .evaluate.warm_start import WarmStarts
 from .executors.base import Executor
-from .objectives import objective_costs, objective_value
+from .next_job import NextJob
+from .objectives import objective_value
 from .pace import Pace, Snapshot
 from .promotion import Promotion
-from .propose.proposal import Candidate, Proposal
+from .propose.proposal import Proposal, candidates_among
 from .propose.proposer import Proposer
 from .shape_choice import ShapeChoice
 from .store.trials import TrialStore
@@ -62,11 +65,11 @@ class Driver:
         """
         self._space, self._store, self._proposer, self._executor = space, store, proposer, executor
         self._promotion, self._limits, self._seed = promotion, promotion.limits, seed
-        self._warm_starts, self._learn_from_gated = warm_starts, learn_from_gated
-        self._pace = pace or Pace()
+        self._learn_from_gated, self._pace = learn_from_gated, pace or Pace()
         self._trials = store.ended()
         self._known = len(self._trials)
-        self._trainings = Trainings()
+        self._trainings, self._deaths = Trainings(), Deaths(executor, store)
+        self._next = NextJob(store.folder, promotion, self._trainings, warm_starts)
         self._shapes = ShapeChoice(space, promotion.limits, proposer.choose)
         self._active: dict[Future[JobResult], tuple[Trial, Job]] = {}
         self._proposals: dict[int, Proposal] = {}
@@ -77,8 +80,8 @@ class Driver:
         for trial in (*self._trials, *waiting):
             self._learn(trial)
             self._trainings.remember(trial)
-        self._next_number = max((t.number for t in (*self._trials, *interrupted)), default=0) + 1
-        self._started = 0
+        self._next_number = store.next_number()
+        self._started, self._over = 0, False
         self.seconds: dict[str, float] = {}
         self._run_s = self._pace.clock_s()
         earlier_s = max((t.ended_s or 0.0 for t in self._trials), default=0.0)
@@ -105,9 +108,9 @@ class Driver:
         return len(self._room)
 
     @property
-    def unfinished(self) -> list[Trial]:
+    def unfinished(self) -> tuple[Trial, ...]:
         """The trials that run, and those that wait at a rung."""
-        return [*(trial for trial, _ in self._active.values()), *self._room]
+        return *(trial for trial, _ in self._active.values()), *self._room
 
     def run(self, should_stop: Callable[[], bool], watch: Callable[[Snapshot], None]) -> bool:
         """Search until `should_stop()`, until the number of trials is reached, or until nothing new can be proposed.
@@ -120,17 +123,35 @@ class Driver:
             Whether the space was exhausted.
 
         Raises:
-            MeasurementError: A worker died, or many trials in a row failed.
+            MeasurementError: No worker can start, or many trials in a row failed.
             AutoCompressError: What else ends a study, once running jobs were dropped.
         """
+        try:
+            return self._run(should_stop, watch)
+        finally:
+            self._take_leave()
+
+    def _take_leave(self) -> None:
+        """End the jobs that run, take in what they came to, and write how the others stand."""
+        self._over = True
+        self._executor.close()
+        for future in [f for f in self._active if f.done() and not f.cancelled() and f.exception() is None]:
+            with suppress(AutoCompressError):
+                self._advance(future)
+        for trial, _ in self._active.values():
+            with suppress(StorageError):
+                self._deaths.keep(trial)
+        self._active.clear()
+
+    def _run(self, should_stop: Callable[[], bool], watch: Callable[[Snapshot], None]) -> bool:
         exhausted = False
         while True:
             while len(self._active) < self._executor.slots and not should_stop():
                 if self._go_on(exhausted):
                     continue
-                if exhausted or self._enough() or self._too_late():
+                if exhausted or self._pace.enough(self._started) or self._too_late():
                     break
-                proposal = self._proposer.propose(self._candidates())
+                proposal = self._proposer.propose(candidates_among(self._trials, self._promotion))
                 if proposal is None:
                     exhausted = True
                     continue  # students that wait may use the time now
@@ -146,10 +167,9 @@ class Driver:
 
     def _snapshot(self) -> Snapshot:
         new, elapsed_s = len(self._trials) - self._known, self._pace.clock_s() - self._run_s
-        return Snapshot(self._trials, new, self._doing(), elapsed_s, len(self._room), self._limits)
-
-    def _enough(self) -> bool:
-        return self._pace.max_trials is not None and self._started >= self._pace.max_trials
+        rungs = len(self._promotion.rungs)
+        doing = [f"trial {t.number} ({t.label}): {job.words(rungs)}" for t, job in self._active.values()]
+        return Snapshot(self._trials, new, doing, elapsed_s, len(self._room), self._limits)
 
     def _too_late(self) -> bool:
         """Tell whether a new student could not come to its end in the time that is left."""
@@ -171,15 +191,8 @@ class Driver:
         trial = self._room.next(self._trials, running, left_s)
         if trial is None:
             return False
-        self._submit(trial.moved(TrialState.RUNNING), self._next_job(trial))
+        self._submit(trial.moved(TrialState.RUNNING), self._next.on_rungs(trial))
         return True
-
-    def _next_job(self, trial: Trial) -> Job:
-        """Return the job that follows on the rungs that a trial has behind it."""
-        level = len(trial.rungs)
-        if level == len(self._promotion.rungs):
-            return Job(trial.number, trial.spec, "build", 0, trial.warm_start)
-        return Job(trial.number, trial.spec, "rung", level, trial.warm_start)
 
     def _begin(self, proposal: Proposal) -> None:
         number = proposal.number
@@ -194,24 +207,33 @@ class Driver:
         self._shapes.open(trial, proposal.others)
         self._submit(trial, Job(number, spec, "gate"))
 
-    def _submit(self, trial: Trial, job: Job) -> None:
-        self._active[self._executor.submit(job)] = (trial, job)
+    def _submit(self, trial: Trial, job: Job, why: object = "") -> None:
+        if self._over:
+            self._deaths.keep(trial)  # the next run does it
+            return
+        if trial.deaths >= MOST:
+            reason = words(job, len(self._promotion.rungs), why)
+            self._end(replace(trial.moved(TrialState.FAILED), reason=reason))
+            return
+        self._active[self._executor.submit(self._deaths.sent(trial, job))] = (trial, job)
 
     def _advance(self, future: Future[JobResult]) -> None:
         trial, job = self._active.pop(future)
         try:
             result = future.result()
         except BrokenExecutor as error:
-            raise MeasurementError(
-                f"a worker died in trial {trial.number} (out of memory?); lower --workers and run the same command "
-                "again: finished trials are kept"
-            ) from error
+            trial = replace(trial, deaths=trial.deaths + 1)
+            self._deaths.keep(trial)
+            self._submit(trial, job, error)
+            return
+        except BaseException:
+            self._active[future] = (trial, job)
+            raise
         trial = trial.spent(result.seconds)
         for kind, value in result.seconds.items():
             self.seconds[kind] = self.seconds.get(kind, 0.0) + value
         if result.stopped:
-            if trial.first_look is not None or trial.rungs:
-                self._store.begin(trial.moved(TrialState.WAITING))  # the next run goes on from this rung
+            self._deaths.keep(trial)  # the next run goes on from this rung
             return
         if job.step == "gate" and not result.failure:
             trial = replace(trial, gate=result.latencies, gate_bytes=result.size_bytes)
@@ -242,30 +264,16 @@ class Driver:
         missed = "" if trial.by_hand else self._limits.surely_missed(trial.gate, trial.gate_bytes)
         if missed:
             self._end(replace(trial.moved(TrialState.GATED), reason=missed))
-        elif trial.spec.recovery is None:
-            self._submit(trial, Job(trial.number, trial.spec, "build"))
-        elif trial.after is not None:
-            before = next(t for t in self._trials if t.number == trial.after)
-            first = start_at(self._store.folder, before, len(self._promotion.rungs))
-            self._submit(replace(trial, warm_start=first), Job(trial.number, trial.spec, "rung", warm_start=first))
-        elif other := self._trainings.same(trial):
-            job = Job(trial.number, trial.spec, "build", warm_start=other.warm_start)
-            self._submit(replace(trial, warm_start=other.warm_start), job)
         else:
-            start = None
-            if self._warm_starts is not None and not trial.by_hand:
-                start = self._warm_starts.nearest(trial.spec, self._trials)
-            # a look compares students that may be left waiting, and two starts of one
-            compared = self._promotion.first_looks and not trial.to_its_end
-            step: Step = "look" if compared or start else "rung"
-            self._submit(trial, Job(trial.number, trial.spec, step, warm_start=start))
+            self._submit(*self._next.after_gate(trial, self._trials))
 
     def _reached(self, trial: Trial) -> None:
         """Let a student that has reached a rung wait there until it is its turn, or go on at once."""
+        trial = replace(trial, deaths=0)  # what comes next is another job
         waiting = trial.moved(TrialState.WAITING)
         self._store.begin(waiting)
         if trial.to_its_end or not self._promotion.halves:
-            self._submit(trial, self._next_job(trial))
+            self._submit(trial, self._next.on_rungs(trial))
             return
         if waiting.rungs:
             self._learn(waiting)
@@ -280,7 +288,8 @@ class Driver:
         self._trials.append(trial)
         self._trainings.remember(trial)
         self._learn(trial)
-        if [t.state for t in self._trials[-MANY_FAILURES:]] == [TrialState.FAILED] * MANY_FAILURES:
+        last = self._trials[-MANY_FAILURES:]
+        if len(last) == MANY_FAILURES and all(t.state is TrialState.FAILED for t in last):
             raise MeasurementError(f"the last {MANY_FAILURES} trials failed, the latest because {trial.reason}")
 
     def _learn(self, trial: Trial) -> None:
@@ -289,12 +298,3 @@ class Driver:
         violation = self._limits.violation(trial.gate, trial.gate_bytes) if told else None
         costs = self._promotion.costs(trial, self._trials)
         self._proposer.learn(trial, costs, violation, self._proposals.get(trial.number))
-
-    def _candidates(self) -> list[Candidate]:
-        names, looks = self._promotion.objectives, self._limits.interest
-        done = [(t, objective_value("accuracy", t.measured)) for t in self._trials if t.measured]
-        return [Candidate(t, tuple(objective_costs(names, t.measured)), looks(t.gate, q)) for t, q in done]
-
-    def _doing(self) -> list[str]:
-        rungs = len(self._promotion.rungs)
-        return [f"trial {t.number} ({t.label}): {job.words(rungs)}" for t, job in self._active.values()]

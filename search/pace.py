@@ -38,10 +38,12 @@ class Stop:
 
     Attributes:
         asked: Set when the user asks.
+        hurried: Set when it has to end within seconds: what can wait for the next run is left to it.
         deadline_s: On the monotonic clock, None without one.
     """
 
     asked: threading.Event = field(default_factory=threading.Event)
+    hurried: threading.Event = field(default_factory=threading.Event)
     deadline_s: float | None = None
 
     def __call__(self) -> bool:
@@ -68,3 +70,7 @@ class Pace:
     time_left_s: Callable[[], float | None] = lambda: None
     clock_s: Callable[[], float] = time.monotonic
     since_s: float | None = None
+
+    def enough(self, started: int) -> bool:
+        """Tell whether this run has begun as many trials as it may."""
+        return self.max_trials is not None and started >= self.max_trials

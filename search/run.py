@@ -34,6 +34,7 @@ from .report.front import Front
 from .report.html.keep import ReportKeeper
 from .report.profiles import profile_models
 from .report.reading import read_front
+from .signals import BrokenOff, let_come_to_its_end
 from .stopping import Outlook, Patience
 from .study import OpenStudy, opened
 
@@ -133,22 +134,31 @@ def run_search(
         if dry_run:
             seconds = time.monotonic() - begin_s
             return Outcome(read_front(study.folder), seconds, 0.0, {}, False, stop.asked.is_set())
-        executor = make_executor(ExecutorContext(study.context, settings, study.folder), settings.search.workers)
+        given = ExecutorContext(study.context, settings, study.folder, watcher.say)
+        executor = make_executor(given, settings.search.workers)
         driver = _driver(study, executor, surrogates, stop, loop_s)
         devices = tuple(target.device for target in study.context.targets)
         report = ReportKeeper(study.folder, surrogates, devices, watcher.say)
         watch = _Watch(study, driver, watcher, stop, end_s, report)
+        exhausted = False
         try:
-            exhausted = driver.run(watch.should_stop, watch)
+            with contextlib.suppress(BrokenOff):
+                exhausted = driver.run(watch.should_stop, watch)
         finally:
             executor.close()
         done = not stop() and watch.patience.is_over(driver.searched_s)
         search_s = time.monotonic() - loop_s
         if stop() and not driver.trials:
             watcher.say(_nothing_tried(loop_s - begin_s, minutes))
-        front = confirm(study.context, replace(watch.known, trials=tuple(driver.trials)), watcher.say, end_s)
-        profile_models(study.context, front, watcher.say, end_s)
-        report.keep(front, final=True)
+        front = replace(watch.known, trials=tuple(driver.trials))
+        with contextlib.suppress(BrokenOff):
+            if not stop.hurried.is_set():
+                front = confirm(study.context, front, watcher.say, end_s)
+                profile_models(study.context, front, watcher.say, end_s)
+                report.keep(front, final=True)
+        let_come_to_its_end()
+        if stop.hurried.is_set():
+            watcher.say("no time was left to confirm the front: the next run does")
         return Outcome(
             front=front,
             wall_s=time.monotonic() - begin_s,

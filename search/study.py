@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
-import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from ..compression.export import input_names
 from ..errors import MetricError, StorageError
@@ -28,6 +27,7 @@ from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task
 from ..studies.teacher import epochs_told, prepare_teacher
 from ..studies.tracing import answers
+from ..temporary import sweep_temporary
 from .evaluate.build import file_accuracy
 from .evaluate.context import EvaluationContext, open_context
 from .evaluate.target_session import TargetSession
@@ -37,6 +37,8 @@ from .prepare.reach import check_reach, measure_reach
 from .prepare.space import prepare_space
 from .report.space_report import describe_space
 from .store.facts import TaskFacts, read_facts, write_facts
+from .store.lock import locked
+from .store.opening import begin_opening, end_opening
 from .store.samples import Samples, read_samples, sample_rows, write_samples
 from .store.settings import check_settings, with_earlier_limits, write_settings
 from .store.trials import TrialStore
@@ -72,13 +74,13 @@ class OpenStudy:
 
 def study_folder(runs: Path, name: str, fresh: bool) -> Path:
     """Return the study's folder, a new one if `fresh`: `digits`, then `digits-2`, ... Nothing is overwritten."""
-    names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
-    folders = [runs / name]
-    for candidate in names:
-        if not (runs / candidate).exists():
-            return runs / candidate if fresh else folders[-1]
-        folders.append(runs / candidate)
-    raise AssertionError("counting does not end")
+    numbers = [1] if (runs / name).exists() else []
+    for path in runs.glob(f"{glob.escape(name)}-*"):
+        number = path.name[len(name) + 1 :]
+        if number.isdecimal() and int(number) > 1:
+            numbers.append(int(number))  # earlier ones may have been deleted
+    last = max(numbers, default=0) + fresh
+    return runs / name if last <= 1 else runs / f"{name}-{last}"
 
 
 @contextlib.contextmanager
@@ -122,20 +124,21 @@ def opened(
         say(f"limits of the last run hold on: {', '.join(kept)}; say others, or --forget-limits")
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise StorageError(f"{folder}: another search has this study open; wait for it, or use --fresh") from None
-    try:
+    with contextlib.ExitStack() as held:
+        held.enter_context(locked(folder))
         check_settings(folder, settings)
         sweep(folder)
-        store = TrialStore(folder, settings.name, objectives)
+        sweep_temporary()
+        if begin_opening(folder, settings):
+            say("an earlier run with other settings ended before its first trial: what it made was removed")
         teacher = prepare_teacher(settings, task, folder, say, stop, epochs_told(say))
         prepared = replace(task, teacher=teacher).prepared(say)
+        # nothing of a study is written before it is known to be of this task
         _check_identity(folder, prepared)
         if settings.teacher.epochs == 0:
             save_weights(teacher, folder / "teacher.safetensors")
+        store = TrialStore(folder, settings.name, objectives)
+        held.callback(store.close)
         context = open_context(prepared, settings, folder, stop, say)
         facts = _facts(context, settings, task)
         write_facts(folder, facts)
@@ -148,9 +151,8 @@ def opened(
         described = describe_space(found.space, context.network.left_out, context.targets, found.pattern_ratios)
         write_json(folder / "space.json", described)
         write_settings(folder, settings)
+        end_opening(folder)
         yield OpenStudy(settings, folder, context, found.space, limits, objectives, store)
-    finally:
-        lock.release()
 
 
 def _facts(context: EvaluationContext, settings: StudyFile, task: Task) -> TaskFacts:

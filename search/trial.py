@@ -98,6 +98,7 @@ class Trial:
         ended_s: Seconds of searching, over all runs of the study, after which it ended.
         technique: What it was made by hand to show, where it was; see `techniques.Technique`.
         after: Number of the finished trial whose weights it begins with, where it is the second step of a sequence.
+        deaths: Processes that died, or may have died, of the job that follows on what is known of it.
     """
 
     number: int
@@ -119,6 +120,7 @@ class Trial:
     ended_s: float | None = None
     technique: str = ""
     after: int | None = None
+    deaths: int = 0
 
     @property
     def by_hand(self) -> bool:

@@ -58,7 +58,8 @@ def prepare_teacher(
     """Train the teacher on the train split alone, for as many epochs as [teacher] says.
 
     It is kept in `cache_dir`/teacher.safetensors, and taken from there as long as [teacher], [data], [task] and the
-    weights that it starts from are the same.
+    weights that it starts from are the same. A study that was begun keeps the one it has: its trials come from that, and
+    a task may start from random weights.
 
     Args:
         study_file: The study.
@@ -83,9 +84,12 @@ def prepare_teacher(
         return teacher
     path = cache_dir / "teacher.safetensors"
     key = _key(study_file, teacher)
-    if read_notes(path).get("key") == key:
+    known = read_notes(path).get("key")
+    begun = (cache_dir / "identity.json").exists()
+    if known == key or (known is not None and begun):
         load_weights(teacher, path)
-        log(f"teacher: taken from {path}")
+        other = "" if known == key else ", where this study trained it from other first weights than the task has now"
+        log(f"teacher: taken from {path}{other}")
         return teacher
     start_s = time.monotonic()
     reading = task.reading()

@@ -42,7 +42,6 @@ def bench(
     its validation split.
     """
     import json
-    import tempfile
 
     from ..evaluators.bench import bench as measure
     from ..evaluators.bench import conditions_line, labels, parse_precision, shortfall, timed_files
@@ -50,6 +49,7 @@ def bench(
     from ..evaluators.shipping import MeasuredFile, which_to_ship
     from ..spaces.plain import to_plain
     from ..studies.metric import ACCURACY
+    from ..temporary import temporary_folder
     from .files_table import print_files
 
     wanted = None if precision is None else parse_precision(precision)
@@ -57,7 +57,7 @@ def bench(
     limit = max_seconds or (None if wanted is None else 120.0)
     scores: list[float | None] = [None] * len(files)
     metric, examples = None, 0
-    with tempfile.TemporaryDirectory(prefix="autocompress-") as folder:
+    with temporary_folder() as folder:
         if task_spec is not None:
             from ..search.evaluate.scored_files import score_files
             from ..studies.task import load_task

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from .options import find_study, folder_of, with_options
 from .show import print_front, print_outcome
-
-if TYPE_CHECKING:
-    from ..search.pace import Stop
 
 
 @click.command()
@@ -49,21 +45,21 @@ def search(study: str | None, **options: Any) -> None:
     """Search a STUDY: a .toml file, a bundled study, or the folder of a study, which goes on.
 
     Without one, ./autocompress.toml if it exists, else the bundled study `digits`. The same command resumes a study
-    that was stopped. Ctrl-C ends a search cleanly.
+    that was stopped. Ctrl-C ends a search cleanly; SIGTERM and SIGHUP do within seconds.
     """
     from ..search.pace import Stop
     from ..search.run import run_search
+    from ..search.signals import ended_by_signals
 
     settings = with_options(find_study(study, options["task_spec"]), options)
     if study is not None and (runs := folder_of(study)) is not None:
         options["runs"] = runs
     progress = make_progress(options["quiet"])
     stop = Stop()
-    restore = listen_to_ctrl_c(stop)
     try:
-        outcome = run_search(settings, None, options["runs"], options["fresh"], progress, stop, options["dry_run"])
+        with ended_by_signals(stop):
+            outcome = run_search(settings, None, options["runs"], options["fresh"], progress, stop, options["dry_run"])
     finally:
-        restore()
         progress.close()
     if options["dry_run"]:
         click.echo(f"dry run: nothing was searched; what was measured is kept in {outcome.front.folder}")
@@ -78,20 +74,3 @@ def make_progress(quiet: bool) -> Any:
 
     kind = LiveProgress if sys.stdout.isatty() and not quiet else PlainProgress
     return kind()
-
-
-def listen_to_ctrl_c(stop: Stop) -> Any:
-    """Let Ctrl-C ask the search to end once, and end it at once the second time.
-
-    Returns:
-        What restores the old behaviour.
-    """
-
-    def asked(_number: int, _frame: Any) -> None:
-        if stop.asked.is_set():
-            raise KeyboardInterrupt
-        click.echo("\nending after this step (Ctrl-C again ends at once); finished trials are kept", err=True)
-        stop.asked.set()
-
-    old = signal.signal(signal.SIGINT, asked)
-    return lambda: signal.signal(signal.SIGINT, old)

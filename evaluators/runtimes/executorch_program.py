@@ -7,11 +7,12 @@ import json
 import re
 import struct
 import subprocess
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from ...temporary import temporary_folder
 
 OUTSIDE = "portable kernels"
 """In place of a precision, for operators that no delegate has taken."""
@@ -103,11 +104,11 @@ def _decoded(schema: str, data: bytes) -> Any:
     assert found is not None and found.submodule_search_locations
     home = Path(next(iter(found.submodule_search_locations)))
     suffix = ".exe" if (home / "data" / "bin" / "flatc.exe").exists() else ""
-    with tempfile.TemporaryDirectory(prefix="autocompress-inspect-") as folder:
-        binary = Path(folder) / "graph.bin"
+    with temporary_folder() as folder:
+        binary = folder / "graph.bin"
         binary.write_bytes(data)
         command = [str(home / "data" / "bin" / f"flatc{suffix}"), "--json", "--strict-json", "--defaults-json"]
-        command += ["--raw-binary", "-o", folder, str(home / _SCHEMAS[schema]), "--", str(binary)]
+        command += ["--raw-binary", "-o", str(folder), str(home / _SCHEMAS[schema]), "--", str(binary)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         written = binary.with_suffix(".json")
         if done.returncode or not written.exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...quieting import quietly
+from ...temporary import temporary_folder
 from .base import Arrays
 from .onnx_ranges import float_session, nodes_beyond_eight_bits
 
@@ -146,9 +146,9 @@ def _int8(model: Any, excluded: list[str], calibration: Arrays) -> Any:
     own = onnx.ModelProto()
     own.CopyFrom(model)  # quantize_static moves the weights of what it is given into files of its own
     _name_types(own)
-    with tempfile.TemporaryDirectory(prefix="autocompress-") as folder, quietly(stdout=False):
+    with temporary_folder() as folder, quietly(stdout=False):
         # onnxruntime advises on a preparation that the template has already had
-        path = Path(folder) / "int8.onnx"
+        path = folder / "int8.onnx"
         quantize_static(
             own,
             path,

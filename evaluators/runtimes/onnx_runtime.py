@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
+from ...temporary import temporary_folder
 from ..timing.machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded, TensorInfo
 from .profiling import WARM_UP, OperatorTime, run_repeatedly
@@ -121,8 +121,8 @@ class OnnxRuntime:
             return _placed(_session(path, target, session_options(target)), _providers(target)[0])
         import onnx
 
-        with tempfile.TemporaryDirectory(prefix="autocompress-inspect-") as folder:
-            optimized = Path(folder) / "optimized.onnx"
+        with temporary_folder() as folder:
+            optimized = folder / "optimized.onnx"
             options = session_options(target)
             options.optimized_model_filepath = str(optimized)
             _session(path, target, options)
@@ -142,12 +142,12 @@ class OnnxRuntime:
 
         from .onnx_profile import operators_of
 
-        with tempfile.TemporaryDirectory(prefix="autocompress-profile-") as folder:
-            rewritten = Path(folder) / "rewritten.onnx"
+        with temporary_folder() as folder:
+            rewritten = folder / "rewritten.onnx"
             options = session_options(target)
             options.optimized_model_filepath = str(rewritten)
             options.enable_profiling = True
-            options.profile_file_prefix = str(Path(folder) / "profile")
+            options.profile_file_prefix = str(folder / "profile")
             session = _session(path, target, options)
             loaded = _LoadedSession(path, session)
             given = [array.astype(takes.dtype) for array, takes in zip(arrays, loaded.inputs, strict=True)]

@@ -1,4 +1,4 @@
-"""The timing process, `python -m autocompress.evaluators.timing.child`: a request on stdin, a reply on stdout.
+"""The timing process, `python -m autocompress.evaluators.timing.child PARENT`: a request on stdin, a reply on stdout.
 
 It imports numpy and the runtimes of its files, and torch only with them: it has to start in a few tenths of a second.
 Files take turns in an order shuffled anew for each round (as in google/benchmark's random interleaving), so that what
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import MeasurementError, PluginError, RuntimeUnavailable
+from ...parent import end_with_parent
 from ..runtimes.base import Loaded, TensorInfo
 from ..runtimes.registry import get_runtime
 from .energy import EnergyMeter
@@ -257,7 +258,13 @@ def _peak_memory_mb() -> float:
 
 
 def main() -> int:
-    """Read a request, answer it, and return the exit code of the process."""
+    """Read a request, answer it, and return the exit code of the process.
+
+    Its first argument is the process id of its parent, without which it does not go on: a measurement that nobody waits
+    for would disturb the next.
+    """
+    if len(sys.argv) > 1:
+        end_with_parent(int(sys.argv[1]))
     reply_to = os.dup(1)
     os.dup2(2, 1)  # whatever a runtime prints must not mix with the reply
     request = TimingRequest.from_dict(json.load(sys.stdin))

@@ -172,7 +172,7 @@ def time_in_fresh_process(request: TimingRequest) -> ProcessTimes:
         if not file.path.exists():  # a folder is a file too, as Core ML's packages
             raise MeasurementError(f"{file.path}: no such file; it cannot be timed")
     # -P: a folder `numpy` or `search` where the user happens to stand must not be imported.
-    command = [sys.executable, "-P", "-m", "autocompress.evaluators.timing.child"]
+    command = [sys.executable, "-P", "-m", "autocompress.evaluators.timing.child", str(os.getpid())]
     try:
         # a session of its own: Ctrl-C in a terminal is for the search, which lets a measurement come to its end
         done = subprocess.run(

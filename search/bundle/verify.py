@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from ...evaluators.runtimes.base import Runtime
 from ...evaluators.runtimes.registry import get_runtime
 from ...evaluators.score import predict, relative_difference
 from ...evaluators.timing.processes import TimedFile
+from ...temporary import temporary_folder
 from ..store.samples import read_arrays
 from .checksums import NAME, check
 from .record import FileRecord, Record, read_record
@@ -117,8 +117,8 @@ def _one(
             found = Verified(bundle, name, said, difference, len(expected))
     if not timed:
         return found
-    with tempfile.TemporaryDirectory(prefix="autocompress-") as held:
-        real = _timing_inputs(Path(held), inputs, said.target.batch)
+    with temporary_folder() as held:
+        real = _timing_inputs(held, inputs, said.target.batch)
         latency = bench([TimedFile(path, said.target, real)])[0]
     return Verified(bundle, name, said, found.difference, found.samples, latency, found.reason)
 

@@ -33,6 +33,7 @@ class Job:
         rung: Which rung, 0 for the first.
         warm_start: Whose weights the student begins with; at a look, whose it may begin with if that is better than
             the teacher's.
+        apart: Whether to do it in a process of its own, because a process has died of it before.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Job:
     step: Step
     rung: int = 0
     warm_start: WarmStart | None = None
+    apart: bool = False
 
     def words(self, rungs: int) -> str:
         """Return what is being done, for a display. rungs: of a full recovery."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 
 from ..evaluate.evaluation import evaluate
 from ..evaluate.job import Job, JobResult
 from .base import ExecutorContext
+from .processes import ProcessExecutor
+
+POLL_S = 0.2
 
 
 class LocalExecutor:
@@ -15,14 +18,18 @@ class LocalExecutor:
 
     Jobs run in the driver's thread: PyTorch trains a small network a sixth slower in any other thread.
 
+    A job that a process has died of before is done in a process of its own, where another one can make the task.
+
     Attributes:
         slots: Always 1.
+        can_part: Whether it can.
     """
 
     slots = 1
 
     def __init__(self, context: ExecutorContext, workers: int = 1) -> None:
-        self._context = context.context
+        self._given, self._context = context, context.context
+        self.can_part = context.travels
         self._waiting: deque[tuple[Job, Future[JobResult]]] = deque()
 
     def submit(self, job: Job) -> Future[JobResult]:
@@ -36,9 +43,21 @@ class LocalExecutor:
         while self._waiting:
             job, future = self._waiting.popleft()
             try:
-                future.set_result(evaluate(self._context, job))
+                apart = job.apart and self.can_part
+                future.set_result(self._apart(job) if apart else evaluate(self._context, job))
             except Exception as error:
                 future.set_exception(error)
+
+    def _apart(self, job: Job) -> JobResult:
+        executor = ProcessExecutor(self._given, 1)
+        try:
+            answer = executor.submit(job)
+            while not answer.done() and not self._context.stop():
+                executor.run_pending()
+                wait([answer], POLL_S)
+        finally:
+            executor.close()
+        return JobResult(stopped=True) if answer.cancelled() else answer.result()
 
     def close(self) -> None:
         """Forget the jobs that wait."""

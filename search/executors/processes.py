@@ -2,38 +2,82 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from concurrent.futures import Future, ProcessPoolExecutor
+import time
+from concurrent.futures import Future
 
+from ...errors import MeasurementError
 from ..evaluate.job import Job, JobResult
-from .base import ExecutorContext
-from .worker import prepare_worker, work
+from .base import ExecutorContext, WorkerDied
+from .worker_process import WorkerProcess
+
+CLOSE_S = 4.0
+"""Seconds that workers have to save what they train when a search ends."""
 
 
 class ProcessExecutor:
     """Does several jobs at a time, the cores shared out between them. Latencies are still measured one at a time.
 
+    A worker that died is replaced, and the job that it died of gets `WorkerDied`. One that cannot open the study costs
+    itself alone, as long as another one can.
+
     Attributes:
         slots: Number of worker processes.
+        apart: Always True.
     """
+
+    apart = True
 
     def __init__(self, context: ExecutorContext, workers: int) -> None:
         self.slots = workers
         self._context = context
-        threads = max(1, (os.cpu_count() or 1) // workers)
-        spawn = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(workers, spawn, prepare_worker, (threads,))
+        self._threads = max(1, (os.cpu_count() or 1) // workers)
+        self._workers: list[WorkerProcess] = []
 
     def submit(self, job: Job) -> Future[JobResult]:
-        """Send a job to a worker process."""
-        return self._pool.submit(work, self._context.settings, self._context.folder, job)
+        """Send a job to a worker process, the one with the fewest."""
+        answer: Future[JobResult] = Future()
+        self._send(job, answer)
+        return answer
 
     def run_pending(self) -> None:
-        """Do nothing: jobs run elsewhere."""
+        """Replace the workers that died; jobs run elsewhere."""
+        for worker in [each for each in self._workers if each.lost]:
+            self._workers.remove(worker)
+            jobs = list(worker.jobs)
+            worker.jobs.clear()
+            usable = worker.ready and not worker.unusable
+            if not usable:
+                self._retire(worker, jobs)
+            elif jobs and not worker.asked and not worker.idle:
+                job, answer = jobs.pop(0)
+                answer.set_exception(WorkerDied(f"the process that did it died ({worker.died_of()})"))
+            worker.end(time.monotonic())
+            for job, answer in jobs:
+                if not answer.done():
+                    self._send(job, answer)
 
     def close(self) -> None:
-        """End the worker processes."""
-        for process in list((self._pool._processes or {}).values()):
-            process.terminate()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """End the worker processes; what they train is saved where that takes no more than `CLOSE_S`."""
+        until_s = time.monotonic() + CLOSE_S
+        for worker in self._workers:
+            worker.ask_to_stop()
+        for worker in self._workers:
+            worker.end(until_s)
+        self._workers.clear()
+
+    def _send(self, job: Job, answer: Future[JobResult]) -> None:
+        # processes are started here alone: by the driver's thread, which they end with
+        while len(self._workers) < self.slots:
+            self._workers.append(WorkerProcess(self._context, self._threads))
+        min(self._workers, key=lambda worker: len(worker.jobs)).send(job, answer)
+
+    def _retire(self, worker: WorkerProcess, jobs: list[tuple[Job, Future[JobResult]]]) -> None:
+        reason = worker.unusable or f"it died ({worker.died_of()})"
+        if self.slots == 1:
+            error = MeasurementError(f"no worker can open the study: {reason}")
+            for _, answer in jobs:
+                answer.set_exception(error)
+            return
+        self.slots -= 1
+        self._context.say(f"a worker could not open the study ({reason}); going on with {self.slots}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...spaces.plan import Plan
 from ...spaces.spec import StudentSpec
 from ...spaces.variables import Value
+from ..objectives import objective_costs, objective_value
+from ..promotion import Promotion
 from ..trial import Origin, Trial
 from .by_hand import Design
 from .encoding import Encoding
@@ -43,6 +45,7 @@ class Proposal:
         arm: Name of the arm that drew it, if any did.
         technique: What it is made by hand to show, where it is.
         after: Number of the finished trial whose weights it begins with, None for the teacher's.
+        deaths: Processes that died of that trial so far.
         others: Plans that may be tried in its place: the measured latencies of all decide.
     """
 
@@ -55,6 +58,7 @@ class Proposal:
     arm: str = ""
     technique: str = ""
     after: int | None = None
+    deaths: int = 0
     others: tuple[Plan, ...] = ()
 
     def trial(self, number: int, plan: Plan, spec: StudentSpec, seed: int) -> Trial:
@@ -76,6 +80,7 @@ class Proposal:
             seed=seed,
             technique=self.technique,
             after=self.after,
+            deaths=self.deaths,
         )
 
     @classmethod
@@ -101,6 +106,7 @@ class Proposal:
             number=trial.number,
             technique=trial.technique,
             after=trial.after,
+            deaths=trial.deaths,
         )
 
 
@@ -117,3 +123,10 @@ class Candidate:
     trial: Trial
     cost: tuple[float, ...]
     interest: float = 1.0
+
+
+def candidates_among(trials: Sequence[Trial], promotion: Promotion) -> list[Candidate]:
+    """Return the trials that were measured, as proposals may start from them."""
+    names, looks = promotion.objectives, promotion.limits.interest
+    done = [(trial, objective_value("accuracy", trial.measured)) for trial in trials if trial.measured]
+    return [Candidate(t, tuple(objective_costs(names, t.measured)), looks(t.gate, quality)) for t, quality in done]

@@ -8,8 +8,8 @@ from pathlib import Path
 from ..feasibility import Limits
 from ..objectives import objectives_of
 from ..store.facts import read_facts
+from ..store.rows import read_trials
 from ..store.settings import read_settings
-from ..store.trials import TrialStore
 from ..trial import Trial
 from .confirm import read_confirmed
 from .front import Front
@@ -29,7 +29,7 @@ def read_front(folder: Path, trials: Sequence[Trial] | None = None) -> Front:
     settings = read_settings(folder)
     objectives = objectives_of(settings)
     if trials is None:
-        trials = TrialStore(folder, settings.name, objectives).ended()
+        trials = read_trials(folder, settings.name)
     numbers = {trial.number for trial in trials}
     confirmed = {number: look for number, look in read_confirmed(folder).items() if number in numbers}
     return Front(

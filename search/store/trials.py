@@ -1,28 +1,37 @@
 """A study's trials on disk: an Optuna study in SQLite, one transaction a trial, written by the driver alone.
 
-What runs is a `plan.json` in its trial's folder; what ended is a row in the database. A process killed at any time
-leaves the rows as they are, and the plans without a row are queued again.
+Every trial has a `plan.json` in its folder, which says how it stood last; what ended has a row in the database too. A
+process killed at any time leaves the rows as they are, and the plans that did not end are queued again. A row that is
+missing is made again from the plan, so that a database which is locked, or lost, costs nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import optuna
 import sqlalchemy
 
-from ...errors import StorageError, one_line
-from ...files import read_json, write_json
-from ...spaces.plain import from_plain, to_plain
+from ...errors import StorageError
+from ...files import write_json
+from ...remarks import remark
+from ...spaces.plain import to_plain
 from ...spaces.space import Space
 from ...spaces.variables import Variable
-from ..objectives import is_maximized
+from ..objectives import is_maximized, objective_value
 from ..trial import Trial, TrialState
+from .insert import insert_trial
 from .layout import trial_folder
-from .rows import insert_trial
+from .plans import finished_by_files, read_plans
+from .rows import ATTRIBUTE, ENDED, PATIENCE_S, address, check_version, parsed, reason
+
+T = TypeVar("T")
 
 STATES = {
     TrialState.FINISHED: optuna.trial.TrialState.COMPLETE,
@@ -30,13 +39,8 @@ STATES = {
     TrialState.STOPPED: optuna.trial.TrialState.PRUNED,
     TrialState.FAILED: optuna.trial.TrialState.FAIL,
 }
-ATTRIBUTE = "trial"
-ENDED = sqlalchemy.text(
-    "SELECT a.value_json FROM trial_user_attributes AS a JOIN trials AS t ON t.trial_id = a.trial_id "
-    "JOIN studies AS s ON s.study_id = t.study_id WHERE s.study_name = :name AND a.key = :key ORDER BY t.number"
-)
-"""Reads trials from Optuna's tables. Optuna's own reader makes every parameter of theirs anew: 5,000 trials took it 10
-seconds, and this 2."""
+BUSY_S = 5.0
+"""Seconds that SQLite itself waits for a lock, each time it is asked."""
 
 
 class TrialStore:
@@ -48,7 +52,7 @@ class TrialStore:
     """
 
     def __init__(self, folder: Path, name: str, objectives: Sequence[str]) -> None:
-        """Open the database, or make one.
+        """Open the database, or make one; trials that have no row get theirs from their files.
 
         Args:
             folder: The study's folder.
@@ -56,47 +60,32 @@ class TrialStore:
             objectives: Names of what a finished trial's values are.
 
         Raises:
-            StorageError: The file is no usable database.
+            StorageError: The file is no usable database, or stays locked.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._ended: list[Trial] | None = None
-        self.folder = folder
-        self.path = folder / "study.db"
-        directions: list[Literal["maximize", "minimize"]] = [
-            "maximize" if is_maximized(name) else "minimize" for name in objectives
-        ]
-        url = sqlalchemy.URL.create("sqlite", database=str(self.path)).render_as_string(hide_password=False)
+        self.folder, self.path, self._objectives = folder, folder / "study.db", tuple(objectives)
+        self._name = name
+        self._rows: tuple[list[Trial], set[int]] | None = None
+        self._unwritten: list[tuple[Trial, Sequence[float] | None, Space | None]] = []
+        new = not self.path.exists()
         try:
-            storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 30}})
-            self._engine = storage.engine
-            with self._engine.connect() as connection:
-                connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
-            self._study = optuna.create_study(
-                study_name=name, storage=storage, directions=directions, load_if_exists=True
-            )
+            self._patiently(lambda: self._open("rwc" if new else "rw"))
+        except StorageError:
+            raise
         except Exception as error:  # SQLAlchemy and Optuna raise many kinds for a file that is no database of theirs
-            raise StorageError(_reason(self.path, error)) from error
+            raise StorageError(reason(self.path, error)) from error
+        self._restore(new)
 
     def ended(self) -> list[Trial]:
-        """Return all trials that ended, in the order they did. They are read once: nobody else writes them.
+        """Return all trials that ended, in the order they did.
 
         Raises:
             StorageError: The database cannot be read.
         """
-        if self._ended is None:
-            self._ended = self._read_ended()
-        return list(self._ended)
-
-    def _read_ended(self) -> list[Trial]:
-        try:
-            with self._engine.connect() as connection:
-                rows = connection.execute(ENDED, {"name": self._study.study_name, "key": ATTRIBUTE}).all()
-            return [from_plain(Trial, json.loads(json.loads(text))) for (text,) in rows]
-        except Exception as error:
-            raise StorageError(_reason(self.path, error)) from error
+        return [*self._read()[0], *(trial for trial, _, _ in self._unwritten)]
 
     def begin(self, trial: Trial) -> None:
-        """Note that a trial runs or waits.
+        """Note how a trial stands that runs or waits.
 
         Raises:
             StorageError: The disk is full or cannot be written.
@@ -106,41 +95,129 @@ class TrialStore:
     def interrupted(self) -> list[Trial]:
         """Return the trials that ran or waited when the process ended, oldest first.
 
-        Raises:
-            StorageError: A file cannot be read.
-        """
-        known = {trial.number for trial in self.ended()}
-        found = []
-        begun = [p for p in (self.folder / "trials").glob("*/plan.json") if p.parent.name.isdigit()]
-        for path in sorted(begun, key=lambda p: int(p.parent.name)):
-            if int(path.parent.name) not in known:
-                try:
-                    found.append(from_plain(Trial, read_json(path)))
-                except ValueError as error:
-                    raise StorageError(f"{path}: holds no trial ({one_line(error)}); delete it") from error
-        return found
+        A plan that cannot be read is put aside, and costs its trial alone.
 
-    def end(self, trial: Trial, values: Sequence[float] | None, space: Space) -> None:
-        """Write a trial that ended, in one transaction, with its decisions as Optuna's parameters.
+        Raises:
+            StorageError: The disk cannot be read or written.
+        """
+        return [plan for plan in read_plans(self.folder, self._numbers()) if not plan.state.ended]
+
+    def next_number(self) -> int:
+        """Return the first number that no trial has, nor had when its files were still whole."""
+        folders = [int(p.name) for p in (self.folder / "trials").glob("*") if p.name.isdigit()]
+        return max([0, *self._numbers(), *folders]) + 1
+
+    def end(self, trial: Trial, values: Sequence[float] | None, space: Space | None) -> None:
+        """Write a trial that ended: whole into its folder, then as a row with its decisions as Optuna's parameters.
+
+        Where the database stays locked, the row is written later, at the latest by the next run.
 
         Args:
             trial: The trial.
             values: Its objectives in their own units, for a finished one.
-            space: What its plan is a point of.
+            space: What its plan is a point of; None where that is not known.
 
         Raises:
-            StorageError: The database cannot be written.
+            StorageError: The disk or the database cannot be written.
         """
-        attributes: dict[str, Any] = {ATTRIBUTE: json.dumps(to_plain(trial)), "origin": trial.label}
-        state = STATES[trial.state]
-        params = {v.name: v.legal(trial.plan.choices.get(v.name, v.options[0])) for v in space}
-        ranges = {v.name: distribution(v) for v in space}
+        self.begin(trial)
+        self._unwritten.append((trial, values, space))
+        self._write_rows(PATIENCE_S if len(self._unwritten) == 1 else 0.0)
+
+    def close(self) -> None:
+        """Write the rows that are not written yet, and close the database."""
+        with contextlib.suppress(StorageError):
+            self._write_rows(PATIENCE_S if self._unwritten else 0.0)
+        self._engine.dispose()
+
+    def _open(self, mode: str) -> None:
+        def connect() -> sqlite3.Connection:
+            return sqlite3.connect(
+                address(self.path, f"mode={mode}"), uri=True, timeout=BUSY_S, check_same_thread=False
+            )
+
+        directions: list[Literal["maximize", "minimize"]] = [
+            "maximize" if is_maximized(name) else "minimize" for name in self._objectives
+        ]
+        if mode == "rw":
+            with contextlib.closing(connect()) as connection:
+                check_version(self.path, connection)
+                # no log beside the file: a copy of it is whole, and a network's disk can hold it
+                connection.execute("PRAGMA journal_mode=DELETE")
+        storage = optuna.storages.RDBStorage("sqlite:///study.db", engine_kwargs={"creator": connect})
+        self._engine = storage.engine
+        self._study = optuna.create_study(
+            study_name=self._name, storage=storage, directions=directions, load_if_exists=True
+        )
+        mode = "rw"  # one that is gone for a moment, as on a network's disk, is not made anew in its place
+
+    def _read(self) -> tuple[list[Trial], set[int]]:
+        """Return what the database has. It is read once: nobody else writes it."""
+        if self._rows is None:
+            self._rows = self._read_rows()
+        return self._rows
+
+    def _read_rows(self) -> tuple[list[Trial], set[int]]:
+        def rows() -> list[str]:
+            with self._engine.connect() as connection:
+                found = connection.execute(sqlalchemy.text(ENDED), {"name": self._name, "key": ATTRIBUTE}).all()
+            return [text for (text,) in found]
+
         try:
-            insert_trial(self._engine, self._study._study_id, state, values, params, ranges, attributes)
+            return parsed(self.path, self._patiently(rows))
         except Exception as error:
-            raise StorageError(_reason(self.path, error)) from error
-        if self._ended is not None:
-            self._ended.append(trial)
+            raise StorageError(reason(self.path, error)) from error
+
+    def _numbers(self) -> set[int]:
+        return self._read()[1] | {trial.number for trial, _, _ in self._unwritten}
+
+    def _restore(self, lost: bool) -> None:
+        """Give trials rows that ended by their own files: all of a lost database, or the last before a crash."""
+        plans = read_plans(self.folder, set() if lost else self._numbers())
+        if lost:
+            plans = [finished_by_files(self.folder, plan) for plan in plans]
+        missing = [plan for plan in plans if plan.state.ended]
+        if missing and lost:
+            remark(f"{self.path}: was missing; made anew with {len(missing)} trials from their own files")
+        for trial in sorted(missing, key=lambda t: (t.ended_s or 0.0, t.number)):
+            values = [objective_value(name, trial.measured) for name in self._objectives] if trial.measured else None
+            self._unwritten.append((trial, values, None))
+        self._write_rows(PATIENCE_S)
+
+    def _write_rows(self, patience_s: float) -> None:
+        try:
+            while self._unwritten:
+                self._patiently(lambda: self._add(*self._unwritten[0]), patience_s)
+                trial, _, _ = self._unwritten.pop(0)
+                if self._rows is not None:
+                    self._rows[0].append(trial)
+                    self._rows[1].add(trial.number)
+        except Exception as error:
+            if not self._unavailable(error):
+                raise StorageError(reason(self.path, error)) from error
+            remark(f"{reason(self.path, error)}. Until then, trials that end are kept in their own files")
+
+    def _add(self, trial: Trial, values: Sequence[float] | None, space: Space | None) -> None:
+        attributes: dict[str, Any] = {ATTRIBUTE: json.dumps(to_plain(trial)), "origin": trial.label}
+        state, variables = STATES[trial.state], space or ()
+        params = {v.name: v.legal(trial.plan.choices.get(v.name, v.options[0])) for v in variables}
+        ranges = {v.name: distribution(v) for v in variables}
+        insert_trial(self._engine, self._study._study_id, state, values, params, ranges, attributes)
+
+    def _patiently(self, act: Callable[[], T], patience_s: float | None = None) -> T:
+        """Do something with the database; again, for so many seconds (`PATIENCE_S`), while it is locked or out of reach."""
+        until_s = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s)
+        while True:
+            try:
+                return act()
+            except Exception as error:
+                if not self._unavailable(error) or time.monotonic() > until_s:
+                    raise
+            time.sleep(0.5)
+
+    def _unavailable(self, error: BaseException) -> bool:
+        text = reason(self.path, error)
+        return "locked" in text or "unable to open" in text or not self.path.exists()
 
 
 def distribution(variable: Variable) -> optuna.distributions.BaseDistribution:
@@ -150,13 +227,3 @@ def distribution(variable: Variable) -> optuna.distributions.BaseDistribution:
             variable.bounds.low, variable.bounds.high, log=variable.bounds.log
         )
     return optuna.distributions.CategoricalDistribution(variable.options)
-
-
-def _reason(path: Path, error: Exception) -> str:
-    causes: list[BaseException] = [error]
-    while (cause := causes[-1].__cause__) is not None:
-        causes.append(cause)  # Optuna's own words hide SQLite's
-    text = one_line(str(getattr(causes[-1], "orig", None) or causes[-1]))[:160]
-    if "disk is full" in text or "No space left" in text:
-        return f"{path}: the disk is full; free some space and run the same command again"
-    return f"{path}: not a usable study database ({text}); restore it, or start anew with --fresh"

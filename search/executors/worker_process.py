@@ -1,0 +1,125 @@
+"""One worker process of this machine, and the jobs that were sent to it."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from concurrent.futures import BrokenExecutor, CancelledError, Future, InvalidStateError, ProcessPoolExecutor
+
+from ...errors import one_line
+from ..evaluate.job import Job, JobResult
+from .base import ExecutorContext
+from .worker import WorkerUnusable, open_study, prepare_worker, work
+
+Sent = tuple[Job, Future[JobResult]]
+
+
+class WorkerProcess:
+    """Does one job at a time. A pool of its own, so that it is known which job a process died of.
+
+    Attributes:
+        jobs: Those that have not come to their end, in the order in which they were sent.
+        ready: Whether it has opened the study.
+        lost: Whether it takes no jobs any more: it died, cannot open the study, or was asked to stop by somebody.
+        asked: Whether it was asked to stop, and not by `ask_to_stop`.
+        idle: Whether it died with nothing to do, so that no job is to blame.
+        unusable: Why it cannot open the study; empty where it can, or is not known to.
+    """
+
+    def __init__(self, context: ExecutorContext, threads: int) -> None:
+        """Start the process. The calling thread must live as long as it; see `end_with_parent`.
+
+        Args:
+            context: What it works for.
+            threads: For training.
+        """
+        self._given = context
+        self.jobs: list[Sent] = []
+        self.ready = self.lost = self.asked = self.idle = self._closing = False
+        self.unusable = ""
+        spawn = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(1, spawn, prepare_worker, (threads, os.getpid()))
+        opened = self._pool.submit(open_study, context.settings, context.folder)
+        self._processes = list(self._pool._processes.values())
+        opened.add_done_callback(self._opened)
+
+    def send(self, job: Job, answer: Future[JobResult]) -> None:
+        """Let it do a job once it has done those before; what comes of it goes to `answer`, unless it is lost."""
+        self.idle = not self.jobs
+        self.jobs.append((job, answer))
+        try:
+            future = self._pool.submit(work, self._given.settings, self._given.folder, job)
+        except BrokenExecutor:
+            self.lost = True
+        else:
+            self.idle = False
+            future.add_done_callback(lambda done: self._ended((job, answer), done))
+
+    def died_of(self) -> str:
+        """Return how the process ended, in words."""
+        for process in self._processes:
+            with contextlib.suppress(OSError, ValueError, AssertionError):
+                process.join(1)
+                code = process.exitcode
+                if code is not None and code < 0:
+                    name = signal.Signals(-code).name if -code in list(signal.Signals) else str(-code)
+                    return name + (", out of memory?" if name == "SIGKILL" else "")
+                if code is not None:
+                    return f"exit code {code}"
+        return "out of memory?"
+
+    def ask_to_stop(self) -> None:
+        """Let trainings save how far they came. Nothing is sent any more."""
+        self._closing = True
+        for process in self._processes if self.jobs else ():
+            with contextlib.suppress(OSError, ValueError):
+                process.terminate()
+
+    def end(self, until_s: float) -> None:
+        """Wait for its jobs to end until this moment of the monotonic clock, kill the process, and cancel what is left."""
+        while self.jobs and not self.lost and time.monotonic() < until_s:
+            time.sleep(0.05)
+        for process in self._processes:
+            with contextlib.suppress(OSError, ValueError, AssertionError):
+                process.kill()
+                process.join(5)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for _, answer in self.jobs:
+            answer.cancel()
+
+    def _opened(self, done: Future[None]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, WorkerUnusable):
+            self.unusable, self.lost = str(error), True
+        elif error is not None:
+            self.lost = True
+        else:
+            self.ready = not done.cancelled()
+
+    def _ended(self, sent: Sent, done: Future[JobResult]) -> None:
+        # called in a thread of the pool's
+        try:
+            result = done.result()
+        except (BrokenExecutor, CancelledError):
+            self.lost = True
+        except WorkerUnusable as error:
+            self.unusable, self.lost = one_line(error), True
+        except BaseException as error:
+            self._answer(sent, error=error)
+        else:
+            if result.stopped and not self._closing:
+                self.asked = self.lost = True  # somebody asked this one process to stop: another one does the job
+            else:
+                self._answer(sent, result)
+
+    def _answer(self, sent: Sent, result: JobResult | None = None, error: BaseException | None = None) -> None:
+        with contextlib.suppress(ValueError):
+            self.jobs.remove(sent)
+        with contextlib.suppress(InvalidStateError):
+            if error is not None:
+                sent[1].set_exception(error)
+            elif result is not None:
+                sent[1].set_result(result)

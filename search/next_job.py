@@ -1,0 +1,61 @@
+"""Which job follows on what is known of a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .evaluate.job import Job, Step
+from .evaluate.warm_start import WarmStarts, start_at
+from .promotion import Promotion
+from .trainings import Trainings
+from .trial import Trial
+
+
+@dataclass(frozen=True)
+class NextJob:
+    """Chooses jobs.
+
+    Attributes:
+        folder: The study's folder.
+        promotion: How students go from rung to rung.
+        trainings: Those that were done.
+        warm_starts: The students that others may start from; None lets all start from the teacher.
+    """
+
+    folder: Path
+    promotion: Promotion
+    trainings: Trainings
+    warm_starts: WarmStarts | None
+
+    def on_rungs(self, trial: Trial) -> Job:
+        """Return the job that follows on the rungs that a trial has behind it."""
+        level = len(trial.rungs)
+        if level == len(self.promotion.rungs):
+            return Job(trial.number, trial.spec, "build", 0, trial.warm_start)
+        return Job(trial.number, trial.spec, "rung", level, trial.warm_start)
+
+    def after_gate(self, trial: Trial, ended: Sequence[Trial]) -> tuple[Trial, Job]:
+        """Return the job that follows on a gate that was passed, and the trial as it begins it.
+
+        Args:
+            trial: The trial.
+            ended: The trials that ended.
+        """
+        if trial.spec.recovery is None:
+            return trial, Job(trial.number, trial.spec, "build")
+        if trial.after is not None:
+            before = next(t for t in ended if t.number == trial.after)
+            first = start_at(self.folder, before, len(self.promotion.rungs))
+            return replace(trial, warm_start=first), Job(trial.number, trial.spec, "rung", warm_start=first)
+        if other := self.trainings.same(trial):
+            job = Job(trial.number, trial.spec, "build", warm_start=other.warm_start)
+            return replace(trial, warm_start=other.warm_start), job
+        start = None
+        if self.warm_starts is not None and not trial.by_hand:
+            start = self.warm_starts.nearest(trial.spec, ended)
+        # a look compares students that may be left waiting, and two starts of one
+        compared = self.promotion.first_looks and not trial.to_its_end
+        step: Step = "look" if compared or start else "rung"
+        return trial, Job(trial.number, trial.spec, step, warm_start=start)

@@ -1,0 +1,108 @@
+"""The lock of a study: two searches never write one study, be it from two hosts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ...errors import StorageError
+from ...files import disk_errors, read_json, write_json
+
+BEAT_S = 20.0
+"""Seconds between two signs of life in the record of a lock's owner."""
+DEAD_S = 90.0
+"""An owner on another host that has given none for so long is dead."""
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Have a study alone.
+
+    The operating system's lock holds within a host, whatever becomes of its owner, and between containers on it. Some
+    network disks do not pass locks on to other hosts. So the owner also leaves a record with its host's name, and
+    renews it; one of another host that is renewed is believed.
+
+    Args:
+        folder: The study's folder, which is there.
+
+    Raises:
+        StorageError: Another search has the study, or the folder cannot be written.
+    """
+    lock = FileLock(folder / "lock")
+    with disk_errors(folder):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise StorageError(
+                f"{folder}: another search has this study open{_who(_record(folder))}; wait for it, or use --fresh"
+            ) from None
+    try:
+        known, here = _record(folder), _here()
+        if known.get("host") not in (None, here["host"]) and _age_s(folder) < DEAD_S:
+            raise StorageError(
+                f"{folder}: another search has this study open{_who(known)}; wait for it, or use --fresh. If it has "
+                f"died, run the same command again after {DEAD_S:.0f} s"
+            )
+        write_json(_path(folder), here)
+        done = threading.Event()
+        beat = threading.Thread(target=_beat, args=(_path(folder), done), daemon=True, name="study-lock")
+        beat.start()
+        try:
+            yield
+        finally:
+            done.set()
+            beat.join(1.0)
+            with contextlib.suppress(OSError):
+                _path(folder).unlink()
+    finally:
+        lock.release()
+
+
+def _path(folder: Path) -> Path:
+    return folder / "lock.json"
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    with contextlib.suppress(StorageError):
+        found = read_json(_path(folder))
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _here() -> dict[str, Any]:
+    # containers of one host have names of their own, and share what its kernel was given at its start
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        boot = platform.node()
+    return {"host": boot, "name": platform.node(), "process": os.getpid()}
+
+
+def _who(record: dict[str, Any]) -> str:
+    return f" (process {record['process']} on {record['name']})" if {"process", "name"} <= record.keys() else ""
+
+
+def _age_s(folder: Path) -> float:
+    # by the clock of the disk: those of two hosts may differ, and clocks are set
+    probe = folder / f".part-clock-{os.getpid()}"
+    try:
+        probe.touch()
+        return probe.stat().st_mtime - _path(folder).stat().st_mtime
+    except OSError:
+        return float("inf")
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _beat(path: Path, done: threading.Event) -> None:
+    while not done.wait(BEAT_S):
+        with contextlib.suppress(OSError):
+            os.utime(path)  # on a network's disk, the server's clock sets it

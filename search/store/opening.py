@@ -1,0 +1,44 @@
+"""A study that is opened for the first time: what another run left that never came to its first trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...files import disk_errors, read_json, remove, write_json
+from ...studies.study_file import StudyFile
+from .settings import FIXED, settings_path
+
+MADE = ("identity.json", "task.json", "samples.npz", "space.json", "teacher.safetensors", "targets", "profile")
+"""What opening makes, and a study keeps from then on."""
+
+
+def begin_opening(folder: Path, settings: StudyFile) -> bool:
+    """Note what a study is opened with; remove what a killed run made of other settings before its first trial.
+
+    Args:
+        folder: The study's folder.
+        settings: Of this run.
+
+    Returns:
+        Whether anything was removed.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    if settings_path(folder).exists():
+        return False  # it was opened; `check_settings` sees to the rest
+    wanted = {name: getattr(settings, name).model_dump(mode="json", by_alias=True) for name in FIXED}
+    path = folder / "opening.json"
+    removed = False
+    if read_json(path) != wanted and not any((folder / "trials").glob("*/plan.json")):
+        with disk_errors(folder):
+            for name in MADE:
+                removed = removed or (folder / name).exists()
+                remove(folder / name)
+    write_json(path, wanted)
+    return removed
+
+
+def end_opening(folder: Path) -> None:
+    """Note that a study is open: its settings are kept from now on."""
+    (folder / "opening.json").unlink(missing_ok=True)

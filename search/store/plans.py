@@ -1,0 +1,67 @@
+"""What the files in a trial's folder say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ...errors import StorageError, one_line
+from ...evaluators.measurement import Measurement
+from ...files import disk_errors, read_json
+from ...remarks import remark
+from ...spaces.plain import from_plain
+from ..trial import Trial, TrialState
+from .layout import trial_folder
+
+ASIDE = "plan.json.unreadable"
+
+
+def read_plans(folder: Path, known: Collection[int] = ()) -> list[Trial]:
+    """Return every trial as its `plan.json` says that it stood last, by number.
+
+    A file that is cut, or that another version wrote, is put aside under another name and said: it costs its trial.
+
+    Args:
+        folder: The study's folder.
+        known: Numbers of trials that are left out: thousands take a minute to be read.
+
+    Raises:
+        StorageError: The disk cannot be read or written.
+    """
+    found = []
+    for path in (folder / "trials").glob("*/plan.json"):
+        if not path.parent.name.isdigit() or int(path.parent.name) in known:
+            continue
+        try:
+            trial = from_plain(Trial, read_json(path))
+            if trial.number != int(path.parent.name):
+                raise ValueError(f"it is that of trial {trial.number}")
+        except (StorageError, ValueError) as error:
+            with disk_errors(path):
+                path.replace(path.with_name(ASIDE))
+            number = int(path.parent.name)
+            remark(
+                f"{path}: trial {number} cannot be read and is left out ({one_line(error)[:120]}); put aside as {ASIDE}"
+            )
+        else:
+            found.append(trial)
+    return sorted(found, key=lambda trial: trial.number)
+
+
+def finished_by_files(folder: Path, plan: Trial) -> Trial:
+    """Return a trial as finished where its measurements are there, though its plan does not say so.
+
+    Args:
+        folder: The study's folder.
+        plan: The trial as its plan has it.
+    """
+    path = trial_folder(folder, plan.number) / "measurement.json"
+    if plan.state.ended:
+        return plan
+    try:
+        data = read_json(path)
+        measured: Mapping[str, Measurement] = from_plain(dict[str, Measurement], data) if data else {}
+    except (StorageError, ValueError):
+        return plan
+    return replace(plan, state=TrialState.FINISHED, measured=measured) if measured else plan
