@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import UnknownName, UsageError
+from .errors import ConditionsChanged, UnknownName, UsageError
 
 if TYPE_CHECKING:
     from .search.pace import Snapshot
@@ -45,6 +45,7 @@ def compress(
     seed: int | None = None,
     runs: str | Path = "runs",
     fresh: bool = False,
+    remeasure: bool = False,
     progress: Progress = "auto",
     callback: Callable[[Snapshot], object] | None = None,
     target: Mapping[str, Any] | None = None,
@@ -88,6 +89,7 @@ def compress(
         seed: Of the search.
         runs: Where the study's folder lies. A study of the same name there is resumed.
         fresh: Whether to begin a new study in a new folder instead.
+        remeasure: Whether finished models of the study are measured anew first, under the conditions of now.
         progress: "live" draws in place, "lines" prints a line for each trial, "none" prints nothing; "auto" draws where
             the terminal or the notebook can, else prints nothing.
         callback: Called each time a trial has ended, with how the search stands (`Snapshot`: `trials`, `running`,
@@ -146,11 +148,14 @@ def compress(
         watcher = _Calling(watcher, callback)
     with ended_by_signals(stop, told=False):
         try:
-            return run_search(settings, task, Path(runs), fresh, watcher, stop).front
+            outcome = run_search(settings, task, Path(runs), fresh, watcher, stop, anew=remeasure)
         finally:
             close = getattr(watcher, "close", None)
             if close is not None:
                 close()
+    if outcome.trouble:
+        raise ConditionsChanged(outcome.trouble)
+    return outcome.front
 
 
 def open_study(path: str | Path) -> Front:

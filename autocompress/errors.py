@@ -12,7 +12,8 @@ AutoCompressError               shown as one line, exit code 2
 ├── BudgetError                 a budget that no plan of the space can reach
 ├── BundleError                 a bundle that was changed, or does not answer as it did
 ├── RuntimeUnavailable          a runtime that is not installed or cannot run here
-└── MeasurementError            a file that could not be timed
+├── MeasurementError            a file that could not be timed
+└── ConditionsChanged           the machine is not as it was when a study was measured
 TrialFailed                     one trial cannot go on; the study can (not shown as an error of the user's)
 """
 
@@ -84,6 +85,10 @@ class RuntimeUnavailable(AutoCompressError):
 
 class MeasurementError(AutoCompressError):
     """A file that could not be timed."""
+
+
+class ConditionsChanged(AutoCompressError):
+    """The machine is not as it was when a study was measured; no trial is to blame."""
 
 
 class TrialFailed(Exception):

@@ -28,7 +28,7 @@ def temporary_folder() -> Iterator[Path]:
     """Make a folder, and remove it afterwards."""
     with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
         folder = Path(name)
-        with open(folder / OWNER, "wb") as owner:
+        with (folder / OWNER).open("wb") as owner:
             if sys.platform != "win32":
                 fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield folder

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import TrialFailed
+from ..errors import TrialFailed, one_line
 from ..files import write_bytes
+from ..remarks import remark
 from ..spaces.inputs import Inputs, call
 from ..spaces.spec import Recovery, StudentSpec
 from .attention import attention_context
@@ -254,9 +255,9 @@ def _save(
 
 
 def _load(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fake: FakeQuantizer) -> int:
-    if not path.exists():
+    state = read_checkpoint(path)
+    if state is None:
         return 0
-    state = torch.load(path, weights_only=True, map_location="cpu")
     module.load_state_dict(state["module"])
     if state["optimizer"] is not None:
         optimizer.load_state_dict(state["optimizer"])
@@ -264,12 +265,38 @@ def _load(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fake:
     return int(state["step"])
 
 
+def read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Return what a training wrote; None where there is no such file, or one that is cut, which is removed and said."""
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        if not {"module", "optimizer", "ranges", "step"} <= state.keys():
+            raise ValueError("parts are missing")
+    except Exception as error:  # a damaged file can fail in any way the unpickler knows
+        remark(f"{path}: a checkpoint that cannot be read ({one_line(error)[:100]}); it was removed")
+        path.unlink(missing_ok=True)
+        return None
+    return state
+
+
 def load_recovered(student: Student, checkpoint: Path) -> None:
-    """Give `student` the weights that a training of it wrote to `checkpoint`."""
+    """Give `student` the weights that a training of it wrote to `checkpoint`.
+
+    Raises:
+        TrialFailed: They are gone, or cannot be read.
+    """
     student.module.load_state_dict(read_weights(checkpoint))
 
 
 def read_weights(checkpoint: Path) -> dict[str, Tensor]:
-    """Return parameters and buffers by name, as a training wrote them to `checkpoint`."""
-    state: dict[str, Tensor] = torch.load(checkpoint, weights_only=True, map_location="cpu")["module"]
-    return state
+    """Return parameters and buffers by name, as a training wrote them to `checkpoint`.
+
+    Raises:
+        TrialFailed: They are gone, or cannot be read.
+    """
+    state = read_checkpoint(checkpoint)
+    if state is None:
+        raise TrialFailed(f"{checkpoint}: the weights of this student are gone")
+    weights: dict[str, Tensor] = state["module"]
+    return weights

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import MeasurementError
+from ..errors import ConditionsChanged, MeasurementError
 from ..spaces.target import Target
 from .measurement import Latency
 from .runtimes.registry import get_runtime
-from .timing.machine import conditions, fingerprint
+from .timing.machine import changes, conditions, fingerprint
 from .timing.processes import TimedFile
 from .timing.quiet import QuietMachine
 from .timing.side_by_side import SideBySide
@@ -84,6 +84,12 @@ class LatencyMeter:
         """Return whether the calibration holds for the machine as it is now."""
         return self.calibration is not None and self.calibration.fingerprint == fingerprint(self.conditions())
 
+    def what_changed(self) -> str:
+        """Return how the machine differs from what it was when it was calibrated, in words."""
+        if self.calibration is None:
+            return "it was not calibrated"
+        return changes(self.calibration.conditions, self.conditions()) or "their record"
+
     def calibrate(self, processes: int = 3, max_seconds: float = 3.0) -> Calibration:
         """Time the reference alone in fresh processes, once more for each that was disturbed.
 
@@ -133,16 +139,17 @@ class LatencyMeter:
             Their latencies, in their order.
 
         Raises:
-            MeasurementError: A file cannot be timed, or the meter is not calibrated for the machine as it is now.
+            MeasurementError: A file cannot be timed, or the meter is not calibrated.
+            ConditionsChanged: The meter is calibrated for another machine than this is now.
             RuntimeUnavailable: The runtime cannot run here.
         """
         calibration = self.calibration
         if calibration is None:
             raise MeasurementError(f"{self.reference}: the meter is not calibrated; call calibrate() first")
         if not self.is_current():
-            raise MeasurementError(
-                f"{self.reference}: calibrated under other conditions ({calibration.fingerprint}) than today's "
-                f"({fingerprint(self.conditions())}): machine, runtime, threads or batch; calibrate again"
+            raise ConditionsChanged(
+                f"{self.reference}: calibrated under other conditions than now: {self.what_changed()}; put it back, or "
+                "calibrate again"
             )
         # one process is a quick look: it is not worth another for the memory of what it loaded second
         beside = self._beside(paths, max_seconds * len(paths))

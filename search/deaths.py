@@ -1,8 +1,8 @@
 """Trials that processes die of: they are counted, tried apart from the driver, and given up.
 
-A plan may crash a native library or need more memory than there is, which no exception tells. So the trial's `plan.json`
-says, while a job of it runs in the driver's own process, that the process may die of it. If it does, or is killed for
-another reason, the next run does the job in a process of its own.
+A plan may crash a native library or need more memory than there is, which no exception tells. So the trial's
+`plan.json` says, while a job of it runs in the driver's own process, that the process may die of it. If it does, or is
+killed for another reason, the next run does the job in a process of its own.
 """
 
 from __future__ import annotations

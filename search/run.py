@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ..compression.first_look import LOOK_IMAGES
 from ..compression.recover import Stopped
-from ..errors import TrialFailed, UsageError
+from ..errors import ConditionsChanged, TrialFailed, UsageError
 from ..evaluators.microbenchmarks import Say
 from ..spaces.surrogates import Surrogates
 from ..studies.study_file import StudyFile
@@ -80,6 +80,7 @@ class Outcome:
         waiting: Number of students that wait at a rung.
         outlook: How the front stands, and since when.
         done: Whether the study's patience was at its end.
+        trouble: Why the search ended early by itself, in a line; empty where it did not.
     """
 
     front: Front
@@ -91,6 +92,7 @@ class Outcome:
     waiting: int = 0
     outlook: Outlook | None = None
     done: bool = False
+    trouble: str = ""
 
 
 def run_search(
@@ -101,6 +103,7 @@ def run_search(
     watcher: Watcher | None = None,
     stop: Stop | None = None,
     dry_run: bool = False,
+    anew: bool = False,
 ) -> Outcome:
     """Search until the study's stop condition, or until `stop` is asked for; then confirm the front.
 
@@ -115,6 +118,7 @@ def run_search(
         watcher: Shows the search; nothing is shown if None.
         stop: Asked for by the user.
         dry_run: Whether to end after the forecast, before the first trial.
+        anew: Whether finished models are measured anew first, under the conditions of now.
 
     Raises:
         AutoCompressError: What cannot be, in one line.
@@ -127,7 +131,8 @@ def run_search(
     if minutes is not None:
         stop.deadline_s = begin_s + 60 * minutes - min(MIN_RESERVE_S, RESERVE_SHARE * 60 * minutes)
     make_executor = executor_factory(settings.search.executor)
-    with _told_in_time(stop), opened(settings, task, runs, fresh, stop, watcher.say, stop.time_left_s) as study:
+    open_study = opened(settings, task, runs, fresh, stop, watcher.say, stop.time_left_s, anew)
+    with _told_in_time(stop), open_study as study:
         loop_s = time.monotonic()
         surrogates = prepare_surrogates(study.context, study.space, settings, watcher.say, stop.time_left_s())
         _tell_forecast(study, stop.time_left_s(), watcher.say)
@@ -140,10 +145,12 @@ def run_search(
         devices = tuple(target.device for target in study.context.targets)
         report = ReportKeeper(study.folder, surrogates, devices, watcher.say)
         watch = _Watch(study, driver, watcher, stop, end_s, report)
-        exhausted = False
+        exhausted, trouble = False, ""
         try:
             with contextlib.suppress(BrokenOff):
                 exhausted = driver.run(watch.should_stop, watch)
+        except ConditionsChanged as changed:
+            trouble = _changed(changed)
         finally:
             executor.close()
         done = not stop() and watch.patience.is_over(driver.searched_s)
@@ -151,11 +158,16 @@ def run_search(
         if stop() and not driver.trials:
             watcher.say(_nothing_tried(loop_s - begin_s, minutes))
         front = replace(watch.known, trials=tuple(driver.trials))
-        with contextlib.suppress(BrokenOff):
-            if not stop.hurried.is_set():
+        try:
+            if not stop.hurried.is_set() and not trouble:
                 front = confirm(study.context, front, watcher.say, end_s)
                 profile_models(study.context, front, watcher.say, end_s)
-                report.keep(front, final=True)
+        except BrokenOff:
+            pass  # the next run confirms
+        except ConditionsChanged as changed:
+            trouble = _changed(changed)
+        if not stop.hurried.is_set():
+            report.keep(front, final=True)
         let_come_to_its_end()
         if stop.hurried.is_set():
             watcher.say("no time was left to confirm the front: the next run does")
@@ -169,6 +181,7 @@ def run_search(
             waiting=driver.waiting,
             outlook=watch.patience.outlook,
             done=done,
+            trouble=trouble,
         )
 
 
@@ -217,6 +230,12 @@ def _told_in_time(stop: Stop) -> Iterator[None]:
     """Say in a line that the minutes of a search ended before its teacher was trained."""
     try:
         yield
+    except Stopped:
+        if stop.asked.is_set():
+            raise KeyboardInterrupt from None
+        raise UsageError(
+            "the minutes of this search ended before all models were measured anew; the same command goes on"
+        ) from None
     except TeacherStopped:
         if stop.asked.is_set():
             raise KeyboardInterrupt from None
@@ -224,6 +243,10 @@ def _told_in_time(stop: Stop) -> Iterator[None]:
             "the minutes of this search ended before its teacher was trained, and half a training is no teacher; "
             "give more --minutes, or a trained teacher"
         ) from None
+
+
+def _changed(error: ConditionsChanged) -> str:
+    return f"{error}: --remeasure does so for all students. Finished trials are kept, and no trial has failed by it"
 
 
 def _tell_forecast(study: OpenStudy, left_s: float | None, say: Say) -> None:

@@ -26,8 +26,8 @@ def ended_by_signals(stop: Stop, told: bool = True) -> Iterator[None]:
     """Meanwhile, let signals ask the search to end.
 
     Ctrl-C asks once, and ends it at once the second time. SIGTERM and SIGHUP ask too, and break off what has not ended
-    after `GRACE_S`. A signal that is ignored, as under nohup, stays so. Only the main thread gets signals: elsewhere this
-    does nothing.
+    after `GRACE_S`. A signal that is ignored, as under nohup, stays so. Only the main thread gets signals: elsewhere
+    this does nothing.
 
     Args:
         stop: Asked to end.

@@ -35,8 +35,10 @@ from .feasibility import Limits
 from .objectives import objectives_of
 from .prepare.reach import check_reach, measure_reach
 from .prepare.space import prepare_space
+from .remeasure import begin_remeasuring, remeasure
 from .report.space_report import describe_space
 from .store.facts import TaskFacts, read_facts, write_facts
+from .store.layout import remeasuring
 from .store.lock import locked
 from .store.opening import begin_opening, end_opening
 from .store.samples import Samples, read_samples, sample_rows, write_samples
@@ -92,6 +94,7 @@ def opened(
     stop: Callable[[], bool] = lambda: False,
     say: Say = lambda line: None,
     time_left_s: Callable[[], float | None] = lambda: None,
+    anew: bool = False,
 ) -> Iterator[OpenStudy]:
     """Open the study in its folder, alone: two searches never write one study.
 
@@ -103,6 +106,7 @@ def opened(
         stop: Whether to end early.
         say: Takes a line about what is going on.
         time_left_s: Returns the seconds of the search that are left, None without an end.
+        anew: Whether to calibrate, and to measure finished models, under the conditions of now.
 
     Raises:
         TeacherStopped: `stop()` came true before the teacher was trained.
@@ -139,11 +143,15 @@ def opened(
             save_weights(teacher, folder / "teacher.safetensors")
         store = TrialStore(folder, settings.name, objectives)
         held.callback(store.close)
+        if anew:
+            begin_remeasuring(folder, store)
         context = open_context(prepared, settings, folder, stop, say)
         facts = _facts(context, settings, task)
         write_facts(folder, facts)
         _keep_samples(context)
         limits = Limits.of(settings, facts)
+        if remeasuring(folder):
+            remeasure(context, store, objectives, say, stop)
         found = prepare_space(context, settings, say, time_left_s())
         check_reach(measure_reach(context, found.space, limits), limits, settings.target.any_of)
         for session in context.sessions.values():

@@ -58,8 +58,8 @@ def prepare_teacher(
     """Train the teacher on the train split alone, for as many epochs as [teacher] says.
 
     It is kept in `cache_dir`/teacher.safetensors, and taken from there as long as [teacher], [data], [task] and the
-    weights that it starts from are the same. A study that was begun keeps the one it has: its trials come from that, and
-    a task may start from random weights.
+    weights that it starts from are the same. A study that was begun keeps the one it has: its trials come from that,
+    and a task may start from random weights.
 
     Args:
         study_file: The study.

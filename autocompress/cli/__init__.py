@@ -12,6 +12,7 @@ from .export import export
 from .front import front
 from .pick import pick
 from .rebuild import rebuild
+from .repair import repair
 from .report import report
 from .runtimes import runtimes
 from .search import search
@@ -26,19 +27,6 @@ def main() -> None:
     """Search compressed versions of a trained PyTorch network that meet a latency budget on this machine."""
 
 
-for _command in (
-    search,
-    front,
-    report,
-    compare,
-    pick,
-    verify,
-    rebuild,
-    space,
-    sensitivity,
-    bench,
-    export,
-    runtimes,
-    clean,
-):
+_COMMANDS = (search, front, report, compare, pick, verify, rebuild, repair, clean, space, sensitivity, bench, export)
+for _command in (*_COMMANDS, runtimes):
     main.add_command(_command)

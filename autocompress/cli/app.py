@@ -35,6 +35,8 @@ class Commands(click.Group):
         except Exception as error:
             import errno
 
+            if isinstance(error, OSError) and error.errno == errno.EIO and not sys.stdout.isatty():
+                sys.exit(0)  # the terminal that it was shown in was closed
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 fail(f"the disk is full ({error.filename or 'while writing'}); free some space and run it again")
             traceback.print_exc()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+
+from .output import tell
 
 if TYPE_CHECKING:
     from ..search.feasibility import Limits
@@ -25,11 +28,12 @@ class PlainProgress:
     def __init__(self) -> None:
         """Begin the clock."""
         self._shown: int | None = None
+        self._read = True
         self._start_s = time.monotonic()
 
     def say(self, line: str) -> None:
-        """Print a line with the time since the start."""
-        print(f"[{_clock(time.monotonic() - self._start_s)}] {line}", flush=True)
+        """Print a line with the time since the start, as long as anybody reads them."""
+        self._read = self._read and tell(f"[{_clock(time.monotonic() - self._start_s)}] {line}")
 
     def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
         """Print the trials that have ended since the last call."""
@@ -61,7 +65,8 @@ class LiveProgress(PlainProgress):
 
     def say(self, line: str) -> None:
         """Print a line above the display."""
-        self._live.console.print(Text(f"[{_clock(time.monotonic() - self._start_s)}] {line}", style="dim"))
+        with contextlib.suppress(OSError):  # the terminal was closed
+            self._live.console.print(Text(f"[{_clock(time.monotonic() - self._start_s)}] {line}", style="dim"))
 
     def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
         """Draw how the search stands."""
@@ -72,7 +77,8 @@ class LiveProgress(PlainProgress):
     def close(self) -> None:
         """Take the live lines away."""
         self._snapshot = None
-        self._live.stop()
+        with contextlib.suppress(OSError):
+            self._live.stop()
 
     def _draw(self) -> RenderableType:
         snapshot = self._snapshot

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..errors import ConditionsChanged
 from .options import find_study, folder_of, with_options
 from .show import print_front, print_outcome
 
@@ -38,6 +39,7 @@ from .show import print_front, print_outcome
 @click.option("--precision", help="Of ratios to the teacher's latency: half of the 95 % interval, such as 2%.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Where studies are kept.")
 @click.option("--forget-limits", is_flag=True, help="Drop the limits of earlier runs that are not said again.")
+@click.option("--remeasure", is_flag=True, help="Calibrate again, and measure finished models anew, before going on.")
 @click.option("--dry-run", is_flag=True, help="Prepare, say what a search will take, and stop before the first trial.")
 @click.option("--fresh", is_flag=True, help="Start anew in a new folder instead of resuming.")
 @click.option("--quiet", is_flag=True, help="Plain lines instead of a live display.")
@@ -58,7 +60,8 @@ def search(study: str | None, **options: Any) -> None:
     stop = Stop()
     try:
         with ended_by_signals(stop):
-            outcome = run_search(settings, None, options["runs"], options["fresh"], progress, stop, options["dry_run"])
+            how = (options["dry_run"], options["remeasure"])
+            outcome = run_search(settings, None, options["runs"], options["fresh"], progress, stop, *how)
     finally:
         progress.close()
     if options["dry_run"]:
@@ -66,6 +69,8 @@ def search(study: str | None, **options: Any) -> None:
         return
     print_front(outcome.front)
     print_outcome(outcome)
+    if outcome.trouble:
+        raise ConditionsChanged(outcome.trouble)
 
 
 def make_progress(quiet: bool) -> Any:

@@ -174,8 +174,9 @@ class Arena:
 
     @property
     def left_behind(self) -> list[Path]:
-        """What searches have left in the temporary folder; the quiet rule keeps its locks there."""
-        return [path for path in (self.folder / "tmp").iterdir() if not path.name.startswith("autocompress-quiet")]
+        """What searches have left in the temporary folder; locks of the quiet rule and a cache of PyTorch stay there."""
+        kept = ("autocompress-quiet", "torchinductor")
+        return [path for path in (self.folder / "tmp").iterdir() if not path.name.startswith(kept)]
 
     def start(self, trials: int, environment: Mapping[str, str] | None = None) -> Run:
         """Start the search, or resume it; there is one command for both.

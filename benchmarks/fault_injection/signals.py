@@ -93,9 +93,9 @@ class Signals:
         row.wrong += self.ledger.wrong[wrong:]
         row.lost += ["a rung that had come to its end was trained again"] * (self.ledger.again - again)
         reasons = {number: why for number, why in self.ledger.failed.items() if number not in failed}
-        row.lost += [
-            f"a trial failed: {reason}"[:150].replace(str(self._arena.folder), "") for reason in reasons.values()
-        ]
+        for reason in reasons.values():
+            guilty = self.rows["timing"] if "timing process" in reason else row
+            guilty.lost.append(f"a trial failed: {reason}".replace(f"{self._arena.study}/", "")[:200])
         said = f"{row.fault}: {row.times} times, {len(row.lost)} lost, {len(row.wrong)} wrong"
         self._say(f"{said}; {len(self.ledger.finished)} models")
 

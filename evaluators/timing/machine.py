@@ -56,6 +56,12 @@ def fingerprint(conditions: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(stable, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return what differs between two conditions, in words: "governor was performance, is powersave"."""
+    names = [name for name in now if name not in _PASSING and before.get(name) != now[name]]
+    return "; ".join(f"{name.replace('_', ' ')} was {_told(before.get(name))}, is {_told(now[name])}" for name in names)
+
+
 def cpu_mhz() -> float | None:
     """Return the clock of the core that this thread is on, or of the first that tells; None where none does.
 
@@ -123,6 +129,10 @@ def _read(path: str) -> str | None:
         return Path(path).read_text().strip()
     except OSError:
         return None
+
+
+def _told(value: Any) -> str:
+    return "unknown" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _chosen(modes: str | None) -> str | None:

@@ -15,6 +15,7 @@ from ...compression.seeds import seeded_generator
 from ...compression.student import Student, make_student
 from ...compression.warm_start import warm_teacher
 from ...errors import MetricError, TrialFailed
+from ...remarks import remark
 from ...spaces.spec import StudentSpec
 from ..store.layout import checkpoints_folder
 from ..trial import WarmStart
@@ -87,15 +88,22 @@ def look_at(context: EvaluationContext, module: torch.nn.Module, fake: FakeQuant
 def recovered_student(context: EvaluationContext, spec: StudentSpec, warm_start: WarmStart | None = None) -> Student:
     """Return the student with the weights that its recovery ended with.
 
+    Where they are gone, or their file is cut, it is taught again.
+
     Raises:
-        TrialFailed: Those weights are gone.
+        TrialFailed: The weights are gone, and so are those that it began with.
+        Stopped: The context's `stop` came true.
     """
     student = make_student(context.task.teacher, context.network.groups, spec)
     if spec.recovery is not None:
         last = len(context.recoverer.schedule.rungs) - 1
         # zeros of patterns are in the weights: training holds them after each step
         path = checkpoint_path(context.folder, spec, last, warm_start)
-        if not path.exists():
-            raise TrialFailed(f"{path}: the weights of this student are gone")
-        load_recovered(student, path)
+        try:
+            load_recovered(student, path)
+        except TrialFailed as gone:
+            remark(f"{gone}; it is taught again")
+            again = start_student(context, spec, warm_start)
+            context.recoverer.recover(again, spec, last, path, context.stop)
+            load_recovered(student, path)
     return student

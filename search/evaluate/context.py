@@ -21,7 +21,7 @@ from ...spaces.target import PerTarget, Target
 from ...studies.data.streams import StreamedData
 from ...studies.schema import StudySections
 from ...studies.task import PreparedTask
-from ..store.layout import target_folder
+from ..store.layout import remeasuring, target_folder
 from .target_session import TargetSession, open_session
 
 LOOK_EXAMPLES = 5000
@@ -89,7 +89,8 @@ def open_context(
     )
     targets = settings.target.targets()
     templates = Templates(task.teacher, task.example_input)
-    measured = any((folder / "trials").glob("*/measurement.json"))
+    # any gate is compared with the calibration, that of a trial which still waits too
+    measured = any((folder / "trials").glob("*/plan.json")) and not remeasuring(folder)
     precision = settings.target.precision
     sessions = {
         t.name: open_session(task, t, templates, target_folder(folder, t.name), precision, measured, worker, say)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...compression.student import Student, make_student
-from ...errors import StorageError
+from ...errors import StorageError, one_line
 from ...evaluators.measurement import Latency
 from ...evaluators.score import file_bytes
 from ...files import PARTIAL, read_json, write_json
+from ...remarks import remark
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.spec import StudentSpec
 from ...spaces.target import PerTarget
@@ -94,16 +95,13 @@ def shape_path(session: TargetSession, spec: StudentSpec) -> Path:
 
 
 def read_shape(path: Path, session: TargetSession) -> ShapeRecord | None:
-    """Return a record that compares with the session's calibration; None where there is none.
-
-    Raises:
-        StorageError: The file is no record of a shape.
-    """
-    data = read_json(path)
-    if data is None:
-        return None
+    """Return a record that compares with the session's calibration; None where there is none that can be read."""
     try:
+        data = read_json(path)
+        if data is None:
+            return None
         record = from_plain(ShapeRecord, data)
-    except ValueError as error:
-        raise StorageError(f"{path}: holds no record of a shape; delete it, and it is measured again") from error
+    except (StorageError, ValueError) as error:
+        remark(f"{path}: a shape's record that cannot be read ({one_line(error)[:100]}); it is measured again")
+        return None
     return record if record.calibration == session.calibration.fingerprint else None

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
+from ...compression.recover import Stopped
+from ...errors import StorageError, one_line
 from ...files import PARTIAL, read_json, write_json
+from ...remarks import remark
 from ...spaces.plain import to_plain
 from .checkpoints import checkpoint_path, look_at, start_student
 from .context import EvaluationContext
@@ -35,10 +39,10 @@ def train_rung(context: EvaluationContext, job: Job, clock: Clock) -> float:
     look = path.with_suffix(f".{job.spec.key()}.json")
     # trials that differ in bits alone share their training: one of them trains, the other waits for it
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        known = read_json(look)
+    with _alone(path.with_suffix(".lock"), context):
+        known = _read_look(look)
         if known is not None:
-            return float(known["accuracy"])
+            return known
         with clock.time("training"):
             earlier = checkpoint_path(context.folder, job.spec, job.rung - 1, job.warm_start)
             if job.rung and not path.exists():
@@ -52,6 +56,36 @@ def train_rung(context: EvaluationContext, job: Job, clock: Clock) -> float:
             accuracy = look_at(context, student.module, fake)
         write_json(look, {"accuracy": accuracy, "spec": to_plain(job.spec)})
         return accuracy
+
+
+@contextmanager
+def _alone(path: Path, context: EvaluationContext) -> Iterator[None]:
+    """Hold a lock; another trial may train for long while it is waited for.
+
+    Raises:
+        Stopped: The context's `stop` came true meanwhile.
+    """
+    lock = FileLock(path)
+    while True:
+        try:
+            lock.acquire(timeout=1.0)
+            break
+        except Timeout:
+            if context.stop():
+                raise Stopped from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _read_look(path: Path) -> float | None:
+    try:
+        known = read_json(path)
+        return None if known is None else float(known["accuracy"])
+    except (StorageError, KeyError, TypeError, ValueError) as error:
+        remark(f"{path}: cannot be read ({one_line(error)[:100]}); the student is looked at again")
+        return None
 
 
 def _continue_from(earlier: Path, path: Path) -> None:

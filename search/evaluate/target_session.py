@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import MeasurementError, RuntimeUnavailable, StorageError
+from ...errors import MeasurementError, RuntimeUnavailable, StorageError, one_line
 from ...evaluators.artifact import ArtifactBuilder, Templates
 from ...evaluators.latency import Calibration, LatencyMeter
 from ...evaluators.microbenchmarks import Say
@@ -106,18 +106,25 @@ def open_session(
     builder.teacher_file(reference)
     known = read_json(folder / "calibration.json")
     inputs = timing_inputs(task, folder)
-    calibration = None if known is None else from_plain(Calibration, known)
+    try:
+        calibration = None if known is None else from_plain(Calibration, known)
+    except ValueError as error:
+        raise StorageError(
+            f"{folder / 'calibration.json'}: holds no calibration ({one_line(error)[:100]}); restore it from a copy, "
+            "or measure all students anew with --remeasure"
+        ) from error
     meter = LatencyMeter(target, reference, calibration, precision, inputs=inputs)
     if not meter.is_current():
         if worker:
             raise MeasurementError(
-                f"{folder}: calibrated on another kind of machine than this worker's; use alike nodes"
+                f"{folder}: calibrated on another kind of machine than this worker's ({meter.what_changed()}); use "
+                "alike nodes"
             )
         if measured:
             # a study's latencies are compared with each other: all of them, or none, under the present conditions
             raise StorageError(
-                f"{folder} was measured under other conditions (machine, runtime version, threads or memory settings): "
-                "its latencies would not compare with today's; use --fresh"
+                f"{folder} was measured under other conditions: {meter.what_changed()}. Its latencies would not "
+                "compare with today's: put that back, measure all students anew with --remeasure, or use --fresh"
             )
         meter = _calibrated(target, reference, precision, inputs, say)
         write_json(folder / "calibration.json", to_plain(meter.calibration))

@@ -36,7 +36,7 @@ class ExecutorContext:
 
 
 class WorkerDied(BrokenExecutor):
-    """The process that did a job has ended in the midst of it. Whether the job is to blame shows when it is done again."""
+    """The process that did a job has ended in its midst. Whether the job is to blame shows when it is done again."""
 
 
 class Executor(Protocol):

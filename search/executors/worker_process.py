@@ -79,7 +79,7 @@ class WorkerProcess:
                 process.terminate()
 
     def end(self, until_s: float) -> None:
-        """Wait for its jobs to end until this moment of the monotonic clock, kill the process, and cancel what is left."""
+        """Wait for its jobs until this moment of the monotonic clock, kill the process, and cancel what is left."""
         while self.jobs and not self.lost and time.monotonic() < until_s:
             time.sleep(0.05)
         for process in self._processes:

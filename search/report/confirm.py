@@ -13,6 +13,7 @@ from ...evaluators.layer_shares import seconds_to_profile
 from ...evaluators.measurement import Latency
 from ...evaluators.runtimes.profiling import ProfilingRuntime
 from ...files import digest, read_json, write_json
+from ...remarks import remark
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import PerTarget
 from ..evaluate.build import file_accuracy
@@ -176,15 +177,19 @@ def read_confirmed(folder: Path) -> dict[int, Confirmed]:
 
 
 def read_looks(folder: Path) -> dict[int, LongLooks]:
-    """Return the longer looks of a study, by trial number.
-
-    Raises:
-        StorageError: The file cannot be read.
-    """
+    """Return the longer looks of a study, by trial number; one that cannot be read costs its trial alone."""
+    found: dict[int, LongLooks] = {}
     try:
-        return {int(n): from_plain(LongLooks, look) for n, look in (read_json(_path(folder)) or {}).items()}
-    except ValueError as error:
-        raise StorageError(f"{_path(folder)}: holds no longer looks; delete it, and they are taken again") from error
+        kept = read_json(_path(folder)) or {}
+    except StorageError as error:
+        remark(f"{error}. Without it the longer looks are missing, and the next search takes them again")
+        return found
+    for number, look in kept.items():
+        try:
+            found[int(number)] = from_plain(LongLooks, look)
+        except ValueError:
+            remark(f"{_path(folder)}: the longer look at trial {number} cannot be read and is taken again")
+    return found
 
 
 def _path(folder: Path) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...errors import StorageError, one_line
 from ...files import read_json, write_json
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import PerTarget
@@ -51,8 +52,14 @@ def read_facts(folder: Path) -> TaskFacts:
     Raises:
         StorageError: The file cannot be read.
     """
-    kept = read_json(folder / "task.json")
-    return TaskFacts() if kept is None else from_plain(TaskFacts, kept)
+    path = folder / "task.json"
+    kept = read_json(path)
+    try:
+        return TaskFacts() if kept is None else from_plain(TaskFacts, kept)
+    except ValueError as error:
+        raise StorageError(
+            f"{path}: cannot be read ({one_line(error)[:100]}); the next search writes it anew"
+        ) from error
 
 
 def write_facts(folder: Path, facts: TaskFacts) -> None:

@@ -31,6 +31,16 @@ def model_path(study: Path, number: int, target: str, suffix: str, alone: bool) 
     return (folder if alone else folder / target) / f"model{suffix}"
 
 
+def remeasuring_path(study: Path) -> Path:
+    """Return where it is noted which trials are still to be measured anew."""
+    return study / "remeasure.json"
+
+
+def remeasuring(study: Path) -> bool:
+    """Tell whether a study is being measured anew, under conditions of its own."""
+    return remeasuring_path(study).exists()
+
+
 def checkpoints_folder(study: Path) -> Path:
     """Return where the weights of students lie."""
     return study / "checkpoints"

@@ -43,8 +43,8 @@ def read_trials(folder: Path, name: str) -> list[Trial]:
     path = folder / "study.db"
     if not path.exists():
         raise StorageError(
-            f"{path}: is missing, though there is a study; restore it from a copy, or make it anew from the trials' own "
-            f"files: autocompress repair {folder}"
+            f"{path}: is missing, though there is a study; restore it from a copy, or make it anew from the trials' "
+            f"own files: autocompress repair {folder}"
         )
     try:
         with _opened(path) as connection:
@@ -53,6 +53,24 @@ def read_trials(folder: Path, name: str) -> list[Trial]:
     except sqlite3.Error as error:
         raise StorageError(reason(path, error)) from error
     return parsed(path, texts)[0]
+
+
+def is_sound(path: Path) -> bool:
+    """Tell whether all of a database can be read.
+
+    Raises:
+        StorageError: It is locked, or of a later version: nothing is wrong with it.
+    """
+    try:
+        with _opened(path) as connection:
+            check_version(path, connection)
+            connection.execute("SELECT count(*) FROM trials, studies").fetchone()
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()
+        return found is not None and found[0] == "ok"
+    except sqlite3.Error as error:
+        if "locked" in str(error):
+            raise StorageError(reason(path, error)) from error
+        return False
 
 
 def parsed(path: Path, texts: list[str]) -> tuple[list[Trial], set[int]]:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from ...errors import StorageError, UsageError
 from ...files import read_json, write_json
+from ...remarks import remark
 from ...studies.budget import LATENCY_KEYS, BudgetSection
 from ...studies.schema import StudySections
 from ...studies.study_file import StudyFile
@@ -46,8 +47,19 @@ def read_settings(folder: Path) -> StudyFile:
     data = check_format(folder)
     if data is None:
         raise UsageError(f"no study in {folder}; give the folder of a search, such as runs/digits")
+    data = {key: value for key, value in data.items() if key != "format"}
+    for _ in range(len(data) + 100):
+        try:
+            return StudyFile.model_validate(data)
+        except ValidationError as error:
+            # a later version knows more; what it says beside is none of this one's business
+            unknown = [each["loc"] for each in error.errors() if each["type"] == "extra_forbidden"]
+            if not unknown or not all(_dropped(data, place) for place in unknown):
+                break
+            names = ", ".join(".".join(map(str, place)) for place in unknown)
+            remark(f"{settings_path(folder)}: {names} is of another version of AutoCompress and passed over")
     try:
-        return StudyFile.model_validate({key: value for key, value in data.items() if key != "format"})
+        return StudyFile.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -55,6 +67,18 @@ def read_settings(folder: Path) -> StudyFile:
             f"{settings_path(folder)}: {where}: {first['msg']}; it was written by another version of AutoCompress: "
             "use that version, or start anew with --fresh"
         ) from error
+
+
+def _dropped(data: dict[str, Any], place: tuple[int | str, ...]) -> bool:
+    """Take a key out of plain values, and tell whether it was there."""
+    *above, last = place
+    inner: Any = data
+    for key in above:
+        inner = inner.get(key) if isinstance(inner, dict) else None
+    if not isinstance(inner, dict) or last not in inner:
+        return False
+    del inner[last]
+    return True
 
 
 def check_format(folder: Path) -> dict[str, Any] | None:
@@ -86,15 +110,21 @@ def check_settings(folder: Path, settings: StudyFile) -> None:
     new = settings.model_dump(mode="json", by_alias=True)
     for section in FIXED:
         # a key that came with a later version had its default
-        before = getattr(StudySections(), section).model_dump(mode="json", by_alias=True) | old[section]
-        key = next((k for k in new[section] if k not in FREE and before[k] != new[section][k]), None)
+        before = getattr(StudySections(), section).model_dump(mode="json", by_alias=True) | _section(old, section)
+        key = next((k for k in new[section] if k not in FREE and before.get(k) != new[section][k]), None)
         if key is not None:
             raise StorageError(
                 f"{folder} was begun with [{section}] {key} = {before[key]!r}, now it is "
                 f"{new[section][key]!r}: its trials would not compare; use --fresh, or change it back"
             )
-    if tuple(old["search"]["objectives"]) != settings.search.objectives:
-        raise StorageError(f"{folder} was begun with other objectives ({old['search']['objectives']}); use --fresh")
+    objectives = _section(old, "search").get("objectives", settings.search.objectives)
+    if tuple(objectives) != settings.search.objectives:
+        raise StorageError(f"{folder} was begun with other objectives ({', '.join(objectives)}); use --fresh")
+
+
+def _section(old: dict[str, Any], name: str) -> dict[str, Any]:
+    found = old.get(name)  # one that came with a later version, or went with it
+    return found if isinstance(found, dict) else {}
 
 
 def with_earlier_limits(folder: Path, settings: StudyFile) -> tuple[StudyFile, list[str]]:
@@ -116,7 +146,7 @@ def with_earlier_limits(folder: Path, settings: StudyFile) -> tuple[StudyFile, l
     said, plain = set(settings.budget.model_fields_set), BudgetSection().model_dump(mode="json")
     if said & LATENCY_KEYS:
         said |= LATENCY_KEYS
-    kept = {key: value for key, value in old["budget"].items() if key not in said and value != plain.get(key)}
+    kept = {key: value for key, value in _section(old, "budget").items() if key not in said and value != plain.get(key)}
     if not kept:
         return settings, []
     return settings.changed("budget", **kept), [f"{key} = {value!r}" for key, value in kept.items()]

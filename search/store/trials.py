@@ -124,6 +124,22 @@ class TrialStore:
         self._unwritten.append((trial, values, space))
         self._write_rows(PATIENCE_S if len(self._unwritten) == 1 else 0.0)
 
+    def rewrite(self, trial: Trial, values: Sequence[float] | None) -> None:
+        """Write a trial that ended in place of what its row says.
+
+        Args:
+            trial: The trial.
+            values: Its objectives in their own units, for a finished one.
+
+        Raises:
+            StorageError: The disk or the database cannot be written.
+        """
+        self.begin(trial)
+        try:
+            self._patiently(lambda: self._replace(trial, values))
+        except Exception as error:
+            raise StorageError(reason(self.path, error)) from error
+
     def close(self) -> None:
         """Write the rows that are not written yet, and close the database."""
         with contextlib.suppress(StorageError):
@@ -204,8 +220,28 @@ class TrialStore:
         ranges = {v.name: distribution(v) for v in variables}
         insert_trial(self._engine, self._study._study_id, state, values, params, ranges, attributes)
 
+    def _replace(self, trial: Trial, values: Sequence[float] | None) -> None:
+        # Optuna changes no trial that ended
+        with self._engine.begin() as connection:
+
+            def run(statement: str, **given: Any) -> Any:
+                return connection.execute(sqlalchemy.text(statement), given)
+
+            rows = run("SELECT trial_id, value_json FROM trial_user_attributes WHERE key = :key", key=ATTRIBUTE).all()
+            for row, text in rows:
+                if {trial.number} == parsed(self.path, [text])[1]:
+                    new = json.dumps(json.dumps(to_plain(trial)))
+                    where = "WHERE trial_id = :row"
+                    run(f"UPDATE trial_user_attributes SET value_json = :new {where} AND key = :key",
+                        new=new, row=row, key=ATTRIBUTE)  # fmt: skip
+                    run(f"UPDATE trials SET state = :state {where}", state=STATES[trial.state].name, row=row)
+                    run(f"DELETE FROM trial_values {where}", row=row)
+                    for place, value in enumerate(values or ()):
+                        run("INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES "
+                            "(:row, :place, :value, 'FINITE')", row=row, place=place, value=value)  # fmt: skip
+
     def _patiently(self, act: Callable[[], T], patience_s: float | None = None) -> T:
-        """Do something with the database; again, for so many seconds (`PATIENCE_S`), while it is locked or out of reach."""
+        """Do something with the database; again, for `PATIENCE_S` or so, while it is locked or out of reach."""
         until_s = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s)
         while True:
             try:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from onnx_models import conv_chain
 
-from autocompress.errors import MeasurementError, RuntimeUnavailable
+from autocompress.errors import ConditionsChanged, MeasurementError, RuntimeUnavailable
 from autocompress.evaluators.latency import Calibration, LatencyMeter, is_faster
 from autocompress.evaluators.measurement import Latency
 from autocompress.evaluators.timing import child as timing_child
@@ -78,8 +78,11 @@ def test_a_calibration_survives_json_and_is_refused_on_another_machine(
     assert stored == meter.calibration
     assert replace(meter, calibration=stored).is_current()
     elsewhere = replace(meter, calibration=replace(stored, fingerprint="elsewhere"))
-    with pytest.raises(MeasurementError, match="calibrate again"):
+    with pytest.raises(ConditionsChanged, match="calibrate again"):
         elsewhere.measure([files["twin"]])
+    changed = replace(stored, conditions={**stored.conditions, "governor": "another"}, fingerprint="elsewhere")
+    with pytest.raises(ConditionsChanged, match="governor was another, is"):
+        replace(meter, calibration=changed).measure([files["twin"]])
     with pytest.raises(MeasurementError, match="not calibrated"):
         replace(meter, calibration=None).measure([files["twin"]])
 

@@ -259,7 +259,7 @@ def test_a_json_file_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
     assert read_json(tmp_path / "absent.json") is None
 
 
-@pytest.mark.parametrize("content", ['', '{}', '{"number": "three"}', '{"number": 3'])
+@pytest.mark.parametrize("content", ["", "{}", '{"number": "three"}', '{"number": 3'])
 def test_a_plan_that_cannot_be_read_costs_its_trial_alone(
     tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture
 ) -> None:

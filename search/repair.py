@@ -1,0 +1,49 @@
+"""A study's folder put in order, without its data, its network or its runtimes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import StorageError
+from ..files import sweep
+from .objectives import objectives_of
+from .store.lock import locked
+from .store.rows import is_sound
+from .store.settings import read_settings
+from .store.trials import TrialStore
+
+
+def repair(folder: Path) -> Iterator[str]:
+    """Sweep what killed processes left, and make the database anew where it is missing or cannot be used.
+
+    Args:
+        folder: The study's folder.
+
+    Yields:
+        Lines about what was done.
+
+    Raises:
+        UsageError: There is no study in this folder.
+        StorageError: A search has the study open, its database is locked or of a later version, or the disk is full.
+    """
+    settings = read_settings(folder)
+    with locked(folder):
+        sweep(folder)
+        path = folder / "study.db"
+        if path.exists() and not is_sound(path):
+            aside = next(a for i in itertools.count(1) if not (a := path.with_name(f"study.damaged-{i}.db")).exists())
+            path.replace(aside)
+            for beside in folder.glob("study.db-*"):
+                beside.replace(beside.with_name(beside.name.replace("study.db", aside.name)))
+            yield f"{path}: cannot be used; kept as {aside.name}"
+        store = TrialStore(folder, settings.name, objectives_of(settings))
+        try:
+            ended = store.ended()
+            left = store.interrupted()
+        finally:
+            store.close()
+    if not ended and not left and any((folder / "trials").glob("*")):
+        raise StorageError(f"{folder}: no trial's own file can be read; restore study.db from a copy")
+    yield f"{folder}: {len(ended)} trials that ended, and {len(left)} that the next search goes on with"

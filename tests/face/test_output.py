@@ -1,0 +1,33 @@
+"""What commands print when nobody reads it any more."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+CODE = """
+import click
+from autocompress.cli import main
+from autocompress.cli.progress import PlainProgress
+
+def draw():
+    progress = PlainProgress()
+    for number in range(2000):
+        progress.say(f"trial {number}" + "." * 100)
+    click.echo("the front")
+
+main.add_command(click.Command("draw", callback=draw))
+main.main(["draw"])
+"""
+
+
+def test_a_search_whose_reader_has_gone_goes_on_and_shows_its_front() -> None:
+    command = [sys.executable, "-c", CODE]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert "trial 0" in process.stdout.readline()
+        process.stdout.close()  # as `head -1` does
+        said = process.stderr.read()
+        assert process.wait() == 0
+    assert "the front" in said and "Traceback" not in said
+    assert said.count("trial") <= 2, "the lines of progress were for that reader"
