@@ -266,16 +266,19 @@ def _load(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fake:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any] | None:
-    """Return what a training wrote; None where there is no such file, or one that is cut, which is removed and said."""
+    """Return what a training wrote; None where there is no file, or one that is cut, which is put aside and said."""
     if not path.exists():
         return None
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         if not {"module", "optimizer", "ranges", "step"} <= state.keys():
             raise ValueError("parts are missing")
+    except (OSError, MemoryError):
+        raise  # nothing is wrong with the file
     except Exception as error:  # a damaged file can fail in any way the unpickler knows
-        remark(f"{path}: a checkpoint that cannot be read ({one_line(error)[:100]}); it was removed")
-        path.unlink(missing_ok=True)
+        aside = path.with_suffix(".unreadable")
+        remark(f"{path}: a checkpoint that cannot be read ({one_line(error)[:100]}); put aside as {aside.name}")
+        path.replace(aside)
         return None
     return state
 

@@ -76,13 +76,15 @@ class Driver:
         interrupted = store.interrupted()
         waiting = [t for t in interrupted if t.state is TrialState.WAITING]
         self._room = WaitingRoom(promotion, waiting)
-        proposer.know([*self._trials, *waiting], [t for t in interrupted if t.state is not TrialState.WAITING])
+        # what a tighter budget of an earlier run stopped may be proposed again
+        missed, gated = self._limits.surely_missed, TrialState.GATED
+        tried = [t for t in self._trials if t.state is not gated or missed(t.gate, t.gate_bytes)]
+        proposer.know([*tried, *waiting], [t for t in interrupted if t.state is not TrialState.WAITING])
         for trial in (*self._trials, *waiting):
             self._learn(trial)
             self._trainings.remember(trial)
         self._next_number = store.next_number()
-        self._started, self._over = 0, False
-        self.seconds: dict[str, float] = {}
+        self._started, self._over, self.seconds = 0, False, dict[str, float]()
         self._run_s = self._pace.clock_s()
         earlier_s = max((t.ended_s or 0.0 for t in self._trials), default=0.0)
         self._start_s = (self._run_s if self._pace.since_s is None else self._pace.since_s) - earlier_s

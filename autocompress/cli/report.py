@@ -6,12 +6,17 @@ from pathlib import Path
 
 import click
 
+from ..errors import StorageError
 from .page import page_options, show_page
 
 
 @click.command()
 @click.argument("study", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The HTML file; by default report.html in the study.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The HTML file; by default in the study.",
+)
 @click.option("--live", is_flag=True, help="The page loads itself again, as that of a running search does.")
 @page_options
 def report(study: Path, out: Path | None, live: bool, show: bool, pdf: Path | None, png: Path | None) -> None:
@@ -21,6 +26,12 @@ def report(study: Path, out: Path | None, live: bool, show: bool, pdf: Path | No
     from ..search.store.layout import find_study_folder
 
     folder = find_study_folder(study)
-    path = out or folder / FILE
-    write_report(read_record(folder), path, live)
+    path, record = out or folder / FILE, read_record(folder)
+    try:
+        write_report(record, path, live)
+    except StorageError:
+        if out is not None:
+            raise
+        path = Path(f"{folder.name}-{FILE}")  # the study lies where nothing can be written
+        write_report(record, path, live)
     show_page(path, show, pdf, png)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import BudgetError, StorageError, UsageError
+from ...remarks import remark
 from ..feasibility import Limits, after_drop, part_of
 from ..pareto import non_dominated
 from ..store.layout import trial_folder
@@ -59,9 +60,10 @@ class Front:
 
     @cached_property
     def entries(self) -> list[Entry]:
-        """Every finished trial, fastest first."""
-        metric = self.limits.metric
-        found = [Entry(t, self.confirmed.get(t.number), metric) for t in self.trials if t.finished]
+        """Every finished trial whose files are there, fastest first."""
+        metric, kept = self.limits.metric, (self.folder / "trials").is_dir()
+        there = [t for t in self.trials if t.finished and not (kept and self._is_gone(t))]
+        found = [Entry(t, self.confirmed.get(t.number), metric) for t in there]
         return sorted(found, key=lambda e: e.latency.p50_ms)
 
     @cached_property
@@ -89,6 +91,15 @@ class Front:
         folder = trial_folder(self.folder, entry.number)
         alone = len(entry.trial.measured) == 1
         return {name: _model_in(folder if alone else folder / name, entry) for name in entry.trial.measured}
+
+    def _is_gone(self, trial: Trial) -> bool:
+        folder = trial_folder(self.folder, trial.number)
+        alone = len(trial.measured) == 1
+        for name in trial.measured:
+            if not any(path.stem == "model" for path in (folder if alone else folder / name).glob("model.*")):
+                remark(f"{folder}: the model of trial {trial.number} is gone; it is left out until it is back")
+                return True
+        return False
 
     def speed_up(self, entry: Entry) -> float | None:
         """Return how many times faster an entry is than the teacher on the first target, None where that is unknown."""

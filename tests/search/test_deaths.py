@@ -89,7 +89,7 @@ class OnesOwn(SimulatedExecutor):
         return super().result(job)
 
     def run_pending(self) -> None:
-        job, future = self.waiting[0]
+        _, future = self.waiting[0]
         try:
             super().run_pending()
         except WorkerDied as error:

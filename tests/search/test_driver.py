@@ -19,6 +19,7 @@ from autocompress.search.evaluate.job import Job, JobResult
 from autocompress.search.feasibility import Limits
 from autocompress.search.loop import MANY_FAILURES, Driver
 from autocompress.search.promotion import Promotion
+from autocompress.search.store.trials import TrialStore
 from autocompress.search.trial import Origin, Trial, TrialState
 from autocompress.search.waiting import ENOUGH_LOOKS, WaitingRoom, look_tau, trusted
 from autocompress.spaces.plan import Plan
@@ -129,6 +130,19 @@ def test_near_the_end_nothing_is_begun_that_cannot_come_to_its_end(problem: Prob
     driver.run(lambda: executor.clock_s > 2 * HOUR_S, lambda _: None)
     assert executor.clock_s <= 2 * HOUR_S, "it ends by itself, in time"
     assert executor.clock_s > 1.8 * HOUR_S, "and leaves little unused"
+
+
+def test_what_a_tighter_budget_stopped_is_proposed_again(problem: Problem, tmp_path: Path) -> None:
+    make_driver(problem, SimulatedExecutor(problem), tmp_path)  # makes the store
+    spec, over_ms = StudentSpec({"c0": 8}), 2 * problem.budget_ms
+    stopped = Trial(
+        5, Plan(), spec, Origin.SEARCH, "search", TrialState.GATED, gate={"here": latency(over_ms)}, gate_bytes=1000
+    )
+    TrialStore(tmp_path, "simulated", OBJECTIVES).end(stopped, None, problem.space)
+    for budget_ms, known in ((problem.budget_ms, True), (3 * problem.budget_ms, False)):
+        now = replace(problem, budget_ms=budget_ms)
+        driver = make_driver(now, SimulatedExecutor(now), tmp_path)
+        assert driver.trials == [stopped] and (spec.key() in driver._proposer._seen) is known
 
 
 def test_a_number_of_trials_is_kept_and_shown(problem: Problem, tmp_path: Path) -> None:

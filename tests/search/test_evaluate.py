@@ -9,7 +9,7 @@ import pytest
 from torch import Tensor
 
 from autocompress.compression.recover import Stopped
-from autocompress.errors import MetricError, StorageError
+from autocompress.errors import MetricError
 from autocompress.search.evaluate import evaluation
 from autocompress.search.evaluate.checkpoints import checkpoint_path
 from autocompress.search.evaluate.context import EvaluationContext
@@ -18,6 +18,7 @@ from autocompress.search.evaluate.gate import shape_path, time_shape
 from autocompress.search.evaluate.job import Job
 from autocompress.search.executors.base import ExecutorContext
 from autocompress.search.prepare.latency_samples import samples
+from autocompress.search.trial import WarmStart
 from autocompress.spaces.spec import Pattern, Recovery, StudentSpec
 from autocompress.studies.metric import metric_of
 
@@ -53,10 +54,11 @@ def test_a_shape_is_timed_once_however_it_is_taught(context: EvaluationContext) 
     (session,) = context.sessions.values()
     path = shape_path(session, spec)
     assert path.exists() and dict(samples(session))[spec] == first.latencies["onnxruntime"].p50_ms
-    path.write_text("{}")
-    with pytest.raises(StorageError, match="delete it, and it is measured again"):
-        evaluate(context, Job(903, spec, "gate"))
-    path.unlink()
+    for damage in ("{}", ""):
+        path.write_text(damage)
+        result = evaluate(context, Job(903, spec, "gate"))
+        assert result.latencies and not result.failure, "it is measured again"
+        assert path.read_text() != damage
 
 
 def test_a_fault_in_one_plan_is_a_failure_with_its_traceback_on_disk(
@@ -91,6 +93,35 @@ def test_a_student_goes_through_its_rungs_and_its_file_scores(context: Evaluatio
     assert (context.folder / "trials" / "0906" / "model.onnx").is_file()
 
 
-def test_weights_that_are_gone_end_the_trial(context: EvaluationContext, tmp_path: Path) -> None:
-    result = evaluate(replace(context, folder=tmp_path), Job(908, StudentSpec(recovery=Recovery()), "build"))
-    assert "weights of this student are gone" in result.failure
+@pytest.mark.parametrize("damage", ["gone", "cut", "empty"])
+def test_a_checkpoint_that_is_damaged_is_trained_again(
+    context: EvaluationContext, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next student of the same shape takes its weights from there, in other bits."""
+    here = replace(context, folder=tmp_path)
+    spec = StudentSpec(recovery=Recovery())
+    for rung in (0, 1):
+        evaluate(here, Job(908, spec, "rung", rung))
+    path = checkpoint_path(tmp_path, spec, 1)
+    content = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
+    again = evaluate(here, Job(909, spec, "build"))
+    assert not again.failure and again.measured["onnxruntime"].accuracy > 0.5
+    assert any(str(path) in record.getMessage() for record in caplog.records)
+    assert path.stat().st_size > len(content) // 2, "and kept for the next"
+    look = path.with_suffix(f".{spec.key()}.json")
+    look.write_text('{"accur')
+    assert evaluate(here, Job(910, spec, "rung", 1)).accuracy is not None
+
+
+def test_what_it_began_with_is_damaged_too(context: EvaluationContext, tmp_path: Path) -> None:
+    start = WarmStart(1, StudentSpec(recovery=Recovery()), "cut-1.pt")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "cut-1.pt").write_bytes(b"PK")
+    job = Job(911, StudentSpec(recovery=Recovery()), "build", warm_start=start)
+    result = evaluate(replace(context, folder=tmp_path), job)
+    assert "the weights of this student are gone" in result.failure and "\n" not in result.failure
+    assert not (tmp_path / "trials" / "0911" / "fault.txt").exists(), "no fault of ours"

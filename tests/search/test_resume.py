@@ -25,6 +25,13 @@ def test_a_fresh_study_never_takes_the_folder_of_another(tmp_path: Path) -> None
         assert folder == tmp_path / wanted
         folder.mkdir()
     assert study_folder(tmp_path, "digits", fresh=False) == tmp_path / "digits-3", "the latest is resumed"
+    (tmp_path / "digits-2").rmdir()
+    assert study_folder(tmp_path, "digits", fresh=False) == tmp_path / "digits-3", "whatever was deleted before it"
+    assert study_folder(tmp_path, "digits", fresh=True) == tmp_path / "digits-4"
+    (tmp_path / "digits-large").mkdir()
+    (tmp_path / "dig[i]ts-7").mkdir()
+    assert study_folder(tmp_path, "digits", fresh=True) == tmp_path / "digits-4", "those are others"
+    assert study_folder(tmp_path, "dig[i]ts", fresh=True) == tmp_path / "dig[i]ts-8"
 
 
 class Search:

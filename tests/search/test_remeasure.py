@@ -1,0 +1,72 @@
+"""A study whose machine is not what it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import autocompress
+from autocompress.errors import ConditionsChanged, StorageError
+from autocompress.files import write_json
+from autocompress.search.evaluate.target_session import LatencyMeter
+from autocompress.search.report.front import Front
+from autocompress.search.report.reading import read_front
+from autocompress.search.trial import TrialState
+from autocompress.studies.task import load_task
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("briefly")]
+
+
+@pytest.fixture
+def moved(finished: Front, tmp_path: Path) -> Path:
+    """A study that was measured under another governor."""
+    folder = tmp_path / finished.folder.name
+    shutil.copytree(finished.folder, folder)
+    (path,) = folder.glob("targets/*/calibration.json")
+    data = json.loads(path.read_text())
+    data["conditions"]["governor"] = "another"
+    write_json(path, {**data, "fingerprint": "elsewhere"})
+    return folder
+
+
+@pytest.fixture
+def go_on(tiny_task: Path, sections: dict[str, Any], moved: Path) -> Callable[..., Front]:
+    def search(**more: Any) -> Front:
+        without = {"without": ("latency_model", "sensitivity")}
+        task = load_task(str(tiny_task))
+        return autocompress.compress(
+            task, budget_ms=50.0, trials=1, runs=moved.parent, search=without, **sections, **more
+        )
+
+    return search
+
+
+def test_other_conditions_are_named_and_all_students_can_be_measured_anew(
+    finished: Front, moved: Path, go_on: Callable[..., Front], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StorageError, match=r"governor was another, is .*--remeasure"):
+        go_on()
+    before = read_front(moved)
+    assert before.trials == finished.trials, "nothing has failed by that"
+    after = go_on(remeasure=True)
+    assert [t.number for t in after.trials[: len(before.trials)]] == [t.number for t in before.trials]
+    for old, new in zip(before.trials, after.trials, strict=False):
+        assert old.state is new.state and old.measured.keys() == new.measured.keys()
+        for name, file in new.measured.items():
+            was = old.measured[name]
+            assert (file.accuracy, file.size_bytes) == (was.accuracy, was.size_bytes)
+            assert file.latency != was.latency and new.gate[name] == file.latency
+    assert after.confirmed and not (moved / "remeasure.json").exists()
+    assert read_front(moved).trials == after.trials
+
+    # and a night in which they change meanwhile
+    monkeypatch.setattr(LatencyMeter, "is_current", lambda self: False)
+    monkeypatch.setattr(LatencyMeter, "what_changed", lambda self: "governor was performance, is powersave")
+    with pytest.raises((ConditionsChanged, StorageError), match="governor was performance"):
+        go_on()
+    assert all(t.state is not TrialState.FAILED for t in read_front(moved).trials)
