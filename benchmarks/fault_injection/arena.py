@@ -174,7 +174,7 @@ class Arena:
 
     @property
     def left_behind(self) -> list[Path]:
-        """What searches have left in the temporary folder; locks of the quiet rule and a cache of PyTorch stay there."""
+        """What searches left in the temporary folder; locks of the quiet rule and a cache of PyTorch stay there."""
         kept = ("autocompress-quiet", "torchinductor")
         return [path for path in (self.folder / "tmp").iterdir() if not path.name.startswith(kept)]
 
