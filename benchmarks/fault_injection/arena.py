@@ -174,8 +174,8 @@ class Arena:
 
     @property
     def left_behind(self) -> list[Path]:
-        """What searches left in the temporary folder; locks of the quiet rule and a cache of PyTorch stay there."""
-        kept = ("autocompress-quiet", "torchinductor")
+        """What searches left in the temporary folder, but for locks of the quiet rule and files of libraries."""
+        kept = ("autocompress-quiet", "torchinductor", ".ses", "mat-debug")  # the last two are ONNX Runtime's
         return [path for path in (self.folder / "tmp").iterdir() if not path.name.startswith(kept)]
 
     def start(self, trials: int, environment: Mapping[str, str] | None = None) -> Run:
