@@ -1,32 +1,41 @@
-"""What a driver costs after many trials: who goes on from a rung, how the front grew, and the next proposal.
+"""What a driver costs after many trials: who goes on from a rung, how the front grew, the next proposal, its study.
 
-    python benchmarks/driver_scale.py [--trials 1000 10000] [--decisions 120]
+    python -m benchmarks.driver_scale [--trials 1000 10000] [--decisions 120]
 
 The trials are made up: plans of a simulated network with what they are worth there. Seconds are the median of three,
 for a proposal the mean over 24 (a model is fitted for several at a time); memory is the peak of what was taken.
+
+The study is a real one on disk: rows in its database, a plan for each trial. It is opened as a search does, and goes
+on for 24 trials whose jobs take no time. MB are those of the whole process then; open files and disk as they stand.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import statistics
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+import psutil
 
 from autocompress.evaluators.measurement import Latency, Measurement
 from autocompress.search.feasibility import Limits
 from autocompress.search.promotion import Standing, best_of_rung
 from autocompress.search.propose.strategy import make_proposer
 from autocompress.search.stopping import outlook
+from autocompress.search.store.trials import TrialStore
 from autocompress.search.trial import Origin, Trial, TrialState
 from autocompress.studies.schema import SearchSection
-from benchmarks.landscapes.executor import TARGET
+from benchmarks.landscapes.executor import TARGET, SimulatedExecutor
 from benchmarks.landscapes.landscape import row
+from benchmarks.landscapes.ours import make_search
 from benchmarks.landscapes.simulated import SimulatedNetwork
 
 OBJECTIVES = ("accuracy", "latency_ms")
@@ -71,6 +80,46 @@ def standings(trials: Sequence[Trial]) -> list[Standing]:
     return [Standing(t.number, t.rungs[0], (t.gate[TARGET].p50_ms,)) for t in trials]
 
 
+def write_study(network: SimulatedNetwork, trials: Sequence[Trial], folder: Path) -> float:
+    """Write a study with these trials; return the seconds of one row, once most are there."""
+    store, spent = TrialStore(folder, network.name, OBJECTIVES), []
+    for trial in trials:
+        start_s = time.perf_counter()
+        store.begin(replace(trial, state=TrialState.RUNNING, measured={}))
+        file = trial.measured[TARGET]
+        store.end(trial, [file.accuracy, file.latency.p50_ms], network.space)
+        spent.append(time.perf_counter() - start_s)
+    return statistics.median(spent[-100:])
+
+
+def in_a_study(network: SimulatedNetwork, trials: Sequence[Trial], folder: Path) -> None:
+    """Measure what a study with these trials takes: to write, to open, to go on."""
+    count, process = len(trials), psutil.Process()
+    wrote_s = write_study(network, trials, folder)
+    print(f"{count:8d}  {'writing a trial':34}  {wrote_s:8.3f}", flush=True)
+    gc.collect()
+    before = process.memory_info().rss
+    start_s = time.perf_counter()
+    executor = SimulatedExecutor(network)
+    driver = make_search(network, executor, folder, seed=0)
+    opened_s, opened = time.perf_counter() - start_s, process.memory_info().rss
+    print(f"{count:8d}  {'opening the study':34}  {opened_s:8.3f}  {(opened - before) / 1e6:6.0f}", flush=True)
+    files, known = process.num_fds(), len(driver.trials)
+    while driver.opening:  # what every study begins with is not what is measured
+        so_far = len(driver.trials)
+        driver.run(lambda so_far=so_far: len(driver.trials) > so_far, lambda snapshot: None)
+    known = len(driver.trials)
+    start_s = time.perf_counter()
+    driver.run(lambda: len(driver.trials) >= known + PROPOSALS, lambda snapshot: None)
+    took_s = (time.perf_counter() - start_s) / max(1, len(driver.trials) - known)
+    print(f"{count:8d}  {'a trial, but for its jobs':34}  {took_s:8.3f}  {process.memory_info().rss / 1e6:6.0f}")
+    disk = sum(path.stat().st_size for path in folder.glob("study.db*"))
+    print(
+        f"{count:8d}  open files: {files} before, {process.num_fds()} after; the database: {disk / 1e6:.0f} MB",
+        flush=True,
+    )
+
+
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -101,6 +150,9 @@ def main() -> None:
         for _ in range(PROPOSALS):
             proposer.propose()
         print(f"{count:8d}  {'a proposal':34}  {(time.perf_counter() - start_s) / PROPOSALS:8.3f}", flush=True)
+        del proposer
+        with tempfile.TemporaryDirectory(prefix="driver-scale-") as folder:
+            in_a_study(network, trials, Path(folder))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from torch import Tensor
 from ..errors import MetricError, StorageError
 from ..files import read_json, write_json
 from ..spaces.inputs import divided, tensors_of
+from ..studies.checkpoint import plain_bytes
 from ..studies.data.images import ImageData
 from ..studies.data.loaders import is_stream
 from ..studies.data.sources import spread_labels
@@ -123,8 +124,8 @@ def check_identity(folder: Path, task: PreparedTask, worker: bool = False) -> No
 
 def _weights(task: PreparedTask) -> str:
     digest = hashlib.sha256()
-    for name, value in task.teacher.state_dict().items():
-        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    for held in plain_bytes(task.teacher):
+        digest.update(held)
     return digest.hexdigest()[:16]
 
 

@@ -86,7 +86,6 @@ class Driver:
         proposer.know([*tried, *waiting], [t for t in interrupted if t.state is not TrialState.WAITING])
         for trial in (*self._trials, *waiting):
             self._learn(trial)
-        for trial in self._trials:
             self._trainings.remember(trial)
         self._next_number = store.next_number()
         self._started, self._over, self.seconds = 0, False, dict[str, float]()
@@ -113,6 +112,11 @@ class Driver:
     def waiting(self) -> int:
         """Number of students that wait at a rung."""
         return len(self._room)
+
+    @property
+    def unfinished(self) -> tuple[Trial, ...]:
+        """The trials that run, and those that wait at a rung."""
+        return *(trial for trial, _ in self._active.values()), *self._room
 
     def run(self, should_stop: Callable[[], bool], watch: Callable[[Snapshot], None]) -> bool:
         """Search until `should_stop()`, until the number of trials is reached, or until nothing new can be proposed.
@@ -169,8 +173,7 @@ class Driver:
             watch(self._snapshot())
 
     def _snapshot(self) -> Snapshot:
-        new = len(self._trials) - self._known
-        elapsed_s = self._pace.clock_s() - self._run_s
+        new, elapsed_s = len(self._trials) - self._known, self._pace.clock_s() - self._run_s
         rungs = len(self._promotion.rungs)
         doing = [f"trial {t.number} ({t.label}): {job.words(rungs)}" for t, job in self._active.values()]
         return Snapshot(self._trials, new, doing, elapsed_s, len(self._room), self._limits)

@@ -65,17 +65,21 @@ class Promotion:
 
     def standing(self, trial: Trial, level: int) -> Standing:
         """Return where a trial stands after `level` rungs, 0 being the look before training."""
-        cost = tuple(
-            float(trial.gate_bytes) if o == "size_bytes" else latency_of(o, trial.gate).p50_ms
-            for o in self.objectives
-            if o == "size_bytes" or is_latency(o)
-        )
+        cost = self.other_costs(trial)
         if level == 0:
             assert trial.first_look is not None
             return Standing(trial.number, trial.first_look, cost, weight=self.limits.interest(trial.gate))
         rise = trial.rungs[level - 1] - trial.rungs[level - 2] if level > 1 else None
         interest = self.limits.interest(trial.gate, trial.rungs[level - 1])
         return Standing(trial.number, trial.rungs[level - 1], cost, rise, interest)
+
+    def other_costs(self, trial: Trial) -> tuple[float, ...]:
+        """Return a trial's objectives besides its metric, as its gate measured them; lower is better."""
+        return tuple(
+            float(trial.gate_bytes) if o == "size_bytes" else latency_of(o, trial.gate).p50_ms
+            for o in self.objectives
+            if o == "size_bytes" or is_latency(o)
+        )
 
     def costs(self, trial: Trial, ended: Sequence[Trial]) -> list[float] | None:
         """Return a trial's objectives, lower is better; None while they are not known.

@@ -20,6 +20,7 @@ from ..spaces.surrogates import Surrogates
 from ..studies.study_file import StudyFile
 from ..studies.task import Task
 from ..studies.teacher import TeacherStopped
+from .cleaning import CheckpointKeeper
 from .evaluate.context import LOOK_EXAMPLES
 from .evaluate.recalibration import keep_drift
 from .evaluate.warm_start import WarmStarts
@@ -36,7 +37,7 @@ from .report.confirm import confirm, seconds_needed
 from .report.front import Front
 from .report.html.keep import ReportKeeper
 from .report.profiles import profile_models
-from .report.reading import front_of, read_front
+from .report.reading import read_front
 from .signals import BrokenOff, let_come_to_its_end
 from .stopping import Outlook, Patience
 from .study import OpenStudy, opened, with_what_was_seen
@@ -168,7 +169,7 @@ def run_search(
         try:
             if not stop.hurried.is_set() and not trouble:
                 study = with_what_was_seen(study, watcher.say)
-                front = front_of(study.folder, study.settings, driver.trials)
+                front = read_front(study.folder, driver.trials)
                 front = confirm(study.context, front, watcher.say, end_s)
                 keep_drift(study.context, begun_s)
                 profile_models(study.context, front, watcher.say, end_s)
@@ -207,18 +208,21 @@ class _Watch:
         end_s: float | None,
         report: ReportKeeper,
     ) -> None:
-        self.known = read_front(study.folder)
+        self.known = read_front(study.folder, driver.trials)
         self._report = report
         examples = len(study.context.task.validation)
         patience = study.settings.search.patience
         self.patience = Patience(study.limits, study.objectives, examples, patience, driver.searched_s)
         self._study, self._driver, self._watcher, self._stop, self._end_s = study, driver, watcher, stop, end_s
         self._judged = -1
+        limit_bytes = 1e9 * study.settings.search.checkpoints_gb
+        self._checkpoints = CheckpointKeeper(study.folder, _promotion(study), limit_bytes, watcher.say)
 
     def __call__(self, snapshot: Snapshot) -> None:
         # several times a second, beside a training: nothing costly but when a trial has ended
         if len(snapshot.trials) != self._judged:
             self._judged = len(snapshot.trials)
+            self._checkpoints.look(snapshot.trials, self._driver.unfinished)
             self._report.keep(replace(self.known, trials=tuple(snapshot.trials)))
             if self._end_s is not None:
                 front = replace(self.known, trials=tuple(snapshot.trials))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 import numpy as np
@@ -32,6 +32,9 @@ class WaitingRoom:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self._waiting.values())
 
     def enter(self, trial: Trial) -> None:
         """Let a student wait from now on."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,10 @@ class StudentSpec:
 
     def shape_key(self) -> str:
         """Return the key of what decides latency, which is everything but how the student is taught."""
+        return self._shape_key
+
+    @cached_property
+    def _shape_key(self) -> str:  # asked for thousands of times while plans are looked for
         return replace(self, recovery=None).key()
 
     def training_key(self) -> str:

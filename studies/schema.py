@@ -237,6 +237,8 @@ class SearchSection(Section):
         baselines: What is made by hand for comparison: "default" for a few models without a search, "all" for these
             and every technique and sequence of techniques with as much time as the search has, "none" for the teacher
             alone, or names of techniques.
+        checkpoints_gb: Gigabytes that checkpoints may take: beyond, those go that nobody needs, then those of the
+            students that would go on last. Weights of finished students stay.
     """
 
     trials: Count | None = None
@@ -251,6 +253,7 @@ class SearchSection(Section):
     eta: Count = 2
     without: Annotated[tuple[Part, ...], Field(strict=False)] = ()
     baselines: Names = ("default",)
+    checkpoints_gb: Positive = 20.0
 
     @model_validator(mode="after")
     def _named_once(self) -> SearchSection:

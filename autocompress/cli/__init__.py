@@ -6,6 +6,7 @@ import click
 
 from .app import Commands
 from .bench import bench
+from .clean import clean
 from .compare import compare
 from .export import export
 from .front import front
@@ -26,6 +27,6 @@ def main() -> None:
     """Search compressed versions of a trained PyTorch network that meet a latency budget on this machine."""
 
 
-_LOOKING = (front, report, compare, pick, verify, space)
-for _command in (search, *_LOOKING, rebuild, repair, sensitivity, bench, export, runtimes):
+_COMMANDS = (search, front, report, compare, pick, verify, rebuild, repair, clean, space, sensitivity, bench, export)
+for _command in (*_COMMANDS, runtimes):
     main.add_command(_command)

@@ -31,6 +31,8 @@ EXIT_UNAVAILABLE = 3
 
 _HUGE_PAGES = "glibc.malloc.hugetlb"
 _HANGS_AFTER_SECONDS = 900
+_ENDED_BY_OTHERS = tuple(-getattr(signal, name) for name in ("SIGKILL", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Exit codes of a process that somebody ended, a user, a scheduler or a system short of memory; no crash of its own."""
 _ARRAYS = ("wall_ms", "cpu_ms", "queue_share")
 
 
@@ -166,7 +168,7 @@ class ProcessTimes:
 
 
 def time_in_fresh_process(request: TimingRequest) -> ProcessTimes:
-    """Run one timing process.
+    """Run one timing process, and a second one where somebody ended the first.
 
     Raises:
         MeasurementError: A file cannot be timed, or the process died.
@@ -175,11 +177,20 @@ def time_in_fresh_process(request: TimingRequest) -> ProcessTimes:
     for file in request.files:
         if not file.path.exists():  # a folder is a file too, as Core ML's packages
             raise MeasurementError(f"{file.path}: no such file; it cannot be timed")
+    done = _run(request)
+    if done.returncode in _ENDED_BY_OTHERS:
+        done = _run(request)
+    if done.returncode != 0:
+        raise _failure(request, done.returncode, done.stderr)
+    return ProcessTimes.from_dict(json.loads(done.stdout))
+
+
+def _run(request: TimingRequest) -> subprocess.CompletedProcess[str]:
     # -P: a folder `numpy` or `search` where the user happens to stand must not be imported.
     command = [sys.executable, "-P", "-m", "autocompress.evaluators.timing.child", str(os.getpid())]
     try:
         # a session of its own: Ctrl-C in a terminal is for the search, which lets a measurement come to its end
-        done = subprocess.run(
+        return subprocess.run(
             command,
             input=json.dumps(asdict(request), default=str),
             capture_output=True,
@@ -194,9 +205,6 @@ def time_in_fresh_process(request: TimingRequest) -> ProcessTimes:
             f"{_names(request)}: no answer from the timing process after {_HANGS_AFTER_SECONDS} s; "
             "check that the file can be run"
         ) from None
-    if done.returncode != 0:
-        raise _failure(request, done.returncode, done.stderr)
-    return ProcessTimes.from_dict(json.loads(done.stdout))
 
 
 def _failure(request: TimingRequest, code: int, stderr: str) -> MeasurementError | RuntimeUnavailable:

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from ...cores import usable_cores
 from ...errors import MeasurementError
 from ..evaluate.job import Job, JobResult
+from ..memory import check_memory
 from .base import ExecutorContext, WorkerDied
 from .worker_process import WorkerProcess
 
@@ -29,6 +30,8 @@ class ProcessExecutor:
     apart = True
 
     def __init__(self, context: ExecutorContext, workers: int) -> None:
+        if workers > 1:  # one alone does what the driver would do
+            check_memory(context.context, workers, context.say)
         self.slots = workers
         self._context = context
         self._threads = max(1, usable_cores() // workers)
@@ -67,10 +70,17 @@ class ProcessExecutor:
         self._workers.clear()
 
     def _send(self, job: Job, answer: Future[JobResult]) -> None:
+        self._renew()
         # processes are started here alone: by the driver's thread, which they end with
         while len(self._workers) < self.slots:
             self._workers.append(WorkerProcess(self._context, self._threads))
         min(self._workers, key=lambda worker: len(worker.jobs)).send(job, answer)
+
+    def _renew(self) -> None:
+        """End the workers that have nothing to do and have outgrown themselves; others take their places."""
+        for worker in [each for each in self._workers if not each.jobs and each.has_outgrown()]:
+            self._workers.remove(worker)
+            worker.end(time.monotonic())
 
     def _retire(self, worker: WorkerProcess, jobs: list[tuple[Job, Future[JobResult]]]) -> None:
         reason = worker.unusable or f"it died ({worker.died_of()})"

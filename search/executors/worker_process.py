@@ -15,6 +15,10 @@ from .base import ExecutorContext
 from .worker import WorkerUnusable, open_study, prepare_worker, work
 
 Sent = tuple[Job, Future[JobResult]]
+WARM_AFTER_JOBS = 20
+"""So many jobs fill what a process keeps for good: the teacher's answers, what libraries build once."""
+GROWN_BYTES = 2**30
+"""What a process may take more than it took when it was warm; libraries that build files lose some memory each time."""
 
 
 class WorkerProcess:
@@ -40,6 +44,7 @@ class WorkerProcess:
         self.jobs: list[Sent] = []
         self.ready = self.lost = self.asked = self.idle = self._closing = False
         self.unusable = ""
+        self._done, self._warm_bytes = 0, 0
         spawn = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(1, spawn, prepare_worker, (threads, os.getpid()))
         opened = self._pool.submit(open_study, context.settings, context.folder)
@@ -57,6 +62,18 @@ class WorkerProcess:
         else:
             self.idle = False
             future.add_done_callback(lambda done: self._ended((job, answer), done))
+
+    def has_outgrown(self) -> bool:
+        """Tell whether the process takes so much more memory than once that a new one should go on in its place."""
+        if self._done < WARM_AFTER_JOBS:
+            return False
+        import psutil
+
+        with contextlib.suppress(psutil.Error, IndexError):
+            taken = int(psutil.Process(self._processes[0].pid).memory_info().rss)
+            self._warm_bytes = min(taken, self._warm_bytes or taken)
+            return taken - self._warm_bytes > GROWN_BYTES
+        return False
 
     def died_of(self) -> str:
         """Return how the process ended, in words."""
@@ -118,6 +135,7 @@ class WorkerProcess:
                 self._answer(sent, result)
 
     def _answer(self, sent: Sent, result: JobResult | None = None, error: BaseException | None = None) -> None:
+        self._done += 1
         with contextlib.suppress(ValueError):
             self.jobs.remove(sent)
         with contextlib.suppress(InvalidStateError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...studies.study_file import StudyFile
 from ..feasibility import Limits
 from ..objectives import objectives_of
 from ..store.facts import read_facts
@@ -19,28 +18,20 @@ from .intact import intact
 from .intervals import MetricIntervals, split_sizes
 
 
-def read_front(folder: Path) -> Front:
+def read_front(folder: Path, trials: Sequence[Trial] | None = None) -> Front:
     """Return the front of a study.
+
+    Args:
+        folder: The study's folder.
+        trials: Those that ended, where they were read already.
 
     Raises:
         UsageError: There is no study in this folder.
         StorageError: Its database is corrupt, or another version wrote it.
     """
     settings = read_settings(folder)
-    return front_of(folder, settings, read_trials(folder, settings.name))
-
-
-def front_of(folder: Path, settings: StudyFile, trials: Sequence[Trial]) -> Front:
-    """Return the front of these trials of a study.
-
-    Args:
-        folder: The study's folder.
-        settings: Of the study.
-        trials: Those that ended.
-
-    Raises:
-        StorageError: What the study knows of its task cannot be read.
-    """
+    if trials is None:
+        trials = read_trials(folder, settings.name)
     facts, scale = read_facts(folder), Scale.of(folder)
     scaled = tuple(scale.trial(trial) for trial in trials)
     front = Front(

@@ -26,6 +26,7 @@ from ...spaces.space import Space
 from ...spaces.variables import Variable
 from ..objectives import is_maximized, objective_value
 from ..trial import Trial, TrialState
+from .insert import insert_trial
 from .layout import trial_folder
 from .plans import finished_by_files, read_plans
 from .rows import ATTRIBUTE, ENDED, PATIENCE_S, address, check_version, parsed, reason
@@ -65,6 +66,7 @@ class TrialStore:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.folder, self.path, self._objectives = folder, folder / "study.db", tuple(objectives)
         self._name = name
+        self._rows: tuple[list[Trial], set[int]] | None = None
         self._unwritten: list[tuple[Trial, Sequence[float] | None, Space | None]] = []
         new = not self.path.exists()
         try:
@@ -100,9 +102,8 @@ class TrialStore:
         Raises:
             StorageError: The disk cannot be read or written.
         """
-        known, scale = self._numbers(), Scale.of(self.folder)
-        plans = (plan for plan in read_plans(self.folder) if plan.number not in known and not plan.state.ended)
-        return [scale.trial(plan) for plan in plans]
+        scale = Scale.of(self.folder)
+        return [scale.trial(p) for p in read_plans(self.folder, self._numbers()) if not p.state.ended]
 
     def next_number(self) -> int:
         """Return the first number that no trial has, nor had when its files were still whole."""
@@ -170,6 +171,12 @@ class TrialStore:
         mode = "rw"  # one that is gone for a moment, as on a network's disk, is not made anew in its place
 
     def _read(self) -> tuple[list[Trial], set[int]]:
+        """Return what the database has. It is read once: nobody else writes it."""
+        if self._rows is None:
+            self._rows = self._read_rows()
+        return self._rows
+
+    def _read_rows(self) -> tuple[list[Trial], set[int]]:
         def rows() -> list[str]:
             with self._engine.connect() as connection:
                 found = connection.execute(sqlalchemy.text(ENDED), {"name": self._name, "key": ATTRIBUTE}).all()
@@ -185,11 +192,10 @@ class TrialStore:
 
     def _restore(self, lost: bool) -> None:
         """Give trials rows that ended by their own files: all of a lost database, or the last before a crash."""
-        plans = read_plans(self.folder)
+        plans = read_plans(self.folder, set() if lost else self._numbers())
         if lost:
             plans = [finished_by_files(self.folder, plan) for plan in plans]
-        known = self._numbers() if plans else set()
-        missing = [plan for plan in plans if plan.state.ended and plan.number not in known]
+        missing = [plan for plan in plans if plan.state.ended]
         if missing and lost:
             remark(f"{self.path}: was missing; made anew with {len(missing)} trials from their own files")
         for trial in sorted(missing, key=lambda t: (t.ended_s or 0.0, t.number)):
@@ -201,7 +207,10 @@ class TrialStore:
         try:
             while self._unwritten:
                 self._patiently(lambda: self._add(*self._unwritten[0]), patience_s)
-                self._unwritten.pop(0)
+                trial, _, _ = self._unwritten.pop(0)
+                if self._rows is not None:
+                    self._rows[0].append(trial)
+                    self._rows[1].add(trial.number)
         except Exception as error:
             if not self._unavailable(error):
                 raise StorageError(reason(self.path, error)) from error
@@ -209,18 +218,10 @@ class TrialStore:
 
     def _add(self, trial: Trial, values: Sequence[float] | None, space: Space | None) -> None:
         attributes: dict[str, Any] = {ATTRIBUTE: json.dumps(to_plain(trial)), "origin": trial.label}
-        state = STATES[trial.state]
-        if space is not None:
-            params = {v.name: v.legal(trial.plan.choices.get(v.name, v.options[0])) for v in space}
-            ranges = {v.name: distribution(v) for v in space}
-            # an earlier run of the study may have had other options for a variable, which Optuna does not take
-            with contextlib.suppress(ValueError):
-                row = optuna.trial.create_trial(
-                    state=state, values=values, params=params, distributions=ranges, user_attrs=attributes
-                )
-                self._study.add_trial(row)
-                return
-        self._study.add_trial(optuna.trial.create_trial(state=state, values=values, user_attrs=attributes))
+        state, variables = STATES[trial.state], space or ()
+        params = {v.name: v.legal(trial.plan.choices.get(v.name, v.options[0])) for v in variables}
+        ranges = {v.name: distribution(v) for v in variables}
+        insert_trial(self._engine, self._study._study_id, state, values, params, ranges, attributes)
 
     def _replace(self, trial: Trial, values: Sequence[float] | None) -> None:
         # Optuna changes no trial that ended

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ...errors import DataError, one_line
+from ...memory import available_bytes, gibibytes
 from ...spaces.inputs import Inputs, joined, rows_of, tensors_of
 from .images import ImageData
 from .loaders import ONE_SIZE, Source, collate_of, dataset_of, draws_again, has_own_order, in_order, is_stream, read
@@ -89,6 +90,7 @@ def materialise(
         raise DataError(
             f"the {split} split gives other items when it is read again: it must begin anew, and alike, in __iter__"
         )
+    _check_memory(source, split, limit_bytes, reading)
     inputs: list[Inputs] = []
     labels: list[Tensor] = []
     size = 0
@@ -209,6 +211,18 @@ def _spread(count: int) -> list[int]:
     # half of the items keep their look under a random flip, so a few items would not tell
     looks = min(count, 32)
     return [i * count // looks for i in range(looks)]
+
+
+def _check_memory(source: Source, split: str, limit_bytes: int, reading: Reading) -> None:
+    """Refuse a split that has no room in memory before it is read; while items are joined, each is there twice."""
+    if is_stream(source) or not (count := len(dataset_of(source, split))):  # type: ignore[arg-type]
+        return
+    needed, free = size_bytes(_item(source, 0, split, reading)) * count, available_bytes()
+    if needed <= limit_bytes and 2 * needed > free:
+        raise DataError(
+            f"the {split} split needs about {gibibytes(2 * needed)} of memory while it is read, and {gibibytes(free)} "
+            "are free: give fewer items, for instance by torch.utils.data.Subset, or end other programs"
+        )
 
 
 def _span(before: list[Tensor], current: Tensor) -> str:

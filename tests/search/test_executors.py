@@ -38,3 +38,25 @@ def test_an_unknown_executor_is_answered_with_the_nearest() -> None:
     # the name is refused before the context is looked at
     with pytest.raises(UnknownName, match="did you mean 'processes'"):
         make_executor("process", None, 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_a_worker_that_outgrows_itself_is_renewed(
+    opened_context: ExecutorContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autocompress.search.evaluate.job import Job
+    from autocompress.search.executors import worker_process
+    from autocompress.spaces.spec import StudentSpec
+
+    monkeypatch.setattr(worker_process, "WARM_AFTER_JOBS", 2)
+    executor = make_executor("processes", opened_context, 1)
+    try:
+        pids = []
+        for grown in (1 << 40, 1 << 40, -1, 1 << 40):
+            monkeypatch.setattr(worker_process, "GROWN_BYTES", grown)
+            assert executor.submit(Job(1, StudentSpec(), "gate")).result(timeout=300).latencies
+            (worker,) = executor._workers  # type: ignore[attr-defined]
+            pids.append(worker._processes[0].pid)
+        assert pids[0] == pids[1] != pids[2] == pids[3], "no growth, then growth"
+    finally:
+        executor.close()

@@ -104,6 +104,30 @@ def test_a_trial_is_an_optuna_trial_with_its_decisions(tmp_path: Path) -> None:
     assert row.params["recovery:alpha"] == 0.25
 
 
+@pytest.mark.parametrize("state", ENDED)
+def test_a_row_is_what_optuna_itself_would_write(tmp_path: Path, state: TrialState) -> None:
+    import optuna
+
+    store, trial = a_store(tmp_path), a_trial(1, state)
+    end(store, trial)
+    study = optuna.load_study(study_name="study", storage=f"sqlite:///{store.path}")
+    (row,) = study.trials
+    other = optuna.create_study(storage=f"sqlite:///{tmp_path / 'other.db'}", directions=study.directions)
+    other.add_trial(row)
+    (same,) = other.trials
+    for name in ("number", "state", "values", "params", "distributions", "user_attrs", "system_attrs"):
+        assert getattr(row, name) == getattr(same, name), name
+    assert row.datetime_start is not None and row.datetime_complete is not None
+    assert set(row.user_attrs) == {"trial", "origin"}
+
+
+def test_interrupted_trials_come_oldest_first_beyond_9999(tmp_path: Path) -> None:
+    store = a_store(tmp_path)
+    for number in (10001, 9999, 10000, 200):
+        store.begin(a_trial(number, TrialState.RUNNING))
+    assert [trial.number for trial in store.interrupted()] == [200, 9999, 10000, 10001]
+
+
 def test_a_trial_of_a_space_that_has_other_options_now_is_kept_too(tmp_path: Path) -> None:
     store = a_store(tmp_path)
     end(store, a_trial(1))

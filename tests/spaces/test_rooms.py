@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("autocompress", "search", "evaluators", "compression", "studies", "spaces")
-BELOW = {"errors", "files", "cache", "cores", "quieting", "parent", "remarks", "temporary"}
+BELOW = {"errors", "files", "cache", "cores", "quieting", "parent", "remarks", "temporary", "memory"}
 """Files of `autocompress/` that every room may import."""
 
 ALLOWED = {

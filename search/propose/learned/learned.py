@@ -40,6 +40,8 @@ MOST_SHAPES = 600
 """Measured latencies that predictions are corrected by."""
 ENOUGH_TO_JUDGE = 8
 """Trained plans before it is judged whether what was known beforehand orders them."""
+MOST_PREDICTED = 20_000
+"""Predictions that are kept from batch to batch."""
 ELSEWHERE = 3
 """With a budget, one of so many batches is for the whole range up to the teacher."""
 
@@ -96,6 +98,7 @@ class LearnedProposals:
         self._evolution = Evolution(self._coding, classes, seed)
         self._known: dict[int, Known] = {}
         self._shapes: dict[Plan, float] = {}
+        self._predicted: dict[tuple[str, str], float] = {}
         self._pending: dict[Plan, Known] = {}
         self._queue: deque[list[Known]] = deque()
         self._pool = self._rows(starts)
@@ -192,7 +195,9 @@ class LearnedProposals:
         self.model = model = self._learner.fit(self._features.of(rows), scale.bent(cost), ms)
         told = {known.plan: known.paid for known in self._known.values()}
         shapes = list((self._shapes | told).items())[-MOST_SHAPES:]
-        guess = LatencyGuess(self._space, self._surrogates, self._coding, self._features, shapes)
+        if len(self._predicted) > MOST_PREDICTED:
+            self._predicted.clear()
+        guess = LatencyGuess(self._space, self._surrogates, self._coding, self._features, shapes, self._predicted)
         teacher_ms = float(guess.ms([self._space.repair(Plan())], self._rows([Plan()]))[0])
         self._batches += 1
         elsewhere = self._limit_ms is None or self._batches % ELSEWHERE == 0
