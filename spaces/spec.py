@@ -91,7 +91,8 @@ class StudentSpec:
         patterns = {name: vars(pattern) for name, pattern in self.patterns.items()}
         recovery = None if self.recovery is None else self.recovery.parts()
         # not `asdict`, which copies every value: a search asks for thousands of keys
-        parts = {**vars(self), "patterns": patterns, "recovery": recovery}
+        said = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        parts = {**said, "patterns": patterns, "recovery": recovery}
         return json.dumps(parts, sort_keys=True, separators=(",", ":"))
 
     def key(self) -> str:

@@ -20,7 +20,7 @@ from autocompress.spaces.axes.channels import ChannelsAxis
 from autocompress.spaces.context import SpaceContext
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.space import Space, build_space
-from autocompress.spaces.spec import StudentSpec
+from autocompress.spaces.spec import Recovery, StudentSpec
 
 SLOW_TO_FIND = [HealthCheck.too_slow]
 
@@ -213,3 +213,10 @@ def test_a_wider_student_keeps_no_fewer_channels(axis: str, widths: tuple[float,
     for variable in ChannelsAxis().variables(space.context):
         full = int(variable.options[0])
         assert narrow.get(variable.subject, full) <= wide.get(variable.subject, full)
+
+
+def test_what_was_asked_of_a_specification_does_not_change_what_it_is_known_by() -> None:
+    asked, fresh = (StudentSpec(channels={"a": 8}, bits={"b": 8}, recovery=Recovery()) for _ in range(2))
+    assert asked.shape_key() != asked.training_key()
+    assert asked.key() == fresh.key() and hash(asked) == hash(fresh) and asked == fresh
+    assert asked.shape_key() == replace(asked, recovery=None).key()
