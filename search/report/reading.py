@@ -9,10 +9,11 @@ from ..objectives import objectives_of
 from ..store.facts import read_facts
 from ..store.settings import read_settings
 from ..store.trials import TrialStore
-from .confirm import by_weight, read_confirmed
+from .confirm import by_weight
 from .front import Front
 from .intact import intact
 from .intervals import MetricIntervals, split_sizes
+from .looks import read_confirmed
 
 
 def read_front(folder: Path) -> Front:
