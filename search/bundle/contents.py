@@ -216,7 +216,7 @@ def _record(source: _Source, folder: Path, files: PerTarget[str], samples: Sampl
             tolerance=TOLERANCES[bits],
             remark=measured.remark,
         )
-    at, times = entry.latency, front.speed_up(entry)
+    at, times = entry.reported[entry.target], front.speed_up(entry)
     better, worse = at.ratio_low / at.ratio, at.ratio_high / at.ratio
     return Record(
         study=front.folder.name,

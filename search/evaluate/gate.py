@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...compression.student import Student, make_student
 from ...errors import StorageError, one_line
-from ...evaluators.latency import in_scale, own_disturbances
+from ...evaluators.latency import in_scale
 from ...evaluators.measurement import Latency
 from ...evaluators.score import file_bytes
 from ...files import PARTIAL, read_json, write_json
@@ -21,7 +21,6 @@ from .context import EvaluationContext
 from .job import Clock
 from .target_session import TargetSession
 
-AGAIN_PROCESSES = 2
 CALIBRATION = 8
 """Inputs that calibrate a file which is only timed: latency does not depend on the ranges."""
 
@@ -84,9 +83,6 @@ def time_shape(context: EvaluationContext, spec: StudentSpec, clock: Clock | Non
                         session.builder.build(student.module, spec, path, CALIBRATION)
                 with clock.time("measuring"), spent.time("measuring"):
                     latency = session.meter.measure([path])[0]
-                    if own_disturbances(latency):
-                        # a plan that is stopped here never comes back: it gets a second, longer look
-                        latency = session.meter.measure([path], AGAIN_PROCESSES)[0]
                 size = file_bytes(path)
                 record = ShapeRecord(spec, session.calibration.fingerprint, latency, size, spent.seconds)
             write_json(shape_path(session, spec), to_plain(record))

@@ -5,26 +5,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
-from ...errors import MetricError, StorageError
+from ...errors import MetricError
 from ...evaluators.layer_shares import seconds_to_profile
-from ...evaluators.measurement import Latency
 from ...evaluators.runtimes.profiling import ProfilingRuntime
-from ...files import digest, read_object, write_json
-from ...remarks import remark
-from ...spaces.plain import from_plain, to_plain
-from ...spaces.target import PerTarget
+from ...files import digest
 from ..evaluate.build import file_accuracy
 from ..evaluate.context import EvaluationContext
 from ..evaluate.target_session import TargetSession
-from ..store.scale import Scale
-from ..trial import Trial
 from .by_hand import shown_by_hand
-from .entry import Confirmed, Entry
+from .entry import Entry
 from .front import Front
 from .intact import intact
+from .looks import LongLook, LongLooks, read_looks, write_looks
 
 PROCESSES = 3
 SIDE_BY_SIDE = 6
@@ -33,53 +27,6 @@ LIMIT_SECONDS = 90.0
 """After these, files measured side by side are not measured in further processes for the sake of precision."""
 SECONDS_PER_FILE, PRECISE_SECONDS_PER_FILE = 3.5, 15.0
 """What timing one file once more takes, at least and until it is precise: estimates for the time that is kept back."""
-
-
-@dataclass(frozen=True)
-class LongLook:
-    """What is kept of the longer look at one file.
-
-    Attributes:
-        sha256: Which file it was.
-        test_accuracy: Its metric on the test split.
-        latency: By which models are chosen.
-        anew: Measured after the file's model was chosen, None where it was not.
-    """
-
-    sha256: str
-    test_accuracy: float
-    latency: Latency
-    anew: Latency | None = None
-
-
-@dataclass(frozen=True)
-class LongLooks:
-    """The longer looks at one trial's files, and the targets that it has files for."""
-
-    targets: tuple[str, ...]
-    files: PerTarget[LongLook] = field(default_factory=dict)
-
-    def scaled(self, scale: Scale) -> LongLooks:
-        """Return the looks with milliseconds in this scale."""
-        latencies = scale.latencies({name: look.latency for name, look in self.files.items()})
-        anew = scale.latencies({name: look.anew for name, look in self.files.items() if look.anew is not None})
-        files = {n: replace(look, latency=latencies[n], anew=anew.get(n)) for n, look in self.files.items()}
-        return replace(self, files=files)
-
-    def is_of(self, trial: Trial) -> bool:
-        """Tell whether these are looks at the very files that a trial was measured with, as far as that is known."""
-        known = {name: file.sha256 for name, file in trial.measured.items() if file.sha256}
-        return all(self.files[name].sha256 == sha256 for name, sha256 in known.items() if name in self.files)
-
-    @property
-    def confirmed(self) -> Confirmed | None:
-        """The look as reports use it; None where it was interrupted between two targets."""
-        if not set(self.targets) <= set(self.files):
-            return None
-        latencies = {name: self.files[name].latency for name in self.targets}
-        anew = {name: look.anew for name, look in self.files.items() if look.anew is not None}
-        worst = min(self.files[name].test_accuracy for name in self.targets)
-        return Confirmed(latencies, worst, anew if set(anew) >= set(self.targets) else {})
 
 
 def candidates(front: Front) -> list[Entry]:
@@ -147,6 +94,7 @@ def confirm(
     front = _told(front, intact(front, by_weight), say)
     known = {n: look for n, look in read_looks(context.folder).items() if _is_kept(front, n, look)}
     undefined: dict[int, str] = {}
+    tried: set[int] = set()
     examples = len(context.task.test)
 
     def open_entries() -> list[Entry]:
@@ -154,8 +102,9 @@ def confirm(
 
     while True:
         waiting = sorted(_in_time(open_entries(), examples, context, end_s), key=lambda e: e.latency.p50_ms)
-        if not waiting:
+        if not waiting or not {e.number for e in waiting} - tried:
             break
+        tried |= {e.number for e in waiting}
         files = sum(len(e.latencies) for e in waiting)
         for name, session in context.sessions.items():
             here = [e for e in waiting if name in e.trial.measured]
@@ -172,7 +121,7 @@ def confirm(
                 looks, failed = _look_again(context, session, front, part, known, limit_s)
                 files -= len(part)
                 known, undefined = {**known, **looks}, {**undefined, **failed}
-                write_json(_path(context.folder), {str(n): to_plain(look) for n, look in known.items()})
+                write_looks(context.folder, known)
         found = {e.number: known[e.number].confirmed for e in waiting if e.number in known}
         front = front.with_confirmed({n: look for n, look in found.items() if look is not None})
         front = _told(front, intact(front, by_weight), say)
@@ -220,7 +169,7 @@ def _measured_anew(
         files[name] = replace(files[name], anew=latency)
     looks = replace(looks, files=files)
     whole = {**known, best.number: looks}
-    write_json(_path(context.folder), {str(n): to_plain(look) for n, look in whole.items()})
+    write_looks(context.folder, whole)
     confirmed = looks.confirmed
     return front if confirmed is None else front.with_confirmed({best.number: confirmed})
 
@@ -235,44 +184,6 @@ def _in_time(
         if left_s < 0:
             return
         yield entry
-
-
-def read_confirmed(folder: Path, trials: Sequence[Trial]) -> dict[int, Confirmed]:
-    """Return what `confirm` kept of the files of these trials, by trial number.
-
-    A number alone does not say that a look is of that trial: a database that was restored gives numbers anew.
-
-    Raises:
-        StorageError: The file cannot be read.
-    """
-    by_number = {trial.number: trial for trial in trials}
-    found = {}
-    for number, look in read_looks(folder).items():
-        trial = by_number.get(number)
-        if trial is not None and look.is_of(trial) and (confirmed := look.confirmed) is not None:
-            found[number] = confirmed
-    return found
-
-
-def read_looks(folder: Path) -> dict[int, LongLooks]:
-    """Return the longer looks of a study, by trial number; one that cannot be read costs its trial alone."""
-    found: dict[int, LongLooks] = {}
-    try:
-        kept = read_object(_path(folder)) or {}
-    except StorageError as error:
-        remark(f"{error}. Without it the longer looks are missing, and the next search takes them again")
-        return found
-    scale = Scale.of(folder)
-    for number, look in kept.items():
-        try:
-            found[int(number)] = from_plain(LongLooks, look).scaled(scale)
-        except ValueError:
-            remark(f"{_path(folder)}: the longer look at trial {number} cannot be read and is taken again")
-    return found
-
-
-def _path(folder: Path) -> Path:
-    return folder / "confirmed.json"
 
 
 def _look_again(

@@ -99,7 +99,7 @@ class Front:
 
     def speed_up(self, entry: Entry) -> float | None:
         """Return how many times faster an entry is than the teacher on the first target, None where that is unknown."""
-        return self.teacher.latency.p50_ms / entry.latency.p50_ms if self.teacher else None
+        return self.teacher.latency.p50_ms / entry.reported[entry.target].p50_ms if self.teacher else None
 
     def under(self, limits: Limits) -> list[Entry]:
         """Return the finished trials that meet these limits, best first.

@@ -16,9 +16,10 @@ from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import PerTarget
 from ..evaluate.context import EvaluationContext
 from ..evaluate.target_session import TargetSession
-from .confirm import by_weight, read_looks
+from .confirm import by_weight
 from .entry import Entry
 from .front import Front
+from .looks import read_looks
 
 
 @dataclass(frozen=True)

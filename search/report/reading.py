@@ -12,10 +12,11 @@ from ..store.rows import read_trials
 from ..store.scale import Scale
 from ..store.settings import read_settings
 from ..trial import Trial
-from .confirm import by_weight, read_confirmed
+from .confirm import by_weight
 from .front import Front
 from .intact import intact
 from .intervals import MetricIntervals, split_sizes
+from .looks import read_confirmed
 
 
 def read_front(folder: Path, trials: Sequence[Trial] | None = None) -> Front:

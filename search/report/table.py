@@ -37,7 +37,7 @@ def rows(front: Front) -> list[tuple[str, ...]]:
     limits = front.limits
     found: list[tuple[str, ...]] = []
     for entry in candidates(front):
-        latency = entry.latency
+        latency = entry.reported[entry.target]
         meets = limits.any and entry.number in fitting
         late = [name for name, part in limits.parts(entry.latencies).items() if part > 1]
         poor = limits.is_poor(entry.quality, front.least(entry))
@@ -56,7 +56,7 @@ def rows(front: Front) -> list[tuple[str, ...]]:
                 f"{latency.p50_ms:.3f}",
                 f"{latency.low_ms:.3f} to {latency.high_ms:.3f}" + (missed if limits.percentile == 50 else ""),
                 *(() if limits.percentile == 50 else (f"{latency.at(limits.percentile):.3f}{missed}",)),
-                *(f"{entry.latencies[name].p50_ms:.3f}{_missed(name in late)}" for name in others),
+                *(f"{entry.reported[name].p50_ms:.3f}{_missed(name in late)}" for name in others),
                 f"{speed_up:.2f} x" if speed_up else "-",
                 f"{entry.size_bytes / 1000:.0f}{_missed(large)}",
                 f"{entry.compressed_bytes / 1000:.0f}",

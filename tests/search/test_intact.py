@@ -10,9 +10,10 @@ from simulated_study import TARGET, write_study
 
 from autocompress.errors import BudgetError, StorageError, UsageError
 from autocompress.files import digest, write_json
-from autocompress.search.report.confirm import LongLook, LongLooks, by_weight, read_confirmed
+from autocompress.search.report.confirm import by_weight
 from autocompress.search.report.front import Front
 from autocompress.search.report.intact import intact
+from autocompress.search.report.looks import LongLook, LongLooks, read_confirmed
 from autocompress.search.report.table import remarks, rows
 from autocompress.search.store.layout import trial_folder
 from autocompress.spaces.plain import to_plain

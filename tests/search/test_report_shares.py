@@ -15,11 +15,11 @@ from simulated_study import TARGET, write_study
 from autocompress.errors import StorageError
 from autocompress.evaluators.layer_shares import LayerShares, Together
 from autocompress.files import digest, read_json, write_json
-from autocompress.search.report.confirm import LongLook, LongLooks, read_looks
 from autocompress.search.report.front import Front
 from autocompress.search.report.html.build import write_report
 from autocompress.search.report.html.layers import layer_data
 from autocompress.search.report.html.record import Record, read_record
+from autocompress.search.report.looks import LongLook, LongLooks, read_looks
 from autocompress.search.report.profiles import Profiles, profile_models, read_profiles, read_shares
 from autocompress.spaces.plain import to_plain
 

@@ -117,7 +117,7 @@ def describe(record: Record, entry: Entry, title: str, words: PlanWords) -> Choi
     front = record.front
     percentile = front.limits.percentile
     times = front.speed_up(entry)
-    ratio = entry.latency
+    ratio = entry.reported[entry.target]
     test = entry.confirmed.test_accuracy if entry.confirmed else None
     return Choice(
         title=title,
@@ -136,7 +136,7 @@ def describe(record: Record, entry: Entry, title: str, words: PlanWords) -> Choi
                 f"{milliseconds(latency.low_ms)} to {milliseconds(latency.high_ms)}",
                 "" if percentile == 50 else f"p{percentile} {milliseconds(latency.at(percentile))}",
             )
-            for name, latency in entry.latencies.items()
+            for name, latency in entry.reported.items()
         ),
         speed_up=f"{times:.2f}" if times else "",
         speed_up_interval=(
