@@ -13,7 +13,7 @@ import os
 import platform
 from pathlib import Path
 
-from ...errors import UsageError
+from ...errors import StorageError, UsageError
 from ...files import read_object, write_json
 from ...studies.study_file import StudyFile
 
@@ -46,8 +46,11 @@ def check_made_here(folder: Path, settings: StudyFile) -> None:
 
 
 def _is_own(path: Path, settings: StudyFile) -> bool:
-    kept = read_object(path)
-    if not isinstance(kept, dict) or not isinstance(kept.get("mark"), str):
+    try:
+        kept = read_object(path)
+    except StorageError:
+        return False
+    if kept is None or not isinstance(kept.get("mark"), str):
         return False
     return path.stat().st_uid == _user(path.stat().st_uid) and hmac.compare_digest(kept["mark"], _mark(settings))
 
