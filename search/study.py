@@ -133,6 +133,7 @@ def opened(
         check_settings(folder, settings)
         sweep(folder)
         sweep_temporary()
+        held.callback(_sweep_again, folder)
         if begin_opening(folder, settings):
             say("an earlier run with other settings ended before its first trial: what it made was removed")
         teacher = prepare_teacher(settings, task, folder, say, stop, epochs_told(say))
@@ -161,6 +162,12 @@ def opened(
         write_settings(folder, settings)
         end_opening(folder)
         yield OpenStudy(settings, folder, context, found.space, limits, objectives, store)
+
+
+def _sweep_again(folder: Path) -> None:
+    """Remove what workers left unfinished that were ended with the search."""
+    with contextlib.suppress(StorageError):
+        sweep(folder)
 
 
 def _facts(context: EvaluationContext, settings: StudyFile, task: Task) -> TaskFacts:

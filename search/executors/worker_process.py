@@ -94,6 +94,7 @@ class WorkerProcess:
         for process in self._processes if self.jobs else ():
             with contextlib.suppress(OSError, ValueError):
                 process.terminate()
+        self._pool.shutdown(wait=False)
 
     def end(self, until_s: float) -> None:
         """Wait for its jobs until this moment of the monotonic clock, kill the process, and cancel what is left."""
@@ -101,6 +102,7 @@ class WorkerProcess:
             time.sleep(0.05)
         for process in self._processes:
             with contextlib.suppress(OSError, ValueError, AssertionError):
+                process.join(max(0.0, until_s - time.monotonic()))
                 process.kill()
                 process.join(5)
         self._pool.shutdown(wait=True, cancel_futures=True)

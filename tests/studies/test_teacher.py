@@ -168,6 +168,20 @@ def test_teacher_is_trained_once_and_kept(tmp_path: Path, study: StudyFile, task
     assert len(seen) == 1, "another [teacher] section is another teacher"
 
 
+def test_a_study_that_was_begun_keeps_its_teacher(tmp_path: Path, study: StudyFile, task: Task) -> None:
+    """A task may start from random weights, which are others each time."""
+    brief = study.changed("teacher", epochs=1)
+    first = prepare_teacher(brief, task, tmp_path)
+    content = (tmp_path / "teacher.safetensors").read_bytes()
+    (tmp_path / "identity.json").write_text("{}")
+    other = replace(task, teacher=build_model("digits_net", 10, 1, 4, seed=9))
+    assert not equal(other.teacher, task.teacher)
+    said: list[str] = []
+    assert equal(prepare_teacher(brief, other, tmp_path, said.append), first)
+    assert (tmp_path / "teacher.safetensors").read_bytes() == content
+    assert "other first weights" in said[0]
+
+
 def test_a_damaged_kept_teacher_is_trained_again(tmp_path: Path, study: StudyFile, task: Task) -> None:
     (tmp_path / "teacher.safetensors").write_bytes(b"cut off")
     prepare_teacher(study.changed("teacher", epochs=1), task, tmp_path)
