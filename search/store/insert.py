@@ -1,7 +1,7 @@
 """Writing a trial as a row of Optuna's tables, in one go.
 
-Optuna's own `add_trial` asks the database several times for each parameter: a row of 127 took it 0.4 s, and this takes
-some milliseconds. What stands there afterwards is the same, and Optuna's tools read it.
+Optuna's own `add_trial` asks the database several times for each parameter: a row of 127 took it 0.24 s, and this takes
+0.03 s. What stands there afterwards is the same, and Optuna's tools read it.
 """
 
 from __future__ import annotations

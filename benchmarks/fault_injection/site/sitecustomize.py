@@ -1,6 +1,7 @@
-"""Found by every Python process of a search under test: notes which files were flushed to the disk."""
+"""Found by every Python process of a search under test: notes which files were flushed, lets the clock jump."""
 
 import os
+import time
 
 if _path := os.environ.get("FLUSHED_FILES"):
     _fsync = os.fsync
@@ -14,3 +15,18 @@ if _path := os.environ.get("FLUSHED_FILES"):
         os.close(note)
 
     os.fsync = _noting
+
+
+if _dial := os.environ.get("CLOCK_DIAL"):
+    _time, _time_ns = time.time, time.time_ns
+
+    def _jumped():
+        """Return the seconds by which the clock on the wall is off now."""
+        try:
+            with open(_dial) as file:  # noqa: PTH123 (pathlib is slow to import here)
+                return int(file.read() or 0)
+        except (OSError, ValueError):
+            return 0
+
+    time.time = lambda: _time() + _jumped()
+    time.time_ns = lambda: _time_ns() + 10**9 * _jumped()
