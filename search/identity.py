@@ -50,7 +50,7 @@ OWN_METRICS = {kind.metric.function for kind in KINDS.values()}
 def identity_of(task: PreparedTask) -> dict[str, str]:
     """Return how a task is known again, a text for each of its parts."""
     outputs = answers(task.teacher, task.validation.inputs(slice(0, COMPARED)))
-    found = {"teacher": _weights(task), "metric": _metric(task, outputs)}
+    found = {"teacher": _weights(task)}
     splits: dict[str, MemoryData | StreamedData] = {
         "train": task.train, "validation": task.validation, "test": task.test
     }  # fmt: skip
@@ -61,6 +61,7 @@ def identity_of(task: PreparedTask) -> dict[str, str]:
             found[f"content of {name}"] = content
     if not isinstance(task.train, StreamedData):
         found["calibration inputs"] = _digest(*tensors_of(task.calibration))
+    found["metric"] = _metric(task, outputs)  # it differs with the data, too: that is the better thing to tell
     # a teacher that is right everywhere gives the same by many metrics; answers to other inputs do not
     found["metric on answers in reverse"] = _metric(task, outputs.flip(0))
     if code := _code(task.metric):

@@ -18,6 +18,7 @@ from autocompress import Task
 from autocompress.errors import DataError, StorageError
 from autocompress.search.executors import worker
 from autocompress.search.executors.base import ExecutorContext
+from autocompress.search.executors.worker import WorkerUnusable
 from autocompress.search.identity import check_identity, identity_of
 from autocompress.studies.metric import top1
 
@@ -139,7 +140,7 @@ def test_a_worker_that_makes_other_splits_is_refused(tiny_task: Path, opened_con
     folder.mkdir()
     (folder / "teacher.safetensors").write_bytes((opened_context.folder / "teacher.safetensors").read_bytes())
     check_identity(folder, settings.build_task().bare().prepared())
-    with pytest.raises(StorageError, match=r"a worker process made another task .* seed random_split"):
+    with pytest.raises(WorkerUnusable, match=r"another task .* another train .* seed random_split"):
         worker._context(settings, folder)
 
 
