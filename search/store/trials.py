@@ -142,6 +142,8 @@ class TrialStore:
             self._patiently(lambda: self._replace(trial, values))
         except Exception as error:
             raise StorageError(reason(self.path, error)) from error
+        trials, numbers = self._read()
+        self._rows = [trial if known.number == trial.number else known for known in trials], numbers
 
     def close(self) -> None:
         """Write the rows that are not written yet, and close the database."""
