@@ -11,28 +11,22 @@ from typing import Protocol
 
 import torch
 
-from ..compression.first_look import LOOK_IMAGES
 from ..compression.recover import Stopped
 from ..cores import usable_cores
 from ..errors import ConditionsChanged, TrialFailed, UsageError
 from ..evaluators.microbenchmarks import Say
-from ..spaces.surrogates import Surrogates
 from ..studies.study_file import StudyFile
 from ..studies.task import Task
 from ..studies.teacher import TeacherStopped
+from .assemble import driver_of, promotion_of
 from .cleaning import CheckpointKeeper
-from .evaluate.context import LOOK_EXAMPLES
 from .evaluate.recalibration import keep_drift
-from .evaluate.warm_start import WarmStarts
-from .executors.base import Executor, ExecutorContext
+from .executors.base import ExecutorContext
 from .executors.registry import executor_factory
 from .loop import Driver
-from .pace import Pace, Snapshot, Stop
+from .pace import Snapshot, Stop
 from .prepare.forecast import forecast
-from .prepare.latency_samples import tail_ratio
 from .prepare.surrogates import prepare_surrogates
-from .promotion import Promotion
-from .propose.strategy import make_proposer
 from .report.confirm import confirm, seconds_needed
 from .report.front import Front
 from .report.html.keep import ReportKeeper
@@ -149,7 +143,7 @@ def run_search(
             return Outcome(read_front(study.folder), seconds, 0.0, {}, False, stop.asked.is_set())
         given = ExecutorContext(study.context, settings, study.folder, watcher.say)
         executor = make_executor(given, settings.search.workers)
-        driver = _driver(study, executor, surrogates, stop, loop_s)
+        driver = driver_of(study, executor, surrogates, stop, loop_s)
         devices = tuple(target.device for target in study.context.targets)
         report = ReportKeeper(study.folder, surrogates, devices, watcher.say)
         watch = _Watch(study, driver, watcher, stop, end_s, report)
@@ -216,7 +210,7 @@ class _Watch:
         self._study, self._driver, self._watcher, self._stop, self._end_s = study, driver, watcher, stop, end_s
         self._judged = -1
         limit_bytes = 1e9 * study.settings.search.checkpoints_gb
-        self._checkpoints = CheckpointKeeper(study.folder, _promotion(study), limit_bytes, watcher.say)
+        self._checkpoints = CheckpointKeeper(study.folder, promotion_of(study), limit_bytes, watcher.say)
 
     def __call__(self, snapshot: Snapshot) -> None:
         # several times a second, beside a training: nothing costly but when a trial has ended
@@ -279,40 +273,4 @@ def _nothing_tried(opening_s: float, minutes: float | None) -> str:
     return (
         f"opening the study took {opening_s:.0f} s{given}: nothing could be tried; what was measured is kept, so the "
         "same command gets further, and more --minutes do"
-    )
-
-
-def _promotion(study: OpenStudy) -> Promotion:
-    settings, validation = study.settings, study.context.task.validation
-    without = settings.search.without
-    return Promotion(
-        limits=study.limits,
-        objectives=study.objectives,
-        rungs=settings.recovery.rungs,
-        examples=min(LOOK_EXAMPLES, len(validation)),
-        look_examples=min(LOOK_IMAGES, len(validation)),
-        eta=1 if "rungs" in without else settings.search.eta,
-        first_looks="first_look" not in without,
-    )
-
-
-def _driver(study: OpenStudy, executor: Executor, surrogates: Surrogates, stop: Stop, since_s: float) -> Driver:
-    settings, context = study.settings, study.context
-    promotion = _promotion(study)
-    # models predict medians: a budget on a tail leaves less room than its milliseconds say
-    usual = {name: tail_ratio(session, study.limits.percentile) for name, session in context.sessions.items()}
-    budgets = {name: ms / usual[name] for name, ms in study.limits.budgets.items()}
-    proposer = make_proposer(study.space, settings.search, study.objectives, surrogates, study.limits.targets, budgets)
-    starts = WarmStarts(study.folder, context.network.groups, len(promotion.rungs))
-    return Driver(
-        study.space,
-        study.store,
-        proposer,
-        executor,
-        promotion,
-        settings.search.seed,
-        None if "warm_start" in settings.search.without else starts,
-        learn_from_gated=settings.search.infeasible == "constraint",
-        pace=Pace(settings.search.trials, stop.time_left_s, since_s=since_s),
-        slices=context.slices,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from pathlib import Path
 
@@ -24,7 +23,7 @@ class OutOfTime(Stop):
 
     def __init__(self, clock: Clock) -> None:
         """End when `clock` has run out."""
-        self.asked = threading.Event()
+        super().__init__()
         self._clock = clock
 
     @property
