@@ -175,7 +175,10 @@ def disk_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP):
             raise StorageError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
         if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EBUSY):
-            check_folder(path.parent)
+            try:
+                check_folder(path.parent)
+            except UsageError as reason:
+                raise StorageError(str(reason)) from error
             raise StorageError(f"{path}: cannot be written, {error.strerror}; choose another name") from error
         raise
 
