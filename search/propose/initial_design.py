@@ -18,7 +18,7 @@ from .by_hand import Design, by_hand, on_targets
 from .factorial import in_other_bits
 
 OURS_AT_ONCE = 4
-"""So many plans of ours come before each that is made by hand: they are more of a front."""
+"""So many plans of ours come before each training of what is made by hand: they are more of a front."""
 FINER_WIDTHS = (0.9, 0.35, 0.6, 0.15)
 """Uniform widths between those made by hand."""
 GENTLE_RATE = 0.01
@@ -45,9 +45,12 @@ def initial_design(
     each = [d for pair in zip_longest(found, mixed) for d in pair if d is not None]
     ours = [design for design in each if design.plan not in known]
     untrained = [d for d in hand if space.spec(d.plan).recovery is None]
-    trained = [d for d in hand if space.spec(d.plan).recovery is not None]
-    rounds = zip_longest((ours[i : i + OURS_AT_ONCE] for i in range(0, len(ours), OURS_AT_ONCE)), trained)
-    order = [*untrained, *(d for some, one in rounds for d in (*(some or ()), one) if d is not None)]
+    trained: dict[str, list[Design]] = {}
+    for design in hand:
+        if space.spec(design.plan).recovery is not None:  # those that share a training come together
+            trained.setdefault(space.spec(design.plan).training_key(), []).append(design)
+    rounds = zip_longest((ours[i : i + OURS_AT_ONCE] for i in range(0, len(ours), OURS_AT_ONCE)), trained.values())
+    order = [*untrained, *(design for some, its in rounds for design in (*(some or ()), *(its or ())))]
     return list(_with_siblings(space, order, frozenset(levels)))
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from nets import CAPABILITIES, SMALL, net, space_over
 
-from autocompress.errors import StorageError
 from autocompress.evaluators.latency import Calibration, LatencyMeter
 from autocompress.evaluators.measurement import Latency
 from autocompress.evaluators.runtimes.registry import get_runtime
@@ -94,8 +93,7 @@ def test_only_what_compares_with_the_present_calibration_is_a_sample(tmp_path: P
     assert tail_ratio(session(tmp_path), 50) == 1.0 and tail_ratio(session(tmp_path), 90) == 1.5
     assert tail_ratio(session(tmp_path / "new"), 90) == 1.0
     write_json(tmp_path / "latency" / "three.json", {"calibration": "this machine"})
-    with pytest.raises(StorageError, match=r"three\.json"):
-        samples(session(tmp_path))
+    assert len(samples(session(tmp_path))) == 2, "what cannot be read is measured again"
 
 
 @pytest.mark.slow
