@@ -33,8 +33,8 @@ def not_as_measured(study: Path, entry: Entry) -> str:
     Measurements of older versions do not say which file they are of: what lies there is taken for it.
     """
     known = {name: file.sha256 for name, file in entry.trial.measured.items() if file.sha256}
-    if not known:
-        return ""
+    if not known and not (study / "trials").is_dir():
+        return ""  # figures alone, as of a copy without files
     try:
         paths = model_paths(study, entry)
         found = {name: digest(paths[name]) for name in known}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -51,6 +52,7 @@ def trial_columns(record: Record) -> dict[str, list[Any]]:
     front = record.front
     rows = [_Row(record, trial) for trial in sorted(front.trials, key=lambda t: t.number)]
     on_front, fits = {e.number for e in front.best}, {e.number for e in front.fitting}
+    tied = _tied(record)
     words = PlanWords(record.space)
     names = {v["name"]: i for i, v in enumerate(record.space.get("variables", []))}
     columns: dict[str, Callable[[_Row], Any]] = {
@@ -65,6 +67,7 @@ def trial_columns(record: Record) -> dict[str, list[Any]]:
         "metric": lambda r: None if r.entry is None else short(r.entry.accuracy, 7),
         "metricLow": lambda r: r.metric_end(0),
         "metricHigh": lambda r: r.metric_end(1),
+        "tied": lambda r: tied.get(r.trial.number),
         "test": lambda r: None if r.entry is None else short(r.entry.test_accuracy, 7),
         "speedUp": lambda r: None if r.entry is None else short(front.speed_up(r.entry), 4),
         "bytes": lambda r: None if r.entry is None else r.entry.size_bytes,
@@ -75,6 +78,18 @@ def trial_columns(record: Record) -> dict[str, list[Any]]:
         "choices": lambda r: {str(names.get(n, n)): option for n, option in r.trial.plan.choices.items()},
     }
     return {name: [value(row) for row in rows] for name, value in columns.items()}
+
+
+def _tied(record: Record) -> dict[int, float | int | None]:
+    """Return, by trial number, the worst metric that cannot be told from that of the trial."""
+    front = record.front
+    entries = sorted(front.entries, key=lambda entry: -entry.quality)
+    found = {}
+    for place, entry in enumerate(entries):
+        # what is worse by more than chance stays so for all that is still worse
+        last = bisect.bisect_left(entries, True, lo=place, key=lambda other, one=entry: front.is_better(one, other)) - 1
+        found[entry.number] = short(entries[max(place, last)].accuracy, 7)
+    return found
 
 
 def latency_columns(record: Record) -> dict[str, dict[str, list[Any]]]:

@@ -72,8 +72,13 @@ function meets(row) {
     const limit = state.axis === "latency:" || name === budgetTarget() ? state.budget : asked.budgets[name] ?? null;
     if (limit !== null && held > limit) return false;
   }
-  if (state.least !== null && better(row, state.least, T.metric[row])) return false;
+  if (state.least !== null && better(row, state.least, surely(row))) return false;
   return state.most === null || T.bytes[row] <= state.most * 1e6;
+}
+function surely(row) {
+  // a limit on the metric is held against the worse end of its interval
+  const end = D.studies[T.study[row]].metric.maximized ? T.metricLow[row] : T.metricHigh[row];
+  return end ?? T.metric[row];
 }
 function budgetTarget() {
   // the limit of a target is moved while its latency is looked at, that of all on models' own latency, else that of the first one
@@ -83,15 +88,17 @@ function budgetTarget() {
 function choice() {
   if (!state.touched) return D.answer === null ? null : rowOf.get((D.studies.length > 1 ? "0." : "") + D.answer) ?? null;
   const fast = state.least !== null && state.budget === null;
-  let best = null;
-  for (let row = 0; row < COUNT; row++) {
-    if (!meets(row)) continue;
-    if (best === null) { best = row; continue; }
-    const quicker = latency(row, "p50") - latency(best, "p50");
-    const worth = better(row, T.metric[row], T.metric[best]) ? -1 : T.metric[row] === T.metric[best] ? 0 : 1;
-    if (fast ? quicker < 0 || (quicker === 0 && worth < 0) : worth < 0 || (worth === 0 && quicker < 0)) best = row;
-  }
-  return best;
+  const rows = [];
+  for (let row = 0; row < COUNT; row++) if (meets(row)) rows.push(row);
+  const worth = (a, b) => better(a, T.metric[a], T.metric[b]) ? -1 : T.metric[a] === T.metric[b] ? 0 : 1;
+  const quicker = (a, b) => latency(a, "p50") - latency(b, "p50") || worth(a, b);
+  const first = order => rows.reduce((best, row) => best === null || order(row, best) < 0 ? row : best, null);
+  if (fast) return first(quicker);
+  const best = first((a, b) => worth(a, b) || quicker(a, b));
+  if (best === null) return null;
+  // of those whose metric cannot be told from the best one's, the fastest
+  const told = row => better(row, T.tied[best] ?? T.metric[best], T.metric[row]);
+  return first((a, b) => told(a) - told(b) || quicker(a, b));
 }
 function pin(row) {
   const at = state.pins.indexOf(row);
