@@ -30,9 +30,9 @@ def began(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What searches were begun with; none is run."""
     calls: list[tuple[Any, ...]] = []
 
-    def run_search(*arguments: Any) -> Any:
+    def run_search(*arguments: Any, **more: Any) -> Any:
         calls.append(arguments)
-        return SimpleNamespace(front="the front")
+        return SimpleNamespace(front="the front", trouble="")
 
     monkeypatch.setattr(run, "run_search", run_search)
     return calls
@@ -84,6 +84,7 @@ def test_all_keywords_go_through_at_once(began: list[tuple[Any, ...]], tmp_path:
         "runtime": ["onnxruntime", "openvino"],
         "any_of": True,
         "fresh": True,
+        "remeasure": True,
         "runs": tmp_path,
         "progress": "none",
     }
@@ -176,7 +177,7 @@ from autocompress.search.pace import Snapshot
 
 before, asked = signal.getsignal(signal.SIGINT), []
 
-def run_search(*arguments):
+def run_search(*arguments, **more):
     stop = arguments[5]
     os.kill(os.getpid(), signal.SIGINT)
     for _ in range(100):

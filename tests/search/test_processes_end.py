@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from as_measured import as_measured
 
 from autocompress.search.report.reading import read_front
 from autocompress.search.trial import TrialState
@@ -174,6 +175,6 @@ def test_nothing_of_a_search_outlives_its_driver_and_sigterm_ends_it_with_its_fr
     assert "ending now (SIGTERM)" in second.said and "Traceback" not in second.said
     assert "model.onnx" in second.said and "no time was left to confirm" in second.said, "the front is printed"
     front = read_front(tmp_path / "tiny_task")
-    assert front.trials[: len(before)] == before
+    assert as_measured(front.trials[: len(before)]) == as_measured(before)
     assert all(trial.state is not TrialState.FAILED for trial in front.trials)
     assert not list(tmp_path.rglob(".part-*"))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from as_measured import as_measured
 
 import autocompress
 from autocompress.errors import ConditionsChanged, StorageError
@@ -52,7 +53,7 @@ def test_other_conditions_are_named_and_all_students_can_be_measured_anew(
     with pytest.raises(StorageError, match=r"governor was another, is .*--remeasure"):
         go_on()
     before = read_front(moved)
-    assert before.trials == finished.trials, "nothing has failed by that"
+    assert as_measured(before.trials) == as_measured(finished.trials), "nothing has failed by that"
     after = go_on(remeasure=True)
     assert [t.number for t in after.trials[: len(before.trials)]] == [t.number for t in before.trials]
     for old, new in zip(before.trials, after.trials, strict=False):
@@ -62,7 +63,7 @@ def test_other_conditions_are_named_and_all_students_can_be_measured_anew(
             assert (file.accuracy, file.size_bytes) == (was.accuracy, was.size_bytes)
             assert file.latency != was.latency and new.gate[name] == file.latency
     assert after.confirmed and not (moved / "remeasure.json").exists()
-    assert read_front(moved).trials == after.trials
+    assert as_measured(read_front(moved).trials) == as_measured(after.trials)
 
     # and a night in which they change meanwhile
     monkeypatch.setattr(LatencyMeter, "is_current", lambda self: False)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from as_measured import as_measured
 
 from autocompress.search.report.reading import read_front
 from autocompress.search.store.trials import TrialStore
@@ -122,7 +123,9 @@ def test_a_killed_search_goes_on_and_ctrl_c_ends_it_with_its_front(tiny_task: Pa
     assert "Traceback" not in printed + again.errors()
 
     after = read_front(folder)
-    assert after.trials[: len(before)] == before, "nothing that was measured is measured or numbered again"
+    assert as_measured(after.trials[: len(before)]) == as_measured(before), (
+        "nothing that was measured is measured or numbered again"
+    )
     assert all(t.state is not TrialState.FAILED for t in after.trials), "a trial that was interrupted has not failed"
     numbers = [t.number for t in after.trials]
     assert len(set(numbers)) == len(numbers)

@@ -75,7 +75,7 @@ class Outputs(nn.Module):
             {"teacher": Outputs(lambda x: x[:, 0])},
             r"outputs \[N, K\] and labels: .* got outputs \[8\] and labels int64",
         ),
-        ({"teacher": Outputs(lambda x: {"logits": x})}, "reaches no weight"),
+        ({"teacher": Outputs(lambda x: {"logits": x})}, "has no weights"),
         ({"teacher": Outputs(lambda x: x * float("nan"))}, "NaN or infinite outputs"),
     ],
 )
