@@ -86,8 +86,12 @@ def _tied(record: Record) -> dict[int, float | int | None]:
     entries = sorted(front.entries, key=lambda entry: -entry.quality)
     found = {}
     for place, entry in enumerate(entries):
+
+        def worse(other: Entry, one: Entry = entry) -> bool:
+            return front.is_better(one, other)
+
         # what is worse by more than chance stays so for all that is still worse
-        last = bisect.bisect_left(entries, True, lo=place, key=lambda other, one=entry: front.is_better(one, other)) - 1
+        last = bisect.bisect_left(entries, True, lo=place, key=worse) - 1
         found[entry.number] = short(entries[max(place, last)].accuracy, 7)
     return found
 
