@@ -34,7 +34,7 @@ from autocompress.compression.distill import Lessons
 from autocompress.compression.fake_quant import FakeQuantizer
 from autocompress.compression.first_look import LOOK_IMAGES, first_look, outputs_with_bits
 from autocompress.compression.precision import training_dtype
-from autocompress.compression.recover import read_weights
+from autocompress.compression.recovered import read_weights
 from autocompress.compression.seeds import seeded_generator
 from autocompress.compression.student import make_student
 from autocompress.compression.warm_start import distance, warm_teacher

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..compression.recover import load_recovered
+from ..compression.recovered import load_recovered
 from ..compression.student import make_student
 from ..errors import (
     AutoCompressError,

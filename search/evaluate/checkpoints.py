@@ -10,7 +10,7 @@ from torch import nn
 
 from ...compression.fake_quant import FakeQuantizer
 from ...compression.first_look import first_look, outputs_with_bits
-from ...compression.recover import load_recovered, read_weights
+from ...compression.recovered import load_recovered, read_weights
 from ...compression.seeds import seeded_generator
 from ...compression.student import Student, make_student
 from ...compression.warm_start import warm_teacher

@@ -1,0 +1,55 @@
+"""What a training wrote: the checkpoint of a student, read again."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import TrialFailed, one_line
+from ..remarks import remark
+from .student import Student
+
+
+def read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Return what a training wrote; None where there is no file, or one that is cut, which is put aside and said."""
+    if not path.exists():
+        return None
+    content = path.read_bytes()  # what the disk says is told apart from what the file holds
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+        if not {"module", "optimizer", "ranges", "step"} <= state.keys():
+            raise ValueError("parts are missing")
+    except MemoryError:
+        raise  # nothing is wrong with the file
+    except Exception as error:  # a damaged file can fail in any way the unpickler knows
+        aside = path.with_suffix(".unreadable")
+        remark(f"{path}: a checkpoint that cannot be read ({one_line(error)[:100]}); put aside as {aside.name}")
+        path.replace(aside)
+        return None
+    return state
+
+
+def load_recovered(student: Student, checkpoint: Path) -> None:
+    """Give `student` the weights that a training of it wrote to `checkpoint`.
+
+    Raises:
+        TrialFailed: They are gone, or cannot be read.
+    """
+    student.module.load_state_dict(read_weights(checkpoint))
+
+
+def read_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """Return parameters and buffers by name, as a training wrote them to `checkpoint`.
+
+    Raises:
+        TrialFailed: They are gone, or cannot be read.
+    """
+    state = read_checkpoint(checkpoint)
+    if state is None:
+        raise TrialFailed(f"{checkpoint}: the weights of this student are gone")
+    weights: dict[str, Tensor] = state["module"]
+    return weights
