@@ -22,6 +22,7 @@ import torch
 from scipy.stats import t as student_t
 from torch import Tensor, nn
 
+from autocompress.compression.distill import Lessons
 from autocompress.compression.norms import reestimate_norms
 from autocompress.compression.recover import Recoverer
 from autocompress.compression.student import make_student
@@ -100,6 +101,9 @@ def taught(context: EvaluationContext, space: Any, width: float, way: Way, seed:
     spec = replace(spec, recovery=replace(spec.recovery, learning_rate=rate))
     fields = {name: getattr(built_in, name) for name in built_in.__dataclass_fields__}
     fields["schedule"] = replace(built_in.schedule, seed=seed, rungs=(1.0,))
+    # the teacher's answers are kept by place, and another seed has another order
+    asked = built_in.lessons
+    fields["lessons"] = Lessons(asked.teacher, asked.last_layer, asked.device, built_in.losses.precise)
     average: dict[str, Tensor] | None = {} if way.averaged else None
     recoverer = OtherWay(**fields, adam=way.adam > 0, average=average)
     student = make_student(context.task.teacher, context.network.groups, spec)
@@ -110,7 +114,7 @@ def taught(context: EvaluationContext, space: Any, width: float, way: Way, seed:
             for name, value in student.module.named_parameters():
                 value.copy_(average[name])
     if way.norms:
-        reestimate_norms(student.module, context.task.calibration.inputs, 128)
+        reestimate_norms(student.module, context.task.calibration, 128)
     return look_at(context, student.module, fake)
 
 
