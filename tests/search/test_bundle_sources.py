@@ -18,7 +18,7 @@ from autocompress.search.bundle.sources import changed, find_folder, portable
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("/somewhere/ann/work/data/train.csv", "data/train.csv"),
+        ("/somewhere/ann/mine/data/train.csv", "data/train.csv"),
         ("/somewhere/bob/my_task.py:task", "my_task.py:task"),
         ("C:\\Users\\ann\\task.py", "task.py"),
         ("data/train.csv", "data/train.csv"),
@@ -28,7 +28,7 @@ from autocompress.search.bundle.sources import changed, find_folder, portable
     ],
 )
 def test_a_recipe_tells_no_absolute_path(text: str, told: str) -> None:
-    folder = Path("/somewhere/ann/work")
+    folder = Path("/somewhere/ann/mine")
     assert portable({"a": [{"b": text}], "c": 1}, folder) == {"a": [{"b": told}], "c": 1}
 
 
