@@ -17,7 +17,7 @@ from ..evaluate.target_session import TargetSession
 from .by_hand import shown_by_hand
 from .entry import Entry
 from .front import Front
-from .intact import intact
+from .intact import intact, told
 from .looks import LongLook, LongLooks, read_looks, write_looks
 
 PROCESSES = 3
@@ -134,9 +134,8 @@ def confirm(
 
 
 def _told(before: Front, now: Front, say: Callable[[str], None]) -> Front:
-    for number, reason in now.changed.items():
-        if number not in before.changed:
-            say(reason)
+    for line in told({n: reason for n, reason in now.changed.items() if n not in before.changed}):
+        say(line)
     return now
 
 

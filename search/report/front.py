@@ -15,7 +15,7 @@ from ..feasibility import Limits, after_drop, part_of
 from ..pareto import non_dominated
 from ..trial import Origin, Trial
 from .entry import Confirmed, Entry
-from .intact import model_paths, not_as_measured
+from .intact import model_paths, not_as_measured, told
 from .intervals import Interval, MetricIntervals
 from .picked import Picked, line
 
@@ -249,6 +249,8 @@ class Front:
         """Return why no model meets the limits: the closest one, what binds, and the nearest relaxations."""
         from .explain import explain
 
+        if self.changed and not self.entries:
+            return f"no model is left to choose from: {told(self.changed)[0]}"
         return explain(self.entries, limits, self.least)
 
     def with_confirmed(self, confirmed: Mapping[int, Confirmed]) -> Front:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ from .entry import Entry
 
 if TYPE_CHECKING:
     from .front import Front
+
+TOLD = 3  # models that are named; of more the number is said
 
 
 def model_paths(study: Path, entry: Entry) -> dict[str, Path]:
@@ -66,6 +68,17 @@ def intact(front: Front, shown: Callable[[Front], Iterable[Entry]]) -> Front:
         changed = {number: reason for number, reason in reasons.items() if reason}
         if changed:
             front = front.without(changed)
+
+
+def told(changed: Mapping[int, str]) -> list[str]:
+    """Return lines that say which models are left out: a few by name, then how many there are.
+
+    Args:
+        changed: Trials whose files are not those that were measured, with the reason.
+    """
+    reasons = [reason for _, reason in sorted(changed.items())]
+    more = len(reasons) - TOLD
+    return reasons[:TOLD] + ([f"and {more} more, whose files are gone or were changed"] if more > 0 else [])
 
 
 def refuse_inside_a_study(out: Path) -> None:

@@ -10,6 +10,7 @@ from ...files import read_object
 from .confirm import candidates
 from .entry import Entry
 from .front import Front
+from .intact import told
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -203,7 +204,7 @@ def _anew(front: Front, entry: Entry) -> str:
 
 def remarks(front: Front) -> list[str]:
     """Return which trials are left out because their files are not those that were measured, a line each."""
-    return [f"left out: {reason}" for _, reason in sorted(front.changed.items())]
+    return [f"left out: {line}" for line in told(front.changed)]
 
 
 def _mark(front: Front, number: int, on_front: set[int]) -> str:

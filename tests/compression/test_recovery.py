@@ -27,9 +27,8 @@ from autocompress.compression.recover import (
     Stopped,
     fitting_schedule,
     learning_rate_factor,
-    load_recovered,
-    read_weights,
 )
+from autocompress.compression.recovered import load_recovered, read_weights
 from autocompress.compression.student import Student, make_student
 from autocompress.compression.warm_start import warm_teacher
 from autocompress.errors import TrialFailed

@@ -12,6 +12,7 @@ import pytest
 from simulated_study import write_study
 
 from autocompress.cores import usable_cores
+from autocompress.search.report.intact import TOLD
 
 Cli = Callable[..., tuple[int, str, str]]
 LONG = "x" * 300
@@ -349,6 +350,8 @@ def test_a_model_that_was_moved_away(cli: Cli, study: Path) -> None:
         code, _, err = cli(*command)
         assert code in (0, 2) and "Traceback" not in err
     assert_refused(cli("pick", "simulated", "--out", "x"), "is gone")
+    left_out = [line for line in "".join(cli("front", "simulated")[1:]).splitlines() if "left out: " in line]
+    assert 1 < len(left_out) <= TOLD + 1 and "more" in left_out[-1]
 
 
 def test_a_study_elsewhere_can_be_looked_at(cli: Cli, study: Path) -> None:
