@@ -45,7 +45,15 @@ def driver_of(study: OpenStudy, executor: Executor, surrogates: Surrogates, stop
     # models predict medians: a budget on a tail leaves less room than its milliseconds say
     usual = {name: tail_ratio(session, study.limits.percentile) for name, session in context.sessions.items()}
     budgets = {name: ms / usual[name] for name, ms in study.limits.budgets.items()}
-    proposer = make_proposer(study.space, settings.search, study.objectives, surrogates, study.limits.targets, budgets)
+    proposer = make_proposer(
+        study.space,
+        settings.search,
+        study.objectives,
+        surrogates,
+        study.limits.targets,
+        budgets,
+        study.limits.min_accuracy,
+    )
     starts = WarmStarts(study.folder, context.network.groups, len(promotion.rungs))
     return Driver(
         study.space,

@@ -79,9 +79,8 @@ def _cost(space: Space, plan: Plan, latency: LatencySurrogate | None) -> float:
 def _spread(plans: list[Plan], points: NDArray[np.float64]) -> Iterator[Plan]:
     """Yield the cheapest plan, then always the one that is furthest from all before it."""
     points = (points - points.min(axis=0)) / np.maximum(np.ptp(points, axis=0), 1e-12)
-    points[:, -1] *= points.shape[1] - 1  # latency counts as much as all levels together
     apart = np.full(len(points), np.inf)
-    best = int(np.argmin(points[:, -1]))
+    best = int(np.linalg.norm(points - points.mean(axis=0), axis=1).argmin())
     for _ in plans:
         yield plans[best]
         apart = np.minimum(apart, np.linalg.norm(points - points[best], axis=1))

@@ -23,7 +23,7 @@ from ...spaces.variables import Value
 from ..trial import Origin, Trial, TrialState
 from .baselines import Baselines
 from .by_hand import Design
-from .learned.source import LearnedSource
+from .learned.source import SHARED, LearnedSource
 from .proposal import Arm, Proposal
 from .solved import BUDGET
 from .sources import Gains, Sources
@@ -118,6 +118,8 @@ class Proposer:
         while self._queue:
             if self._queue[0].number is None and (design := self._baselines.first()) is not None:
                 return self._note(Proposal.of(design))
+            if self._queue[0].number is None and (shared := self._shared()) is not None:
+                return self._note(shared)
             if self._queue[0].number is None and (led := self._led_in_turn()) is not None:
                 return self._note(led)
             proposal = self._queue.popleft()
@@ -132,6 +134,8 @@ class Proposer:
             return self._note(proposal)
         if (design := self._baselines.first() or self._baselines.further()) is not None:
             return self._note(Proposal.of(design))
+        if (shared := self._shared()) is not None:
+            return self._note(shared)
         self._over = None
         ways: dict[str, Callable[[], Proposal | None]] = {"sampler": self._drawn if self._arm else self._anywhere}
         if self._learned is not None and self._learned.ready:
@@ -184,11 +188,13 @@ class Proposer:
             return
         found = self._learned.learn(trial, costs)
         if found is not None and trial.finished:
-            self._sources.credit(self._source(trial), self._gains.of(*found))
+            gain = self._gains.of(*found)
+            self._sources.credit(self._source(trial), gain)
+            self._learned.gained(trial, gain)
 
     def _source(self, trial: Trial) -> str:
         """Return the name of the source that proposed a trial; empty for what every study begins with."""
-        if trial.origin is Origin.LEARNED:
+        if trial.origin is Origin.LEARNED and trial.label != SHARED:
             return "learned"
         if trial.label == LEVELS:
             return "levels"
@@ -252,6 +258,9 @@ class Proposer:
     @property
     def _guide_fits(self) -> bool:
         return self._learned is None or self._learned.guide_fits
+
+    def _shared(self) -> Proposal | None:
+        return self._learned.share(self._is_new) if self._learned is not None else None
 
     def _led_in_turn(self) -> Proposal | None:
         """Return what the learned model proposes, every other time that it is asked."""

@@ -13,7 +13,7 @@ from ...spaces.variables import Value
 from ..trial import Origin
 from .by_hand import Design
 
-BUDGET_SHARES = (0.95, 0.45, 0.75, 0.2, 0.85, 0.3, 0.6)
+BUDGET_SHARES = (0.45, 0.75, 0.25, 0.6, 0.35, 0.9, 0.2)
 """Budgets that plans are made for, as parts of the largest one; the first few span the front."""
 BUDGET = "budget_ms"
 """The name of the number that says which budget (ms) a design is for."""

@@ -35,6 +35,7 @@ def make_proposer(
     surrogates: Surrogates,
     targets: Sequence[str],
     budgets: PerTarget[float],
+    min_accuracy: float | None = None,
 ) -> Proposer:
     """Return the proposer of a study.
 
@@ -45,6 +46,7 @@ def make_proposer(
         surrogates: What is known of the space.
         targets: Names of the study's targets.
         budgets: Latency (ms), of the targets that have a budget.
+        min_accuracy: Least metric that the user allows, as a search keeps it (higher is better); None for any.
     """
     without = settings.without
     usual, techniques = asked_for(settings.baselines)
@@ -62,7 +64,7 @@ def make_proposer(
     if "learned" not in without and price is not None and "accuracy" in objectives:
         known = surrogates if is_latency(price) else replace(surrogates, latency={})
         limit_ms = limit_ms if is_latency(price) else None
-        model = LearnedProposals(space, known, limit_ms, settings.seed, [d.plan for d in design])
+        model = LearnedProposals(space, known, limit_ms, settings.seed, [d.plan for d in design], min_accuracy)
         learned = LearnedSource(model, objectives)
     return Proposer(
         space,

@@ -13,6 +13,7 @@ from simulation import OBJECTIVES, Problem, make_problem
 from autocompress.search.propose.by_hand import Design, by_hand, uniform
 from autocompress.search.propose.factorial import factorial
 from autocompress.search.propose.initial_design import initial_design
+from autocompress.search.propose.learned.source import SHARED
 from autocompress.search.propose.profile import ProfileEncoding
 from autocompress.search.propose.proposal import Arm
 from autocompress.search.propose.proposer import Proposer
@@ -115,7 +116,7 @@ def test_no_plan_is_proposed_twice_and_the_budget_is_kept_by_prediction(problem:
         problem.space, settings, OBJECTIVES, problem.surrogates, ("here",), {"here": problem.budget_ms}
     )
     seen, origins = set(), set()
-    for number in range(1, 60):
+    for number in range(1, 90):
         proposal = proposer.propose()
         assert proposal is not None and proposal.plan not in seen
         seen.add(proposal.plan)
@@ -125,6 +126,7 @@ def test_no_plan_is_proposed_twice_and_the_budget_is_kept_by_prediction(problem:
         if spec.recovery is not None:
             costs = (-problem.accuracy(spec, 1.0), problem.ms(spec))
             ended = trial(number, proposal.plan, problem.space, dict(proposal.latent or {}), proposal.origin)
+            ended = replace(ended, label=proposal.label)
             origins.add(proposal.origin)
             proposer.learn(ended, costs, None, proposal)
     assert origins == {Origin.BY_HAND, Origin.DESIGN, Origin.SEARCH, Origin.LEARNED}
@@ -151,9 +153,11 @@ def test_the_learned_model_does_not_wait_for_the_end_of_the_initial_design(probl
             break
         proposal = proposer.propose()
         assert proposal is not None
-        origins.append(proposal.origin)
+        if proposal.label != SHARED:
+            origins.append(proposal.origin)
         spec = problem.space.spec(proposal.plan)
         ended = trial(number, proposal.plan, problem.space, dict(proposal.latent or {}), proposal.origin)
+        ended = replace(ended, label=proposal.label)
         proposer.learn(ended, (-problem.accuracy(spec, 1.0), problem.ms(spec)), None, proposal)
     first = origins.index(Origin.LEARNED)
     rest = origins[first:]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,23 +13,22 @@ from numpy.typing import NDArray
 from ....spaces.plan import Plan
 from ....spaces.space import Space
 from ....spaces.surrogates import Surrogates
-from ...pareto import ranks
 from ..role_classes import by_weight, role_classes
 from .accuracy_model import AccuracyLearner, AccuracyModel, rank_correlation
 from .coding import Coding, Rows
 from .cost_scale import CostScale
 from .evolution import Evolution
 from .features import Features
-from .improvement import NODES, added, staircase
+from .known import Known, reference_point, to_learn_from
 from .latency_guess import LatencyGuess
+from .outlook import Outlook
+from .sharing import Sharing
 
 Vector = NDArray[np.float64]
 IsNew = Callable[[Plan], bool]
 """Tells whether a plan may be proposed."""
 FEWEST = 6
 """Trained plans before anything is predicted."""
-MOST_LEARNED = 800
-"""Plans that a model is fitted to: the time of a fit grows with their cube."""
 GENERATIONS, CHILDREN = 14, 150
 HOPE = 0.3
 """Standard deviations by which evolution takes a plan for better than expected."""
@@ -42,25 +41,10 @@ ENOUGH_TO_JUDGE = 8
 """Trained plans before it is judged whether what was known beforehand orders them."""
 MOST_PREDICTED = 20_000
 """Predictions that are kept from batch to batch."""
+SURER = 0.5
+"""How unsure that leaves its metric, as a part of how unsure one is of another student's."""
 ELSEWHERE = 3
 """With a budget, one of so many batches is for the whole range up to the teacher."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """What became of a plan, or is expected of it.
-
-    Attributes:
-        plan: The plan.
-        cost: Of its metric, lower is better.
-        paid: What a better metric is paid with: latency in milliseconds, of the first latency objective, or bytes.
-        trained: Whether it was taught; what was not tells nothing of what a training brings.
-    """
-
-    plan: Plan
-    cost: float
-    paid: float
-    trained: bool
 
 
 class LearnedProposals:
@@ -80,6 +64,7 @@ class LearnedProposals:
         limit_ms: float | None,
         seed: int,
         starts: Sequence[Plan] = (),
+        min_accuracy: float | None = None,
     ) -> None:
         """Propose plans of `space`.
 
@@ -89,8 +74,10 @@ class LearnedProposals:
             limit_ms: Largest latency that is allowed, in milliseconds of the first target; None for any.
             seed: Of random choices.
             starts: Plans that evolution may begin with, beside those that were tried.
+            min_accuracy: Least metric that is allowed, higher is better; None for any.
         """
         self._space, self._surrogates, self._limit_ms = space, surrogates, limit_ms
+        self._floor = None if min_accuracy is None else -min_accuracy
         self._coding = Coding(space)
         classes = by_weight(space, role_classes(space), surrogates.latency_for())
         self._features = Features(self._coding, classes, surrogates.sensitivity)
@@ -105,8 +92,10 @@ class LearnedProposals:
         self._first: dict[Plan, Plan] = {}
         self._batches = 0
         self._fruitless: dict[int, Known] | None = None
-        self._scale: CostScale | None = None
-        self._reference = (math.inf, math.inf)
+        self._outlook: Outlook | None = None
+        self._guess: LatencyGuess | None = None
+        self._sharing = Sharing(space, self._coding, classes, seed)
+        self._promised = 0.0
         self.model: AccuracyModel | None = None
 
     def tell(self, number: int, known: Known) -> None:
@@ -123,6 +112,10 @@ class LearnedProposals:
     def measured(self, plan: Plan, ms: float) -> None:
         """Learn the measured latency (ms) of a plan."""
         self._shapes[plan] = ms
+
+    def gained(self, plan: Plan, seconds: float, gain: float) -> None:
+        """Learn what a trained plan took (s), and what hypervolume it added to the front."""
+        self._sharing.note(plan, seconds, gain)
 
     @property
     def ready(self) -> bool:
@@ -166,14 +159,36 @@ class LearnedProposals:
             if not self._queue:
                 self._fruitless = dict(self._known)
 
+    def share(self, is_new: IsNew) -> Plan | None:
+        """Return a plan that promises more for its price than a training does, since it shares one that was done.
+
+        Args:
+            is_new: Tells whether a plan may be proposed.
+
+        Returns:
+            The plan; None where nothing is worth it now.
+        """
+        while self._outlook is not None and self._guess is not None and (tried := self._sharing.open):
+            if plans := [plan for plan in self._sharing.around(tried[0]) if is_new(plan)]:
+                rows, told = self._rows(plans), [known for known in self._known.values() if known.plan in tried]
+                ms, off = self._guess.ms(plans, rows), self._outlook.off(rows, self._rows([k.plan for k in told]), told)
+                worth = self._outlook.worth(rows, ms, [*self._known.values(), *self._pending.values()], off, SURER)
+                worth = np.where(ms <= (math.inf if self._limit_ms is None else self._limit_ms), worth, 0.0)
+                best = int(np.argmax(worth))
+                if worth[best] > max(self._sharing.least_gain, self._sharing.price * self._promised):
+                    self._pending[plans[best]] = self._expected(plans[best], float(ms[best]))
+                    return plans[best]
+            self._sharing.close()
+        return None
+
     def best(self, measured: Sequence[tuple[Plan, float]]) -> int:
         """Return the number of the plan to train, by measured latencies (ms)."""
-        if self.model is None:
+        if self._outlook is None:
             return 0
         plans, ms = [plan for plan, _ in measured], np.array([ms for _, ms in measured])
         asked = {self._first.get(plan, plan) for plan in plans}
         others = [known for plan, known in self._pending.items() if plan not in asked]
-        worth = self._worth(self._rows(plans), ms, [*self._known.values(), *others])
+        worth = self._outlook.worth(self._rows(plans), ms, [*self._known.values(), *others])
         best = int(np.argmax(worth))
         for plan in plans:
             self._pending.pop(self._first.pop(plan, plan), None)
@@ -188,62 +203,57 @@ class LearnedProposals:
             return self._next(is_new)
 
     def _next(self, is_new: IsNew) -> list[list[Known]]:
-        trained = _kept([known for known in self._known.values() if known.trained])
+        trained = to_learn_from([known for known in self._known.values() if known.trained])
         rows = self._rows([known.plan for known in trained])
         cost, ms = np.array([known.cost for known in trained]), np.array([known.paid for known in trained])
-        self._scale = scale = CostScale.of(np.array([known.cost for known in self._known.values()]))
+        scale = CostScale.of(np.array([known.cost for known in self._known.values()]))
         self.model = model = self._learner.fit(self._features.of(rows), scale.bent(cost), ms)
         told = {known.plan: known.paid for known in self._known.values()}
         shapes = list((self._shapes | told).items())[-MOST_SHAPES:]
         if len(self._predicted) > MOST_PREDICTED:
             self._predicted.clear()
-        guess = LatencyGuess(self._space, self._surrogates, self._coding, self._features, shapes, self._predicted)
+        self._guess = guess = LatencyGuess(
+            self._space, self._surrogates, self._coding, self._features, shapes, self._predicted
+        )
         teacher_ms = float(guess.ms([self._space.repair(Plan())], self._rows([Plan()]))[0])
         self._batches += 1
-        elsewhere = self._limit_ms is None or self._batches % ELSEWHERE == 0
+        elsewhere = self._limit_ms is self._floor is None or self._batches % ELSEWHERE == 0
         for whole in (elsewhere, True) if not elsewhere else (True,):
-            self._reference = self._worst(teacher_ms, whole)
-
-            def predict(some: Rows) -> tuple[Vector, Vector]:
-                plans = [self._coding.plan(row) for row in some]
-                found = guess.ms(plans, some)
-                mean, std = model.predict(self._features.of(some))
-                return np.where(found > self._reference[0], np.inf, found), mean - HOPE * std
-
+            self._outlook = Outlook(model, scale, self._features, self._worst(teacher_ms, whole))
+            predict = partial(self._hoped, self._outlook, guess)
             self._pool = self._evolution.run(np.concatenate([rows, self._pool]), predict, GENERATIONS, CHILDREN)
             plans = [p for p in dict.fromkeys(self._coding.plan(row) for row in self._pool) if is_new(p)]
-            if found := self._chosen(plans, guess.ms(plans, self._rows(plans))):
+            if found := self._chosen(self._outlook, plans, guess.ms(plans, self._rows(plans))):
                 return found
         return []
 
-    def _chosen(self, plans: Sequence[Plan], ms: Vector) -> list[list[Known]]:
+    def _hoped(self, outlook: Outlook, guess: LatencyGuess, rows: Rows) -> tuple[Vector, Vector]:
+        """Return latency and hoped cost [n] of rows, as evolution compares them."""
+        ms = guess.ms([self._coding.plan(row) for row in rows], rows)
+        mean, std = outlook.model.predict(self._features.of(rows))
+        return np.where(ms > outlook.reference[0], np.inf, ms), mean - HOPE * std
+
+    def _chosen(self, outlook: Outlook, plans: Sequence[Plan], ms: Vector) -> list[list[Known]]:
         """Return the plans that together are expected to add most, dealt out to as many trials as a batch has."""
         wanted = max(1, min(LARGEST_BATCH, len(self._known) // 8))
         known, rows = [*self._known.values(), *self._pending.values()], self._rows(plans)
         found: list[int] = []
         while len(found) < min(MOST_GATES * wanted, len(plans)):
-            worth = self._worth(rows, ms, known)
+            worth = outlook.worth(rows, ms, known)
             worth[found] = -1.0
             best = int(np.argmax(worth))
             if not worth[best] > 0:
                 break
+            if not found:
+                self._promised = float(worth[best])
             found.append(best)
             known.append(self._expected(plans[best], float(ms[best])))
         chosen = known[len(known) - len(found) :]
         return [chosen[first::wanted] for first in range(min(wanted, len(found)))]
 
-    def _worth(self, rows: Rows, ms: Vector, known: Collection[Known]) -> Vector:
-        """Return the hypervolume that rows [n, variables] of these latencies are expected to add to what is known."""
-        assert self.model is not None and self._scale is not None
-        mean, std = self.model.predict(self._features.of(rows))
-        front = staircase(np.array([k.paid for k in known]), np.array([k.cost for k in known]), self._reference)
-        costs = (self._scale.straight(mean + node * std) for node in NODES)
-        return np.asarray(np.mean([added(ms, cost, front, self._reference) for cost in costs], axis=0))
-
     def _expected(self, plan: Plan, ms: float) -> Known:
-        assert self.model is not None and self._scale is not None
-        mean, _ = self.model.predict(self._features.of(self._rows([plan])))
-        return Known(plan, float(self._scale.straight(mean)[0]), ms, True)
+        assert self._outlook is not None
+        return Known(plan, float(self._outlook.cost(self._rows([plan]))[0]), ms, True)
 
     def _worst(self, teacher_ms: float, whole: bool) -> tuple[float, float]:
         """Return the latency and the cost beyond which a plan is of no interest.
@@ -252,27 +262,11 @@ class LearnedProposals:
             teacher_ms: Predicted latency of the teacher.
             whole: Whether the range up to the teacher counts, also where there is a limit.
         """
-        ms = np.array([known.paid for known in self._known.values()])
-        cost = np.array([known.cost for known in self._known.values()])
-        most_ms = max(teacher_ms, float(ms.max()))
+        most_ms = max(teacher_ms, *(known.paid for known in self._known.values()))
         if self._limit_ms is not None and not whole:
             most_ms = min(most_ms, self._limit_ms)
-        front = staircase(ms, cost, (most_ms * (1 + 1e-9), math.inf))[1]
-        if not len(front):
-            return most_ms, float(cost.max())
-        best, worst = float(front.min()), float(front.max())
-        return most_ms, worst + 0.1 * max(worst - best, 1e-9)
+        return reference_point(self._known.values(), most_ms, None if whole else self._floor)
 
     def _rows(self, plans: Sequence[Plan]) -> Rows:
         rows = np.array([self._coding.row(plan) for plan in plans])
         return rows.reshape(len(plans), len(self._coding.variables))
-
-
-def _kept(trained: Sequence[Known]) -> Sequence[Known]:
-    """Return what a model is fitted to: of very many plans the latest, and the best of the others."""
-    if len(trained) <= MOST_LEARNED:
-        return trained
-    latest, earlier = trained[-MOST_LEARNED // 2 :], trained[: -MOST_LEARNED // 2]
-    rank = ranks([(known.paid, known.cost) for known in earlier])
-    best = sorted(range(len(earlier)), key=lambda i: rank[i])[: MOST_LEARNED - len(latest)]
-    return [*(earlier[i] for i in sorted(best)), *latest]

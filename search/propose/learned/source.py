@@ -10,6 +10,8 @@ from ...trial import Origin, Trial
 from ..proposal import Proposal
 from .learned import Known, LearnedProposals
 
+SHARED = "shared training"
+"""The label of plans that take over a training that was done."""
 SIZES_OF_FILES = ("size_bytes", "compressed_bytes")
 
 
@@ -88,6 +90,20 @@ class LearnedSource:
             return None
         others = () if self._price == "compressed_bytes" else tuple(plans[1:])  # no gate tells what that is
         return Proposal(plans[0], Origin.LEARNED, "learned", None, others=others)
+
+    def gained(self, trial: Trial, gain: float) -> None:
+        """Learn what hypervolume a finished trial added to the front."""
+        if trial.spec.recovery is not None and trial.after is None:
+            self._model.gained(trial.plan, sum(trial.seconds.values()), gain)
+
+    def share(self, is_new: Callable[[Proposal], bool]) -> Proposal | None:
+        """Return a plan that shares a training that was done, where that promises more for its price than a training.
+
+        Args:
+            is_new: Tells whether a proposal may be made.
+        """
+        found = self._model.share(lambda plan: is_new(Proposal(plan, Origin.LEARNED, SHARED, None)))
+        return None if found is None else Proposal(found, Origin.LEARNED, SHARED, None)
 
     def choose(self, trials: Sequence[Trial]) -> int:
         """Return the number of the trial to go on with, of trials with measured shapes."""

@@ -1,0 +1,92 @@
+"""Shared trainings: plans that take over what was trained cost little, and are tried only while they pay."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from simulation import Problem, make_problem
+
+from autocompress.search.propose.learned.coding import Coding
+from autocompress.search.propose.learned.known import Known
+from autocompress.search.propose.learned.learned import FEWEST, LearnedProposals
+from autocompress.search.propose.learned.sharing import LEAST_PART, PATIENCE, USUAL_PART, Sharing
+from autocompress.search.propose.role_classes import role_classes
+from autocompress.spaces.plan import Plan
+
+
+@pytest.fixture(scope="module")
+def problem() -> Problem:
+    return make_problem()
+
+
+@pytest.fixture
+def sharing(problem: Problem) -> Sharing:
+    return Sharing(problem.space, Coding(problem.space), role_classes(problem.space), seed=0)
+
+
+def some_plan(problem: Problem, seed: int = 0) -> Plan:
+    random_ = random.Random(seed)
+    network = {v.name: random_.choice(v.drawn) for v in problem.space.network}
+    return problem.space.repair(problem.space.taught.changed(network))
+
+
+def test_plans_around_one_share_its_training_and_are_other_plans(problem: Problem, sharing: Sharing) -> None:
+    plan = some_plan(problem)
+    found = sharing.around(plan)
+    assert len(found) > 5 and len(set(found)) == len(found) and plan not in found
+    assert {problem.space.spec(other).training_key() for other in found} == {problem.space.spec(plan).training_key()}
+    assert all(problem.space.spec(other).key() != problem.space.spec(plan).key() for other in found)
+
+
+def test_the_price_is_what_was_seen(problem: Problem, sharing: Sharing) -> None:
+    assert sharing.price == USUAL_PART
+    sharing.note(plan := some_plan(problem), 300.0, 1.0)
+    assert sharing.price == USUAL_PART
+    sharing.note(sharing.around(plan)[0], 15.0, 0.5)
+    assert sharing.price == pytest.approx(0.05)
+    for other in sharing.around(plan)[1:4]:
+        sharing.note(other, 0.001, 0.5)
+    assert sharing.price == LEAST_PART
+
+
+def test_a_training_that_no_longer_pays_is_closed(problem: Problem, sharing: Sharing) -> None:
+    assert not sharing.open
+    sharing.note(first := some_plan(problem, 1), 300.0, 1.0)
+    sharing.note(second := some_plan(problem, 2), 300.0, 1.0)
+    assert sharing.open == [second]
+    for tried in sharing.around(second)[:PATIENCE]:
+        assert sharing.open[0] == second
+        sharing.note(tried, 15.0, 0.0)
+    assert sharing.open == [first]
+    sharing.note(sharing.around(first)[0], 15.0, 0.5)
+    assert sharing.open[0] == first, "what pays goes on"
+    sharing.close()
+    assert not sharing.open
+
+
+def test_what_training_sees_is_never_shared(problem: Problem, sharing: Sharing) -> None:
+    aware = problem.space.variable("recovery:quantization")
+    if aware is None or not aware.is_searched:
+        pytest.skip("this space has no training that sees bits")
+    plan = problem.space.repair(some_plan(problem).changed({aware.name: aware.drawn[-1]}))
+    keys = {problem.space.spec(other).training_key() for other in sharing.around(plan)}
+    assert keys <= {problem.space.spec(plan).training_key()}
+
+
+def test_a_learned_model_shares_where_that_promises_more_for_its_price(problem: Problem) -> None:
+    model = LearnedProposals(problem.space, problem.surrogates, None, seed=0)
+    for number in range(2 * FEWEST):
+        plan = some_plan(problem, number)
+        spec = problem.space.spec(plan)
+        model.tell(number, Known(plan, 1 - problem.accuracy(spec, 1.0), problem.ms(spec), True))
+        assert model.share(lambda _: True) is None, "nothing was fitted yet"
+    assert model.propose(lambda _: True)
+    plans = [some_plan(problem, number) for number in range(2 * FEWEST)]
+    for plan in plans:
+        model.gained(plan, 300.0, 0.0)
+    found = model.share(lambda _: True)
+    assert found is not None and found not in plans
+    trainings = {problem.space.spec(plan).training_key() for plan in plans}
+    assert problem.space.spec(found).training_key() in trainings
+    assert model.share(lambda _: False) is None
