@@ -67,7 +67,8 @@ class Gains:
             limit_ms: Largest latency that is allowed; None for any.
         """
         self._limit_ms = limit_ms
-        self._points: list[tuple[float, float]] = []
+        self._front: list[tuple[float, float]] = []  # by rising latency; what is beaten adds nothing
+        self._slowest_ms, self._told = 0.0, 0
 
     def of(self, ms: float, cost: float) -> float:
         """Return what this trial added, and take it in.
@@ -82,13 +83,15 @@ class Gains:
 
         from .learned.improvement import added, staircase
 
-        points = np.array(self._points).reshape(-1, 2)
-        self._points.append((ms, cost))
-        if len(points) < 2:
+        known, slowest_ms, others = self._front, self._slowest_ms, self._told > 1
+        points = np.array([*known, (ms, cost)])
+        kept = staircase(points[:, 0], points[:, 1], (np.inf, np.inf))
+        self._front = list(zip(*(end.tolist() for end in kept), strict=True))
+        self._slowest_ms, self._told = max(slowest_ms, ms), self._told + 1
+        if not others:
             return 0.0
-        front = staircase(points[:, 0], points[:, 1], (np.inf, np.inf))
-        slowest_ms = float(points[:, 0].max())
+        points = points[:-1]
         most_ms = slowest_ms if self._limit_ms is None else min(slowest_ms, self._limit_ms)
-        reference = most_ms, float(front[1].max())
+        reference = most_ms, float(points[:, 1].max())
         front = staircase(points[:, 0], points[:, 1], reference)
         return float(added(np.array([ms]), np.array([cost]), front, reference)[0])
