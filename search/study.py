@@ -143,7 +143,7 @@ def opened(
         held.callback(store.close)
         if anew:
             begin_remeasuring(folder, store)
-        context = open_context(prepared, settings, folder, stop, say)
+        context = open_context(prepared, settings, folder, stop, say, time_left_s=time_left_s)
         facts = _facts(context, settings, task)
         write_facts(folder, facts)
         _keep_samples(context)

@@ -73,6 +73,7 @@ def open_context(
     stop: Callable[[], bool] = lambda: False,
     say: Say = lambda line: None,
     worker: bool = False,
+    time_left_s: Callable[[], float | None] = lambda: None,
 ) -> EvaluationContext:
     """Look at the teacher, export it, and calibrate the targets; what was measured before is taken from `folder`.
 
@@ -83,6 +84,7 @@ def open_context(
         stop: Whether to end early.
         say: Takes a line about what is going on.
         worker: Whether this process works for a driver, which has calibrated already.
+        time_left_s: Returns the seconds of the search that are left, None without an end.
 
     Raises:
         ExportError: The teacher cannot be exported.
@@ -103,7 +105,9 @@ def open_context(
     measured = any((folder / "trials").glob("*/plan.json")) and not remeasuring(folder)
     precision = settings.target.precision
     sessions = {
-        t.name: open_session(task, t, templates, target_folder(folder, t.name), precision, measured, worker, say)
+        t.name: open_session(
+            task, t, templates, target_folder(folder, t.name), precision, measured, worker, say, time_left_s
+        )
         for t in targets
     }
     device = training_device()

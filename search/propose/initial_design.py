@@ -42,7 +42,8 @@ def initial_design(
     known = {design.plan for design in hand}  # in a small space the solver may find the very same
     found = list(dict.fromkeys(solved)) or list(finer_widths(space))
     mixed = [Design(plan, Origin.DESIGN, "initial design") for plan in levels]
-    each = [d for pair in zip_longest(found, mixed) for d in pair if d is not None]
+    # two by levels for each of the solver's: where harm does not add up, they are the better ones
+    each = [d for some in zip_longest(found, mixed[::2], mixed[1::2]) for d in some if d is not None]
     ours = [design for design in each if design.plan not in known]
     untrained = [d for d in hand if space.spec(d.plan).recovery is None]
     trained: dict[str, list[Design]] = {}

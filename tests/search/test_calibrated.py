@@ -1,0 +1,39 @@
+"""A disturbed calibration is made again, but not at the price of the search."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytest
+
+from autocompress.evaluators.latency import Calibration, LatencyMeter
+from autocompress.search.evaluate.target_session import CALIBRATIONS, MOST_OF_WHAT_IS_LEFT, _calibrated
+
+
+@dataclass(frozen=True)
+class Meter:
+    """Calibrates as often as it is asked to, always disturbed."""
+
+    calls: list[float]
+    seconds: float
+    calibration: Calibration | None = None
+
+    def calibrate(self) -> Calibration:
+        """Take a while."""
+        begun_s = time.monotonic()
+        while time.monotonic() < begun_s + self.seconds:
+            pass
+        self.calls.append(begun_s)
+        return Calibration(1.0, 0.9, 1.1, 1.0, 3, True, "this machine", {})
+
+
+@pytest.mark.parametrize(("part", "times"), [(None, CALIBRATIONS), (20.0, CALIBRATIONS), (0.5, 1)])
+def test_it_is_made_again_where_that_takes_a_small_part_of_what_is_left(part: float | None, times: int) -> None:
+    meter = Meter([], 0.05)
+    left_s = None if part is None else part * meter.seconds / MOST_OF_WHAT_IS_LEFT
+    said: list[str] = []
+    found = _calibrated(cast(LatencyMeter, cast(Any, meter)), said.append, lambda: left_s)
+    assert len(meter.calls) == times and found.calibration is not None and found.calibration.disturbed
+    assert "stayed busy" in said[-1]
