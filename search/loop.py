@@ -15,7 +15,7 @@ from .deaths import MOST, Deaths, words
 from .evaluate.job import Job, JobResult
 from .evaluate.warm_start import WarmStarts
 from .executors.base import Executor
-from .next_job import NextJob
+from .next_job import NextJob, with_result
 from .objectives import objective_value
 from .pace import Pace, Snapshot
 from .promotion import Promotion
@@ -23,6 +23,7 @@ from .propose.proposal import Proposal
 from .propose.proposer import Proposer
 from .shape_choice import ShapeChoice
 from .store.trials import TrialStore
+from .time_left import TimeLeft
 from .trainings import Trainings
 from .trial import Trial, TrialState
 from .waiting import WaitingRoom
@@ -80,6 +81,7 @@ class Driver:
         interrupted = store.interrupted()
         waiting = [t for t in interrupted if t.state is TrialState.WAITING]
         self._room = WaitingRoom(promotion, waiting)
+        self._left = TimeLeft(self._pace, self._room, proposer)
         # what a tighter budget of an earlier run stopped may be proposed again
         missed, gated = self._limits.surely_missed, TrialState.GATED
         tried = [t for t in self._trials if t.state is not gated or missed(t.gate, t.gate_bytes)]
@@ -155,12 +157,14 @@ class Driver:
             while len(self._active) < self._executor.slots and not should_stop():
                 if self._go_on(exhausted):
                     continue
-                if exhausted or self._pace.enough(self._started) or self._too_late():
+                if exhausted or self._pace.enough(self._started):
                     break
+                late = self._left.too_late(self._trials)
                 with self._slices():
-                    proposal = self._proposer.propose()
-                if proposal is None:
-                    exhausted = True
+                    proposal = self._left.last_proposal(self._trials) if late else self._proposer.propose()
+                if proposal is None and late:
+                    break
+                if exhausted := proposal is None:
                     continue  # students that wait may use the time now
                 self._begin(proposal)
             if not self._active or should_stop():
@@ -178,13 +182,6 @@ class Driver:
         doing = [f"trial {t.number} ({t.label}): {job.words(rungs)}" for t, job in self._active.values()]
         return Snapshot(self._trials, new, doing, elapsed_s, len(self._room), self._limits)
 
-    def _too_late(self) -> bool:
-        """Tell whether a new student could not come to its end in the time that is left."""
-        left_s = self._pace.time_left_s()
-        if left_s is None or self._proposer.opening:
-            return False
-        return left_s < self._room.seconds_of_a_trial(self._trials)
-
     def _go_on(self, exhausted: bool) -> bool:
         """Let a waiting student go on, if one should.
 
@@ -192,7 +189,7 @@ class Driver:
         drawn, or comes too late, any student may use the time.
         """
         running = [t for t, _ in self._active.values()]
-        left_s = self._pace.time_left_s() if self._too_late() else None
+        left_s = self._pace.time_left_s() if self._left.too_late(self._trials) else None
         if exhausted:
             left_s = math.inf if (known_s := self._pace.time_left_s()) is None else known_s
         trial = self._room.next(self._trials, running, left_s)
@@ -242,10 +239,10 @@ class Driver:
         if result.stopped:
             self._deaths.keep(trial)  # the next run goes on from this rung
             return
-        if job.step == "gate" and not result.failure:
-            trial = replace(trial, gate=result.latencies, gate_bytes=result.size_bytes)
-            self._proposer.measured(trial)
+        trial = with_result(trial, job, result)
         if job.step == "gate":
+            if not result.failure:
+                self._proposer.measured(trial)
             before = trial.plan
             trial, further = self._shapes.measured(trial, bool(result.failure))
             if further:
@@ -257,14 +254,10 @@ class Driver:
             self._end(replace(trial.moved(TrialState.FAILED), reason=result.failure))
         elif job.step == "gate":
             self._after_gate(trial)
-        elif job.step == "look":
-            warm_start = job.warm_start if result.warm else None
-            self._reached(replace(trial, first_look=result.accuracy, warm_start=warm_start))
-        elif job.step == "rung":
-            assert result.accuracy is not None
-            self._reached(replace(trial, rungs=(*trial.rungs, result.accuracy)))
+        elif job.step == "build":
+            self._end(trial.moved(TrialState.FINISHED))
         else:
-            self._end(replace(trial.moved(TrialState.FINISHED), measured=result.measured))
+            self._reached(trial)
 
     def _after_gate(self, trial: Trial) -> None:
         # what a user would do by hand is never stopped: it shows what the search is worth

@@ -6,11 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .evaluate.job import Job, Step
+from .evaluate.job import Job, JobResult, Step
 from .evaluate.warm_start import WarmStarts, start_at
 from .promotion import Promotion
 from .trainings import Trainings
 from .trial import Trial
+
+
+def with_result(trial: Trial, job: Job, result: JobResult) -> Trial:
+    """Return a trial with what a job found; as it is where the job failed."""
+    if result.failure:
+        return trial
+    if job.step == "gate":
+        return replace(trial, gate=result.latencies, gate_bytes=result.size_bytes)
+    if job.step == "look":
+        return replace(trial, first_look=result.accuracy, warm_start=job.warm_start if result.warm else None)
+    if job.step == "rung":
+        assert result.accuracy is not None
+        return replace(trial, rungs=(*trial.rungs, result.accuracy))
+    return replace(trial, measured=result.measured)
 
 
 @dataclass(frozen=True)

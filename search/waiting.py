@@ -86,6 +86,11 @@ class WaitingRoom:
         spent = [sum(t.seconds.values()) for t in ended if t.finished and t.rungs]
         return median(spent) if spent else 0.0
 
+    def seconds_to_build(self, ended: Sequence[Trial]) -> float:
+        """Return the seconds that a student usually takes beside its training; infinite while that is unknown."""
+        spent = [sum(t.seconds.values()) - t.seconds.get("training", 0.0) for t in ended if t.finished and t.rungs]
+        return median(spent) if spent else math.inf
+
     def _seconds_left(self, trial: Trial, ended: Sequence[Trial]) -> float:
         done = self._promotion.rungs[len(trial.rungs) - 1] if trial.rungs else 0.0
         taught = [t for t in ended if t.finished and t.rungs]

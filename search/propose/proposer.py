@@ -118,8 +118,8 @@ class Proposer:
         while self._queue:
             if self._queue[0].number is None and (design := self._baselines.first()) is not None:
                 return self._note(Proposal.of(design))
-            if self._queue[0].number is None and (shared := self._shared()) is not None:
-                return self._note(shared)
+            if self._queue[0].number is None and (shared := self.share()) is not None:
+                return shared
             if self._queue[0].number is None and (led := self._led_in_turn()) is not None:
                 return self._note(led)
             proposal = self._queue.popleft()
@@ -134,8 +134,8 @@ class Proposer:
             return self._note(proposal)
         if (design := self._baselines.first() or self._baselines.further()) is not None:
             return self._note(Proposal.of(design))
-        if (shared := self._shared()) is not None:
-            return self._note(shared)
+        if (shared := self.share()) is not None:
+            return shared
         self._over = None
         ways: dict[str, Callable[[], Proposal | None]] = {"sampler": self._drawn if self._arm else self._anywhere}
         if self._learned is not None and self._learned.ready:
@@ -151,6 +151,15 @@ class Proposer:
                 return self._note(drawn)
         # nothing is predicted to keep the budget: the gate decides on what comes closest
         return None if self._over is None else self._note(self._over[1])
+
+    def share(self, late: bool = False) -> Proposal | None:
+        """Return a plan that takes over a training that was done, where that promises more for its price than another.
+
+        Args:
+            late: Whether there is no time for a training, near the end of a search.
+        """
+        shared = self._learned.share(self._is_new, late) if self._learned is not None else None
+        return None if shared is None else self._note(shared)
 
     def measured(self, trial: Trial) -> None:
         """Let what predicts latency learn from the gate of a trial."""
@@ -258,9 +267,6 @@ class Proposer:
     @property
     def _guide_fits(self) -> bool:
         return self._learned is None or self._learned.guide_fits
-
-    def _shared(self) -> Proposal | None:
-        return self._learned.share(self._is_new) if self._learned is not None else None
 
     def _led_in_turn(self) -> Proposal | None:
         """Return what the learned model proposes, every other time that it is asked."""

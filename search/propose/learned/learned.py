@@ -95,7 +95,7 @@ class LearnedProposals:
         self._outlook: Outlook | None = None
         self._guess: LatencyGuess | None = None
         self._sharing = Sharing(space, self._coding, classes, seed)
-        self._promised = 0.0
+        self._promised, self._is_late = 0.0, False
         self.model: AccuracyModel | None = None
 
     def tell(self, number: int, known: Known) -> None:
@@ -159,15 +159,19 @@ class LearnedProposals:
             if not self._queue:
                 self._fruitless = dict(self._known)
 
-    def share(self, is_new: IsNew) -> Plan | None:
+    def share(self, is_new: IsNew, late: bool = False) -> Plan | None:
         """Return a plan that promises more for its price than a training does, since it shares one that was done.
 
         Args:
             is_new: Tells whether a plan may be proposed.
+            late: Whether there is no time for a training: whatever promises anything is worth it then.
 
         Returns:
             The plan; None where nothing is worth it now.
         """
+        if late and not self._is_late:
+            self._sharing.reopen()
+        self._is_late = late
         while self._outlook is not None and self._guess is not None and (tried := self._sharing.open):
             if plans := [plan for plan in self._sharing.around(tried[0]) if is_new(plan)]:
                 rows, told = self._rows(plans), [known for known in self._known.values() if known.plan in tried]
@@ -175,7 +179,8 @@ class LearnedProposals:
                 worth = self._outlook.worth(rows, ms, [*self._known.values(), *self._pending.values()], off, SURER)
                 worth = np.where(ms <= (math.inf if self._limit_ms is None else self._limit_ms), worth, 0.0)
                 best = int(np.argmax(worth))
-                if worth[best] > max(self._sharing.least_gain, self._sharing.price * self._promised):
+                least = 0.0 if late else max(self._sharing.least_gain, self._sharing.price * self._promised)
+                if worth[best] > least:
                     self._pending[plans[best]] = self._expected(plans[best], float(ms[best]))
                     return plans[best]
             self._sharing.close()

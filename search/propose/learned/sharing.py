@@ -88,6 +88,11 @@ class Sharing:
         """Give up the latest training: nothing more that shares it promises anything."""
         self._open.pop()
 
+    def reopen(self) -> None:
+        """Let plans share the latest trainings again that were given up because others promised more."""
+        tired = {training for training, times in self._fruitless.items() if times >= PATIENCE}
+        self._open = [training for training in self._plans if training not in tired][-MOST_OPEN:] if self._free else []
+
     def note(self, plan: Plan, seconds: float, gain: float) -> None:
         """Note a finished plan that was trained; the first of a training made it.
 

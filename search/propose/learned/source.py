@@ -96,13 +96,14 @@ class LearnedSource:
         if trial.spec.recovery is not None and trial.after is None:
             self._model.gained(trial.plan, sum(trial.seconds.values()), gain)
 
-    def share(self, is_new: Callable[[Proposal], bool]) -> Proposal | None:
+    def share(self, is_new: Callable[[Proposal], bool], late: bool) -> Proposal | None:
         """Return a plan that shares a training that was done, where that promises more for its price than a training.
 
         Args:
             is_new: Tells whether a proposal may be made.
+            late: Whether there is no time for a training.
         """
-        found = self._model.share(lambda plan: is_new(Proposal(plan, Origin.LEARNED, SHARED, None)))
+        found = self._model.share(lambda plan: is_new(Proposal(plan, Origin.LEARNED, SHARED, None)), late)
         return None if found is None else Proposal(found, Origin.LEARNED, SHARED, None)
 
     def choose(self, trials: Sequence[Trial]) -> int:
