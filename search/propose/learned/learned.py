@@ -176,7 +176,9 @@ class LearnedProposals:
             if plans := [plan for plan in self._sharing.around(tried[0]) if is_new(plan)]:
                 rows, told = self._rows(plans), [known for known in self._known.values() if known.plan in tried]
                 ms, off = self._guess.ms(plans, rows), self._outlook.off(rows, self._rows([k.plan for k in told]), told)
-                worth = self._outlook.worth(rows, ms, [*self._known.values(), *self._pending.values()], off, SURER)
+                worth = self._outlook.worth(
+                    ms, self._outlook.costs(rows, off, SURER), [*self._known.values(), *self._pending.values()]
+                )
                 worth = np.where(ms <= (math.inf if self._limit_ms is None else self._limit_ms), worth, 0.0)
                 best = int(np.argmax(worth))
                 least = 0.0 if late else max(self._sharing.least_gain, self._sharing.price * self._promised)
@@ -193,7 +195,7 @@ class LearnedProposals:
         plans, ms = [plan for plan, _ in measured], np.array([ms for _, ms in measured])
         asked = {self._first.get(plan, plan) for plan in plans}
         others = [known for plan, known in self._pending.items() if plan not in asked]
-        worth = self._outlook.worth(self._rows(plans), ms, [*self._known.values(), *others])
+        worth = self._outlook.worth(ms, self._outlook.costs(self._rows(plans)), [*self._known.values(), *others])
         best = int(np.argmax(worth))
         for plan in plans:
             self._pending.pop(self._first.pop(plan, plan), None)
@@ -240,11 +242,14 @@ class LearnedProposals:
 
     def _chosen(self, outlook: Outlook, plans: Sequence[Plan], ms: Vector) -> list[list[Known]]:
         """Return the plans that together are expected to add most, dealt out to as many trials as a batch has."""
+        if not plans:
+            return []
         wanted = max(1, min(LARGEST_BATCH, len(self._known) // 8))
         known, rows = [*self._known.values(), *self._pending.values()], self._rows(plans)
+        costs, expected = outlook.costs(rows), outlook.cost(rows)
         found: list[int] = []
         while len(found) < min(MOST_GATES * wanted, len(plans)):
-            worth = outlook.worth(rows, ms, known)
+            worth = outlook.worth(ms, costs, known)
             worth[found] = -1.0
             best = int(np.argmax(worth))
             if not worth[best] > 0:
@@ -252,7 +257,7 @@ class LearnedProposals:
             if not found:
                 self._promised = float(worth[best])
             found.append(best)
-            known.append(self._expected(plans[best], float(ms[best])))
+            known.append(Known(plans[best], float(expected[best]), float(ms[best]), True))
         chosen = known[len(known) - len(found) :]
         return [chosen[first::wanted] for first in range(min(wanted, len(found)))]
 

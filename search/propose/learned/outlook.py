@@ -40,22 +40,26 @@ class Outlook:
         """Return the expected cost [n] of rows [n, variables]."""
         return self.scale.straight(self.model.predict(self.features.of(rows))[0])
 
-    def worth(
-        self, rows: Rows, ms: Vector, known: Collection[Known], off: Vector | float = 0.0, surer: float = 1.0
-    ) -> Vector:
-        """Return the hypervolume that rows [n, variables] of these latencies are expected to add to what is known.
+    def costs(self, rows: Rows, off: Vector | float = 0.0, surer: float = 1.0) -> Vector:
+        """Return the costs [nodes, n] that rows [n, variables] may have, one for each of `NODES`.
 
         Args:
             rows: What may be tried.
-            ms: Its latencies [n].
-            known: What is known.
             off: By how much more than predicted each will cost [n], on the scale of the model; see `off`.
             surer: What part of the model's standard deviation is left.
         """
         mean, std = self.model.predict(self.features.of(rows))
-        mean, std = mean + off, surer * std
+        return np.stack([self.scale.straight(mean + off + node * surer * std) for node in NODES])
+
+    def worth(self, ms: Vector, costs: Vector, known: Collection[Known]) -> Vector:
+        """Return the hypervolume that plans [n] are expected to add to what is known.
+
+        Args:
+            ms: Their latencies [n].
+            costs: What they may cost [nodes, n]; see `costs`.
+            known: What is known.
+        """
         front = staircase(np.array([k.paid for k in known]), np.array([k.cost for k in known]), self.reference)
-        costs = (self.scale.straight(mean + node * std) for node in NODES)
         return np.asarray(np.mean([added(ms, cost, front, self.reference) for cost in costs], axis=0))
 
     def off(self, rows: Rows, near: Rows, told: Sequence[Known]) -> Vector:
