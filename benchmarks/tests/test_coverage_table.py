@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.coverage import World, one_study
+from benchmarks.interval_coverage import World, one_study
 
 
 @pytest.mark.parametrize("world", [World(0.02), World(0.02, 0.02, middle=4.0, threads=2)])

@@ -18,7 +18,7 @@ STUDIES = 1500
 @pytest.mark.parametrize("sd", [0.01, 0.02, 0.03, 0.04])
 @pytest.mark.parametrize(("processes", "until", "twins"), [(1, None, 0), (1, None, 6), (3, None, 6), (3, 0.02, 6)])
 def test_ratios(sd: float, processes: int, until: float | None, twins: int) -> None:
-    """`benchmarks/coverage.py` does the same through the whole meter, and prints the table."""
+    """`benchmarks/interval_coverage.py` does the same through the whole meter, and prints the table."""
     random = np.random.default_rng(round(1000 * sd) + processes + twins)
     held = 0
     for _ in range(STUDIES):

@@ -1,6 +1,6 @@
 """How often intervals of latencies hold the truth, on a simulated machine whose truth is known.
 
-    python benchmarks/coverage.py --trials 400
+    python benchmarks/interval_coverage.py --trials 400
 
 Nothing is timed. Everything after the clock is what a search runs: how long a process goes on, how many processes are
 taken, which are run again, how they are combined, the calibration, and the watch over the reference. Only the timing
