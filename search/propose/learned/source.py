@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from ...objectives import is_latency, latency_of
 from ...trial import Origin, Trial
 from ..proposal import Proposal
-from .learned import Known, LearnedProposals
+from .known import Known
+from .learned import LearnedProposals
 
 SHARED = "shared training"
 """The label of plans that take over a training that was done."""
