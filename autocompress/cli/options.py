@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DEFAULT_STUDY = "autocompress.toml"
 
 
-RUN_CODE = click.option("--run-code", is_flag=True, help="Run the code that a study from elsewhere names.")
+RUN_CODE = click.option("--run-code", is_flag=True, help="Run the code that a study or recipe from elsewhere names.")
 
 
 def find_study(study: str | None, task_spec: str | None, run_code: bool = False) -> StudyFile:

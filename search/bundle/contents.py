@@ -29,7 +29,8 @@ from ..store.settings import read_settings
 from ..trial import Origin
 from .checksums import write_checksums
 from .model_card import CardFacts, model_card
-from .recipe import recipe_text
+from .own_recipes import remember_recipe
+from .recipe import read_recipe, recipe_text
 from .record import TOLERANCES, Figure, FileRecord, Record, SampleRecord, write_record
 from .replacing import put_in_place
 from .scripts import PACKAGES, ScriptFacts, infer_script, openvino_precision, requirements
@@ -95,7 +96,9 @@ def write_bundle(
             if add is not None:
                 add(folder)
             write_checksums(folder)
+            recipe = read_recipe(folder / "recipe.toml")
             put_in_place(folder, out)
+    remember_recipe(recipe, front.folder, source.settings)
     return {name: out / file for name, file in files.items()}
 
 
