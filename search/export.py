@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import PARITY, as_arrays, file_bytes, file_outputs, predict, relative_difference
 from ..evaluators.shipping import MeasuredFile
 from ..evaluators.timing.processes import TimedFile
-from ..files import digest, disk_errors, move, remove, write_json
+from ..files import check_folder, digest, disk_errors, move, remove, write_json
 from ..spaces.inputs import call
 from ..spaces.layers import find_layers
 from ..spaces.network import look_at_network
@@ -40,6 +41,7 @@ from .evaluate.checkpoints import checkpoint_path
 from .evaluate.target_session import timing_inputs
 from .exported import Exported, Exports
 from .report.front import Front
+from .report.intact import refuse_inside_a_study
 from .report.reading import read_front
 from .store.layout import target_folder
 from .store.settings import read_settings, task_of
@@ -72,10 +74,13 @@ def export(
         run_code: Whether to run code that a study from elsewhere names.
 
     Raises:
-        UsageError: There is no such trial, its weights are gone, or the study's task is not known.
+        UsageError: There is no such trial, its weights are gone, the study's task is not known, or `out` is in a study.
+        StorageError: The teacher's file is gone, or the disk is full or cannot be written.
         UnknownName: A runtime that does not exist.
         AutoCompressError: What the study's data raise.
     """
+    check_folder(out)
+    refuse_inside_a_study(out)
     trial = _trial(folder, number)
     settings = read_settings(folder)
     wanted = list({target.name: target for target in (_target(name, settings) for name in targets)}.values())
@@ -89,7 +94,7 @@ def export(
     prepared = task.prepared()
     student = recovered(prepared, trial, folder, len(settings.recovery.rungs))
     first = settings.target.targets()[0]
-    teacher = TimedFile(next(target_folder(folder, first.name).glob("teacher.*")), first)
+    teacher = TimedFile(teacher_file(folder, first), first)
     job = _Work(prepared, student, trial.spec, Templates(student, prepared.example_input, exact=True), teacher)
     found = []
     for target in wanted:
@@ -142,6 +147,18 @@ def recovered(task: PreparedTask, trial: Trial, folder: Path, rungs: int) -> tor
             raise UsageError(f"{path}: the weights of this trial are gone; keep the folder checkpoints of a study")
         load_recovered(student, path)
     return student.module.cpu().eval()
+
+
+def teacher_file(folder: Path, target: Target) -> Path:
+    """Return the teacher's file for a target of a study.
+
+    Raises:
+        StorageError: It is gone.
+    """
+    path = target_folder(folder, target.name) / f"teacher{get_runtime(target.runtime).suffix}"
+    if not path.exists():
+        raise StorageError(f"{path}: the teacher's file is gone; restore it from a copy of the study")
+    return path
 
 
 def _trial(folder: Path, number: int) -> Trial:
@@ -206,7 +223,9 @@ def _checked(
         expected = call(work.student, inputs).float().numpy()
     got = predict(part, runtime, target, as_arrays(inputs))
     difference = relative_difference(got, expected)
-    if not built.bits and difference > PARITY:
+    if not isfinite(difference):
+        raise MeasurementError("the file or its student answers what is no number; this runtime does not run it right")
+    if not built.bits and not difference <= PARITY:
         raise MeasurementError(
             f"the file differs from its student by {difference:.2g} of the largest output, allowed: {PARITY:g}; "
             "this runtime does not run this network right"

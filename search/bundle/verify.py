@@ -130,7 +130,7 @@ def _difference(
     if got.shape != expected.shape or not np.isfinite(got).all():
         raise BundleError(f"{path}: answers {list(got.shape)} to its samples, expected {list(expected.shape)}")
     difference = relative_difference(got, expected)
-    if difference > said.tolerance:
+    if not difference <= said.tolerance:
         raise BundleError(
             f"{path}: its answers differ from those expected by {difference:.2g} of the largest, allowed: "
             f"{said.tolerance:g}; "
