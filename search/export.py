@@ -27,7 +27,7 @@ from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import PARITY, as_arrays, file_bytes, file_outputs, predict, relative_difference
 from ..evaluators.shipping import MeasuredFile
 from ..evaluators.timing.processes import TimedFile
-from ..files import check_folder, digest, disk_errors, move, remove, write_json
+from ..files import check_folder, digest, disk_errors, move, read_json, remove, write_json
 from ..spaces.inputs import call
 from ..spaces.layers import find_layers
 from ..spaces.network import look_at_network
@@ -47,6 +47,8 @@ from .store.layout import target_folder
 from .store.settings import read_settings, task_of
 from .trial import Trial
 
+LIST = "export.json"
+"""Says what an export wrote."""
 SAMPLES = 64
 """Validation inputs on which a file is held against its student."""
 
@@ -87,6 +89,7 @@ def export(
     if not wanted:
         raise UsageError("no target to export for; name one or more, such as openvino,litert")
     runtimes = {target.name: get_runtime(target.runtime) for target in wanted}
+    written = written_by_exports(out, [f"{name}/model{runtime.suffix}" for name, runtime in runtimes.items()])
     say("reading the data and the teacher")
     task = task or task_of(settings, folder, run_code)
     task = task.bare()
@@ -96,7 +99,8 @@ def export(
     first = settings.target.targets()[0]
     teacher = TimedFile(teacher_file(folder, first), first)
     job = _Work(prepared, student, trial.spec, Templates(student, prepared.example_input, exact=True), teacher)
-    found = []
+    found: list[Exported] = []
+    write_json(out / LIST, _list(folder, number, found, written))  # an export that is interrupted can be repeated
     for target in wanted:
         say(f"building for {target.name}")
         try:
@@ -107,7 +111,7 @@ def export(
         except Exception as error:  # whatever a library makes of a network that it does not know
             kind = "" if isinstance(error, AutoCompressError) else f"{type(error).__name__}: "
             found.append(Exported(target.name, reason=f"{kind}{one_line(error)}"))
-    write_json(out / "export.json", {"study": folder.name, "trial": number, "files": [_plain(e) for e in found]})
+    write_json(out / LIST, _list(folder, number, found, written))
     front = read_front(folder)
     label = front.limits.metric
     return Exports(
@@ -159,6 +163,30 @@ def teacher_file(folder: Path, target: Target) -> Path:
     if not path.exists():
         raise StorageError(f"{path}: the teacher's file is gone; restore it from a copy of the study")
     return path
+
+
+def written_by_exports(out: Path, names: Sequence[str]) -> list[str]:
+    """Return all files that exports wrote into a folder, with those that one is about to write.
+
+    Args:
+        out: The folder.
+        names: What is to be written there.
+
+    Raises:
+        UsageError: A file that no export wrote would be lost.
+    """
+    kept = read_json(out / LIST)
+    values = kept if isinstance(kept, dict) else {}
+    files, written = values.get("files"), values.get("written", [])
+    lost = [LIST] if kept is not None and not (isinstance(files, list) and isinstance(written, list)) else []
+    told = [] if lost or kept is None else [*written, *(each.get("path") for each in files if isinstance(each, dict))]
+    earlier = {name for name in told if isinstance(name, str)}
+    lost += [name for name in names if (out / name).exists() and name not in earlier]
+    if lost:
+        raise UsageError(
+            f"{out / lost[0]} would be lost, which no earlier export wrote; give another folder, or move it away"
+        )
+    return sorted({*names, *(name for name in earlier if (out / name).exists())})
 
 
 def _trial(folder: Path, number: int) -> Trial:
@@ -250,6 +278,10 @@ def _checked(
         operators=operators,
         remark=runtime.remark(operators, asked),
     )
+
+
+def _list(folder: Path, number: int, found: Sequence[Exported], written: Sequence[str]) -> dict[str, Any]:
+    return {"study": folder.name, "trial": number, "files": [_plain(each) for each in found], "written": list(written)}
 
 
 def _plain(exported: Exported) -> dict[str, Any]:

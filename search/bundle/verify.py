@@ -19,7 +19,7 @@ from ...evaluators.score import predict, relative_difference
 from ...evaluators.timing.processes import TimedFile
 from ...temporary import temporary_folder
 from ..store.samples import read_arrays
-from .checksums import NAME, check
+from .checksums import NAME, check, listed
 from .record import FileRecord, Record, read_record
 
 DEPTH = 3
@@ -100,6 +100,10 @@ def _one(
     if not state.ok:
         return Verified(bundle, name, said, reason=state.reason)
     path = bundle / said.file
+    if not any(listed_file == said.file or listed_file.startswith(f"{said.file}/") for listed_file in listed(bundle)):
+        raise BundleError(
+            f"{bundle / NAME}: does not name {said.file}, which the measurement is of; restore the bundle"
+        )
     found = Verified(bundle, name, said)
     inputs: tuple[NDArray[Any], ...] = ()
     if record.samples is None:

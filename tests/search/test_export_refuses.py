@@ -45,6 +45,26 @@ def test_nothing_is_written_into_a_study_or_a_file(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_users_own_files_are_not_replaced(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path / "simulated", 8)
+    mine = tmp_path / "models" / "onnxruntime" / "model.onnx"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    command = ("export", "simulated", "--trial", "1", "--to", "onnxruntime", "--out", "models")
+    code, _, err = cli(*command)
+    assert code == 2 and len(err.splitlines()) == 1 and "model.onnx would be lost" in err
+    for content, part in (
+        ('{"study": "x", "trial": 1, "files": [{"path": "onnxruntime/model.onnx"}]}', "searched from Python"),
+        ('{"study": "x", "trial": 1, "files": [], "written": ["onnxruntime/model.onnx"]}', "searched from Python"),
+        ('{"mine": 1}', "export.json would be lost"),
+        ("[]", "export.json would be lost"),
+    ):
+        (tmp_path / "models" / "export.json").write_text(content)
+        assert part in cli(*command)[2]
+    assert mine.read_text() == "mine"
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_what_is_no_number_differs_from_everything(wrong: float) -> None:
     right, broken = np.zeros((2, 3), np.float32), np.full((2, 3), wrong, np.float32)
