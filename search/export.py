@@ -177,7 +177,8 @@ def written_by_exports(out: Path, names: Sequence[str]) -> list[str]:
     """
     kept = read_json(out / LIST)
     values = kept if isinstance(kept, dict) else {}
-    files, written = values.get("files"), values.get("written", [])
+    files: Any = values.get("files")
+    written: Any = values.get("written", [])
     lost = [LIST] if kept is not None and not (isinstance(files, list) and isinstance(written, list)) else []
     told = [] if lost or kept is None else [*written, *(each.get("path") for each in files if isinstance(each, dict))]
     earlier = {name for name in told if isinstance(name, str)}
