@@ -110,6 +110,7 @@ def compress(
     from .search.run import run_search
     from .search.signals import ended_by_signals
     from .studies.study_file import StudyFile
+    from .studies.written import check_effect, written_in
 
     given: dict[str, dict[str, Any]] = {
         "target": {"runtime": runtime, "any_of": any_of, "device": device, "threads": threads, "batch": batch},
@@ -136,8 +137,12 @@ def compress(
     settings = StudyFile().named(task.name)
     for section, values in given.items():
         plain = {k: v if isinstance(v, str) or not isinstance(v, Sequence) else tuple(v) for k, v in values.items()}
-        merged = {**{k: v for k, v in plain.items() if v is not None}, **(more[section] or {})}
-        settings = settings.changed(section, **merged) if merged else settings
+        said, also = {k: v for k, v in plain.items() if v is not None}, more[section] or {}
+        if twice := sorted(said.keys() & also.keys()):
+            name = "budget_ms" if twice[0] == "latency_ms" else twice[0]
+            raise UsageError(f"both {name} and {section} = {{{twice[0]!r}: ...}} were given; give one of them")
+        settings = settings.changed(section, **said, **also) if said or also else settings
+    check_effect(settings, written_in(settings))
     if settings.search.executor != "local" or settings.search.workers > 1:
         raise UsageError("a task made in Python runs in this process; for more workers write it into a file: --task")
     if settings.search.trials is None and settings.search.minutes is None:

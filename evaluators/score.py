@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -80,8 +81,13 @@ def predict(
 
 
 def relative_difference(got: Any, expected: Any) -> float:
-    """Return the largest absolute difference of two arrays, relative to the largest of `expected` (at least 1)."""
-    return float(np.abs(got - expected).max() / max(1.0, float(np.abs(expected).max())))
+    """Return the largest absolute difference of two arrays, relative to the largest of `expected` (at least 1).
+
+    It is infinite where a number of either is none, so that no bound lets it pass.
+    """
+    with np.errstate(all="ignore"):
+        found = float(np.abs(got - expected).max() / max(1.0, float(np.abs(expected).max())))
+    return found if math.isfinite(found) else math.inf
 
 
 def file_bytes(path: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import PARITY, as_arrays, file_bytes, file_outputs, predict, relative_difference
 from ..evaluators.shipping import MeasuredFile
 from ..evaluators.timing.processes import TimedFile
-from ..files import digest, disk_errors, move, remove, write_json
+from ..files import check_folder, digest, disk_errors, move, read_json, remove, write_json
 from ..spaces.inputs import call
 from ..spaces.layers import find_layers
 from ..spaces.network import look_at_network
@@ -40,11 +41,14 @@ from .evaluate.checkpoints import checkpoint_path
 from .evaluate.target_session import timing_inputs
 from .exported import Exported, Exports
 from .report.front import Front
+from .report.intact import refuse_inside_a_study
 from .report.reading import read_front
 from .store.layout import target_folder
 from .store.settings import read_settings, task_of
 from .trial import Trial
 
+LIST = "export.json"
+"""Says what an export wrote."""
 SAMPLES = 64
 """Validation inputs on which a file is held against its student."""
 
@@ -72,16 +76,20 @@ def export(
         run_code: Whether to run code that a study from elsewhere names.
 
     Raises:
-        UsageError: There is no such trial, its weights are gone, or the study's task is not known.
+        UsageError: There is no such trial, its weights are gone, the study's task is not known, or `out` is in a study.
+        StorageError: The teacher's file is gone, or the disk is full or cannot be written.
         UnknownName: A runtime that does not exist.
         AutoCompressError: What the study's data raise.
     """
+    check_folder(out)
+    refuse_inside_a_study(out)
     trial = _trial(folder, number)
     settings = read_settings(folder)
     wanted = list({target.name: target for target in (_target(name, settings) for name in targets)}.values())
     if not wanted:
         raise UsageError("no target to export for; name one or more, such as openvino,litert")
     runtimes = {target.name: get_runtime(target.runtime) for target in wanted}
+    written = written_by_exports(out, [f"{name}/model{runtime.suffix}" for name, runtime in runtimes.items()])
     say("reading the data and the teacher")
     task = task or task_of(settings, folder, run_code)
     task = task.bare()
@@ -89,9 +97,10 @@ def export(
     prepared = task.prepared()
     student = recovered(prepared, trial, folder, len(settings.recovery.rungs))
     first = settings.target.targets()[0]
-    teacher = TimedFile(next(target_folder(folder, first.name).glob("teacher.*")), first)
+    teacher = TimedFile(teacher_file(folder, first), first)
     job = _Work(prepared, student, trial.spec, Templates(student, prepared.example_input, exact=True), teacher)
-    found = []
+    found: list[Exported] = []
+    write_json(out / LIST, _list(folder, number, found, written))  # an export that is interrupted can be repeated
     for target in wanted:
         say(f"building for {target.name}")
         try:
@@ -102,7 +111,7 @@ def export(
         except Exception as error:  # whatever a library makes of a network that it does not know
             kind = "" if isinstance(error, AutoCompressError) else f"{type(error).__name__}: "
             found.append(Exported(target.name, reason=f"{kind}{one_line(error)}"))
-    write_json(out / "export.json", {"study": folder.name, "trial": number, "files": [_plain(e) for e in found]})
+    write_json(out / LIST, _list(folder, number, found, written))
     front = read_front(folder)
     label = front.limits.metric
     return Exports(
@@ -142,6 +151,43 @@ def recovered(task: PreparedTask, trial: Trial, folder: Path, rungs: int) -> tor
             raise UsageError(f"{path}: the weights of this trial are gone; keep the folder checkpoints of a study")
         load_recovered(student, path)
     return student.module.cpu().eval()
+
+
+def teacher_file(folder: Path, target: Target) -> Path:
+    """Return the teacher's file for a target of a study.
+
+    Raises:
+        StorageError: It is gone.
+    """
+    path = target_folder(folder, target.name) / f"teacher{get_runtime(target.runtime).suffix}"
+    if not path.exists():
+        raise StorageError(f"{path}: the teacher's file is gone; restore it from a copy of the study")
+    return path
+
+
+def written_by_exports(out: Path, names: Sequence[str]) -> list[str]:
+    """Return all files that exports wrote into a folder, with those that one is about to write.
+
+    Args:
+        out: The folder.
+        names: What is to be written there.
+
+    Raises:
+        UsageError: A file that no export wrote would be lost.
+    """
+    kept = read_json(out / LIST)
+    values = kept if isinstance(kept, dict) else {}
+    files: Any = values.get("files")
+    written: Any = values.get("written", [])
+    lost = [LIST] if kept is not None and not (isinstance(files, list) and isinstance(written, list)) else []
+    told = [] if lost or kept is None else [*written, *(each.get("path") for each in files if isinstance(each, dict))]
+    earlier = {name for name in told if isinstance(name, str)}
+    lost += [name for name in names if (out / name).exists() and name not in earlier]
+    if lost:
+        raise UsageError(
+            f"{out / lost[0]} would be lost, which no earlier export wrote; give another folder, or move it away"
+        )
+    return sorted({*names, *(name for name in earlier if (out / name).exists())})
 
 
 def _trial(folder: Path, number: int) -> Trial:
@@ -206,7 +252,9 @@ def _checked(
         expected = call(work.student, inputs).float().numpy()
     got = predict(part, runtime, target, as_arrays(inputs))
     difference = relative_difference(got, expected)
-    if not built.bits and difference > PARITY:
+    if not isfinite(difference):
+        raise MeasurementError("the file or its student answers what is no number; this runtime does not run it right")
+    if not built.bits and not difference <= PARITY:
         raise MeasurementError(
             f"the file differs from its student by {difference:.2g} of the largest output, allowed: {PARITY:g}; "
             "this runtime does not run this network right"
@@ -231,6 +279,10 @@ def _checked(
         operators=operators,
         remark=runtime.remark(operators, asked),
     )
+
+
+def _list(folder: Path, number: int, found: Sequence[Exported], written: Sequence[str]) -> dict[str, Any]:
+    return {"study": folder.name, "trial": number, "files": [_plain(each) for each in found], "written": list(written)}
 
 
 def _plain(exported: Exported) -> dict[str, Any]:

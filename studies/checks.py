@@ -87,9 +87,7 @@ def check_training(graph: fx.GraphModule, train: MemoryData | StreamedData, loss
             got = f"{float(loss.detach()):g}"
             raise DataError(f"the {name} of the first training batch is {got}: it must be one finite number")
     if not any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in network.parameters()):
-        raise DataError(
-            "the loss reaches no weight of the teacher: take detach() and no_grad() out of its forward pass"
-        )
+        raise DataError(NO_GRADIENT)
 
 
 def look_at_metric(

@@ -48,7 +48,8 @@ def load_function(spec: str, default: str, folder: Path | None = None) -> Callab
     elif source and name:
         with _told_in_one_line(source, None), _importable(folder):
             module = _import_module(source, folder)
-        path = Path(module.__file__).absolute() if module.__file__ else None
+        file = getattr(module, "__file__", None)  # what is built into Python has none
+        path = Path(file).absolute() if file else None
     else:
         raise StudyFileError(f"{spec!r} names no function: give 'path/to/file.py' or 'module:function'")
     function = getattr(module, name, None)

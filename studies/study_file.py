@@ -16,7 +16,7 @@ from .data.source import build_data
 from .models import build_model, is_code
 from .schema import StudySections
 from .task import Task, load_task
-from .written import check_written, not_default, written_in
+from .written import check_effect, check_written, not_default, written_in
 
 
 class StudyFile(StudySections):
@@ -140,6 +140,7 @@ def load_study(path_or_name: str | Path) -> StudyFile:
         raise StudyFileError(f"{path}: {complaint(error)}") from error
     try:
         check_written(sections, written_in(sections))
+        check_effect(sections, written_in(sections))
     except AutoCompressError as error:
         raise StudyFileError(f"{path}: {error}") from error
     given = {name: getattr(sections, name) for name in sections.model_fields_set}

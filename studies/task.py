@@ -29,7 +29,7 @@ from .kinds import KINDS, Kind, KindName
 from .loading import load_function
 from .metric import Direction, Metric, MetricFunction, metric_of, top1
 from .prepared import PreparedTask
-from .preprocessing import Preprocessing
+from .preprocessing import Preprocessing, names_of_classes
 from .tracing import captured_teacher, checked_answers, computes_in_16_bits
 
 __all__ = ["PreparedTask", "Task", "load_task", "top1"]
@@ -75,7 +75,7 @@ class Task:
             the only tensor besides `loss`, or the first of a tuple.
         length: The second dimension that inputs are filled up (with zeros) or cut to, where they differ in it.
         size: Height and width in pixels that images [C, H, W], and labels that are maps [H, W], are resized to.
-        labels: Names of the classes, in the order of the outputs; they are shipped with models.
+        labels: Names of the classes, in the order of the outputs; they are shipped with models. Numbers become texts.
         preprocessing: How a picture or a text became an input; it is shipped with models, and not applied here. None
             takes what is known of images that are kept as bytes.
     """
@@ -95,8 +95,11 @@ class Task:
     output: str | int | None = None
     length: int | None = None
     size: tuple[int, int] | None = None
-    labels: Sequence[str] | None = None
+    labels: Sequence[Any] | None = None
     preprocessing: Preprocessing | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", names_of_classes(self.labels))
 
     def bare(self, say: Say = lambda line: None) -> Task:
         """Return the same task with a bare copy of its teacher; see `studies.bare`. `say` takes what was left behind.

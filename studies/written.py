@@ -19,6 +19,10 @@ TASK_BRINGS = {"data": None, "teacher": {"model", "width", "checkpoint"}}
 """Section -> the keys whose meaning a task of the user's own brings already; all keys if None."""
 
 
+BUILT_IN = {"channels", "width", "pattern", "bits", "recovery", "target"}
+"""Axes of which it is known what they read; an installed one may read every key of [space]."""
+
+
 def check_written(study: StudySections, written: Written) -> None:
     """Refuse keys that a user wrote and that cannot have an effect.
 
@@ -40,6 +44,27 @@ def check_written(study: StudySections, written: Written) -> None:
                 f"[task] from = {study.task.source!r} already brings what [{section}] {given[0]} says: "
                 "remove one of them"
             )
+
+
+def check_effect(study: StudySections, written: Written) -> None:
+    """Refuse keys that a user wrote and that another section leaves without an effect.
+
+    Args:
+        study: The whole study.
+        written: What the user wrote of it.
+
+    Raises:
+        StudyFileError: Nothing would come of a key.
+    """
+    idle = sorted({"learning_rate", "batch_size"} & written.get("teacher", set()))
+    if idle and study.teacher.epochs == 0:
+        raise StudyFileError(f"[teacher] {idle[0]} has no effect with epochs = 0: give epochs, or remove it")
+    section, axes = study.space, study.space.axes
+    if not BUILT_IN.issuperset(axes):
+        return
+    for key, axis in (("bits", "bits"), ("patterns", "pattern")):
+        if key in written.get("space", set()) and getattr(section, key) is not None and axis not in axes:
+            raise StudyFileError(f"[space] {key} has no effect without the axis {axis!r}: add it, or remove {key}")
 
 
 def written_in(study: StudySections) -> dict[str, set[str]]:

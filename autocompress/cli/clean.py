@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from .paths import PATH
+
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=PATH)
 @click.option("--dry-run", is_flag=True, help="Say what would be freed, and take nothing away.")
 def clean(study: Path, dry_run: bool) -> None:
     """Free the disk of what STUDY cannot need any more.

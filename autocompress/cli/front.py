@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..errors import UsageError
 from .paths import PATH
 from .show import print_front, print_techniques
 
@@ -22,6 +23,8 @@ def front(
     study: Path, form: str | None, parquet: Path | None, plot: Path | None, no_plot: bool, techniques: bool
 ) -> None:
     """Print the front of STUDY, a study's folder or its name."""
+    if techniques and form == "csv":
+        raise UsageError("--techniques is a table or --json; leave out --csv")
     from ..files import given_file
     from ..search.report.reading import read_front
     from ..search.store.layout import find_study_folder

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DEFAULT_STUDY = "autocompress.toml"
 
 
-RUN_CODE = click.option("--run-code", is_flag=True, help="Run the code that a study from elsewhere names.")
+RUN_CODE = click.option("--run-code", is_flag=True, help="Run the code that a study or recipe from elsewhere names.")
 
 
 def find_study(study: str | None, task_spec: str | None, run_code: bool = False) -> StudyFile:
@@ -38,7 +38,8 @@ def find_study(study: str | None, task_spec: str | None, run_code: bool = False)
             raise UsageError(f"both a study ({study}) and --task ({task_spec}) were given; give one of them")
         # from the right, because a path may have colons of its own
         source = task_spec if task_spec.endswith(".py") else task_spec.rpartition(":")[0]
-        named = StudyFile(name=safe_name(Path(source).stem), path=Path(DEFAULT_STUDY).absolute())
+        name = Path(source).stem if source.endswith(".py") else source.rpartition(".")[2]
+        named = StudyFile(name=safe_name(name), path=Path(DEFAULT_STUDY).absolute())
         settings = named.changed("task", **{"from": task_spec})
         return settings.changed("search", minutes=10.0)
     if study is not None and (Path(study) / "study.json").is_file():
@@ -115,6 +116,8 @@ def with_options(settings: StudyFile, options: dict[str, Any]) -> StudyFile:
     if options["trials"] is not None and minutes is None:
         settings = settings.changed("search", minutes=None)  # a number of trials was asked for, not a time
     workers = settings.search.workers
+    if workers > 1 and options["executor"] == "local":
+        raise UsageError(f"--executor local runs one trial at a time, and workers = {workers}; leave one of them out")
     if workers > 1 and settings.search.executor == "local":
         settings = settings.changed("search", executor="processes")
     return settings

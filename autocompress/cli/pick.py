@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from ..errors import UsageError
+from ..search.bundle import LAYOUTS
 from .options import budget_asked
 from .paths import PATH
 
-LAYOUTS = ("folder", "hub", "triton")
 POLICIES = ("accuracy", "fastest", "smallest", "knee")
 
 
@@ -31,14 +31,14 @@ POLICIES = ("accuracy", "fastest", "smallest", "knee")
 @click.option("--max-size", help="Largest file, as a part of the teacher's: 25%.")
 @click.option("--policy", type=click.Choice(POLICIES), help="What is best of those that meet all that.")
 @click.option("--trial", type=int, help="Take the model of this trial, whatever it meets.")
-@click.option("--layout", type=click.Choice(LAYOUTS), default="folder", show_default=True, help="Form of the folder.")
+@click.option("--layout", type=click.Choice(LAYOUTS), help="Form of the folder of --out; folder by default.")
 @click.option("--out", type=PATH, help="Folder to write the bundle to; without it, only look.")
 def pick(
     study: Path,
     budget: str | None,
     policy: str | None,
     trial: int | None,
-    layout: str,
+    layout: str | None,
     out: Path | None,
     **limits: Any,
 ) -> None:
@@ -57,6 +57,8 @@ def pick(
         raise UsageError(f"--min-accuracy {limits['min_accuracy']:g}; allowed: a finite number")
     if limits["budget_ms"] is not None and limits["speedup"] is not None:
         raise UsageError("both --budget-ms and --speedup were given; give one of them")
+    if out is None and layout is not None:
+        raise UsageError("--layout is the form of the folder that --out names; give --out too, or leave out --layout")
     if trial is not None and (given or policy is not None):
         also = ", ".join([*given, *(["--policy"] if policy is not None else [])])
         raise UsageError(f"--trial names the model; leave out {also}")
@@ -64,7 +66,7 @@ def pick(
     picked = front.pick(**limits, policy=policy) if trial is None else front.trial(trial)
     lines = choice_lines(picked)
     if out is not None:
-        path = picked.save(out, layout)
+        path = picked.save(out, layout or LAYOUTS[0])
         card = next(folder / "README.md" for folder in path.parents if (folder / "README.md").exists())
         lines.append(f"wrote {path}; its card is {card}; try it: autocompress verify {out}")
     for line in lines:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .options import RUN_CODE
 from .paths import PATH
 
 
@@ -19,10 +20,13 @@ from .paths import PATH
     help="Folder of the files that the study names.",
 )
 @click.option("--teacher", type=PATH, help="Weights of the teacher, not to train it again.")
-def rebuild(recipe: Path, out: Path, task_spec: str | None, data: Path | None, teacher: Path | None) -> None:
+@RUN_CODE
+def rebuild(
+    recipe: Path, out: Path, task_spec: str | None, data: Path | None, teacher: Path | None, run_code: bool
+) -> None:
     """Make the student of RECIPE, a bundle's recipe.toml, again, and compare its figures with the first ones.
 
-    Exit code 1 says that a figure does not agree.
+    Code that a recipe from elsewhere names runs only with --run-code. Exit code 1 says that a figure does not agree.
     """
     from ..search.bundle.rebuild import first_files
     from ..search.bundle.rebuild import rebuild as make
@@ -33,7 +37,7 @@ def rebuild(recipe: Path, out: Path, task_spec: str | None, data: Path | None, t
     found = read_recipe(path)
     task = None if task_spec is None else load_task(task_spec)
     first, beside = first_files(found, path.parent), path.parent
-    made = make(found, out, task, data, teacher, first, lambda line: click.echo(line, err=True), beside)
+    made = make(found, out, task, data, teacher, first, lambda line: click.echo(line, err=True), beside, run_code)
     for line in made.other:
         click.echo(line)
     width = max(len(each.name) for each in made.compared)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from .paths import PATH
+
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=PATH)
 def repair(study: Path) -> None:
     """Make the database of STUDY anew from the trials' own files, where it is lost or damaged.
 

@@ -6,8 +6,9 @@ import sys
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from ..errors import ConditionsChanged
+from ..errors import ConditionsChanged, UsageError
 from .options import RUN_CODE, find_study, folder_of, with_options
 from .paths import PATH, STUDY
 from .show import print_front, print_outcome
@@ -56,6 +57,8 @@ def search(study: str | None, **options: Any) -> None:
 
     settings = with_options(find_study(study, options["task_spec"], options["run_code"]), options)
     if study is not None and (runs := folder_of(study)) is not None:
+        if click.get_current_context().get_parameter_source("runs") is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{study} is a study's own folder, in which it goes on; leave out --runs")
         options["runs"] = runs
     progress = make_progress(options["quiet"])
     stop = Stop()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import find_study
+from .options import RUN_CODE, find_study
 from .paths import STUDY
 
 if TYPE_CHECKING:
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("study", type=STUDY, required=False)
 @click.option("--task", "task_spec", help="Your own task: my_task.py, my_task.py:function or module:function.")
+@RUN_CODE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def space(study: str | None, task_spec: str | None, as_json: bool) -> None:
+def space(study: str | None, task_spec: str | None, run_code: bool, as_json: bool) -> None:
     """Show every layer and group of STUDY, the choices it has, and what was left out and why."""
     import json
 
@@ -36,7 +37,7 @@ def space(study: str | None, task_spec: str | None, as_json: bool) -> None:
         if missing := {"layers", "variables", "left_out", "profile", "patterns"} - described.keys():
             raise StorageError(f"{known / 'space.json'}: damaged, lacks {min(missing)}; delete it and search on")
     else:
-        described = _described(find_study(study, task_spec))
+        described = _described(find_study(study, task_spec, run_code))
     if as_json:
         click.echo(json.dumps(described, indent=1))
     else:

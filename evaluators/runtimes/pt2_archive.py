@@ -25,12 +25,19 @@ PLAIN = re.compile(
 )
 PROGRAM = re.compile(r"models/[\w.-]+\.json")
 
+OPERATOR = re.compile(
+    r"torch\.ops\.(aten|prims|quantized|quantized_decomposed|torchvision|torchao)\.(?!__|from_file|save\b)\w+\.(?!__)\w+"
+)
 TARGET = re.compile(
-    r"torch\.ops\.(aten|prims|quantized|quantized_decomposed|torchvision|torchao|higher_order)(\.(?!__|from_file)\w+){1,2}"
+    OPERATOR.pattern
+    + r"|torch\.ops\.higher_order\.(cond|switch|while_loop|scan|associative_scan|map_impl|invoke_subgraph"
+    r"|wrap_with_set_grad_enabled|wrap_with_autocast|auto_functionalized|auto_functionalized_v2|out_dtype|flex_attention)"
     r"|_operator\.(getitem|add|sub|mul|truediv|floordiv|mod|pow|neg|pos|abs|eq|ne|lt|le|gt|ge|and_|or_|not_)"
     r"|math\.(?!_)\w+|torch\._?sym_\w+"
 )
 """Operators that compute and do nothing else."""
+STRUCTURES = {None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"}
+"""What a program may take and return; PyTorch imports modules that others name."""
 NAME = re.compile(r"[\w.+:/@-]*")
 WORD = re.compile(r"[A-Za-z_]\w*")
 SYMBOL = re.compile(r"z?[suz]\d+")
@@ -108,14 +115,47 @@ def _plain(path: Path, value: Any, key: str) -> Any:
         fine = all(SYMBOL.fullmatch(w) or FUNCTION.fullmatch(w) for w in WORD.findall(rest))
         fine = fine and not set(rest) & set("'\"\\[]{}:;@_")
     elif key in ("in_spec", "out_spec"):
-        fine = "__" not in value
-    elif key == "target":
-        fine = TARGET.fullmatch(value) is not None
+        if not value:
+            return value
+        protocol, structure = json.loads(value)
+        if protocol != 1:
+            raise _refused(path, f"{key} of form {str(protocol)[:60]!r}")
+        return json.dumps([1, _structure(path, structure)])
+    elif key in ("target", "as_operator"):
+        fine = TARGET.fullmatch(value) is not None and not _names_files(value)
     else:
         fine = NAME.fullmatch(value) is not None
     if not fine:
         raise _refused(path, f"{key} {value[:60]!r}")
     return value
+
+
+def _names_files(target: str) -> bool:
+    """Tell whether an operator is one that reads or writes a file whose name it takes, or is none."""
+    import torch
+
+    if not OPERATOR.fullmatch(target):
+        return False
+    found: Any = torch.ops
+    for name in target.split(".")[2:]:
+        found = getattr(found, name, None)
+    if found is None:
+        return False  # PyTorch knows it no more than we do, and says so
+    if not isinstance(found, torch._ops.OpOverload):
+        return True
+    texts = [argument.name for argument in found._schema.arguments if "str" in str(argument.type)]
+    return any("file" in name or "path" in name for name in texts)
+
+
+def _structure(path: Path, described: Any) -> dict[str, Any]:
+    """Return how inputs or outputs are nested, with plain containers alone: keys of others may name code."""
+    kind, context = described["type"], described["context"]
+    keys = None if context is None else json.loads(context)
+    plain = keys is None or (isinstance(keys, list) and all(isinstance(key, str | int | float | None) for key in keys))
+    if kind not in STRUCTURES or not plain:
+        raise _refused(path, f"inputs or outputs in {str(kind)[:60]!r}")
+    inner = [_structure(path, each) for each in described["children_spec"]]
+    return {"type": kind, "context": None if context is None else json.dumps(keys), "children_spec": inner}
 
 
 def _refused(path: Path, what: str) -> MeasurementError:

@@ -10,7 +10,7 @@ from ...errors import BundleError
 from ...files import write_bytes
 
 NAME = "SHA256SUMS"
-_LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)")
+_LINE = re.compile(r"([0-9a-f]{64})  ([^\n\0]+)")
 
 
 def write_checksums(folder: Path, deep: bool = True) -> None:
@@ -41,6 +41,8 @@ def listed(folder: Path) -> dict[str, str]:
         raise BundleError(f"no bundle in {folder}: it has no {NAME}; give a folder that `pick --out` wrote") from None
     except UnicodeDecodeError:
         raise BundleError(f"{path}: was changed: it is no text; restore it from a copy") from None
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror}); restore it from a copy") from error
     lines = text.split("\n")
     found = [_LINE.fullmatch(line) for line in lines[:-1]]
     # what is left after the last line break is nothing, unless the break itself was changed
@@ -65,11 +67,24 @@ def check(folder: Path) -> int:
         path = folder / name
         if not path.resolve().is_relative_to(folder.resolve()):
             raise BundleError(f"{folder / NAME}: was changed: it names {name}, outside of the folder")
-        if not path.is_file():
+        try:
+            found = _sha256(path) if path.is_file() else None
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read ({error.strerror}); restore it from a copy") from error
+        if found is None:
             raise BundleError(f"{path}: is missing; restore it from a copy of the bundle")
-        if _sha256(path) != sha256:
+        if found != sha256:
             raise BundleError(f"{path}: was changed: its SHA-256 is not what {NAME} says; restore it from a copy")
     return len(names)
+
+
+def unchanged(folder: Path, name: str, sha256: str) -> bool:
+    """Tell whether a file that a folder's list names lies in it, as it was written."""
+    path = folder / name
+    try:
+        return path.resolve().is_relative_to(folder.resolve()) and path.is_file() and _sha256(path) == sha256
+    except OSError:
+        return False
 
 
 def _sha256(path: Path) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import AutoCompressError, BundleError, StorageError
+from ...errors import AutoCompressError, StorageError
 from ...evaluators.runtimes.registry import get_runtime
 from ...evaluators.score import predict
-from ...files import PARTIAL, copy, digest, disk_errors, move, remove, write_bytes, write_json
+from ...files import PARTIAL, copy, digest, disk_errors, write_bytes, write_json
 from ...spaces.target import PerTarget, Target
 from ...studies.preprocessing import Preprocessing
 from ...studies.study_file import StudyFile
@@ -27,10 +27,12 @@ from ..store.facts import TaskFacts, read_facts
 from ..store.samples import read_answers, read_samples
 from ..store.settings import read_settings
 from ..trial import Origin
-from .checksums import NAME, listed, write_checksums
+from .checksums import write_checksums
 from .model_card import CardFacts, model_card
-from .recipe import recipe_text
+from .own_recipes import remember_recipe
+from .recipe import read_recipe, recipe_text
 from .record import TOLERANCES, Figure, FileRecord, Record, SampleRecord, write_record
+from .replacing import put_in_place
 from .scripts import PACKAGES, ScriptFacts, infer_script, openvino_precision, requirements
 
 TOKENIZER = "tokenizer.json"
@@ -76,7 +78,7 @@ def write_bundle(
         The model files, by target.
 
     Raises:
-        UsageError: The folder is a study's.
+        UsageError: The folder is a study's, or a file would be lost that no earlier bundle wrote.
         StorageError: A file of the study is gone or was changed, or the disk is full or cannot be written.
     """
     refuse_inside_a_study(out)
@@ -94,9 +96,9 @@ def write_bundle(
             if add is not None:
                 add(folder)
             write_checksums(folder)
-            _clear(out)
-            for part in sorted(folder.iterdir()):
-                move(part, out / part.name)
+            recipe = read_recipe(folder / "recipe.toml")
+            put_in_place(folder, out)
+    remember_recipe(recipe, front.folder, source.settings)
     return {name: out / file for name, file in files.items()}
 
 
@@ -246,21 +248,3 @@ def _holds_pickles(path: Path) -> bool:
             if ("/sample_inputs/" in name and part.file_size) or "/constants/custom_obj" in name:
                 return True
     return False
-
-
-def _clear(out: Path) -> None:
-    """Remove the files of an earlier bundle, and nothing else."""
-    if not (out / NAME).exists():
-        return
-    try:
-        names = listed(out)
-    except BundleError:
-        return
-    for name in (*names, NAME):
-        path = out / name
-        if path.resolve().is_relative_to(out.resolve()):
-            remove(path)
-    for name in names:
-        for parent in list((out / name).parents):
-            if parent != out and parent.is_dir() and out in parent.parents and not any(parent.iterdir()):
-                parent.rmdir()

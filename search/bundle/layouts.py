@@ -8,11 +8,10 @@ from ...errors import UnknownName
 from ...spaces.target import PerTarget
 from ..report.entry import Entry
 from ..report.front import Front
+from . import LAYOUTS
 from .contents import write_bundle
 from .hub import add_hub_files
 from .triton import write_repository
-
-LAYOUTS = ("folder", "hub", "triton")
 
 
 def write_as(layout: str, front: Front, entry: Entry, out: Path) -> PerTarget[Path]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from ...errors import BundleError, UsageError
 from ...evaluators.measurement import Latency
-from ...files import digest, disk_errors
+from ...files import check_folder, digest, disk_errors, read_json, remove, write_json
 from ...spaces.target import PerTarget
 from ...studies.checkpoint import load_weights
 from ...studies.metric import MetricLabel
@@ -26,14 +26,18 @@ from ..evaluate.target_session import TargetSession
 from ..identity import differences, identity_of, told
 from ..store.layout import model_path
 from ..trial import WarmStart
+from .own_recipes import check_own_recipe, recipe_key
 from .recipe import Ingredient, LatencyFigure, Recipe
 from .record import Figure
-from .sources import changed, find_folder, task_file
+from .sources import changed, code_files, find_folder
 
 Say = Callable[[str], None]
 
 PROCESSES = 3
 """Fresh processes in which each file is timed, as at the end of a search."""
+
+BEGUN = "rebuilding.json"
+"""Says what a folder is made again from, until that has come to its end: the same command then goes on there."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ def rebuild(
     first: PerTarget[Path] | None = None,
     say: Say = lambda line: None,
     beside: Path | None = None,
+    run_code: bool = False,
 ) -> Rebuilt:
     """Make a student again.
 
@@ -94,25 +99,31 @@ def rebuild(
         first: The first files, by target, where they are at hand.
         say: Takes a line about what is going on.
         beside: The folder of the recipe, above which the study's files are looked for; the current one if None.
+        run_code: Whether to run code that a recipe from elsewhere names.
 
     Raises:
-        UsageError: The folder is not empty, or the task is not known.
+        UsageError: The folder is not empty, the task is not known, or code is named that is not this user's own.
         BundleError: A student cannot be made again.
         AutoCompressError: What data, tasks and runtimes raise.
     """
-    if out.exists() and any(out.iterdir()):
+    begun = {"recipe": recipe_key(recipe), "data": _place(folder), "teacher": _place(teacher)}
+    check_folder(out)
+    if out.exists() and any(out.iterdir()) and read_json(out / BEGUN) != begun:
         raise UsageError(f"{out} is not empty; give a new folder for what is made again")
     settings = _settings(recipe, folder, beside or Path.cwd(), task is None)
+    if task is None and not run_code:
+        check_own_recipe(recipe, settings)
     say("reading the data and the teacher")
     task = (task or settings.build_task()).bare(say)
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
+        write_json(out / BEGUN, begun)
     network = _teacher(settings, task, out, teacher, say)
     prepared = replace(task, teacher=network).prepared(say)
     differing = differences(recipe.identity, identity_of(prepared))
     other = [f"another {told(difference)}" for difference in differing]
-    named = task_file(settings)
-    other += [f"{name} is not what it was" for name in changed(recipe.sources, settings.folder) if name == named]
+    named = code_files(settings)
+    other += [f"{name} is not what it was" for name in changed(recipe.sources, settings.folder) if name in named]
     context = open_context(prepared, settings, out, say=say)
     made: dict[int, WarmStart] = {}
     last: WarmStart | None = None
@@ -125,7 +136,13 @@ def rebuild(
     model = recipe.students[-1]
     say("building and measuring its files")
     built = _done(context, Job(model.number, model.spec, "build", warm_start=last), f"trial {model.number}")
-    return _compared(context, recipe, model, built, first or {}, tuple(other))
+    found = _compared(context, recipe, model, built, first or {}, tuple(other))
+    remove(out / BEGUN)
+    return found
+
+
+def _place(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
 
 
 def _settings(recipe: Recipe, folder: Path | None, beside: Path, needs_task: bool) -> StudyFile:

@@ -125,9 +125,28 @@ def read_recipe(path: Path) -> Recipe:
     if kept.get("format") != FORMAT:
         raise BundleError(f"{path}: no recipe of format {FORMAT}, as this version reads; use the one that wrote it")
     try:
-        return from_plain(Recipe, {"test": None, **kept})
+        found = from_plain(Recipe, {"test": None, **kept})
     except ValueError as error:
         raise BundleError(f"{path}: is no recipe ({one_line(error)[:120]}); restore it from a copy") from error
+    if lack := _lacks(found):
+        raise BundleError(f"{path}: is no recipe: it has {lack}; restore it from a copy")
+    return found
+
+
+def _lacks(recipe: Recipe) -> str:
+    """Return what a recipe cannot be carried out without; empty if it has everything."""
+    if not recipe.students:
+        return "no students"
+    if not recipe.validation:
+        return "no figures to compare with"
+    if without := sorted(recipe.validation.keys() - recipe.latency.keys()):
+        return f"no latency of {without[0]}"
+    made: set[int] = set()
+    for student in recipe.students:
+        if student.begins_with is not None and student.begins_with not in made:
+            return f"no student {student.begins_with}, with which {student.number} begins"
+        made.add(student.number)
+    return ""
 
 
 def toml_text(values: Mapping[str, Any]) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from ...errors import BundleError
+from ...errors import AutoCompressError, BundleError
 from ...files import digest
-from ...studies.study_file import StudyFile, bundled_folder
+from ...studies.study_file import StudyFile, bundled_folder, load_study
 
 
 def portable(value: Any, folder: Path) -> Any:
@@ -41,22 +41,29 @@ def without_place(text: str, folder: Path) -> str:
 def sources_of(settings: StudyFile) -> dict[str, str]:
     """Return the files that a study was written in, from its folder, with the SHA-256 of each.
 
-    They are the study's own file, unless it comes with this package, and that of the user's task.
+    They are the study's own file, unless it comes with this package, and those of the user's task and network.
     """
     if settings.folder == bundled_folder():
         return {}
-    found = {settings.path.name: settings.path}
-    task = task_file(settings)
-    if task is not None:
-        found[without_place(task, settings.folder)] = settings.folder / Path(task).expanduser()
+    found = {settings.path.name: settings.path} if _is_written_in(settings) else {}
+    for name in code_files(settings):
+        found[without_place(name, settings.folder)] = settings.folder / Path(name).expanduser()
     return {name: digest(path) for name, path in found.items() if path.is_file()}
 
 
-def task_file(settings: StudyFile) -> str | None:
-    """Return the file of the user's task, as the study names it; None where there is none, or a module is named."""
-    source = settings.task.source or ""
-    named = source if source.endswith(".py") else source.rpartition(":")[0]
-    return named if named.endswith(".py") else None
+def code_files(settings: StudyFile) -> list[str]:
+    """Return the files of the user's task and network, as the study names them; modules have none."""
+    named = [code if code.endswith(".py") else code.rpartition(":")[0] for code in settings.code]
+    return [name for name in named if name.endswith(".py")]
+
+
+def _is_written_in(settings: StudyFile) -> bool:
+    """Tell whether the file that a study lies beside is its own: one of --task is in no file."""
+    try:
+        there = load_study(str(settings.path))
+    except AutoCompressError:
+        return False
+    return there.code == settings.code
 
 
 def find_folder(sources: Mapping[str, str], recipe: Path) -> Path:

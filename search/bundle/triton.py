@@ -16,9 +16,10 @@ from ...spaces.target import PerTarget, Target
 from ..report.entry import Entry
 from ..report.front import Front
 from ..store.samples import read_arrays
-from .checksums import write_checksums
+from .checksums import NAME, write_checksums
 from .contents import write_bundle
 from .record import FileRecord, Record, read_record
+from .replacing import refuse_to_lose, written_before
 from .templates import Ready, filled
 
 BACKENDS = {
@@ -37,6 +38,8 @@ TYPES = {
     "float32": "FP32",
     "float64": "FP64",
 }
+CONFIG = "config.pbtxt"
+"""What the server is told of a model. Each version of ours has written it."""
 MOST = 128
 """Inputs in a batch that the server may gather, where a file leaves its batch open."""
 
@@ -70,7 +73,7 @@ def write_repository(front: Front, entry: Entry, out: Path) -> PerTarget[Path]:
         The model files, by target.
 
     Raises:
-        UsageError: The server has no backend for the runtime.
+        UsageError: The server has no backend for the runtime, or a file would be lost that no version wrote.
         StorageError: A file of the study is gone, or the disk is full or cannot be written.
     """
     unknown = sorted({name.partition("@")[0] for name in entry.trial.measured} - BACKENDS.keys())
@@ -83,6 +86,7 @@ def write_repository(front: Front, entry: Entry, out: Path) -> PerTarget[Path]:
         model = out / re.sub(r"[^A-Za-z0-9_.-]", "_", own)
         version = max((int(p.name) for p in model.glob("*") if p.name.isdigit()), default=0) + 1
         folder = model / str(version)
+        refuse_to_lose(model, (CONFIG, "labels.txt", NAME), written_before(model, CONFIG))
         try:
             found[name] = write_bundle(front, entry, folder, only=name)[name]
             _write_config(model, folder, name)
@@ -115,7 +119,7 @@ def _write_config(model: Path, version: Path, target: str) -> None:
         kind=Ready("KIND_CPU" if said.target.device == "cpu" else "KIND_GPU"),
         parameters=_parameters(said),
     )
-    write_bytes(model / "config.pbtxt", text.encode())
+    write_bytes(model / CONFIG, text.encode())
     write_checksums(model, deep=False)
 
 

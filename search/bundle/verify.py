@@ -19,7 +19,7 @@ from ...evaluators.score import predict, relative_difference
 from ...evaluators.timing.processes import TimedFile
 from ...temporary import temporary_folder
 from ..store.samples import read_arrays
-from .checksums import NAME, check
+from .checksums import NAME, check, listed
 from .record import FileRecord, Record, read_record
 
 DEPTH = 3
@@ -100,6 +100,10 @@ def _one(
     if not state.ok:
         return Verified(bundle, name, said, reason=state.reason)
     path = bundle / said.file
+    if not any(listed_file == said.file or listed_file.startswith(f"{said.file}/") for listed_file in listed(bundle)):
+        raise BundleError(
+            f"{bundle / NAME}: does not name {said.file}, which the measurement is of; restore the bundle"
+        )
     found = Verified(bundle, name, said)
     inputs: tuple[NDArray[Any], ...] = ()
     if record.samples is None:
@@ -130,7 +134,7 @@ def _difference(
     if got.shape != expected.shape or not np.isfinite(got).all():
         raise BundleError(f"{path}: answers {list(got.shape)} to its samples, expected {list(expected.shape)}")
     difference = relative_difference(got, expected)
-    if difference > said.tolerance:
+    if not difference <= said.tolerance:
         raise BundleError(
             f"{path}: its answers differ from those expected by {difference:.2g} of the largest, allowed: "
             f"{said.tolerance:g}; "

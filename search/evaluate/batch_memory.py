@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor, fx
 
 from ...errors import UsageError
+from ...memory import available_bytes
 from ...spaces.inputs import tensors_of
 from ...studies.task import PreparedTask
 
@@ -29,7 +29,7 @@ def check_batch(task: PreparedTask, batch: int) -> None:
     largest = _Largest(task.teacher)
     with torch.no_grad():
         largest.run(*tensors_of(task.example_input))
-    needed, free = HELD * batch * largest.size_bytes, psutil.virtual_memory().available
+    needed, free = HELD * batch * largest.size_bytes, available_bytes()
     if needed > free:
         raise UsageError(
             f"[target] batch = {batch} needs {needed / 2**30:.3g} GiB for the teacher's largest tensors, and "

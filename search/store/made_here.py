@@ -37,12 +37,17 @@ def check_made_here(folder: Path, settings: StudyFile) -> None:
     Raises:
         UsageError: It does.
     """
-    if not settings.code or _is_own(folder / FILE, settings):
+    if is_made_here(folder, settings):
         return
     raise UsageError(
         f"{folder} names code, {settings.code[0]} of {settings.folder}, and was begun elsewhere or by an older "
-        "version: look at that code, then give --run-code, or name the task with --task"
+        "version: look at that code, then give --run-code"
     )
+
+
+def is_made_here(folder: Path, settings: StudyFile) -> bool:
+    """Tell whether a study names no code, or was begun by this user on this machine."""
+    return not settings.code or _is_own(folder / FILE, settings)
 
 
 def _is_own(path: Path, settings: StudyFile) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...cores import usable_cores
 from ...errors import DataError, one_line
+from ...memory import available_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +44,8 @@ def decode_images(encoded: Sequence[Encoded], where: Callable[[int], str], image
 
     first = _decode(encoded[0], where(0), image_size, None)
     check_memory(len(encoded) * first.nbytes, f"{len(encoded)} images of {_size(first)} pixels")
-    images = np.empty((len(encoded), *first.shape), dtype=np.uint8)
+    height, width, count = first.shape
+    images = np.empty((len(encoded), count, height, width), dtype=np.uint8)
 
     def fill(rows: range) -> None:
         for row in rows:
@@ -53,7 +55,7 @@ def decode_images(encoded: Sequence[Encoded], where: Callable[[int], str], image
                     f"{where(row)}: {_size(image)} pixels, but {where(0)} has {_size(first)}: "
                     "make all images one size, or set image_size"
                 )
-            images[row] = image
+            images[row] = image.transpose(2, 0, 1)
 
     # Decoders release the interpreter's lock, but an image of a few kilobytes is over before that pays.
     threads = min(8, usable_cores()) if first.size > THREADS_PAY_FROM else 1
@@ -61,7 +63,7 @@ def decode_images(encoded: Sequence[Encoded], where: Callable[[int], str], image
     with ThreadPoolExecutor(max_workers=threads) as pool:
         for _ in pool.map(fill, chunks):
             pass
-    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    return torch.from_numpy(images)
 
 
 def _in_8_bits(image: Image) -> Image:
@@ -75,15 +77,25 @@ def _in_8_bits(image: Image) -> Image:
     return Image.fromarray((values // 256).astype(np.uint8))
 
 
+def _check_floats(image: Image) -> None:
+    """Refuse floating grey values that are not from 0 to 255, which Pillow's conversion makes black or white."""
+    import numpy as np
+
+    values = np.asarray(image)
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= 255):  # nor where one is no number
+        raise ValueError(f"grey values from {low:g} to {high:g}, allowed: 0 to 255")
+    if 0 < high <= 1:
+        raise ValueError(f"grey values from {low:g} to {high:g} would all become black; scale them to 0 to 255")
+
+
 def check_memory(size_bytes: int, what: str) -> None:
     """Refuse what would not fit into memory beside all else; taking it would end this process without a word.
 
     Raises:
         DataError: It would not.
     """
-    import psutil
-
-    free = psutil.virtual_memory().available
+    free = available_bytes()
     if size_bytes > free:
         raise DataError(
             f"{what} need {size_bytes / 2**30:.1f} GiB in memory, {free / 2**30:.1f} GiB are free: give fewer, or a "
@@ -103,6 +115,8 @@ def _decode(
         file = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
         with Image.open(file, formats=_formats(encoded)) as opened:
             shown = _in_8_bits(opened) if opened.mode.startswith("I") else opened
+            if shown.mode == "F":
+                _check_floats(shown)
             grey = shown.mode in ("1", "L")
             image: Image.Image = shown.convert("L" if grey and channels != 3 else "RGB")
     except Exception as error:  # a damaged image can fail in any way its decoder knows

@@ -225,11 +225,6 @@ def _check_memory(source: Source, split: str, limit_bytes: int, reading: Reading
         )
 
 
-def _span(before: list[Tensor], current: Tensor) -> str:
-    start = sum(map(len, before))
-    return f"{start} to {start + len(current) - 1}"
-
-
 def _finite(data: MemoryData, split: str) -> MemoryData:
     """Return data that is in memory already, if it holds no NaN."""
     stored = data.images if isinstance(data, ImageData) else data.stored

@@ -47,7 +47,7 @@ class Torchvision:
 def _read(builder: Any, section: DataSection, folder: Path | None, training: bool) -> tuple[ImageData, tuple[str, ...]]:
     import numpy as np
 
-    candidates = [root / section.root for root in data_folders(folder)]
+    candidates = [root / Path(section.root).expanduser() for root in data_folders(folder)]
     takes_train = "train" in inspect.signature(builder).parameters
     which = {"train": training} if takes_train else {"split": "train" if training else "test"}
     dataset = None

@@ -138,6 +138,11 @@ def test_an_archive_that_needs_code_is_refused(
         lambda node: node.update(target="torch.utils.cpp_extension.load_inline"),
         lambda node: node.update(target="torch.ops.aten.__class__.__init__"),
         lambda node: node.update(target="torch.ops.aten.from_file.default"),
+        lambda node: node.update(target="torch.ops.aten.save.default"),
+        lambda node: node.update(target="torch.ops.aten.add.overloads"),
+        lambda node: node.update(target="torch.ops.higher_order.call_torchbind"),
+        lambda node: node["inputs"][0].update(arg={"as_operator": "torch.hub.load"}),
+        lambda node: node["inputs"][0].update(arg={"as_operator": "torch.ops.aten.save.default"}),
         lambda node: node.update(target="_operator.methodcaller"),
         lambda node: node.update(target="builtins.exec"),
         lambda node: node["inputs"][0].update(name="x=__import__('os').abort(), y"),
@@ -174,6 +179,56 @@ def test_an_expression_of_sizes_is_no_code(saved: tuple[Path, nn.Module], tmp_pa
     with pytest.raises(MeasurementError, match="could run code"):
         PyTorch().load(path, TARGET)
     assert not (tmp_path / "touched").exists()
+
+
+LEAF = {"type": None, "context": None, "children_spec": []}
+
+
+def nested(kind: str | None, context: Any) -> str:
+    """How outputs are nested; every letter of it may be written as an escape."""
+    said = json.dumps([1, {"type": kind, "context": context, "children_spec": [LEAF]}])
+    return said.replace("_", "\\u005f")
+
+
+@pytest.mark.parametrize("key", ["in_spec", "out_spec"])
+def test_a_structure_that_names_a_module_does_not_import_it(
+    saved: tuple[Path, nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    touched = tmp_path / "touched"
+    (tmp_path / "evilmodule.py").write_text(f"open({str(touched)!r}, 'w')\nclass Kind: one = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    kept = saved[0].read_bytes()
+    factory = {"default_factory_module": "evilmodule", "default_factory_name": "Kind", "dict_context": "[]"}
+    number = {"__enum__": True, "fqn": "evilmodule:Kind", "name": "one"}
+    for evil in (
+        nested("collections.defaultdict", json.dumps(factory)),
+        nested("builtins.dict", json.dumps([number])),
+        nested("builtins.dict", json.dumps(number)),
+        nested("builtins.dict", [number]),
+        nested("collections.deque", "1"),
+    ):
+
+        def change(content: Any, evil: str = evil) -> None:
+            for call in content["graph_module"]["module_call_graph"]:
+                if call["signature"] is not None:
+                    call["signature"][key] = evil
+
+        saved[0].write_bytes(kept)
+        path = changed(saved[0], program(change))
+        with pytest.raises(MeasurementError):
+            PyTorch().load(path, TARGET)
+        assert not touched.exists()
+
+
+class Named(nn.Module):
+    def forward(self, x: torch.Tensor) -> Any:
+        return {"twice": 2 * x, "more": [x + 1, (x - 1,)]}
+
+
+def test_outputs_in_plain_containers_are_none_of_a_danger(tmp_path: Path) -> None:
+    path = tmp_path / "named.pt2"
+    torch.export.save(torch.export.export(Named(), (torch.rand(3, 4),)), path)
+    assert PyTorch().inspect(path, TARGET)["aten.mul.Tensor"] == 1
 
 
 def test_guards_are_left_out(saved: tuple[Path, nn.Module], tmp_path: Path) -> None:

@@ -257,7 +257,7 @@ def test_output_that_takes_ascii_alone_ends_no_command() -> None:
         ("my_task.py", "my_task"),
         ("folder/12:30:00/mine.py", "mine"),
         ("folder/12:30:00/mine.py:make", "mine"),
-        ("package.module:make", "package"),
+        ("package.module:make", "module"),
     ],
 )
 def test_a_study_is_named_after_the_file_of_its_task(spec: str, name: str) -> None:

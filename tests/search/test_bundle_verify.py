@@ -87,6 +87,15 @@ def test_other_answers_are_found(bundle: Path, tmp_path: Path) -> None:
         list(verify(copy, timed=False))
 
 
+def test_a_model_that_no_checksum_covers_is_not_looked_at(bundle: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    path = copy / "measurement.json"
+    shutil.copy(copy / "model.onnx", tmp_path / "other.onnx")
+    path.write_text(path.read_text().replace('"file": "model.onnx"', '"file": "../other.onnx"'))
+    with pytest.raises(BundleError, match=r"does not name \.\./other\.onnx"):
+        list(verify(copy, timed=False))
+
+
 def test_a_study_without_samples_gives_a_bundle_that_says_so(finished: Front, tmp_path: Path) -> None:
     study = Path(shutil.copytree(finished.folder, tmp_path / finished.folder.name))
     (study / "samples.npz").unlink()

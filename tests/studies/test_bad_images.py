@@ -230,6 +230,33 @@ def test_what_is_no_parquet_file(folder: Path, content: bytes | None) -> None:
         read(folder, kind="parquet", train="tr.parquet", test="tr.parquet")
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "why"),
+    [
+        *((0, 1, "become black"), (0.1, 0.9, "become black")),
+        *((0, 65535, "0 to 255"), (-1, 1, "0 to 255"), (0, float("nan"), "0 to 255")),
+    ],
+)
+def test_floating_greys_that_are_not_of_8_bits_are_refused(tmp_path: Path, low: float, high: float, why: str) -> None:
+    from autocompress.studies.data.decoding import decode_images
+
+    pixels = np.full((4, 4), low, np.float32)
+    pixels[0] = high
+    Image.fromarray(pixels).save(tmp_path / "a.tif")
+    with refused(why, "a.tif"):
+        decode_images([tmp_path / "a.tif"], lambda row: "a.tif")
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "a.tif")
+    assert not decode_images([tmp_path / "a.tif"], lambda row: "a.tif").any()
+
+
+def test_the_limit_of_a_container_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from autocompress.studies.data import decoding
+
+    monkeypatch.setattr(decoding, "available_bytes", lambda: 2**20)
+    with refused("GiB in memory", "are free"):
+        decoding.check_memory(2**21, "10 images")
+
+
 def test_data_that_do_not_fit_into_memory_are_refused_before_they_are_taken() -> None:
     from autocompress.studies.data.decoding import check_memory
 

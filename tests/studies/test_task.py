@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from autocompress.errors import AutoCompressError, DataError, MetricError, StudyFileError, UnknownName
+from autocompress.spaces.plain import to_plain
 from autocompress.studies.data.images import ImageData
 from autocompress.studies.metric import metric_of
+from autocompress.studies.preprocessing import Preprocessing
 from autocompress.studies.task import Task, load_task, top1
 
 
@@ -177,3 +181,24 @@ def test_the_example_task_runs_and_keeps_its_teacher(tmp_path: Path, monkeypatch
 def test_task_is_a_value() -> None:
     task = small_task()
     assert replace(task, name="other").teacher is task.teacher
+
+
+@pytest.mark.parametrize("labels", [range(10), np.arange(10), torch.arange(10), [np.str_(n) for n in range(10)]])
+def test_labels_and_preprocessing_become_plain_values_that_json_has(labels: Any) -> None:
+    given = Preprocessing(
+        size=(np.int64(8), torch.tensor(8)),
+        channels=np.int64(1),
+        scale=np.float32(0.5),
+        mean=np.array([0.25], np.float32),
+        std=torch.tensor([0.5]),
+    )
+    made = Task(nn.Identity(), None, None, None, labels=labels, preprocessing=given)
+    assert made.labels == tuple(map(str, range(10)))
+    assert json.loads(json.dumps([list(made.labels), to_plain(made.preprocessing)]))[1]["mean"] == [0.25]
+    assert made.preprocessing == Preprocessing((8, 8), 1, 0.5, (0.25,), (0.5,))
+    for wrong in ({"mean": 0.5}, {"std": ["x"]}, {"mean": [float("nan")]}):
+        with pytest.raises(DataError, match="allowed: "):
+            Preprocessing(**wrong)
+    for names in ("cat", 10):
+        with pytest.raises(DataError, match="labels = "):
+            Task(nn.Identity(), None, None, None, labels=names)
