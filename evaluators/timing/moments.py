@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...cache import Cache
+from ...files import disk_errors
 from .machine import fingerprint
 from .spread import Spread
 
@@ -132,6 +133,15 @@ class Watch:
             return
         finally:
             os.close(handle)
+
+    def forget(self) -> None:
+        """Remove all lines: what was seen on another machine says nothing of this one.
+
+        Raises:
+            StorageError: The file cannot be removed.
+        """
+        with disk_errors(self.path):
+            self.path.unlink(missing_ok=True)
 
     def read(self) -> list[Sight]:
         """Return what was added; lines that were cut short are left out."""
