@@ -127,11 +127,7 @@ def latency_columns(record: Record) -> dict[str, dict[str, list[Any]]]:
 def _held(record: Record, target: str, entry: Entry | None) -> float | None:
     if entry is None or target not in entry.latencies:
         return None
-    limits = record.front.limits
-    latency = entry.latencies[target]
-    if target in limits.relative:
-        return short(limits.parts({target: latency})[target] * limits.budgets[target], 7)
-    return short(latency.at(limits.percentile), 7)
+    return short(record.front.limits.held_ms(target, entry.latencies[target])[2], 7)
 
 
 class _Row:
