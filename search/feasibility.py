@@ -39,7 +39,8 @@ class Limits:
         max_mb: Largest file in megabytes (10^6 bytes), None for any size.
         min_accuracy: As a search keeps the metric (higher is better), None for any.
         sure_accuracy: The same, where the metric itself was asked for: the lower end of its interval must reach it. A
-            limit against the teacher is held against the figure, for both are measured on the same examples.
+            limit against the teacher is held against the figure: both are measured on the same examples, and how sure
+            the difference of two models on the same examples is, is not kept.
         metric: How the metric is shown.
         relative: The part of the teacher's median that a budget in `on` is, by target, where it is one. It is held
             against the measured ratio, whose interval is narrower than that of milliseconds.

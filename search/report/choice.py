@@ -48,7 +48,7 @@ def _words(picked: Picked) -> str:
     best = max(picked.front.under(picked.limits or picked.front.limits), key=lambda e: e.quality)
     if best.number != picked.entry.number:
         name, text = best.metric.name, best.metric_text
-        return f"fastest model whose {name} cannot be told from the best ({text} of trial {best.number})"
+        return f"fastest model whose {name} is within a standard error of the best ({text} of trial {best.number})"
     return f"model with the best {picked.entry.metric.name}"
 
 

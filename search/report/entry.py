@@ -89,7 +89,7 @@ class Entry:
 
     @property
     def latency(self) -> Latency:
-        """The latency on `target`."""
+        """The latency on `target` by which the model is chosen or not; see `reported`."""
         return self.latencies[self.target]
 
     @cached_property
@@ -100,6 +100,11 @@ class Entry:
         after the choice, that counts.
         """
         return {**self.latencies, **(self.confirmed.anew if self.confirmed else {})}
+
+    @property
+    def reported_latency(self) -> Latency:
+        """The latency on `target` that is reported."""
+        return self.reported[self.target]
 
     @property
     def size_bytes(self) -> int:
@@ -113,8 +118,8 @@ class Entry:
 
     @property
     def disturbed(self) -> bool:
-        """Whether other work ran while one of its latencies was measured."""
-        return any(latency.disturbed for latency in self.latencies.values())
+        """Whether other work ran while one of its reported latencies was measured."""
+        return any(latency.disturbed for latency in self.reported.values())
 
     def cost(self, objective: str) -> float:
         """Return the value of one objective, lower is better."""

@@ -60,7 +60,7 @@ def _row(
             key: metric.shown(objective_value("accuracy", trial.measured)),
             f"test_{metric.key}": metric.shown(confirmed.test_accuracy) if confirmed else None,
         }
-        for name, latency in Entry(trial, confirmed).latencies.items():
+        for name, latency in Entry(trial, confirmed).reported.items():
             file, at = trial.measured[name], f"@{name}" if several else ""
             row |= {
                 f"p50_ms{at}": latency.p50_ms,

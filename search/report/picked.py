@@ -67,7 +67,7 @@ class Picked:
 
 def line(entry: Entry) -> str:
     """Return one line: trial, where it comes from, metric, latency with its interval, size."""
-    latency = entry.latency
+    latency = entry.reported_latency
     test = f", test {entry.test_text}" if entry.confirmed else ""
     worth = f"{entry.metric.name} {entry.metric_text}{test}"
     return (

@@ -76,7 +76,7 @@ def points_of(front: Front) -> list[Point]:
     best = {entry.number for entry in front.best}
     found = []
     for entry in front.entries:
-        latency, on_front = entry.latency, entry.number in best
+        latency, on_front = entry.reported_latency, entry.number in best
         mark = FRONT if on_front else OTHER
         if entry.trial.by_hand:
             mark = TEACHER if entry.trial.origin is Origin.TEACHER else HAND
