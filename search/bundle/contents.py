@@ -225,7 +225,7 @@ def _record(source: _Source, folder: Path, files: PerTarget[str], samples: Sampl
         kind=source.facts.kind,
         metric=asdict(entry.metric),
         validation=source.figure(entry.quality, "validation", entry.quality_sd),
-        test=None if entry.confirmed is None else source.figure(entry.confirmed.test_accuracy, "test"),
+        test=None if entry.test_quality is None else source.figure(entry.test_quality, "test"),
         teacher=None if teacher is None else source.figure(teacher.quality, "validation", teacher.quality_sd),
         speed_up=times.value,
         speed_up_interval=None if times.low is None or times.high is None else (times.low, times.high),

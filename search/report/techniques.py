@@ -194,13 +194,12 @@ class _Table:
         self, name: str, meaning: str, entry: Entry, tried: int, spent_s: float, against: Against | None
     ) -> Row:
         training = self._trainings.of(entry.trial)
-        confirmed = entry.confirmed
         return Row(
             name,
             meaning,
             entry,
             self._intervals.around(entry.quality, "validation", entry.quality_sd),
-            None if confirmed is None else self._intervals.around(confirmed.test_accuracy, "test"),
+            None if entry.test_quality is None else self._intervals.around(entry.test_quality, "test"),
             median_ms(entry.reported_latency),
             speed_up(entry.reported_latency),
             entry.size_bytes,
@@ -219,9 +218,8 @@ class _Table:
         # a single quick look at many models makes some of them look faster than they are
         confirmed = [e for e in others if e.confirmed is not None]
         best = max(confirmed or others, key=lambda e: (e.quality, -e.reported_latency.p50_ms))
-        if best.confirmed is not None and entry.confirmed is not None:
-            tests = best.confirmed.test_accuracy, entry.confirmed.test_accuracy
-            return self._compared(best, tests, (None, None), "test")
+        if best.test_quality is not None and entry.test_quality is not None:
+            return self._compared(best, (best.test_quality, entry.test_quality), (None, None), "test")
         return self._compared(best, (best.quality, entry.quality), (best.quality_sd, entry.quality_sd), "validation")
 
     def _compared(

@@ -118,7 +118,7 @@ def describe(record: Record, entry: Entry, title: str, words: PlanWords) -> Choi
     front = record.front
     percentile = front.limits.percentile
     times = speed_up(entry.reported_latency)
-    test = entry.confirmed.test_accuracy if entry.confirmed else None
+    test = entry.test_quality
     return Choice(
         title=title,
         number=entry.number,
