@@ -19,7 +19,7 @@ from .timing.moments import Sight, Watch, known_drift, typical
 from .timing.processes import TimedFile
 from .timing.quiet import QuietMachine
 from .timing.side_by_side import Readings, SideBySide, compare
-from .timing.spread import Spread
+from .timing.spread import PRIOR_FREEDOM, Spread
 from .timing.statistics import Estimate
 from .timing.tails import CALLS
 
@@ -246,7 +246,8 @@ class LatencyMeter:
             quiet=self.quiet,
             seed=self.seed,
             floor_ms=self.calibration.floor_ms if self.calibration else None,
-            spread=self.calibration.spread if self.calibration else Spread(),
+            # one network beside itself says something of another network, and not as much as that one's own processes
+            spread=self.calibration.spread.capped(PRIOR_FREEDOM) if self.calibration else Spread(),
             calls=calls,
         )
 
