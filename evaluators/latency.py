@@ -18,7 +18,7 @@ from .timing.machine import changes, conditions, fingerprint
 from .timing.moments import Sight, Watch, known_drift, typical
 from .timing.processes import TimedFile
 from .timing.quiet import QuietMachine
-from .timing.side_by_side import Readings, SideBySide, compare
+from .timing.side_by_side import MATERIAL, Readings, SideBySide, compare
 from .timing.spread import PRIOR_FREEDOM, Spread
 from .timing.statistics import Estimate
 from .timing.tails import CALLS
@@ -222,8 +222,12 @@ class LatencyMeter:
     def _latency(self, readings: Readings, index: int, calibration: Calibration) -> Latency:
         ratio, changed = readings.ratio(index), {}
         # under a neighbour's load medians say more of the neighbour than of the file
-        if (not readings.troubles or readings.shared_statistic(index).clock == "wall") and readings.disagree(index):
-            ratio, changed = readings.median_ratio(index), {"statistic": "wall time, 50% quantile"}
+        if not readings.troubles or readings.shared_statistic(index).clock == "wall":
+            apart = readings.difference(index)
+            if abs(apart.log) > max(apart.half_width, MATERIAL):
+                ratio, changed = readings.median_ratio(index), {"statistic": "wall time, 50% quantile"}
+            elif abs(apart.log) > MATERIAL:  # it is not shown that they agree, either
+                ratio = replace(ratio, half_width=math.hypot(ratio.half_width, apart.log))
         reference = calibration.estimate
         p50 = Estimate(ratio.log + reference.log, math.hypot(ratio.half_width, reference.half_width))
         found = readings.latency(index, p50, ratio)
@@ -256,6 +260,10 @@ CALIBRATED_DISTURBED = "other work ran while the teacher was calibrated"
 """What disturbs all milliseconds of a study, as long as its calibration is disturbed."""
 
 
+DISTURBED_BEFORE = "other work ran while it was measured"
+"""Of a latency that an older version measured, which did not say more."""
+
+
 def own_disturbances(latency: Latency) -> list[str]:
     """Return what disturbed the processes of a latency, in words, without what disturbed the calibration."""
     return [words for words in latency.conditions.get("disturbances") or () if words != CALIBRATED_DISTURBED]
@@ -266,10 +274,9 @@ def marked(latency: Latency, calibration: Calibration) -> Latency:
     said = latency.conditions.get("disturbances")
     if said is None and not calibration.disturbed:
         return latency  # of an older version, which did not say what disturbed it
-    own = own_disturbances(latency)
+    own = [DISTURBED_BEFORE] if said is None and latency.disturbed else own_disturbances(latency)
     words = [*own, *([CALIBRATED_DISTURBED] if calibration.disturbed else [])]
-    disturbed = bool(words) or (said is None and latency.disturbed)
-    return replace(latency, disturbed=disturbed, conditions={**latency.conditions, "disturbances": words})
+    return replace(latency, disturbed=bool(words), conditions={**latency.conditions, "disturbances": words})
 
 
 def in_scale(latency: Latency, calibration: Calibration) -> Latency:

@@ -95,6 +95,12 @@ def test_a_disturbed_calibration_marks_every_millisecond_until_it_is_put_right()
     assert in_scale(own, calibration()).disturbed, "what disturbed its own processes stays"
 
 
+def test_what_an_older_version_saw_disturbed_stays_so_when_the_calibration_is_put_right() -> None:
+    old = replace(latency(0.5, 0.43), disturbed=True, conditions={})
+    later = in_scale(in_scale(old, calibration(disturbed=True)), calibration())
+    assert later.disturbed and CALIBRATED_DISTURBED not in later.conditions["disturbances"]
+
+
 def test_milliseconds_follow_the_calibration_and_ratios_stay() -> None:
     before = latency(0.5, 0.43)
     after = in_scale(before, calibration(0.31))
