@@ -14,14 +14,19 @@ from autocompress.search.feasibility import Limits
 from autocompress.search.report.choice import choice_lines
 from autocompress.search.report.entry import Confirmed, Entry
 from autocompress.search.report.front import Front
+from autocompress.search.report.html.comparing import contender_of
+from autocompress.search.report.html.points import latency_columns, trial_columns
+from autocompress.search.report.html.record import Record
 from autocompress.search.report.intervals import Interval, MetricIntervals, speed_up
 from autocompress.search.report.picked import line
 from autocompress.search.report.table import legend, rows
 from autocompress.search.report.techniques import no_slower
 from autocompress.search.report.terminal_plot import points_of
+from autocompress.search.store.facts import TaskFacts
 from autocompress.search.trial import Origin, Trial
 from autocompress.spaces.spec import StudentSpec
 from autocompress.studies.metric import ACCURACY, MetricLabel, metric_of, rmse, top1
+from autocompress.studies.study_file import StudyFile
 
 
 def front(*trials: Trial, examples: int = 360, limits: Limits | None = None) -> Front:
@@ -147,6 +152,20 @@ def test_one_model_has_one_figure_everywhere_and_its_marks_are_of_that_figure() 
     assert "1.050" in row and row[0] == "* " and "!" in row[6] and "(disturbed)" in row[2]
     assert looked.to_pandas()["p50_ms"].tolist() == [1.05]
     assert "p50 1.050 ms" in line(looked.entries[0]) and points_of(looked)[0].ms == 1.05
+    column = latency_columns(Record(looked, StudyFile(), TaskFacts()))[HERE]
+    assert column["p50"] == [1.05] and column["chosenBy"] == [0.98], "the page chooses as `pick` does"
+    assert column["held"][0] < 1
+
+
+def test_the_noise_that_resampling_told_is_shown_everywhere() -> None:
+    (file,) = at(1, 0.9, 1.0).measured.values()
+    noisy = replace(at(1, 0.9, 1.0), measured={HERE: replace(file, accuracy_sd=0.1)})
+    found = front(noisy, examples=100_000)
+    record = Record(found, StudyFile(), TaskFacts(kind="classification"), identity={"validation": "100000 images"})
+    columns = trial_columns(record)
+    assert record.knows_noise and columns["metricLow"][0] < 0.71 and columns["metricHigh"][0] > 1.09
+    (point,) = contender_of(record, "study").points
+    assert abs(point.metric_half - 0.196) < 1e-3
 
 
 def test_a_slower_model_is_not_within_an_interval_that_the_calibration_has_widened() -> None:
