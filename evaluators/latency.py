@@ -14,11 +14,12 @@ from ..errors import ConditionsChanged, MeasurementError
 from ..spaces.target import Target
 from .measurement import Latency
 from .runtimes.registry import get_runtime
+from .timing.agreed import agreed_ratio
 from .timing.machine import changes, conditions, fingerprint
 from .timing.moments import Sight, Watch, known_drift, typical
 from .timing.processes import TimedFile
 from .timing.quiet import QuietMachine
-from .timing.side_by_side import MATERIAL, Readings, SideBySide, compare
+from .timing.side_by_side import Readings, SideBySide, compare
 from .timing.spread import PRIOR_FREEDOM, Spread
 from .timing.statistics import Estimate
 from .timing.tails import CALLS
@@ -220,14 +221,7 @@ class LatencyMeter:
         return [self._latency(readings, index, calibration) for index in range(1, len(paths) + 1)]
 
     def _latency(self, readings: Readings, index: int, calibration: Calibration) -> Latency:
-        ratio, changed = readings.ratio(index), {}
-        # under a neighbour's load medians say more of the neighbour than of the file
-        if not readings.troubles or readings.shared_statistic(index).clock == "wall":
-            apart = readings.difference(index)
-            if abs(apart.log) > max(apart.half_width, MATERIAL):
-                ratio, changed = readings.median_ratio(index), {"statistic": "wall time, 50% quantile"}
-            elif abs(apart.log) > MATERIAL:  # it is not shown that they agree, either
-                ratio = replace(ratio, half_width=math.hypot(ratio.half_width, apart.log))
+        ratio, changed = agreed_ratio(readings, index)
         reference = calibration.estimate
         p50 = Estimate(ratio.log + reference.log, math.hypot(ratio.half_width, reference.half_width))
         found = readings.latency(index, p50, ratio)
