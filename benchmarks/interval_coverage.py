@@ -6,6 +6,9 @@ Nothing is timed. Everything after the clock is what a search runs: how long a p
 taken, which are run again, how they are combined, the calibration, and the watch over the reference. Only the timing
 process is replaced, by one that draws times: sessions differ between processes, the machine drifts between moments and
 rounds, calls have a skewed noise, and a few of them stall.
+
+Moments are ten minutes apart and independent of each other. That moments seconds apart are not is taken care of by
+counting them for less (see `moments.INDEPENDENT_SECONDS`), which this does not try.
 """
 
 from __future__ import annotations

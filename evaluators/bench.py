@@ -12,6 +12,7 @@ from ..spaces.target import Target
 from .measurement import Latency
 from .runtimes.base import Runtime
 from .runtimes.registry import all_runtimes, get_runtime
+from .timing.agreed import agreed_ratio
 from .timing.moments import DRIFT_SD, known_drift
 from .timing.processes import TimedFile
 from .timing.quiet import QuietMachine
@@ -60,8 +61,10 @@ def bench(
         # another minute may find the machine in another mood: ratios do not change with it, milliseconds do
         drift = known_drift(now).half_width(DRIFT_SD)
         p50 = Estimate(median.log, math.hypot(median.half_width, drift))
-        latency = readings.latency(index, p50, readings.ratio(index))
-        found.append(replace(latency, conditions={**latency.conditions, "own_half_width": round(median.half_width, 4)}))
+        ratio, changed = agreed_ratio(readings, index) if index else (readings.ratio(0), {})
+        latency = readings.latency(index, p50, ratio)
+        own_half = {"own_half_width": round(median.half_width, 4)}
+        found.append(replace(latency, conditions={**latency.conditions, **changed, **own_half}))
     return found
 
 

@@ -14,12 +14,13 @@ from ..errors import ConditionsChanged, MeasurementError
 from ..spaces.target import Target
 from .measurement import Latency
 from .runtimes.registry import get_runtime
+from .timing.agreed import agreed_ratio
 from .timing.machine import changes, conditions, fingerprint
 from .timing.moments import Sight, Watch, known_drift, typical
 from .timing.processes import TimedFile
 from .timing.quiet import QuietMachine
 from .timing.side_by_side import Readings, SideBySide, compare
-from .timing.spread import Spread
+from .timing.spread import PRIOR_FREEDOM, Spread
 from .timing.statistics import Estimate
 from .timing.tails import CALLS
 
@@ -220,10 +221,7 @@ class LatencyMeter:
         return [self._latency(readings, index, calibration) for index in range(1, len(paths) + 1)]
 
     def _latency(self, readings: Readings, index: int, calibration: Calibration) -> Latency:
-        ratio, changed = readings.ratio(index), {}
-        # under a neighbour's load medians say more of the neighbour than of the file
-        if (not readings.troubles or readings.shared_statistic(index).clock == "wall") and readings.disagree(index):
-            ratio, changed = readings.median_ratio(index), {"statistic": "wall time, 50% quantile"}
+        ratio, changed = agreed_ratio(readings, index)
         reference = calibration.estimate
         p50 = Estimate(ratio.log + reference.log, math.hypot(ratio.half_width, reference.half_width))
         found = readings.latency(index, p50, ratio)
@@ -246,13 +244,18 @@ class LatencyMeter:
             quiet=self.quiet,
             seed=self.seed,
             floor_ms=self.calibration.floor_ms if self.calibration else None,
-            spread=self.calibration.spread if self.calibration else Spread(),
+            # one network beside itself says something of another network, and not as much as that one's own processes
+            spread=self.calibration.spread.capped(PRIOR_FREEDOM) if self.calibration else Spread(),
             calls=calls,
         )
 
 
 CALIBRATED_DISTURBED = "other work ran while the teacher was calibrated"
 """What disturbs all milliseconds of a study, as long as its calibration is disturbed."""
+
+
+DISTURBED_BEFORE = "other work ran while it was measured"
+"""Of a latency that an older version measured, which did not say more."""
 
 
 def own_disturbances(latency: Latency) -> list[str]:
@@ -265,10 +268,9 @@ def marked(latency: Latency, calibration: Calibration) -> Latency:
     said = latency.conditions.get("disturbances")
     if said is None and not calibration.disturbed:
         return latency  # of an older version, which did not say what disturbed it
-    own = own_disturbances(latency)
+    own = [DISTURBED_BEFORE] if said is None and latency.disturbed else own_disturbances(latency)
     words = [*own, *([CALIBRATED_DISTURBED] if calibration.disturbed else [])]
-    disturbed = bool(words) or (said is None and latency.disturbed)
-    return replace(latency, disturbed=disturbed, conditions={**latency.conditions, "disturbances": words})
+    return replace(latency, disturbed=bool(words), conditions={**latency.conditions, "disturbances": words})
 
 
 def in_scale(latency: Latency, calibration: Calibration) -> Latency:

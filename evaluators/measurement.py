@@ -63,17 +63,36 @@ class Latency:
             percentile: 50 gives the upper end of the median's interval; 90, 95 and 99 that of the tail, which is as
                 unsure as the median and the tail's distance from it are together.
         """
-        return self._tail_ms(percentile) * math.exp(
+        return self.percentile_ms(percentile) * math.exp(
             math.hypot(self._own(percentile, 1), math.log(self.high_ms / self.p50_ms))
         )
 
     def least(self, percentile: int) -> float:
         """Return the lower end (ms) of what `at` gives the upper end of."""
-        return self._tail_ms(percentile) / math.exp(
+        return self.percentile_ms(percentile) / math.exp(
             math.hypot(self._own(percentile, 0), math.log(self.p50_ms / self.low_ms))
         )
 
-    def _tail_ms(self, percentile: int) -> float:
+    def ratio_at(self, percentile: int) -> float:
+        """Return a percentile over the reference's median, which is held against a part of the reference's latency.
+
+        As in `at`, it is the upper end of an interval: of the ratio's and the tail's own, without what is not known of
+        the reference's milliseconds.
+        """
+        own = math.hypot(self._own(percentile, 1), math.log(self.ratio_high / self.ratio))
+        return self.percentile_ratio(percentile) * math.exp(own)
+
+    def least_ratio(self, percentile: int) -> float:
+        """Return the lower end of what `ratio_at` gives the upper end of."""
+        own = math.hypot(self._own(percentile, 0), math.log(self.ratio / self.ratio_low))
+        return self.percentile_ratio(percentile) / math.exp(own)
+
+    def percentile_ratio(self, percentile: int) -> float:
+        """Return a percentile itself over the reference's median."""
+        return self.ratio * self.percentile_ms(percentile) / self.p50_ms
+
+    def percentile_ms(self, percentile: int) -> float:
+        """Return a percentile (ms) itself: 50, 90, 95 or 99."""
         return {50: self.p50_ms, 90: self.p90_ms, 95: self.p95_ms, 99: self.p99_ms}[percentile]
 
     def _own(self, percentile: int, side: int) -> float:

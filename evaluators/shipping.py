@@ -35,8 +35,8 @@ def which_to_ship(
 ) -> str:
     """Return the file to ship: the fastest of those that are as good as the best, but for the noise of the metric.
 
-    A share of so many examples is known to within two standard errors of a binomial share. Another metric counts as it
-    is.
+    That noise is a standard error of the difference of two binomial shares of so many examples. Files are scored on
+    the same ones, so their difference is surer than that of two samples. Another metric counts as it is.
 
     Args:
         files: The first is what the others are compared with.
@@ -51,7 +51,7 @@ def which_to_ship(
     good = [(f, x) for f, x in timed if floor is None or (f.quality is not None and f.quality >= floor)]
     if not good:
         return ""
-    (first, _), (chosen, latency) = timed[0], min(good, key=lambda pair: (pair[1].p50_ms, pair[0].size_bytes))
+    (first, _), (chosen, latency) = timed[0], min(good, key=lambda pair: (pair[1].ratio, pair[0].size_bytes))
     figures = "" if chosen.quality is None else f" ({metric.name} {metric.text(chosen.quality)})"
     if chosen is first:
         words = f"ship {chosen.name}{figures}: none of the others is faster{' and as good' if figures else ''}"
@@ -59,7 +59,8 @@ def which_to_ship(
         low, high = 1 / latency.ratio_high, 1 / latency.ratio_low
         times = f"{1 / latency.ratio:.2f} times ({low:.2f} to {high:.2f})"
         words = f"ship {chosen.name}{figures}: {times} as fast as {first.name}"
-    tied = [f.name for f, x in good if f is not chosen and x.low_ms <= latency.high_ms]
+    # how the machine differs between moments is in all milliseconds, and in no ratio
+    tied = [f.name for f, x in good if f is not chosen and x.ratio_low <= latency.ratio_high]
     if tied:
         named = ", ".join(tied[:MOST_TIED]) + (", ..." if len(tied) > MOST_TIED else "")
         words += f"; not to be told apart from it by latency: {named}"
@@ -81,5 +82,5 @@ def _floor(files: Sequence[MeasuredFile], examples: int, least: float | None) ->
     best = max(known)
     noise = 0.0
     if 0 <= best <= 1 and examples > 0:
-        noise = 2 * math.sqrt(max(best * (1 - best), 1 / examples) / examples)
+        noise = math.sqrt(2 * max(best * (1 - best), 1 / examples) / examples)
     return best - noise if least is None else min(best - noise, least)

@@ -39,9 +39,10 @@ class Limits:
         max_mb: Largest file in megabytes (10^6 bytes), None for any size.
         min_accuracy: As a search keeps the metric (higher is better), None for any.
         sure_accuracy: The same, where the metric itself was asked for: the lower end of its interval must reach it. A
-            limit against the teacher is held against the figure, for both are measured on the same examples.
+            limit against the teacher is held against the figure: both are measured on the same examples, and how sure
+            the difference of two models on the same examples is, is not kept.
         metric: How the metric is shown.
-        relative: The part of the teacher's latency that a budget in `on` is, by target, where it is one. It is held
+        relative: The part of the teacher's median that a budget in `on` is, by target, where it is one. It is held
             against the measured ratio, whose interval is narrower than that of milliseconds.
     """
 
@@ -97,7 +98,8 @@ class Limits:
 
     def in_words(self) -> list[str]:
         """Return each limit in a few words."""
-        parts = {name: f" ({100 * part:.3g} % of the teacher's)" for name, part in self.relative.items()}
+        of = "the teacher's" if self.percentile == 50 else "the teacher's median"
+        parts = {name: f" ({100 * part:.3g} % of {of})" for name, part in self.relative.items()}
         budgets = {name: f"{ms:.4g} ms{parts.get(name, '')}" for name, ms in self.budgets.items()}
         if len(set(budgets.values())) == 1 and len(budgets) == len(self.targets):
             found = [f"p{self.percentile} budget {next(iter(budgets.values()))}"]
@@ -136,11 +138,10 @@ class Limits:
         """Return latency over budget, for each target with a budget; above 1 it is not met."""
         found = {}
         for name, latency in latencies.items():
-            most = latency.at(self.percentile)
             if name in self.relative:
-                found[name] = most / latency.high_ms * latency.ratio_high / self.relative[name]
+                found[name] = latency.ratio_at(self.percentile) / self.relative[name]
             elif name in self.budgets:
-                found[name] = most / self.budgets[name]
+                found[name] = latency.at(self.percentile) / self.budgets[name]
         return found
 
     def meets_latency(self, latencies: PerTarget[Latency]) -> bool:
@@ -173,7 +174,7 @@ class Limits:
         for name, latency in latencies.items():
             if self.out_of_reach(name, latency):
                 where = f" on {name}" if len(self.targets) > 1 else ""
-                least = latency.least(self.percentile)
+                least = self.held_ms(name, latency)[0]
                 return f"{least:.3g} ms or more{where}, over the budget of {self.budgets[name]:.4g} ms"
         if self.max_mb is not None and size_bytes > self.max_mb * 1e6:
             return f"{size_bytes / 1e6:.3g} MB, over the limit of {self.max_mb:g} MB"
@@ -181,12 +182,19 @@ class Limits:
 
     def out_of_reach(self, name: str, fastest: Latency) -> bool:
         """Tell whether even the fastest latency on a target is surely over its budget."""
-        least = fastest.least(self.percentile)
-        if own_disturbances(fastest):
-            least /= DISTURBED_LEEWAY
-        if name in self.relative:
-            return least / fastest.low_ms * fastest.ratio_low > self.relative[name]
-        return name in self.budgets and least > self.budgets[name]
+        leeway = DISTURBED_LEEWAY if own_disturbances(fastest) else 1.0
+        return name in self.budgets and self.held_ms(name, fastest)[0] / leeway > self.budgets[name]
+
+    def held_ms(self, name: str, latency: Latency) -> tuple[float, float, float]:
+        """Return what is held against a target's budget (ms): the lower end, the figure itself, and the upper end.
+
+        For a budget that is a part of the teacher's latency it is in that budget's milliseconds.
+        """
+        tail = self.percentile
+        if name not in self.relative:
+            return latency.least(tail), latency.percentile_ms(tail), latency.at(tail)
+        scale = self.budgets[name] / self.relative[name]
+        return latency.least_ratio(tail) * scale, latency.percentile_ratio(tail) * scale, latency.ratio_at(tail) * scale
 
     def excess(self, latencies: PerTarget[Latency]) -> float | None:
         """Return the largest of measured / limit - 1 over the targets with a budget; None without any."""

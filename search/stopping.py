@@ -61,7 +61,7 @@ class Outlook:
     Attributes:
         hypervolume: Of the front under the user's budget, as a share of what a model as accurate as the best would
             have that takes no time.
-        low: Lower end of its 95 % band. Metrics are shares of so many examples, latencies have intervals.
+        low: Lower end of its 95 % band. Metrics have standard errors, and so have ratios to the teacher's latency.
         high: Upper end of the band.
         gains: When it grew beyond that band.
         searched_s: Seconds of searching.
@@ -179,8 +179,7 @@ def growth(trials: Sequence[Trial], limits: Limits, objectives: Sequence[str], f
     reference = _reference(points, _most_ms(trials, limits))
     if reference is None:
         return []
-    spread = np.array([_spread(t, file_examples) for t in found])
-    noise = np.random.default_rng(0).standard_normal((RESAMPLES, *points.shape)) * spread
+    noise: dict[int, Points] = {}  # of points that were ever on the front
     scale = (reference[0] - float(points[:, 0].min())) * reference[1]
 
     standings: list[Standing] = []
@@ -191,7 +190,9 @@ def growth(trials: Sequence[Trial], limits: Limits, objectives: Sequence[str], f
             continue
         front = [*(i for i in front if not np.all(point <= points[i])), place]
         now = float(_volumes(points[front][None], reference)[0]) / scale
-        half = 2 * float(np.std(_volumes(points[front] + noise[:, front], reference))) / scale
+        noise[place] = _noise(found[place], file_examples)
+        redrawn = points[front] + np.stack([noise[i] for i in front], axis=1)
+        half = 2 * float(np.std(_volumes(redrawn, reference))) / scale
         gain = now - half > level
         level = now if gain else level
         trial = found[place]
@@ -210,11 +211,20 @@ def _point(trial: Trial) -> list[float]:
     return [-objective_value("accuracy", trial.measured), _latency(trial).p50_ms]
 
 
+def _noise(trial: Trial, file_examples: int) -> Points:
+    """Draw what may be wrong with a trial's point [resamples, 2]: the same draw however many trials come after it."""
+    normal = np.random.default_rng([0, trial.number]).standard_normal((RESAMPLES, 2))
+    return np.asarray(normal * _spread(trial, file_examples))
+
+
 def _spread(trial: Trial, file_examples: int) -> list[float]:
+    """Return the standard errors of a point: what is not known of the calibration moves all points alike."""
     accuracy, latency = -_point(trial)[0], _latency(trial)
-    share = 0 <= accuracy <= 1
-    error = math.sqrt(accuracy * (1 - accuracy) / max(1, file_examples)) if share else 0.01 * abs(accuracy)
-    return [error, (latency.high_ms - latency.low_ms) / 4]
+    error = min(trial.measured.values(), key=lambda file: file.accuracy).accuracy_sd
+    if error is None:
+        share = 0 <= accuracy <= 1
+        error = math.sqrt(accuracy * (1 - accuracy) / max(1, file_examples)) if share else 0.01 * abs(accuracy)
+    return [error, latency.p50_ms * (latency.ratio_high - latency.ratio_low) / (4 * latency.ratio)]
 
 
 def _meets_budgets(trial: Trial, limits: Limits) -> bool:

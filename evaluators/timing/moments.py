@@ -6,6 +6,7 @@ one figure, the reference's median: it is taken over all moments seen, and its i
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -18,11 +19,16 @@ from typing import Any
 import numpy as np
 
 from ...cache import Cache
+from ...files import disk_errors
 from .machine import fingerprint
 from .spread import Spread
 
 MOMENT_SECONDS = 15.0
 """What is seen within so many seconds is one moment: it shares what slowly changes on the machine."""
+INDEPENDENT_SECONDS = 600.0
+"""Moments so far apart tell of the machine on their own; nearer ones tell the less that is new, the nearer they are."""
+RUN_SECONDS = 3600.0
+"""What lies so far apart was seen in two runs, between which a machine may have changed more than within one."""
 DRIFT_SD = 0.05
 """Standard deviation of a reference's log-median between moments, taken for granted where a machine is not known.
 
@@ -91,12 +97,50 @@ def typical(sights: Sequence[Sight], machine: Spread | None = None) -> Typical:
     return Typical(
         p50_ms=math.exp(float(np.median(logs))),
         floor_ms=math.exp(float(np.median(floors))),
-        half_width=loss * drift.half_width(DRIFT_SD) / math.sqrt(count),
+        half_width=loss * drift.half_width(DRIFT_SD) / math.sqrt(_independent(moments)),
         moments=count,
         drift=drift.sd(DRIFT_SD),
         disturbed=disturbed,
         seen=seen,
     )
+
+
+def drift_of_run(sights: Sequence[Sight], since_s: float) -> Spread:
+    """Return how much the reference differed between the moments of a run, and from the runs before.
+
+    Args:
+        sights: All that were seen, in this run and before.
+        since_s: When the run began, in seconds since 1970.
+    """
+    ordered = sorted(sights, key=lambda sight: sight.at_s)
+    now = [sight for sight in ordered if sight.at_s >= since_s]
+    if not now:
+        return Spread()
+    moments = _moments(now)
+    within = typical(now).seen.capped(_independent(moments) - 1)
+    earlier = _runs([sight for sight in ordered if sight.at_s < since_s])
+    if not earlier or now[0].at_s - earlier[-1][-1].at_s < RUN_SECONDS:
+        return within
+    logs = [math.log(typical(run).p50_ms) for run in earlier]
+    apart = math.log(typical(now).p50_ms) - sum(logs) / len(logs)
+    # what one more run adds to the squared deviations of runs from their mean
+    return within + Spread(apart**2 * len(logs) / (len(logs) + 1), 1)
+
+
+def _independent(moments: Sequence[Sequence[Sight]]) -> float:
+    """Return how many moments that have nothing to do with each other tell as much as these."""
+    gaps = (b[0].at_s - a[0].at_s for a, b in itertools.pairwise(moments))
+    return 1 + sum(min(1.0, gap / INDEPENDENT_SECONDS) for gap in gaps)
+
+
+def _runs(ordered: Sequence[Sight]) -> list[list[Sight]]:
+    found: list[list[Sight]] = []
+    for sight in ordered:
+        if found and sight.at_s - found[-1][-1].at_s < RUN_SECONDS:
+            found[-1].append(sight)
+        else:
+            found.append([sight])
+    return found
 
 
 def _moments(sights: Sequence[Sight]) -> list[list[Sight]]:
@@ -132,6 +176,15 @@ class Watch:
             return
         finally:
             os.close(handle)
+
+    def forget(self) -> None:
+        """Remove all lines: what was seen on another machine says nothing of this one.
+
+        Raises:
+            StorageError: The file cannot be removed.
+        """
+        with disk_errors(self.path):
+            self.path.unlink(missing_ok=True)
 
     def read(self) -> list[Sight]:
         """Return what was added; lines that were cut short are left out."""

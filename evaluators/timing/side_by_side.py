@@ -190,8 +190,8 @@ class Readings:
             found.append(log_ratio(file.wall_ms[rounds], reference.wall_ms[rounds], 0.5))
         return combine(found, self.spread)
 
-    def disagree(self, index: int) -> bool:
-        """Tell whether the medians of wall time tell another ratio than `ratio`, by more than chance and MATERIAL."""
+    def difference(self, index: int) -> Estimate:
+        """Estimate by how much more the medians of wall time say than `ratio` does, both as logarithms of ratios."""
         statistic, differences = self.shared_statistic(index), []
         for run in self.runs:
             file, reference = run.models[index], run.reference
@@ -201,8 +201,7 @@ class Readings:
             differences.append(Estimate(middle.log - low.log, math.hypot(middle.half_width, low.half_width)))
         # of one process each: what differs between processes is in both
         mean = sum(each.log for each in differences) / len(differences)
-        sure = math.sqrt(sum(each.half_width**2 for each in differences)) / len(differences)
-        return abs(mean) > max(sure, MATERIAL)
+        return Estimate(mean, math.sqrt(sum(each.half_width**2 for each in differences)) / len(differences))
 
     def p50(self, index: int) -> Estimate:
         """Estimate the logarithm of a file's median wall time (ms), from undisturbed rounds."""

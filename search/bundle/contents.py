@@ -22,7 +22,7 @@ from ...studies.study_file import StudyFile
 from ..report.entry import Entry
 from ..report.front import Front
 from ..report.intact import not_as_measured, refuse_inside_a_study
-from ..report.intervals import MetricIntervals, split_sizes
+from ..report.intervals import MetricIntervals, speed_up, split_sizes
 from ..store.facts import TaskFacts, read_facts
 from ..store.samples import read_answers, read_samples
 from ..store.settings import read_settings
@@ -130,7 +130,8 @@ def _write(source: _Source, folder: Path) -> PerTarget[str]:
             write_bytes(beside / "requirements.txt", requirements(scripts[name]).encode())
     pickled = any(_holds_pickles(path) for path in source.paths.values())
     facts = replace(source.facts, preprocessing=source.facts.preprocessing and source.preprocessing)
-    card = CardFacts(record, source.settings, facts, trial.plan, trial.spec, inputs, scripts, pickled)
+    resampled = source.entry.quality_sd is not None
+    card = CardFacts(record, source.settings, facts, trial.plan, trial.spec, inputs, scripts, pickled, resampled)
     write_bytes(folder / "README.md", model_card(card).encode())
     return files
 
@@ -218,8 +219,7 @@ def _record(source: _Source, folder: Path, files: PerTarget[str], samples: Sampl
             tolerance=TOLERANCES[bits],
             remark=measured.remark,
         )
-    at, times = entry.reported[entry.target], front.speed_up(entry)
-    better, worse = at.ratio_low / at.ratio, at.ratio_high / at.ratio
+    times = speed_up(entry.reported_latency)
     return Record(
         study=front.folder.name,
         trial=entry.number,
@@ -227,10 +227,10 @@ def _record(source: _Source, folder: Path, files: PerTarget[str], samples: Sampl
         kind=source.facts.kind,
         metric=asdict(entry.metric),
         validation=source.figure(entry.quality, "validation", entry.quality_sd),
-        test=None if entry.confirmed is None else source.figure(entry.confirmed.test_accuracy, "test"),
-        teacher=None if teacher is None else source.figure(teacher.quality, "validation"),
-        speed_up=times,
-        speed_up_interval=None if times is None else (times / worse, times / better),
+        test=None if entry.test_quality is None else source.figure(entry.test_quality, "test"),
+        teacher=None if teacher is None else source.figure(teacher.quality, "validation", teacher.quality_sd),
+        speed_up=times.value,
+        speed_up_interval=None if times.low is None or times.high is None else (times.low, times.high),
         files=described,
         samples=samples,
     )

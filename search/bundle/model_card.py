@@ -63,6 +63,7 @@ class CardFacts:
     inputs: Mapping[str, NDArray[Any]]
     scripts: PerTarget[ScriptFacts]
     pickled: bool = False
+    resampled: bool = False
 
     @property
     def metric(self) -> MetricLabel:
@@ -178,11 +179,10 @@ def _metric_note(facts: CardFacts) -> str:
     side = "" if facts.metric.maximized else ", lower is better"
     count = facts.record.validation.examples
     over = f" over {count} examples" if count else ""
-    known = (
-        "its interval is that of a share of so many examples"
-        if facts.record.validation.low is not None
-        else ("no interval is known for it")
-    )
+    known = "no interval is known for it"
+    if facts.record.validation.low is not None:
+        share = "its interval is that of a share of so many examples"
+        known = "its interval is what resampling the examples showed" if facts.resampled else share
     return (
         f"The metric ({facts.metric.name}{side}) is that of the files, run by the runtimes named below{over}; {known}. "
         "The search chose by the validation split; the test split was scored once, at its end."

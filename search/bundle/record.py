@@ -105,7 +105,8 @@ class Record:
         validation: The metric of the worst file.
         test: The same on the test split, None where it was not scored.
         teacher: The metric of the teacher's own file on the validation split, None where it was not measured.
-        speed_up: How many times faster than the teacher it is on the first target, None where that is not known.
+        speed_up: How many times faster than the teacher it is on the target it is for, or the first. None where
+            that was not known, in bundles of older versions.
         speed_up_interval: Its 95 % interval.
         files: The files, by target.
         samples: The sample inputs, None where the study kept none.

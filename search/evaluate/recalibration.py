@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ...evaluators.latency import Calibration
 from ...evaluators.microbenchmarks import Say
-from ...evaluators.timing.moments import remember_drift, typical
+from ...evaluators.timing.moments import drift_of_run, remember_drift
 from ...files import write_json
 from ...spaces.plain import to_plain
 from ..store.layout import calibration_path
@@ -57,7 +57,7 @@ def changes(before: Calibration, now: Calibration) -> list[str]:
 
 
 def keep_drift(context: EvaluationContext, since_s: float) -> None:
-    """Add how much the teacher's time differed between moments of this run to what is known of the machine.
+    """Add how much the teacher's time differed in this run, and from runs before, to what is known of the machine.
 
     Args:
         context: What this process has of the study.
@@ -65,6 +65,5 @@ def keep_drift(context: EvaluationContext, since_s: float) -> None:
     """
     for session in context.sessions.values():
         watch = session.meter.watch
-        sights = [sight for sight in (watch.read() if watch else []) if sight.at_s >= since_s]
-        if len(sights) > 1 and (seen := typical(sights).seen).freedom > 0:
+        if watch is not None and (seen := drift_of_run(watch.read(), since_s)).freedom > 0:
             remember_drift(dict(session.calibration.conditions), seen)

@@ -164,7 +164,12 @@ def timing_inputs(task: PreparedTask, folder: Path) -> Path | None:
 
 
 def _calibrated(meter: LatencyMeter, say: Say, time_left_s: Callable[[], float | None]) -> LatencyMeter:
-    """Calibrate; once more where other work disturbed it, and the search has the time."""
+    """Calibrate; once more where other work disturbed it, and the search has the time.
+
+    What the teacher took before was under other conditions, or is not to count any more.
+    """
+    if meter.watch is not None:
+        meter.watch.forget()
     took_s = 0.0
     for tries in range(CALIBRATIONS):
         left_s = time_left_s()

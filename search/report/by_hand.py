@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from .entry import Entry
 from .front import Front
-
-NEARLY = 0.01
-"""Without a limit, the fastest model counts that loses no more than this part of the teacher's metric."""
+from .policy import least_near
 
 
 def best_of(front: Front, entries: Sequence[Entry]) -> Entry:
     """Return the model that one would ship of these: the best under the study's limits, else what comes closest.
+
+    Without a limit it is the fastest that is about as good as the teacher.
 
     Args:
         front: The study's front.
@@ -20,14 +20,14 @@ def best_of(front: Front, entries: Sequence[Entry]) -> Entry:
     """
     limits, teacher = front.limits, front.teacher
     if not limits.any and teacher is not None:
-        least = teacher.quality - NEARLY * abs(teacher.quality)
+        least = least_near(teacher)
         near = [entry for entry in entries if entry.quality >= least]
         return min(near, key=lambda e: e.latency.p50_ms) if near else max(entries, key=lambda e: e.quality)
     numbers = {entry.number for entry in entries}
     fitting = [entry for entry in front.fitting if entry.number in numbers]
     if fitting:
         return fitting[0]
-    return min(entries, key=lambda e: (max(0.0, limits.excess(e.latencies) or 0.0), -e.quality))
+    return min(entries, key=lambda e: (max(0.0, limits.violation(e.latencies, e.size_bytes)), -e.quality))
 
 
 def shown_by_hand(front: Front) -> list[Entry]:

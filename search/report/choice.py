@@ -18,7 +18,7 @@ def choice_lines(picked: Picked) -> list[str]:
     front, entry, limits = picked.front, picked.entry, picked.limits
     lines = [f"chose {line(entry)}", *_anew(picked)]
     if limits is None:
-        met = front.limits.are_met(entry.latencies, entry.quality, entry.size_bytes)
+        met = front.limits.are_met(entry.reported, entry.quality, entry.size_bytes)
         asked = ", ".join(front.limits.in_words())
         verdict = "it meets" if met else "it does not meet"
         return [*lines, "because it was named" + (f"; {verdict} what the study asks: {asked}" if asked else "")]
@@ -48,7 +48,7 @@ def _words(picked: Picked) -> str:
     best = max(picked.front.under(picked.limits or picked.front.limits), key=lambda e: e.quality)
     if best.number != picked.entry.number:
         name, text = best.metric.name, best.metric_text
-        return f"fastest model whose {name} cannot be told from the best ({text} of trial {best.number})"
+        return f"fastest model whose {name} is within a standard error of the best ({text} of trial {best.number})"
     return f"model with the best {picked.entry.metric.name}"
 
 

@@ -52,10 +52,16 @@ def seconds_needed(context: EvaluationContext, front: Front) -> tuple[float, flo
     Returns:
         The seconds at least, and those until all is precise.
     """
-    waiting = [e for e in candidates(front) if e.number not in front.confirmed]
+    waiting = [e for e in candidates(front) if is_open(e)]
     other_s = sum(_scoring_s(e, len(context.task.test), context) + _profiling_s(e, context) for e in waiting)
     files = sum(len(e.latencies) for e in waiting)
     return other_s + SECONDS_PER_FILE * files, other_s + PRECISE_SECONDS_PER_FILE * files
+
+
+def is_open(entry: Entry) -> bool:
+    """Tell whether a model is still to be confirmed, or was so in fewer processes than usual for want of time."""
+    looked = entry.confirmed
+    return looked is None or any(latency.processes < PROCESSES for latency in looked.latencies.values())
 
 
 def _scoring_s(entry: Entry, examples: int, context: EvaluationContext) -> float:
@@ -98,11 +104,11 @@ def confirm(
     examples = len(context.task.test)
 
     def open_entries() -> list[Entry]:
-        return [e for e in by_weight(front) if e.number not in {*front.confirmed, *undefined}]
+        return [e for e in by_weight(front) if is_open(e) and e.number not in tried]
 
     while True:
         waiting = sorted(_in_time(open_entries(), examples, context, end_s), key=lambda e: e.latency.p50_ms)
-        if not waiting or not {e.number for e in waiting} - tried:
+        if not waiting:
             break
         tried |= {e.number for e in waiting}
         files = sum(len(e.latencies) for e in waiting)
@@ -117,7 +123,8 @@ def confirm(
                     # what more precision takes must leave time for scoring, and for profiles
                     left_s = end_s - time.monotonic() - sum(_scoring_s(e, examples, context) for e in here[start:])
                     left_s -= sum(_profiling_s(e, context) for e in waiting)
-                    limit_s = min(limit_s, max(0.0, left_s * len(part) / files))
+                    # the usual processes are part of what was found to fit, whatever is left for precision
+                    limit_s = min(limit_s, max(SECONDS_PER_FILE * len(part), left_s * len(part) / files))
                 looks, failed = _look_again(context, session, front, part, known, limit_s)
                 files -= len(part)
                 known, undefined = {**known, **looks}, {**undefined, **failed}
@@ -128,7 +135,7 @@ def confirm(
     front = _measured_anew(context, front, known, say, end_s)
     for number, reason in undefined.items():
         say(f"trial {number} has no test score: {reason}")
-    if left := open_entries():
+    if left := [e for e in by_weight(front) if is_open(e)]:
         say(f"no time was left to confirm {len(left)} of {len(candidates(front))} models: the next run does")
     return front
 
@@ -213,8 +220,7 @@ def _look_again(
             scored = old is not None and old.sha256 == sha256
             accuracy = old.test_accuracy if scored and old else file_accuracy(context, session, file, context.task.test)
         except MetricError as error:
-            undefined[entry.number] = str(error)
-            continue
+            undefined[entry.number], accuracy = str(error), None
         look = LongLook(sha256, accuracy, latency)
         found[entry.number] = LongLooks(before.targets, {**before.files, session.name: look})
     return found, undefined

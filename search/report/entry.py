@@ -18,12 +18,13 @@ class Confirmed:
 
     Attributes:
         latencies: Interleaved with those of the other files of the front.
-        test_accuracy: Metric on the test split as a search keeps it, the lowest of all files'.
+        test_accuracy: Metric on the test split as a search keeps it, the lowest of all files'; None where it is not
+            defined there.
         anew: A measurement after the choice, which had no say in it; empty of models that were not chosen.
     """
 
     latencies: PerTarget[Latency]
-    test_accuracy: float
+    test_accuracy: float | None
     anew: PerTarget[Latency] = field(default_factory=dict)
 
 
@@ -62,9 +63,14 @@ class Entry:
         return self.metric.shown(self.quality)
 
     @property
+    def test_quality(self) -> float | None:
+        """The metric on the test split as a search keeps it; None where it was not scored, or is not defined."""
+        return None if self.confirmed is None else self.confirmed.test_accuracy
+
+    @property
     def test_accuracy(self) -> float | None:
-        """The same on the test split; None where there was no longer look."""
-        return None if self.confirmed is None else self.metric.shown(self.confirmed.test_accuracy)
+        """The same in its own units."""
+        return None if self.test_quality is None else self.metric.shown(self.test_quality)
 
     @property
     def metric_text(self) -> str:
@@ -73,8 +79,8 @@ class Entry:
 
     @property
     def test_text(self) -> str:
-        """The metric on the test split, as it is printed; empty where there was no longer look."""
-        return "" if self.confirmed is None else self.metric.text(self.confirmed.test_accuracy)
+        """The metric on the test split, as it is printed; empty where there is none."""
+        return "" if self.test_quality is None else self.metric.text(self.test_quality)
 
     @cached_property
     def latencies(self) -> PerTarget[Latency]:
@@ -89,7 +95,7 @@ class Entry:
 
     @property
     def latency(self) -> Latency:
-        """The latency on `target`."""
+        """The latency on `target` by which the model is chosen or not; see `reported`."""
         return self.latencies[self.target]
 
     @cached_property
@@ -100,6 +106,11 @@ class Entry:
         after the choice, that counts.
         """
         return {**self.latencies, **(self.confirmed.anew if self.confirmed else {})}
+
+    @property
+    def reported_latency(self) -> Latency:
+        """The latency on `target` that is reported."""
+        return self.reported[self.target]
 
     @property
     def size_bytes(self) -> int:
@@ -113,8 +124,8 @@ class Entry:
 
     @property
     def disturbed(self) -> bool:
-        """Whether other work ran while one of its latencies was measured."""
-        return any(latency.disturbed for latency in self.latencies.values())
+        """Whether other work ran while one of its reported latencies was measured."""
+        return any(latency.disturbed for latency in self.reported.values())
 
     def cost(self, objective: str) -> float:
         """Return the value of one objective, lower is better."""

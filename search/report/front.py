@@ -16,7 +16,7 @@ from ..pareto import non_dominated
 from ..trial import Origin, Trial
 from .entry import Confirmed, Entry
 from .intact import model_paths, not_as_measured, told
-from .intervals import Interval, MetricIntervals
+from .intervals import Z95, Interval, MetricIntervals
 from .picked import Picked, line
 
 if TYPE_CHECKING:
@@ -97,16 +97,12 @@ class Front:
         """
         return model_paths(self.folder, entry)
 
-    def speed_up(self, entry: Entry) -> float | None:
-        """Return how many times faster an entry is than the teacher on the first target, None where that is unknown."""
-        return self.teacher.latency.p50_ms / entry.reported[entry.target].p50_ms if self.teacher else None
-
     def under(self, limits: Limits) -> list[Entry]:
         """Return the finished trials that meet these limits, best first.
 
-        That is the fastest of those whose metric cannot be told from the best one's; where the metric has a limit and
-        latency has none, it is the fastest of all. A limit on the metric itself is held against the lower end of its
-        interval, where that is known.
+        That is the fastest of those that are as good as the best but for noise (see `is_better`); where the metric has
+        a limit and latency has none, it is the fastest of all. A limit on the metric itself is held against the lower
+        end of its interval, where that is known.
         """
         found = [e for e in self.entries if limits.are_met(e.latencies, e.quality, e.size_bytes, self.least(e))]
         if limits.min_accuracy is not None and not limits.budgets:
@@ -129,11 +125,16 @@ class Front:
         return entry.quality if end is None else metric.kept(end)
 
     def is_better(self, one: Entry, other: Entry) -> bool:
-        """Tell whether the first's metric is better by more than chance; by anything where no chance is known."""
+        """Tell whether the first's metric is better by more than noise; by anything where no noise is known.
+
+        Two models of a study are scored on the same examples, so their difference is surer than that of two shares of
+        different ones. How much surer is not kept: noise is a single standard error of such shares.
+        """
         apart = self.intervals.difference(one.quality, other.quality, "validation", (one.quality_sd, other.quality_sd))
-        if apart.low is None or apart.high is None:
+        end = apart.low if self.limits.metric.maximized else apart.high
+        if end is None:
             return one.quality > other.quality
-        return apart.low > 0 if self.limits.metric.maximized else apart.high < 0
+        return one.quality > other.quality and abs(apart.value) > abs(apart.value - end) / Z95
 
     @cached_property
     def indistinct(self) -> frozenset[int]:

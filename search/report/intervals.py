@@ -83,8 +83,10 @@ class MetricIntervals:
             sd: Standard error by resampling, of metrics that are no shares.
         """
         value, n = self.metric.shown(quality), self.sizes.get(split)
+        if sd is not None:  # a metric that has one is no share, whatever its name and its range
+            return Interval(value, value - Z95 * sd, value + Z95 * sd)
         if not n or not 0 <= value <= 1:
-            return Interval(value) if sd is None else Interval(value, value - Z95 * sd, value + Z95 * sd)
+            return Interval(value)
         middle = (value + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
         half = Z95 / (1 + Z95**2 / n) * math.sqrt(value * (1 - value) / n + Z95**2 / (4 * n**2))
         return Interval(value, min(value, max(0.0, middle - half)), max(value, min(1.0, middle + half)))
@@ -95,7 +97,7 @@ class MetricIntervals:
         """Return how much larger the first metric is, with the interval of Newcombe (1998, Stat. Med. 17, p. 873).
 
         It is for different examples. Two models of a study are measured on the same ones, which makes their difference
-        surer: the interval is on the safe side.
+        surer: the interval is too wide for them, by how much is not known.
 
         Args:
             quality: The first, as a search keeps it.

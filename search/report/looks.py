@@ -23,13 +23,13 @@ class LongLook:
 
     Attributes:
         sha256: Which file it was.
-        test_accuracy: Its metric on the test split.
+        test_accuracy: Its metric on the test split, None where it is not defined there.
         latency: By which models are chosen.
         anew: Measured after the file's model was chosen, None where it was not.
     """
 
     sha256: str
-    test_accuracy: float
+    test_accuracy: float | None
     latency: Latency
     anew: Latency | None = None
 
@@ -60,7 +60,9 @@ class LongLooks:
             return None
         latencies = {name: self.files[name].latency for name in self.targets}
         anew = {name: look.anew for name, look in self.files.items() if look.anew is not None}
-        worst = min(self.files[name].test_accuracy for name in self.targets)
+        scores = [self.files[name].test_accuracy for name in self.targets]
+        defined = [score for score in scores if score is not None]
+        worst = min(defined, default=None) if len(defined) == len(scores) else None
         return Confirmed(latencies, worst, anew if set(anew) >= set(self.targets) else {})
 
 

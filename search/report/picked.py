@@ -67,8 +67,8 @@ class Picked:
 
 def line(entry: Entry) -> str:
     """Return one line: trial, where it comes from, metric, latency with its interval, size."""
-    latency = entry.latency
-    test = f", test {entry.test_text}" if entry.confirmed else ""
+    latency = entry.reported_latency
+    test = f", test {entry.test_text}" if entry.test_text else ""
     worth = f"{entry.metric.name} {entry.metric_text}{test}"
     return (
         f"trial {entry.number} ({entry.trial.label}): {worth}, p50 {latency.p50_ms:.3f} ms "

@@ -42,10 +42,10 @@ def plot(front: Front, path: Path) -> None:
     figure, axes = plt.subplots(figsize=(8.4, 4.8), layout="constrained")
     others = [e for e in front.entries if e.number not in best and not e.trial.by_hand]
     by_hand = [e for e in front.entries if e.trial.by_hand]
-    x, y = [e.latency.p50_ms for e in others], [e.accuracy * scale for e in others]
+    x, y = [e.reported_latency.p50_ms for e in others], [e.accuracy * scale for e in others]
     axes.scatter(x, y, s=18, c=GREY, label="other trials")
     line = front.best
-    x, y = [e.latency.p50_ms for e in line], [e.accuracy * scale for e in line]
+    x, y = [e.reported_latency.p50_ms for e in line], [e.accuracy * scale for e in line]
     axes.step(x, y, where="post", color=BLUE, lw=1.2, alpha=0.6)
     _points(axes, by_hand, scale, ORANGE, "s", "by hand", 7)
     _points(axes, line, scale, BLUE, "o", "the front", 5)
@@ -54,7 +54,7 @@ def plot(front: Front, path: Path) -> None:
         above = not above  # neighbours differ, so that names do not lie on each other
         axes.annotate(
             _plain(entry.trial.label),
-            (entry.latency.p50_ms, entry.accuracy * scale),
+            (entry.reported_latency.p50_ms, entry.accuracy * scale),
             xytext=(6, 6 if above else -12),
             textcoords="offset points",
             fontsize=7.5,
@@ -63,7 +63,7 @@ def plot(front: Front, path: Path) -> None:
     if front.limits.budget_ms:
         axes.axvline(front.limits.budget_ms, color=GREEN, ls="--", lw=1, label=f"budget {front.limits.budget_ms:g} ms")
     axes.margins(x=0.12)
-    times = [e.latency.p50_ms for e in front.entries]
+    times = [e.reported_latency.p50_ms for e in front.entries]
     if max(times) > 5 * min(times):
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
@@ -93,9 +93,9 @@ def _plain(text: str) -> str:
 
 
 def _points(axes: object, entries: list[Entry], scale: float, color: str, marker: str, label: str, size: int) -> None:
-    x = [e.latency.p50_ms for e in entries]
-    low = [e.latency.p50_ms - e.latency.low_ms for e in entries]
-    high = [e.latency.high_ms - e.latency.p50_ms for e in entries]
+    x = [e.reported_latency.p50_ms for e in entries]
+    low = [e.reported_latency.p50_ms - e.reported_latency.low_ms for e in entries]
+    high = [e.reported_latency.high_ms - e.reported_latency.p50_ms for e in entries]
     axes.errorbar(  # type: ignore[attr-defined]
         x, [e.accuracy * scale for e in entries], xerr=[low, high], fmt=marker, color=color, ms=size, lw=1, label=label
     )

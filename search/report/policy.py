@@ -74,8 +74,13 @@ def near_teacher(front: Front, limits: Limits) -> list[Entry]:
     found = front.under(limits)
     if limits.min_accuracy is not None or front.teacher is None:
         return found
-    floor = after_drop(front.teacher.quality, NEAR)
+    floor = least_near(front.teacher)
     return [entry for entry in found if entry.quality >= floor]
+
+
+def least_near(teacher: Entry) -> float:
+    """Return the least metric, as a search keeps it, that is about as good as the teacher's."""
+    return after_drop(teacher.quality, NEAR)
 
 
 def _accuracy(front: Front, limits: Limits) -> Entry | None:

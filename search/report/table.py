@@ -11,6 +11,7 @@ from .confirm import candidates
 from .entry import Entry
 from .front import Front
 from .intact import told
+from .intervals import speed_up
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,13 +39,12 @@ def rows(front: Front) -> list[tuple[str, ...]]:
     limits = front.limits
     found: list[tuple[str, ...]] = []
     for entry in candidates(front):
-        latency = entry.reported[entry.target]
-        meets = limits.any and entry.number in fitting
-        late = [name for name, part in limits.parts(entry.latencies).items() if part > 1]
+        latency = entry.reported_latency
+        late = [name for name, part in limits.parts(entry.reported).items() if part > 1]
+        meets = limits.any and entry.number in fitting and not late
         poor = limits.is_poor(entry.quality, front.least(entry))
         large = limits.max_mb is not None and entry.size_bytes > limits.max_mb * 1e6
         missed = _missed(entry.target in late)
-        speed_up = front.speed_up(entry)
         others = [] if front.any_of else [name for name in entry.latencies if name != entry.target]
         found.append(
             (
@@ -58,7 +58,7 @@ def rows(front: Front) -> list[tuple[str, ...]]:
                 f"{latency.low_ms:.3f} to {latency.high_ms:.3f}" + (missed if limits.percentile == 50 else ""),
                 *(() if limits.percentile == 50 else (f"{latency.at(limits.percentile):.3f}{missed}",)),
                 *(f"{entry.reported[name].p50_ms:.3f}{_missed(name in late)}" for name in others),
-                f"{speed_up:.2f} x" if speed_up else "-",
+                f"{speed_up(latency).value:.2f} x",
                 f"{entry.size_bytes / 1000:.0f}{_missed(large)}",
                 f"{entry.compressed_bytes / 1000:.0f}",
                 _near(front, entry),
@@ -168,13 +168,12 @@ def verdict(front: Front) -> str:
     if not front.fitting:
         return front.explain(front.limits)
     best = front.fitting[0]
-    speed_up = front.speed_up(best)
-    times = f", {speed_up:.2f} times as fast as the teacher" if speed_up else ""
-    times += f" on {front.targets[0]}" if len(front.targets) > 1 else ""
+    times = f", {speed_up(best.reported_latency).value:.2f} times as fast as the teacher"
+    times += f" on {best.target}" if len(front.targets) > 1 else ""
     others = {name: latency for name, latency in best.reported.items() if name != best.target}
     times += "".join(f", {other.p50_ms:.3f} ms on {name}" for name, other in others.items())
     where = f" on {best.target}" if front.any_of else ""
-    p50_ms = best.reported[best.target].p50_ms
+    p50_ms = best.reported_latency.p50_ms
     hand = f" ({best.trial.label}, as one would do by hand: the search found none better)"
     return (
         f"best{' under the budget' if front.limits.budgets else ''}: trial {best.number}"

@@ -81,11 +81,12 @@ def remarks(table: TechniqueTable) -> Iterator[str]:
         "whose weights it began with; tried: models and seconds that the technique had in all"
     )
     yield (
-        f"search, no slower: the search's best model by {metric.name} whose median latency is within the row's "
-        "interval or below, and how far it is above the row on the test split (on validation where marked v)"
+        f"search, no slower: the search's best model by {metric.name} whose ratio to the teacher's latency is "
+        "within the row's interval or below, and how far it is above the row on the test split (on validation where "
+        "marked v)"
     )
     if any(row.metric is not None and row.metric.low is None for row in table.rows):
-        yield f"{metric.name} has no interval: it is no share of right answers"
+        yield f"{metric.name} has no interval: it is no share of right answers, and was not resampled"
     for row in table.rows:
         if row.note:
             yield f"{row.name}: {row.note}"

@@ -135,10 +135,15 @@ def command(front: Front) -> str:
 
 
 def no_slower(entry: Entry, than: Entry) -> bool:
-    """Tell whether one model is at most as slow as another: its median lies within the other's interval, or below."""
-    pairs = [(latency, than.latencies[name]) for name, latency in entry.latencies.items() if name in than.latencies]
-    pairs = pairs or [(entry.latency, than.latency)]
-    return all(a.p50_ms <= b.high_ms for a, b in pairs)
+    """Tell whether one model is at most as slow as another: its ratio lies within the other's interval, or below.
+
+    Milliseconds do not tell: what is not known of the calibration is in both models' intervals. They are compared only
+    where the two models are for different targets.
+    """
+    pairs = [(latency, than.reported[name]) for name, latency in entry.reported.items() if name in than.reported]
+    if not pairs:
+        return entry.reported_latency.p50_ms <= than.reported_latency.p50_ms
+    return all(a.ratio <= b.ratio_high for a, b in pairs)
 
 
 class _Table:
@@ -189,15 +194,14 @@ class _Table:
         self, name: str, meaning: str, entry: Entry, tried: int, spent_s: float, against: Against | None
     ) -> Row:
         training = self._trainings.of(entry.trial)
-        confirmed = entry.confirmed
         return Row(
             name,
             meaning,
             entry,
-            self._intervals.around(entry.quality, "validation"),
-            None if confirmed is None else self._intervals.around(confirmed.test_accuracy, "test"),
-            median_ms(entry.latency),
-            speed_up(entry.latency),
+            self._intervals.around(entry.quality, "validation", entry.quality_sd),
+            None if entry.test_quality is None else self._intervals.around(entry.test_quality, "test"),
+            median_ms(entry.reported_latency),
+            speed_up(entry.reported_latency),
             entry.size_bytes,
             training,
             None if self._epochs is None else self._epochs * training.times,
@@ -207,17 +211,22 @@ class _Table:
         )
 
     def _against(self, entry: Entry) -> Against | None:
-        """Return the most accurate model of the search that is no slower than `entry`."""
+        """Return the most accurate model of the search that is no slower than `entry`, of those confirmed if any is."""
         others = [e for e in self._searched if e.number != entry.number and no_slower(e, entry)]
         if not others:
             return None
-        best = max(others, key=lambda e: (e.quality, -e.latency.p50_ms))
-        if best.confirmed is not None and entry.confirmed is not None:
-            split, of_best, of_row = "test", best.confirmed.test_accuracy, entry.confirmed.test_accuracy
-        else:
-            split, of_best, of_row = "validation", best.quality, entry.quality
-        around = self._intervals.around(of_best, split)
-        return Against(best, around, self._intervals.difference(of_best, of_row, split), split)
+        # a single quick look at many models makes some of them look faster than they are
+        confirmed = [e for e in others if e.confirmed is not None]
+        best = max(confirmed or others, key=lambda e: (e.quality, -e.reported_latency.p50_ms))
+        if best.test_quality is not None and entry.test_quality is not None:
+            return self._compared(best, (best.test_quality, entry.test_quality), (None, None), "test")
+        return self._compared(best, (best.quality, entry.quality), (best.quality_sd, entry.quality_sd), "validation")
+
+    def _compared(
+        self, best: Entry, values: tuple[float, float], sds: tuple[float | None, float | None], split: str
+    ) -> Against:
+        around = self._intervals.around(values[0], split, sds[0])
+        return Against(best, around, self._intervals.difference(*values, split, sds), split)
 
     def _impossible(self, technique: Technique) -> str:
         """Return why a technique cannot be tried in this study, empty where it can."""

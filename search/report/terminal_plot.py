@@ -74,16 +74,16 @@ def terminal_plot(front: Front, width: int, height: int) -> Text | None:
 def points_of(front: Front) -> list[Point]:
     """Return all finished trials as they are drawn, what stands out last: later ones cover earlier ones."""
     best = {entry.number for entry in front.best}
-    percentile = front.limits.percentile if front.limits.budgets else 50
     found = []
     for entry in front.entries:
-        latency, on_front = entry.latency, entry.number in best
+        latency, on_front = entry.reported_latency, entry.number in best
         mark = FRONT if on_front else OTHER
         if entry.trial.by_hand:
             mark = TEACHER if entry.trial.origin is Origin.TEACHER else HAND
-        high_ms = latency.at(percentile)
-        ms = high_ms * latency.p50_ms / latency.high_ms
-        found.append(Point(entry, mark, on_front, latency.least(percentile), ms, high_ms))
+        ends = (latency.low_ms, latency.p50_ms, latency.high_ms)
+        if front.limits.budgets:
+            ends = front.limits.held_ms(entry.target, latency)
+        found.append(Point(entry, mark, on_front, *ends))
     return sorted(found, key=lambda point: (OTHER, HAND, TEACHER, FRONT).index(point.mark))
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from autocompress.evaluators.latency import Calibration, LatencyMeter
+from autocompress.evaluators.timing.quiet import QuietMachine
 from autocompress.evaluators.timing.side_by_side import MOST_PROCESSES
-from autocompress.evaluators.timing.spread import Spread
+from autocompress.evaluators.timing.spread import PRIOR_FREEDOM, Spread
 from autocompress.evaluators.timing.statistics import Estimate, combine
 from autocompress.evaluators.timing.tails import CALLS, tail_of
+from autocompress.spaces.target import Target
 
 WITHIN = 0.008
 """Standard deviation of what one process says of its own ratio."""
@@ -23,13 +29,29 @@ def test_ratios(sd: float, processes: int, until: float | None, twins: int) -> N
     held = 0
     for _ in range(STUDIES):
         one = lambda: float(random.normal(0, np.hypot(sd, WITHIN)))  # noqa: E731
-        known = Spread.between([one() for _ in range(twins)], truth=0.0)
+        known = Spread.between([one() for _ in range(twins)], truth=0.0).capped(PRIOR_FREEDOM)
         found = [Estimate(one(), 1.96 * WITHIN) for _ in range(processes)]
         while until is not None and len(found) < MOST_PROCESSES and combine(found, known).half_width > until:
             found.append(Estimate(one(), 1.96 * WITHIN))
         estimate = combine(found, known)
         held += abs(estimate.log) <= estimate.half_width
     assert held / STUDIES >= 0.93
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_a_network_whose_processes_differ_more_than_the_teachers(processes: int) -> None:
+    """The teacher's differ by 1 %, which is not to be taken for that of a network whose own differ by 3 %."""
+    random = np.random.default_rng(processes)
+    held = 0
+    meter = LatencyMeter(Target(), Path("teacher.onnx"), quiet=QuietMachine())
+    for _ in range(STUDIES):
+        twins = Spread.between(random.normal(0, np.hypot(0.01, WITHIN), 6).tolist(), truth=0.0)
+        calibration = Calibration(1.0, 0.9, 1.1, 1.0, 6, False, "", spread=twins)
+        known = replace(meter, calibration=calibration)._beside((), 1.0).spread
+        found = [Estimate(x, 1.96 * WITHIN) for x in random.normal(0, np.hypot(0.03, WITHIN), processes).tolist()]
+        estimate = combine(found, known)
+        held += abs(estimate.log) <= estimate.half_width
+    assert held / STUDIES >= 0.92
 
 
 @pytest.mark.parametrize("percentile", [90, 95, 99])

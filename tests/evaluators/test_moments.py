@@ -48,6 +48,28 @@ def test_a_calibration_that_later_turns_out_wrong_is_put_right_and_its_interval_
     assert at_once.moments == 1 and at_once.high_ms > steady.high_ms, "seconds apart are one moment"
 
 
+def test_moments_seconds_apart_do_not_count_as_if_they_had_nothing_to_do_with_each_other() -> None:
+    """A machine that is slow for some minutes is so at all of their moments."""
+    near, far = (typical(sights(*[0.31, 0.32] * 10, every_s=s)) for s in (16.0, 600.0))
+    assert near.moments == far.moments == 20 and near.p50_ms == far.p50_ms
+    assert near.half_width / far.half_width == pytest.approx(math.sqrt(20 / (1 + 19 * 16 / 600)))
+    two_runs = [replace(s, at_s=s.at_s + day * 86400) for day in (0, 1) for s in sights(0.31, 0.32, every_s=16.0)]
+    assert typical(two_runs).half_width > typical(sights(0.31, 0.32, 0.31, 0.32, every_s=600.0)).half_width
+
+
+def test_what_is_kept_of_a_machine_holds_how_runs_differ_from_each_other() -> None:
+    """Steady within each run, and 10 % apart from one day to the next."""
+    first, second = sights(*[0.30] * 20, every_s=60.0), sights(*[0.33] * 20, every_s=60.0)
+    second = [replace(sight, at_s=sight.at_s + 86400) for sight in second]
+    alone = moments.drift_of_run(first, 0.0)
+    assert alone.squares == pytest.approx(0.0) and alone.freedom == pytest.approx(1.9)
+    both = moments.drift_of_run([*first, *second], 86400.0)
+    assert both.squares == pytest.approx(math.log(1.1) ** 2 / 2) and both.freedom == pytest.approx(2.9)
+    soon = [replace(sight, at_s=sight.at_s - 86400 + 1800) for sight in second]
+    assert moments.drift_of_run([*first, *soon], 1800.0).freedom == pytest.approx(1.9), "it is the same run"
+    assert moments.drift_of_run(first, 1e6) == Spread()
+
+
 def test_what_a_machine_is_known_for_counts_until_the_study_knows_better() -> None:
     unsteady, steady = Spread(30 * 0.15**2, 30), Spread(30 * 0.005**2, 30)
     one = sights(0.31)
@@ -71,6 +93,12 @@ def test_a_disturbed_calibration_marks_every_millisecond_until_it_is_put_right()
     assert not later.disturbed and later.conditions["disturbances"] == []
     own = replace(found, conditions={"disturbances": ["waited 30% of the time for a core", CALIBRATED_DISTURBED]})
     assert in_scale(own, calibration()).disturbed, "what disturbed its own processes stays"
+
+
+def test_what_an_older_version_saw_disturbed_stays_so_when_the_calibration_is_put_right() -> None:
+    old = replace(latency(0.5, 0.43), disturbed=True, conditions={})
+    later = in_scale(in_scale(old, calibration(disturbed=True)), calibration())
+    assert later.disturbed and CALIBRATED_DISTURBED not in later.conditions["disturbances"]
 
 
 def test_milliseconds_follow_the_calibration_and_ratios_stay() -> None:

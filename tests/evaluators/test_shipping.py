@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +44,17 @@ def test_what_cannot_be_told_apart_is_named_and_what_was_not_run_is_not() -> Non
     said = which_to_ship(files)
     assert "ship a" in said and "by latency: b" in said and "elsewhere" not in said
     assert which_to_ship(files[:1]) == ""
+
+
+def test_milliseconds_that_drift_together_hide_no_difference_of_ratios() -> None:
+    """4.0 and 4.6 ms, each known to 20 % for the machine's moods, and their ratios to 1 %."""
+    files = [measured("teacher", 10), measured("a", 4.0, half=0.01), measured("b", 4.6, half=0.01)]
+    moody = [replace(f, latency=replace(f.latency, low_ms=0.8 * ms, high_ms=1.2 * ms)) for f, ms in _timed(files)]
+    assert "ship a" in which_to_ship(moody) and "not to be told apart" not in which_to_ship(moody)
+
+
+def _timed(files: list[MeasuredFile]) -> list[tuple[Any, float]]:
+    return [(f, f.latency.p50_ms) for f in files if f.latency is not None]
 
 
 def test_a_metric_that_is_minimized() -> None:

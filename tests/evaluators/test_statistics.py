@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autocompress.evaluators.latency import Calibration, LatencyMeter
 from autocompress.evaluators.timing import side_by_side
 from autocompress.evaluators.timing.processes import ModelTimes, ProcessTimes, TimedFile
-from autocompress.evaluators.timing.side_by_side import Readings, SideBySide
+from autocompress.evaluators.timing.side_by_side import MATERIAL, Readings, SideBySide
 from autocompress.evaluators.timing.spread import student_t_95
 from autocompress.evaluators.timing.statistics import (
     Estimate,
@@ -117,30 +118,49 @@ def test_two_files_are_compared_by_cpu_time_only_where_it_means_something_for_bo
     assert {common_statistic(*pair).clock for pair in ((cpu, wall), (wall, cpu), (wall, wall))} == {"wall"}
 
 
-def _readings(middle: float, threads: int) -> Readings:
+def _readings(middle: float, threads: int, calls: int = 20, processes: int = 3) -> Readings:
     """A candidate of half the reference's least time, whose noise is so many times as wide."""
     random = np.random.default_rng(0)
 
     def times(scale: float, wide: float) -> ModelTimes:
-        wall = scale * (1 + 0.03 * wide * np.abs(random.standard_normal((20, 20))))
-        return ModelTimes(wall, wall, np.zeros(20), 1.0, 1, 1.0)
+        wall = scale * (1 + 0.03 * wide * np.abs(random.standard_normal((calls, calls))))
+        return ModelTimes(wall, wall, np.zeros(calls), 1.0, 1, 1.0)
 
     file = TimedFile(Path("made-up.onnx"), Target(threads=threads))
     statistic = choose_statistic(file.target, synchronous=True)
-    runs = tuple(ProcessTimes((times(1.0, 1.0), times(0.5, middle))) for _ in range(3))
-    return Readings((file, file), (statistic, statistic), runs, ({}, {}))
+    runs = tuple(ProcessTimes((times(1.0, 1.0), times(0.5, middle))) for _ in range(processes))
+    return Readings((file, file), (statistic, statistic), runs, ({}, {}), peaks_mb=(None, None))
+
+
+CALIBRATION = Calibration(2.0, 1.9, 2.1, 2.0, 3, False, "here")
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_median_that_low_quantiles_do_not_tell_is_noticed(threads: int) -> None:
     """With several threads a small file has a far heavier middle than a large one."""
-    assert not _readings(1.0, threads).disagree(1)
+    meter, calibration = LatencyMeter(Target(threads=threads), Path("made-up.onnx")), CALIBRATION
+
+    def statistic(readings: Readings) -> str:
+        return str(meter._latency(readings, 1, calibration).conditions["statistic"])
+
+    assert "50% quantile" not in statistic(_readings(1.0, threads))
     heavy = _readings(8.0, threads)
-    assert heavy.disagree(1)
+    assert "50% quantile" in statistic(heavy)
     truth = math.log(0.5 * (1 + 8 * 0.0202) / (1 + 0.0202))
     estimate = heavy.median_ratio(1)
     assert abs(estimate.log - truth) <= estimate.half_width
     assert heavy.ratio(1).log < truth - 0.05, "which is what p50 was before"
+
+
+def test_medians_that_may_tell_another_ratio_make_it_unsure() -> None:
+    """A few calls do not show that medians and low quantiles agree."""
+    few = _readings(8.0, 2, calls=3, processes=1)
+    apart = few.difference(1)
+    assert MATERIAL < abs(apart.log) <= apart.half_width, "it is not shown that they differ"
+    found = LatencyMeter(Target(threads=2), Path("made-up.onnx"))._latency(few, 1, CALIBRATION)
+    assert found.ratio == pytest.approx(math.exp(few.ratio(1).log))
+    half = math.log(found.ratio_high / found.ratio_low) / 2
+    assert half == pytest.approx(math.hypot(few.ratio(1).half_width, apart.log))
 
 
 # What a measurement carries

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from autocompress.evaluators.latency import Calibration, LatencyMeter
+from autocompress.evaluators.timing.moments import Sight, Watch
 from autocompress.search.evaluate.target_session import CALIBRATIONS, MOST_OF_WHAT_IS_LEFT, _calibrated
 
 
@@ -19,9 +21,12 @@ class Meter:
     calls: list[float]
     seconds: float
     calibration: Calibration | None = None
+    watch: Watch | None = None
 
     def calibrate(self) -> Calibration:
         """Take a while."""
+        if self.watch is not None:
+            self.watch.add([Sight(1e9 + len(self.calls), 5.0, 5.0, True)])
         begun_s = time.monotonic()
         while time.monotonic() < begun_s + self.seconds:
             pass
@@ -37,3 +42,14 @@ def test_it_is_made_again_where_that_takes_a_small_part_of_what_is_left(part: fl
     found = _calibrated(cast(LatencyMeter, cast(Any, meter)), said.append, lambda: left_s)
     assert len(meter.calls) == times and found.calibration is not None and found.calibration.disturbed
     assert "stayed busy" in said[-1]
+
+
+def test_what_the_teacher_took_on_another_machine_does_not_count_once_it_is_calibrated_anew(tmp_path: Path) -> None:
+    """Forty moments of 10 ms would outweigh one of 5 ms: every millisecond of the study would be twice what it is."""
+    watch = Watch(tmp_path / "teacher.jsonl")
+    watch.add([Sight(60.0 * i, 10.0, 10.0, False) for i in range(40)])
+    meter = Meter([], 0.0, watch=watch)
+    found = _calibrated(cast(LatencyMeter, cast(Any, meter)), lambda line: None, lambda: None)
+    assert found.calibration is not None and {sight.p50_ms for sight in watch.read()} == {5.0}
+    assert len(watch.read()) == CALIBRATIONS, "both calibrations are of this machine"
+    assert found.calibration.seen_again(watch.read()).p50_ms == pytest.approx(5.0)

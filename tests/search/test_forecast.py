@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -77,10 +78,13 @@ def test_a_dry_run_tells_and_tries_nothing(cli: Callable[..., Said], tiny_task: 
 
 @pytest.mark.slow
 def test_a_confirmation_without_time_is_left_to_the_next_run(
-    cli: Callable[..., Said], tiny_task: Path, tmp_path: Path
+    cli: Callable[..., Said], tiny_task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from autocompress.errors import MetricError
     from autocompress.search.pace import Stop
-    from autocompress.search.report.confirm import confirm
+    from autocompress.search.report import confirm as confirming
+    from autocompress.search.report.confirm import confirm, is_open
+    from autocompress.search.report.looks import read_looks, write_looks
     from autocompress.search.report.reading import read_front
     from autocompress.search.study import opened
     from autocompress.studies.study_file import load_study
@@ -99,6 +103,26 @@ def test_a_confirmation_without_time_is_left_to_the_next_run(
         assert not late.confirmed and "no time was left to confirm 2 of 2 models" in said[-1]
         done = confirm(open_study.context, late, said.append)
         assert set(done.confirmed) == {entry.number for entry in done.entries}
+
+        # what was seen in fewer processes than usual (here: one) is no confirmation for good
+        looks = read_looks(open_study.folder)
+        thin = {n: replace(f, latency=replace(f.latency, processes=0)) for n, f in looks[1].files.items()}
+        write_looks(open_study.folder, {**looks, 1: replace(looks[1], files=thin)})
+        again = confirm(open_study.context, read_front(open_study.folder), said.append)
+        assert not any(is_open(entry) for entry in again.entries)
+        assert again.confirmed[2] == done.confirmed[2], "the other is not measured again"
+
+        # a metric that is not defined on the test split costs the test score, not the long measurement
+        (open_study.folder / "confirmed.json").unlink()
+
+        def undefined(*args: Any) -> float:
+            raise MetricError("undefined")
+
+        monkeypatch.setattr(confirming, "file_accuracy", undefined)
+        unscored = confirm(open_study.context, read_front(open_study.folder), said.append)
+        assert all(entry.confirmed and entry.test_text == "" for entry in unscored.entries)
+        assert any("trial 1 has no test score: undefined" in line for line in said)
+        assert read_front(open_study.folder).to_pandas()["test_accuracy"].isna().all()
 
 
 @pytest.mark.slow

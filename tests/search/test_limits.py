@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from test_front import HERE, finished_trial, latency
 
 from autocompress.cli.options import with_options
@@ -66,7 +69,25 @@ def test_a_part_of_the_teachers_latency_is_held_against_the_ratio() -> None:
     assert limits.meets_latency({"a": unsure}), "its milliseconds may be 5.85, as the teacher's may be 13"
     assert not limits.meets_latency({"a": replace(unsure, ratio_high=0.51)})
     assert not limits.out_of_reach("a", replace(unsure, ratio_low=0.49, ratio_high=0.6))
-    assert limits.out_of_reach("a", replace(unsure, ratio_low=0.51, ratio_high=0.6))
+    assert limits.out_of_reach("a", replace(unsure, ratio=0.55, ratio_low=0.51, ratio_high=0.6))
+
+
+@given(st.floats(1.001, 1.1), st.floats(1.001, 1.6), st.floats(1.0, 2.0), st.floats(0.0, 0.5))
+def test_a_tail_of_the_teachers_median_has_the_interval_of_ratio_and_tail_together(
+    ratio_wide: float, calibration_wide: float, tail: float, own: float
+) -> None:
+    """What is not known of the calibration is in milliseconds alone, and in no part of the teacher's latency."""
+    limits = Limits(("a",), on={"a": 3.0}, percentile=99, relative={"a": 0.75})
+    wide = math.exp(math.hypot(math.log(ratio_wide), math.log(calibration_wide)))
+    found = replace(
+        latency(2.0, wide), ratio=0.5, ratio_low=0.5 / ratio_wide, ratio_high=0.5 * ratio_wide,
+        p99_ms=2.0 * tail, tails={"99": (own, own)},
+    )  # fmt: skip
+    half = math.exp(math.hypot(own, math.log(ratio_wide)))
+    assert limits.parts({"a": found})["a"] == pytest.approx(0.5 * tail * half / 0.75)
+    assert limits.held_ms("a", found) == pytest.approx((2 * tail / half, 2 * tail, 2 * tail * half))
+    assert limits.out_of_reach("a", found) == (0.5 * tail / half > 0.75)
+    assert limits.in_words() == ["p99 budget 3 ms (75 % of the teacher's median)"]
 
 
 def test_the_stricter_of_two_sizes_counts() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from autocompress.evaluators.measurement import Latency, Measurement
 from autocompress.search.feasibility import Limits
 from autocompress.search.pareto import hypervolume
-from autocompress.search.stopping import Outlook, Patience, _volumes, outlook
+from autocompress.search.stopping import Outlook, Patience, _volumes, growth, outlook
 from autocompress.search.trial import Origin, Trial, TrialState
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.spec import StudentSpec
@@ -24,7 +24,8 @@ GATE = Latency(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 100, 10, 1, False, 0.0, None)
 
 
 def trial(number: int, accuracy: float, ms: float, ended_s: float, target: str = "cpu", p90_ms: float = 1.0) -> Trial:
-    latency = replace(GATE, p50_ms=ms, low_ms=0.99 * ms, high_ms=1.01 * ms, p90_ms=p90_ms)
+    ratios = {"ratio": ms / 10, "ratio_low": 0.99 * ms / 10, "ratio_high": 1.01 * ms / 10}
+    latency = replace(GATE, p50_ms=ms, low_ms=0.99 * ms, high_ms=1.01 * ms, p90_ms=p90_ms, **ratios)
     return Trial(
         number,
         Plan(),
@@ -84,6 +85,37 @@ def test_patience_ends_some_time_after_the_last_gain_and_never_in_the_opening() 
     again.look(history, 5001, opening=False)
     assert not again.is_over(5001), "a study that is run again has its patience anew"
     assert not Patience(LIMITS, OBJECTIVES, EXAMPLES, None, 0.0).is_over(1e9)
+
+
+def test_what_is_not_known_of_the_calibration_hides_no_gain() -> None:
+    """It moves all models alike: one that is a tenth faster is so, however little is known of milliseconds."""
+
+    def unsure(one: Trial) -> Trial:
+        (file,) = one.measured.values()
+        wide = replace(file.latency, low_ms=0.8 * file.latency.p50_ms, high_ms=1.2 * file.latency.p50_ms)
+        return replace(one, measured={"cpu": replace(file, latency=wide)})
+
+    history = [trial(1, 0.5, 4.0, 60), trial(2, 0.9, 2.0, 120), trial(3, 0.9, 1.8, 180)]
+    found = look([unsure(one) for one in history], 200)
+    assert found is not None and found == look(history, 200) and found.gains[-1].number == 3
+
+
+def test_the_noise_of_earlier_trials_is_not_drawn_anew_when_more_come() -> None:
+    history = [trial(1, 0.5, 4.0, 60), trial(2, 0.9, 2.0, 120), trial(3, 0.91, 1.9, 180)]
+    more = [*history, trial(4, 0.6, 3.9, 240), trial(5, 0.7, 3.5, 300)]
+    before, after = (growth(trials, LIMITS, OBJECTIVES, EXAMPLES) for trials in (history, more))
+    assert after[: len(before)] == before
+
+
+def test_a_metric_that_is_no_share_has_the_noise_that_resampling_told() -> None:
+    def sure(one: Trial, sd: float) -> Trial:
+        (file,) = one.measured.values()
+        return replace(one, measured={"cpu": replace(file, accuracy_sd=sd)})
+
+    history = [trial(1, -8.0, 4.0, 60), trial(2, -3.0, 2.0, 120), trial(3, -2.9, 2.0, 180)]
+    clear, noisy = (look([sure(one, sd) for one in history], 200) for sd in (0.001, 1.0))
+    assert clear is not None and noisy is not None
+    assert clear.gains[-1].number == 3 and noisy.gains[-1].number == 2 and noisy.high > clear.high
 
 
 def test_a_gain_within_the_noise_of_accuracy_is_none() -> None:

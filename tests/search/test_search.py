@@ -164,9 +164,10 @@ def test_front_prints_the_table_and_exports_every_trial(
 def test_pick_copies_the_best_model_with_its_card(finished: Front, cli: Callable[..., Any], tmp_path: Path) -> None:
     code, out, err = cli("pick", finished.folder, "--out", tmp_path / "deploy")
     assert (code, err) == (0, "")
-    best = max(e.accuracy for e in finished.entries)
+    picked = finished.pick().entry
+    assert not any(finished.is_better(entry, picked) for entry in finished.entries), "none is better but for noise"
     card = json.loads((tmp_path / "deploy" / "measurement.json").read_text())
-    assert card["validation"]["value"] == best
+    assert (card["trial"], card["validation"]["value"]) == (picked.number, picked.accuracy)
     file = card["files"][HERE]
     model = tmp_path / "deploy" / file["file"]
     assert str(model) in out

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..entry import Entry
+from ..intervals import speed_up
 from ..policy import choose
 from .record import Record
 from .wording import PlanWords, kilobytes, milliseconds
@@ -38,7 +39,7 @@ class Choice:
         test: The metric on the test split, empty where it was not scored.
         test_interval: Its interval.
         latencies: Target, median (ms), its interval, and the percentile that the budget is about where that is another.
-        speed_up: Over the teacher, empty where the teacher was not measured.
+        speed_up: Over the teacher, by their measured ratio.
         speed_up_interval: Its interval.
         size: Of the largest file.
         plan: In words.
@@ -116,9 +117,8 @@ def describe(record: Record, entry: Entry, title: str, words: PlanWords) -> Choi
     """Return the figures of a model as text."""
     front = record.front
     percentile = front.limits.percentile
-    times = front.speed_up(entry)
-    ratio = entry.reported[entry.target]
-    test = entry.confirmed.test_accuracy if entry.confirmed else None
+    times = speed_up(entry.reported_latency)
+    test = entry.test_quality
     return Choice(
         title=title,
         number=entry.number,
@@ -126,7 +126,7 @@ def describe(record: Record, entry: Entry, title: str, words: PlanWords) -> Choi
         by_hand=entry.trial.by_hand,
         disturbed=entry.disturbed,
         metric=entry.metric_text,
-        metric_interval=_metric_interval(record, entry.quality, "validation"),
+        metric_interval=_metric_interval(record, entry.quality, "validation", entry.quality_sd),
         test=entry.test_text,
         test_interval="" if test is None else _metric_interval(record, test, "test"),
         latencies=tuple(
@@ -138,12 +138,8 @@ def describe(record: Record, entry: Entry, title: str, words: PlanWords) -> Choi
             )
             for name, latency in entry.reported.items()
         ),
-        speed_up=f"{times:.2f}" if times else "",
-        speed_up_interval=(
-            f"{times * ratio.ratio / ratio.ratio_high:.2f} to {times * ratio.ratio / ratio.ratio_low:.2f}"
-            if times and 0 < ratio.ratio_low < ratio.ratio_high
-            else ""
-        ),
+        speed_up=f"{times.value:.2f}",
+        speed_up_interval="" if times.low == times.high else f"{times.low:.2f} to {times.high:.2f}",
         size=kilobytes(entry.size_bytes),
         plan="; ".join(words.of(entry.trial)),
         command=pick_command(record, entry.number),
@@ -155,8 +151,8 @@ def pick_command(record: Record, number: int) -> str:
     return f"autocompress pick {shlex.quote(str(record.front.folder))} --trial {number}{SHIPPED}"
 
 
-def _metric_interval(record: Record, quality: float, split: str) -> str:
-    interval = record.metric_interval(quality, split)
+def _metric_interval(record: Record, quality: float, split: str, sd: float | None = None) -> str:
+    interval = record.metric_interval(quality, split, sd)
     if interval is None:
         return ""
     low, high = sorted(record.metric.kept(end) for end in interval)
@@ -188,7 +184,7 @@ def _is(entries: list[Any]) -> str:
 
 
 def _named(entries: list[Entry]) -> str:
-    names = [f"{e.number} ({milliseconds(e.latency.p50_ms)} ms)" for e in entries[:MOST_NAMED]]
+    names = [f"{e.number} ({milliseconds(e.reported_latency.p50_ms)} ms)" for e in entries[:MOST_NAMED]]
     more = [f"{len(entries) - MOST_NAMED} more"] if len(entries) > MOST_NAMED else []
     parts = [*names, *more]
     joined = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -121,9 +121,9 @@ def contender_of(record: Record, name: str) -> Contender:
     """Return a study's front, on its first target."""
     points = []
     for entry in record.front.entries:
-        interval = record.metric_interval(entry.quality)
+        interval = record.metric_interval(entry.quality, sd=entry.quality_sd)
         half = 0.0 if interval is None else (interval[1] - interval[0]) / 2
-        at = entry.latency
+        at = entry.reported_latency
         points.append(Point(f"trial {entry.number}", entry.quality, half, at.p50_ms, at.low_ms, at.high_ms))
     return _contender(name, points)
 

@@ -145,16 +145,20 @@ def _intervals(record: Record) -> list[str]:
     metric, count = record.metric.name, record.examples.get("validation", 0)
     found = [
         "Latency is the wall time of one inference of the very file that ships: its measured ratio to the teacher's "
-        "file, timed in turns with it in fresh processes, times the teacher's own median from when the study was "
-        "opened. "
+        "file, timed in turns with it in fresh processes, times the teacher's own median at all moments at which "
+        "it was seen. "
         "Intervals hold 95 %; two files are told apart by the intervals of their ratios, which are narrower than those "
         "of their milliseconds.",
     ]
     if record.knows_noise:
+        resampled = any(entry.quality_sd is not None for entry in record.front.entries)
+        over = f"{count:,} validation examples"
+        by = f"was resampled over {over}, which gave its 95 % interval"
+        share = f"is a share of {over}; its 95 % interval is that of Wilson (1927)"
         found.append(
-            f"{metric[0].upper()}{metric[1:]} is a share of {count:,} validation examples; its 95 % interval is that "
-            "of Wilson (1927). Models are compared as if each had been scored on examples of its own, which says "
-            "rather too little than too much."
+            f"{metric[0].upper()}{metric[1:]} {by if resampled else share}. All models were scored on the same "
+            "examples, so that their differences are surer than their intervals show; to choose, a difference counts "
+            "that is more than one standard error of models scored on examples of their own."
         )
     else:
         found.append(f"No interval is known for {metric}, which is no share of right answers.")

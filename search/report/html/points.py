@@ -9,6 +9,7 @@ from typing import Any
 from ....evaluators.measurement import Latency
 from ...trial import Trial
 from ..entry import Entry
+from ..intervals import speed_up
 from .answer import SHIPPED, pick_command
 from .record import Record
 from .wording import PlanWords, short
@@ -69,7 +70,7 @@ def trial_columns(record: Record) -> dict[str, list[Any]]:
         "metricHigh": lambda r: r.metric_end(1),
         "tied": lambda r: tied.get(r.trial.number),
         "test": lambda r: None if r.entry is None else short(r.entry.test_accuracy, 7),
-        "speedUp": lambda r: None if r.entry is None else short(front.speed_up(r.entry), 4),
+        "speedUp": lambda r: None if r.entry is None else short(speed_up(r.entry.reported_latency).value, 4),
         "bytes": lambda r: None if r.entry is None else r.entry.size_bytes,
         "zstd": lambda r: None if r.entry is None else r.entry.compressed_bytes,
         "gateMs": lambda r: short(next((latency.p50_ms for latency in r.trial.gate.values()), None)),
@@ -81,7 +82,7 @@ def trial_columns(record: Record) -> dict[str, list[Any]]:
 
 
 def _tied(record: Record) -> dict[int, float | int | None]:
-    """Return, by trial number, the worst metric that cannot be told from that of the trial."""
+    """Return, by trial number, the worst metric within noise of that of the trial."""
     front = record.front
     entries = sorted(front.entries, key=lambda entry: -entry.quality)
     found = {}
@@ -100,7 +101,8 @@ def latency_columns(record: Record) -> dict[str, dict[str, list[Any]]]:
     """Return, for each target, the columns of what was measured there, by trial number.
 
     `held` is what a budget is held against, in the budget's milliseconds: for a budget that is a part of the teacher's
-    latency, it follows from the measured ratio.
+    latency, it follows from the measured ratio. `held` and `chosenBy`, a median, are what models are chosen by; the
+    rest is what is reported of a model, which after the choice is another measurement.
     """
     trials = sorted(record.front.trials, key=lambda t: t.number)
     entries = [_Row(record, trial).entry for trial in trials]
@@ -116,10 +118,12 @@ def latency_columns(record: Record) -> dict[str, dict[str, list[Any]]]:
     }
     found: dict[str, dict[str, list[Any]]] = {}
     for name in record.front.targets:
-        latencies = [None if entry is None else entry.latencies.get(name) for entry in entries]
+        latencies = [None if entry is None else entry.reported.get(name) for entry in entries]
         found[name] = {
             column: [None if at is None else short(value(at)) for at in latencies] for column, value in columns.items()
         }
+        chosen_by = [None if entry is None else entry.latencies.get(name) for entry in entries]
+        found[name]["chosenBy"] = [None if at is None else short(at.p50_ms) for at in chosen_by]
         found[name]["held"] = [_held(record, name, entry) for entry in entries]
     return found
 
@@ -127,11 +131,7 @@ def latency_columns(record: Record) -> dict[str, dict[str, list[Any]]]:
 def _held(record: Record, target: str, entry: Entry | None) -> float | None:
     if entry is None or target not in entry.latencies:
         return None
-    limits = record.front.limits
-    latency = entry.latencies[target]
-    if target in limits.relative:
-        return short(limits.parts({target: latency})[target] * limits.budgets[target], 7)
-    return short(latency.at(limits.percentile), 7)
+    return short(record.front.limits.held_ms(target, entry.latencies[target])[2], 7)
 
 
 class _Row:
@@ -141,7 +141,9 @@ class _Row:
         self.trial = trial
         looked = record.front.confirmed.get(trial.number)
         self.entry = Entry(trial, looked, record.metric) if trial.finished else None
-        self._interval = None if self.entry is None else record.metric_interval(self.entry.quality)
+        self._interval = (
+            None if self.entry is None else record.metric_interval(self.entry.quality, sd=self.entry.quality_sd)
+        )
 
     def metric_end(self, which: int) -> float | int | None:
         """Return an end of the metric's interval."""

@@ -74,19 +74,22 @@ class Record:
     @property
     def knows_noise(self) -> bool:
         """Whether the metric has intervals."""
-        return bool(self.intervals.sizes)
+        return bool(self.intervals.sizes) or any(entry.quality_sd is not None for entry in self.front.entries)
 
-    def metric_interval(self, quality: float, split: str = "validation") -> tuple[float, float] | None:
+    def metric_interval(
+        self, quality: float, split: str = "validation", sd: float | None = None
+    ) -> tuple[float, float] | None:
         """Return the 95 % interval of a metric, lower end first.
 
         Args:
             quality: The metric as a search keeps it.
             split: That it was computed on.
+            sd: Its standard error, where resampling told it.
 
         Returns:
             Its ends in the metric's own units; None where none is known.
         """
-        found = self.intervals.around(quality, split)
+        found = self.intervals.around(quality, split, sd)
         return None if found.low is None or found.high is None else (found.low, found.high)
 
     def metric_verdict(self, a: Entry, b: Entry) -> Literal["better", "worse", "tie"]:
@@ -95,7 +98,7 @@ class Record:
 
     def latency_verdict(self, a: Entry, b: Entry) -> Literal["faster", "slower", "tie"]:
         """Return how `a` compares with `b` on the targets that both have: a tie unless it is one thing on all."""
-        found = {is_faster(a.latencies[name], b.latencies[name]) for name in a.latencies if name in b.latencies}
+        found = {is_faster(a.reported[name], b.reported[name]) for name in a.reported if name in b.reported}
         return found.pop() if len(found) == 1 else "tie"
 
 
@@ -110,7 +113,7 @@ def metric_verdict(of_a: Record, a: Entry, of_b: Record, b: Entry) -> Literal["b
     """
     gap, noise = a.quality - b.quality, 0.0
     for record, entry in ((of_a, a), (of_b, b)):
-        interval = record.metric_interval(entry.quality)
+        interval = record.metric_interval(entry.quality, sd=entry.quality_sd)
         if interval is not None:
             noise = math.hypot(noise, (interval[1] - interval[0]) / 2)
     if abs(gap) <= noise:

@@ -62,7 +62,8 @@ function recall() {
   }
 }
 
-/* The model to take under what the user asks for now: the same rule as that of `autocompress pick`. */
+/* The model to take under what the user asks for now: the same rule as that of `autocompress pick`, by the figures that
+   models are chosen by. */
 function meets(row) {
   const asked = D.studies[0];
   if (T.study[row] !== 0 || !finished(row)) return false;
@@ -91,12 +92,12 @@ function choice() {
   const rows = [];
   for (let row = 0; row < COUNT; row++) if (meets(row)) rows.push(row);
   const worth = (a, b) => better(a, T.metric[a], T.metric[b]) ? -1 : T.metric[a] === T.metric[b] ? 0 : 1;
-  const quicker = (a, b) => latency(a, "p50") - latency(b, "p50") || worth(a, b);
+  const quicker = (a, b) => latency(a, "chosenBy") - latency(b, "chosenBy") || worth(a, b);
   const first = order => rows.reduce((best, row) => best === null || order(row, best) < 0 ? row : best, null);
   if (fast) return first(quicker);
   const best = first((a, b) => worth(a, b) || quicker(a, b));
   if (best === null) return null;
-  // of those whose metric cannot be told from the best one's, the fastest
+  // of those whose metric is within noise of the best one's, the fastest
   const told = row => better(row, T.tied[best] ?? T.metric[best], T.metric[row]);
   return first((a, b) => told(a) - told(b) || quicker(a, b));
 }
