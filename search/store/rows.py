@@ -130,6 +130,8 @@ def reason(path: Path, error: BaseException) -> str:
     text = one_line(str(getattr(causes[-1], "orig", None) or causes[-1]))[:160]
     if "disk is full" in text or "No space left" in text:
         return f"{path}: the disk is full; free some space and run the same command again"
+    if "disk I/O error" in text:
+        return f"{path}: the disk gives an error ({text}); check it and run the same command again"
     if "locked" in text:
         return f"{path}: locked by another program (a viewer, a backup?); end that and run the same command again"
     if "readonly" in text:
