@@ -128,11 +128,11 @@ def opened(
     with contextlib.ExitStack() as held:
         held.enter_context(locked(folder))
         check_settings(folder, settings)
+        if begin_opening(folder, settings):
+            say("an earlier run with other settings ended before its first trial: what it made was removed")
         sweep(folder)
         sweep_temporary()
         held.callback(_sweep_again, folder)
-        if begin_opening(folder, settings):
-            say("an earlier run with other settings ended before its first trial: what it made was removed")
         teacher = _teacher(settings, task, folder, say, stop)
         prepared = replace(task, teacher=teacher).prepared(say)
         # nothing of a study is written before it is known to be of this task

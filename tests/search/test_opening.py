@@ -71,6 +71,17 @@ def test_what_a_killed_opening_made_of_other_settings_is_removed(tmp_path: Path)
     assert not begin_opening(tmp_path, first.changed("target", batch=8)) and made[0].exists(), "a study keeps its own"
 
 
+@pytest.mark.parametrize("name", ["targets/mine.txt", "task.json", "profile/run.prof", "study.db"])
+def test_a_folder_that_never_was_a_study_loses_nothing(tmp_path: Path, name: str) -> None:
+    theirs = tmp_path / name
+    theirs.parent.mkdir(parents=True, exist_ok=True)
+    theirs.write_text("of a user's own")
+    with pytest.raises(StorageError, match=f"no study .*{name.split('/')[0]}.*--fresh") as caught:
+        begin_opening(tmp_path, StudyFile())
+    assert theirs.read_text() == "of a user's own" and "\n" not in str(caught.value)
+    assert not (tmp_path / "opening.json").exists(), "nor is it one from now on"
+
+
 def test_a_study_of_a_later_version_can_be_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings = StudyFile().changed("search", trials=7)
     write_settings(tmp_path, settings)
