@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from autocompress.errors import UnknownName
-from autocompress.search.executors.base import Executor, ExecutorContext
+from autocompress.search.evaluate.job import Job
+from autocompress.search.executors.base import Executor, ExecutorContext, WorkerDied
 from autocompress.search.executors.registry import EXECUTORS, make_executor
+from autocompress.spaces.spec import StudentSpec
 from autocompress.testing import ExecutorConformance
 
 
@@ -44,9 +49,7 @@ def test_an_unknown_executor_is_answered_with_the_nearest() -> None:
 def test_a_worker_that_outgrows_itself_is_renewed(
     opened_context: ExecutorContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from autocompress.search.evaluate.job import Job
     from autocompress.search.executors import worker_process
-    from autocompress.spaces.spec import StudentSpec
 
     monkeypatch.setattr(worker_process, "WARM_AFTER_JOBS", 2)
     executor = make_executor("processes", opened_context, 1)
@@ -60,3 +63,18 @@ def test_a_worker_that_outgrows_itself_is_renewed(
         assert pids[0] == pids[1] != pids[2] == pids[3], "no growth, then growth"
     finally:
         executor.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trouble", ["it cannot open the study", "there is no memory for it"])
+def test_a_job_to_be_done_apart_that_gets_no_process_costs_itself_alone(
+    opened_context: ExecutorContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """Else each run that goes on with the study would begin with it, and end by it."""
+    if "memory" in trouble:
+        monkeypatch.setattr("autocompress.search.memory.available_bytes", lambda: 1 << 20)
+    executor = make_executor("local", replace(opened_context, folder=tmp_path), 1)  # there is no teacher
+    future = executor.submit(Job(7, StudentSpec(), "gate", apart=True))
+    executor.run_pending()
+    with pytest.raises(WorkerDied, match="needs about" if "memory" in trouble else "no worker can open the study"):
+        future.result(0)
