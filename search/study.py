@@ -142,7 +142,7 @@ def opened(
         store = TrialStore(folder, settings.name, objectives)
         held.callback(store.close)
         if anew:
-            begin_remeasuring(folder, store)
+            begin_remeasuring(folder)
         context = open_context(prepared, settings, folder, stop, say, time_left_s=time_left_s)
         facts = _facts(context, settings, task)
         write_facts(folder, facts)

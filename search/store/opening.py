@@ -37,8 +37,8 @@ def begin_opening(folder: Path, settings: StudyFile) -> bool:
     if noted != wanted and not any((folder / "trials").glob("*/plan.json")):
         if noted is None and (there := [name for name in MADE if (folder / name).exists()]):
             raise StorageError(
-                f"{folder} is there and no study of AutoCompress, and a search would write over its {there[0]}: move it "
-                "away, give another folder with --runs, or use --fresh"
+                f"{folder} is there and no study of AutoCompress, and a search would write over its {there[0]}: move "
+                "it away, give another folder with --runs, or use --fresh"
             )
         with disk_errors(folder):
             for name in MADE:
