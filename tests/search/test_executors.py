@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from autocompress.errors import UnknownName
@@ -78,3 +80,29 @@ def test_a_job_to_be_done_apart_that_gets_no_process_costs_itself_alone(
     executor.run_pending()
     with pytest.raises(WorkerDied, match="needs about" if "memory" in trouble else "no worker can open the study"):
         future.result(0)
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_node_that_dies_costs_no_search(opened_context: ExecutorContext) -> None:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    executor = make_executor("ray", opened_context, 1)
+    try:
+        future = executor.submit(Job(1, StudentSpec(), "build"))
+        until_s = time.monotonic() + 120
+        while not (doing := workers_of_ray()) and time.monotonic() < until_s:
+            time.sleep(0.1)
+        doing[0].kill()
+        with pytest.raises(WorkerDied, match="the process that did it died"):
+            future.result(120)
+        assert executor.submit(Job(1, StudentSpec(), "gate")).result(300).latencies, "another one takes its place"
+        future = executor.submit(Job(1, StudentSpec(), "build"))
+    finally:
+        executor.close()
+    assert future.cancelled()
+
+
+def workers_of_ray() -> list[psutil.Process]:
+    """The processes that do a job for a cluster that was started here."""
+    children = psutil.Process().children(recursive=True)
+    return [each for each in children if each.is_running() and "ray::do" in " ".join(each.cmdline()[:1])]
