@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all. This file imports nothing of the project but its errors, and whether there is a terminal."""
+"""Files that are there whole or not at all. Imports nothing of the project but its errors and the terminal."""
 
 from __future__ import annotations
 
@@ -18,12 +18,9 @@ from .terminal import terminal_is_gone
 
 PARTIAL = ".part-"
 """How the name of what is not yet finished begins. Only a kill leaves such a file; see `sweep`."""
-TROUBLE = tuple(
-    getattr(errno, name)
-    for name in ("EIO", "ESTALE", "ETIMEDOUT", "ENXIO", "ENODEV", "EREMOTEIO")
-    if hasattr(errno, name)
-)
-"""What a system says of a disk that fails, or of a network's disk that is out of reach: nothing is wrong with a file."""
+_NAMES = ("EIO", "ESTALE", "ETIMEDOUT", "ENXIO", "ENODEV", "EREMOTEIO")
+TROUBLE = frozenset(vars(errno)[name] for name in _NAMES if name in vars(errno))
+"""What a system says of a disk that fails, or of a network's that is out of reach: nothing is wrong with a file."""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
