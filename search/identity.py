@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import MetricError, StorageError
-from ..files import read_json, write_json
+from ..files import read_object, write_json
 from ..spaces.inputs import divided, tensors_of
 from ..studies.checkpoint import plain_bytes
 from ..studies.data.images import ImageData
@@ -103,7 +103,7 @@ def check_identity(folder: Path, task: PreparedTask, worker: bool = False) -> No
         StorageError: The task is another one.
     """
     path = folder / FILE
-    before, now = read_json(path), identity_of(task)
+    before, now = read_object(path), identity_of(task)
     if before is None:
         write_json(path, now)
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +67,22 @@ def test_a_worker_that_outgrows_itself_is_renewed(
         assert pids[0] == pids[1] != pids[2] == pids[3], "no growth, then growth"
     finally:
         executor.close()
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_a_worker_starts_is_the_drivers_alone(opened_context: ExecutorContext) -> None:
+    from autocompress.search.executors.worker_process import WorkerProcess
+
+    worker = WorkerProcess(opened_context, 1)
+    try:
+        os.kill(worker._processes[0].pid, signal.SIGINT)
+        until_s = time.monotonic() + 120
+        while not (worker.ready or worker.lost) and time.monotonic() < until_s:
+            time.sleep(0.1)
+        assert worker.ready and not worker.lost
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ()), "and the driver gets its own"
+    finally:
+        worker.end(time.monotonic())
 
 
 @pytest.mark.slow

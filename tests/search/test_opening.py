@@ -57,6 +57,21 @@ def test_a_search_of_another_host_is_believed_while_it_lives(tmp_path: Path) -> 
         pass
 
 
+def test_a_host_that_stood_still_leaves_the_lock_of_the_one_that_took_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On disks that do not pass locks on, a laptop that was asleep."""
+    monkeypatch.setattr("autocompress.search.store.lock.BEAT_S", 0.02)
+    record, other = tmp_path / "lock.json", {"host": "another", "name": "node-7", "process": 7}
+    long_ago = time.time() - 60
+    with locked(tmp_path):
+        write_json(record, other)
+        os.utime(record, (long_ago, long_ago))
+        time.sleep(0.3)
+        assert record.stat().st_mtime == long_ago, "it is not kept alive for the other one"
+    assert read_json(record) == other
+
+
 def test_what_a_killed_opening_made_of_other_settings_is_removed(tmp_path: Path) -> None:
     first = StudyFile().changed("target", batch=1)
     assert not begin_opening(tmp_path, first)
