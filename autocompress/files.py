@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all. This file imports nothing of the project but its errors."""
+"""Files that are there whole or not at all. Imports nothing of the project but its errors and the terminal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .errors import StorageError, UsageError
+from .terminal import terminal_is_gone
 
 PARTIAL = ".part-"
 """How the name of what is not yet finished begins. Only a kill leaves such a file; see `sweep`."""
+_NAMES = ("EIO", "ESTALE", "ETIMEDOUT", "ENXIO", "ENODEV", "EREMOTEIO")
+TROUBLE = frozenset(vars(errno)[name] for name in _NAMES if name in vars(errno))
+"""What a system says of a disk that fails, or of a network's that is out of reach: nothing is wrong with a file."""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -73,6 +77,8 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
+        if is_trouble(error):
+            raise StorageError(_troubled(path, error)) from error
         raise StorageError(f"{path}: cannot be read ({error}); delete it, or start anew with --fresh") from error
 
 
@@ -164,9 +170,16 @@ def check_folder(folder: Path) -> None:
             raise UsageError(f"{path} is a file; give the name of a folder")
 
 
+def is_trouble(error: BaseException | None) -> bool:
+    """Tell whether this is of a disk that fails or is out of reach, rather than of what lies on it."""
+    if not isinstance(error, OSError) or error.errno not in TROUBLE:
+        return False
+    return not (error.errno == errno.EIO and error.filename is None and terminal_is_gone())
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what an operating system says of a full or read-only disk into a StorageError of one line."""
+    """Turn what an operating system says of a full, failing or read-only disk into a StorageError of one line."""
     try:
         yield
     except OSError as error:
@@ -174,7 +187,9 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise StorageError(f"{path}: the disk is full; free some space and run the same command again") from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP):
             raise StorageError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
-        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EBUSY):
+        if is_trouble(error):
+            raise StorageError(_troubled(path, error)) from error
+        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EBUSY, errno.ENOTEMPTY):
             try:
                 check_folder(path.parent)
             except UsageError as reason:
@@ -201,19 +216,31 @@ def given_file(path: Path) -> Iterator[None]:
                 raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
             yield
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) or is_trouble(error):
                 raise
             raise StorageError(f"{path}: cannot be written ({error.strerror or error}); choose another name") from error
 
 
 def _sync(path: Path) -> None:
-    """Flush a file or a folder to the disk, where the system can."""
-    with suppress(OSError):  # not every file system can for folders, and Windows opens none
+    """Flush a file or a folder to the disk, where the system can.
+
+    Raises:
+        OSError: The disk is full or fails, so that the file is not there.
+    """
+    try:
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+    except OSError as error:  # not every file system can for folders, and Windows opens none
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) and not path.is_dir():
+            raise
+
+
+def _troubled(path: Path, error: BaseException) -> str:
+    said = getattr(error, "strerror", None) or str(error)
+    return f"{path}: the disk gives an error ({said}); check it and run the same command again"
 
 
 def _umask() -> int:

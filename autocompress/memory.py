@@ -1,29 +1,33 @@
-"""How much memory there is to take. Imports nothing of the project."""
+"""How much memory there is to take. Imports nothing of the project but control groups."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
 
-GROUPS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
-"""Limit and use of a control group, as containers and schedulers set them: files of its two versions."""
+from .cgroups import CGROUP, PROCESS, control_groups
+
+GROUPS = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+"""Limit and use of a control group: files of its two versions."""
 
 
-def available_bytes(groups: Path = Path("/sys/fs/cgroup")) -> int:
+def available_bytes(cgroup: Path = CGROUP, process: Path = PROCESS) -> int:
     """Return the bytes that processes of this machine, or of this container, may still take.
 
     What a system keeps in memory of files counts as free: it gives that back.
 
     Args:
-        groups: Where Linux shows the limits of control groups.
+        cgroup: Where the kernel shows control groups.
+        process: Says which ones this process is in.
     """
     import psutil
 
     found = [int(psutil.virtual_memory().available)]
-    for limit, used in GROUPS:
-        with suppress(OSError, ValueError):  # "max" where there is no limit
-            free = int((groups / limit).read_text()) - int((groups / used).read_text())
-            found.append(max(0, free + _of_files(groups / limit.replace(Path(limit).name, "memory.stat"))))
+    for group in control_groups("memory", cgroup, process):
+        for limit, used in GROUPS:
+            with suppress(OSError, ValueError):  # "max" where there is no limit
+                free = int((group / limit).read_text()) - int((group / used).read_text())
+                found.append(max(0, free + _of_files(group / "memory.stat")))
     return min(found)
 
 

@@ -7,7 +7,9 @@ its turn comes after all, it is trained from the start.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +64,7 @@ def spare_files(
         key = path.name.split("-")[0]
         if path.name in needed or key in going_on:
             continue
-        found.append(Spare(path, path.stat().st_size, HOPELESS if key in given_up else NOBODYS))
+        found.append(Spare(path, _size_bytes(path), HOPELESS if key in given_up else NOBODYS))
     return found
 
 
@@ -106,7 +108,7 @@ def take_away(spare: Iterable[Spare]) -> int:
 
 def checkpoint_bytes(folder: Path) -> int:
     """Return what all checkpoints of a study take."""
-    return sum(path.stat().st_size for path in _checkpoints(folder))
+    return sum(map(_size_bytes, _checkpoints(folder)))
 
 
 def waiting_checkpoints(
@@ -120,13 +122,13 @@ def waiting_checkpoints(
     for path in _checkpoints(folder):
         if (key := path.name.split("-")[0]) in rank and path.name not in needed:
             own.setdefault(key, []).append(path)
-    return [Spare(p, p.stat().st_size, LAST) for key in sorted(own, key=lambda key: rank[key]) for p in own[key]]
+    return [Spare(p, _size_bytes(p), LAST) for key in sorted(own, key=lambda key: rank[key]) for p in own[key]]
 
 
 def _unfinished(folder: Path) -> Iterator[Spare]:
     for path in folder.rglob(f"{PARTIAL}*"):
         parts = path.rglob("*") if path.is_dir() else (path,)
-        yield Spare(path, sum(part.stat().st_size for part in parts if part.is_file()), UNFINISHED)
+        yield Spare(path, sum(map(_size_bytes, parts)), UNFINISHED)
     for path in checkpoints_folder(folder).glob("*.lock"):
         yield Spare(path, 0, UNFINISHED)
 
@@ -140,7 +142,16 @@ def _needed(folder: Path, ended: Sequence[Trial], promotion: Promotion) -> set[s
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(checkpoints_folder(folder).glob("*.pt"))
+    # pathlib's patterns match hidden names too: what a worker is writing ends alike
+    return sorted(p for p in checkpoints_folder(folder).glob("*.pt") if not p.name.startswith(PARTIAL))
+
+
+def _size_bytes(path: Path) -> int:
+    """Return the size of a file; 0 where there is none, or none any more: workers write and remove files meanwhile."""
+    with suppress(FileNotFoundError):
+        found = path.stat()
+        return found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return 0
 
 
 def _key(trial: Trial) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files import read_json
+from ..files import read_object
 from ..studies.study_file import StudyFile
 from .clean import Spare, checkpoint_bytes, spare_files, take_away, waiting_checkpoints
 from .evaluate.context import LOOK_EXAMPLES
@@ -63,16 +63,16 @@ def opened_for_cleaning(folder: Path) -> Iterator[Cleaning]:
     with locked(folder):
         objectives = objectives_of(settings)
         store = TrialStore(folder, settings.name, objectives)
-        ended, unfinished = store.ended(), store.interrupted()
-        spare = tuple(spare_files(folder, ended, unfinished, _promotion(folder, settings, objectives)))
-        finished = sum(t.finished for t in ended)
-        words = f"{finished} finished students and {len(unfinished)} that are under way or wait"
-        yield Cleaning(spare, checkpoint_bytes(folder), words)
-        store.close()
+        with contextlib.closing(store):
+            ended, unfinished = store.ended(), store.interrupted()
+            spare = tuple(spare_files(folder, ended, unfinished, _promotion(folder, settings, objectives)))
+            finished = sum(t.finished for t in ended)
+            words = f"{finished} finished students and {len(unfinished)} that are under way or wait"
+            yield Cleaning(spare, checkpoint_bytes(folder), words)
 
 
 def _promotion(folder: Path, settings: StudyFile, objectives: tuple[str, ...]) -> Promotion:
-    known = (read_json(folder / "identity.json") or {}).get("validation", "").split()
+    known = str((read_object(folder / "identity.json") or {}).get("validation", "")).split()
     examples = int(known[0]) if known and known[0].isdigit() else FEWEST_EXAMPLES
     examples = min(LOOK_EXAMPLES, examples)
     limits = Limits.of(settings, read_facts(folder))

@@ -59,6 +59,8 @@ def words(job: Job, rungs: int, why: object) -> str:
     Args:
         job: That processes died of.
         rungs: Of a full recovery.
-        why: How the last one died, if that is known.
+        why: How the last one died, as far as that is known; None where it died in an earlier run, maybe of another job.
     """
+    if why is None:
+        return "died twice in earlier runs"
     return f"died twice while {job.words(rungs)}" + (f": {why}" if str(why) else "")

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import MetricError, StorageError
-from ..files import read_json, write_json
+from ..files import read_object, write_json
 from ..spaces.inputs import divided, tensors_of
 from ..studies.checkpoint import plain_bytes
 from ..studies.data.images import ImageData
@@ -103,10 +103,12 @@ def check_identity(folder: Path, task: PreparedTask, worker: bool = False) -> No
         StorageError: The task is another one.
     """
     path = folder / FILE
-    before, now = read_json(path), identity_of(task)
+    before, now = read_object(path), identity_of(task)
     if before is None:
         write_json(path, now)
         return
+    if not all(isinstance(value, str) for value in before.values()):
+        raise StorageError(f"{path}: damaged, holds no identity of a task; restore it from a copy, or use --fresh")
     differing = differences(before, now)
     if not differing:
         if not worker and set(now) - set(before):
@@ -198,7 +200,10 @@ def _apart(before: str | None, now: str) -> float:
     """Return the largest difference of answers, as a part of the largest of those before."""
     if before is None:
         return 0.0
-    one, other = (np.array([float(part) for part in text.split()]) for text in (before, now))
+    try:
+        one, other = (np.array([float(part) for part in text.split()]) for text in (before, now))
+    except ValueError:
+        return float("inf")  # a damaged file
     if one.shape != other.shape:
         return float("inf")
     return float(np.abs(one - other).max() / max(float(np.abs(one).max()), 1e-6)) if len(one) else 0.0

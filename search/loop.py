@@ -193,10 +193,9 @@ class Driver:
         if exhausted:
             left_s = math.inf if (known_s := self._pace.time_left_s()) is None else known_s
         trial = self._room.next(self._trials, running, left_s)
-        if trial is None:
-            return False
-        self._submit(trial.moved(TrialState.RUNNING), self._next.on_rungs(trial))
-        return True
+        if trial is not None:
+            self._submit(trial.moved(TrialState.RUNNING), self._next.on_rungs(trial))
+        return trial is not None
 
     def _begin(self, proposal: Proposal) -> None:
         number = proposal.number
@@ -211,7 +210,7 @@ class Driver:
         self._shapes.open(trial, proposal.others)
         self._submit(trial, Job(number, spec, "gate"))
 
-    def _submit(self, trial: Trial, job: Job, why: object = "") -> None:
+    def _submit(self, trial: Trial, job: Job, why: object = None) -> None:
         if self._over:
             self._deaths.keep(trial)  # the next run does it
             return
@@ -264,6 +263,8 @@ class Driver:
         missed = "" if trial.by_hand else self._limits.surely_missed(trial.gate, trial.gate_bytes)
         if missed:
             self._end(replace(trial.moved(TrialState.GATED), reason=missed))
+        elif lost := self._next.lost(trial, self._trials):
+            self._end(replace(trial.moved(TrialState.FAILED), reason=lost))
         else:
             self._submit(*self._next.after_gate(trial, self._trials))
 
@@ -281,9 +282,7 @@ class Driver:
 
     def _end(self, trial: Trial) -> None:
         trial = replace(trial, ended_s=self.searched_s)
-        values = None
-        if trial.measured:
-            values = [objective_value(name, trial.measured) for name in self._promotion.objectives]
+        values = [objective_value(n, trial.measured) for n in self._promotion.objectives] if trial.measured else None
         self._store.end(trial, values, self._space)
         self._trials.append(trial)
         self._trainings.remember(trial)

@@ -81,7 +81,7 @@ def check_memory(
     """
     needed, free = memory_needed(context, workers), available_bytes() if free_bytes is None else free_bytes
     if needed.total_bytes > free:
-        mend = "lower --workers, or give fewer training items" if workers else "give fewer training items"
+        mend = "lower --workers, or give fewer training items" if workers > 1 else "give fewer training items"
         raise UsageError(f"this search needs about {needed.words(free)}: {mend}")
     if needed.total_bytes > NOTED * free:
         say(f"memory: about {needed.words(free)}")

@@ -50,6 +50,17 @@ class NextJob:
             return Job(trial.number, trial.spec, "build", 0, trial.warm_start)
         return Job(trial.number, trial.spec, "rung", level, trial.warm_start)
 
+    def lost(self, trial: Trial, ended: Sequence[Trial]) -> str:
+        """Return why no job can follow on a gate that was passed; empty where one can.
+
+        Args:
+            trial: The trial.
+            ended: The trials that ended.
+        """
+        if trial.after is None or any(t.number == trial.after for t in ended):
+            return ""
+        return f"trial {trial.after}, whose weights it begins with, cannot be read any more"
+
     def after_gate(self, trial: Trial, ended: Sequence[Trial]) -> tuple[Trial, Job]:
         """Return the job that follows on a gate that was passed, and the trial as it begins it.
 

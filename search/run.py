@@ -21,7 +21,7 @@ from ..studies.teacher import TeacherStopped
 from .assemble import driver_of, promotion_of
 from .cleaning import CheckpointKeeper
 from .evaluate.recalibration import keep_drift
-from .executors.base import ExecutorContext
+from .executors.base import Executor, ExecutorContext
 from .executors.registry import executor_factory
 from .loop import Driver
 from .pace import Snapshot, Stop
@@ -154,11 +154,11 @@ def run_search(
         except ConditionsChanged as changed:
             trouble = _changed(changed)
         finally:
-            executor.close()
+            _close(executor)
         done = not stop() and watch.patience.is_over(driver.searched_s)
         search_s = time.monotonic() - loop_s
         if stop() and not driver.trials:
-            watcher.say(_nothing_tried(loop_s - begin_s, minutes))
+            watcher.say(_nothing_tried(time.monotonic() - begin_s, None if stop.asked.is_set() else minutes))
         front = replace(watch.known, trials=tuple(driver.trials))
         try:
             if not stop.hurried.is_set() and not trouble:
@@ -172,7 +172,8 @@ def run_search(
         except ConditionsChanged as changed:
             trouble = _changed(changed)
         if not stop.hurried.is_set():
-            report.keep(front, final=True)
+            with contextlib.suppress(BrokenOff):  # the page of before stays
+                report.keep(front, final=True)
         let_come_to_its_end()
         if stop.hurried.is_set():
             watcher.say("no time was left to confirm the front: the next run does")
@@ -250,6 +251,14 @@ def _told_in_time(stop: Stop) -> Iterator[None]:
         ) from None
 
 
+def _close(executor: Executor) -> None:
+    try:
+        executor.close()
+    except BrokenOff:
+        let_come_to_its_end()
+        executor.close()
+
+
 def _changed(error: ConditionsChanged) -> str:
     return f"{error}: --remeasure does so for all students. Finished trials are kept, and no trial has failed by it"
 
@@ -268,9 +277,16 @@ def _tell_forecast(study: OpenStudy, left_s: float | None, say: Say) -> None:
         say(line)
 
 
-def _nothing_tried(opening_s: float, minutes: float | None) -> str:
+def _nothing_tried(spent_s: float, minutes: float | None) -> str:
+    """Return why there is no trial.
+
+    Args:
+        spent_s: Seconds until the first would have begun.
+        minutes: Of the search; None where they did not end it.
+    """
     given = "" if minutes is None else f" of the {60 * minutes:.0f} s given"
+    further = "" if minutes is None else ", and more --minutes do"
     return (
-        f"opening the study took {opening_s:.0f} s{given}: nothing could be tried; what was measured is kept, so the "
-        "same command gets further, and more --minutes do"
+        f"{spent_s:.0f} s{given} went into opening the study and what is learned before the first trial: nothing could "
+        f"be tried; what was measured is kept, so the same command gets further{further}"
     )

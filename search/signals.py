@@ -15,6 +15,7 @@ from .pace import Stop
 GRACE_S = 5.0
 """Seconds after which a step that does not end by itself is broken off. Schedulers kill after ten."""
 FATAL = ("SIGTERM", "SIGHUP")
+ALARM: int | None = getattr(signal, "SIGALRM", None)
 
 
 class BrokenOff(KeyboardInterrupt):
@@ -61,10 +62,17 @@ def ended_by_signals(stop: Stop, told: bool = True) -> Iterator[None]:
     try:
         yield
     finally:
+        # a signal may come meanwhile, and set the alarm: that is taken back last
+        for number in (n for n in list(before) if n != ALARM):
+            _restore(number, before[number])
         let_come_to_its_end()
-        for number, handler in before.items():
-            if handler is not None:  # one that was not set from Python cannot be set again from there
-                signal.signal(number, handler)
+        if ALARM in before:
+            _restore(ALARM, before[ALARM])
+
+
+def _restore(number: int, handler: Any) -> None:
+    if handler is not None:  # one that was not set from Python cannot be set again from there
+        signal.signal(number, handler)
 
 
 def let_come_to_its_end() -> None:

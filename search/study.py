@@ -39,11 +39,11 @@ from .prepare.reach import check_reach, measure_reach
 from .prepare.space import prepare_space
 from .remeasure import begin_remeasuring, remeasure
 from .report.space_report import describe_space
-from .store.facts import TaskFacts, read_facts, write_facts
+from .store.facts import TaskFacts, known_facts, write_facts
 from .store.layout import remeasuring
 from .store.lock import locked
 from .store.opening import begin_opening, end_opening
-from .store.samples import Samples, read_samples, sample_rows, write_samples
+from .store.samples import Samples, known_samples, sample_rows, write_samples
 from .store.settings import check_settings, with_earlier_limits, write_settings
 from .store.trials import TrialStore
 from .store.versions import versions
@@ -128,11 +128,11 @@ def opened(
     with contextlib.ExitStack() as held:
         held.enter_context(locked(folder))
         check_settings(folder, settings)
+        if begin_opening(folder, settings):
+            say("an earlier run with other settings ended before its first trial: what it made was removed")
         sweep(folder)
         sweep_temporary()
         held.callback(_sweep_again, folder)
-        if begin_opening(folder, settings):
-            say("an earlier run with other settings ended before its first trial: what it made was removed")
         teacher = _teacher(settings, task, folder, say, stop)
         prepared = replace(task, teacher=teacher).prepared(say)
         # nothing of a study is written before it is known to be of this task
@@ -142,7 +142,7 @@ def opened(
         store = TrialStore(folder, settings.name, objectives)
         held.callback(store.close)
         if anew:
-            begin_remeasuring(folder, store)
+            begin_remeasuring(folder)
         context = open_context(prepared, settings, folder, stop, say, time_left_s=time_left_s)
         facts = _facts(context, settings, task)
         write_facts(folder, facts)
@@ -185,7 +185,7 @@ def with_what_was_seen(study: OpenStudy, say: Say) -> OpenStudy:
         StorageError: The disk is full or cannot be written.
     """
     context = recalibrated(study.context, say)
-    facts = replace(read_facts(study.folder), teacher_ms=_teacher_ms(context))
+    facts = replace(known_facts(study.folder), teacher_ms=_teacher_ms(context))
     write_facts(study.folder, facts)
     return replace(study, context=context, limits=Limits.of(study.settings, facts))
 
@@ -195,7 +195,7 @@ def _teacher_ms(context: EvaluationContext) -> dict[str, float]:
 
 
 def _facts(context: EvaluationContext, settings: StudyFile, task: Task) -> TaskFacts:
-    known = read_facts(context.folder)
+    known = known_facts(context.folder)
     size = max(file_bytes(session.meter.reference) for session in context.sessions.values())
     runtimes = {s.target.runtime: get_runtime(s.target.runtime).available().version for s in context.sessions.values()}
     schedule = context.recoverer.schedule
@@ -220,7 +220,7 @@ def _facts(context: EvaluationContext, settings: StudyFile, task: Task) -> TaskF
 
 
 def _keep_samples(context: EvaluationContext) -> None:
-    if read_samples(context.folder) is not None:
+    if known_samples(context.folder) is not None:
         return  # earlier trials answered these
     task, data = context.task, context.task.validation
     first = data.inputs(slice(0, 1))

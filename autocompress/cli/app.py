@@ -46,8 +46,19 @@ class Commands(click.Group):
         except (BrokenPipeError, _NobodyReads):
             _leave_quietly()
         except Exception as error:
-            if isinstance(error, OSError) and error.errno == errno.EIO and not sys.stdout.isatty():
-                sys.exit(0)  # the terminal that it was shown in was closed
+            from ..errors import one_line
+            from ..files import is_trouble
+            from ..terminal import terminal_is_gone
+
+            if (
+                isinstance(error, OSError)
+                and error.errno == errno.EIO
+                and error.filename is None
+                and terminal_is_gone()
+            ):
+                sys.exit(0)  # it was shown in a terminal that was closed
+            if is_trouble(error):
+                fail(f"{one_line(error)}: the disk gives an error; check it and run the same command again")
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 fail(f"the disk is full ({error.filename or 'while writing'}); free some space and run it again")
             if isinstance(error, OSError) and error.errno in REFUSED and error.filename:

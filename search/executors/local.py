@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future, wait
 
+from ...errors import MeasurementError, UsageError, one_line
 from ..evaluate.evaluation import evaluate
 from ..evaluate.job import Job, JobResult
-from .base import ExecutorContext
+from .base import ExecutorContext, WorkerDied
 from .processes import ProcessExecutor
 
 POLL_S = 0.2
@@ -49,6 +50,14 @@ class LocalExecutor:
                 future.set_exception(error)
 
     def _apart(self, job: Job) -> JobResult:
+        try:
+            return self._in_a_process(job)
+        except (MeasurementError, UsageError) as error:
+            # of the process, not of the job: it could not open the study, or there is no memory for it. Were the run to
+            # end by that, so would each one that goes on with the study: it begins with this job
+            raise WorkerDied(one_line(error)) from error
+
+    def _in_a_process(self, job: Job) -> JobResult:
         executor = ProcessExecutor(self._given, 1)
         try:
             answer = executor.submit(job)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+import contextlib
+from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
 from ...cores import usable_cores
+from ...errors import MeasurementError, one_line
 from ..evaluate.job import Job, JobResult
-from .base import ExecutorContext
+from .base import ExecutorContext, WorkerDied
 from .worker import prepare_worker, work
 
 
@@ -15,16 +17,20 @@ class RayExecutor:
     """Does several jobs at a time on the cluster that Ray finds (RAY_ADDRESS), or on one that it starts here.
 
     The study's folder must be visible under the same path on every node. The study retries jobs, not Ray: a job whose
-    node dies is queued again when the study is resumed.
+    process or node dies gets `WorkerDied`.
 
     Attributes:
         slots: Number of jobs at a time.
+        apart: Always True.
     """
+
+    apart = True
 
     def __init__(self, context: ExecutorContext, workers: int) -> None:
         import ray
 
         self._ray: Any = ray
+        self._errors: Any = ray.exceptions
         self._own = not ray.is_initialized()
         if self._own:
             ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False)
@@ -42,20 +48,51 @@ class RayExecutor:
 
     def submit(self, job: Job) -> Future[JobResult]:
         """Send a job to the cluster."""
-        reference = self._task.remote(self._settings, self._folder, job)
-        future: Future[JobResult] = reference.future()
-        self._running[future] = reference
-        future.add_done_callback(lambda done: self._running.pop(done, None))
-        return future
+        answer: Future[JobResult] = Future()
+        try:
+            reference = self._task.remote(self._settings, self._folder, job)
+        except self._errors.RayError as error:
+            answer.set_exception(self._told(error))
+            return answer
+        self._running[answer] = reference
+        reference.future().add_done_callback(lambda done: self._ended(answer, done))
+        return answer
 
     def run_pending(self) -> None:
         """Do nothing: jobs run elsewhere."""
 
     def close(self) -> None:
         """Cancel what runs, and shut the cluster down where it was started here."""
-        for reference in list(self._running.values()):
-            self._ray.cancel(reference, force=True)
+        running = list(self._running.items())
+        for answer, _ in running:
+            answer.cancel()  # what Ray says of it afterwards is nobody's business
+        for _, reference in running:
+            with contextlib.suppress(self._errors.RayError):
+                self._ray.cancel(reference, force=True)
+        self._running.clear()
         if self._own:
             self._ray.shutdown()
-            for future in list(self._running):
-                future.cancel()  # nobody is left to answer it
+
+    def _ended(self, answer: Future[JobResult], done: Future[JobResult]) -> None:
+        # called in a thread of Ray's
+        self._running.pop(answer, None)
+        with contextlib.suppress(InvalidStateError):
+            if done.cancelled():
+                answer.cancel()
+            elif (error := done.exception()) is not None:
+                answer.set_exception(self._told(error))
+            else:
+                answer.set_result(done.result())
+
+    def _told(self, error: BaseException) -> BaseException:
+        """Return what the driver is told of an error: what a job raised, or what became of its process or the cluster.
+
+        A job whose process, or whose node, is gone is done again.
+        """
+        known = self._errors
+        died = (known.WorkerCrashedError, known.NodeDiedError, known.OutOfMemoryError, known.RayActorError)
+        if isinstance(error, (*died, known.ObjectLostError, known.TaskCancelledError)):
+            return WorkerDied(f"the process that did it died ({one_line(error)[:120]})")
+        if isinstance(error, known.RayError) and not isinstance(error, known.RayTaskError):
+            return MeasurementError(f"the Ray cluster does no jobs any more: {one_line(error)[:160]}")
+        return error

@@ -30,8 +30,7 @@ class ProcessExecutor:
     apart = True
 
     def __init__(self, context: ExecutorContext, workers: int) -> None:
-        if workers > 1:  # one alone does what the driver would do
-            check_memory(context.context, workers, context.say)
+        check_memory(context.context, workers, context.say)
         self.slots = workers
         self._context = context
         self._threads = max(1, usable_cores() // workers)

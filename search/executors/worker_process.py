@@ -6,8 +6,11 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Future, InvalidStateError, ProcessPoolExecutor
+from multiprocessing import resource_tracker
 
 from ...errors import one_line
 from ..evaluate.job import Job, JobResult
@@ -19,6 +22,20 @@ WARM_AFTER_JOBS = 20
 """So many jobs fill what a process keeps for good: the teacher's answers, what libraries build once."""
 GROWN_BYTES = 2**30
 """What a process may take more than it took when it was warm; libraries that build files lose some memory each time."""
+
+
+@contextlib.contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Meanwhile, let processes be started that get no SIGINT; one that comes for this process is had afterwards."""
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # multiprocessing's own, whose start would let the signal through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class WorkerProcess:
@@ -47,7 +64,8 @@ class WorkerProcess:
         self._done, self._warm_bytes = 0, 0
         spawn = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(1, spawn, prepare_worker, (threads, os.getpid()))
-        opened = self._pool.submit(open_study, context.settings, context.folder)
+        with _without_ctrl_c():  # else it would end by it with a traceback while it imports PyTorch
+            opened = self._pool.submit(open_study, context.settings, context.folder)
         self._processes = list(self._pool._processes.values())
         opened.add_done_callback(self._opened)
 
@@ -111,9 +129,8 @@ class WorkerProcess:
 
     def _opened(self, done: Future[None]) -> None:
         error = None if done.cancelled() else done.exception()
-        if isinstance(error, WorkerUnusable):
-            self.unusable, self.lost = str(error), True
-        elif error is not None:
+        if error is not None:
+            self.unusable = "" if isinstance(error, BrokenExecutor) else one_line(error)
             self.lost = True
         else:
             self.ready = not done.cancelled()

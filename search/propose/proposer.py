@@ -127,7 +127,8 @@ class Proposer:
             own = proposal.number is None and not proposal.origin.by_hand
             if proposal.number is None and proposal.origin.by_hand and self._baselines.has_begun(proposal.plan):
                 continue
-            if self._key(proposal.plan) in self._seen or (own and self._predicted_over(proposal.plan) > 1):
+            known = proposal.number is None and self._key(proposal.plan) in self._seen
+            if known or (own and self._predicted_over(proposal.plan) > 1):
                 continue
             if own and BUDGET in (proposal.latent or {}) and not self._guide_fits:
                 continue

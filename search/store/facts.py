@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import StorageError, one_line
-from ...files import read_object, write_json
+from ...files import is_trouble, read_object, write_json
+from ...remarks import remark
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import PerTarget
 from ...studies.metric import ACCURACY, MetricLabel
@@ -60,6 +61,21 @@ def read_facts(folder: Path) -> TaskFacts:
         raise StorageError(
             f"{path}: holds no facts of a task ({one_line(error)[:100]}); the next search writes it anew"
         ) from error
+
+
+def known_facts(folder: Path) -> TaskFacts:
+    """Return what a study knows of its task, for a search, which makes all of it anew: a damaged file costs nothing.
+
+    Raises:
+        StorageError: The disk gives an error.
+    """
+    try:
+        return read_facts(folder)
+    except StorageError as error:
+        if is_trouble(error.__cause__):
+            raise
+        remark(f"{folder / 'task.json'}: damaged; it is written anew")
+        return TaskFacts()
 
 
 def write_facts(folder: Path, facts: TaskFacts) -> None:

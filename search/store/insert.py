@@ -30,6 +30,10 @@ PARAMETER = text(
 )
 ATTRIBUTE = text("INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (:trial, :key, :value)")
 
+STATE = text("UPDATE trials SET state = :state WHERE trial_id = :trial")
+NO_VALUES = text("DELETE FROM trial_values WHERE trial_id = :trial")
+OTHER_ATTRIBUTE = text("UPDATE trial_user_attributes SET value_json = :value WHERE trial_id = :trial AND key = :key")
+
 
 def insert_trial(
     engine: sqlalchemy.Engine,
@@ -69,6 +73,32 @@ def insert_trial(
         for statement, rows in ((VALUE, found), (PARAMETER, named), (ATTRIBUTE, said)):
             if rows:
                 connection.execute(statement, rows)
+
+
+def replace_trial(
+    engine: sqlalchemy.Engine,
+    trial: int,
+    state: optuna.trial.TrialState,
+    values: Sequence[float] | None,
+    key: str,
+    attribute: Any,
+) -> None:
+    """Change one trial that ended, which Optuna itself never does, in one transaction.
+
+    Args:
+        engine: Of the database.
+        trial: Optuna's number of it, over all studies.
+        state: How it ended.
+        values: Its objectives; None where it was not measured.
+        key: Of a user attribute.
+        attribute: What that is from now on.
+    """
+    with engine.begin() as connection:
+        connection.execute(OTHER_ATTRIBUTE, {"trial": trial, "key": key, "value": json.dumps(attribute)})
+        connection.execute(STATE, {"trial": trial, "state": state.name})
+        connection.execute(NO_VALUES, {"trial": trial})
+        for place, value in enumerate(values or ()):
+            connection.execute(VALUE, {"trial": trial, "objective": place, **_value(value)})
 
 
 def _value(value: float) -> dict[str, Any]:

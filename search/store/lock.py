@@ -52,15 +52,16 @@ def locked(folder: Path) -> Iterator[None]:
             )
         write_json(_path(folder), here)
         done = threading.Event()
-        beat = threading.Thread(target=_beat, args=(_path(folder), done), daemon=True, name="study-lock")
+        beat = threading.Thread(target=_beat, args=(folder, here, done), daemon=True, name="study-lock")
         beat.start()
         try:
             yield
         finally:
             done.set()
             beat.join(1.0)
-            with contextlib.suppress(OSError):
-                _path(folder).unlink()
+            if _record(folder) == here:  # not that of a host which took over while this one stood still
+                with contextlib.suppress(OSError):
+                    _path(folder).unlink()
     finally:
         lock.release()
 
@@ -102,7 +103,8 @@ def _age_s(folder: Path) -> float:
         probe.unlink(missing_ok=True)
 
 
-def _beat(path: Path, done: threading.Event) -> None:
+def _beat(folder: Path, here: dict[str, Any], done: threading.Event) -> None:
     while not done.wait(BEAT_S):
         with contextlib.suppress(OSError):
-            os.utime(path)  # on a network's disk, the server's clock sets it
+            if _record(folder) == here:
+                os.utime(_path(folder))  # on a network's disk, the server's clock sets it

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...errors import StorageError
 from ...files import disk_errors, read_json, remove, write_json
 from ...studies.study_file import StudyFile
 from .settings import FIXED, settings_path
 
-MADE = ("identity.json", "task.json", "samples.npz", "space.json", "teacher.safetensors", "targets", "profile")
+MADE = (
+    *("identity.json", "task.json", "samples.npz", "space.json", "teacher.safetensors", "targets", "profile"),
+    "study.db",
+)
 """What opening makes, and a study keeps from then on."""
 
 
@@ -23,14 +27,19 @@ def begin_opening(folder: Path, settings: StudyFile) -> bool:
         Whether anything was removed.
 
     Raises:
-        StorageError: The disk is full or cannot be written.
+        StorageError: The folder is no study and holds what a search would write over, or the disk cannot be written.
     """
     if settings_path(folder).exists():
         return False  # it was opened; `check_settings` sees to the rest
     wanted = {name: getattr(settings, name).model_dump(mode="json", by_alias=True) for name in FIXED}
     path = folder / "opening.json"
-    removed = False
-    if read_json(path) != wanted and not any((folder / "trials").glob("*/plan.json")):
+    removed, noted = False, read_json(path)
+    if noted != wanted and not any((folder / "trials").glob("*/plan.json")):
+        if noted is None and (there := [name for name in MADE if (folder / name).exists()]):
+            raise StorageError(
+                f"{folder} is there and no study of AutoCompress, and a search would write over its {there[0]}: move "
+                "it away, give another folder with --runs, or use --fresh"
+            )
         with disk_errors(folder):
             for name in MADE:
                 removed = removed or (folder / name).exists()

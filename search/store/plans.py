@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...errors import StorageError, one_line
 from ...evaluators.measurement import Measurement
-from ...files import disk_errors, read_json
+from ...files import disk_errors, is_trouble, read_json
 from ...remarks import remark
 from ...spaces.plain import from_plain
 from ..trial import Trial, TrialState
@@ -38,6 +38,8 @@ def read_plans(folder: Path, known: Collection[int] = ()) -> list[Trial]:
             if trial.number != int(path.parent.name):
                 raise ValueError(f"it is that of trial {trial.number}")
         except (StorageError, ValueError) as error:
+            if is_trouble(error.__cause__):
+                raise  # the plan may be whole
             with disk_errors(path):
                 path.replace(path.with_name(ASIDE))
             number = int(path.parent.name)

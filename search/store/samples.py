@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import StorageError, one_line
-from ...files import write_bytes
+from ...files import is_trouble, write_bytes
+from ...remarks import remark
 from ...spaces.target import PerTarget
 from .layout import trial_folder
 
@@ -68,8 +69,25 @@ def read_samples(study: Path) -> Samples | None:
     kept = read_arrays(_path(study))
     if kept is None:
         return None
+    if "rows" not in kept:
+        raise StorageError(f"{_path(study)}: holds no samples; restore it from a copy")
     inputs = {name.removeprefix("input:"): part for name, part in kept.items() if name.startswith("input:")}
     return Samples(kept["rows"], inputs)
+
+
+def known_samples(study: Path) -> Samples | None:
+    """Return the samples of a study; None where it has none, or a damaged file: no search ends by what is an aid.
+
+    Raises:
+        StorageError: The disk gives an error.
+    """
+    try:
+        return read_samples(study)
+    except StorageError as error:
+        if is_trouble(error.__cause__):
+            raise
+        remark(f"{_path(study)}: damaged; a search does without what was in it")
+        return None
 
 
 def write_answers(study: Path, number: int, outputs: PerTarget[NDArray[Any]]) -> None:
@@ -83,7 +101,7 @@ def write_answers(study: Path, number: int, outputs: PerTarget[NDArray[Any]]) ->
     Raises:
         StorageError: The disk is full or cannot be written.
     """
-    samples = read_samples(study)
+    samples = known_samples(study)
     if samples is not None:
         _save(_answers_path(study, number), {name: all_of[samples.rows] for name, all_of in outputs.items()})
 

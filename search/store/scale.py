@@ -69,5 +69,5 @@ def read_calibration(study: Path, target: str) -> Calibration | None:
         return None if known is None else from_plain(Calibration, known)
     except ValueError as error:
         raise StorageError(
-            f"{path}: holds no calibration; restore it from a copy, or start anew with --fresh"
+            f"{path}: holds no calibration; restore it from a copy, or measure all students anew with --remeasure"
         ) from error

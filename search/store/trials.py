@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
@@ -26,10 +25,11 @@ from ...spaces.space import Space
 from ...spaces.variables import Variable
 from ..objectives import is_maximized, objective_value
 from ..trial import Trial, TrialState
-from .insert import insert_trial
+from .database import Direction, make_database, open_database
+from .insert import insert_trial, replace_trial
 from .layout import trial_folder
 from .plans import finished_by_files, read_plans
-from .rows import ATTRIBUTE, ENDED, PATIENCE_S, address, check_version, parsed, reason
+from .rows import ATTRIBUTE, ENDED, PATIENCE_S, PLACES, cause, parsed, places, reason
 from .scale import Scale
 
 T = TypeVar("T")
@@ -40,8 +40,6 @@ STATES = {
     TrialState.STOPPED: optuna.trial.TrialState.PRUNED,
     TrialState.FAILED: optuna.trial.TrialState.FAIL,
 }
-BUSY_S = 5.0
-"""Seconds that SQLite itself waits for a lock, each time it is asked."""
 
 
 class TrialStore:
@@ -68,9 +66,13 @@ class TrialStore:
         self._name = name
         self._rows: tuple[list[Trial], set[int]] | None = None
         self._unwritten: list[tuple[Trial, Sequence[float] | None, Space | None]] = []
+        self._places: dict[int, int] = {}
         new = not self.path.exists()
+        directions: list[Direction] = ["maximize" if is_maximized(each) else "minimize" for each in self._objectives]
         try:
-            self._patiently(lambda: self._open("rwc" if new else "rw"))
+            if new:
+                make_database(self.path, name, directions)
+            self._engine, self._study = self._patiently(lambda: open_database(self.path, name, directions))
         except StorageError:
             raise
         except Exception as error:  # SQLAlchemy and Optuna raise many kinds for a file that is no database of theirs
@@ -138,11 +140,16 @@ class TrialStore:
             StorageError: The disk or the database cannot be written.
         """
         self.begin(trial)
+        self._write_rows(PATIENCE_S)
+        for place, (waiting, _, space) in enumerate(self._unwritten):
+            if waiting.number == trial.number:
+                self._unwritten[place] = (trial, values, space)
+                return
+        trials, numbers = self._read()
         try:
             self._patiently(lambda: self._replace(trial, values))
         except Exception as error:
             raise StorageError(reason(self.path, error)) from error
-        trials, numbers = self._read()
         self._rows = [trial if known.number == trial.number else known for known in trials], numbers
 
     def close(self) -> None:
@@ -150,27 +157,6 @@ class TrialStore:
         with contextlib.suppress(StorageError):
             self._write_rows(PATIENCE_S if self._unwritten else 0.0)
         self._engine.dispose()
-
-    def _open(self, mode: str) -> None:
-        def connect() -> sqlite3.Connection:
-            return sqlite3.connect(
-                address(self.path, f"mode={mode}"), uri=True, timeout=BUSY_S, check_same_thread=False
-            )
-
-        directions: list[Literal["maximize", "minimize"]] = [
-            "maximize" if is_maximized(name) else "minimize" for name in self._objectives
-        ]
-        if mode == "rw":
-            with contextlib.closing(connect()) as connection:
-                check_version(self.path, connection)
-                # no log beside the file: a copy of it is whole, and a network's disk can hold it
-                connection.execute("PRAGMA journal_mode=DELETE")
-        storage = optuna.storages.RDBStorage("sqlite:///study.db", engine_kwargs={"creator": connect})
-        self._engine = storage.engine
-        self._study = optuna.create_study(
-            study_name=self._name, storage=storage, directions=directions, load_if_exists=True
-        )
-        mode = "rw"  # one that is gone for a moment, as on a network's disk, is not made anew in its place
 
     def _read(self) -> tuple[list[Trial], set[int]]:
         """Return what the database has. It is read once: nobody else writes it."""
@@ -223,27 +209,16 @@ class TrialStore:
         state, variables = STATES[trial.state], space or ()
         params = {v.name: v.legal(trial.plan.choices.get(v.name, v.options[0])) for v in variables}
         ranges = {v.name: distribution(v) for v in variables}
-        insert_trial(self._engine, self._study._study_id, state, values, params, ranges, attributes)
+        insert_trial(self._engine, self._study, state, values, params, ranges, attributes)
 
     def _replace(self, trial: Trial, values: Sequence[float] | None) -> None:
-        # Optuna changes no trial that ended
-        with self._engine.begin() as connection:
-
-            def run(statement: str, **given: Any) -> Any:
-                return connection.execute(sqlalchemy.text(statement), given)
-
-            rows = run("SELECT trial_id, value_json FROM trial_user_attributes WHERE key = :key", key=ATTRIBUTE).all()
-            for row, text in rows:
-                if {trial.number} == parsed(self.path, [text])[1]:
-                    new = json.dumps(json.dumps(to_plain(trial)))
-                    where = "WHERE trial_id = :row"
-                    run(f"UPDATE trial_user_attributes SET value_json = :new {where} AND key = :key",
-                        new=new, row=row, key=ATTRIBUTE)  # fmt: skip
-                    run(f"UPDATE trials SET state = :state {where}", state=STATES[trial.state].name, row=row)
-                    run(f"DELETE FROM trial_values {where}", row=row)
-                    for place, value in enumerate(values or ()):
-                        run("INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES "
-                            "(:row, :place, :value, 'FINITE')", row=row, place=place, value=value)  # fmt: skip
+        if trial.number not in self._places:
+            with self._engine.connect() as connection:
+                self._places = places(
+                    connection.execute(sqlalchemy.text(PLACES), {"name": self._name, "key": ATTRIBUTE}).all()
+                )
+        if (row := self._places.get(trial.number)) is not None:
+            replace_trial(self._engine, row, STATES[trial.state], values, ATTRIBUTE, json.dumps(to_plain(trial)))
 
     def _patiently(self, act: Callable[[], T], patience_s: float | None = None) -> T:
         """Do something with the database; again, for `PATIENCE_S` or so, while it is locked or out of reach."""
@@ -257,7 +232,9 @@ class TrialStore:
             time.sleep(0.5)
 
     def _unavailable(self, error: BaseException) -> bool:
-        text = reason(self.path, error)
+        if isinstance(error, StorageError):
+            return False
+        text = cause(error)
         return "locked" in text or "unable to open" in text or not self.path.exists()
 
 

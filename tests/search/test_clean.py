@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +121,34 @@ def test_a_running_search_stays_below_its_limit(tmp_path: Path) -> None:
     assert left == 4 and all(path.exists() for path in (*kept, *paths[-4:])), "the least accurate ones go first"
     CheckpointKeeper(tmp_path, PROMOTION, 2_000, said.append).look(ended, waiting)
     assert all(path.exists() for path in kept) and "export" in said[-1]
+
+
+WORKER = """
+import itertools, sys
+from autocompress.files import Path, write_bytes
+folder = Path(sys.argv[1])
+print("begun", flush=True)
+for turn in itertools.count():
+    write_bytes(folder / f"{turn % 5:016x}-0.pt", bytes(100))
+    (folder / f"{(turn + 2) % 5:016x}-0.pt").unlink(missing_ok=True)
+"""
+
+
+def test_a_running_search_looks_at_checkpoints_that_workers_write_and_remove(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, a_trial(1, TrialState.WAITING, 1.0, 0.5), 0)
+    folder = checkpoints_folder(tmp_path)
+    unfinished = folder / ".part-abc-0123456789abcdef-0.pt"
+    unfinished.write_bytes(bytes(500_000))
+    # in its listing and gone when it is looked at
+    (folder / "fedcba9876543210-0.pt").symlink_to(tmp_path / "nowhere")
+    with subprocess.Popen([sys.executable, "-c", WORKER, str(folder)], stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None and worker.stdout.readline()
+        try:
+            for _ in range(300):
+                CheckpointKeeper(tmp_path, PROMOTION, 10, lambda line: None).look([], [])
+        finally:
+            worker.kill()
+    assert unfinished.exists(), "a worker is writing it"
 
 
 @pytest.mark.slow

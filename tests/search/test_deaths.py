@@ -12,11 +12,11 @@ import pytest
 from simulation import HOUR_S, Problem, SimulatedExecutor, make_driver, make_problem
 
 from autocompress.errors import ConditionsChanged
-from autocompress.files import read_json
+from autocompress.files import read_json, write_json
 from autocompress.search.evaluate.job import Job, JobResult, Step
 from autocompress.search.executors.base import WorkerDied
-from autocompress.search.trial import Trial, TrialState
-from autocompress.spaces.plain import from_plain
+from autocompress.search.trial import Origin, Trial, TrialState
+from autocompress.spaces.plain import from_plain, to_plain
 
 VICTIM = 8
 
@@ -130,7 +130,7 @@ def test_where_nothing_can_be_done_apart_two_deaths_are_enough(
     driver = make_driver(problem, again, tmp_path, max_trials=4)
     driver.run(lambda: again.clock_s > 20 * HOUR_S, lambda _: None)
     victim = next(trial for trial in driver.trials if trial.number == VICTIM)
-    assert victim.state is TrialState.FAILED and "died twice" in victim.reason and again.seen is None
+    assert victim.state is TrialState.FAILED and victim.reason == "died twice in earlier runs" and again.seen is None
 
 
 def test_a_run_that_is_ended_in_the_midst_of_a_job_blames_nothing(problem: Problem, tmp_path: Path) -> None:
@@ -189,3 +189,17 @@ def test_what_workers_come_to_while_the_search_ends_is_not_lost(problem: Problem
     assert any(trial.finished for trial in driver.trials)
     again = make_driver(problem, SimulatedExecutor(problem), tmp_path)
     assert {trial.number for trial in again.trials} == {trial.number for trial in driver.trials}
+
+
+def test_a_second_step_whose_first_cannot_be_read_any_more_fails_alone(problem: Problem, tmp_path: Path) -> None:
+    driver = make_driver(problem, SimulatedExecutor(problem), tmp_path / "other", max_trials=VICTIM)
+    driver.run(lambda: False, lambda _: None)
+    tried = next(trial for trial in driver.trials if trial.finished and trial.spec.recovery is not None)
+    second = Trial(VICTIM, tried.plan, tried.spec, Origin.BY_HAND, "first pruned, then quantized", after=77)
+    write_json(tmp_path / "trials" / f"{VICTIM:04d}" / "plan.json", to_plain(second))
+    again = SimulatedExecutor(problem)
+    driver = make_driver(problem, again, tmp_path, max_trials=3)
+    driver.run(lambda: again.clock_s > 20 * HOUR_S, lambda _: None)
+    trials = {trial.number: trial for trial in driver.trials}
+    assert trials[VICTIM].state is TrialState.FAILED and "trial 77" in trials[VICTIM].reason
+    assert any(trial.number > VICTIM for trial in driver.trials), "and the search goes on"

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
 import pytest
 
 from autocompress.errors import UnknownName
-from autocompress.search.executors.base import Executor, ExecutorContext
+from autocompress.search.evaluate.job import Job
+from autocompress.search.executors.base import Executor, ExecutorContext, WorkerDied
 from autocompress.search.executors.registry import EXECUTORS, make_executor
+from autocompress.spaces.spec import StudentSpec
 from autocompress.testing import ExecutorConformance
 
 
@@ -44,9 +53,7 @@ def test_an_unknown_executor_is_answered_with_the_nearest() -> None:
 def test_a_worker_that_outgrows_itself_is_renewed(
     opened_context: ExecutorContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from autocompress.search.evaluate.job import Job
     from autocompress.search.executors import worker_process
-    from autocompress.spaces.spec import StudentSpec
 
     monkeypatch.setattr(worker_process, "WARM_AFTER_JOBS", 2)
     executor = make_executor("processes", opened_context, 1)
@@ -60,3 +67,60 @@ def test_a_worker_that_outgrows_itself_is_renewed(
         assert pids[0] == pids[1] != pids[2] == pids[3], "no growth, then growth"
     finally:
         executor.close()
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_a_worker_starts_is_the_drivers_alone(opened_context: ExecutorContext) -> None:
+    from autocompress.search.executors.worker_process import WorkerProcess
+
+    worker = WorkerProcess(opened_context, 1)
+    try:
+        os.kill(worker._processes[0].pid, signal.SIGINT)
+        until_s = time.monotonic() + 120
+        while not (worker.ready or worker.lost) and time.monotonic() < until_s:
+            time.sleep(0.1)
+        assert worker.ready and not worker.lost
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ()), "and the driver gets its own"
+    finally:
+        worker.end(time.monotonic())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trouble", ["it cannot open the study", "there is no memory for it"])
+def test_a_job_to_be_done_apart_that_gets_no_process_costs_itself_alone(
+    opened_context: ExecutorContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """Else each run that goes on with the study would begin with it, and end by it."""
+    if "memory" in trouble:
+        monkeypatch.setattr("autocompress.search.memory.available_bytes", lambda: 1 << 20)
+    executor = make_executor("local", replace(opened_context, folder=tmp_path), 1)  # there is no teacher
+    future = executor.submit(Job(7, StudentSpec(), "gate", apart=True))
+    executor.run_pending()
+    with pytest.raises(WorkerDied, match="needs about" if "memory" in trouble else "no worker can open the study"):
+        future.result(0)
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_node_that_dies_costs_no_search(opened_context: ExecutorContext) -> None:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    executor = make_executor("ray", opened_context, 1)
+    try:
+        future = executor.submit(Job(1, StudentSpec(), "build"))
+        until_s = time.monotonic() + 120
+        while not (doing := workers_of_ray()) and time.monotonic() < until_s:
+            time.sleep(0.1)
+        doing[0].kill()
+        with pytest.raises(WorkerDied, match="the process that did it died"):
+            future.result(120)
+        assert executor.submit(Job(1, StudentSpec(), "gate")).result(300).latencies, "another one takes its place"
+        future = executor.submit(Job(1, StudentSpec(), "build"))
+    finally:
+        executor.close()
+    assert future.cancelled()
+
+
+def workers_of_ray() -> list[psutil.Process]:
+    """The processes that do a job for a cluster that was started here."""
+    children = psutil.Process().children(recursive=True)
+    return [each for each in children if each.is_running() and "ray::do" in " ".join(each.cmdline()[:1])]

@@ -30,6 +30,22 @@ def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
     assert available_bytes(tmp_path) > 400_000
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_least_limit_of_the_groups_that_a_process_is_in_counts(tmp_path: Path, version: int) -> None:
+    """As Slurm and systemd set them: on the group of a job, not on the root."""
+    cgroup, process = tmp_path / "cgroup", tmp_path / "self"
+    root = cgroup / "memory" if version == 1 else cgroup
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if version == 1 else ("memory.max", "memory.current")
+    for name, limit, used in (("slurm", 900_000, 100_000), ("slurm/job_7", 500_000, 200_000), ("other", 10, 10)):
+        (root / name).mkdir(parents=True)
+        for file, value in zip(names, (limit, used), strict=True):
+            (root / name / file).write_text(f"{value}\n")
+    process.write_text("9:memory:/slurm/job_7/step\n4:cpu:/\n" if version == 1 else "0::/slurm/job_7/step\n")
+    assert available_bytes(cgroup, process) == 300_000
+    (root / "slurm" / names[1]).write_text("700000\n")
+    assert available_bytes(cgroup, process) == 200_000
+
+
 def test_a_split_that_has_no_room_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
 

@@ -57,6 +57,21 @@ def test_a_search_of_another_host_is_believed_while_it_lives(tmp_path: Path) -> 
         pass
 
 
+def test_a_host_that_stood_still_leaves_the_lock_of_the_one_that_took_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On disks that do not pass locks on, a laptop that was asleep."""
+    monkeypatch.setattr("autocompress.search.store.lock.BEAT_S", 0.02)
+    record, other = tmp_path / "lock.json", {"host": "another", "name": "node-7", "process": 7}
+    long_ago = time.time() - 60
+    with locked(tmp_path):
+        write_json(record, other)
+        os.utime(record, (long_ago, long_ago))
+        time.sleep(0.3)
+        assert record.stat().st_mtime == long_ago, "it is not kept alive for the other one"
+    assert read_json(record) == other
+
+
 def test_what_a_killed_opening_made_of_other_settings_is_removed(tmp_path: Path) -> None:
     first = StudyFile().changed("target", batch=1)
     assert not begin_opening(tmp_path, first)
@@ -69,6 +84,17 @@ def test_what_a_killed_opening_made_of_other_settings_is_removed(tmp_path: Path)
     write_settings(tmp_path, first)
     end_opening(tmp_path)
     assert not begin_opening(tmp_path, first.changed("target", batch=8)) and made[0].exists(), "a study keeps its own"
+
+
+@pytest.mark.parametrize("name", ["targets/mine.txt", "task.json", "profile/run.prof", "study.db"])
+def test_a_folder_that_never_was_a_study_loses_nothing(tmp_path: Path, name: str) -> None:
+    theirs = tmp_path / name
+    theirs.parent.mkdir(parents=True, exist_ok=True)
+    theirs.write_text("of a user's own")
+    with pytest.raises(StorageError, match=f"no study .*{name.split('/')[0]}.*--fresh") as caught:
+        begin_opening(tmp_path, StudyFile())
+    assert theirs.read_text() == "of a user's own" and "\n" not in str(caught.value)
+    assert not (tmp_path / "opening.json").exists(), "nor is it one from now on"
 
 
 def test_a_study_of_a_later_version_can_be_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from as_measured import as_measured
 
 import autocompress
-from autocompress.errors import ConditionsChanged, StorageError
+from autocompress.errors import ConditionsChanged, MeasurementError, StorageError
 from autocompress.files import write_json
 from autocompress.search.evaluate.target_session import LatencyMeter
 from autocompress.search.report.front import Front
@@ -71,3 +71,49 @@ def test_other_conditions_are_named_and_all_students_can_be_measured_anew(
     with pytest.raises((ConditionsChanged, StorageError), match="governor was performance"):
         go_on()
     assert all(t.state is not TrialState.FAILED for t in read_front(moved).trials)
+
+
+def test_what_cannot_be_measured_anew_is_kept_and_two_machines_are_never_mixed(
+    finished: Front, moved: Path, go_on: Callable[..., Front], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (calibration,) = moved.glob("targets/*/calibration.json")
+    calibration.write_text('{"p50_ms": "damaged"}')
+    numbers = {t.number for t in finished.trials if t.finished}
+    bad = max(numbers)
+    measured: list[str] = []
+    real = LatencyMeter.measure
+
+    def measure(self: LatencyMeter, paths: Sequence[Path], *rest: Any, **more: Any) -> Any:
+        (path, *_) = paths
+        if path.parent.name == f"{bad:04d}":
+            raise MeasurementError("the timing process died")
+        if path.parent.parent.name == "trials":
+            measured.append(path.parent.name)
+        return real(self, paths, *rest, **more)
+
+    monkeypatch.setattr(LatencyMeter, "measure", measure)
+    with pytest.raises(MeasurementError, match=f"1 of .* trial {bad} .*the timing process died.*again") as caught:
+        go_on(remeasure=True)
+    assert "\n" not in str(caught.value)
+    assert {int(name) for name in measured} == numbers - {bad}
+    assert {t.number for t in read_front(moved).trials if t.finished} == numbers, "none has failed by that"
+    assert json.loads((moved / "remeasure.json").read_text())["left"] == [bad]
+
+    # before it is gone on with, the machine becomes another one once more, and a file is lost
+    data = json.loads(calibration.read_text())
+    write_json(calibration, {**data, "fingerprint": "elsewhere"})
+    note = json.loads((moved / "remeasure.json").read_text())
+    write_json(moved / "remeasure.json", {**note, "conditions": dict.fromkeys(note["conditions"], "elsewhere")})
+    gone = min(numbers)
+    next((moved / "trials" / f"{gone:04d}").glob("model.*")).unlink()
+    measured.clear()
+    with pytest.raises(MeasurementError, match=f"trial {bad}"):
+        go_on()
+    assert {int(name) for name in measured} == numbers - {bad, gone}, "all of them again"
+    assert "is gone" in next(t.reason for t in read_front(moved).trials if t.number == gone)
+
+    # what cannot be measured in a second run either fails
+    measured.clear()
+    after = {t.number: t for t in go_on().trials}
+    assert after[bad].state is TrialState.FAILED and "the timing process died" in after[bad].reason
+    assert all(after[n].finished for n in numbers - {bad, gone}) and not (moved / "remeasure.json").exists()

@@ -352,7 +352,7 @@ def held(path: Path, seconds: float) -> Iterator[None]:
 
 
 def test_a_database_that_others_hold_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autocompress.search.store.trials.BUSY_S", 0.5)
+    monkeypatch.setattr("autocompress.search.store.database.BUSY_S", 0.5)
     store = a_store(tmp_path)
     end(store, a_trial(1))
     with held(store.path, 2.0):
@@ -363,9 +363,8 @@ def test_a_database_that_others_hold_is_waited_for(tmp_path: Path, monkeypatch: 
 def test_a_database_that_stays_locked_costs_no_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name, value in (("BUSY_S", 0.1), ("PATIENCE_S", 0.5)):
-        monkeypatch.setattr(f"autocompress.search.store.trials.{name}", value)
-    monkeypatch.setattr("autocompress.search.store.rows.PATIENCE_S", 0.5)
+    for name, value in (("database.BUSY_S", 0.1), ("trials.PATIENCE_S", 0.5), ("rows.PATIENCE_S", 0.5)):
+        monkeypatch.setattr(f"autocompress.search.store.{name}", value)
     store = a_store(tmp_path)
     end(store, a_trial(1))
     with held(store.path, 60):
