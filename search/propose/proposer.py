@@ -7,7 +7,6 @@ each as often as its trials lately gained. What is predicted to miss the budget 
 
 from __future__ import annotations
 
-import math
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +24,7 @@ from .baselines import Baselines
 from .by_hand import Design
 from .learned.source import SHARED, LearnedSource
 from .proposal import Arm, Proposal
-from .solved import BUDGET
+from .solved import BUDGET, same_budget
 from .sources import Gains, Sources
 
 REDRAWS = 60
@@ -38,8 +37,6 @@ EXPECTED = {"learned": 8.0, "sampler": 1.0, "levels": 1.0}
 """What sources are expected to gain before they have gained anything, against each other."""
 LEVELS = "levels by role"
 """The label of uniform designs that give each role a level, which had to earn their trials."""
-SAME_BUDGET = 0.05
-"""Initial designs for budgets that differ by less than this part are the same."""
 
 
 class Proposer:
@@ -82,7 +79,7 @@ class Proposer:
         self._random = random.Random(seed)
         self._seen: set[str] = set()
         self._over: tuple[float, Proposal] | None = None
-        self._model_is_next = False
+        self._model_is_next, self._training = False, ""
         self._queue: deque[Proposal] = deque(map(Proposal.of, design))
 
     def know(self, trials: Sequence[Trial], interrupted: Sequence[Trial]) -> None:
@@ -98,7 +95,7 @@ class Proposer:
         again = [
             p
             for p in self._queue
-            if p.origin is Origin.DESIGN and any(_same_budget(p.latent, known) for known in before)
+            if p.origin is Origin.DESIGN and any(same_budget(p.latent, known) for known in before)
         ]
         self._queue = deque(p for p in self._queue if p not in again)
         self._random.seed(f"{self._random.random()}/{len(trials)}")
@@ -116,13 +113,10 @@ class Proposer:
     def propose(self) -> Proposal | None:
         """Return the next plan; None when nothing new can be drawn from this space."""
         while self._queue:
-            if self._queue[0].number is None and (design := self._baselines.first()) is not None:
-                return self._note(Proposal.of(design))
-            if self._queue[0].number is None and (shared := self.share()) is not None:
-                return shared
-            if self._queue[0].number is None and (led := self._led_in_turn()) is not None:
-                return self._note(led)
+            if (other := self._before(self._queue[0])) is not None:
+                return other
             proposal = self._queue.popleft()
+            self._training = self._space.spec(proposal.plan).training_key()
             # what one would do by hand is measured whatever its latency: it shows what the search is worth
             own = proposal.number is None and not proposal.origin.by_hand
             if proposal.number is None and proposal.origin.by_hand and self._baselines.has_begun(proposal.plan):
@@ -269,12 +263,21 @@ class Proposer:
     def _guide_fits(self) -> bool:
         return self._learned is None or self._learned.guide_fits
 
-    def _led_in_turn(self) -> Proposal | None:
-        """Return what the learned model proposes, every other time that it is asked."""
+    def _before(self, queued: Proposal) -> Proposal | None:
+        """Return what is tried before this plan of the queue; nothing where it shares the training of the last one."""
+        if queued.number is not None:
+            return None
+        if (design := self._baselines.first()) is not None:
+            return self._note(Proposal.of(design))
+        if self._space.spec(queued.plan).training_key() == self._training:
+            return None
+        if (shared := self.share()) is not None:
+            return shared
         if self._learned is None or not self._learned.ready:
             return None
-        self._model_is_next = not self._model_is_next
-        return self._learned.propose(self._is_new) if self._model_is_next else None
+        self._model_is_next = not self._model_is_next  # every other time that it is asked
+        led = self._learned.propose(self._is_new) if self._model_is_next else None
+        return None if led is None else self._note(led)
 
     def _leveled(self) -> Proposal | None:
         if not self._levels:
@@ -289,10 +292,3 @@ class Proposer:
         self._seen -= {t.spec.key() for t in trials}
         self._seen.add(trials[best].spec.key())
         return best
-
-
-def _same_budget(a: Mapping[str, Value] | None, b: Mapping[str, Value] | None) -> bool:
-    """Tell whether the solver's plans for two budgets stand for the same region, by their numbers."""
-    if a is None or b is None or not {BUDGET} <= a.keys() & b.keys() or a.get("target") != b.get("target"):
-        return False
-    return abs(math.log(float(a[BUDGET]) / float(b[BUDGET]))) < SAME_BUDGET

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from itertools import product
 
@@ -17,6 +18,8 @@ BUDGET_SHARES = (0.45, 0.75, 0.25, 0.6, 0.35, 0.9, 0.2)
 """Budgets that plans are made for, as parts of the largest one; the first few span the front."""
 BUDGET = "budget_ms"
 """The name of the number that says which budget (ms) a design is for."""
+SAME_BUDGET = 0.05
+"""Initial designs for budgets that differ by less than this part are the same."""
 
 
 def solved(space: Space, surrogates: Surrogates, starts: Mapping[str, tuple[Plan, float]]) -> Iterator[Design]:
@@ -40,3 +43,10 @@ def solved(space: Space, surrogates: Surrogates, starts: Mapping[str, tuple[Plan
         plan = plan_within(space, surrogates, budget_ms, likes[name], forecasts[name]) or quickest
         latent: dict[str, Value] = {BUDGET: budget_ms, **({"target": name} if name else {})}
         yield Design(plan, Origin.DESIGN, "initial design", latent)
+
+
+def same_budget(a: Mapping[str, Value] | None, b: Mapping[str, Value] | None) -> bool:
+    """Tell whether the solver's plans for two budgets stand for the same region, by their numbers."""
+    if a is None or b is None or not {BUDGET} <= a.keys() & b.keys() or a.get("target") != b.get("target"):
+        return False
+    return abs(math.log(float(a[BUDGET]) / float(b[BUDGET]))) < SAME_BUDGET

@@ -77,7 +77,7 @@ def test_a_stopped_study_goes_on_without_trying_a_technique_again(tmp_path: Path
 
 
 def test_sequences_have_as_many_seconds_as_the_search(tmp_path: Path) -> None:
-    trials = searched(tmp_path, 60)
+    trials = searched(tmp_path, 120)
     trainings, found = Trainings(trials), by_technique(trials)
     search_s = trainings.seconds_behind(t for t in trials if not t.by_hand)
     assert search_s > 0
@@ -97,7 +97,7 @@ def test_the_search_takes_nothing_over_from_what_is_compared_with_it(tmp_path: P
 
 
 def test_default_and_none(tmp_path: Path) -> None:
-    usual = searched(tmp_path / "usual", 16, ("default",))
+    usual = searched(tmp_path / "usual", 32, ("default",))
     assert {t.label for t in usual if t.by_hand} >= {"teacher", "teacher int8", "uniform 50%"}
     assert not any(t.technique for t in usual)
     none = searched(tmp_path / "none", 12, ("none",))
