@@ -14,6 +14,8 @@ import torch
 from autocompress.errors import UsageError
 from autocompress.files import read_json, write_json
 from autocompress.search.evaluate.build import file_accuracy
+from autocompress.search.store.opening import begin_opening
+from autocompress.search.store.settings import read_settings
 from autocompress.search.study import opened
 from autocompress.studies.study_file import StudyFile
 from autocompress.studies.task import Task
@@ -101,6 +103,7 @@ def lay_out(folder: Path, study: str, runs: Path) -> None:
     """
     shutil.rmtree(runs, ignore_errors=True)
     (runs / study).mkdir(parents=True)
+    begin_opening(runs / study, read_settings(folder / "prepared" / study))  # else it is taken for a stranger's folder
     for pattern in SHARED:
         for source in (folder / "prepared" / study).glob(pattern):
             if source.is_dir():
