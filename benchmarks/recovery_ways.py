@@ -3,7 +3,7 @@
     python benchmarks/recovery_ways.py [STUDY ...] [--widths 0.5 0.25] [--seeds 3] [--runs FOLDER]
 
 Uniform students of each STUDY (a study file, `digits` by default) are taught from the teacher's weights in each way,
-with the same batches for each seed. It prints the metric on the validation split: the mean over seeds of the built-in
+with the same batches for each seed. It prints the metric on the validation split: the mean over seeds of the first
 way, and what each other way is above or below it, with 95 % intervals (t) of the paired differences. The learning rates
 are those of the built-in way times a factor; AdamW's are its own.
 """
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from autocompress.compression.distill import Lessons
 from autocompress.compression.norms import reestimate_norms
-from autocompress.compression.recover import Recoverer
+from autocompress.compression.recover import ADAMW_PART, Recoverer
 from autocompress.compression.student import make_student
 from autocompress.search.evaluate.checkpoints import look_at
 from autocompress.search.evaluate.context import EvaluationContext
@@ -56,7 +56,7 @@ class Way:
 
 
 WAYS = (
-    Way("SGD, as built in"),
+    Way("SGD"),
     Way("SGD, rate x 0.3", factor=0.3),
     Way("SGD, rate x 3", factor=3.0),
     Way("SGD, averaged weights", averaged=True, norms=True),
@@ -72,16 +72,10 @@ class OtherWay(Recoverer):
     """Trains in a way of its own; the schedule and the losses are the built-in ones.
 
     Attributes:
-        adam: Whether AdamW trains.
         average: Names of weights -> their moving average, empty to make none.
     """
 
-    adam: bool = False
     average: dict[str, Tensor] | None = field(default=None, compare=False)
-
-    def optimizer(self, parameters: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        """Return AdamW, or what is built in."""
-        return torch.optim.AdamW(parameters, lr=0.0) if self.adam else super().optimizer(parameters)
 
     def _step(self, student: Any, module: nn.Module, *rest: Any) -> float:
         loss = super()._step(student, module, *rest)
@@ -97,15 +91,16 @@ def taught(context: EvaluationContext, space: Any, width: float, way: Way, seed:
     built_in = context.recoverer
     spec = space.spec(uniform(space, width, 32))
     assert spec.recovery is not None
-    rate = way.adam or way.factor * spec.recovery.learning_rate
-    spec = replace(spec, recovery=replace(spec.recovery, learning_rate=rate))
+    rate = way.adam / ADAMW_PART or way.factor * spec.recovery.learning_rate
+    optimizer = "adamw" if way.adam else "sgd"
+    spec = replace(spec, recovery=replace(spec.recovery, learning_rate=rate, optimizer=optimizer))
     fields = {name: getattr(built_in, name) for name in built_in.__dataclass_fields__}
     fields["schedule"] = replace(built_in.schedule, seed=seed, rungs=(1.0,))
     # the teacher's answers are kept by place, and another seed has another order
     asked = built_in.lessons
     fields["lessons"] = Lessons(asked.teacher, asked.last_layer, asked.device, built_in.losses.precise)
     average: dict[str, Tensor] | None = {} if way.averaged else None
-    recoverer = OtherWay(**fields, adam=way.adam > 0, average=average)
+    recoverer = OtherWay(**fields, average=average)
     student = make_student(context.task.teacher, context.network.groups, spec)
     with tempfile.TemporaryDirectory() as folder:
         fake = recoverer.recover(student, spec, 0, Path(folder) / "checkpoint.pt", lambda: False)

@@ -21,12 +21,14 @@ class Network:
         groups: Its groups of channels that can be removed.
         modules: Its modules without submodules or parameters, in order of execution.
         left_out: The groups that cannot shrink, with the reasons.
+        norms_layers: Whether it is normalised by layers, as transformers are, and nowhere by batches.
     """
 
     layers: tuple[Layer, ...]
     groups: tuple[Group, ...]
     modules: tuple[LeafModule, ...]
     left_out: tuple[LeftOut, ...]
+    norms_layers: bool = False
 
 
 def look_at_network(model: nn.Module, example_input: Inputs) -> Network:
@@ -43,4 +45,10 @@ def look_at_network(model: nn.Module, example_input: Inputs) -> Network:
     if not layers:
         raise UsageError("the network runs no convolution and no linear layer: there is nothing to compress in it")
     groups, left_out = find_groups(model, example_input, {layer.name: layer.depth for layer in layers})
-    return Network(layers, groups, find_leaf_modules(model, example_input), left_out)
+    return Network(layers, groups, find_leaf_modules(model, example_input), left_out, _norms_layers(model))
+
+
+def _norms_layers(model: nn.Module) -> bool:
+    parts = tuple(model.modules())
+    by_batch = any(isinstance(part, nn.modules.batchnorm._NormBase) for part in parts)
+    return not by_batch and any(isinstance(part, nn.LayerNorm | nn.RMSNorm) for part in parts)

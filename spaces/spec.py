@@ -34,6 +34,7 @@ class Recovery:
         feature_weight: Weight of matching the inputs of the last layer.
         quantization_aware: Whether layers below 16 bits train with fake quantization in the second half.
         fresh: Whether the student begins with new random weights in place of the teacher's.
+        optimizer: "sgd" or "adamw", which takes a part of the learning rate; see `compression.recover`.
     """
 
     temperature: float = 4.0
@@ -42,8 +43,9 @@ class Recovery:
     feature_weight: float = 0.0
     quantization_aware: bool = False
     fresh: bool = False
+    optimizer: str = "sgd"
 
-    def parts(self) -> dict[str, float | bool]:
+    def parts(self) -> dict[str, float | bool | str]:
         """Return the settings by name; what came with a later version only where it is not the default.
 
         So keys of students that were taught before stay what they were.
@@ -51,6 +53,8 @@ class Recovery:
         found = dict(vars(self))
         if not self.fresh:
             del found["fresh"]
+        if self.optimizer == Recovery.optimizer:
+            del found["optimizer"]
         return found
 
 

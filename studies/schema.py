@@ -204,12 +204,14 @@ class RecoverySection(Section):
         batch_size: Inputs in a training batch. Without it at most 128, and fewer where a training would have under 200
             steps; see `compression.recover.fitting_schedule`.
         weight_decay: Of the weights of layers; biases and norms have none.
+        optimizer: "sgd" or "adamw". Without it AdamW for networks that are normalised by layers, as transformers are.
     """
 
     epochs: Positive | None = None
     rungs: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(strict=False, min_length=1)] = (0.5, 1.0)
     batch_size: Count | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    optimizer: Literal["sgd", "adamw"] | None = None
 
     @model_validator(mode="after")
     def _rungs_rise_to_one(self) -> RecoverySection:

@@ -11,7 +11,7 @@ from ...spaces.axes.patterns import MIN_WEIGHTS, PatternAxis
 from ...spaces.context import SpaceContext
 from ...spaces.network import Network
 from ...spaces.space import Space, build_space
-from ...spaces.spec import Pattern, StudentSpec
+from ...spaces.spec import Pattern, Recovery, StudentSpec
 from ...spaces.target import PerTarget, joint_capabilities
 from ...spaces.target_profile import Ratio, TargetProfile
 from ...studies.schema import StudySections
@@ -108,6 +108,7 @@ def lay_context(
         bits=settings.space.bits,
         patterns=settings.space.patterns,
         profile=profile,
+        recovery=Recovery(optimizer=settings.recovery.optimizer or ("adamw" if network.norms_layers else "sgd")),
     )
 
 

@@ -152,9 +152,11 @@ def test_a_student_comes_nearer_to_its_teacher(tmp_path: Path) -> None:
     assert distance_to(bench.model, student.module, bench.data) < before
 
 
-@pytest.mark.parametrize("slices", [0, 1, 2])
-def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path, slices: int) -> None:
+@pytest.mark.parametrize(("slices", "optimizer"), [(0, "sgd"), (1, "sgd"), (2, "sgd"), (1, "adamw")])
+def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path, slices: int, optimizer: str) -> None:
     bench = Bench(epochs=2.4, rungs=(1.0,))
+    assert bench.spec.recovery is not None
+    bench.spec = replace(bench.spec, recovery=replace(bench.spec.recovery, optimizer=optimizer))
     straight = bench.student()
     bench.recoverer.recover(straight, bench.spec, 0, tmp_path / "straight.pt", Never)
     path = tmp_path / "c.pt"

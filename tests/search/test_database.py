@@ -13,7 +13,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from test_storage import HERE, SPACE, a_store, a_trial, end, held
+from stored_trials import HELPERS, SPACE, a_store, a_trial, end, held
 
 from autocompress.errors import StorageError
 from autocompress.search.store.rows import read_trials, reason
@@ -23,7 +23,7 @@ MAKER = """
 import os, sys; from pathlib import Path
 sys.path[:0] = {paths!r}
 import sqlite3
-from test_storage import a_store
+from stored_trials import a_store
 left, real = {left}, sqlite3.connect
 
 class Dying(sqlite3.Connection):
@@ -41,7 +41,7 @@ store = a_store(Path({folder!r}))
 
 @pytest.mark.parametrize("commits", [0, 1, 3])
 def test_a_process_killed_while_it_makes_the_database_costs_nothing(tmp_path: Path, commits: int) -> None:
-    code = MAKER.format(paths=[str(HERE), str(HERE.parent / "helpers")], folder=str(tmp_path), left=commits)
+    code = MAKER.format(paths=[str(HELPERS)], folder=str(tmp_path), left=commits)
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
     assert not (tmp_path / "study.db").exists() and any(tmp_path.iterdir())
     (tmp_path / "study.db-journal").write_bytes(b"of a database that is lost")

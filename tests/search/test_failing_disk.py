@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_storage import a_store, a_trial, end
+from stored_trials import a_store, a_trial, end
 
 from autocompress.errors import StorageError
 from autocompress.files import disk_errors, move, read_json, write_json

@@ -116,7 +116,7 @@ def test_a_study_of_a_later_version_can_be_read(tmp_path: Path, caplog: pytest.L
 
 
 def test_repair_makes_a_lost_or_damaged_database_anew(tmp_path: Path, cli: Callable[..., tuple[int, str, str]]) -> None:
-    from test_storage import a_trial, end
+    from stored_trials import a_trial, end
 
     study = tmp_path / "study"
     write_settings(study, StudyFile().model_copy(update={"name": "mine"}))

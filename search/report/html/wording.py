@@ -58,8 +58,9 @@ def teaching(recovery: Recovery | None) -> str:
     if recovery is None:
         return "not trained"
     aware = ", with fake quantization" if recovery.quantization_aware else ""
+    by = " by AdamW" if recovery.optimizer == "adamw" else ""
     return (
-        f"taught at temperature {recovery.temperature:.3g}, alpha {recovery.alpha:.3g}, "
+        f"taught{by} at temperature {recovery.temperature:.3g}, alpha {recovery.alpha:.3g}, "
         f"learning rate {recovery.learning_rate:.3g}{aware}"
     )
 
