@@ -127,7 +127,7 @@ def test_any_change_of_a_specification_changes_its_key(spec: StudentSpec, name: 
     if spec.recovery is not None:
         for field in fields(Recovery):
             old = getattr(spec.recovery, field.name)
-            new = (not old) if isinstance(old, bool) else old + 0.5
+            new = not old if isinstance(old, bool) else "adamw" if isinstance(old, str) else old + 0.5
             changed.append(replace(spec, recovery=replace(spec.recovery, **{field.name: new})))
     keys = {spec.key(), *(p.key() for p in changed)}
     assert len(keys) == len(changed) + 1
