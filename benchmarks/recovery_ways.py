@@ -24,12 +24,13 @@ from torch import Tensor, nn
 
 from autocompress.compression.distill import Lessons
 from autocompress.compression.norms import reestimate_norms
-from autocompress.compression.recover import ADAMW_PART, Recoverer
+from autocompress.compression.recover import Recoverer
 from autocompress.compression.student import make_student
 from autocompress.search.evaluate.checkpoints import look_at
 from autocompress.search.evaluate.context import EvaluationContext
 from autocompress.search.propose.by_hand import uniform
 from autocompress.search.study import opened
+from autocompress.spaces.spec import ADAMW_PART
 from autocompress.studies.study_file import load_study
 
 DECAY = 0.99

@@ -29,8 +29,6 @@ from .training_data import TrainingData
 SLICE_STEPS = 5
 """Steps between looks at the clock of others: whether to stop, and whether a latency is being measured."""
 MOMENTUM = 0.9
-ADAMW_PART = 0.15
-"""Of a learning rate of SGD, what AdamW takes: its peak of 0.003 was best where that of SGD was 0.02."""
 WARMUP = 0.05
 CLIP_NORM = 5.0
 EPOCHS, MOST_EPOCHS = 2.0, 10.0
@@ -139,7 +137,6 @@ class Recoverer:
         until = self.schedule.rung_step(rung, self.data)
         module = module_to_training_layout(student.module, self.device)
         optimizer = _optimizer(recovery, _parameter_sets(module, self.schedule.weight_decay))
-        peak = recovery.learning_rate * (ADAMW_PART if recovery.optimizer == "adamw" else 1.0)
         fake = FakeQuantizer(module, spec.bits)
         step = _load(checkpoint, module, optimizer, fake)
         kept = student.stayed_inputs.get(self.lessons.last_layer or "")
@@ -159,13 +156,13 @@ class Recoverer:
                         if recovery.quantization_aware and now >= AWARE_FROM * total:
                             fake.switch_on()
                         for settings in optimizer.param_groups:
-                            settings["lr"] = peak * learning_rate_factor(now, total)
+                            settings["lr"] = recovery.peak_rate * learning_rate_factor(now, total)
                         loss = self._step(student, module, optimizer, recovery, kept, batches, now)
                         step = now + 1
                 if not math.isfinite(loss):
                     raise TrialFailed(
                         f"the training loss became {loss} at step {step} of {total} "
-                        f"(learning rate {recovery.learning_rate:g})"
+                        f"(learning rate {recovery.peak_rate:g})"
                     )
         finally:
             fake.switch_off()

@@ -231,7 +231,7 @@ def _made_of(facts: CardFacts) -> list[tuple[str, str]]:
         return [*found, ("training", "none")]
     taught = spec.recovery
     words = f"distilled with temperature {taught.temperature:g}, weight {taught.alpha:g}"
-    words += f", learning rate {taught.learning_rate:g}"
+    words += f", learning rate {taught.peak_rate:g}"
     words += " of AdamW" if taught.optimizer == "adamw" else ""
     words += ", quantization-aware" if taught.quantization_aware else ""
     epochs = settings.recovery.epochs

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from autocompress.search.prepare.space import space_without_measuring
+from autocompress.search.report.html.wording import teaching
 from autocompress.spaces.network import look_at_network
 from autocompress.spaces.spec import Recovery, StudentSpec
 from autocompress.studies.study_file import StudyFile
@@ -37,6 +38,8 @@ def test_what_is_normalised_by_layers_is_taught_by_adamw_if_nothing_else_is_aske
     space = space_without_measuring(look_at_network(network(*norms), torch.zeros(1, 32)), settings)
     recovery = space.spec(space.taught).recovery
     assert recovery is not None and recovery.optimizer == optimizer
+    shown = f"learning rate {recovery.peak_rate:.3g}"
+    assert shown in teaching(recovery) and ("0.003" in shown) == (optimizer == "adamw"), "what was really taken"
 
 
 def test_students_of_earlier_versions_keep_their_keys() -> None:

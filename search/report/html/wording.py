@@ -61,7 +61,7 @@ def teaching(recovery: Recovery | None) -> str:
     by = " by AdamW" if recovery.optimizer == "adamw" else ""
     return (
         f"taught{by} at temperature {recovery.temperature:.3g}, alpha {recovery.alpha:.3g}, "
-        f"learning rate {recovery.learning_rate:.3g}{aware}"
+        f"learning rate {recovery.peak_rate:.3g}{aware}"
     )
 
 
