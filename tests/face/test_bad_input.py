@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from simulated_study import write_study
+from refused import assert_refused
 
 from autocompress.cores import usable_cores
 
@@ -15,28 +15,7 @@ Cli = Callable[..., tuple[int, str, str]]
 LONG = "x" * 300
 
 
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("file").write_text("x")
-    Path("folder").mkdir()
-
-
-@pytest.fixture
-def study(shared_folder: Path, tmp_path: Path) -> Path:
-    """A study of eight trials, without a network: looking at it is what is tried here."""
-    made = shared_folder / "simulated"
-    if not made.exists():
-        write_study(made, 8)
-    return Path(shutil.copytree(made, tmp_path / "runs" / "simulated"))
-
-
-def assert_refused(said: tuple[int, str, str], *parts: str) -> None:
-    code, _, err = said
-    lines = [line for line in err.strip().splitlines() if line.startswith("autocompress: ")]
-    assert code == 2 and len(lines) == 1 and "Traceback" not in err, err
-    for part in parts:
-        assert part in lines[0], err
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 PICK = [

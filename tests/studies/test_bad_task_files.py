@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from small_tasks import Knows, splits
-from torch import Tensor, nn
+from torch import nn
 
 from autocompress import Task
 from autocompress.errors import AutoCompressError, DataError
 from autocompress.studies.task import load_task
 
-Change = Callable[[Task], Task]
-
 
 def task() -> Task:
     return Task(Knows(), **splits())
-
-
-def parts(source: Any) -> tuple[Tensor, Tensor]:
-    inputs, labels = source.tensors
-    return inputs.clone(), labels.clone()
 
 
 TASKS = """
