@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -124,7 +124,7 @@ def student_key(spec: StudentSpec) -> str:
         "channels": dict(spec.channels),
         "bits": dict(spec.bits),
         "patterns": {name: [pattern.kind, pattern.rate] for name, pattern in spec.patterns.items()},
-        "recovery": None if spec.recovery is None else asdict(spec.recovery),
+        "recovery": None if spec.recovery is None else {"fresh": False, **spec.recovery.parts()},
     }
     text = json.dumps(known, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

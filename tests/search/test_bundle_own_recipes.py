@@ -59,7 +59,7 @@ def test_a_recipe_of_ones_own_runs_its_code_until_that_is_changed(study: Front, 
     settings = _settings(recipe, None, folder, needs_task=True)
     check_own_recipe(recipe, settings)
     for other in (
-        replace(recipe, choices={}),
+        replace(recipe, choices={**recipe.choices, "another": 1}),
         replace(recipe, sources={}),
         replace(recipe, students=recipe.students * 2),
     ):

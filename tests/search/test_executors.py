@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -122,5 +123,9 @@ def test_a_node_that_dies_costs_no_search(opened_context: ExecutorContext) -> No
 
 def workers_of_ray() -> list[psutil.Process]:
     """The processes that do a job for a cluster that was started here."""
-    children = psutil.Process().children(recursive=True)
-    return [each for each in children if each.is_running() and "ray::do" in " ".join(each.cmdline()[:1])]
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended, or is a zombie
+            if "ray::do" in " ".join(each.cmdline()[:1]):
+                found.append(each)
+    return found
