@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -29,9 +30,9 @@ from autocompress.evaluators.latency import LatencyMeter, in_scale
 from autocompress.evaluators.measurement import Latency
 from autocompress.evaluators.timing import side_by_side
 from autocompress.evaluators.timing.enough import is_enough
+from autocompress.evaluators.timing.host import ThisMachine
 from autocompress.evaluators.timing.moments import Watch
 from autocompress.evaluators.timing.processes import ModelTimes, ProcessTimes, TimingRequest
-from autocompress.evaluators.timing.quiet import QuietMachine
 from autocompress.evaluators.timing.statistics import choose_statistic, log_ratio
 from autocompress.spaces.target import Target
 
@@ -64,7 +65,9 @@ class World:
 
 
 class Machine:
-    """Draws what timing processes would give."""
+    """A timing host that draws what timing processes would give."""
+
+    name = "simulated"
 
     def __init__(self, world: World, seed: int) -> None:
         self.world, self.random, self.at_s = world, np.random.default_rng(seed), 0.0
@@ -116,6 +119,10 @@ class Machine:
         )
         return ProcessTimes(tuple(models))
 
+    def conditions(self, target: Target) -> dict[str, Any]:
+        """Return those of this machine."""
+        return ThisMachine().conditions(target)
+
     def truths(self) -> tuple[float, float, float]:
         """Return the candidate's median over the reference's, its median (ms), and its 99th percentile (ms)."""
         many = (400_000,)
@@ -131,13 +138,12 @@ def simulated(machine: Machine, folder: Path) -> Iterator[LatencyMeter]:
     """Give a meter on a simulated machine."""
     target = Target(threads=machine.world.threads)
     patches = (
-        mock.patch.object(side_by_side, "time_in_fresh_process", machine.time),
         mock.patch.object(side_by_side, "now_s", lambda: machine.at_s),
         mock.patch.dict(os.environ, {"AUTOCOMPRESS_CACHE": str(folder / "cache")}),
     )
-    with patches[0], patches[1], patches[2]:
+    with patches[0], patches[1]:
         watch = Watch(folder / "watch.jsonl")
-        yield LatencyMeter(target, Path("reference.onnx"), quiet=QuietMachine(folder=folder), watch=watch)
+        yield LatencyMeter(target, Path("reference.onnx"), host=machine, watch=watch)
 
 
 def one_study(world: World, seed: int) -> dict[str, tuple[bool, float]]:

@@ -22,6 +22,7 @@ from networks import Network, Variant, machine_line
 
 from autocompress.evaluators.latency import LatencyMeter
 from autocompress.evaluators.measurement import Latency
+from autocompress.evaluators.timing.host import ThisMachine
 from autocompress.evaluators.timing.quiet import QuietMachine
 from autocompress.evaluators.timing.statistics import Estimate, combine
 
@@ -61,9 +62,9 @@ def main() -> None:
         lock = folder / "lock"  # of its own: other work under the rule must not stand in for the neighbour
         reference = network.build("onnxruntime", Variant(), folder)
         candidate = network.build("onnxruntime", Variant(bits=8), folder)
-        quiet = QuietMachine(folder=lock)
-        meter = LatencyMeter(reference.target, reference.path, quiet=quiet)
-        meter = LatencyMeter(reference.target, reference.path, meter.calibrate(), quiet=quiet)
+        host = ThisMachine(QuietMachine(folder=lock))
+        meter = LatencyMeter(reference.target, reference.path, host=host)
+        meter = LatencyMeter(reference.target, reference.path, meter.calibrate(), host=host)
         for repeat in range(options.repeats):
             found: dict[bool, Latency] = {}
             for loaded in order.sample((False, True), 2):

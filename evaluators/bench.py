@@ -13,9 +13,9 @@ from .measurement import Latency
 from .runtimes.base import Runtime
 from .runtimes.registry import all_runtimes, get_runtime
 from .timing.agreed import agreed_ratio
+from .timing.host import HERE, TimingHost
 from .timing.moments import DRIFT_SD, known_drift
 from .timing.processes import TimedFile
-from .timing.quiet import QuietMachine
 from .timing.side_by_side import MOST_PROCESSES, SideBySide
 from .timing.statistics import Estimate
 
@@ -29,7 +29,7 @@ def bench(
     processes: int = 3,
     max_seconds: float = 3.0,
     limit_seconds: float | None = None,
-    quiet: QuietMachine | None = None,
+    host: TimingHost = HERE,
 ) -> list[Latency]:
     """Measure files in the same rounds of fresh processes; each may have its own runtime.
 
@@ -40,7 +40,7 @@ def bench(
         processes: Fresh processes at least.
         max_seconds: Of timing per file and process.
         limit_seconds: No process but the first starts later.
-        quiet: The lock under which files are measured, by default those of the files' devices.
+        host: The machine that times them.
 
     Returns:
         Their latencies, in their order. `p50_ms` is each file's own median, whose interval is as wide as the machine is
@@ -53,7 +53,7 @@ def bench(
     """
     # One process stops at 1 %, or earlier where the whole need not be as sure as that.
     own = 0.01 if precision is None else min(max(precision, 0.0025), 0.02)
-    beside = SideBySide(tuple(files), max_seconds * len(files), precision=own, quiet=quiet)
+    beside = SideBySide(tuple(files), max_seconds * len(files), precision=own, host=host)
     readings = beside.take(processes, precision, limit_seconds)
     found = []
     for index in range(len(files)):

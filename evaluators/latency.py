@@ -13,13 +13,13 @@ import numpy as np
 from ..errors import ConditionsChanged, MeasurementError
 from ..spaces.target import Target
 from .measurement import Latency
-from .runtimes.registry import get_runtime
 from .timing.agreed import agreed_ratio
-from .timing.machine import changes, conditions, fingerprint
+from .timing.host import HERE, TimingHost
+from .timing.machine import changes, fingerprint
 from .timing.moments import Sight, Watch, known_drift, typical
 from .timing.processes import TimedFile
-from .timing.quiet import QuietMachine
-from .timing.side_by_side import Readings, SideBySide, compare
+from .timing.readings import Readings, compare
+from .timing.side_by_side import SideBySide
 from .timing.spread import PRIOR_FREEDOM, Spread
 from .timing.statistics import Estimate
 from .timing.tails import CALLS
@@ -92,7 +92,7 @@ class LatencyMeter:
         reference: The file that all others are compared with.
         calibration: The reference's own time, None before it was measured.
         precision: Half-width of the 95 % interval of the log-ratio at which one process stops early.
-        quiet: The lock under which each process runs, by default that of the target's device.
+        host: The machine that times files.
         seed: Of the order of the rounds.
         inputs: A file of real inputs that files are timed on; see `TimedFile`.
         watch: Takes what the reference took in every process, None to keep nothing.
@@ -102,7 +102,7 @@ class LatencyMeter:
     reference: Path
     calibration: Calibration | None = None
     precision: float = 0.02
-    quiet: QuietMachine | None = None
+    host: TimingHost = HERE
     seed: int = 0
     inputs: Path | None = None
     watch: Watch | None = None
@@ -115,14 +115,15 @@ class LatencyMeter:
         precision: float = 0.02,
         inputs: Path | None = None,
         watch: Watch | None = None,
+        host: TimingHost = HERE,
     ) -> LatencyMeter:
         """Return a meter that has just calibrated itself; see the class, and `calibrate` for what it raises."""
-        meter = cls(target, reference, precision=precision, inputs=inputs, watch=watch)
+        meter = cls(target, reference, precision=precision, host=host, inputs=inputs, watch=watch)
         return replace(meter, calibration=meter.calibrate())
 
     def conditions(self) -> dict[str, Any]:
-        """Return the machine as it is now; see `machine.conditions`."""
-        return conditions(self.target, get_runtime(self.target.runtime).available().version)
+        """Return the machine that times files as it is now; see `machine.conditions`."""
+        return self.host.conditions(self.target)
 
     def is_current(self) -> bool:
         """Return whether the calibration holds for the machine as it is now."""
@@ -241,7 +242,7 @@ class LatencyMeter:
             tuple(TimedFile(path, self.target, self.inputs) for path in (self.reference, *paths)),
             seconds,
             precision=self.precision,
-            quiet=self.quiet,
+            host=self.host,
             seed=self.seed,
             floor_ms=self.calibration.floor_ms if self.calibration else None,
             # one network beside itself says something of another network, and not as much as that one's own processes

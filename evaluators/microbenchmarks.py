@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import one_line
@@ -21,8 +21,8 @@ from .micronets import CHANNELS, KINDS, WIDE, MicroFiles, arithmetic
 from .profile_cache import ProfileCache
 from .runtimes.base import Runtime
 from .runtimes.registry import get_runtime
-from .timing.processes import ProcessTimes, TimedFile, TimingRequest, time_in_fresh_process
-from .timing.quiet import QuietMachine
+from .timing.host import HERE, TimingHost
+from .timing.processes import ProcessTimes, TimedFile, TimingRequest
 from .timing.statistics import Estimate, choose_statistic, combine, disturbances, log_ratio
 
 PROFILE_SECONDS = 30.0
@@ -56,6 +56,7 @@ def study_profile(
     say: Say = lambda line: None,
     stop: Callable[[], bool] = lambda: False,
     cache: ProfileCache | None = None,
+    host: TimingHost = HERE,
 ) -> TargetProfile | None:
     """Return what a study's targets can use together, for the kinds of its layers.
 
@@ -71,6 +72,7 @@ def study_profile(
         say: Gets lines for the user.
         stop: Whether to end early, asked between questions.
         cache: What is kept between studies, by default the user's.
+        host: The machine that times files.
 
     Returns:
         The joint profile, None where nothing is known.
@@ -79,17 +81,17 @@ def study_profile(
         RuntimeUnavailable: A target's runtime or device cannot be used.
         UnknownName: There is no such runtime.
     """
-    cache = cache or ProfileCache()
+    cache = cache or ProfileCache(host=host)
     kinds = kinds_by_work(layers)
     found = []
     for target in targets:
         runtime = get_runtime(target.runtime)
         version = runtime.available().version
-        own = ProfileCache(study_folder / "profile")
+        own = ProfileCache(study_folder / "profile", host)
         profile = own.read(target, version)
         if profile is None and not worker and seconds > 0:
             known = cache.read(target, version) or TargetProfile()
-            profile = measure_profile(runtime, target, kinds, known, seconds, say, stop)
+            profile = measure_profile(runtime, target, kinds, known, seconds, say, stop, host)
             if (undisturbed := profile.undisturbed()) != known:
                 cache.write(target, version, undisturbed)
             if not stop():
@@ -115,7 +117,7 @@ def measure_profile(
     seconds: float = PROFILE_SECONDS,
     say: Say = lambda line: None,
     stop: Callable[[], bool] = lambda: False,
-    quiet: QuietMachine | None = None,
+    host: TimingHost = HERE,
 ) -> TargetProfile:
     """Measure what is not known yet of a target, the most worthwhile first.
 
@@ -129,7 +131,7 @@ def measure_profile(
         seconds: Of measuring, at most; a question that would take longer is not begun.
         say: Gets lines for the user.
         stop: Whether to end early, asked between questions.
-        quiet: The lock under which files are timed, by default that of the target's device.
+        host: The machine that times files.
 
     Returns:
         What was known and what was measured.
@@ -154,7 +156,7 @@ def measure_profile(
                 break
             asked = time.monotonic()
             try:
-                answer = _ask(question, files.get, runtime, target, quiet)
+                answer = _ask(question, files.get, runtime, target, host)
             except Exception as error:  # whatever a runtime's library makes of a network it does not know
                 given_up.add(question)
                 say(f"{question.kind} layers cannot be measured on {target.name}: {one_line(error)}")
@@ -203,11 +205,11 @@ def _ask(
     file: Callable[[str, int, int], Path],
     runtime: Runtime,
     target: Target,
-    quiet: QuietMachine | None,
+    host: TimingHost,
 ) -> TargetProfile:
     variants = list(zip(question.bits, question.channels, strict=True))
     paths = [file(question.kind, bits, channels) for bits, channels in variants]
-    ratios = _ratios([TimedFile(path, target) for path in paths], runtime, quiet)
+    ratios = _ratios([TimedFile(path, target) for path in paths], runtime, host)
     bits_times, channel_times = [], []
     for (bits, channels), ratio in zip(variants[1:], ratios, strict=True):
         if channels == question.channels[0]:
@@ -219,7 +221,7 @@ def _ask(
     return TargetProfile(tuple(bits_times), tuple(channel_times))
 
 
-def _ratios(files: Sequence[TimedFile], runtime: Runtime, quiet: QuietMachine | None) -> list[Ratio]:
+def _ratios(files: Sequence[TimedFile], runtime: Runtime, host: TimingHost) -> list[Ratio]:
     # Times of all but the first file over the first's, in the same rounds of one fresh process; of a second one, twice
     # as long, if the first was disturbed, and of both if that was no better.
     target = files[0].target
@@ -234,8 +236,7 @@ def _ratios(files: Sequence[TimedFile], runtime: Runtime, quiet: QuietMachine | 
             max_seconds=_SECONDS_A_FILE * len(files) * attempt,
             seed=attempt,
         )
-        with (quiet or QuietMachine(target.device)).measuring() as beside:
-            run = replace(time_in_fresh_process(request), beside=beside)
+        run = host.time(request)
         disturbed = bool(disturbances(run, [statistic] * len(files)))
         runs = [*runs, run] if disturbed else [run]
         if not disturbed:

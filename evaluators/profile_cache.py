@@ -10,7 +10,8 @@ from ..cache import Cache
 from ..spaces.plain import from_plain, to_plain
 from ..spaces.target import Target
 from ..spaces.target_profile import TargetProfile
-from .timing.machine import conditions, fingerprint
+from .timing.host import HERE, TimingHost
+from .timing.machine import fingerprint
 
 FORMAT = 2
 """Of the files, and of the micro networks they are about: others are measured again."""
@@ -22,9 +23,11 @@ class ProfileCache:
 
     Attributes:
         folder: Where the files lie; by default `profiles` in the user's cache, see `autocompress.cache`.
+        host: The machine that targets are on.
     """
 
     folder: Path = field(default_factory=Path)
+    host: TimingHost = HERE
 
     def path(self, target: Target, version: str) -> Path:
         """Return the file for a target.
@@ -34,7 +37,7 @@ class ProfileCache:
             version: Of its runtime.
 
         Returns:
-            The file of this target, with this version, on this machine as it is now.
+            The file of this target, with this version, on its machine as that is now.
         """
         return self._cache.path(self._key(target, version))
 
@@ -45,7 +48,7 @@ class ProfileCache:
     def write(self, target: Target, version: str, profile: TargetProfile) -> None:
         """Keep a profile together with what is kept already; of two answers to one question the new one counts."""
         merged = (self.read(target, version) or TargetProfile()).merged(profile)
-        self._cache.write(self._key(target, version), merged, conditions=conditions(target, version))
+        self._cache.write(self._key(target, version), merged, conditions=self.host.conditions(target))
 
     @property
     def _cache(self) -> Cache[TargetProfile]:
@@ -53,4 +56,4 @@ class ProfileCache:
 
     def _key(self, target: Target, version: str) -> str:
         name = f"{target.runtime}-{version}-{target.device}-threads{target.threads}-batch{target.batch}"
-        return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}-{fingerprint(conditions(target, version))}"
+        return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}-{fingerprint(self.host.conditions(target))}"

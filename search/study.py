@@ -17,6 +17,7 @@ from ..evaluators.microbenchmarks import Say
 from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import file_bytes
 from ..evaluators.timing.breathing import breathing
+from ..evaluators.timing.host import HERE, TimingHost
 from ..files import check_folder, disk_errors, sweep, write_json
 from ..spaces.inputs import tensors_of
 from ..spaces.space import Space
@@ -61,6 +62,7 @@ class OpenStudy:
         limits: What a model must meet.
         objectives: What the front trades off.
         store: Its trials.
+        facts: What is known of its task.
     """
 
     settings: StudyFile
@@ -70,6 +72,7 @@ class OpenStudy:
     limits: Limits
     objectives: tuple[str, ...]
     store: TrialStore
+    facts: TaskFacts
 
 
 def study_folder(runs: Path, name: str, fresh: bool) -> Path:
@@ -93,6 +96,7 @@ def opened(
     say: Say = lambda line: None,
     time_left_s: Callable[[], float | None] = lambda: None,
     anew: bool = False,
+    host: TimingHost = HERE,
 ) -> Iterator[OpenStudy]:
     """Open the study in its folder, alone: two searches never write one study.
 
@@ -105,6 +109,7 @@ def opened(
         say: Takes a line about what is going on.
         time_left_s: Returns the seconds of the search that are left, None without an end.
         anew: Whether to calibrate, and to measure finished models, under the conditions of now.
+        host: The machine that times files.
 
     Raises:
         TeacherStopped: `stop()` came true before the teacher was trained.
@@ -126,7 +131,7 @@ def opened(
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as held:
-        held.enter_context(locked(folder))
+        check_held = held.enter_context(locked(folder))
         check_settings(folder, settings)
         if begin_opening(folder, settings):
             say("an earlier run with other settings ended before its first trial: what it made was removed")
@@ -139,18 +144,19 @@ def opened(
         check_identity(folder, prepared)
         if settings.teacher.epochs == 0:
             save_weights(teacher, folder / "teacher.safetensors")
-        store = TrialStore(folder, settings.name, objectives)
+        store = TrialStore(folder, settings.name, objectives, check_held)
         held.callback(store.close)
         if anew:
             begin_remeasuring(folder)
-        context = open_context(prepared, settings, folder, stop, say, time_left_s=time_left_s)
+        context = open_context(prepared, settings, folder, stop, say, time_left_s=time_left_s, host=host)
         facts = _facts(context, settings, task)
         write_facts(folder, facts)
         _keep_samples(context)
         limits = Limits.of(settings, facts)
         if remeasuring(folder):
             remeasure(context, store, objectives, say, stop)
-        found = prepare_space(context, settings, say, time_left_s())
+        trials = sorted((*store.ended(), *store.interrupted()), key=lambda trial: trial.number)
+        found = prepare_space(context, settings, say, time_left_s(), trials)
         check_reach(measure_reach(context, found.space, limits), limits, settings.target.any_of)
         for session in context.sessions.values():
             _compare_teacher(session, limits, say)
@@ -158,7 +164,7 @@ def opened(
         write_json(folder / "space.json", described)
         write_settings(folder, settings)
         end_opening(folder)
-        yield OpenStudy(settings, folder, context, found.space, limits, objectives, store)
+        yield OpenStudy(settings, folder, context, found.space, limits, objectives, store, facts)
 
 
 def _sweep_again(folder: Path) -> None:
@@ -185,9 +191,9 @@ def with_what_was_seen(study: OpenStudy, say: Say) -> OpenStudy:
         StorageError: The disk is full or cannot be written.
     """
     context = recalibrated(study.context, say)
-    facts = replace(known_facts(study.folder), teacher_ms=_teacher_ms(context))
+    facts = replace(study.facts, teacher_ms=_teacher_ms(context))
     write_facts(study.folder, facts)
-    return replace(study, context=context, limits=Limits.of(study.settings, facts))
+    return replace(study, context=context, limits=Limits.of(study.settings, facts), facts=facts)
 
 
 def _teacher_ms(context: EvaluationContext) -> dict[str, float]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .executor import ExecutorConformance
     from .objective import ObjectiveConformance
     from .runtime import RuntimeConformance
+    from .timing_host import TimingHostConformance
 
 _MODULES = {
     "AxisConformance": "axis",
@@ -26,6 +27,7 @@ _MODULES = {
     "ExecutorConformance": "executor",
     "ObjectiveConformance": "objective",
     "RuntimeConformance": "runtime",
+    "TimingHostConformance": "timing_host",
 }
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "ExecutorConformance",
     "ObjectiveConformance",
     "RuntimeConformance",
+    "TimingHostConformance",
     "sample_context",
 ]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from .side_by_side import MATERIAL, Readings
+from .readings import Readings
 from .statistics import Estimate
 
+MATERIAL = 0.02
+"""Difference of two log-ratios that is not worth another way to measure."""
 BY_MEDIANS = "wall time, 50% quantile"
 """What files are compared by where low quantiles do not tell their medians."""
 
@@ -35,3 +37,10 @@ def agreed_ratio(readings: Readings, index: int) -> tuple[Estimate, dict[str, st
     if abs(apart.log) > MATERIAL:
         return replace(ratio, half_width=math.hypot(ratio.half_width, apart.log)), {}
     return ratio, {}
+
+
+def half_width(readings: Readings) -> float:
+    """Return half of the widest interval of the log-ratios that are reported; of the first file's median if alone."""
+    if len(readings.files) == 1:
+        return readings.p50(0).half_width
+    return max(agreed_ratio(readings, index)[0].half_width for index in range(1, len(readings.files)))

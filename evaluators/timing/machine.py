@@ -22,7 +22,17 @@ _INSTRUCTION_SETS = (
     "asimddp", "i8mm", "bf16", "sve", "sve2",
 )  # fmt: skip
 # What changes from one minute to the next; some of it is added by a measurement.
-_PASSING = ("load_1min", "pressure", "queue_share", "cpu_mhz", "gpu_mhz", "statistic", "disturbances", "own_half_width")
+_PASSING = (
+    "host",
+    "load_1min",
+    "pressure",
+    "queue_share",
+    "cpu_mhz",
+    "gpu_mhz",
+    "statistic",
+    "disturbances",
+    "own_half_width",
+)
 
 
 def conditions(target: Target, runtime_version: str) -> dict[str, Any]:

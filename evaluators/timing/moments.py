@@ -67,7 +67,8 @@ class Typical:
         moments: Number of moments.
         drift: Standard deviation of log-medians between moments.
         disturbed: Whether other work ran at more than two thirds of them, so that those count too.
-        seen: The spread of this reference alone, without what was known of the machine.
+        seen: The spread of this reference alone, without what was known of the machine. Moments that follow on each
+            other within minutes tell little of how moments differ.
     """
 
     p50_ms: float
@@ -91,13 +92,14 @@ def typical(sights: Sequence[Sight], machine: Spread | None = None) -> Typical:
     moments = _moments(sights if disturbed else calm)
     logs = [float(np.mean([math.log(sight.p50_ms) for sight in moment])) for moment in moments]
     floors = [float(np.mean([math.log(sight.floor_ms) for sight in moment])) for moment in moments]
-    seen = Spread.between(logs)
+    independent = _independent(moments)
+    seen = Spread.between(logs).capped(independent - 1)
     drift, count = seen + (machine or Spread()), len(moments)
     loss = MEDIAN_EFFICIENCY if count > 2 else 1.0
     return Typical(
         p50_ms=math.exp(float(np.median(logs))),
         floor_ms=math.exp(float(np.median(floors))),
-        half_width=loss * drift.half_width(DRIFT_SD) / math.sqrt(_independent(moments)),
+        half_width=loss * drift.half_width(DRIFT_SD) / math.sqrt(independent),
         moments=count,
         drift=drift.sd(DRIFT_SD),
         disturbed=disturbed,
@@ -116,8 +118,7 @@ def drift_of_run(sights: Sequence[Sight], since_s: float) -> Spread:
     now = [sight for sight in ordered if sight.at_s >= since_s]
     if not now:
         return Spread()
-    moments = _moments(now)
-    within = typical(now).seen.capped(_independent(moments) - 1)
+    within = typical(now).seen
     earlier = _runs([sight for sight in ordered if sight.at_s < since_s])
     if not earlier or now[0].at_s - earlier[-1][-1].at_s < RUN_SECONDS:
         return within

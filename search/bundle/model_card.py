@@ -15,6 +15,7 @@ from ...spaces.spec import StudentSpec
 from ...spaces.target import PerTarget
 from ...studies.metric import MetricLabel
 from ...studies.study_file import StudyFile
+from ..report.intervals import speed_up
 from ..store.facts import TaskFacts
 from .record import Figure, FileRecord, Record
 from .scripts import ScriptFacts, usage
@@ -152,26 +153,27 @@ def _data_name(facts: CardFacts) -> str:
 def _summary(facts: CardFacts, name: str, file: FileRecord) -> str:
     record = facts.record
     what = f"the teacher {facts.task.network}" if facts.task.network else "its teacher"
-    times = "" if record.speed_up is None else f", {record.speed_up:.2f} times as fast as the teacher's file"
     return (
         f"A compressed version of {what}: {facts.metric.name} {facts.text(record.validation)} on the validation split, "
-        f"{file.latency.p50_ms:.3f} ms for a batch of {file.target.batch} on {name}{times}, "
+        f"{file.latency.p50_ms:.3f} ms for a batch of {file.target.batch} on {name}, "
+        f"{speed_up(file.latency).value:.2f} times as fast as the teacher's file, "
         f"{file.size_bytes / 1000:.0f} kB. It is trial {record.trial} ({record.origin}) of the study {record.study}."
     )
 
 
 def _figures(facts: CardFacts) -> list[tuple[str, str]]:
     record, metric = facts.record, facts.metric
-    times = "not measured"
-    if record.speed_up is not None:
-        times = f"{record.speed_up:.2f} x"
-        if record.speed_up_interval is not None:
-            times += " (95 % interval {:.2f} to {:.2f})".format(*record.speed_up_interval)
+    name, file = next(iter(record.files.items()))
+    times = speed_up(file.latency)
+    where = f" on {name}" if len(record.files) > 1 else ""
     return [
         (f"{metric.name}, validation split", facts.text(record.validation)),
         (f"{metric.name}, test split", facts.text(record.test)),
         (f"{metric.name} of the teacher, validation split", facts.text(record.teacher, "not measured")),
-        ("speed-up over the teacher", times),
+        (
+            f"speed-up over the teacher{where}",
+            f"{times.value:.2f} x (95 % interval {times.low:.2f} to {times.high:.2f})",
+        ),
     ]
 
 
@@ -205,7 +207,8 @@ def _place(facts: CardFacts, name: str, file: FileRecord) -> dict[str, Any]:
             ("peak memory of a process that runs it", memory),
             ("SHA-256", code(file.sha256)),
         ],
-        "conditions": [(key, _plain(value)) for key, value in latency.conditions.items()],
+        # a bundle is given away: the name of the machine is nobody's business
+        "conditions": [(key, _plain(value)) for key, value in latency.conditions.items() if key != "host"],
         "operators": list(file.operators.items()),
         "remark": file.remark,
     }

@@ -15,6 +15,7 @@ from ...compression.recover import Recoverer, Schedule, fitting_schedule
 from ...evaluators.artifact import Templates
 from ...evaluators.microbenchmarks import Say
 from ...evaluators.timing.breathing import Slices
+from ...evaluators.timing.host import HERE, TimingHost
 from ...evaluators.timing.quiet import QuietMachine, lock_name
 from ...spaces.network import Network, look_at_network
 from ...spaces.spec import StudentSpec
@@ -42,6 +43,7 @@ class EvaluationContext:
         recoverer: Teaches students.
         folder: The study's folder.
         stop: Whether to end early.
+        host: The machine that times files.
     """
 
     task: PreparedTask
@@ -50,6 +52,7 @@ class EvaluationContext:
     recoverer: Recoverer
     folder: Path
     stop: Callable[[], bool]
+    host: TimingHost = HERE
 
     @property
     def slices(self) -> Slices:
@@ -74,6 +77,7 @@ def open_context(
     say: Say = lambda line: None,
     worker: bool = False,
     time_left_s: Callable[[], float | None] = lambda: None,
+    host: TimingHost = HERE,
 ) -> EvaluationContext:
     """Look at the teacher, export it, and calibrate the targets; what was measured before is taken from `folder`.
 
@@ -85,6 +89,7 @@ def open_context(
         say: Takes a line about what is going on.
         worker: Whether this process works for a driver, which has calibrated already.
         time_left_s: Returns the seconds of the search that are left, None without an end.
+        host: The machine that times files.
 
     Raises:
         ExportError: The teacher cannot be exported.
@@ -106,7 +111,7 @@ def open_context(
     precision = settings.target.precision
     sessions = {
         t.name: open_session(
-            task, t, templates, target_folder(folder, t.name), precision, measured, worker, say, time_left_s
+            task, t, templates, target_folder(folder, t.name), precision, measured, worker, say, time_left_s, host
         )
         for t in targets
     }
@@ -118,7 +123,6 @@ def open_context(
         rungs=settings.recovery.rungs,
         batch_size=batch_size,
         weight_decay=settings.recovery.weight_decay,
-        seed=settings.search.seed,
     )
     if batch_size < FEW and not worker:
         check_training(task.teacher, task.train, task.losses, batch_size)
@@ -135,7 +139,7 @@ def open_context(
         task.losses,
         longest_sequence(task.teacher, task.example_input),
     )
-    return EvaluationContext(task, network, sessions, recoverer, folder, stop)
+    return EvaluationContext(task, network, sessions, recoverer, folder, stop, host)
 
 
 def training_slices(targets: Sequence[Target]) -> Callable[[], contextlib.AbstractContextManager[None]]:

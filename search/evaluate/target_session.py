@@ -16,6 +16,7 @@ from ...evaluators.latency import Calibration, LatencyMeter
 from ...evaluators.microbenchmarks import Say
 from ...evaluators.runtimes.base import Runtime
 from ...evaluators.runtimes.registry import get_runtime
+from ...evaluators.timing.host import HERE, TimingHost
 from ...evaluators.timing.moments import Watch
 from ...files import read_object, write_bytes, write_json
 from ...spaces.inputs import tensors_of
@@ -86,6 +87,7 @@ def open_session(
     worker: bool,
     say: Say,
     time_left_s: Callable[[], float | None] = lambda: None,
+    host: TimingHost = HERE,
 ) -> TargetSession:
     """Build the teacher's file and calibrate the target; what is in `folder` already is taken from there.
 
@@ -99,6 +101,7 @@ def open_session(
         worker: Whether this process works for a driver, which has calibrated already.
         say: Takes a line about what is going on.
         time_left_s: Returns the seconds of the search that are left, None without an end.
+        host: The machine that times files.
 
     Raises:
         ExportError: The teacher cannot be exported.
@@ -120,7 +123,7 @@ def open_session(
             f"{folder / 'calibration.json'}: holds no calibration ({one_line(error)[:100]}); restore it from a copy, "
             "or measure all students anew with --remeasure"
         ) from error
-    meter = LatencyMeter(target, reference, calibration, precision, inputs=inputs, watch=watch)
+    meter = LatencyMeter(target, reference, calibration, precision, host, inputs=inputs, watch=watch)
     if not meter.is_current():
         if worker:
             raise MeasurementError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...errors import MeasurementError, TrialFailed
@@ -18,6 +18,7 @@ from ...studies.schema import StudySections
 from ..evaluate.context import EvaluationContext
 from ..evaluate.gate import time_shape
 from ..evaluate.target_session import usable_runtime
+from ..trial import Trial
 
 PROFILE_SHARE = 0.15
 """Of the time of a search, what measuring the profiles of its targets may take at most."""
@@ -41,18 +42,24 @@ class PreparedSpace:
 
 
 def prepare_space(
-    context: EvaluationContext, settings: StudySections, say: Say, left_s: float | None = None
+    context: EvaluationContext,
+    settings: StudySections,
+    say: Say,
+    left_s: float | None = None,
+    trials: Sequence[Trial] = (),
 ) -> PreparedSpace:
     """Measure what pays on the targets, and build the space over it.
 
     What was measured before is taken from the study's folder or the user's cache. The space of a study stays what it
-    was: one that was begun without a target profile goes on without it.
+    was: one that was begun without a target profile goes on without it, and its students are taught by the optimizer
+    that taught the first of them, whatever a later version would choose.
 
     Args:
         context: What this process has of the study.
         settings: The study's settings.
         say: Takes a line about what is going on.
         left_s: Seconds of the search, None without an end.
+        trials: Of the study, in the order in which they were begun.
 
     Raises:
         UnknownName: The study names an axis or a layer that does not exist.
@@ -62,12 +69,14 @@ def prepare_space(
     begun = any((context.folder / "trials").glob("*/plan.json"))
     seconds = settings.target.profile_seconds
     seconds = seconds if left_s is None else min(seconds, max(1.0, PROFILE_SHARE * left_s))
-    profile = study_profile(context.targets, context.network.layers, context.folder, seconds, begun, say, context.stop)
+    profile = study_profile(
+        context.targets, context.network.layers, context.folder, seconds, begun, say, context.stop, host=context.host
+    )
     ratios = _pattern_ratios(context) if PatternAxis.name in settings.space.axes else {}
     paying = tuple(sorted({kind for each in ratios.values() for kind, r in each.items() if r.high < PATTERN_GAIN}))
-    return PreparedSpace(
-        build_space(lay_context(context.network, settings, profile, paying), settings.space.axes), ratios
-    )
+    taught_by = next((t.spec.recovery.optimizer for t in trials if t.spec.recovery is not None), None)
+    laid = lay_context(context.network, settings, profile, paying, taught_by)
+    return PreparedSpace(build_space(laid, settings.space.axes), ratios)
 
 
 def space_without_measuring(network: Network, settings: StudySections) -> Space:
@@ -85,6 +94,7 @@ def lay_context(
     settings: StudySections,
     profile: TargetProfile | None = None,
     patterns: tuple[str, ...] = (),
+    optimizer: str | None = None,
 ) -> SpaceContext:
     """Return what a space stands on.
 
@@ -93,7 +103,9 @@ def lay_context(
         settings: The study's settings.
         profile: What was measured to pay.
         patterns: Sparsity patterns that were measured to be faster.
+        optimizer: That students of the study were taught by; None where none was.
     """
+    optimizer = optimizer or settings.recovery.optimizer or ("adamw" if network.norms_layers else "sgd")
     found = {t.name: usable_runtime(t).capabilities(t) for t in settings.target.targets()}
     joint = joint_capabilities(list(found.values()), settings.target.any_of)
     return SpaceContext(
@@ -108,7 +120,7 @@ def lay_context(
         bits=settings.space.bits,
         patterns=settings.space.patterns,
         profile=profile,
-        recovery=Recovery(optimizer=settings.recovery.optimizer or ("adamw" if network.norms_layers else "sgd")),
+        recovery=Recovery(optimizer=optimizer),
     )
 
 

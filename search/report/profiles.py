@@ -11,6 +11,7 @@ from ...errors import StorageError, one_line
 from ...evaluators.layer_shares import LayerShares, profiled_shares, seconds_to_profile
 from ...evaluators.runtimes.profiling import ProfilingRuntime
 from ...evaluators.score import as_arrays
+from ...evaluators.timing.host import HERE
 from ...files import read_object, write_json
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import PerTarget
@@ -55,6 +56,8 @@ def profile_models(
     Raises:
         StorageError: The disk is full or cannot be written, or what was kept cannot be read.
     """
+    if context.host != HERE:
+        return  # a profile is taken in this process, which is not where files are timed
     looks, kept = read_looks(context.folder), read_profiles(context.folder)
     slower = 1.0  # than estimated: on a busy machine
     for name, session in context.sessions.items():

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from autocompress.evaluators.latency import Calibration, LatencyMeter
-from autocompress.evaluators.timing.quiet import QuietMachine
 from autocompress.evaluators.timing.side_by_side import MOST_PROCESSES
 from autocompress.evaluators.timing.spread import PRIOR_FREEDOM, Spread
 from autocompress.evaluators.timing.statistics import Estimate, combine
@@ -43,7 +42,7 @@ def test_a_network_whose_processes_differ_more_than_the_teachers(processes: int)
     """The teacher's differ by 1 %, which is not to be taken for that of a network whose own differ by 3 %."""
     random = np.random.default_rng(processes)
     held = 0
-    meter = LatencyMeter(Target(), Path("teacher.onnx"), quiet=QuietMachine())
+    meter = LatencyMeter(Target(), Path("teacher.onnx"))
     for _ in range(STUDIES):
         twins = Spread.between(random.normal(0, np.hypot(0.01, WITHIN), 6).tolist(), truth=0.0)
         calibration = Calibration(1.0, 0.9, 1.1, 1.0, 6, False, "", spread=twins)

@@ -23,7 +23,7 @@ from autocompress.evaluators.timing.processes import (
     TimingRequest,
     time_in_fresh_process,
 )
-from autocompress.evaluators.timing.side_by_side import Readings
+from autocompress.evaluators.timing.readings import Readings
 from autocompress.evaluators.timing.statistics import choose_statistic
 from autocompress.spaces.plain import from_plain, to_plain
 from autocompress.spaces.target import Target

@@ -52,7 +52,9 @@ def test_moments_seconds_apart_do_not_count_as_if_they_had_nothing_to_do_with_ea
     """A machine that is slow for some minutes is so at all of their moments."""
     near, far = (typical(sights(*[0.31, 0.32] * 10, every_s=s)) for s in (16.0, 600.0))
     assert near.moments == far.moments == 20 and near.p50_ms == far.p50_ms
-    assert near.half_width / far.half_width == pytest.approx(math.sqrt(20 / (1 + 19 * 16 / 600)))
+    few, many = 1 + 19 * 16 / 600, 20
+    assert near.seen.freedom == pytest.approx(few - 1) and far.seen.freedom == many - 1
+    assert near.seen.sd(0.0) < far.seen.sd(0.0) and near.half_width > far.half_width * math.sqrt(many / few)
     two_runs = [replace(s, at_s=s.at_s + day * 86400) for day in (0, 1) for s in sights(0.31, 0.32, every_s=16.0)]
     assert typical(two_runs).half_width > typical(sights(0.31, 0.32, 0.31, 0.32, every_s=600.0)).half_width
 

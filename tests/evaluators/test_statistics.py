@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from autocompress.evaluators.latency import Calibration, LatencyMeter
 from autocompress.evaluators.timing import side_by_side
+from autocompress.evaluators.timing.agreed import MATERIAL, half_width
 from autocompress.evaluators.timing.processes import ModelTimes, ProcessTimes, TimedFile
-from autocompress.evaluators.timing.side_by_side import MATERIAL, Readings, SideBySide
+from autocompress.evaluators.timing.readings import Readings
+from autocompress.evaluators.timing.side_by_side import SideBySide
 from autocompress.evaluators.timing.spread import student_t_95
 from autocompress.evaluators.timing.statistics import (
     Estimate,
@@ -161,6 +163,7 @@ def test_medians_that_may_tell_another_ratio_make_it_unsure() -> None:
     assert found.ratio == pytest.approx(math.exp(few.ratio(1).log))
     half = math.log(found.ratio_high / found.ratio_low) / 2
     assert half == pytest.approx(math.hypot(few.ratio(1).half_width, apart.log))
+    assert half_width(few) == pytest.approx(half), "a precision is asked of the interval that is reported"
 
 
 # What a measurement carries

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from autocompress.search.pareto import dominates
 from autocompress.search.prepare.space import prepare_space
 from autocompress.search.report.front import Front
 from autocompress.search.report.reading import read_front
-from autocompress.search.trial import Origin, TrialState
+from autocompress.search.trial import Origin, Trial, TrialState
+from autocompress.spaces.plan import Plan
+from autocompress.spaces.spec import Recovery, StudentSpec
 from autocompress.studies.task import load_task
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("briefly")]
@@ -68,8 +71,6 @@ def test_a_study_that_was_begun_without_a_profile_goes_on_without_it(
     opened_context: ExecutorContext, tmp_path: Path
 ) -> None:
     """Other channel counts in the middle of a study would leave its trials outside its own space."""
-    from dataclasses import replace
-
     settings = opened_context.settings.changed("target", profile_seconds=30.0).changed(
         "space", axes=("channels", "bits")
     )
@@ -77,6 +78,18 @@ def test_a_study_that_was_begun_without_a_profile_goes_on_without_it(
     (tmp_path / "trials" / "0001" / "plan.json").write_text("{}")
     prepared = prepare_space(replace(opened_context.context, folder=tmp_path), settings, lambda line: None)
     assert prepared.space.context.profile is None
+
+
+@pytest.mark.parametrize("begun, optimizer", [(False, "adamw"), (True, "sgd")])
+def test_a_study_goes_on_with_the_optimizer_that_taught_its_students(
+    opened_context: ExecutorContext, tmp_path: Path, begun: bool, optimizer: str
+) -> None:
+    """A version that teaches transformers otherwise would put two ways to teach on one front."""
+    context = opened_context.context
+    context = replace(context, folder=tmp_path, network=replace(context.network, norms_layers=True))
+    taught = Trial(1, Plan(), StudentSpec(recovery=Recovery()), Origin.DESIGN, "uniform 50%")
+    prepared = prepare_space(context, opened_context.settings, print, trials=[taught] if begun else [])
+    assert prepared.space.context.recovery.optimizer == optimizer
 
 
 def outsider(task_file: Path) -> tuple[Any, Any]:

@@ -1,0 +1,75 @@
+"""The timing host seam: the machine that files are timed on."""
+
+from __future__ import annotations
+
+import platform
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from ...spaces.target import Target
+from ..runtimes.registry import get_runtime
+from .machine import conditions
+from .processes import ProcessTimes, TimingRequest, time_in_fresh_process
+from .quiet import QuietMachine, lock_name
+
+
+class TimingHost(Protocol):
+    """A machine that times files: this one, or another one that has the target's hardware.
+
+    Models are built, trained and scored anywhere; what they take is measured where they will run.
+    """
+
+    @property
+    def name(self) -> str:
+        """The machine's name, as figures carry it."""
+        ...
+
+    def time(self, request: TimingRequest) -> ProcessTimes:
+        """Time files in one fresh process, while nothing else works on their devices.
+
+        Raises:
+            MeasurementError: A file cannot be timed, or the process died.
+            RuntimeUnavailable: A runtime cannot run there.
+        """
+        ...
+
+    def conditions(self, target: Target) -> dict[str, Any]:
+        """Return what can change a latency on that machine; see `machine.conditions`.
+
+        Raises:
+            UnknownName: There is no such runtime.
+            PluginError: The runtime's package is broken.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ThisMachine:
+    """The machine that this process runs on.
+
+    Attributes:
+        quiet: The lock under which each process runs, by default those of the files' devices.
+    """
+
+    quiet: QuietMachine | None = None
+
+    @property
+    def name(self) -> str:
+        """The machine's own name."""
+        return platform.node()
+
+    def time(self, request: TimingRequest) -> ProcessTimes:
+        """Time files in one fresh process; see `TimingHost`."""
+        with ExitStack() as held:
+            devices = sorted({lock_name(file.target.device) for file in request.files})
+            locks = [QuietMachine(device) for device in devices] if self.quiet is None else [self.quiet]
+            beside = [held.enter_context(lock.measuring()) for lock in locks]
+            return replace(time_in_fresh_process(request), beside="; ".join(filter(None, beside)))
+
+    def conditions(self, target: Target) -> dict[str, Any]:
+        """Return what can change a latency here; see `TimingHost`."""
+        return {"host": self.name, **conditions(target, get_runtime(target.runtime).available().version)}
+
+
+HERE = ThisMachine()
