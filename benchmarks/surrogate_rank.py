@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
+from autocompress.errors import UsageError
 from autocompress.search.objectives import latency_of, objective_costs
 from autocompress.search.prepare.surrogates import prepare_surrogates
 from autocompress.search.propose.learned.accuracy_model import AccuracyLearner, rank_correlation
@@ -33,6 +34,8 @@ def compare(folder: Path, every: int) -> None:
     trials = sorted(read_trials(folder, settings.name), key=lambda t: t.ended_s or 0.0)
     trained = [t for t in trials if t.finished and t.spec.recovery is not None and not t.technique]
     with opened(settings, None, folder.parent, say=print) as study:
+        if study.folder.resolve() != folder.resolve():
+            raise UsageError(f"{folder} is not the latest study of its name, {study.folder} is: move that one away")
         surrogates = prepare_surrogates(study.context, study.space, settings, print, None)
         coding = Coding(study.space)
         classes = by_weight(study.space, role_classes(study.space), surrogates.latency_for())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .trial import Trial
 
 
@@ -26,3 +28,18 @@ class Trainings:
             if other.warm_start is None if trial.by_hand else not other.technique:
                 return other
         return None
+
+
+def trained(ended: Sequence[Trial]) -> list[Trial]:
+    """Return the finished trials that were taught themselves.
+
+    Of those that share a training, this is the one that took the longest over it: the others waited for it.
+    """
+    found: dict[str, Trial] = {}
+    for trial in ended:
+        if trial.finished and trial.rungs:
+            key = trial.spec.training_key()
+            other = found.get(key)
+            if other is None or trial.seconds.get("training", 0.0) > other.seconds.get("training", 0.0):
+                found[key] = trial
+    return list(found.values())

@@ -9,6 +9,7 @@ from statistics import median
 import numpy as np
 
 from .promotion import Promotion, best_of_rung
+from .trainings import trained
 from .trial import Trial
 
 ENOUGH_LOOKS = 16
@@ -83,17 +84,17 @@ class WaitingRoom:
 
     def seconds_of_a_trial(self, ended: Sequence[Trial]) -> float:
         """Return the seconds that a student usually takes from its proposal to its file; 0 while that is unknown."""
-        spent = [sum(t.seconds.values()) for t in ended if t.finished and t.rungs]
+        spent = [sum(t.seconds.values()) for t in trained(ended)]
         return median(spent) if spent else 0.0
 
     def seconds_to_build(self, ended: Sequence[Trial]) -> float:
         """Return the seconds that a student usually takes beside its training; infinite while that is unknown."""
-        spent = [sum(t.seconds.values()) - t.seconds.get("training", 0.0) for t in ended if t.finished and t.rungs]
+        spent = [sum(t.seconds.values()) - t.seconds.get("training", 0.0) for t in trained(ended)]
         return median(spent) if spent else math.inf
 
     def _seconds_left(self, trial: Trial, ended: Sequence[Trial]) -> float:
         done = self._promotion.rungs[len(trial.rungs) - 1] if trial.rungs else 0.0
-        taught = [t for t in ended if t.finished and t.rungs]
+        taught = trained(ended)
         training = median([t.seconds.get("training", 0.0) for t in taught] or [0.0])
         rest = median([sum(t.seconds.values()) - t.seconds.get("training", 0.0) for t in taught] or [0.0])
         return training * (1 - done) + rest

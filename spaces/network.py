@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
+from torch import fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import UsageError
+from .graph.operator_rules import name_of
 from .groups import Group, LeftOut, find_groups
 from .inputs import Inputs
 from .layers import Layer, LeafModule, find_layers, find_leaf_modules
@@ -49,6 +51,15 @@ def look_at_network(model: nn.Module, example_input: Inputs) -> Network:
 
 
 def _norms_layers(model: nn.Module) -> bool:
+    """Look at the modules, and at the operators that modules of other packages were captured as.
+
+    Norms that a package computes by hand divide by a root mean square.
+    """
     parts = tuple(model.modules())
-    by_batch = any(isinstance(part, nn.modules.batchnorm._NormBase) for part in parts)
-    return not by_batch and any(isinstance(part, nn.LayerNorm | nn.RMSNorm) for part in parts)
+    by_batch = any(isinstance(part, _BatchNorm) for part in parts)
+    by_layer = any(isinstance(part, nn.LayerNorm | nn.RMSNorm) for part in parts)
+    if isinstance(model, fx.GraphModule):
+        names = {name_of(node) for node in model.graph.nodes if node.op == "call_function"}
+        by_batch = by_batch or any("batch_norm" in name for name in names)
+        by_layer = by_layer or bool(names & {"layer_norm", "rms_norm", "rsqrt"})
+    return by_layer and not by_batch

@@ -13,6 +13,7 @@ from ...compression.student import make_student
 from ...spaces.spec import Recovery, StudentSpec
 from ..evaluate.context import EvaluationContext
 from ..evaluate.gate import time_shape
+from ..trainings import trained
 from ..trial import Trial
 from .latency_samples import seconds_of_a_shape
 
@@ -101,7 +102,9 @@ class Forecast:
         return found
 
 
-def forecast(context: EvaluationContext, ended: Sequence[Trial], any_of: bool = False) -> Forecast:
+def forecast(
+    context: EvaluationContext, ended: Sequence[Trial], any_of: bool = False, recovery: Recovery | None = None
+) -> Forecast:
     """Measure what a student takes, or take it from those that were finished.
 
     A copy of the teacher is trained for a few steps. What files take is known from the shapes measured so far; the
@@ -111,6 +114,7 @@ def forecast(context: EvaluationContext, ended: Sequence[Trial], any_of: bool = 
         context: What this process has of the study.
         ended: Trials that ended in earlier runs.
         any_of: Whether each student is for one of the targets, not for all of them.
+        recovery: How students are taught, by default as it is without a space.
 
     Raises:
         Stopped: The context's `stop` came true.
@@ -120,7 +124,7 @@ def forecast(context: EvaluationContext, ended: Sequence[Trial], any_of: bool = 
     """
     schedule, data = context.recoverer.schedule, context.recoverer.data
     steps = schedule.steps(data)
-    taught = [t.seconds for t in ended if t.finished and t.rungs and "training" in t.seconds]
+    taught = [t.seconds for t in trained(ended) if "training" in t.seconds]
     if taught:
         training, building, measuring = (
             median(seconds.get(kind, 0.0) for seconds in taught) for kind in ("training", "building", "measuring")
@@ -131,7 +135,7 @@ def forecast(context: EvaluationContext, ended: Sequence[Trial], any_of: bool = 
     # of several targets that plans choose from, each student has files for one
     share = 1 / len(shapes) if any_of else 1.0
     building_s, measuring_s = (share * sum(s.get(kind, 0.0) for s in shapes) for kind in ("building", "measuring"))
-    spec = StudentSpec(recovery=Recovery())
+    spec = StudentSpec(recovery=recovery or Recovery())
     step = time_steps(
         context.recoverer, lambda: make_student(context.task.teacher, context.network.groups, spec), spec, context.stop
     )

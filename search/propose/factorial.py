@@ -77,7 +77,7 @@ def _cost(space: Space, plan: Plan, latency: LatencySurrogate | None) -> float:
 
 
 def _spread(plans: list[Plan], points: NDArray[np.float64]) -> Iterator[Plan]:
-    """Yield the cheapest plan, then always the one that is furthest from all before it."""
+    """Yield the plan nearest to the middle, then always the one that is furthest from all before it."""
     points = (points - points.min(axis=0)) / np.maximum(np.ptp(points, axis=0), 1e-12)
     apart = np.full(len(points), np.inf)
     best = int(np.linalg.norm(points - points.mean(axis=0), axis=1).argmin())

@@ -2,7 +2,8 @@
 
 Plans left over from an interrupted run come first, then the initial design, in turn with a learned model of accuracy
 as soon as that has enough to learn from. After it, the model, a sampler over few numbers and designs by role propose,
-each as often as its trials lately gained. What is predicted to miss the budget is dropped before it is built.
+each as often as its trials lately gained. Before each of these, plans that share a training which was done are asked
+for, where they promise more for their price. What is predicted to miss the budget is dropped before it is built.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ..trial import Origin, Trial, TrialState
 from .baselines import Baselines
 from .by_hand import Design
 from .learned.source import SHARED, LearnedSource
+from .planned import Planned
 from .proposal import Arm, Proposal
 from .solved import BUDGET, same_budget
 from .sources import Gains, Sources
@@ -54,6 +56,7 @@ class Proposer:
         learned: LearnedSource | None = None,
         levels: Sequence[Plan] = (),
         limit: float | None = None,
+        floor: float | None = None,
     ) -> None:
         """Propose plans of `space`.
 
@@ -68,19 +71,20 @@ class Proposer:
             learned: Proposals led by a model of accuracy.
             levels: Uniform designs that give each role a level, in the order in which they are worth a trial.
             limit: Largest latency (ms of the first target) or size (bytes) that counts as a gain; None for any.
+            floor: Largest cost of the metric that does; None for any.
         """
         self._space, self._arm = space, arm
         self._surrogates, self._budgets = surrogates or Surrogates(), dict(budgets or {})
         self._learned = learned
         self._levels = deque(levels)
         self._sources = Sources(EXPECTED)
-        self._gains = Gains(limit)
+        self._gains = Gains(limit, floor)
         self._baselines = baselines or Baselines(space, self._surrogates, self._budgets, ())
         self._random = random.Random(seed)
         self._seen: set[str] = set()
         self._over: tuple[float, Proposal] | None = None
-        self._model_is_next, self._training = False, ""
-        self._queue: deque[Proposal] = deque(map(Proposal.of, design))
+        self._model_is_next = False
+        self._queue = Planned(space, map(Proposal.of, design))
 
     def know(self, trials: Sequence[Trial], interrupted: Sequence[Trial]) -> None:
         """Take in what an earlier run of this study proposed.
@@ -92,18 +96,13 @@ class Proposer:
             interrupted: Those that were running; they come first again.
         """
         before = [t.latent for t in (*trials, *interrupted) if t.origin is Origin.DESIGN]
-        again = [
-            p
-            for p in self._queue
-            if p.origin is Origin.DESIGN and any(same_budget(p.latent, known) for known in before)
-        ]
-        self._queue = deque(p for p in self._queue if p not in again)
+        self._queue.drop(lambda p: p.origin is Origin.DESIGN and any(same_budget(p.latent, known) for known in before))
         self._random.seed(f"{self._random.random()}/{len(trials)}")
         self._seen.update(trial.spec.key() for trial in trials if not trial.technique)
         for trial in interrupted:
             self._baselines.begun(trial.plan, trial.after)
         for trial in reversed(interrupted):
-            self._queue.appendleft(Proposal.again(trial))
+            self._queue.put_first(Proposal.again(trial))
 
     @property
     def opening(self) -> bool:
@@ -113,10 +112,9 @@ class Proposer:
     def propose(self) -> Proposal | None:
         """Return the next plan; None when nothing new can be drawn from this space."""
         while self._queue:
-            if (other := self._before(self._queue[0])) is not None:
+            if (other := self._before(self._queue.next)) is not None:
                 return other
-            proposal = self._queue.popleft()
-            self._training = self._space.spec(proposal.plan).training_key()
+            proposal = self._queue.take()
             # what one would do by hand is measured whatever its latency: it shows what the search is worth
             own = proposal.number is None and not proposal.origin.by_hand
             if proposal.number is None and proposal.origin.by_hand and self._baselines.has_begun(proposal.plan):
@@ -177,6 +175,7 @@ class Proposer:
             proposal: What the trial began with, where this run proposed it.
         """
         self._baselines.note(trial)
+        self._queue.heard(trial.spec, trial.finished)
         self._let_learn(trial, costs)
         if self._arm is None or trial.technique:
             return  # the search takes nothing over from what was made to be compared with it
@@ -215,6 +214,7 @@ class Proposer:
         if not proposal.technique:
             self._seen.update(self._key(plan) for plan in (proposal.plan, *proposal.others))
         self._baselines.begun(proposal.plan, proposal.after)
+        self._queue.begun(proposal.plan)
         return proposal
 
     def _key(self, plan: Plan) -> str:
@@ -269,7 +269,7 @@ class Proposer:
             return None
         if (design := self._baselines.first()) is not None:
             return self._note(Proposal.of(design))
-        if self._space.spec(queued.plan).training_key() == self._training:
+        if self._queue.follows:
             return None
         if (shared := self.share()) is not None:
             return shared

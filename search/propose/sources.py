@@ -60,20 +60,22 @@ class Sources:
 class Gains:
     """Tells what each finished trial adds to the hypervolume of latency and cost that is there."""
 
-    def __init__(self, limit_ms: float | None = None) -> None:
+    def __init__(self, limit_ms: float | None = None, floor: float | None = None) -> None:
         """Begin with no trial.
 
         Args:
             limit_ms: Largest latency that is allowed; None for any.
+            floor: Largest cost of the metric that is allowed; None for any. See `learned.known.reference_point`.
         """
-        self._limit_ms = limit_ms
+        self._limit_ms, self._floor = limit_ms, floor
         self._front: list[tuple[float, float]] = []  # by rising latency; what is beaten adds nothing
         self._slowest_ms, self._told = 0.0, 0
 
     def of(self, ms: float, cost: float) -> float:
         """Return what this trial added, and take it in.
 
-        The hypervolume reaches to the limit, or to the slowest trial so far, and to the worst cost on the front so far.
+        The hypervolume reaches to the limit, or to the slowest trial so far, and to the worst cost on the front so far
+        that the user allows.
 
         Args:
             ms: Its latency.
@@ -82,6 +84,7 @@ class Gains:
         import numpy as np
 
         from .learned.improvement import added, staircase
+        from .learned.known import worst_of_interest
 
         known, slowest_ms, others = self._front, self._slowest_ms, self._told > 1
         points = np.array([*known, (ms, cost)])
@@ -92,6 +95,6 @@ class Gains:
             return 0.0
         points = points[:-1]
         most_ms = slowest_ms if self._limit_ms is None else min(slowest_ms, self._limit_ms)
-        reference = most_ms, float(points[:, 1].max())
+        reference = most_ms, worst_of_interest(points[:, 1], self._floor)
         front = staircase(points[:, 0], points[:, 1], reference)
         return float(added(np.array([ms]), np.array([cost]), front, reference)[0])

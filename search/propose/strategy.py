@@ -77,6 +77,7 @@ def make_proposer(
         learned,
         levels[FIRST_LEVELS:],
         limit_ms,
+        None if min_accuracy is None else -min_accuracy,
     )
 
 

@@ -21,7 +21,7 @@ from autocompress.search.propose.learned.improvement import NODES, added, stairc
 from autocompress.search.propose.learned.known import Known, reference_point
 from autocompress.search.propose.learned.learned import FEWEST, LearnedProposals
 from autocompress.search.propose.role_classes import role_classes
-from autocompress.search.propose.sources import FLOOR, Sources
+from autocompress.search.propose.sources import FLOOR, Gains, Sources
 from autocompress.search.propose.strategy import make_proposer
 from autocompress.search.trial import Origin, TrialState
 from autocompress.spaces.plan import Plan
@@ -93,6 +93,15 @@ def test_the_source_that_gains_has_more_and_loses_it_when_it_gains_no_more() -> 
         sources.credit("a", 0.0)
         sources.credit("b", 0.1)
     assert sources.shares(["a", "b"])["a"] < 0.5
+
+
+@pytest.mark.parametrize("floor, gains", [(None, True), (0.1, False), (0.01, True)])
+def test_what_the_user_does_not_allow_is_no_gain_once_something_is_allowed(floor: float | None, gains: bool) -> None:
+    found = Gains(floor=floor)
+    for ms, cost in ((10.0, 0.05), (5.0, 0.5), (9.0, 0.3)):
+        found.of(ms, cost)
+    assert (found.of(7.0, 0.25) > 0) == gains
+    assert found.of(8.0, 0.04) > 0
 
 
 def test_levels_by_role_begin_in_the_middle_and_soon_span_all(problem: Problem) -> None:

@@ -14,8 +14,9 @@ from autocompress.search.propose.by_hand import Design, by_hand, uniform
 from autocompress.search.propose.factorial import factorial
 from autocompress.search.propose.initial_design import initial_design
 from autocompress.search.propose.learned.source import SHARED
+from autocompress.search.propose.planned import Planned
 from autocompress.search.propose.profile import ProfileEncoding
-from autocompress.search.propose.proposal import Arm
+from autocompress.search.propose.proposal import Arm, Proposal
 from autocompress.search.propose.proposer import Proposer
 from autocompress.search.propose.samplers import Sampler
 from autocompress.search.propose.solved import solved
@@ -142,6 +143,21 @@ def test_designs_by_level_come_again_in_other_bits_and_share_their_training(prob
         same = [found.spec(p).bits for p in design if found.spec(p).training_key() == training]
         uniform_bits = {next(iter(found_bits)) for bits in same if len(found_bits := {*bits.values()} or {32}) == 1}
         assert uniform_bits >= {8, *others}
+
+
+def test_plans_that_would_wait_for_a_training_come_after_others(problem: Problem) -> None:
+    """With several workers: siblings in other bits hold a worker that only waits."""
+    found = problem.space
+    other = found.taught.changed({next(v for v in found.network if v.axis == "channels").name: 8})
+    first, sibling, last = found.taught, found.repair(found.taught.changed(uniform(found, 1.0, 8).choices)), other
+    assert found.spec(first).training_key() == found.spec(sibling).training_key() != found.spec(last).training_key()
+    queue = Planned(found, [Proposal(plan, Origin.DESIGN, "design", None) for plan in (first, sibling, last)])
+    queue.begun(queue.take().plan)
+    assert queue.next.plan == last and not queue.follows
+    queue.heard(found.spec(first), finished=True)
+    assert queue.next.plan == sibling and queue.follows, "now it costs a file alone"
+    queue.begun(queue.take().plan)
+    assert queue.take().plan == last and not queue
 
 
 def test_the_learned_model_does_not_wait_for_the_end_of_the_initial_design(problem: Problem) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
+from rich_spaces import rich_space
 from simulation import Problem, make_problem
 
 from autocompress.search.propose.learned.coding import Coding
@@ -12,6 +14,8 @@ from autocompress.search.propose.learned.known import Known
 from autocompress.search.propose.learned.learned import FEWEST, LearnedProposals
 from autocompress.search.propose.learned.sharing import LEAST_PART, PATIENCE, USUAL_PART, Sharing
 from autocompress.search.propose.role_classes import role_classes
+from autocompress.search.trainings import trained
+from autocompress.search.trial import Origin, Trial, TrialState
 from autocompress.spaces.plan import Plan
 
 
@@ -65,13 +69,54 @@ def test_a_training_that_no_longer_pays_is_closed(problem: Problem, sharing: Sha
     assert not sharing.open
 
 
-def test_what_training_sees_is_never_shared(problem: Problem, sharing: Sharing) -> None:
-    aware = problem.space.variable("recovery:quantization")
-    if aware is None or not aware.is_searched:
-        pytest.skip("this space has no training that sees bits")
-    plan = problem.space.repair(some_plan(problem).changed({aware.name: aware.drawn[-1]}))
-    keys = {problem.space.spec(other).training_key() for other in sharing.around(plan)}
-    assert keys <= {problem.space.spec(plan).training_key()}
+def test_siblings_that_waited_for_a_training_do_not_say_what_one_takes(problem: Problem, sharing: Sharing) -> None:
+    plan = some_plan(problem)
+    trials = [
+        Trial(
+            number,
+            each,
+            problem.space.spec(each),
+            Origin.DESIGN,
+            "design",
+            TrialState.FINISHED,
+            rungs=(0.5, 0.6),
+            seconds={"training": training_s, "building": 10.0},
+        )
+        for number, (each, training_s) in enumerate(
+            zip((plan, *sharing.around(plan)[:2], some_plan(problem, 1)), (200.0, 0.1, 0.2, 100.0), strict=True), 1
+        )
+    ]
+    assert [trial.number for trial in trained(trials)] == [1, 4]
+    assert trained([replace(trials[0], rungs=()), replace(trials[1], state=TrialState.FAILED)]) == []
+
+
+def test_a_training_around_which_plans_fail_is_closed(problem: Problem, sharing: Sharing) -> None:
+    """A runtime that cannot build these bits: the neighbours of a plan that failed fail as well."""
+    sharing.note(plan := some_plan(problem), 300.0, 1.0)
+    for tried in sharing.around(plan)[:PATIENCE]:
+        assert sharing.open
+        sharing.failed(tried)
+    assert not sharing.open
+    sharing.reopen()
+    assert not sharing.open, "not for the last minutes either"
+
+
+def test_what_training_sees_is_never_shared() -> None:
+    """Bits of a student that is taught with fake quantization are part of its training."""
+    space = rich_space()
+    aware, bits = space.variable("recovery:quantization"), next(v for v in space.network if v.axis == "bits")
+    assert aware is not None and aware.is_searched and len(bits.drawn) > 1
+    sharing = Sharing(space, Coding(space), role_classes(space), seed=0)
+    taught = {}
+    for way in (aware.drawn[0], aware.drawn[-1]):
+        plan = space.repair(space.taught.changed({aware.name: way, bits.name: bits.drawn[-1]}))
+        found = [space.spec(other) for other in sharing.around(plan)]
+        assert {spec.training_key() for spec in found} <= {space.spec(plan).training_key()}
+        recovery = space.spec(plan).recovery
+        assert recovery is not None
+        taught[recovery.quantization_aware] = {tuple(sorted(spec.bits.items())) for spec in found}
+    assert len(taught[False]) > 1, "whoever is taught without bits shares with others"
+    assert len(taught[True]) <= 1, "and whoever is taught with them does not"
 
 
 def test_a_learned_model_shares_where_that_promises_more_for_its_price(problem: Problem) -> None:
@@ -85,6 +130,13 @@ def test_a_learned_model_shares_where_that_promises_more_for_its_price(problem: 
     plans = [some_plan(problem, number) for number in range(2 * FEWEST)]
     for plan in plans:
         model.gained(plan, 300.0, 0.0)
+    fresh = LearnedProposals(problem.space, problem.surrogates, None, seed=0)
+    for number, plan in enumerate(plans):
+        fresh.tell(number, model._known[number])
+        fresh.gained(plan, 300.0, 0.0)
+    assert fresh.share(lambda _: True) is None and fresh.share(lambda _: True, late=True) is not None, (
+        "a run that begins with too little time for a training"
+    )
     found = model.share(lambda _: True)
     assert found is not None and found not in plans
     trainings = {problem.space.spec(plan).training_key() for plan in plans}

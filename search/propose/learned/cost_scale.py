@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float64]
 MOST = 30.0
 """Larger numbers on the bent scale are no costs of anything."""
+LEAST = -0.95
+"""Costs below the least one, which come later, are told apart down to so many units."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class CostScale:
 
     def bent(self, cost: Vector) -> Vector:
         """Return costs [n] on the scale of the model."""
-        return np.asarray(np.log1p(np.maximum(cost - self.best, 0.0) / self.unit))
+        return np.asarray(np.log1p(np.maximum((cost - self.best) / self.unit, LEAST)))
 
     def straight(self, bent: Vector) -> Vector:
         """Return numbers [n] on the scale of the model as costs."""

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ....spaces.plan import Plan
 from ...pareto import ranks
@@ -48,10 +49,19 @@ def reference_point(known: Collection[Known], most_ms: float, floor: float | Non
     front = staircase(ms, cost, (most_ms * (1 + 1e-9), math.inf))[1]
     if not len(front):
         return most_ms, float(cost.max())
-    best, worst = float(front.min()), float(front.max())
-    if floor is not None and best < floor:
-        worst = min(worst, floor)
+    best, worst = float(front.min()), worst_of_interest(front, floor)
     return most_ms, worst + BEYOND * max(worst - best, 1e-9)
+
+
+def worst_of_interest(front: NDArray[np.float64], floor: float | None) -> float:
+    """Return the largest cost that counts.
+
+    Args:
+        front: Costs [n] of the front, at least one.
+        floor: As of `reference_point`.
+    """
+    worst = float(front.max())
+    return worst if floor is None or float(front.min()) >= floor else min(worst, floor)
 
 
 def to_learn_from(trained: Sequence[Known]) -> Sequence[Known]:

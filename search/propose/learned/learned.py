@@ -18,10 +18,10 @@ from .accuracy_model import AccuracyLearner, AccuracyModel, rank_correlation
 from .coding import Coding, Rows
 from .cost_scale import CostScale
 from .evolution import Evolution
+from .expectation import Expectation
 from .features import Features
 from .known import Known, reference_point, to_learn_from
 from .latency_guess import LatencyGuess
-from .outlook import Outlook
 from .sharing import Sharing
 
 Vector = NDArray[np.float64]
@@ -42,9 +42,9 @@ ENOUGH_TO_JUDGE = 8
 MOST_PREDICTED = 20_000
 """Predictions that are kept from batch to batch."""
 SURER = 0.5
-"""How unsure that leaves its metric, as a part of how unsure one is of another student's."""
+"""How unsure the metric of a plan that shares a training is, as a part of how unsure one is of another student's."""
 ELSEWHERE = 3
-"""With a budget, one of so many batches is for the whole range up to the teacher."""
+"""With a budget or a least metric, one of so many batches is for the whole range up to the teacher."""
 
 
 class LearnedProposals:
@@ -92,7 +92,7 @@ class LearnedProposals:
         self._first: dict[Plan, Plan] = {}
         self._batches = 0
         self._fruitless: dict[int, Known] | None = None
-        self._outlook: Outlook | None = None
+        self._expectation: Expectation | None = None
         self._guess: LatencyGuess | None = None
         self._sharing = Sharing(space, self._coding, classes, seed)
         self._promised, self._is_late = 0.0, False
@@ -116,6 +116,10 @@ class LearnedProposals:
     def gained(self, plan: Plan, seconds: float, gain: float) -> None:
         """Learn what a trained plan took (s), and what hypervolume it added to the front."""
         self._sharing.note(plan, seconds, gain)
+
+    def failed(self, plan: Plan) -> None:
+        """Learn that a plan which was to share a training came to nothing."""
+        self._sharing.failed(plan)
 
     @property
     def ready(self) -> bool:
@@ -171,13 +175,18 @@ class LearnedProposals:
         """
         if late and not self._is_late:
             self._sharing.reopen()
+        if late and self._expectation is None and self.ready:
+            self._queue.extend(self._batch(is_new))  # this run has fitted no model yet
         self._is_late = late
-        while self._outlook is not None and self._guess is not None and (tried := self._sharing.open):
+        while self._expectation is not None and self._guess is not None and (tried := self._sharing.open):
             if plans := [plan for plan in self._sharing.around(tried[0]) if is_new(plan)]:
                 rows, told = self._rows(plans), [known for known in self._known.values() if known.plan in tried]
-                ms, off = self._guess.ms(plans, rows), self._outlook.off(rows, self._rows([k.plan for k in told]), told)
-                worth = self._outlook.worth(
-                    ms, self._outlook.costs(rows, off, SURER), [*self._known.values(), *self._pending.values()]
+                ms, off = (
+                    self._guess.ms(plans, rows),
+                    self._expectation.off(rows, self._rows([k.plan for k in told]), told),
+                )
+                worth = self._expectation.worth(
+                    ms, self._expectation.costs(rows, off, SURER), [*self._known.values(), *self._pending.values()]
                 )
                 worth = np.where(ms <= (math.inf if self._limit_ms is None else self._limit_ms), worth, 0.0)
                 best = int(np.argmax(worth))
@@ -190,12 +199,14 @@ class LearnedProposals:
 
     def best(self, measured: Sequence[tuple[Plan, float]]) -> int:
         """Return the number of the plan to train, by measured latencies (ms)."""
-        if self._outlook is None:
+        if self._expectation is None:
             return 0
         plans, ms = [plan for plan, _ in measured], np.array([ms for _, ms in measured])
         asked = {self._first.get(plan, plan) for plan in plans}
         others = [known for plan, known in self._pending.items() if plan not in asked]
-        worth = self._outlook.worth(ms, self._outlook.costs(self._rows(plans)), [*self._known.values(), *others])
+        worth = self._expectation.worth(
+            ms, self._expectation.costs(self._rows(plans)), [*self._known.values(), *others]
+        )
         best = int(np.argmax(worth))
         for plan in plans:
             self._pending.pop(self._first.pop(plan, plan), None)
@@ -226,30 +237,30 @@ class LearnedProposals:
         self._batches += 1
         elsewhere = self._limit_ms is self._floor is None or self._batches % ELSEWHERE == 0
         for whole in (elsewhere, True) if not elsewhere else (True,):
-            self._outlook = Outlook(model, scale, self._features, self._worst(teacher_ms, whole))
-            predict = partial(self._hoped, self._outlook, guess)
+            self._expectation = Expectation(model, scale, self._features, self._worst(teacher_ms, whole))
+            predict = partial(self._hoped, self._expectation, guess)
             self._pool = self._evolution.run(np.concatenate([rows, self._pool]), predict, GENERATIONS, CHILDREN)
             plans = [p for p in dict.fromkeys(self._coding.plan(row) for row in self._pool) if is_new(p)]
-            if found := self._chosen(self._outlook, plans, guess.ms(plans, self._rows(plans))):
+            if found := self._chosen(self._expectation, plans, guess.ms(plans, self._rows(plans))):
                 return found
         return []
 
-    def _hoped(self, outlook: Outlook, guess: LatencyGuess, rows: Rows) -> tuple[Vector, Vector]:
+    def _hoped(self, expectation: Expectation, guess: LatencyGuess, rows: Rows) -> tuple[Vector, Vector]:
         """Return latency and hoped cost [n] of rows, as evolution compares them."""
         ms = guess.ms([self._coding.plan(row) for row in rows], rows)
-        mean, std = outlook.model.predict(self._features.of(rows))
-        return np.where(ms > outlook.reference[0], np.inf, ms), mean - HOPE * std
+        mean, std = expectation.model.predict(self._features.of(rows))
+        return np.where(ms > expectation.reference[0], np.inf, ms), mean - HOPE * std
 
-    def _chosen(self, outlook: Outlook, plans: Sequence[Plan], ms: Vector) -> list[list[Known]]:
+    def _chosen(self, expectation: Expectation, plans: Sequence[Plan], ms: Vector) -> list[list[Known]]:
         """Return the plans that together are expected to add most, dealt out to as many trials as a batch has."""
         if not plans:
             return []
         wanted = max(1, min(LARGEST_BATCH, len(self._known) // 8))
         known, rows = [*self._known.values(), *self._pending.values()], self._rows(plans)
-        costs, expected = outlook.costs(rows), outlook.cost(rows)
+        costs, expected = expectation.costs(rows), expectation.cost(rows)
         found: list[int] = []
         while len(found) < min(MOST_GATES * wanted, len(plans)):
-            worth = outlook.worth(ms, costs, known)
+            worth = expectation.worth(ms, costs, known)
             worth[found] = -1.0
             best = int(np.argmax(worth))
             if not worth[best] > 0:
@@ -262,8 +273,8 @@ class LearnedProposals:
         return [chosen[first::wanted] for first in range(min(wanted, len(found)))]
 
     def _expected(self, plan: Plan, ms: float) -> Known:
-        assert self._outlook is not None
-        return Known(plan, float(self._outlook.cost(self._rows([plan]))[0]), ms, True)
+        assert self._expectation is not None
+        return Known(plan, float(self._expectation.cost(self._rows([plan]))[0]), ms, True)
 
     def _worst(self, teacher_ms: float, whole: bool) -> tuple[float, float]:
         """Return the latency and the cost beyond which a plan is of no interest.

@@ -24,7 +24,7 @@ MOST_SEEN = 20
 MOST_OPEN = 12
 """Trainings that plans may share at a time, the latest ones."""
 PATIENCE = 2
-"""Plans that share a training and gain less than their price, after which no more of them are tried."""
+"""Plans that share a training and gain less than their price, or fail, after which no more of them are tried."""
 DRAWN = 24
 """Plans that are drawn at random around a trained one."""
 RARELY, OFTEN = 0.15, 0.5
@@ -105,13 +105,15 @@ class Sharing:
         if training in self._plans:
             self._shared.add(seconds, gain)
             if gain <= self.least_gain:
-                self._fruitless[training] = self._fruitless.get(training, 0) + 1
-            if self._fruitless.get(training, 0) >= PATIENCE and training in self._open:
-                self._open.remove(training)
+                self._tire(training)
         else:
             self._own.add(seconds, gain)
             self._open = [*self._open, training][-MOST_OPEN:] if self._free else []
         self._plans.setdefault(training, []).append(plan)
+
+    def failed(self, plan: Plan) -> None:
+        """Note a plan that was to share a training and came to nothing, as its neighbours then may."""
+        self._tire(self._key(plan))
 
     def around(self, plan: Plan) -> list[Plan]:
         """Return plans that share the training of `plan`: uniform ones, ones by role, and random ones."""
@@ -119,6 +121,11 @@ class Sharing:
         row = self._coding.row(plan)
         found = dict.fromkeys(self._coding.plan(other) for other in self._varied(row))
         return [other for other in found if other != plan and self._key(other) == key]
+
+    def _tire(self, training: str) -> None:
+        self._fruitless[training] = self._fruitless.get(training, 0) + 1
+        if self._fruitless[training] >= PATIENCE and training in self._open:
+            self._open.remove(training)
 
     def _varied(self, row: Rows) -> Iterator[Rows]:
         levels = self._coding.levels

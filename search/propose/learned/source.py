@@ -75,6 +75,8 @@ class LearnedSource:
         """
         if costs is None or not all(map(math.isfinite, costs)):
             self._model.forget(trial.number, trial.plan if trial.state.ended else None)
+            if trial.label == SHARED and trial.state.ended:
+                self._model.failed(trial.plan)
             return None
         metric, paid = costs[self._metric_at], costs[self._price_at]
         self._model.tell(trial.number, Known(trial.plan, metric, paid, trial.spec.recovery is not None))

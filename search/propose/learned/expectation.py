@@ -1,4 +1,4 @@
-"""The outlook: what a fitted model expects of plans, in the units that the search counts in."""
+"""The expectation: what a fitted model expects of plans, in the units that the search counts in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALIKE = 0.7
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Expectation:
     """A model with the scale that it was fitted on, and what counts.
 
     Attributes:
