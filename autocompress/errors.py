@@ -13,7 +13,8 @@ AutoCompressError               shown as one line, exit code 2
 ├── BundleError                 a bundle that was changed, or does not answer as it did
 ├── RuntimeUnavailable          a runtime that is not installed or cannot run here
 ├── MeasurementError            a file that could not be timed
-└── ConditionsChanged           the machine is not as it was when a study was measured
+├── ConditionsChanged           the machine is not as it was when a study was measured
+└── TimingHostLost              the machine that times files is gone
 TrialFailed                     one trial cannot go on; the study can (not shown as an error of the user's)
 """
 
@@ -89,6 +90,10 @@ class MeasurementError(AutoCompressError):
 
 class ConditionsChanged(AutoCompressError):
     """The machine is not as it was when a study was measured; no trial is to blame."""
+
+
+class TimingHostLost(AutoCompressError):
+    """The machine that times files is gone; no trial is to blame."""
 
 
 class TrialFailed(Exception):

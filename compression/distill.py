@@ -33,7 +33,7 @@ class Lesson:
 
 @dataclass
 class Lessons:
-    """The teacher's answers by (epoch, step), kept in memory where the data says that batches repeat exactly.
+    """The teacher's answers by (seed, epoch, step), kept in memory where the data says that batches repeat exactly.
 
     The teacher runs once for each batch of the epoch plan, not once for each trial.
 
@@ -48,19 +48,21 @@ class Lessons:
     last_layer: str | None
     device: torch.device
     precise: bool = False
-    _kept: dict[tuple[int, int], Lesson] = field(default_factory=dict)
+    _kept: dict[tuple[int, int, int], Lesson] = field(default_factory=dict)
 
-    def lesson(self, epoch: int, step: int, inputs: Inputs, keep: bool) -> Lesson:
+    def lesson(self, epoch: int, step: int, inputs: Inputs, keep: bool, seed: int = 0) -> Lesson:
         """Return the teacher's answer to one batch.
 
         Args:
             epoch: Number of the epoch.
             step: Number of the batch within it.
             inputs: The batch, [B, ...] each.
-            keep: Whether (epoch, step) always gives this batch, so that the answer may be kept.
+            keep: Whether (seed, epoch, step) always gives this batch, so that the answer may be kept.
+            seed: Of the order of the batches.
         """
-        if keep and (epoch, step) in self._kept:
-            return self._kept[epoch, step]
+        place = seed, epoch, step
+        if keep and place in self._kept:
+            return self._kept[place]
         with (
             torch.no_grad(),
             autocast_context(self.device, self.precise),
@@ -72,7 +74,7 @@ class Lessons:
         lesson = Lesson(outputs.detach().to(kept), tap.features.detach().to(torch.bfloat16))
         size = (lesson.outputs.nbytes + lesson.features.nbytes) * (len(self._kept) + 1)
         if keep and size <= LIMIT_BYTES:
-            self._kept[epoch, step] = lesson
+            self._kept[place] = lesson
         return lesson
 
 

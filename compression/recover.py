@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,10 @@ class Recoverer:
     losses: Losses = CLASSIFICATION
     longest_sequence: int = 0
 
+    def with_seed(self, seed: int) -> Recoverer:
+        """Return what trains with this seed in place of the schedule's own."""
+        return replace(self, schedule=replace(self.schedule, seed=seed))
+
     def recover(
         self, student: Student, spec: StudentSpec, rung: int, checkpoint: Path, stop: Callable[[], bool]
     ) -> FakeQuantizer:
@@ -181,7 +185,7 @@ class Recoverer:
         step: int,
     ) -> float:
         epoch, index, inputs, labels = batches.at(step)
-        lesson = self.lessons.lesson(epoch, index, inputs, keep=self.data.cacheable)
+        lesson = self.lessons.lesson(epoch, index, inputs, self.data.cacheable, self.schedule.seed)
         inputs, labels = to_training_layout(inputs, self.device), labels.to(self.device)
         tapped = FeatureTap(module, self.lessons.last_layer)
         attention = attention_context(self.device, 0 if self.losses.precise else self.longest_sequence)

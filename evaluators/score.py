@@ -96,7 +96,7 @@ def file_bytes(path: Path) -> int:
     Raises:
         MeasurementError: It is missing.
     """
-    return sum(part.stat().st_size for part in _parts(path))
+    return sum(part.stat().st_size for part in parts_of(path))
 
 
 def compressed_bytes(path: Path, level: int = 19) -> int:
@@ -111,7 +111,7 @@ def compressed_bytes(path: Path, level: int = 19) -> int:
     """
     import zstandard
 
-    return sum(len(zstandard.ZstdCompressor(level=level).compress(part.read_bytes())) for part in _parts(path))
+    return sum(len(zstandard.ZstdCompressor(level=level).compress(part.read_bytes())) for part in parts_of(path))
 
 
 def _batches(path: Path, loaded: Loaded, target: Target, inputs: Arrays) -> Iterator[NDArray[Any]]:
@@ -143,7 +143,12 @@ def as_arrays(inputs: Any) -> Arrays:
     return tuple(part.numpy() for part in inputs) if isinstance(inputs, tuple) else inputs.numpy()
 
 
-def _parts(path: Path) -> list[Path]:
+def parts_of(path: Path) -> list[Path]:
+    """Return the files that a model is made of: itself and the weights stored next to it, or what is in its folder.
+
+    Raises:
+        MeasurementError: It is missing.
+    """
     if path.is_dir():  # a package, as Core ML's
         return sorted(part for part in path.rglob("*") if part.is_file())
     if not path.is_file():

@@ -36,6 +36,14 @@ def check_asked(settings: StudySections, say: Callable[[str], None] = lambda lin
     settings.budgets()
     asked_for(settings.search.baselines)
     executor_factory(settings.search.executor)
+    on_ray = [key for key in ("address", "cpus_per_job", "gpus_per_job") if getattr(settings.search, key)]
+    if on_ray and settings.search.executor != "ray":
+        raise UsageError(
+            f"[search] {on_ray[0]} is for a Ray cluster, and executor = {settings.search.executor!r}; give executor ray"
+        )
+    gpus = settings.search.gpus_per_job
+    if gpus > 1 and gpus != int(gpus):
+        raise UsageError(f"[search] gpus_per_job = {gpus:g}; allowed: a part of one, such as 0.5, or whole ones")
     cores, threads, workers = usable_cores(), settings.target.threads, settings.search.workers
     for target in settings.target.targets():
         if target.device == "cpu" and threads > cores:

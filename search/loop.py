@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 from ..errors import AutoCompressError, MeasurementError, StorageError
 from ..evaluators.timing.breathing import Slices
 from ..spaces.space import Space
-from .deaths import MOST, Deaths, words
+from .deaths import Deaths
 from .evaluate.job import Job, JobResult
 from .evaluate.warm_start import WarmStarts
 from .executors.base import Executor
@@ -23,6 +23,7 @@ from .propose.proposal import Proposal
 from .propose.proposer import Proposer
 from .shape_choice import ShapeChoice
 from .store.trials import TrialStore
+from .stragglers import Stragglers
 from .time_left import TimeLeft
 from .trainings import Trainings
 from .trial import Trial, TrialState
@@ -73,7 +74,7 @@ class Driver:
         self._pace, self._slices = pace or Pace(), slices
         self._trials = store.ended()
         self._known = len(self._trials)
-        self._trainings, self._deaths = Trainings(), Deaths(executor, store)
+        self._trainings, self._deaths, self._stragglers = Trainings(), Deaths(executor, store), Stragglers(executor)
         self._next = NextJob(store.folder, promotion, self._trainings, warm_starts)
         self._shapes = ShapeChoice(space, promotion.limits, proposer.choose)
         self._active: dict[Future[JobResult], tuple[Trial, Job]] = {}
@@ -170,6 +171,7 @@ class Driver:
             if not self._active or should_stop():
                 return exhausted
             watch(self._snapshot())
+            self._stragglers.give_up(self._active)
             self._executor.run_pending()
             done, _ = wait(self._active, POLL_S, FIRST_COMPLETED)
             for future in done:
@@ -214,30 +216,30 @@ class Driver:
         if self._over:
             self._deaths.keep(trial)  # the next run does it
             return
-        if trial.deaths >= MOST:
-            reason = words(job, len(self._promotion.rungs), why)
+        if reason := self._deaths.given_up(trial, job, len(self._promotion.rungs), why):
             self._end(replace(trial.moved(TrialState.FAILED), reason=reason))
             return
+        job = replace(job, seed=trial.seed)
         self._active[self._executor.submit(self._deaths.sent(trial, job))] = (trial, job)
 
     def _advance(self, future: Future[JobResult]) -> None:
         trial, job = self._active.pop(future)
         try:
             result = future.result()
-        except BrokenExecutor as error:
-            trial = replace(trial, deaths=trial.deaths + 1)
-            self._deaths.keep(trial)
-            self._submit(trial, job, error)
+        except BaseException as error:
+            if not isinstance(error, Exception) or isinstance(error, AutoCompressError):
+                self._active[future] = (trial, job)
+                raise
+            self._submit(self._deaths.again(trial, job, error), job, error)
             return
-        except BaseException:
-            self._active[future] = (trial, job)
-            raise
         trial = trial.spent(result.seconds)
         for kind, value in result.seconds.items():
             self.seconds[kind] = self.seconds.get(kind, 0.0) + value
         if result.stopped:
             self._deaths.keep(trial)  # the next run goes on from this rung
             return
+        if not result.failure:
+            self._stragglers.took(job, sum(result.seconds.values()))
         trial = with_result(trial, job, result)
         if job.step == "gate":
             if not result.failure:
@@ -270,7 +272,6 @@ class Driver:
 
     def _reached(self, trial: Trial) -> None:
         """Let a student that has reached a rung wait there until it is its turn, or go on at once."""
-        trial = replace(trial, deaths=0)  # what comes next is another job
         waiting = trial.moved(TrialState.WAITING)
         self._store.begin(waiting)
         if trial.to_its_end or not self._promotion.halves:
@@ -293,7 +294,7 @@ class Driver:
 
     def _learn(self, trial: Trial) -> None:
         """Tell the proposer. What waits or was stopped counts with what may become of it; failures are forgotten."""
-        told = trial.state is TrialState.GATED and self._learn_from_gated
+        told = trial.state is TrialState.GATED and self._learn_from_gated and bool(trial.gate)
         violation = self._limits.violation(trial.gate, trial.gate_bytes) if told else None
         costs = self._promotion.costs(trial, self._trials)
         self._proposer.learn(trial, costs, violation, self._proposals.get(trial.number))

@@ -14,9 +14,10 @@ from .trial import Trial
 
 
 def with_result(trial: Trial, job: Job, result: JobResult) -> Trial:
-    """Return a trial with what a job found; as it is where the job failed."""
+    """Return a trial with what a job found, so that what processes died of is another job; as it is where it failed."""
     if result.failure:
         return trial
+    trial = replace(trial, deaths=0)
     if job.step == "gate":
         return replace(trial, gate=result.latencies, gate_bytes=result.size_bytes)
     if job.step == "look":

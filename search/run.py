@@ -15,6 +15,7 @@ from ..compression.recover import Stopped
 from ..cores import usable_cores
 from ..errors import ConditionsChanged, TrialFailed, UsageError
 from ..evaluators.microbenchmarks import Say
+from ..evaluators.timing.host import HERE
 from ..studies.study_file import StudyFile
 from ..studies.task import Task
 from ..studies.teacher import TeacherStopped
@@ -34,6 +35,7 @@ from .report.profiles import profile_models
 from .report.reading import read_front
 from .signals import BrokenOff, let_come_to_its_end
 from .stopping import Outlook, Patience
+from .store.status import StatusKeeper
 from .study import OpenStudy, opened, with_what_was_seen
 
 MIN_RESERVE_S = 10.0
@@ -132,7 +134,9 @@ def run_search(
     torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
     if minutes is None and settings.search.trials is None and settings.search.patience is None and not dry_run:
         watcher.say("no limit was given (--minutes, --trials, --patience): this search runs until Ctrl-C ends it")
-    open_study = opened(settings, task, runs, fresh, stop, watcher.say, stop.time_left_s, anew)
+    host_of = getattr(make_executor, "timing_host", None)
+    host = HERE if host_of is None else host_of(settings, watcher.say)
+    open_study = opened(settings, task, runs, fresh, stop, watcher.say, stop.time_left_s, anew, host)
     with _told_in_time(stop), open_study as study:
         loop_s = time.monotonic()
         surrogates = prepare_surrogates(study.context, study.space, settings, watcher.say, stop.time_left_s())
@@ -160,11 +164,13 @@ def run_search(
         if stop() and not driver.trials:
             watcher.say(_nothing_tried(time.monotonic() - begin_s, None if stop.asked.is_set() else minutes))
         front = replace(watch.known, trials=tuple(driver.trials))
+        confirmed = bool(trouble)
         try:
             if not stop.hurried.is_set() and not trouble:
                 study = with_what_was_seen(study, watcher.say)
                 front = read_front(study.folder, driver.trials)
                 front = confirm(study.context, front, watcher.say, end_s)
+                confirmed = True
                 keep_drift(study.context, begun_s)
                 profile_models(study.context, front, watcher.say, end_s)
         except BrokenOff:
@@ -175,7 +181,7 @@ def run_search(
             with contextlib.suppress(BrokenOff):  # the page of before stays
                 report.keep(front, final=True)
         let_come_to_its_end()
-        if stop.hurried.is_set():
+        if stop.hurried.is_set() and not confirmed:
             watcher.say("no time was left to confirm the front: the next run does")
         return Outcome(
             front=front,
@@ -209,7 +215,7 @@ class _Watch:
         patience = study.settings.search.patience
         self.patience = Patience(study.limits, study.objectives, examples, patience, driver.searched_s)
         self._study, self._driver, self._watcher, self._stop, self._end_s = study, driver, watcher, stop, end_s
-        self._judged = -1
+        self._judged, self._status = -1, StatusKeeper(study.folder)
         limit_bytes = 1e9 * study.settings.search.checkpoints_gb
         self._checkpoints = CheckpointKeeper(study.folder, promotion_of(study), limit_bytes, watcher.say)
 
@@ -226,6 +232,7 @@ class _Watch:
                 self._stop.deadline_s = self._end_s - max(min(MIN_RESERVE_S, share_s), least_s, min(share_s, precise_s))
             self.patience.look(snapshot.trials, self._driver.searched_s, self._driver.opening)
         self._watcher.show(snapshot, self._stop.time_left_s())
+        self._status.look(snapshot, self._stop.time_left_s())
 
     def should_stop(self) -> bool:
         return self._stop() or self.patience.is_over(self._driver.searched_s)
@@ -267,7 +274,8 @@ def _tell_forecast(study: OpenStudy, left_s: float | None, say: Say) -> None:
     """Say what a student will take, and how many there is time for."""
     search = study.settings.search
     try:
-        found = forecast(study.context, study.store.ended(), study.settings.target.any_of)
+        recovery = study.space.context.recovery
+        found = forecast(study.context, study.store.ended(), study.settings.target.any_of, recovery)
     except Stopped:
         return
     except TrialFailed as failure:

@@ -14,6 +14,10 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import AutoCompressError, StudyFileError, UnknownName, one_line
+from ..files import expanded
+
+USERS = "autocompress_user_"
+"""How the names of modules begin that a user's own files are imported as."""
 
 
 def load_function(spec: str, default: str, folder: Path | None = None) -> Callable[[], Any]:
@@ -39,7 +43,7 @@ def load_function(spec: str, default: str, folder: Path | None = None) -> Callab
     # From the right, because a path may start with a drive letter and a colon.
     source, _, name = (spec, "", default) if spec.endswith(".py") else spec.rpartition(":")
     if source.endswith(".py"):
-        path: Path | None = folder / Path(source).expanduser()
+        path: Path | None = folder / expanded(source)
         assert path is not None
         if not path.is_file():
             raise StudyFileError(f"no file {source!r} (looked for {path}): give the path of a Python file")
@@ -67,7 +71,7 @@ def load_function(spec: str, default: str, folder: Path | None = None) -> Callab
 def _import_file(path: Path) -> ModuleType:
     # Registered under a name of its own, so that classes defined in the file can be found again by name.
     digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
-    name = f"autocompress_user_{path.stem}_{digest}"
+    name = f"{USERS}{path.stem}_{digest}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -232,15 +232,16 @@ class SearchSection(Section):
         seed: Of everything that the search draws.
         workers: Trials at a time.
         executor: Name of what runs the trials.
+        address: Of the Ray cluster: "auto" for the one that this machine has joined, or "host:port".
+        cpus_per_job: Cores that a job has on a Ray cluster. Without it 4, or fewer where a machine has fewer.
+        gpus_per_job: GPUs that a job has there; parts of one are shared.
         sampler: What proposes plans.
         infeasible: What the sampler is told of plans over the budget.
         eta: Of the students that reach a rung, one in so many goes on.
         without: Parts of the search that are left out, to see what they are worth.
-        baselines: What is made by hand for comparison: "default" for a few models without a search, "all" for these
-            and every technique and sequence of techniques with as much time as the search has, "none" for the teacher
-            alone, or names of techniques.
-        checkpoints_gb: Gigabytes that checkpoints may take: beyond, those go that nobody needs, then those of the
-            students that would go on last. Weights of finished students stay.
+        baselines: What is made by hand for comparison: "default" for a few models, "all" for these and every technique
+            with as much time as the search has, "none" for the teacher alone, or names of techniques.
+        checkpoints_gb: Gigabytes for checkpoints: beyond, those go that nobody needs, then those of who goes on last.
     """
 
     trials: Count | None = None
@@ -250,6 +251,9 @@ class SearchSection(Section):
     seed: Seed = 0
     workers: Count = 1
     executor: str = "local"
+    address: str = ""
+    cpus_per_job: Count | None = None
+    gpus_per_job: Annotated[float, Field(ge=0)] = 0.0
     sampler: Literal["auto", "tpe", "gp", "random", "nsga2"] = "auto"
     infeasible: Literal["reject", "constraint"] = "reject"
     eta: Count = 2

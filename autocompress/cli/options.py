@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from ..studies.study_file import StudyFile
 
 DEFAULT_STUDY = "autocompress.toml"
+ON_RAY = ("address", "cpus_per_job", "gpus_per_job")
+SEARCH = ("trials", "patience", "workers", "executor", "seed", *ON_RAY)
+"""Options that are keys of the section [search]."""
 
 
 RUN_CODE = click.option("--run-code", is_flag=True, help="Run the code that a study or recipe from elsewhere names.")
@@ -100,8 +103,7 @@ def with_options(settings: StudyFile, options: dict[str, Any]) -> StudyFile:
             **{key: options[key] for key in ("speedup", "max_mb", "max_size", "min_accuracy", "max_drop")},
             "percentile": None if percentile is None else int(percentile),
         },
-        "search": {k: options[k] for k in ("trials", "patience", "workers", "executor", "seed")}
-        | {"minutes": minutes, "baselines": _names(options["baselines"])},
+        "search": {k: options[k] for k in SEARCH} | {"minutes": minutes, "baselines": _names(options["baselines"])},
         "target": {k: options[k] for k in ("threads", "batch")} | _targets(options) | _precision(options),
     }
     for section, values in wanted.items():
@@ -115,6 +117,8 @@ def with_options(settings: StudyFile, options: dict[str, Any]) -> StudyFile:
         settings = settings.changed("budget", **{k: v for k, v in unsaid if k not in settings.budget.model_fields_set})
     if options["trials"] is not None and minutes is None:
         settings = settings.changed("search", minutes=None)  # a number of trials was asked for, not a time
+    if settings.search.address and options["executor"] is None and settings.search.executor == "local":
+        settings = settings.changed("search", executor="ray")
     workers = settings.search.workers
     if workers > 1 and options["executor"] == "local":
         raise UsageError(f"--executor local runs one trial at a time, and workers = {workers}; leave one of them out")

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from concurrent.futures import CancelledError
+import time
+from concurrent.futures import CancelledError, Future, wait
 
 import pytest
 
-from ..search.evaluate.job import Job
-from ..search.executors.base import Executor, ExecutorContext
+from ..search.evaluate.job import Job, JobResult
+from ..search.executors.base import Executor, ExecutorContext, GivesUp, JobLost
 from ..spaces.spec import Pattern, StudentSpec
 
+POLL_S = 0.05
 PATIENCE_S = 300.0
 """A job that has not ended after this time never will."""
+
+
+def result_of(executor: Executor, answer: Future[JobResult], patience_s: float = PATIENCE_S) -> JobResult:
+    """Return what comes of a job, as a driver waits for it: `run_pending` is called again and again."""
+    until_s = time.monotonic() + patience_s
+    while not answer.done() and time.monotonic() < until_s:
+        executor.run_pending()
+        wait([answer], POLL_S)
+    return answer.result(0)
 
 
 class ExecutorConformance:
@@ -49,20 +60,36 @@ class ExecutorConformance:
             futures = [executor.submit(Job(9001 + i, spec, "gate")) for i, spec in enumerate((StudentSpec(), small))]
             # a student of another network: a fault, which must reach the driver as a failure
             wrong = executor.submit(Job(9003, StudentSpec(patterns={"no.such.layer": Pattern("2:4", 0.5)}), "gate"))
-            executor.run_pending()
             for future in futures:
-                result = future.result(PATIENCE_S)
+                result = result_of(executor, future)
                 assert result.latencies and not result.failure
                 assert all(0 < found.low_ms <= found.p50_ms <= found.high_ms for found in result.latencies.values())
                 assert result.size_bytes > 0
             assert futures[0].result().size_bytes > futures[1].result().size_bytes, "each job has its own result"
-            failed = wrong.result(PATIENCE_S)
+            failed = result_of(executor, wrong)
             assert failed.failure and not failed.latencies
             again = executor.submit(Job(9004, StudentSpec(), "build"))
-            executor.run_pending()
-            after = again.result(PATIENCE_S)
+            after = result_of(executor, again)
             assert after.measured, after.failure
             assert all(file.accuracy >= 0 for file in after.measured.values())
+        finally:
+            executor.close()
+
+    def test_a_job_that_is_given_up_is_lost_and_the_next_one_is_done(self, executor_context: ExecutorContext) -> None:
+        """For executors that can end single jobs; see `GivesUp`."""
+        executor = self.make_executor(executor_context)
+        try:
+            if not isinstance(executor, GivesUp):
+                pytest.skip("this executor cannot end single jobs")
+            answer, until_s = executor.submit(Job(9021, StudentSpec(), "build")), time.monotonic() + PATIENCE_S
+            while not executor.running_s(answer) and time.monotonic() < until_s:
+                executor.run_pending()
+                time.sleep(0.05)
+            executor.give_up(answer, "took too long")
+            with pytest.raises(JobLost, match="took too long"):
+                result_of(executor, answer)
+            assert executor.running_s(answer) == 0
+            assert result_of(executor, executor.submit(Job(9022, StudentSpec(), "gate"))).latencies
         finally:
             executor.close()
 

@@ -54,7 +54,7 @@ def run_rival(method: str, settings: StudyFile, task: Task, runs: Path, terms: T
     """
     clock = Clock(60 * terms.minutes)
     with opened(settings, task, runs, stop=clock) as study:
-        race = Race(study.context, study.space, terms, clock, lambda line: say(f"  {line}"))
+        race = Race(study.context, study.space, terms, clock, lambda line: say(f"  {line}"), seed)
         clock.start()
         race.run(RIVALS[method](study.space, seed))
         ended_s = min(clock.seconds, clock.limit_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 from autocompress.evaluators.measurement import Latency
 from autocompress.search.evaluate.context import EvaluationContext
@@ -28,7 +29,13 @@ class Race:
     """
 
     def __init__(
-        self, context: EvaluationContext, space: Space, terms: Terms, clock: Clock, say: Callable[[str], None]
+        self,
+        context: EvaluationContext,
+        space: Space,
+        terms: Terms,
+        clock: Clock,
+        say: Callable[[str], None],
+        seed: int = 0,
     ) -> None:
         """Run nothing yet.
 
@@ -38,10 +45,11 @@ class Race:
             terms: Of the comparison.
             clock: Ends the run; it is the `stop` of `context` too.
             say: Takes a line about each model.
+            seed: Of the trainings.
         """
         self._context, self._space = context, space
         self._terms, self._clock, self._say = terms, clock, say
-        self._number = 0
+        self._number, self._seed = 0, seed
         self.points: list[Point] = []
         self.counts: Counter[str] = Counter()
         self.spent_s: Counter[str] = Counter()
@@ -100,7 +108,7 @@ class Race:
         return Found(point.latency_ms, point.accuracy, self._over(measurement.latency))
 
     def _do(self, job: Job) -> JobResult:
-        result = evaluate(self._context, job)
+        result = evaluate(self._context, replace(job, seed=self._seed))
         self.spent_s.update(result.seconds)
         return result
 

@@ -40,7 +40,7 @@ def build_and_measure(context: EvaluationContext, job: Job, clock: Clock) -> Per
         MetricError: The metric gives no usable number.
     """
     with clock.time("building"):
-        student = recovered_student(context, job.spec, job.warm_start)
+        student = recovered_student(context, job.spec, job.warm_start, job.seed)
     sessions = context.sessions_for(job.spec)
     measured: dict[str, Measurement] = {}
     answers: dict[str, NDArray[Any]] = {}

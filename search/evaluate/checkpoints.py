@@ -24,8 +24,12 @@ from .context import LOOK_EXAMPLES, EvaluationContext
 
 def checkpoint_path(study: Path, spec: StudentSpec, rung: int, warm_start: WarmStart | None = None) -> Path:
     """Return where the weights of a student lie after a rung; students that are taught alike share them."""
-    start = f"-of-{warm_start.number}" if warm_start else ""
-    return checkpoints_folder(study) / f"{spec.training_key()}{start}-{rung}.pt"
+    return checkpoints_folder(study) / f"{checkpoint_stem(spec, warm_start)}-{rung}.pt"
+
+
+def checkpoint_stem(spec: StudentSpec, warm_start: WarmStart | None = None) -> str:
+    """Return how the names of a student's checkpoints begin."""
+    return f"{spec.training_key()}-of-{warm_start.number}" if warm_start else spec.training_key()
 
 
 def start_student(context: EvaluationContext, spec: StudentSpec, warm_start: WarmStart | None) -> Student:
@@ -85,7 +89,9 @@ def look_at(context: EvaluationContext, module: torch.nn.Module, fake: FakeQuant
     return task.metric.quality(outputs, data.labels[order])
 
 
-def recovered_student(context: EvaluationContext, spec: StudentSpec, warm_start: WarmStart | None = None) -> Student:
+def recovered_student(
+    context: EvaluationContext, spec: StudentSpec, warm_start: WarmStart | None = None, seed: int = 0
+) -> Student:
     """Return the student with the weights that its recovery ended with.
 
     Where they are gone, or their file is cut, it is taught again.
@@ -104,6 +110,6 @@ def recovered_student(context: EvaluationContext, spec: StudentSpec, warm_start:
         except TrialFailed as gone:
             remark(f"{gone}; it is taught again")
             again = start_student(context, spec, warm_start)
-            context.recoverer.recover(again, spec, last, path, context.stop)
+            context.recoverer.with_seed(seed).recover(again, spec, last, path, context.stop)
             load_recovered(student, path)
     return student

@@ -33,6 +33,7 @@ class Job:
         rung: Which rung, 0 for the first.
         warm_start: Whose weights the student begins with; at a look, whose it may begin with if that is better than
             the teacher's.
+        seed: Of the order of the data and of dropout while it is taught: the trial's, whatever later runs have.
         apart: Whether to do it in a process of its own, because a process has died of it before.
     """
 
@@ -41,6 +42,7 @@ class Job:
     step: Step
     rung: int = 0
     warm_start: WarmStart | None = None
+    seed: int = 0
     apart: bool = False
 
     def words(self, rungs: int) -> str:

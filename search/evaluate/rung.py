@@ -50,7 +50,8 @@ def train_rung(context: EvaluationContext, job: Job, clock: Clock) -> float:
             # what was begun has weights of its own; where it began still says which of them patterns hold at zero
             begun = path.exists() and not job.spec.patterns
             student = start_student(context, job.spec, None if begun else job.warm_start)
-            fake = context.recoverer.recover(student, job.spec, job.rung, path, context.stop)
+            recoverer = context.recoverer.with_seed(job.seed)
+            fake = recoverer.recover(student, job.spec, job.rung, path, context.stop)
             earlier.unlink(missing_ok=True)
         with clock.time("measuring"):
             accuracy = look_at(context, student.module, fake)

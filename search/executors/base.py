@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ...studies.study_file import StudyFile
 from ..evaluate.context import EvaluationContext
@@ -39,29 +39,38 @@ class WorkerDied(BrokenExecutor):
     """The process that did a job has ended in its midst. Whether the job is to blame shows when it is done again."""
 
 
+class JobLost(BrokenExecutor):
+    """A job did not come to its end, and is not to blame: its machine is gone, or it was given up."""
+
+
 class Executor(Protocol):
-    """Runs jobs. A job that raises gives the exception through its future; one whose process died, `WorkerDied`.
+    """Runs jobs. What a job raises comes through its future.
+
+    A job that did not come to its end gives `WorkerDied` where its process died, `JobLost` where it is not to blame.
+    The driver sends it once more.
 
     An executor may have two more attributes, both False where they are missing: `apart` says that all jobs run in
-    processes of their own, `can_part` that those which ask for it do (`Job.apart`).
+    processes of their own, `can_part` that those which ask for it (`Job.apart`) can be now. One that can end single
+    jobs has the methods of `GivesUp`.
 
     Made from an `ExecutorContext` and a number of workers, and registered under the entry-point group
     `autocompress.executors`.
 
-    Attributes:
-        slots: Number of jobs at a time.
     """
 
-    slots: int
+    @property
+    def slots(self) -> int:
+        """Number of jobs at a time. It may change as machines come and go."""
+        ...
 
     def submit(self, job: Job) -> Future[JobResult]:
         """Take a job, and return what its result will come through."""
         ...
 
     def run_pending(self) -> None:
-        """Do jobs here, where the executor has no threads or processes of its own.
+        """Do jobs here, where the executor has no threads or processes of its own; else look after those.
 
-        The driver calls it when it has nothing else to do.
+        The driver calls it several times a second as long as jobs run.
         """
         ...
 
@@ -73,5 +82,27 @@ class Executor(Protocol):
         ...
 
 
+@runtime_checkable
+class GivesUp(Protocol):
+    """An executor that can end a job which takes too long."""
+
+    def running_s(self, answer: Future[JobResult]) -> float:
+        """Return the seconds since a job began; 0 while it waits, and once it has ended."""
+        ...
+
+    def give_up(self, answer: Future[JobResult], why: str) -> None:
+        """End a job, be it by the end of its process; its future gets `JobLost`.
+
+        Args:
+            answer: What `submit` returned.
+            why: In a few words.
+        """
+        ...
+
+
 ExecutorFactory = Callable[[ExecutorContext, int], Executor]
-"""Makes an executor from its context and the number of workers."""
+"""Makes an executor from its context and the number of workers.
+
+One that times files on another machine has the attribute `timing_host`, a function of the study's settings and of what
+takes a line, which returns the `TimingHost`. It is called before the study is opened.
+"""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from concurrent.futures import Future, wait
 
 from ...errors import MeasurementError, UsageError, one_line
 from ..evaluate.evaluation import evaluate
 from ..evaluate.job import Job, JobResult
+from ..memory import check_memory
 from .base import ExecutorContext, WorkerDied
 from .processes import ProcessExecutor
 
@@ -23,15 +25,21 @@ class LocalExecutor:
 
     Attributes:
         slots: Always 1.
-        can_part: Whether it can.
     """
 
     slots = 1
 
     def __init__(self, context: ExecutorContext, workers: int = 1) -> None:
         self._given, self._context = context, context.context
-        self.can_part = context.travels
         self._waiting: deque[tuple[Job, Future[JobResult]]] = deque()
+
+    @property
+    def can_part(self) -> bool:
+        """Whether another process can make the task, and there is memory for it."""
+        with contextlib.suppress(UsageError):
+            check_memory(self._context, 1, lambda line: None)
+            return self._given.travels
+        return False
 
     def submit(self, job: Job) -> Future[JobResult]:
         """Keep a job until `run_pending`."""
@@ -44,8 +52,7 @@ class LocalExecutor:
         while self._waiting:
             job, future = self._waiting.popleft()
             try:
-                apart = job.apart and self.can_part
-                future.set_result(self._apart(job) if apart else evaluate(self._context, job))
+                future.set_result(self._apart(job) if job.apart else evaluate(self._context, job))
             except Exception as error:
                 future.set_exception(error)
 

@@ -3,96 +3,271 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from collections import Counter, deque
 from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
-from ...cores import usable_cores
-from ...errors import MeasurementError, one_line
+from ...errors import AutoCompressError, MeasurementError, TimingHostLost, one_line
+from ...evaluators.timing.host import TimingHost
+from ...studies.study_file import StudyFile
+from ..evaluate.checkpoints import checkpoint_stem
 from ..evaluate.job import Job, JobResult
-from .base import ExecutorContext, WorkerDied
-from .worker import prepare_worker, work
+from ..evaluate.parcel import job_parcel, opening_parcel, unpack
+from .base import ExecutorContext, JobLost, WorkerDied
+from .ray_cluster import Node, Say, join, nodes, on, pickled, timing_host
+from .ray_machines import Machines
+from .ray_worker import Bulletin, Done, Opening, RayWorker
+from .worker import WorkerUnusable
+
+LOOK_S = 5.0
+"""Seconds between two looks at the cluster's machines."""
+CLOSE_S = 8.0
+"""Seconds that workers have to save what they train when a search ends."""
+WAIT_S = 60.0
+"""Seconds without a worker after which it is said that there is none."""
+
+
+@dataclass(eq=False)
+class _Worker:
+    """One actor on a node, and what it does.
+
+    Attributes:
+        actor: Its handle.
+        node: Where it runs.
+        answer: Reference to what comes of what it does now; None while it has nothing to do.
+        job: What it does; None while it opens the study.
+        future: What the result goes to.
+        ready: Whether it has opened the study.
+        begun_s: When it began that.
+    """
+
+    actor: Any
+    node: Node
+    answer: Any
+    job: Job | None = None
+    future: Future[JobResult] | None = None
+    ready: bool = False
+    begun_s: float = 0.0
 
 
 class RayExecutor:
-    """Does several jobs at a time on the cluster that Ray finds (RAY_ADDRESS), or on one that it starts here.
+    """Does jobs on all machines of a cluster, on new ones as soon as they join.
 
-    The study's folder must be visible under the same path on every node. The study retries jobs, not Ray: a job whose
-    process or node dies gets `WorkerDied`.
+    A machine needs AutoCompress and nothing else: the task, its data and the weights travel. Machines with the target's
+    hardware train only where there are no others.
 
     Attributes:
-        slots: Number of jobs at a time.
         apart: Always True.
     """
 
     apart = True
 
     def __init__(self, context: ExecutorContext, workers: int) -> None:
+        """Join the cluster that the study names, or start one here.
+
+        Args:
+            context: What is worked for.
+            workers: Jobs at a time, at most; 1 stands for as many as a cluster has room for that was joined.
+
+        Raises:
+            RuntimeUnavailable: The cluster cannot be joined.
+        """
         import ray
 
         self._ray: Any = ray
-        self._errors: Any = ray.exceptions
-        self._own = not ray.is_initialized()
-        if self._own:
-            ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False)
-        self.slots = workers
-        cores = max(1, usable_cores() // workers)
+        self._given, self._search = context, context.settings.search
+        self._joined = join(self._search)
+        most = None if self._joined and workers == 1 else workers
+        self._machines = Machines(self._search, most, not self._joined, context.say)
+        task = pickled(context.context.task, context.settings)
+        if task is None and not context.travels:
+            raise MeasurementError("this task cannot be sent to other machines; write it into a file: --task")
+        parcel = opening_parcel(context.folder, teacher=task is None)
+        given = Opening(version("autocompress"), context.settings, context.folder, task, parcel, context.context.host)
+        self._opening = ray.put(given)
+        here = on(ray.get_runtime_context().get_node_id())
+        self._bulletin = ray.remote(Bulletin).options(num_cpus=0, scheduling_strategy=here).remote()
+        # files for a GPU are built and scored on one
+        self._hide_gpus = not self._search.gpus_per_job and all(t.device == "cpu" for t in context.context.targets)
+        self._workers: list[_Worker] = []
+        self._queue: deque[tuple[Job, Future[JobResult]]] = deque()
+        self._began_s = time.monotonic()
+        self._looked_s, self._waits, self._closing = float("-inf"), False, False
+        self.run_pending()
 
-        def do(settings: Any, folder: Any, job: Job) -> JobResult:
-            prepare_worker(cores)
-            return work(settings, folder, job)
+    @staticmethod
+    def timing_host(settings: StudyFile, say: Say) -> TimingHost:
+        """Return the machine of the cluster that times files; see `base.ExecutorFactory`."""
+        return timing_host(settings.search, say)
 
-        self._task = ray.remote(do).options(num_cpus=cores, max_retries=0)
-        self._settings = ray.put(context.settings)
-        self._folder = context.folder
-        self._running: dict[Future[JobResult], Any] = {}
+    @property
+    def slots(self) -> int:
+        """Number of jobs at a time: of the workers that can be had now, and one at least, which then waits."""
+        return max(1, sum(worker.ready for worker in self._workers))
 
     def submit(self, job: Job) -> Future[JobResult]:
-        """Send a job to the cluster."""
-        answer: Future[JobResult] = Future()
-        try:
-            reference = self._task.remote(self._settings, self._folder, job)
-        except self._errors.RayError as error:
-            answer.set_exception(self._told(error))
-            return answer
-        self._running[answer] = reference
-        reference.future().add_done_callback(lambda done: self._ended(answer, done))
-        return answer
+        """Send a job to the next worker that is free."""
+        future: Future[JobResult] = Future()
+        self._queue.append((job, future))
+        self._hand_out()
+        return future
 
     def run_pending(self) -> None:
-        """Do nothing: jobs run elsewhere."""
+        """Take in what came of jobs, and look which machines are there."""
+        self._take_in()
+        if time.monotonic() - self._looked_s > LOOK_S:
+            self._look()
+            self._looked_s = time.monotonic()
+        self._hand_out()
+
+    def running_s(self, answer: Future[JobResult]) -> float:
+        """Return the seconds since a job began; see `base.GivesUp`."""
+        return next((time.monotonic() - w.begun_s for w in self._workers if w.future is answer), 0.0)
+
+    def give_up(self, answer: Future[JobResult], why: str) -> None:
+        """End the process that does a job."""
+        for worker in [each for each in self._workers if each.future is answer]:
+            self._machines.lost(worker.node, why)
+            self._end(worker, JobLost(why))
 
     def close(self) -> None:
-        """Cancel what runs, and shut the cluster down where it was started here."""
-        running = list(self._running.items())
-        for answer, _ in running:
-            answer.cancel()  # what Ray says of it afterwards is nobody's business
-        for _, reference in running:
-            with contextlib.suppress(self._errors.RayError):
-                self._ray.cancel(reference, force=True)
-        self._running.clear()
-        if self._own:
+        """Let trainings save how far they came, end the workers, and shut a cluster down that was started here."""
+        if self._closing:
+            return
+        self._closing = True
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            self._bulletin.end.remote()
+        until_s = time.monotonic() + CLOSE_S
+        while any(worker.job for worker in self._workers) and time.monotonic() < until_s:
+            self._take_in()
+            time.sleep(0.1)
+        for worker in list(self._workers):
+            self._end(worker, None)
+        for _, future in self._queue:
+            future.cancel()
+        self._queue.clear()
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            self._ray.kill(self._bulletin)
+        if not self._joined:
             self._ray.shutdown()
 
-    def _ended(self, answer: Future[JobResult], done: Future[JobResult]) -> None:
-        # called in a thread of Ray's
-        self._running.pop(answer, None)
-        with contextlib.suppress(InvalidStateError):
-            if done.cancelled():
-                answer.cancel()
-            elif (error := done.exception()) is not None:
-                answer.set_exception(self._told(error))
+    def _look(self) -> None:
+        """Start workers on machines that have room for more, and leave those that are gone."""
+        found = nodes()
+        for worker in [each for each in self._workers if each.node.key not in {node.key for node in found}]:
+            self._end(worker, JobLost(f"{worker.node.name} is gone"))
+        taken = Counter(worker.node.key for worker in self._workers)
+        for node in self._machines.free_places(found, lambda node: taken[node.key]):
+            self._start(node)
+        if not self._workers and (reason := self._machines.why_none(found)):
+            self._give_back(MeasurementError(f"no machine of the cluster does jobs any more: {reason}"))
+        waits = bool(self._queue) and not any(worker.ready for worker in self._workers)
+        if waits and self._waits is False and time.monotonic() - self._began_s > WAIT_S:
+            self._given.say("no machine of the cluster has room for a job yet: waiting for one")
+            self._waits = True
+        elif not waits:
+            self._waits, self._began_s = False, time.monotonic()
+
+    def _start(self, node: Node) -> None:
+        cpus = self._machines.cpus(node)
+        options = {"num_cpus": cpus, "num_gpus": self._search.gpus_per_job, "scheduling_strategy": on(node.key)}
+        actor = self._ray.remote(RayWorker).options(**options).remote(cpus, self._bulletin, self._hide_gpus)
+        self._workers.append(_Worker(actor, node, actor.open.remote(self._opening), begun_s=time.monotonic()))
+
+    def _give_back(self, error: AutoCompressError) -> None:
+        """End the search by an error, as far as jobs wait."""
+        for _, future in self._queue:
+            future.set_exception(error)
+        self._queue.clear()
+
+    def _take_in(self) -> None:
+        waited = {worker.answer: worker for worker in self._workers if worker.answer is not None}
+        if not waited:
+            return
+        done, _ = self._ray.wait(list(waited), num_returns=len(waited), timeout=0)
+        for answer in done:
+            worker = waited[answer]
+            try:
+                found = self._ray.get(answer)
+            except Exception as error:  # whatever becomes of a process, a machine, or what was to be unpickled
+                self._died(worker, error)
             else:
-                answer.set_result(done.result())
+                self._ended(worker, found)
 
-    def _told(self, error: BaseException) -> BaseException:
-        """Return what the driver is told of an error: what a job raised, or what became of its process or the cluster.
+    def _ended(self, worker: _Worker, found: Done | BaseException | str) -> None:
+        future, worker.answer = worker.future, None
+        if future is None:
+            worker.ready = not isinstance(found, BaseException)
+            if isinstance(found, TimingHostLost):
+                self._give_back(found)
+            elif isinstance(found, WorkerUnusable):
+                self._machines.leave(worker.node, f"cannot open the study ({found})")
+            if not worker.ready:
+                self._end(worker, None)
+            return
+        if isinstance(found, Done):
+            try:
+                unpack(self._given.folder, found.made)
+            except AutoCompressError as error:
+                found = error
+            else:
+                self._machines.went_well(worker.node)
+                if found.result.stopped and not self._closing:
+                    self._end(worker, JobLost(f"{worker.node.name} could not ask the driver whether to go on"))
+                    return
+        elif isinstance(found, JobLost):
+            self._machines.lost(worker.node, str(found))
+        worker.job = worker.future = None
+        with contextlib.suppress(InvalidStateError):
+            if isinstance(found, BaseException):
+                future.set_exception(found)
+            elif isinstance(found, Done):
+                future.set_result(found.result)
 
-        A job whose process, or whose node, is gone is done again.
-        """
-        known = self._errors
-        died = (known.WorkerCrashedError, known.NodeDiedError, known.OutOfMemoryError, known.RayActorError)
-        if isinstance(error, (*died, known.ObjectLostError, known.TaskCancelledError)):
-            return WorkerDied(f"the process that did it died ({one_line(error)[:120]})")
-        if isinstance(error, known.RayError) and not isinstance(error, known.RayTaskError):
-            return MeasurementError(f"the Ray cluster does no jobs any more: {one_line(error)[:160]}")
-        return error
+    def _died(self, worker: _Worker, error: Exception) -> None:
+        known = self._ray.exceptions
+        said = str(error)
+        gone = worker.node.key not in {node.key for node in nodes()} or "node has died" in said
+        # a machine that loses its power is taken for alive for some seconds
+        died = isinstance(error, (known.ActorDiedError, known.OutOfMemoryError)) and not gone
+        why = one_line(said[max(0, said.find("The actor is dead because")) :])[:160]
+        why = f"the process that did it died on {worker.node.name} ({why})" if died else f"{worker.node.name} is gone"
+        if not gone:
+            self._machines.lost(worker.node, why)
+        self._end(worker, WorkerDied(why) if died else JobLost(why))
+
+    def _end(self, worker: _Worker, error: JobLost | WorkerDied | None) -> None:
+        """End a worker. Its job is told of `error`, and cancelled without one."""
+        self._workers.remove(worker)
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            self._ray.kill(worker.actor)
+        if worker.future is not None:
+            with contextlib.suppress(InvalidStateError):
+                if error is None:
+                    worker.future.cancel()
+                else:
+                    worker.future.set_exception(error)
+
+    def _hand_out(self) -> None:
+        """Give jobs to the workers that are free. What would train the same weights as a running job waits for it."""
+        free = deque(worker for worker in self._workers if worker.ready and worker.answer is None)
+        running = {_training(worker.job) for worker in self._workers if worker.job is not None} - {""}
+        waiting: deque[tuple[Job, Future[JobResult]]] = deque()
+        while self._queue and free:
+            job, future = self._queue.popleft()
+            if _training(job) in running:
+                waiting.append((job, future))
+                continue
+            worker = free.popleft()
+            worker.job, worker.future, worker.begun_s = job, future, time.monotonic()
+            worker.answer = worker.actor.do.remote(job, job_parcel(self._given.folder, job))
+            running |= {_training(job)} - {""}
+        self._queue.extendleft(reversed(waiting))
+
+
+def _training(job: Job) -> str:
+    """Return what a job trains; nothing where it trains nothing."""
+    return checkpoint_stem(job.spec, job.warm_start) if job.step == "rung" else ""

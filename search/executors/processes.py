@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 
 from ...cores import usable_cores
 from ...errors import MeasurementError
 from ..evaluate.job import Job, JobResult
 from ..memory import check_memory
-from .base import ExecutorContext, WorkerDied
+from .base import ExecutorContext, JobLost, WorkerDied
 from .worker_process import WorkerProcess
 
 CLOSE_S = 4.0
@@ -48,7 +50,7 @@ class ProcessExecutor:
             self._workers.remove(worker)
             jobs = list(worker.jobs)
             worker.jobs.clear()
-            usable = worker.ready and not worker.unusable
+            usable = worker.asked or (worker.ready and not worker.unusable)
             if not usable:
                 self._retire(worker, jobs)
             elif jobs and not worker.asked and not worker.idle:
@@ -58,6 +60,18 @@ class ProcessExecutor:
             for job, answer in jobs:
                 if not answer.done():
                     self._send(job, answer)
+
+    def running_s(self, answer: Future[JobResult]) -> float:
+        """Return the seconds since a job began; see `base.GivesUp`."""
+        return next((worker.running_s for worker in self._workers if worker.does(answer)), 0.0)
+
+    def give_up(self, answer: Future[JobResult], why: str) -> None:
+        """End the process that does a job; another one takes its place."""
+        for worker in self._workers:
+            if worker.does(answer):
+                worker.leave(answer)
+                with contextlib.suppress(InvalidStateError):  # it came to its end just now
+                    answer.set_exception(JobLost(why))
 
     def close(self) -> None:
         """End the worker processes; what they train is saved where that takes no more than `CLOSE_S`."""
@@ -72,8 +86,12 @@ class ProcessExecutor:
         self._renew()
         # processes are started here alone: by the driver's thread, which they end with
         while len(self._workers) < self.slots:
-            self._workers.append(WorkerProcess(self._context, self._threads))
+            self._workers.append(WorkerProcess(self._context, self._threads, self._free_number()))
         min(self._workers, key=lambda worker: len(worker.jobs)).send(job, answer)
+
+    def _free_number(self) -> int:
+        taken = {worker.number for worker in self._workers}
+        return next(number for number in itertools.count(1) if number not in taken)
 
     def _renew(self) -> None:
         """End the workers that have nothing to do and have outgrown themselves; others take their places."""

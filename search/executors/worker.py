@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import functools
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 from ...errors import MeasurementError, one_line
@@ -25,13 +28,16 @@ class WorkerUnusable(MeasurementError):
     """This worker cannot open the study. Others may."""
 
 
-def prepare_worker(threads: int, parent: int | None = None) -> None:
+def prepare_worker(threads: int, parent: int | None = None, log: Path | None = None) -> None:
     """Set up a new worker process; called once in each.
 
     Args:
         threads: For training. They are divided between workers, never shared.
         parent: Process id of the driver, without which this process ends; None where others see to that.
+        log: Takes what this process prints, and where it was if a library crashes it; None leaves that where it goes.
     """
+    if log is not None:
+        _print_to(log)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's
     if parent is not None:
         end_with_parent(parent)
@@ -42,6 +48,18 @@ def prepare_worker(threads: int, parent: int | None = None) -> None:
 
     os.environ["OMP_NUM_THREADS"] = str(threads)
     torch.set_num_threads(threads)
+
+
+def _print_to(log: Path) -> None:
+    """Let all that this process prints go to the end of a file. A disk that takes none costs no worker."""
+    with contextlib.suppress(OSError):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        os.write(handle, f"process {os.getpid()}, {time.strftime('%Y-%m-%d %H:%M:%S %z')}\n".encode())
+        for stream in (1, 2):
+            os.dup2(handle, stream)
+        os.close(handle)
+        faulthandler.enable()
 
 
 def open_study(settings: StudyFile, folder: Path) -> None:

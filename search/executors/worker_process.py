@@ -14,6 +14,7 @@ from multiprocessing import resource_tracker
 
 from ...errors import one_line
 from ..evaluate.job import Job, JobResult
+from ..store.layout import logs_folder
 from .base import ExecutorContext
 from .worker import WorkerUnusable, open_study, prepare_worker, work
 
@@ -42,6 +43,7 @@ class WorkerProcess:
     """Does one job at a time. A pool of its own, so that it is known which job a process died of.
 
     Attributes:
+        number: Of the worker; one that takes its place has it too.
         jobs: Those that have not come to their end, in the order in which they were sent.
         ready: Whether it has opened the study.
         lost: Whether it takes no jobs any more: it died, cannot open the study, or was asked to stop by somebody.
@@ -50,20 +52,21 @@ class WorkerProcess:
         unusable: Why it cannot open the study; empty where it can, or is not known to.
     """
 
-    def __init__(self, context: ExecutorContext, threads: int) -> None:
+    def __init__(self, context: ExecutorContext, threads: int, number: int = 1) -> None:
         """Start the process. The calling thread must live as long as it; see `end_with_parent`.
 
         Args:
             context: What it works for.
             threads: For training.
+            number: Of the worker, which its log is named by.
         """
-        self._given = context
+        self.number, self._given, self._log = number, context, logs_folder(context.folder) / f"worker-{number}.log"
         self.jobs: list[Sent] = []
         self.ready = self.lost = self.asked = self.idle = self._closing = False
         self.unusable = ""
-        self._done, self._warm_bytes = 0, 0
+        self._done, self._warm_bytes, self._begun_s = 0, 0, time.monotonic()
         spawn = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, spawn, prepare_worker, (threads, os.getpid()))
+        self._pool = ProcessPoolExecutor(1, spawn, prepare_worker, (threads, os.getpid(), self._log))
         with _without_ctrl_c():  # else it would end by it with a traceback while it imports PyTorch
             opened = self._pool.submit(open_study, context.settings, context.folder)
         self._processes = list(self._pool._processes.values())
@@ -72,6 +75,8 @@ class WorkerProcess:
     def send(self, job: Job, answer: Future[JobResult]) -> None:
         """Let it do a job once it has done those before; what comes of it goes to `answer`, unless it is lost."""
         self.idle = not self.jobs
+        if self.idle:
+            self._begun_s = time.monotonic()
         self.jobs.append((job, answer))
         try:
             future = self._pool.submit(work, self._given.settings, self._given.folder, job)
@@ -80,6 +85,23 @@ class WorkerProcess:
         else:
             self.idle = False
             future.add_done_callback(lambda done: self._ended((job, answer), done))
+
+    def does(self, answer: Future[JobResult]) -> bool:
+        """Tell whether this is the job that it does now."""
+        return bool(self.jobs) and self.jobs[0][1] is answer
+
+    @property
+    def running_s(self) -> float:
+        """Seconds since the job that it does now began."""
+        return time.monotonic() - self._begun_s
+
+    def leave(self, answer: Future[JobResult]) -> None:
+        """Give up the job that it does now: the process ends, and nothing of what it would say is taken."""
+        self.jobs = [sent for sent in self.jobs if sent[1] is not answer]
+        self.asked = self.lost = True
+        for process in self._processes:
+            with contextlib.suppress(OSError, ValueError):
+                process.kill()
 
     def has_outgrown(self) -> bool:
         """Tell whether the process takes so much more memory than once that a new one should go on in its place."""
@@ -94,7 +116,10 @@ class WorkerProcess:
         return False
 
     def died_of(self) -> str:
-        """Return how the process ended, in words."""
+        """Return how the process ended, in words, and where it said more."""
+        return f"{self._ended_by()}; see {self._log}"
+
+    def _ended_by(self) -> str:
         for process in self._processes:
             with contextlib.suppress(OSError, ValueError, AssertionError):
                 process.join(1)
@@ -153,6 +178,7 @@ class WorkerProcess:
 
     def _answer(self, sent: Sent, result: JobResult | None = None, error: BaseException | None = None) -> None:
         self._done += 1
+        self._begun_s = time.monotonic()
         with contextlib.suppress(ValueError):
             self.jobs.remove(sent)
         with contextlib.suppress(InvalidStateError):

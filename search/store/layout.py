@@ -51,6 +51,11 @@ def checkpoints_folder(study: Path) -> Path:
     return study / "checkpoints"
 
 
+def logs_folder(study: Path) -> Path:
+    """Return where worker processes print to, a file each."""
+    return study / "logs"
+
+
 def find_study_folder(study: Path) -> Path:
     """Return a study's folder, given as a path or as a name under `runs/`.
 

@@ -85,10 +85,10 @@ class Bench:
 class _OwnNames(Lessons):
     """Lessons of a counted teacher, whose layers lie one level deeper than the student's."""
 
-    def lesson(self, epoch: int, step: int, inputs: Tensor, keep: bool) -> Lesson:
+    def lesson(self, epoch: int, step: int, inputs: Tensor, keep: bool, seed: int = 0) -> Lesson:
         name, self.last_layer = self.last_layer, f"inner.{self.last_layer}"
         try:
-            return super().lesson(epoch, step, inputs, keep)
+            return super().lesson(epoch, step, inputs, keep, seed)
         finally:
             self.last_layer = name
 
@@ -122,6 +122,17 @@ def test_training_in_rungs_is_training_straight_through(tmp_path: Path) -> None:
     load_recovered(again, tmp_path / "rungs.pt")
     assert_same(again.module, straight.module)
     assert not again.module.training and not later.module.training
+
+
+def test_answers_belong_to_the_order_of_their_seed(tmp_path: Path) -> None:
+    """A study goes on with the seed of each trial, whatever the run has: the answers of one order fit no other."""
+    shared, alone = Bench(), Bench()
+    shared.recoverer.recover(shared.student(), shared.spec, 1, tmp_path / "first.pt", Never)
+    students = []
+    for number, bench in enumerate((shared, alone)):
+        students.append(bench.student())
+        bench.recoverer.with_seed(7).recover(students[-1], bench.spec, 1, tmp_path / f"{number}.pt", Never)
+    assert_same(students[0].module, students[1].module)
 
 
 def test_the_teacher_is_asked_once_for_each_batch(tmp_path: Path) -> None:

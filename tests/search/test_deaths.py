@@ -13,8 +13,9 @@ from simulation import HOUR_S, Problem, SimulatedExecutor, make_driver, make_pro
 
 from autocompress.errors import ConditionsChanged
 from autocompress.files import read_json, write_json
+from autocompress.search.deaths import MOST_LOST
 from autocompress.search.evaluate.job import Job, JobResult, Step
-from autocompress.search.executors.base import WorkerDied
+from autocompress.search.executors.base import JobLost, WorkerDied
 from autocompress.search.trial import Origin, Trial, TrialState
 from autocompress.spaces.plain import from_plain, to_plain
 
@@ -64,6 +65,71 @@ def test_a_worker_that_died_once_costs_no_trial(problem: Problem, tmp_path: Path
     driver.run(lambda: executor.clock_s > 20 * HOUR_S, lambda _: None)
     assert executor.deaths == 0
     assert all(trial.state is not TrialState.FAILED for trial in driver.trials)
+
+
+@pytest.mark.parametrize(
+    "error", [JobLost("node-7 is gone"), RuntimeError("what\na transport says"), TypeError("cannot be unpickled")]
+)
+@pytest.mark.parametrize("times", [MOST_LOST - 1, MOST_LOST])
+def test_what_is_lost_with_a_machine_is_tried_again_and_given_up_at_last(
+    problem: Problem, tmp_path: Path, error: Exception, times: int
+) -> None:
+    """Whatever a future raises that is not of the study ends no search."""
+
+    class Losing(SimulatedExecutor):
+        apart = True
+        left = times
+
+        def submit(self, job: Job) -> Future[JobResult]:
+            if job.number != VICTIM or not self.left:
+                return super().submit(job)
+            self.left -= 1
+            future: Future[JobResult] = Future()
+            future.set_exception(error)
+            return future
+
+    executor = Losing(problem)
+    driver = make_driver(problem, executor, tmp_path, max_trials=12)
+    driver.run(lambda: executor.clock_s > 20 * HOUR_S, lambda _: None)
+    victim = next(trial for trial in driver.trials if trial.number == VICTIM)
+    assert (victim.state is TrialState.FAILED) == (times == MOST_LOST)
+    if times == MOST_LOST:
+        assert f"was lost {MOST_LOST} times while measuring its shape" in victim.reason
+        assert " ".join(str(error).split()) in victim.reason and "\n" not in victim.reason
+    assert victim.deaths == 0 and len(driver.trials) > 7
+
+
+def test_a_job_that_takes_far_longer_than_others_is_given_up(
+    problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hanging(SimulatedExecutor):
+        """Takes jobs of the victim into its hands, and never ends the first one."""
+
+        hung: Future[JobResult] | None = None
+        said = ""
+
+        def submit(self, job: Job) -> Future[JobResult]:
+            if job.number == VICTIM and self.hung is None:
+                self.hung = Future()
+                return self.hung
+            return super().submit(job)
+
+        def running_s(self, answer: Future[JobResult]) -> float:
+            return 601.0 if answer is self.hung and not answer.done() else 1.0
+
+        def give_up(self, answer: Future[JobResult], why: str) -> None:
+            self.said = why
+            answer.set_exception(JobLost(why))
+
+        def run_pending(self) -> None:
+            if self.waiting:
+                super().run_pending()
+
+    executor = Hanging(problem)
+    driver = make_driver(problem, executor, tmp_path, max_trials=12)
+    driver.run(lambda: executor.clock_s > 20 * HOUR_S, lambda _: None)
+    assert "over 600 s" in executor.said
+    assert all(trial.state is not TrialState.FAILED for trial in driver.trials) and len(driver.trials) > 7
 
 
 class Killed(BaseException):

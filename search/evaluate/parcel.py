@@ -1,0 +1,143 @@
+"""Parcels: files of a study that travel with a job, where a worker shares no folder with the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from ...errors import StorageError
+from ...files import PARTIAL, disk_errors, remove, write_bytes
+from ..store.layout import checkpoints_folder
+from .checkpoints import checkpoint_stem
+from .job import Job
+
+GROWING = ".jsonl"
+"""Files of which lines are added by several processes, and never taken away."""
+LEFT = (".lock",)
+"""Suffixes of files that mean something on their own machine alone."""
+Stamp = tuple[int, int, int]
+"""Size in bytes, time of change in nanoseconds and number of a file."""
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Files by their path from the study's folder, with forward slashes.
+
+    Attributes:
+        files: Their content.
+        tails: What was added to files that grow.
+        gone: Files that were removed.
+    """
+
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    tails: Mapping[str, bytes] = field(default_factory=dict)
+    gone: tuple[str, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all its content."""
+        return sum(map(len, (*self.files.values(), *self.tails.values())))
+
+
+def opening_parcel(folder: Path, teacher: bool = False) -> Parcel:
+    """Return what a worker opens a study with: what the driver learned of its task and of its targets.
+
+    Args:
+        folder: The study's folder.
+        teacher: Whether it needs the teacher's weights.
+    """
+    known = [folder / "identity.json", folder / "samples.npz", *(folder / "profile").rglob("*")]
+    known += [folder / "teacher.safetensors"] if teacher else []
+    targets = [path for path in (folder / "targets").rglob("*") if "latency" not in path.relative_to(folder).parts]
+    return _packed(folder, (*known, *targets))
+
+
+def job_parcel(folder: Path, job: Job) -> Parcel:
+    """Return what is there already of a job: the weights that it goes on from, and its shape if that was measured.
+
+    Args:
+        folder: The study's folder.
+        job: The job.
+    """
+    stem = checkpoint_stem(job.spec, job.warm_start)
+    found = list(checkpoints_folder(folder).glob(f"{stem}-[0-9]*"))
+    if job.warm_start is not None:
+        found.append(checkpoints_folder(folder) / job.warm_start.checkpoint)
+    found += (folder / "targets").glob(f"*/latency/{job.spec.shape_key()}.json")
+    return _packed(folder, found)
+
+
+def stamps(folder: Path) -> dict[str, Stamp]:
+    """Return how the files below a folder stand, for `made_since`."""
+    return {_name(folder, path): _stamp(path) for path in _files(folder.rglob("*"))}
+
+
+def made_since(folder: Path, before: Mapping[str, Stamp]) -> Parcel:
+    """Return what changed below a folder.
+
+    Args:
+        folder: The folder.
+        before: How it stood; see `stamps`.
+    """
+    now = stamps(folder)
+    files, tails = {}, {}
+    for name, stamp in now.items():
+        if before.get(name) == stamp:
+            continue
+        content = (folder / name).read_bytes()
+        if name.endswith(GROWING):
+            tails[name] = content[before[name][0] if name in before else 0 :]
+        else:
+            files[name] = content
+    return Parcel(files, tails, tuple(name for name in before if name not in now))
+
+
+def unpack(folder: Path, parcel: Parcel) -> None:
+    """Write what a parcel holds into a study's folder, each file whole or not at all.
+
+    Args:
+        folder: The study's folder.
+        parcel: The parcel.
+
+    Raises:
+        StorageError: The disk is full or cannot be written, or a path leads out of the folder.
+    """
+    for name in (*parcel.files, *parcel.tails, *parcel.gone):
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise StorageError(f"a worker sent {name!r}, which leads out of the study {folder}")
+    with disk_errors(folder):
+        for name, content in parcel.files.items():
+            write_bytes(folder / name, content)
+        for name, content in parcel.tails.items():
+            before = (folder / name).read_bytes() if (folder / name).exists() else b""
+            write_bytes(folder / name, before + content)
+        for name in parcel.gone:
+            remove(folder / name)
+
+
+def _packed(folder: Path, paths: Iterable[Path]) -> Parcel:
+    found = {}
+    for path in _files(paths):
+        try:
+            found[_name(folder, path)] = path.read_bytes()
+        except FileNotFoundError:
+            continue  # another trial that is taught alike took it away
+    return Parcel(found)
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        unfinished = any(part.startswith(PARTIAL) for part in path.parts)
+        if path.is_file() and path.suffix not in LEFT and not unfinished:
+            yield path
+
+
+def _name(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _stamp(path: Path) -> Stamp:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino

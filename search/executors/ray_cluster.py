@@ -1,0 +1,187 @@
+"""A Ray cluster: how it is joined, which machines it has, and how a task travels to them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ...errors import RuntimeUnavailable, one_line
+from ...evaluators.timing.host import HERE, TimingHost
+from ...spaces.network import look_at_network
+from ...studies.loading import USERS
+from ...studies.prepared import PreparedTask
+from ...studies.schema import SearchSection
+from ...studies.study_file import StudyFile
+from .ray_timing import RESOURCE, RayTimingHost, TimingService
+
+Say = Callable[[str], None]
+OWN = "autocompress-own"
+"""The namespace of a cluster that was started here: it lives as long as its search."""
+ANSWER_S = 120.0
+"""Seconds in which the machine that times files must answer."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of a cluster.
+
+    Attributes:
+        key: Ray's own name for it.
+        name: Its host name.
+        cpus: Its cores, as Ray counts them.
+        gpus: Its GPUs.
+        is_target: Whether it has the target's hardware.
+    """
+
+    key: str
+    name: str
+    cpus: float
+    gpus: float
+    is_target: bool
+
+
+def join(search: SearchSection) -> bool:
+    """Join a cluster, or start one on this machine.
+
+    Args:
+        search: Names the cluster's address; without one, RAY_ADDRESS does.
+
+    Returns:
+        Whether it was there before: else it is this search's own.
+
+    Raises:
+        RuntimeUnavailable: The cluster cannot be joined.
+    """
+    import ray
+
+    address = search.address or os.environ.get("RAY_ADDRESS") or None
+    if ray.is_initialized():
+        here = ray.get_runtime_context()
+        if search.address not in ("", "auto", "local", here.gcs_address):
+            raise RuntimeUnavailable(
+                f"this process is part of the Ray cluster {here.gcs_address}, and {search.address} was asked for; "
+                "leave one of them"
+            )
+        return bool(here.namespace != OWN)
+    try:
+        ray.init(
+            address=address,
+            namespace=OWN if address is None else None,
+            log_to_driver=False,
+            configure_logging=False,
+            include_dashboard=False,
+        )
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise RuntimeUnavailable(
+            f"no Ray cluster answers at {address or 'this machine'} ({one_line(error)[:160]}); start one with "
+            "`ray start --head`, or correct --address"
+        ) from error
+    return address is not None
+
+
+def nodes() -> list[Node]:
+    """Return the machines that are there now."""
+    import ray
+
+    found = []
+    for each in ray.nodes():
+        if each.get("Alive"):
+            has = each.get("Resources", {})
+            name = each.get("NodeManagerHostname", "")
+            found.append(Node(each["NodeID"], name, has.get("CPU", 0.0), has.get("GPU", 0.0), bool(has.get(RESOURCE))))
+    return found
+
+
+def timing_host(search: SearchSection, say: Say) -> TimingHost:
+    """Return the machine of a cluster that times files: one that offers the target's hardware.
+
+    Where none offers it, it is this one.
+
+    Raises:
+        RuntimeUnavailable: The cluster cannot be joined.
+    """
+    import ray
+
+    if not join(search):
+        return HERE
+    if any(node.is_target for node in nodes()):
+        # a small part: other searches on the cluster time there as well, and the machine's own locks keep them apart
+        return _started(say, {"resources": {RESOURCE: 0.001}})
+    say(
+        f"no machine of the cluster offers the resource {RESOURCE!r} (ray start --resources='{{\"{RESOURCE}\": 1}}'): "
+        "files are timed on this one"
+    )
+    return _started(say, {"scheduling_strategy": on(ray.get_runtime_context().get_node_id())})
+
+
+def on(node: str) -> Any:
+    """Return what places an actor on a node, and nowhere else."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+def _started(say: Say, where: dict[str, Any]) -> RayTimingHost:
+    import ray
+
+    service = ray.remote(TimingService).options(num_cpus=0, max_restarts=-1, **where).remote()
+    try:
+        name = str(ray.get(service.name.remote(), timeout=ANSWER_S))
+    except ray.exceptions.RayError as error:
+        raise RuntimeUnavailable(
+            f"the machine that is to time files does not answer ({one_line(error)[:160]}); see that AutoCompress is "
+            "installed there"
+        ) from error
+    say(f"files are timed on {name}")
+    return RayTimingHost(service, name)
+
+
+def pickled(task: PreparedTask, settings: StudyFile) -> bytes | None:
+    """Return a task as bytes that a worker anywhere can read; None where it cannot travel.
+
+    Code of the user's own files travels with it, so that no worker needs them.
+    """
+    from ray import cloudpickle
+
+    try:
+        with _by_value(settings.folder):
+            found = bytes(cloudpickle.dumps(task))
+        return found if _is_same(task, pickle.loads(found)) else None
+    except Exception:  # pickling runs the user's own code, which may raise anything
+        return None
+
+
+def _is_same(task: PreparedTask, again: PreparedTask) -> bool:
+    """Tell whether a teacher is what it was: the code of its graph is traced anew where it is unpickled."""
+    one, other = (look_at_network(each.teacher, each.example_input) for each in (task, again))
+    return (one.layers, one.groups) == (other.layers, other.groups)
+
+
+@contextmanager
+def _by_value(folder: Path) -> Iterator[None]:
+    """Let what was imported from a folder be pickled as it is, not by its name."""
+    from ray import cloudpickle
+
+    files = {}
+    for module in list(sys.modules.values()):
+        file, name = getattr(module, "__file__", None), getattr(module, "__name__", "")
+        if file is not None and name != "__main__" and name.partition(".")[0] != "autocompress":
+            files[name] = module, Path(file).resolve()
+    roots = {folder.resolve(), *(path.parent for name, (_, path) in files.items() if name.startswith(USERS))}
+    taken: list[ModuleType] = []
+    try:
+        for module, path in files.values():
+            if any(map(path.is_relative_to, roots)) and not {"site-packages", "dist-packages"} & set(path.parts):
+                cloudpickle.register_pickle_by_value(module)
+                taken.append(module)
+        yield
+    finally:
+        for module in taken:
+            cloudpickle.unregister_pickle_by_value(module)

@@ -1,0 +1,170 @@
+"""What runs on the nodes of a Ray cluster: workers that open the study in a folder of their own, and a bulletin."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import platform
+import time
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ...errors import AutoCompressError, StorageError, TimingHostLost, one_line
+from ...evaluators.timing.host import TimingHost
+from ...studies.checkpoint import load_weights
+from ...studies.study_file import StudyFile
+from ...temporary import sweep_temporary, temporary_folder
+from ..evaluate.context import EvaluationContext, open_context
+from ..evaluate.evaluation import evaluate
+from ..evaluate.job import Job, JobResult
+from ..evaluate.parcel import Parcel, made_since, stamps, unpack
+from ..identity import check_identity
+from .base import JobLost
+from .worker import WorkerUnusable, prepare_worker
+
+TEACHER = "teacher.safetensors"
+LOOK_S = 1.0
+"""Seconds between two looks at the bulletin."""
+BULLETIN_S = 10.0
+"""Seconds that the bulletin may take to answer. Where it does not, the driver is gone or out of reach."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a worker opens a study with.
+
+    Attributes:
+        version: Of AutoCompress in the driver.
+        settings: The study's.
+        folder: Of the study in the driver, for what is told to users.
+        task: The prepared task as Ray pickles it; None where it cannot travel, and is made from the settings.
+        parcel: Files of the study.
+        host: The machine that times files.
+    """
+
+    version: str
+    settings: StudyFile
+    folder: Path
+    task: bytes | None
+    parcel: Parcel
+    host: TimingHost
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of a job, with the files that it made, changed and removed."""
+
+    result: JobResult
+    made: Parcel
+
+
+class Bulletin:
+    """Says on the driver's node whether the search ends."""
+
+    def __init__(self) -> None:
+        """Say that it goes on."""
+        self._ends = False
+
+    def end(self) -> None:
+        """Say that it ends: trainings are to save how far they came."""
+        self._ends = True
+
+    def ends(self) -> bool:
+        """Tell whether it ends."""
+        return self._ends
+
+
+class RayWorker:
+    """Does jobs, one after the other, in a folder of its own: no folder is shared with the driver."""
+
+    def __init__(self, threads: int, bulletin: Any, hide_gpus: bool) -> None:
+        """Set up this process.
+
+        Args:
+            threads: For training.
+            bulletin: Handle of the driver's `Bulletin`.
+            hide_gpus: Whether this process is to see none: Ray leaves those to it that nobody asked for.
+        """
+        if hide_gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        prepare_worker(threads)
+        sweep_temporary()  # of workers that were ended
+        self._held = contextlib.ExitStack()
+        self._folder = self._held.enter_context(temporary_folder())
+        self._bulletin, self._looked_s, self._ends = bulletin, time.monotonic(), False
+        self._context: EvaluationContext | None = None
+        self._drivers_folder = Path()
+
+    def open(self, given: Opening) -> str | WorkerUnusable | TimingHostLost:
+        """Open the study.
+
+        Returns:
+            The machine's name, or why it cannot be opened here: what Ray makes of an error has many lines.
+        """
+        if given.version != (there := version("autocompress")):
+            return WorkerUnusable(f"AutoCompress {there} is installed there, {given.version} here")
+        try:
+            unpack(self._folder, given.parcel)
+            task = self._task(given)
+            check_identity(self._folder, task, worker=True)
+            self._context = open_context(task, given.settings, self._folder, self._stop, worker=True, host=given.host)
+            self._drivers_folder = given.folder
+        except TimingHostLost as error:
+            return error
+        except Exception as error:  # whatever a task's code, its data, or this machine say
+            return WorkerUnusable(one_line(error))
+        return platform.node()
+
+    def do(self, job: Job, parcel: Parcel) -> Done | JobLost | AutoCompressError:
+        """Do a job.
+
+        Args:
+            job: What to do.
+            parcel: What is there of it already.
+
+        Returns:
+            What came of it; `JobLost` where this machine's own disk fails, or the error that ends the study.
+        """
+        try:
+            return self._done(job, parcel)
+        except (StorageError, OSError) as error:  # of this machine: the driver writes the study
+            return JobLost(f"{platform.node()}: {one_line(error)}")
+        except AutoCompressError as error:
+            return error
+
+    def _done(self, job: Job, parcel: Parcel) -> Done:
+        assert self._context is not None, "open() comes first"
+        unpack(self._folder, parcel)
+        before = stamps(self._folder)
+        result = evaluate(self._context, job)
+        made = made_since(self._folder, before)
+        failure = result.failure.replace(str(self._folder), str(self._drivers_folder))
+        self._tidy({*parcel.files, *made.files})
+        return Done(replace(result, failure=failure), made)
+
+    def _task(self, given: Opening) -> Any:
+        if given.task is not None:
+            return pickle.loads(given.task)
+        task = given.settings.build_task().bare()
+        load_weights(task.teacher, self._folder / TEACHER)
+        return task.prepared()
+
+    def _tidy(self, names: set[str]) -> None:
+        for name in names:
+            if not name.startswith(("targets/", "profile/")) or "/latency/" in name:
+                (self._folder / name).unlink(missing_ok=True)
+
+    def _stop(self) -> bool:
+        """Tell whether to end, by a look at the bulletin once in a while."""
+        if not self._ends and time.monotonic() - self._looked_s > LOOK_S:
+            import ray
+
+            self._looked_s = time.monotonic()
+            try:
+                self._ends = bool(ray.get(self._bulletin.ends.remote(), timeout=BULLETIN_S))
+            except ray.exceptions.RayError:
+                return True  # this job goes back; the next one asks again
+        return self._ends

@@ -1,0 +1,147 @@
+"""Jobs on a Ray cluster of several nodes, with no folder shared: nodes come, go and die."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autocompress.evaluators.timing.host import TimingHost
+from autocompress.search.evaluate.context import open_context
+from autocompress.search.evaluate.job import Job, JobResult
+from autocompress.search.executors.base import ExecutorContext, JobLost
+from autocompress.search.executors.registry import make_executor
+from autocompress.spaces.spec import Recovery, StudentSpec
+from autocompress.testing import TimingHostConformance
+
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+
+PATIENCE_S = 240.0
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """A head that does no jobs; nodes are added by each test."""
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    import ray
+    from ray.cluster_utils import Cluster
+
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        yield found
+    finally:
+        ray.shutdown()
+        found.shutdown()
+
+
+def on_cluster(given: ExecutorContext, address: str, said: list[str], **host: Any) -> ExecutorContext:
+    """The same study, whose jobs are done on a cluster."""
+    settings = given.settings.changed("search", executor="ray", address=address, cpus_per_job=1)
+    settings = settings.changed("recovery", epochs=10.0)  # long enough to die of
+    return replace(given, settings=settings, say=said.append, **host)
+
+
+def until(done: Callable[[], bool], executor: Any) -> None:
+    end_s = time.monotonic() + PATIENCE_S
+    while not done():
+        assert time.monotonic() < end_s, "it never came"
+        executor.run_pending()
+        time.sleep(0.1)
+
+
+def result(answer: Future[JobResult], executor: Any) -> JobResult:
+    until(answer.done, executor)
+    return answer.result(0)
+
+
+def test_a_node_that_dies_loses_its_job_alone_and_a_new_one_is_used(
+    opened_context: ExecutorContext, cluster: Any
+) -> None:
+    said: list[str] = []
+    first = cluster.add_node(num_cpus=1)
+    executor: Any = make_executor("ray", on_cluster(opened_context, cluster.address, said), 1)
+    try:
+        until(lambda: any(worker.ready for worker in executor._workers), executor)
+        assert executor.slots == 1
+        spec = StudentSpec(recovery=Recovery(alpha=0.35))
+        assert result(executor.submit(Job(961, spec, "rung", 0)), executor).accuracy is not None
+        lost = executor.submit(Job(961, spec, "rung", 1))
+        until(lambda: executor.running_s(lost) > 0, executor)
+        cluster.remove_node(first, allow_graceful=False)
+        until(lost.done, executor)
+        with pytest.raises(JobLost, match="is gone"):
+            lost.result(0)
+        again = executor.submit(Job(961, spec, "rung", 1))
+        executor.run_pending()
+        assert not again.done(), "it waits for a machine"
+        cluster.add_node(num_cpus=2)
+        assert result(again, executor).accuracy is not None, "from the checkpoint of the rung before"
+        until(lambda: executor.slots == 2, executor)
+        built = result(executor.submit(Job(961, spec, "build")), executor)
+        assert built.measured and (opened_context.folder / "trials" / "0961" / "model.onnx").is_file()
+    finally:
+        executor.close()
+
+
+def test_files_are_timed_where_the_hardware_is_and_students_are_trained_elsewhere(
+    opened_context: ExecutorContext, cluster: Any, tmp_path: Path
+) -> None:
+    from autocompress.search.executors.on_ray import RayExecutor
+    from autocompress.search.executors.ray_timing import RESOURCE, RayTimingHost
+
+    target = cluster.add_node(num_cpus=1, resources={RESOURCE: 1})
+    cluster.add_node(num_cpus=1)
+    said: list[str] = []
+    settings = on_cluster(opened_context, cluster.address, said).settings
+    host = RayExecutor.timing_host(settings, said.append)
+    assert isinstance(host, RayTimingHost) and any("files are timed on" in line for line in said)
+    context = open_context(opened_context.context.task, settings, tmp_path, host=host)
+    given = on_cluster(opened_context, cluster.address, said, context=context, folder=tmp_path)
+    executor: Any = make_executor("ray", given, 1)
+    try:
+        spec = StudentSpec(bits={layer.name: 8 for layer in context.network.layers})
+        gate = result(executor.submit(Job(971, spec, "gate")), executor)
+        (latency,) = gate.latencies.values()
+        assert latency.conditions["host"] == host.name and latency.p50_ms > 0
+        assert executor.slots == 1, "the machine with the hardware trains nothing"
+        assert all(worker.node.key != target.node_id for worker in executor._workers)
+        built = result(executor.submit(Job(971, spec, "build")), executor)
+        (file,) = built.measured.values()
+        assert file.latency.conditions["host"] == host.name and file.accuracy > 0.5
+    finally:
+        executor.close()
+
+
+class TestRayTimingHost(TimingHostConformance):
+    """A service of its own on this machine, as on one with the target's hardware."""
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def joined(cls) -> Iterator[None]:
+        pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+        import ray
+
+        ray.init(num_cpus=1, log_to_driver=False, configure_logging=False, include_dashboard=False)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+    def make_host(self) -> TimingHost:
+        import ray
+
+        from autocompress.search.executors.ray_timing import RayTimingHost, TimingService
+
+        service = ray.remote(TimingService).options(num_cpus=0).remote()
+        return RayTimingHost(service, ray.get(service.name.remote()))
+
+    def travelled(self, host: TimingHost) -> TimingHost:
+        import ray
+
+        found: TimingHost = ray.get(ray.put(host))
+        return found
