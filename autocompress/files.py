@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import StorageError, UsageError
+from .errors import StorageError, UsageError, one_line
 from .terminal import terminal_is_gone
 
 PARTIAL = ".part-"
@@ -157,6 +157,18 @@ def digest(path: Path) -> str:
     for part in sorted(p for p in path.rglob("*") if p.is_file()):
         whole.update(f"{part.relative_to(path)}\n".encode() + part.read_bytes())
     return whole.hexdigest()
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with a user's home in place of ~ or ~name.
+
+    Raises:
+        UsageError: There is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{path}: {one_line(error)}; give the path of the folder itself") from None
 
 
 def check_folder(folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..files import read_object
 from ..studies.study_file import StudyFile
-from .clean import Spare, checkpoint_bytes, spare_files, take_away, waiting_checkpoints
+from .clean import UNFINISHED, Spare, checkpoint_bytes, spare_files, take_away, waiting_checkpoints
 from .evaluate.context import LOOK_EXAMPLES
 from .feasibility import Limits
 from .objectives import objectives_of
@@ -42,6 +42,11 @@ class Cleaning:
     spare: tuple[Spare, ...]
     checkpoint_bytes: int
     kept_for: str
+
+    @property
+    def kept_bytes(self) -> int:
+        """What all checkpoints take once the files are gone: unfinished ones count as none."""
+        return self.checkpoint_bytes - sum(file.size_bytes for file in self.spare if file.why != UNFINISHED)
 
     def by_reason(self) -> dict[str, list[Spare]]:
         """Return the files by why they can go."""

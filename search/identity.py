@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import MetricError, StorageError
-from ..files import read_object, write_json
+from ..files import is_trouble, read_object, write_json
 from ..spaces.inputs import divided, tensors_of
 from ..studies.checkpoint import plain_bytes
 from ..studies.data.images import ImageData
@@ -103,12 +104,10 @@ def check_identity(folder: Path, task: PreparedTask, worker: bool = False) -> No
         StorageError: The task is another one.
     """
     path = folder / FILE
-    before, now = read_object(path), identity_of(task)
+    before, now = _kept(path), identity_of(task)
     if before is None:
         write_json(path, now)
         return
-    if not all(isinstance(value, str) for value in before.values()):
-        raise StorageError(f"{path}: damaged, holds no identity of a task; restore it from a copy, or use --fresh")
     differing = differences(before, now)
     if not differing:
         if not worker and set(now) - set(before):
@@ -188,6 +187,32 @@ def _digest(*parts: Tensor) -> str:
     return digest.hexdigest()[:16]
 
 
+def _kept(path: Path) -> dict[str, str] | None:
+    """Return the identity that a study keeps; None where it keeps none.
+
+    Whoever deleted a damaged one would let any task join the study.
+    """
+    damaged = f"{path}: damaged, holds no identity of a task; restore it from a copy, or use --fresh"
+    try:
+        found = read_object(path)
+        if found is not None and all(isinstance(value, str) for value in found.values()):
+            _answers(found.get("answers", ""))
+            return found
+    except StorageError as error:
+        if is_trouble(error.__cause__):
+            raise
+        raise StorageError(damaged) from error
+    except ValueError as error:
+        raise StorageError(damaged) from error
+    if found is None:
+        return None
+    raise StorageError(damaged)
+
+
+def _answers(text: str) -> NDArray[np.float64]:
+    return np.array([float(part) for part in text.split()])
+
+
 def _numbers(outputs: Tensor) -> str:
     """Return some numbers of the teacher's answers, as a text."""
     rows = outputs.detach().float().reshape(len(outputs), -1)
@@ -201,9 +226,9 @@ def _apart(before: str | None, now: str) -> float:
     if before is None:
         return 0.0
     try:
-        one, other = (np.array([float(part) for part in text.split()]) for text in (before, now))
+        one, other = _answers(before), _answers(now)
     except ValueError:
-        return float("inf")  # a damaged file
+        return float("inf")  # of a recipe that somebody wrote
     if one.shape != other.shape:
         return float("inf")
     return float(np.abs(one - other).max() / max(float(np.abs(one).max()), 1e-6)) if len(one) else 0.0

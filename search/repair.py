@@ -29,7 +29,7 @@ def repair(folder: Path) -> Iterator[str]:
         StorageError: A search has the study open, its database is locked or of a later version, or the disk is full.
     """
     settings = read_settings(folder)
-    with locked(folder):
+    with locked(folder) as check_held:
         sweep(folder)
         path = folder / "study.db"
         if path.exists() and not is_sound(path):
@@ -38,7 +38,7 @@ def repair(folder: Path) -> Iterator[str]:
             for beside in folder.glob("study.db-*"):
                 beside.replace(beside.with_name(beside.name.replace("study.db", aside.name)))
             yield f"{path}: cannot be used; kept as {aside.name}"
-        store = TrialStore(folder, settings.name, objectives_of(settings))
+        store = TrialStore(folder, settings.name, objectives_of(settings), check_held)
         try:
             ended = store.ended()
             left = store.interrupted()

@@ -36,7 +36,6 @@ class TrialState(StrEnum):
     RUNNING = "running"
     WAITING = "waiting"
     GATED = "gated"
-    STOPPED = "stopped"
     FINISHED = "finished"
     FAILED = "failed"
 
@@ -50,9 +49,8 @@ TRANSITIONS: Mapping[TrialState, frozenset[TrialState]] = {
     TrialState.RUNNING: frozenset(
         {TrialState.RUNNING, TrialState.WAITING, TrialState.GATED, TrialState.FINISHED, TrialState.FAILED}
     ),
-    TrialState.WAITING: frozenset({TrialState.RUNNING, TrialState.STOPPED}),
+    TrialState.WAITING: frozenset({TrialState.RUNNING}),
     TrialState.GATED: frozenset(),
-    TrialState.STOPPED: frozenset(),
     TrialState.FINISHED: frozenset(),
     TrialState.FAILED: frozenset(),
 }

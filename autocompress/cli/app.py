@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
 import sys
 import traceback
 from contextlib import suppress
@@ -18,8 +19,15 @@ REFUSED = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENO
 """What a system says of a file that a user named and cannot have."""
 
 
-class _NobodyReads(Exception):
-    """Whoever took the output has ended, as `head` does. Click would leave with an exit code of 1."""
+ELSEWHERE_TOO = (errno.ETIMEDOUT, errno.ENODEV, errno.ENXIO)
+"""What a system says of connections and devices as well as of disks. It is of a disk where it names a file."""
+
+
+class _PipeBroke(Exception):
+    """What was written to has ended: the output's reader, as `head` does, or a task's connection, or a process.
+
+    Click would take any for the output, and leave with an exit code of 1.
+    """
 
 
 class Commands(click.Group):
@@ -43,8 +51,11 @@ class Commands(click.Group):
             fail(str(error))
         except (click.Abort, KeyboardInterrupt):
             fail("interrupted; what was measured is kept, run the same command again to go on", code=130)
-        except (BrokenPipeError, _NobodyReads):
-            _leave_quietly()
+        except (BrokenPipeError, _PipeBroke):
+            if _nobody_reads():
+                _leave_quietly()
+            traceback.print_exc()
+            sys.exit(1)
         except Exception as error:
             from ..errors import one_line
             from ..files import is_trouble
@@ -57,7 +68,8 @@ class Commands(click.Group):
                 and terminal_is_gone()
             ):
                 sys.exit(0)  # it was shown in a terminal that was closed
-            if is_trouble(error):
+            of_a_disk = not isinstance(error, OSError) or error.errno not in ELSEWHERE_TOO or error.filename is not None
+            if of_a_disk and is_trouble(error):
                 fail(f"{one_line(error)}: the disk gives an error; check it and run the same command again")
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 fail(f"the disk is full ({error.filename or 'while writing'}); free some space and run it again")
@@ -72,14 +84,31 @@ class Commands(click.Group):
         try:
             return super().make_context(*args, **kwargs)
         except BrokenPipeError as error:
-            raise _NobodyReads from error
+            raise _PipeBroke("what was written to has ended") from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was named; see `click.Group.invoke`."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
-            raise _NobodyReads from error
+            raise _PipeBroke("what was written to has ended") from error
+
+
+def _nobody_reads() -> bool:
+    """Tell whether standard output or standard error goes to a pipe whose reader has ended."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()  # what could not be written is still held back, unless nothing is
+        except BrokenPipeError:
+            return True
+        except (AttributeError, OSError, ValueError):
+            continue  # there is none, or it fails in another way
+    if sys.platform == "win32":
+        return False
+    poll = select.poll()
+    for handle in (1, 2):
+        poll.register(handle, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _leave_quietly() -> None:

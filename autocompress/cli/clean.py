@@ -27,9 +27,8 @@ def clean(study: Path, dry_run: bool) -> None:
             size = sum(file.size_bytes for file in files)
             click.echo(f"{len(files):6d} files {why}: {megabytes(size)}")
         freed = sum(file.size_bytes for file in found.spare) if dry_run else take_away(found.spare)
-        kept = found.checkpoint_bytes - sum(f.size_bytes for f in found.spare if f.path.suffix == ".pt")
-        words = "would free" if dry_run else "freed"
-        click.echo(f"{words} {megabytes(freed)}; checkpoints of {megabytes(kept)} are kept, for {found.kept_for}")
+        words, kept = "would free" if dry_run else "freed", megabytes(found.kept_bytes)
+        click.echo(f"{words} {megabytes(freed)}; checkpoints of {kept} are kept, for {found.kept_for}")
 
 
 def megabytes(size_bytes: int) -> str:

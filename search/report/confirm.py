@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ...errors import MetricError
+from ...errors import MeasurementError, MetricError, one_line
 from ...evaluators.layer_shares import seconds_to_profile
+from ...evaluators.measurement import Latency
 from ...evaluators.runtimes.profiling import ProfilingRuntime
 from ...files import digest
 from ..evaluate.build import file_accuracy
@@ -26,7 +27,9 @@ SIDE_BY_SIDE = 6
 LIMIT_SECONDS = 90.0
 """After these, files measured side by side are not measured in further processes for the sake of precision."""
 SECONDS_PER_FILE, PRECISE_SECONDS_PER_FILE = 3.5, 15.0
-"""What timing one file once more takes, at least and until it is precise: estimates for the time that is kept back."""
+"""What timing one file once more takes, at least and until it is precise, beside loading it: estimates for the time
+that is kept back."""
+Say = Callable[[str], None]
 
 
 def candidates(front: Front) -> list[Entry]:
@@ -54,14 +57,22 @@ def seconds_needed(context: EvaluationContext, front: Front) -> tuple[float, flo
     """
     waiting = [e for e in candidates(front) if is_open(e)]
     other_s = sum(_scoring_s(e, len(context.task.test), context) + _profiling_s(e, context) for e in waiting)
-    files = sum(len(e.latencies) for e in waiting)
-    return other_s + SECONDS_PER_FILE * files, other_s + PRECISE_SECONDS_PER_FILE * files
+    latencies = [latency for e in waiting for latency in e.latencies.values()]
+    least_s = other_s + _timing_s(latencies)
+    return least_s, least_s + (PRECISE_SECONDS_PER_FILE - SECONDS_PER_FILE) * len(latencies)
 
 
 def is_open(entry: Entry) -> bool:
-    """Tell whether a model is still to be confirmed, or was so in fewer processes than usual for want of time."""
+    """Tell whether a model is still to be confirmed, or was measured in fewer processes than that takes.
+
+    It was so for want of time, or because its study was measured anew since.
+    """
     looked = entry.confirmed
     return looked is None or any(latency.processes < PROCESSES for latency in looked.latencies.values())
+
+
+def _timing_s(latencies: Iterable[Latency]) -> float:
+    return sum(SECONDS_PER_FILE + PROCESSES * latency.load_ms / 1000 for latency in latencies)
 
 
 def _scoring_s(entry: Entry, examples: int, context: EvaluationContext) -> float:
@@ -77,7 +88,7 @@ def _profiling_s(entry: Entry, context: EvaluationContext) -> float:
 def confirm(
     context: EvaluationContext,
     front: Front,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
     end_s: float | None = None,
 ) -> Front:
     """Measure the candidates of a front again, longer, and score them on the test split.
@@ -85,7 +96,7 @@ def confirm(
     A file that was scored on the test split before is not scored again. The longer measurement may change who is on
     the front; what comes up then is confirmed too, until everything that is shown is. Then the best model under the
     limits is measured anew, for a model is chosen because it was measured fast: what is reported of it is that. The
-    looks are kept in `confirmed.json`.
+    looks are kept in `confirmed.json`. A model that cannot be measured now is said, and left to the next run.
 
     Args:
         context: What this process has of the study.
@@ -100,7 +111,7 @@ def confirm(
     front = _told(front, intact(front, by_weight), say)
     known = {n: look for n, look in read_looks(context.folder).items() if _is_kept(front, n, look)}
     undefined: dict[int, str] = {}
-    tried: set[int] = set()
+    tried, lost = set[int](), set[int]()
     examples = len(context.task.test)
 
     def open_entries() -> list[Entry]:
@@ -118,16 +129,15 @@ def confirm(
                 part = here[start : start + SIDE_BY_SIDE]
                 where = f" on {name}" if len(context.sessions) > 1 else ""
                 say(f"confirming {start + 1} to {start + len(part)} of {len(here)} models{where}")
-                limit_s = LIMIT_SECONDS
+                left_s = math.inf
                 if end_s is not None:
                     # what more precision takes must leave time for scoring, and for profiles
                     left_s = end_s - time.monotonic() - sum(_scoring_s(e, examples, context) for e in here[start:])
-                    left_s -= sum(_profiling_s(e, context) for e in waiting)
-                    # the usual processes are part of what was found to fit, whatever is left for precision
-                    limit_s = min(limit_s, max(SECONDS_PER_FILE * len(part), left_s * len(part) / files))
-                looks, failed = _look_again(context, session, front, part, known, limit_s)
+                    left_s = (left_s - sum(_profiling_s(e, context) for e in waiting)) * len(part) / files
+                looks, failed = _look_again(context, session, front, part, known, left_s, say)
                 files -= len(part)
                 known, undefined = {**known, **looks}, {**undefined, **failed}
+                lost |= {e.number for e in part} - looks.keys()
                 write_looks(context.folder, known)
         found = {e.number: known[e.number].confirmed for e in waiting if e.number in known}
         front = front.with_confirmed({n: look for n, look in found.items() if look is not None})
@@ -135,12 +145,12 @@ def confirm(
     front = _measured_anew(context, front, known, say, end_s)
     for number, reason in undefined.items():
         say(f"trial {number} has no test score: {reason}")
-    if left := [e for e in by_weight(front) if is_open(e)]:
+    if left := [e for e in by_weight(front) if is_open(e) and e.number not in lost]:
         say(f"no time was left to confirm {len(left)} of {len(candidates(front))} models: the next run does")
     return front
 
 
-def _told(before: Front, now: Front, say: Callable[[str], None]) -> Front:
+def _told(before: Front, now: Front, say: Say) -> Front:
     for line in told({n: reason for n, reason in now.changed.items() if n not in before.changed}):
         say(line)
     return now
@@ -155,7 +165,7 @@ def _measured_anew(
     context: EvaluationContext,
     front: Front,
     known: Mapping[int, LongLooks],
-    say: Callable[[str], None],
+    say: Say,
     end_s: float | None,
 ) -> Front:
     """Measure the best model under the limits once more, and keep that for reports."""
@@ -163,15 +173,18 @@ def _measured_anew(
     looks = known.get(best.number) if best is not None else None
     if best is None or looks is None or looks.confirmed is None or looks.confirmed.anew:
         return front
-    seconds = SECONDS_PER_FILE * len(best.latencies) + _profiling_s(best, context)
-    if end_s is not None and time.monotonic() + seconds > end_s:
+    ends_s = math.inf if end_s is None else end_s - _profiling_s(best, context)
+    if time.monotonic() + _timing_s(best.latencies.values()) > ends_s:
         return front
     say(f"measuring trial {best.number} anew, which was chosen")
     files = dict(looks.files)
     for name, path in front.paths(best).items():
-        session = context.sessions[name]
-        percentile = front.limits.percentile
-        latency = session.meter.measure([path], PROCESSES, limit_seconds=LIMIT_SECONDS, percentile=percentile)[0]
+        meter, percentile, left_s = context.sessions[name].meter, front.limits.percentile, ends_s - time.monotonic()
+        try:
+            latency = meter.measure([path], PROCESSES, limit_seconds=left_s, percentile=percentile)[0]
+        except MeasurementError as error:
+            say(f"trial {best.number} could not be measured anew: {one_line(error)}")
+            return front
         files[name] = replace(files[name], anew=latency)
     looks = replace(looks, files=files)
     whole = {**known, best.number: looks}
@@ -186,7 +199,7 @@ def _in_time(
     """Yield the first of these that can be confirmed before the end."""
     left_s = math.inf if end_s is None else end_s - time.monotonic()
     for entry in waiting:
-        left_s -= _scoring_s(entry, examples, context) + SECONDS_PER_FILE * len(entry.latencies)
+        left_s -= _scoring_s(entry, examples, context) + _timing_s(entry.latencies.values())
         if left_s < 0:
             return
         yield entry
@@ -198,29 +211,66 @@ def _look_again(
     front: Front,
     part: Sequence[Entry],
     known: Mapping[int, LongLooks],
-    limit_s: float,
+    left_s: float,
+    say: Say,
 ) -> tuple[dict[int, LongLooks], dict[int, str]]:
-    """Measure the files of these entries for one target.
+    """Measure the files of these entries for one target, within seconds that are left for that.
 
     Returns:
-        The looks, with those at other targets; and the trials that the metric is not defined for on the test split.
+        The looks, with those at other targets, of all that could be measured and scored; and the trials that the metric
+        is not defined for on the test split.
     """
     found: dict[int, LongLooks] = {}
     undefined: dict[int, str] = {}
-    files = [front.paths(entry)[session.name] for entry in part]
-    meter = session.meter
-    latencies = meter.measure(
-        files, PROCESSES, until=meter.precision, limit_seconds=limit_s, percentile=front.limits.percentile
-    )
-    for entry, file, latency in zip(part, files, latencies, strict=True):
+    latencies = _side_by_side(session, front, part, left_s, say)
+    for entry in (entry for entry in part if entry.number in latencies):
         before = known.get(entry.number, LongLooks(tuple(entry.trial.measured)))
-        old = before.files.get(session.name)
+        old, file = before.files.get(session.name), front.paths(entry)[session.name]
         sha256 = digest(file)
         try:
             scored = old is not None and old.sha256 == sha256
             accuracy = old.test_accuracy if scored and old else file_accuracy(context, session, file, context.task.test)
         except MetricError as error:
             undefined[entry.number], accuracy = str(error), None
-        look = LongLook(sha256, accuracy, latency)
+        except MeasurementError as error:
+            say(f"trial {entry.number} could not be scored on the test split: {one_line(error)}")
+            continue
+        look = LongLook(sha256, accuracy, latencies[entry.number])
         found[entry.number] = LongLooks(before.targets, {**before.files, session.name: look})
     return found, undefined
+
+
+def _side_by_side(
+    session: TargetSession, front: Front, part: Sequence[Entry], left_s: float, say: Say
+) -> dict[int, Latency]:
+    """Measure files in the same processes; one by one where that fails, as six large models may not fit into memory.
+
+    Args:
+        session: With the target that the files are for.
+        front: The front.
+        part: Whose files.
+        left_s: Seconds that this may take.
+        say: Takes a line about what could not be measured.
+
+    Returns:
+        The latencies by trial number, of all that could be measured.
+    """
+    meter, percentile, begun_s = session.meter, front.limits.percentile, time.monotonic()
+    files = [front.paths(entry)[session.name] for entry in part]
+    # the usual processes are part of what was found to fit, whatever is left for precision
+    limit_s = max(_timing_s([e.latencies[session.name] for e in part]), min(LIMIT_SECONDS, left_s))
+    try:
+        found = meter.measure(files, PROCESSES, until=meter.precision, limit_seconds=limit_s, percentile=percentile)
+        processes, took_s = found[0].processes, time.monotonic() - begun_s
+        if processes < PROCESSES and took_s * (1 + PROCESSES / processes) <= left_s:
+            # slower to load than was known: without more precision, but with the usual processes
+            found = meter.measure(files, PROCESSES, percentile=percentile)
+    except MeasurementError as error:
+        if len(part) == 1:
+            say(f"trial {part[0].number} could not be measured again: {one_line(error)}")
+            return {}
+        say(f"{len(part)} models could not be measured side by side, and are one by one: {one_line(error)}")
+        each_s = (left_s - (time.monotonic() - begun_s)) / len(part)
+        alone = (_side_by_side(session, front, [entry], each_s, say) for entry in part)
+        return {number: latency for one in alone for number, latency in one.items()}
+    return {entry.number: latency for entry, latency in zip(part, found, strict=True)}

@@ -78,7 +78,7 @@ def told(changed: Mapping[int, str]) -> list[str]:
     """
     reasons = [reason for _, reason in sorted(changed.items())]
     more = len(reasons) - TOLD
-    return reasons[:TOLD] + ([f"and {more} more, whose files are gone or were changed"] if more > 0 else [])
+    return reasons[:TOLD] + ([f"and {more} more, for such reasons"] if more > 0 else [])
 
 
 def refuse_inside_a_study(out: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...remarks import remark
 from ..feasibility import Limits
 from ..objectives import objectives_of
 from ..store.facts import read_facts
 from ..store.rows import read_trials
 from ..store.scale import Scale
 from ..store.settings import read_settings
+from ..store.to_measure import still_to_measure
 from ..trial import Trial
 from .confirm import by_weight
 from .front import Front
@@ -21,6 +23,8 @@ from .looks import read_confirmed
 
 def read_front(folder: Path, trials: Sequence[Trial] | None = None) -> Front:
     """Return the front of a study.
+
+    While the study is being measured anew, what was measured on another machine is left out, and that is said.
 
     Args:
         folder: The study's folder.
@@ -35,6 +39,12 @@ def read_front(folder: Path, trials: Sequence[Trial] | None = None) -> Front:
         trials = read_trials(folder, settings.name)
     facts, scale = read_facts(folder), Scale.of(folder)
     scaled = tuple(scale.trial(trial) for trial in trials)
+    if before := still_to_measure(folder, scaled, scale):
+        finished = sum(trial.finished for trial in scaled)
+        remark(
+            f"{folder}: {len(before)} of {finished} finished models are still to be measured anew, and left out; run "
+            "the search again, which goes on with that"
+        )
     front = Front(
         folder,
         objectives_of(settings),
@@ -43,5 +53,6 @@ def read_front(folder: Path, trials: Sequence[Trial] | None = None) -> Front:
         Limits.of(settings, facts),
         settings.target.any_of,
         MetricIntervals.of_share(facts, split_sizes(folder)),
+        before,
     )
     return intact(front, by_weight)

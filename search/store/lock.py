@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ DEAD_S = 90.0
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[Callable[[], None]]:
     """Have a study alone.
 
     The operating system's lock holds within a host, whatever becomes of its owner, and between containers on it. Some
@@ -31,6 +33,9 @@ def locked(folder: Path) -> Iterator[None]:
 
     Args:
         folder: The study's folder, which is there.
+
+    Yields:
+        What raises StorageError once another host has taken the study over, because this process stood still.
 
     Raises:
         StorageError: Another search has the study, or the folder cannot be written.
@@ -55,7 +60,7 @@ def locked(folder: Path) -> Iterator[None]:
         beat = threading.Thread(target=_beat, args=(folder, here, done), daemon=True, name="study-lock")
         beat.start()
         try:
-            yield
+            yield functools.partial(_check_held, folder, here)
         finally:
             done.set()
             beat.join(1.0)
@@ -64,6 +69,31 @@ def locked(folder: Path) -> Iterator[None]:
                     _path(folder).unlink()
     finally:
         lock.release()
+
+
+def owner(folder: Path) -> dict[str, Any]:
+    """Return who has a study open, without a try to open it: "name" of the machine and "process"; empty if nobody has.
+
+    Args:
+        folder: The study's folder.
+    """
+    with contextlib.suppress(OSError):
+        if time.time() - _path(folder).stat().st_mtime < DEAD_S:
+            return _record(folder)
+    return {}
+
+
+def _check_held(folder: Path, here: dict[str, Any]) -> None:
+    try:
+        known = read_json(_path(folder))
+    except StorageError:
+        return  # a disk that fails tells so itself
+    if known != here and folder.is_dir():
+        who = _who(known) if isinstance(known, dict) else ""
+        raise StorageError(
+            f"{folder}: another search took this study over{who} while this process stood still for more than "
+            f"{DEAD_S:.0f} s; it goes on there, with all trials that had ended"
+        )
 
 
 def _path(folder: Path) -> Path:
@@ -84,7 +114,7 @@ def _here() -> dict[str, Any]:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         boot = platform.node()
-    return {"host": boot, "name": platform.node(), "process": os.getpid()}
+    return {"host": boot, "name": platform.node(), "process": os.getpid(), "since": time.time()}
 
 
 def _who(record: dict[str, Any]) -> str:

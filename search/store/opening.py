@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import StorageError
-from ...files import disk_errors, read_json, remove, write_json
+from ...files import PARTIAL, disk_errors, read_object, remove, write_json
 from ...studies.study_file import StudyFile
-from .settings import FIXED, settings_path
+from .settings import FIXED, first_change, settings_path
 
 MADE = (
     *("identity.json", "task.json", "samples.npz", "space.json", "teacher.safetensors", "targets", "profile"),
     "study.db",
 )
 """What opening makes, and a study keeps from then on."""
+HELD = ("lock", "lock.json")
+"""What lies in any folder that a search has open; see `lock`."""
 
 
 def begin_opening(folder: Path, settings: StudyFile) -> bool:
@@ -27,27 +29,36 @@ def begin_opening(folder: Path, settings: StudyFile) -> bool:
         Whether anything was removed.
 
     Raises:
-        StorageError: The folder is no study and holds what a search would write over, or the disk cannot be written.
+        StorageError: The folder is no study and holds files, or the disk cannot be written.
     """
     if settings_path(folder).exists():
         return False  # it was opened; `check_settings` sees to the rest
-    wanted = {name: getattr(settings, name).model_dump(mode="json", by_alias=True) for name in FIXED}
     path = folder / "opening.json"
-    removed, noted = False, read_json(path)
-    if noted != wanted and not any((folder / "trials").glob("*/plan.json")):
-        if noted is None and (there := [name for name in MADE if (folder / name).exists()]):
-            raise StorageError(
-                f"{folder} is there and no study of AutoCompress, and a search would write over its {there[0]}: move "
-                "it away, give another folder with --runs, or use --fresh"
-            )
-        with disk_errors(folder):
-            for name in MADE:
-                removed = removed or (folder / name).exists()
-                remove(folder / name)
-    write_json(path, wanted)
+    removed, noted = False, read_object(path)
+    if not any((folder / "trials").glob("*/plan.json")):
+        if noted is None:
+            _check_empty(folder)
+        elif first_change(noted, settings) is not None:
+            with disk_errors(folder):
+                for name in MADE:
+                    removed = removed or (folder / name).exists()
+                    remove(folder / name)
+    write_json(path, {name: getattr(settings, name).model_dump(mode="json", by_alias=True) for name in FIXED})
     return removed
 
 
 def end_opening(folder: Path) -> None:
     """Note that a study is open: its settings are kept from now on."""
     (folder / "opening.json").unlink(missing_ok=True)
+
+
+def _check_empty(folder: Path) -> None:
+    """Refuse a folder in which something lies that no search has made."""
+    with disk_errors(folder):
+        names = sorted(path.name for path in folder.iterdir())
+    theirs = [name for name in names if name not in HELD and not name.startswith(PARTIAL)]
+    if theirs:
+        raise StorageError(
+            f"{folder} is there and no study of AutoCompress, and a search might write over its {theirs[0]}: move it "
+            "away, give another folder with --runs, or use --fresh"
+        )

@@ -31,6 +31,8 @@ PLACES = ENDED.replace("SELECT ", "SELECT t.trial_id, ", 1)
 """The same with Optuna's number of each trial."""
 PATIENCE_S = 60.0
 """How long a database that somebody else has locked is waited for."""
+TROUBLE = ("locked", "disk I/O error", "unable to open", "disk is full", "out of memory")
+"""What SQLite says of a database that cannot be read now, though nothing may be wrong with it."""
 
 
 def read_trials(folder: Path, name: str) -> list[Trial]:
@@ -62,7 +64,7 @@ def is_sound(path: Path) -> bool:
     """Tell whether all of a database can be read.
 
     Raises:
-        StorageError: It is locked, or of a later version: nothing is wrong with it.
+        StorageError: It is locked, out of reach or of a later version: nothing may be wrong with it.
     """
     try:
         with _opened(path) as connection:
@@ -71,7 +73,7 @@ def is_sound(path: Path) -> bool:
             found = connection.execute("PRAGMA quick_check(1)").fetchone()
         return found is not None and found[0] == "ok"
     except sqlite3.Error as error:
-        if "locked" in str(error):
+        if any(words in cause(error) for words in TROUBLE):
             raise StorageError(reason(path, error)) from error
         return False
 
@@ -153,6 +155,11 @@ def reason(path: Path, error: BaseException) -> str:
         return f"{path}: the disk gives an error ({text}); check it and run the same command again"
     if "locked" in text:
         return f"{path}: locked by another program (a viewer, a backup?); end that and run the same command again"
+    if "unable to open" in text or "out of memory" in text:
+        return (
+            f"{path}: cannot be opened now ({text}); see that you may read it, and that memory is left, and run the "
+            "same command again"
+        )
     if "readonly" in text:
         return f"{path}: cannot be written ({text}); copy the study to where it can"
     return (

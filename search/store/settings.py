@@ -109,19 +109,35 @@ def check_settings(folder: Path, settings: StudyFile) -> None:
     old = check_format(folder)
     if old is None:
         return
+    if (change := first_change(old, settings)) is not None:
+        section, key, before, now = change
+        raise StorageError(
+            f"{folder} was begun with [{section}] {key} = {before!r}, now it is {now!r}: its trials would not compare; "
+            "use --fresh, or change it back"
+        )
+    objectives = _section(old, "search").get("objectives", settings.search.objectives)
+    if tuple(objectives) != settings.search.objectives:
+        raise StorageError(f"{folder} was begun with other objectives ({', '.join(objectives)}); use --fresh")
+
+
+def first_change(old: dict[str, Any], settings: StudyFile) -> tuple[str, str, Any, Any] | None:
+    """Return what of the sections that cannot change has changed first; None where nothing has.
+
+    Args:
+        old: Settings as plain values, of this version or an earlier one.
+        settings: Those of now.
+
+    Returns:
+        The section, the key, what it was and what it is.
+    """
     new = settings.model_dump(mode="json", by_alias=True)
     for section in FIXED:
         # a key that came with a later version had its default
         before = getattr(StudySections(), section).model_dump(mode="json", by_alias=True) | _section(old, section)
-        key = next((k for k in new[section] if k not in FREE and before.get(k) != new[section][k]), None)
-        if key is not None:
-            raise StorageError(
-                f"{folder} was begun with [{section}] {key} = {before[key]!r}, now it is "
-                f"{new[section][key]!r}: its trials would not compare; use --fresh, or change it back"
-            )
-    objectives = _section(old, "search").get("objectives", settings.search.objectives)
-    if tuple(objectives) != settings.search.objectives:
-        raise StorageError(f"{folder} was begun with other objectives ({', '.join(objectives)}); use --fresh")
+        for key, now in new[section].items():
+            if key not in FREE and before.get(key) != now:
+                return section, key, before.get(key), now
+    return None
 
 
 def _section(old: dict[str, Any], name: str) -> dict[str, Any]:

@@ -37,7 +37,6 @@ T = TypeVar("T")
 STATES = {
     TrialState.FINISHED: optuna.trial.TrialState.COMPLETE,
     TrialState.GATED: optuna.trial.TrialState.PRUNED,
-    TrialState.STOPPED: optuna.trial.TrialState.PRUNED,
     TrialState.FAILED: optuna.trial.TrialState.FAIL,
 }
 
@@ -50,20 +49,27 @@ class TrialStore:
         path: The database.
     """
 
-    def __init__(self, folder: Path, name: str, objectives: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        objectives: Sequence[str],
+        check_held: Callable[[], None] = lambda: None,
+    ) -> None:
         """Open the database, or make one; trials that have no row get theirs from their files.
 
         Args:
             folder: The study's folder.
             name: Of the study.
             objectives: Names of what a finished trial's values are.
+            check_held: Raises StorageError where this process must not write the study any more; see `locked`.
 
         Raises:
             StorageError: The file is no usable database, or stays locked.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.folder, self.path, self._objectives = folder, folder / "study.db", tuple(objectives)
-        self._name = name
+        self._name, self._check_held = name, check_held
         self._rows: tuple[list[Trial], set[int]] | None = None
         self._unwritten: list[tuple[Trial, Sequence[float] | None, Space | None]] = []
         self._places: dict[int, int] = {}
@@ -94,6 +100,7 @@ class TrialStore:
         Raises:
             StorageError: The disk is full or cannot be written.
         """
+        self._check_held()
         write_json(trial_folder(self.folder, trial.number) / "plan.json", to_plain(trial))
 
     def interrupted(self) -> list[Trial]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -41,6 +42,43 @@ def test_a_fault_of_ours_keeps_its_traceback(capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit) as left:
         group.main(["look"])
     assert left.value.code == 1 and "Traceback" in capsys.readouterr().err
+
+
+def test_a_connection_that_broke_is_not_the_output(capsys: pytest.CaptureFixture[str]) -> None:
+    """As of a task that reads its data from another machine."""
+    group = Commands()
+
+    @group.command()
+    def look() -> None:
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        with ours:
+            ours.sendall(b"next")
+
+    with pytest.raises(SystemExit) as left:
+        group.main(["look"])
+    err = capsys.readouterr().err
+    assert left.value.code == 1 and "sendall" in err and "BrokenPipeError" in err
+
+
+@pytest.mark.parametrize("name", ["ETIMEDOUT", "ENODEV", "ENXIO", "ESTALE", "EIO"])
+@pytest.mark.parametrize("path", [None, "/mnt/data/images.npz"])
+def test_only_what_names_a_file_or_can_be_of_a_disk_alone_is_laid_to_the_disk(
+    capsys: pytest.CaptureFixture[str], name: str, path: str | None
+) -> None:
+    group = Commands()
+
+    @group.command()
+    def look() -> None:
+        number = getattr(errno, name)
+        raise OSError(number, os.strerror(number), path)
+
+    with pytest.raises(SystemExit) as left:
+        group.main(["look"])
+    err = capsys.readouterr().err
+    of_a_disk = path is not None or name in ("ESTALE", "EIO")
+    assert ("the disk gives an error" in err) == of_a_disk and ("Traceback" in err) == (not of_a_disk)
+    assert left.value.code == (2 if of_a_disk else 1)
 
 
 @pytest.mark.parametrize("command", ["clean", "repair", "front"])

@@ -16,8 +16,15 @@ from hypothesis import strategies as st
 from simulation import TARGET, latency
 
 from autocompress.evaluators.measurement import Measurement
-from autocompress.search.clean import HOPELESS, hopeless, spare_files, take_away, waiting_checkpoints
-from autocompress.search.cleaning import CheckpointKeeper
+from autocompress.search.clean import (
+    HOPELESS,
+    checkpoint_bytes,
+    hopeless,
+    spare_files,
+    take_away,
+    waiting_checkpoints,
+)
+from autocompress.search.cleaning import CheckpointKeeper, Cleaning
 from autocompress.search.evaluate.checkpoints import checkpoint_path, recovered_student
 from autocompress.search.executors.base import ExecutorContext
 from autocompress.search.feasibility import Limits
@@ -84,6 +91,19 @@ def test_what_is_spare_in_a_study(tmp_path: Path) -> None:
     assert {f.path for f in while_it_runs} == set(gone), "locks and unfinished files may be in use"
     assert take_away(found) == 3010
     assert sorted(checkpoints_folder(tmp_path).iterdir()) == sorted(kept)
+
+
+def test_what_is_said_to_be_kept_is_what_is_left(tmp_path: Path) -> None:
+    """A checkpoint that was not written to its end counts as none before, so it must not be taken off."""
+    ended = finished_ones()
+    for trial in ended:
+        write_checkpoint(tmp_path, trial, 1)
+    write_checkpoint(tmp_path, a_trial(22, TrialState.FAILED, 2.0), 0)
+    (checkpoints_folder(tmp_path) / ".part-abc-0123456789abcdef-0.pt").write_bytes(bytes(500_000))
+    spare = tuple(spare_files(tmp_path, ended, [], PROMOTION))
+    found = Cleaning(spare, checkpoint_bytes(tmp_path), "finished students")
+    assert take_away(spare) == 501_000
+    assert found.kept_bytes == checkpoint_bytes(tmp_path) == 1000 * len(ended)
 
 
 TRIALS = st.tuples(

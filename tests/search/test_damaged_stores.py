@@ -172,6 +172,7 @@ def test_a_database_that_others_hold_is_waited_for(tmp_path: Path, monkeypatch: 
     end(store, a_trial(1))
     with held(store.path, 2.0):
         end(store, a_trial(2))
+        assert not store._unwritten, "it waited, and wrote the row"
     assert a_store(tmp_path).ended() == [a_trial(1), a_trial(2)]
 
 

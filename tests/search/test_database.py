@@ -16,7 +16,8 @@ import pytest
 from stored_trials import HELPERS, SPACE, a_store, a_trial, end, held
 
 from autocompress.errors import StorageError
-from autocompress.search.store.rows import read_trials, reason
+from autocompress.search.store import rows
+from autocompress.search.store.rows import is_sound, read_trials, reason
 from autocompress.search.trial import TrialState
 
 MAKER = """
@@ -63,6 +64,37 @@ def test_a_folder_whose_name_says_so_is_not_locked(tmp_path: Path, monkeypatch: 
         a_store(folder)
     refused = PermissionError(13, "Permission denied", str(path))
     assert "locked by" not in reason(path, refused) and "locked by" in reason(path, sqlite3.Error("database is locked"))
+
+
+SAID = [
+    ("database is locked", False),
+    ("disk I/O error", False),
+    ("unable to open database file", False),
+    ("database or disk is full", False),
+    ("out of memory", False),
+    ("database disk image is malformed", True),
+    ("file is not a database", True),
+    ("no such table: studies", True),
+]
+
+
+@pytest.mark.parametrize("said, damaged", SAID)
+def test_only_what_damage_says_is_taken_for_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, damaged: bool
+) -> None:
+    """`repair` puts a damaged database aside, and makes it anew."""
+
+    def fails(path: Path) -> None:
+        raise sqlite3.OperationalError(said)
+
+    monkeypatch.setattr(rows, "_opened", fails)
+    if damaged:
+        assert not is_sound(tmp_path / "study.db")
+        assert "repair" in reason(tmp_path / "study.db", sqlite3.OperationalError(said))
+        return
+    with pytest.raises(StorageError, match=r"study\.db: ") as caught:
+        is_sound(tmp_path / "study.db")
+    assert "repair" not in str(caught.value) and "run the same command again" in str(caught.value)
 
 
 def test_a_row_is_written_in_place_of_another_and_as_others_are(tmp_path: Path) -> None:

@@ -18,6 +18,9 @@ from autocompress.search.store.lock import DEAD_S, locked
 from autocompress.search.store.opening import begin_opening, end_opening
 from autocompress.search.store.settings import check_settings, read_settings, settings_path, write_settings
 from autocompress.search.store.trials import TrialStore
+from autocompress.search.trial import Origin, Trial, TrialState
+from autocompress.spaces.plan import Plan
+from autocompress.spaces.spec import StudentSpec
 from autocompress.studies.study_file import StudyFile
 
 HOLDER = """
@@ -64,12 +67,24 @@ def test_a_host_that_stood_still_leaves_the_lock_of_the_one_that_took_over(
     monkeypatch.setattr("autocompress.search.store.lock.BEAT_S", 0.02)
     record, other = tmp_path / "lock.json", {"host": "another", "name": "node-7", "process": 7}
     long_ago = time.time() - 60
-    with locked(tmp_path):
+    with locked(tmp_path) as check_held:
+        store, trial = TrialStore(tmp_path, "study", ("accuracy",), check_held), failed_trial()
+        store.begin(trial)
         write_json(record, other)
         os.utime(record, (long_ago, long_ago))
         time.sleep(0.3)
         assert record.stat().st_mtime == long_ago, "it is not kept alive for the other one"
+        with pytest.raises(StorageError, match=r"took this study over .process 7 on node-7"):
+            store.begin(trial)
+        record.unlink()  # the other one has come to its end
+        with pytest.raises(StorageError, match="took this study over"):
+            store.end(trial, None, None)
+        write_json(record, other)
     assert read_json(record) == other
+
+
+def failed_trial() -> Trial:
+    return Trial(1, Plan(), StudentSpec(), Origin.SEARCH, "search", TrialState.FAILED)
 
 
 def test_what_a_killed_opening_made_of_other_settings_is_removed(tmp_path: Path) -> None:
@@ -86,7 +101,39 @@ def test_what_a_killed_opening_made_of_other_settings_is_removed(tmp_path: Path)
     assert not begin_opening(tmp_path, first.changed("target", batch=8)) and made[0].exists(), "a study keeps its own"
 
 
-@pytest.mark.parametrize("name", ["targets/mine.txt", "task.json", "profile/run.prof", "study.db"])
+def test_what_an_earlier_version_did_not_know_yet_is_no_other_setting(tmp_path: Path) -> None:
+    """Else a teacher that was trained for a night is trained anew after an update."""
+    settings = StudyFile()
+    begin_opening(tmp_path, settings)
+    made, noted = tmp_path / "teacher.safetensors", read_json(tmp_path / "opening.json")
+    made.write_bytes(b"a teacher")
+    keys = [(section, key) for section, values in noted.items() for key in values]
+    assert len(keys) > 20
+    for section, key in keys:
+        write_json(tmp_path / "opening.json", {**noted, section: {k: v for k, v in noted[section].items() if k != key}})
+        assert not begin_opening(tmp_path, settings) and made.exists(), f"[{section}] {key} had its default"
+    for section in noted:
+        write_json(tmp_path / "opening.json", {name: values for name, values in noted.items() if name != section})
+        assert not begin_opening(tmp_path, settings) and made.exists()
+    assert not begin_opening(tmp_path, settings.changed("target", precision=0.3)), "how long to look may change"
+    assert read_json(tmp_path / "opening.json")["target"]["precision"] == 0.3
+    assert begin_opening(tmp_path, settings.changed("recovery", epochs=7.0)) and not made.exists()
+
+
+def test_what_any_search_leaves_in_a_new_folder_is_nobodys(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        (tmp_path / ".part-abc-identity.json").write_text("{}")
+        assert not begin_opening(tmp_path, StudyFile())
+    assert (tmp_path / "opening.json").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("targets/mine.txt", "task.json", "profile/run.prof", "study.db"),
+        *("checkpoints/mine.pt", "report.html", "trials/notes.txt", "anything"),
+    ],
+)
 def test_a_folder_that_never_was_a_study_loses_nothing(tmp_path: Path, name: str) -> None:
     theirs = tmp_path / name
     theirs.parent.mkdir(parents=True, exist_ok=True)

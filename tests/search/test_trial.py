@@ -16,7 +16,6 @@ MAY = {
     (RUNNING, TrialState.FINISHED),
     (RUNNING, TrialState.FAILED),
     (WAITING, RUNNING),
-    (WAITING, TrialState.STOPPED),
 }
 """What a trial goes through, written down once more."""
 
@@ -39,7 +38,7 @@ def test_states_follow_on_each_other_as_the_table_says(before: TrialState, after
 def test_the_table_names_every_state_and_all_come_to_an_end() -> None:
     assert set(TRANSITIONS) == set(TrialState)
     ends = {state for state in TrialState if state.ended}
-    assert ends == {TrialState.GATED, TrialState.STOPPED, TrialState.FINISHED, TrialState.FAILED}
+    assert ends == {TrialState.GATED, TrialState.FINISHED, TrialState.FAILED}
     reached, todo = set(), [RUNNING]
     while todo:
         state = todo.pop()
