@@ -36,7 +36,8 @@ def which_to_ship(
     """Return the file to ship: the fastest of those that are as good as the best, but for the noise of the metric.
 
     That noise is a standard error of the difference of two binomial shares of so many examples. Files are scored on
-    the same ones, so their difference is surer than that of two samples. Another metric counts as it is.
+    the same ones, so their difference is surer than that of two samples. A metric that is no share of right answers
+    counts as it is.
 
     Args:
         files: The first is what the others are compared with.
@@ -47,7 +48,7 @@ def which_to_ship(
     timed = [(file, file.latency) for file in files if file.latency is not None]
     if len(timed) < 2:
         return ""
-    floor = _floor(files, examples, least)
+    floor = _floor(files, examples if metric == ACCURACY else 0, least)
     good = [(f, x) for f, x in timed if floor is None or (f.quality is not None and f.quality >= floor)]
     if not good:
         return ""
@@ -81,6 +82,6 @@ def _floor(files: Sequence[MeasuredFile], examples: int, least: float | None) ->
         return None
     best = max(known)
     noise = 0.0
-    if 0 <= best <= 1 and examples > 0:
+    if examples > 0:
         noise = math.sqrt(2 * max(best * (1 - best), 1 / examples) / examples)
     return best - noise if least is None else min(best - noise, least)

@@ -12,14 +12,7 @@ import torch
 
 from ..compression.recovered import load_recovered
 from ..compression.student import make_student
-from ..errors import (
-    AutoCompressError,
-    MeasurementError,
-    RuntimeUnavailable,
-    StorageError,
-    UsageError,
-    one_line,
-)
+from ..errors import AutoCompressError, MeasurementError, RuntimeUnavailable, StorageError, UsageError, one_line
 from ..evaluators.artifact import ArtifactBuilder, Templates
 from ..evaluators.bench import bench
 from ..evaluators.runtimes.base import Runtime
@@ -27,7 +20,7 @@ from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import PARITY, as_arrays, file_bytes, file_outputs, predict, relative_difference
 from ..evaluators.shipping import MeasuredFile
 from ..evaluators.timing.processes import TimedFile
-from ..files import check_folder, digest, disk_errors, move, read_json, remove, write_json
+from ..files import PARTIAL, check_folder, digest, disk_errors, move, remove, write_json
 from ..spaces.inputs import call
 from ..spaces.layers import find_layers
 from ..spaces.network import look_at_network
@@ -37,6 +30,7 @@ from ..studies.checkpoint import load_weights
 from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task
 from ..temporary import temporary_folder
+from .bundle.replacing import read_noted
 from .evaluate.checkpoints import checkpoint_path
 from .evaluate.target_session import timing_inputs
 from .exported import Exported, Exports
@@ -97,7 +91,7 @@ def export(
     prepared = task.prepared()
     student = recovered(prepared, trial, folder, len(settings.recovery.rungs))
     first = settings.target.targets()[0]
-    teacher = TimedFile(teacher_file(folder, first), first)
+    teacher = TimedFile(teacher_file(folder, first), first) if get_runtime(first.runtime).available().ok else None
     job = _Work(prepared, student, trial.spec, Templates(student, prepared.example_input, exact=True), teacher)
     found: list[Exported] = []
     write_json(out / LIST, _list(folder, number, found, written))  # an export that is interrupted can be repeated
@@ -105,7 +99,10 @@ def export(
         say(f"building for {target.name}")
         try:
             with disk_errors(out):
-                found.append(_one(job, target, runtimes[target.name], out / target.name))
+                built = _one(job, target, runtimes[target.name], out / target.name)
+            found.append(built)
+            if job.beside is None and built.latency is not None and built.path is not None:
+                job = replace(job, other=TimedFile(built.path, target))
         except StorageError:
             raise
         except Exception as error:  # whatever a library makes of a network that it does not know
@@ -125,7 +122,7 @@ def export(
 
 def _measured_teacher(work: _Work, front: Front, found: Sequence[Exported]) -> MeasuredFile | None:
     latency = next((entry.beside for entry in found if entry.beside is not None), None)
-    if latency is None:
+    if latency is None or work.teacher is None:
         return None
     quality = front.teacher.quality if front.teacher else None
     return MeasuredFile(f"teacher on {work.teacher.target.name}", latency, file_bytes(work.teacher.path), quality)
@@ -173,10 +170,10 @@ def written_by_exports(out: Path, names: Sequence[str]) -> list[str]:
         names: What is to be written there.
 
     Raises:
-        UsageError: A file that no export wrote would be lost.
+        UsageError: A file that no export wrote would be lost, or the list of what exports wrote is damaged.
     """
-    kept = read_json(out / LIST)
-    values = kept if isinstance(kept, dict) else {}
+    kept = read_noted(out / LIST)
+    values = kept or {}
     files: Any = values.get("files")
     written: Any = values.get("written", [])
     lost = [LIST] if kept is not None and not (isinstance(files, list) and isinstance(written, list)) else []
@@ -215,7 +212,13 @@ class _Work:
     student: torch.nn.Module
     spec: StudentSpec
     templates: Templates
-    teacher: TimedFile
+    teacher: TimedFile | None
+    other: TimedFile | None = None
+
+    @property
+    def beside(self) -> TimedFile | None:
+        """What all files are timed beside: the teacher's, or where that does not run here, the first that does."""
+        return self.teacher or self.other
 
 
 def _one(work: _Work, target: Target, runtime: Runtime, out: Path) -> Exported:
@@ -225,7 +228,8 @@ def _one(work: _Work, target: Target, runtime: Runtime, out: Path) -> Exported:
     layers = [layer.name for layer in find_layers(work.student, work.task.example_input)]
     bits = bits_on(runtime.capabilities(target), work.spec.bits, layers)
     out.mkdir(parents=True, exist_ok=True)
-    path, part = out / f"model{runtime.suffix}", out / f"part{runtime.suffix}"
+    path = out / f"model{runtime.suffix}"
+    part = path.with_name(f"{PARTIAL}{path.name}")  # nobody's own file is called that
     remove(path)  # of an earlier export: what is there is what this one says
     try:
         samples = work.task.validation.inputs(slice(0, SAMPLES))
@@ -265,8 +269,8 @@ def _checked(
     with temporary_folder() as folder:
         inputs_file = timing_inputs(work.task, folder)
         files = [TimedFile(part, target, inputs_file)]
-        if get_runtime(work.teacher.target.runtime).available().ok:
-            files.insert(0, replace(work.teacher, inputs=inputs_file))
+        if work.beside is not None:
+            files.insert(0, replace(work.beside, inputs=inputs_file))
         *beside, latency = bench(files)
     return replace(
         built,
@@ -275,7 +279,7 @@ def _checked(
         accuracy=work.task.metric.value(torch.from_numpy(outputs), data.labels),
         metric=work.task.metric.label.name,
         latency=latency,
-        beside=beside[0] if beside else None,
+        beside=beside[0] if work.teacher is not None else None,
         operators=operators,
         remark=runtime.remark(operators, asked),
     )

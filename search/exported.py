@@ -26,8 +26,9 @@ class Exported:
         agreement: Part of those inputs on which file and student choose the same class; None where they choose none.
         accuracy: Metric of the file in its own units, run by its own runtime over the validation split.
         metric: Name of the metric.
-        latency: Of one inference; its ratio is to the teacher's file on the study's first target.
-        beside: What that file took in the same rounds.
+        latency: Of one inference; its ratio is to the teacher's file on the study's first target, or to the first of
+            the files that runs where the teacher's does not.
+        beside: What the teacher's file took in the same rounds, None where it does not run here.
         operators: Operator type -> count, of the graph that really runs.
         remark: Where that graph is not what was asked for.
         reason: Why something could not be had.

@@ -41,7 +41,16 @@ TOKENIZER = "tokenizer.json"
 
 @dataclass(frozen=True)
 class _Source:
-    """Everything that a bundle is made of."""
+    """Everything that a bundle is made of.
+
+    Attributes:
+        front: The study's front.
+        entry: The model, with the files of this bundle alone.
+        paths: These files in the study, by target.
+        settings: Of the study.
+        facts: What the study knows of its task.
+        sizes: Examples by split.
+    """
 
     front: Front
     entry: Entry
@@ -85,9 +94,8 @@ def write_bundle(
     paths = {name: path for name, path in front.paths(entry).items() if only in (None, name)}
     if reason := not_as_measured(front.folder, entry):
         raise StorageError(reason)
-    source = _Source(
-        front, entry, paths, read_settings(front.folder), read_facts(front.folder), split_sizes(front.folder)
-    )
+    facts, sizes = read_facts(front.folder), split_sizes(front.folder)
+    source = _Source(front, entry.on(paths), paths, read_settings(front.folder), facts, sizes)
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=out) as held:
@@ -202,7 +210,8 @@ def _copy_tokenizer(source: _Source, folder: Path) -> None:
 
 def _record(source: _Source, folder: Path, files: PerTarget[str], samples: SampleRecord | None) -> Record:
     entry, front = source.entry, source.front
-    teacher = next((e for e in front.entries if e.trial.origin is Origin.TEACHER), None)
+    teachers = [e.on(files) for e in front.entries if e.trial.origin is Origin.TEACHER]
+    teacher = max(teachers, key=lambda e: len(e.trial.measured.keys() & files.keys()), default=None)
     bits = min((32, *entry.trial.spec.bits.values()))
     described = {}
     for name, file in files.items():
@@ -230,7 +239,7 @@ def _record(source: _Source, folder: Path, files: PerTarget[str], samples: Sampl
         test=None if entry.test_quality is None else source.figure(entry.test_quality, "test"),
         teacher=None if teacher is None else source.figure(teacher.quality, "validation", teacher.quality_sd),
         speed_up=times.value,
-        speed_up_interval=None if times.low is None or times.high is None else (times.low, times.high),
+        speed_up_interval=times.ends,
         files=described,
         samples=samples,
     )

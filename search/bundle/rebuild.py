@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from ...errors import BundleError, UsageError
 from ...evaluators.measurement import Latency
-from ...files import check_folder, digest, disk_errors, read_json, remove, write_json
+from ...files import check_folder, digest, disk_errors, remove, write_json
 from ...spaces.target import PerTarget
 from ...studies.checkpoint import load_weights
 from ...studies.metric import MetricLabel
@@ -21,20 +21,19 @@ from ..evaluate.build import file_accuracy
 from ..evaluate.checkpoints import checkpoint_path
 from ..evaluate.context import EvaluationContext, open_context
 from ..evaluate.evaluation import evaluate
-from ..evaluate.job import Job, JobResult
+from ..evaluate.job import Job, JobResult, Step
 from ..evaluate.target_session import TargetSession
-from ..identity import differences, identity_of, told
+from ..identity import FILE, differences, identity_of, told
+from ..report.confirm import PROCESSES
 from ..store.layout import model_path
 from ..trial import WarmStart
 from .own_recipes import check_own_recipe, recipe_key
 from .recipe import Ingredient, LatencyFigure, Recipe
 from .record import Figure
+from .replacing import read_noted
 from .sources import changed, code_files, find_folder
 
 Say = Callable[[str], None]
-
-PROCESSES = 3
-"""Fresh processes in which each file is timed, as at the end of a search."""
 
 BEGUN = "rebuilding.json"
 """Says what a folder is made again from, until that has come to its end: the same command then goes on there."""
@@ -102,13 +101,14 @@ def rebuild(
         run_code: Whether to run code that a recipe from elsewhere names.
 
     Raises:
-        UsageError: The folder is not empty, the task is not known, or code is named that is not this user's own.
+        UsageError: The folder is not empty, or was begun with another teacher or other data; the task is not known; or
+            code is named that is not this user's own.
         BundleError: A student cannot be made again.
         AutoCompressError: What data, tasks and runtimes raise.
     """
     begun = {"recipe": recipe_key(recipe), "data": _place(folder), "teacher": _place(teacher)}
     check_folder(out)
-    if out.exists() and any(out.iterdir()) and read_json(out / BEGUN) != begun:
+    if out.exists() and any(out.iterdir()) and read_noted(out / BEGUN) != begun:
         raise UsageError(f"{out} is not empty; give a new folder for what is made again")
     settings = _settings(recipe, folder, beside or Path.cwd(), task is None)
     if task is None and not run_code:
@@ -120,25 +120,49 @@ def rebuild(
         write_json(out / BEGUN, begun)
     network = _teacher(settings, task, out, teacher, say)
     prepared = replace(task, teacher=network).prepared(say)
-    differing = differences(recipe.identity, identity_of(prepared))
-    other = [f"another {told(difference)}" for difference in differing]
+    known = identity_of(prepared)
+    _check_task(out, known)
+    other = [f"another {told(difference)}" for difference in differences(recipe.identity, known)]
     named = code_files(settings)
     other += [f"{name} is not what it was" for name in changed(recipe.sources, settings.folder) if name in named]
     context = open_context(prepared, settings, out, say=say)
     made: dict[int, WarmStart] = {}
     last: WarmStart | None = None
-    for student in recipe.students:
+    students = [replace(s, seed=settings.search.seed if s.seed is None else s.seed) for s in recipe.students]
+    for student in students:
         last = None if student.begins_with is None else made[student.begins_with]
         _teach(context, student, last, say)
         rungs = len(settings.recovery.rungs)
         name = checkpoint_path(out, student.spec, rungs - 1, last).name
         made[student.number] = WarmStart(student.number, student.spec, name)
-    model = recipe.students[-1]
+    model = students[-1]
     say("building and measuring its files")
-    built = _done(context, Job(model.number, model.spec, "build", warm_start=last), f"trial {model.number}")
+    built = _done(context, _job(model, "build", last), f"trial {model.number}")
     found = _compared(context, recipe, model, built, first or {}, tuple(other))
     remove(out / BEGUN)
     return found
+
+
+def _check_task(out: Path, now: Mapping[str, str]) -> None:
+    """Refuse to go on with another teacher or other data: what was taught so far is not of these.
+
+    The command names the places of both, which stay the same when somebody puts other files there.
+
+    Args:
+        out: The folder; a new one notes what it has.
+        now: How teacher and data are known again.
+
+    Raises:
+        UsageError: They are not those that the folder was begun with.
+    """
+    before = read_noted(out / FILE)
+    if before is None:
+        write_json(out / FILE, dict(now))
+    elif found := differences({name: str(value) for name, value in before.items()}, now):
+        raise UsageError(
+            f"{out} was begun with another {told(found[0])}: what was taught there is not of this one; give another "
+            "folder"
+        )
 
 
 def _place(path: Path | None) -> str | None:
@@ -177,7 +201,11 @@ def _teach(context: EvaluationContext, student: Ingredient, start: WarmStart | N
     begins = "" if start is None else f", which begins with the weights of trial {start.number}"
     for rung in range(count):
         say(f"teaching the student of trial {student.number}{begins}: rung {rung + 1} of {count}")
-        _done(context, Job(student.number, student.spec, "rung", rung, start), f"trial {student.number}")
+        _done(context, _job(student, "rung", start, rung), f"trial {student.number}")
+
+
+def _job(student: Ingredient, step: Step, start: WarmStart | None, rung: int = 0) -> Job:
+    return Job(student.number, student.spec, step, rung, start, student.seed or 0)
 
 
 def _done(context: EvaluationContext, job: Job, what: str) -> JobResult:
@@ -211,7 +239,8 @@ def _compared(
         if same:
             found.append(Compared(f"file{where}", recipe.sha256[name][:16], "the same bytes", True))
     if recipe.test is not None:
-        tests = (file_accuracy(context, session, files[name], context.task.test) for name, session in sessions.items())
+        told_of = [name for name in sessions if name in recipe.validation]
+        tests = (file_accuracy(context, sessions[name], files[name], context.task.test) for name in told_of)
         found.insert(1, _metric(f"{label.name}, test", label, recipe.test, label.shown(min(tests))))
     return Rebuilt(files, tuple(found), other)
 

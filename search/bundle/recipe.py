@@ -32,11 +32,13 @@ class Ingredient:
         number: Of its trial.
         spec: What its student is made by.
         begins_with: Number of the trial whose weights it begins with, None for the teacher's.
+        seed: Of its training; None in recipes of an earlier version, where it is the study's.
     """
 
     number: int
     spec: StudentSpec
     begins_with: int | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -197,5 +199,5 @@ def _students(front: Front, trial: Trial) -> list[Ingredient]:
     found = []
     for step in reversed(chain):
         number = None if step.warm_start is None else step.warm_start.number
-        found.append(Ingredient(step.number, step.spec, number))
+        found.append(Ingredient(step.number, step.spec, number, step.seed))
     return found

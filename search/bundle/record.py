@@ -102,11 +102,12 @@ class Record:
         origin: Who proposed it, as tables show it.
         kind: Of the task; empty where it brings losses and metric of its own.
         metric: Name and direction of the metric.
-        validation: The metric of the worst file.
+        validation: The metric of the worst of these files.
         test: The same on the test split, None where it was not scored.
-        teacher: The metric of the teacher's own file on the validation split, None where it was not measured.
-        speed_up: How many times faster than the teacher it is on the target it is for, or the first. None where
-            that was not known, in bundles of older versions.
+        teacher: The metric of the teacher's own file on the validation split, None where it was not measured; of its
+            files for the same targets, the worst.
+        speed_up: How many times faster than the teacher's file for the same target the first of these files is. None
+            where that was not known, in bundles of older versions.
         speed_up_interval: Its 95 % interval.
         files: The files, by target.
         samples: The sample inputs, None where the study kept none.

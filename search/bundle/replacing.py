@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from ...errors import BundleError, UsageError
-from ...files import move
+from ...errors import BundleError, StorageError, UsageError
+from ...files import is_trouble, move, read_object
 from .checksums import NAME, listed, unchanged
 
 
-def put_in_place(made: Path, out: Path) -> None:
+def put_in_place(made: Path, out: Path, mark: str = "measurement.json") -> None:
     """Move a bundle that was written elsewhere into its folder, in place of an earlier one.
 
     The list of checksums goes first: whatever happens, it names each file of a bundle that lies there.
@@ -18,11 +19,12 @@ def put_in_place(made: Path, out: Path) -> None:
     Args:
         made: The bundle, on the same disk.
         out: Its folder.
+        mark: See `written_before`.
 
     Raises:
         UsageError: A file would be lost that no earlier bundle wrote, or that was changed since.
     """
-    earlier = written_before(out, "measurement.json")
+    earlier = written_before(out, mark)
     parts = sorted(made.iterdir(), key=lambda part: (part.name != NAME, part.name))
     refuse_to_lose(out, (part.name for part in parts), earlier)
     for name in earlier - {NAME}:
@@ -50,6 +52,23 @@ def written_before(folder: Path, mark: str) -> set[str]:
     if mark not in names:
         return set()
     return {NAME} | {name for name, sha256 in names.items() if unchanged(folder, name, sha256)}
+
+
+def read_noted(path: Path) -> dict[str, Any] | None:
+    """Return what a command noted in the folder that it writes into; None where there is no such file.
+
+    Raises:
+        UsageError: The file is damaged, or another program wrote it.
+        StorageError: The disk fails.
+    """
+    try:
+        return read_object(path)
+    except StorageError as error:
+        if is_trouble(error.__cause__):
+            raise
+        raise UsageError(
+            f"{path}: damaged, or no earlier run of this command wrote it; give another folder, or move it away"
+        ) from error
 
 
 def refuse_to_lose(folder: Path, names: Iterable[str], earlier: set[str]) -> None:

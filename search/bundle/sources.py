@@ -7,7 +7,7 @@ from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ...errors import AutoCompressError, BundleError
-from ...files import digest
+from ...files import digest, expanded
 from ...studies.study_file import StudyFile, bundled_folder, load_study
 
 
@@ -47,7 +47,7 @@ def sources_of(settings: StudyFile) -> dict[str, str]:
         return {}
     found = {settings.path.name: settings.path} if _is_written_in(settings) else {}
     for name in code_files(settings):
-        found[without_place(name, settings.folder)] = settings.folder / Path(name).expanduser()
+        found[without_place(name, settings.folder)] = settings.folder / expanded(name)
     return {name: digest(path) for name, path in found.items() if path.is_file()}
 
 

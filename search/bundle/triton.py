@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...errors import AutoCompressError, UsageError
-from ...files import read_json, remove, write_bytes
+from ...errors import UsageError
+from ...files import PARTIAL, disk_errors, read_json, write_bytes
 from ...spaces.target import PerTarget, Target
 from ..report.entry import Entry
 from ..report.front import Front
+from ..report.intact import refuse_inside_a_study
 from ..store.samples import read_arrays
 from .checksums import NAME, write_checksums
 from .contents import write_bundle
 from .record import FileRecord, Record, read_record
-from .replacing import refuse_to_lose, written_before
+from .replacing import put_in_place, refuse_to_lose, written_before
 from .templates import Ready, filled
 
 BACKENDS = {
@@ -31,15 +34,22 @@ BACKENDS = {
 TYPES = {
     "bool": "BOOL",
     "uint8": "UINT8",
+    "uint16": "UINT16",
+    "uint32": "UINT32",
+    "uint64": "UINT64",
     "int8": "INT8",
+    "int16": "INT16",
     "int32": "INT32",
     "int64": "INT64",
     "float16": "FP16",
     "float32": "FP32",
     "float64": "FP64",
 }
+"""Type of an array -> what the server calls it."""
 CONFIG = "config.pbtxt"
 """What the server is told of a model. Each version of ours has written it."""
+LABELS = "labels.txt"
+"""Names of classes, a line each, as the server reads them."""
 MOST = 128
 """Inputs in a batch that the server may gather, where a file leaves its batch open."""
 
@@ -63,6 +73,8 @@ def write_repository(front: Front, entry: Entry, out: Path) -> PerTarget[Path]:
     """Write a model into a repository, as a new version where a model of this name is there already.
 
     The model is named after the study, and the target where there are several. Each version is a bundle of its own.
+    Everything is made before anything is put in its place, so what fails leaves nothing, and what was interrupted can
+    be repeated.
 
     Args:
         front: The front.
@@ -73,42 +85,70 @@ def write_repository(front: Front, entry: Entry, out: Path) -> PerTarget[Path]:
         The model files, by target.
 
     Raises:
-        UsageError: The server has no backend for the runtime, or a file would be lost that no version wrote.
+        UsageError: The server has no backend for the runtime or no type for an array, or a file would be lost that no
+            version wrote.
         StorageError: A file of the study is gone, or the disk is full or cannot be written.
     """
     unknown = sorted({name.partition("@")[0] for name in entry.trial.measured} - BACKENDS.keys())
     if unknown:
         raise UsageError(f"Triton has no backend for files of {unknown[0]}; allowed: {', '.join(BACKENDS)}")
     several = len(entry.trial.measured) > 1
-    found: dict[str, Path] = {}
-    for name in entry.trial.measured:
-        own = f"{front.folder.name}_{name}" if several else front.folder.name
-        model = out / re.sub(r"[^A-Za-z0-9_.-]", "_", own)
-        version = max((int(p.name) for p in model.glob("*") if p.name.isdigit()), default=0) + 1
-        folder = model / str(version)
-        refuse_to_lose(model, (CONFIG, "labels.txt", NAME), written_before(model, CONFIG))
-        try:
-            found[name] = write_bundle(front, entry, folder, only=name)[name]
-            _write_config(model, folder, name)
-        except AutoCompressError:
-            remove(folder)
-            raise
+    owns = {name: f"{front.folder.name}_{name}" if several else front.folder.name for name in entry.trial.measured}
+    models = {name: out / re.sub(r"[^A-Za-z0-9_.-]", "_", own) for name, own in owns.items()}
+    refuse_inside_a_study(out)
+    for model in models.values():
+        refuse_to_lose(model, (CONFIG, LABELS, NAME), written_before(model, CONFIG))
+    with ExitStack() as held:
+        made = {name: held.enter_context(_beside(model)) for name, model in models.items()}
+        found: dict[str, Path] = {}
+        for name, model in models.items():
+            number = max((int(p.name) for p in model.glob("*") if p.name.isdigit()), default=0) + 1
+            version = made[name] / str(number)
+            file = write_bundle(front, entry, version, only=name)[name]
+            _write_config(made[name], model.name, version, name)
+            found[name] = model / file.relative_to(made[name])
+        for name, model in models.items():
+            put_in_place(made[name], model, CONFIG)
     return found
 
 
-def _write_config(model: Path, version: Path, target: str) -> None:
+@contextmanager
+def _beside(model: Path) -> Iterator[Path]:
+    """Give a folder for what is not yet finished of a model: in the model's own, where the server looks for none.
+
+    A model's folder that is empty in the end is removed: the server would take it for a broken model.
+    """
+    with disk_errors(model):
+        model.mkdir(parents=True, exist_ok=True)
+        try:
+            with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=model) as folder:
+                yield Path(folder)
+        finally:
+            if not any(model.iterdir()):
+                model.rmdir()
+
+
+def _write_config(folder: Path, model: str, version: Path, target: str) -> None:
+    """Write what a model has beside its versions.
+
+    Args:
+        folder: Where.
+        model: Name of the model.
+        version: The bundle that it is about.
+        target: Name of the target.
+    """
     record = read_record(version)
     said = record.files[target]
     labels: list[str] = read_json(version / "labels.json")
     batch = fixed_batch(version / said.file, said.target)
     inputs, output = _tensors(version, record, target, batch)
-    named = "" if not labels or record.kind != "classification" else "labels.txt"
+    named = "" if not labels or record.kind != "classification" else LABELS
     if named:
         lines = (" ".join(label.split()) or "-" for label in labels)
-        write_bytes(model / named, "".join(f"{label}\n" for label in lines).encode())
+        write_bytes(folder / named, "".join(f"{label}\n" for label in lines).encode())
     text = filled(
         "config.pbtxt.j2",
-        name=_text(model.name),
+        name=_text(model),
         backend=Ready(BACKENDS[said.target.runtime]),
         file=_text(said.file),
         batch=Ready(str(0 if batch else MOST)),
@@ -119,8 +159,8 @@ def _write_config(model: Path, version: Path, target: str) -> None:
         kind=Ready("KIND_CPU" if said.target.device == "cpu" else "KIND_GPU"),
         parameters=_parameters(said),
     )
-    write_bytes(model / CONFIG, text.encode())
-    write_checksums(model, deep=False)
+    write_bytes(folder / CONFIG, text.encode())
+    write_checksums(folder, deep=False)
 
 
 def fixed_batch(path: Path, target: Target) -> int | None:
@@ -147,6 +187,8 @@ def _tensors(version: Path, record: Record, target: str, batch: int | None) -> t
 
 
 def _words(tensor: Tensor) -> dict[str, Ready]:
+    if tensor.dtype not in TYPES:
+        raise UsageError(f"Triton has no type for {tensor.name}, which is {tensor.dtype}; allowed: {', '.join(TYPES)}")
     dims = ", ".join(map(str, tensor.dims)) or "1"
     return {"name": _text(tensor.name), "type": Ready(f"TYPE_{TYPES[tensor.dtype]}"), "dims": Ready(dims)}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .entry import Entry
+from .explain import closest
 from .front import Front
 from .policy import least_near
 
@@ -27,7 +28,7 @@ def best_of(front: Front, entries: Sequence[Entry]) -> Entry:
     fitting = [entry for entry in front.fitting if entry.number in numbers]
     if fitting:
         return fitting[0]
-    return min(entries, key=lambda e: (max(0.0, limits.violation(e.latencies, e.size_bytes)), -e.quality))
+    return closest(entries, limits, front.least)
 
 
 def shown_by_hand(front: Front) -> list[Entry]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ...evaluators.latency import is_faster
 from ..trial import Origin
 from .entry import Entry
-from .picked import Picked, line
+from .picked import Picked, line, may_miss
 from .policy import POLICIES, choose
 
 NEXT = 2
@@ -18,9 +19,8 @@ def choice_lines(picked: Picked) -> list[str]:
     front, entry, limits = picked.front, picked.entry, picked.limits
     lines = [f"chose {line(entry)}", *_anew(picked)]
     if limits is None:
-        met = front.limits.are_met(entry.reported, entry.quality, entry.size_bytes)
         asked = ", ".join(front.limits.in_words())
-        verdict = "it meets" if met else "it does not meet"
+        verdict = "it meets" if front.meets(entry, front.limits) else "it does not meet"
         return [*lines, "because it was named" + (f"; {verdict} what the study asks: {asked}" if asked else "")]
     count = len(front.under(limits))
     asked = ", ".join(limits.in_words())
@@ -36,7 +36,8 @@ def _anew(picked: Picked) -> list[str]:
         return ["its latency had a say in the choice: `autocompress bench` measures it anew"] if picked.limits else []
     latency = confirmed.anew[picked.entry.target]
     ends = f"{latency.low_ms:.3f} to {latency.high_ms:.3f}"
-    return [f"measured anew after it was chosen: p50 {latency.p50_ms:.3f} ms ({ends})"]
+    miss = may_miss(picked.entry, picked.limits or picked.front.limits)
+    return [f"measured anew after it was chosen: p50 {latency.p50_ms:.3f} ms ({ends}){miss}"]
 
 
 def _words(picked: Picked) -> str:
@@ -72,7 +73,6 @@ def _ranked(picked: Picked) -> list[Entry]:
 
 def _against(other: Entry, entry: Entry) -> str:
     """Say where two models cannot be told apart in latency, since their intervals overlap."""
-    one, two = other.latency, entry.latency
-    if other.target == entry.target and one.ratio_low <= two.ratio_high and two.ratio_low <= one.ratio_high:
+    if other.target == entry.target and is_faster(other.reported_latency, entry.reported_latency) == "tie":
         return "; its latency cannot be told apart"
     return ""

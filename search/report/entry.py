@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ...evaluators.measurement import Latency
@@ -21,11 +22,30 @@ class Confirmed:
         test_accuracy: Metric on the test split as a search keeps it, the lowest of all files'; None where it is not
             defined there.
         anew: A measurement after the choice, which had no say in it; empty of models that were not chosen.
+        tests: The metric on the test split of each file, as `test_accuracy` has the lowest; empty where that alone is
+            known.
     """
 
     latencies: PerTarget[Latency]
     test_accuracy: float | None
     anew: PerTarget[Latency] = field(default_factory=dict)
+    tests: PerTarget[float | None] = field(default_factory=dict)
+
+    def on(self, targets: Collection[str]) -> Confirmed:
+        """Return the look at the files for some targets alone."""
+        tests = {name: score for name, score in self.tests.items() if name in targets}
+        return Confirmed(
+            {name: latency for name, latency in self.latencies.items() if name in targets},
+            lowest(tests.values()) if tests else self.test_accuracy,
+            {name: latency for name, latency in self.anew.items() if name in targets},
+            tests,
+        )
+
+
+def lowest(scores: Collection[float | None]) -> float | None:
+    """Return the lowest of some metrics; None where one of them is not defined."""
+    defined = [score for score in scores if score is not None]
+    return min(defined, default=None) if len(defined) == len(scores) else None
 
 
 @dataclass(frozen=True)
@@ -41,6 +61,18 @@ class Entry:
     trial: Trial
     confirmed: Confirmed | None
     metric: MetricLabel = ACCURACY
+
+    def on(self, targets: Collection[str]) -> Entry:
+        """Return the model with its files for some targets alone: all figures are of these.
+
+        Args:
+            targets: Names of targets. A model that has files for none of them is returned as it is.
+        """
+        measured = {name: file for name, file in self.trial.measured.items() if name in targets}
+        if not measured:
+            return self
+        looked = None if self.confirmed is None else self.confirmed.on(measured)
+        return replace(self, trial=replace(self.trial, measured=measured), confirmed=looked)
 
     @property
     def number(self) -> int:

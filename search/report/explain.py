@@ -9,6 +9,9 @@ from ...studies.metric import rounded
 from ..feasibility import Limits
 from .entry import Entry
 
+NEAR = "1%"
+"""What a model may lose of the teacher's metric and still count as good as the teacher."""
+
 
 def explain(entries: Sequence[Entry], limits: Limits, least: Callable[[Entry], float]) -> str:
     """Return why no model meets the limits: the closest one, what binds, and the nearest relaxations.
@@ -21,35 +24,36 @@ def explain(entries: Sequence[Entry], limits: Limits, least: Callable[[Entry], f
     if not entries:
         return "no model was finished yet: give the search more time"
 
-    def quality(entry: Entry) -> float:
-        if limits.sure_accuracy is None or limits.min_accuracy is None:
-            return entry.quality
-        return min(entry.quality, least(entry) + limits.min_accuracy - limits.sure_accuracy)
-
-    checks = [
-        _latency_check(limits),
-        _Check(limits.metric.name, limits.min_accuracy, quality, "", True, limits.metric.lenient),
-    ]
-    checks.append(_Check("size", limits.max_mb, lambda e: e.size_bytes / 1e6, "MB"))
-
-    def excess(entry: Entry, skip: str = "") -> dict[str, float]:
-        return {c.name: gap for c in checks if c.name != skip and (gap := c.gap(entry)) > 0}
-
-    closest = min(entries, key=lambda e: (max(excess(e).values(), default=0.0), -e.quality))
-    binding = max(excess(closest).items(), key=lambda item: item[1], default=("limits", 0.0))[0]
+    checks, nearest = _checks(limits, least), closest(entries, limits, least)
+    binding = max(_excess(checks, nearest).items(), key=lambda item: item[1], default=("limits", 0.0))[0]
     ways = []
     for check in checks:
-        free = [check.value(e) for e in entries if check.limit is not None and not excess(e, skip=check.name)]
+        free = [check.value(e) for e in entries if check.limit is not None and not _excess(checks, e, check.name)]
         if free:
             ways.append(check.words(max(free) if check.least else min(free)))
     met = f"; relaxing one would do: {', or '.join(ways)}" if ways else ""
-    if binding == limits.metric.name and least(closest) < closest.quality:
-        binding += f", whose interval begins at {limits.metric.text(least(closest))}"
+    if binding == limits.metric.name and least(nearest) < nearest.quality:
+        binding += f", whose interval begins at {limits.metric.text(least(nearest))}"
     return (
-        f"no model meets the constraints; closest is trial {closest.number} "
-        f"({closest.metric_text} {limits.metric.name}, p50 {closest.latency.p50_ms:.3f} ms, upper end "
-        f"{closest.latency.at(limits.percentile):.3f} ms at p{limits.percentile}), held back by its {binding}{met}"
+        f"no model meets the constraints; closest is trial {nearest.number} "
+        f"({nearest.metric_text} {limits.metric.name}, p50 {nearest.latency.p50_ms:.3f} ms, upper end "
+        f"{nearest.latency.at(limits.percentile):.3f} ms at p{limits.percentile}), held back by its {binding}{met}"
     )
+
+
+def closest(entries: Sequence[Entry], limits: Limits, least: Callable[[Entry], float]) -> Entry:
+    """Return the model that comes closest to the limits, by all of them alike.
+
+    What a model misses a limit by counts as a part of that limit, and of several misses the largest. Of models that
+    come equally close, the one with the best metric is returned.
+
+    Args:
+        entries: At least one.
+        limits: What is asked of a model.
+        least: See `explain`.
+    """
+    checks = _checks(limits, least)
+    return min(entries, key=lambda e: (max(_excess(checks, e).values(), default=0.0), -e.quality))
 
 
 def not_near(teacher: Entry | None, found: Sequence[Entry]) -> str:
@@ -62,7 +66,7 @@ def not_near(teacher: Entry | None, found: Sequence[Entry]) -> str:
     best = max(found, key=lambda e: e.quality)
     than = "" if teacher is None else f" ({teacher.metric_text})"
     return (
-        f"{len(found)} meet the constraints, but none is within 1% of the teacher's {best.metric.name}{than}; "
+        f"{len(found)} meet the constraints, but none is within {NEAR} of the teacher's {best.metric.name}{than}; "
         f"best is trial {best.number} ({best.metric_text}): say how much may be lost, such as --max-drop 5%"
     )
 
@@ -88,6 +92,26 @@ class _Check:
         """Round towards what would still do; a limit that was divided and multiplied again may be an ulp off."""
         number = self.text(need) if self.least else rounded(need * (1 + 1e-12), 3, up=True)
         return f"{self.name} {number}{' ' + self.unit if self.unit else ''}"
+
+
+def _excess(checks: Sequence[_Check], entry: Entry, skip: str = "") -> dict[str, float]:
+    """Return, of each limit that a model misses, by what part of it."""
+    return {c.name: gap for c in checks if c.name != skip and (gap := c.gap(entry)) > 0}
+
+
+def _checks(limits: Limits, least: Callable[[Entry], float]) -> list[_Check]:
+    """Return all limits, those that are not asked for too."""
+
+    def quality(entry: Entry) -> float:
+        if limits.sure_accuracy is None or limits.min_accuracy is None:
+            return entry.quality
+        return min(entry.quality, least(entry) + limits.min_accuracy - limits.sure_accuracy)
+
+    return [
+        _latency_check(limits),
+        _Check(limits.metric.name, limits.min_accuracy, quality, "", True, limits.metric.lenient),
+        _Check("size", limits.max_mb, lambda e: e.size_bytes / 1e6, "MB"),
+    ]
 
 
 def _latency_check(limits: Limits) -> _Check:

@@ -74,5 +74,7 @@ def _row(
             if several:
                 row[f"{metric.key}{at}"] = metric.shown(file.accuracy)
     row |= {f"seconds.{kind}": value for kind, value in trial.seconds.items()}
+    if trial.spec.recovery is not None:
+        row |= {"optimizer": trial.spec.recovery.optimizer, "peak_learning_rate": trial.spec.recovery.peak_rate}
     row |= {name.replace(":", ".", 1): option for name, option in trial.plan.choices.items()}
     return row | {f"drawn.{name}": value for name, value in (trial.latent or {}).items()}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import BudgetError, StorageError, UsageError
+from ...evaluators.latency import is_faster
 from ..feasibility import Limits, after_drop, part_of
 from ..pareto import non_dominated
 from ..trial import Origin, Trial
@@ -38,7 +39,8 @@ class Front:
         limits: What the study asks of a model.
         any_of: Whether each model is for one of the targets, not for all of them.
         intervals: How sure the metric is.
-        changed: Trials whose files are not those that were measured, with the reason; nothing is shown of them.
+        changed: Trials whose files are not those that were measured, or not yet on this machine, with the reason;
+            nothing is shown of them.
     """
 
     folder: Path
@@ -104,7 +106,7 @@ class Front:
         a limit and latency has none, it is the fastest of all. A limit on the metric itself is held against the lower
         end of its interval, where that is known.
         """
-        found = [e for e in self.entries if limits.are_met(e.latencies, e.quality, e.size_bytes, self.least(e))]
+        found = [e for e in self.entries if self.meets(e, limits)]
         if limits.min_accuracy is not None and not limits.budgets:
             return sorted(found, key=lambda e: (e.latency.p50_ms, -e.quality))
         best = max(found, key=lambda e: e.quality, default=None)
@@ -113,6 +115,10 @@ class Front:
             found,
             key=lambda e: (e.number not in tied, 0.0 if e.number in tied else -e.quality, e.latency.p50_ms, -e.quality),
         )
+
+    def meets(self, entry: Entry, limits: Limits) -> bool:
+        """Tell whether a model meets limits, by the figures that models are chosen by; see `under`."""
+        return limits.are_met(entry.latencies, entry.quality, entry.size_bytes, self.least(entry))
 
     def metric_interval(self, entry: Entry) -> Interval:
         """Return the metric on the validation split with its 95 % interval, in its own units."""
@@ -138,12 +144,12 @@ class Front:
 
     @cached_property
     def indistinct(self) -> frozenset[int]:
-        """Models of the front that cannot be told from the next faster one: neither by metric nor by latency."""
+        """Models of the front that cannot be told from the next faster one, by metric or by reported latency."""
         found = set()
         for faster, entry in itertools.pairwise(self.best):
-            a, b = faster.latency, entry.latency
-            overlap = faster.target == entry.target and a.ratio_high >= b.ratio_low and b.ratio_high >= a.ratio_low
-            if overlap and not self.is_better(entry, faster) and not self.is_better(faster, entry):
+            level = not self.is_better(entry, faster) and not self.is_better(faster, entry)
+            tie = is_faster(faster.reported_latency, entry.reported_latency) == "tie"
+            if level and tie and faster.target == entry.target:
                 found.add(entry.number)
         return frozenset(found)
 
@@ -227,7 +233,7 @@ class Front:
             raise UsageError(f"min_accuracy = {min_accuracy:g}; allowed: a finite number")
         limits = self.limits.changed(budget_ms, min_accuracy, max_mb)
         if speedup is not None:
-            on = {e.target: e.latency.p50_ms / speedup for e in self._teachers}
+            on = {name: found.p50_ms / speedup for e in self._teachers for name, found in e.latencies.items()}
             if not on:
                 raise BudgetError("speedup is against the teacher, which was not measured yet: search on")
             limits = replace(limits, budget_ms=None, on=on, relative=dict.fromkeys(on, 1 / speedup))

@@ -26,6 +26,11 @@ class Interval:
     low: float | None = None
     high: float | None = None
 
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Both ends, the lower one first; None where nothing is known of them."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
 
 def speed_up(latency: Latency) -> Interval:
     """Return how many times faster than the teacher a file is, from their measured ratio."""

@@ -14,7 +14,7 @@ from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import PerTarget
 from ..store.scale import Scale
 from ..trial import Trial
-from .entry import Confirmed
+from .entry import Confirmed, lowest
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,8 @@ class LongLooks:
             return None
         latencies = {name: self.files[name].latency for name in self.targets}
         anew = {name: look.anew for name, look in self.files.items() if look.anew is not None}
-        scores = [self.files[name].test_accuracy for name in self.targets]
-        defined = [score for score in scores if score is not None]
-        worst = min(defined, default=None) if len(defined) == len(scores) else None
-        return Confirmed(latencies, worst, anew if set(anew) >= set(self.targets) else {})
+        tests = {name: self.files[name].test_accuracy for name in self.targets}
+        return Confirmed(latencies, lowest(tests.values()), anew if set(anew) >= set(self.targets) else {}, tests)
 
 
 def read_confirmed(folder: Path, trials: Sequence[Trial]) -> dict[int, Confirmed]:

@@ -65,6 +65,21 @@ class Picked:
         return next(iter(write_as(layout, self.front, self.entry, Path(folder)).values()))
 
 
+def may_miss(entry: Entry, limits: Limits) -> str:
+    """Return words for a model that may miss its budget by what was measured after the choice; empty for others.
+
+    Models meet limits by the latencies that they are chosen by. The later measurement does not change the choice, but
+    whoever takes the model is to know.
+
+    Args:
+        entry: The model.
+        limits: What was asked of it.
+    """
+    if entry.confirmed is None or not entry.confirmed.anew or limits.meets_latency(entry.reported):
+        return ""
+    return ", by which it may miss the budget"
+
+
 def line(entry: Entry) -> str:
     """Return one line: trial, where it comes from, metric, latency with its interval, size."""
     latency = entry.reported_latency

@@ -11,10 +11,8 @@ from ..feasibility import Limits, after_drop
 from ..pareto import non_dominated
 from ..trial import Origin
 from .entry import Entry
+from .explain import NEAR
 from .front import Front
-
-NEAR = "1%"
-"""What a model may lose of the teacher's metric and still count as good as the teacher."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from .entry import Entry
 from .front import Front
 from .intact import told
 from .intervals import speed_up
+from .picked import may_miss
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -185,10 +186,10 @@ def verdict(front: Front) -> str:
 
 def _ends(front: Front, entry: Entry) -> str:
     """Return the interval of a metric, in brackets."""
-    found, text = front.metric_interval(entry), front.limits.metric
-    if found.low is None or found.high is None:
+    ends, text = front.metric_interval(entry).ends, front.limits.metric
+    if ends is None:
         return ""
-    low, high = (text.text(text.kept(end)) for end in (found.low, found.high))
+    low, high = (text.text(text.kept(end)) for end in ends)
     return f" ({low} to {high})"
 
 
@@ -196,9 +197,7 @@ def _anew(front: Front, entry: Entry) -> str:
     """Say where the latency of a model that was chosen comes from, and whether it still meets its budget."""
     if not entry.confirmed or not entry.confirmed.anew:
         return ""
-    if front.limits.meets_latency(entry.reported):
-        return ", measured anew after the choice"
-    return ", measured anew after the choice, by which it may miss the budget"
+    return f", measured anew after the choice{may_miss(entry, front.limits)}"
 
 
 def remarks(front: Front) -> list[str]:

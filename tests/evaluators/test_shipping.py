@@ -63,6 +63,13 @@ def test_a_metric_that_is_minimized() -> None:
     assert "ship a (RMSE 52.00)" in which_to_ship(files, label)
 
 
+def test_a_metric_that_is_no_share_has_no_noise_of_one() -> None:
+    """R2 of 0.95 on 100 examples is no 95 right answers of 100."""
+    files = [measured("teacher", 10, 0.95), measured("a", 4, 0.94)]
+    assert "ship a" in which_to_ship(files, examples=100)
+    assert "ship teacher" in which_to_ship(files, MetricLabel("r2", "maximize"), examples=100)
+
+
 @given(st.lists(st.tuples(st.floats(0.1, 100), st.floats(0.5, 1)), min_size=2, max_size=6), st.integers(20, 10_000))
 def test_no_file_as_good_as_the_best_is_faster_than_the_one_to_ship(
     values: list[tuple[float, float]], examples: int

@@ -77,3 +77,42 @@ def _chromium() -> Path | None:
     from autocompress.search.report.html.browser import find_chromium
 
     return find_chromium()
+
+
+def find(page: Any, selector: str) -> list[Any]:
+    found: list[Any] = page.find_elements("css selector", selector)
+    return found
+
+
+def text(page: Any, selector: str) -> str:
+    return " ".join(element.text for element in find(page, selector))
+
+
+def click_point(page: Any, number: int) -> None:
+    """Click with the mouse where a trial lies on the chart."""
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    point = page.execute_script(
+        "const row = JSON.parse(document.getElementById('data').textContent).trials.number.indexOf(arguments[0]);"
+        "const found = document.querySelector(`#chart .point[data-row='${row}']`);"
+        "document.getElementById('chart').scrollIntoView({block: 'center', behavior: 'instant'}); return found",
+        number,
+    )
+    ActionChains(page).move_to_element(point).click().perform()
+
+
+def slide(page: Any, step: int) -> None:
+    page.execute_script(
+        "const b = document.getElementById('budget'); b.value = arguments[0]; b.dispatchEvent(new Event('input'))", step
+    )
+
+
+def opened(driver: Any, record: Any, path: Path) -> None:
+    """Show the report of a record, which must not make an error."""
+    from autocompress.search.report.html.build import write_report
+
+    write_report(record, path)
+    driver.get("about:blank")
+    driver.get_log("browser")
+    show(driver, path)
+    assert [line["message"] for line in driver.get_log("browser")] == []

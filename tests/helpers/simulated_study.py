@@ -76,7 +76,7 @@ def simulated_trials(
         ms = predict(spec) * random_.uniform(0.98, 1.02)
         draw = 1.0 if by_hand else random_.random()
         state = (
-            TrialState.GATED if draw < 0.2 else TrialState.STOPPED if draw < 0.35
+            TrialState.GATED if draw < 0.35
             else TrialState.FAILED if draw < 0.36 else TrialState.FINISHED
         )  # fmt: skip
         quality = _accuracy(space, spec, random_) + (0.0 if number == 1 else better)
@@ -96,7 +96,6 @@ def simulated_trials(
             measured = {TARGET: file}
         reason = {
             TrialState.GATED: f"{ms:.3g} ms or more, over the budget of 5 ms",
-            TrialState.STOPPED: "half of the students at this rung were better",
             TrialState.FAILED: "training diverged: the loss is not finite",
         }.get(state, "")
         rungs = () if state is TrialState.GATED else (kept - 0.02, kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,3 +36,11 @@ def opened_context(
 def bundle(finished: Front, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of the front's best model."""
     return finished.pick().save(tmp_path_factory.mktemp("bundle") / "deploy").parent
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    from browser import browser
+
+    with browser() as driver:
+        yield driver

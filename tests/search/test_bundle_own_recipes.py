@@ -106,6 +106,11 @@ def test_what_was_begun_is_gone_on_with_and_other_folders_are_left(study: Front,
     assert "stop here" in cli("rebuild", "deploy", "--out", "again")[2], "it goes on, into the code of its task"
     write_json(out / BEGUN, {"recipe": key, "data": "/elsewhere", "teacher": None})
     assert "not empty" in cli("rebuild", "deploy", "--out", "again")[2]
+    for damaged in ("{", "[]"):
+        (out / BEGUN).write_text(damaged)
+        code, _, err = cli("rebuild", "deploy", "--out", "again")
+        assert code == 2 and len(err.splitlines()) == 1
+        assert f"{BEGUN}: damaged" in err and "give another folder" in err and "--fresh" not in err
     code, _, err = cli("rebuild", "deploy", "--out", "theirs.py")
     assert code == 2 and len(err.splitlines()) == 1 and "is a file" in err
 

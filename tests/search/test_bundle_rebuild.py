@@ -64,6 +64,36 @@ def test_the_recipe_has_the_students_it_begins_with(finished: Front, bundle: Pat
     assert str(Path.home()) not in (bundle / "README.md").read_text()
 
 
+def test_a_rebuild_goes_on_with_the_teacher_that_it_was_begun_with(
+    bundle: Path, tiny_task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from autocompress.search.bundle import rebuild as room
+    from autocompress.studies.checkpoint import save_weights
+    from autocompress.studies.task import load_task
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(room, "open_context", stopped)
+    recipe, weights = read_recipe(bundle / "recipe.toml"), tmp_path / "teacher.safetensors"
+
+    def again() -> None:
+        room.rebuild(recipe, tmp_path / "again", load_task(str(tiny_task)), teacher=weights)
+
+    network = load_task(str(tiny_task)).teacher
+    save_weights(network, weights)
+    for _ in range(2):  # the same command goes on
+        with pytest.raises(KeyboardInterrupt):
+            again()
+    with torch.no_grad():
+        next(network.parameters()).add_(0.01)
+    save_weights(network, weights)
+    with pytest.raises(UsageError, match=r"begun with another teacher .*; give another folder"):
+        again()
+
+
 @pytest.mark.slow
 def test_rebuild_gives_the_same_figures(briefly: None, finished: Front, tiny_task: Path, tmp_path: Path) -> None:
     from autocompress.search.bundle.rebuild import first_files, rebuild

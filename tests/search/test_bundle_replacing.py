@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autocompress import Front, UsageError
+from autocompress.errors import StorageError
+from autocompress.files import PARTIAL, move
+from autocompress.search.bundle import replacing, triton
 from autocompress.search.bundle.checksums import NAME
 from autocompress.search.bundle.record import read_record
 from autocompress.search.bundle.replacing import put_in_place
@@ -57,6 +62,77 @@ def test_a_configuration_of_a_server_that_was_changed_is_kept(finished: Front, t
     with pytest.raises(UsageError, match=r"config\.pbtxt"):
         finished.pick().save(tmp_path, "triton")
     assert (model / "config.pbtxt").read_text() == "mine" and not (model / "2").exists()
+
+
+@pytest.mark.parametrize("versions", [0, 1])
+@pytest.mark.parametrize("step", range(3))
+def test_a_version_whose_writing_was_interrupted_can_be_written_again(
+    finished: Front, tmp_path: Path, step: int, versions: int
+) -> None:
+    """At whatever is put in its place: the list of checksums, the version, the configuration."""
+    picked, model = finished.pick(), tmp_path / finished.folder.name
+    for _ in range(versions):
+        picked.save(tmp_path, "triton")
+    put = iter(range(3))
+
+    def stopping(source: Path, target: Path) -> None:
+        if target.parent == model and next(put) == step:
+            raise KeyboardInterrupt
+        move(source, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replacing, "move", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            picked.save(tmp_path, "triton")
+    path = picked.save(tmp_path, "triton")
+    assert path.is_file() and int(path.parent.name) > versions
+    assert check_files(tmp_path) and (model / "config.pbtxt").is_file()
+    assert not list(tmp_path.rglob(f"{PARTIAL}*"))
+
+
+@pytest.mark.parametrize("versions", [0, 1])
+@pytest.mark.parametrize(
+    ("name", "fault", "error"),
+    [
+        ("write_checksums", KeyboardInterrupt(), KeyboardInterrupt),
+        ("filled", OSError(errno.ENOSPC, "full"), StorageError),
+        ("TYPES", {}, UsageError),
+    ],
+)
+def test_a_version_that_cannot_be_described_leaves_nothing(
+    finished: Front,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    fault: Any,
+    error: type[BaseException],
+    versions: int,
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise fault
+
+    picked = finished.pick()
+    for _ in range(versions):
+        picked.save(tmp_path, "triton")
+    before = files(tmp_path)
+    monkeypatch.setattr(triton, name, failing if isinstance(fault, BaseException) else fault)
+    with pytest.raises(error):
+        picked.save(tmp_path, "triton")
+    assert files(tmp_path) == before
+    assert versions or not any(tmp_path.iterdir()), "the server would take an empty folder for a broken model"
+
+
+def test_a_repository_is_refused_for_all_targets_before_one_is_written(finished: Front, tmp_path: Path) -> None:
+    entry = finished.pick().entry
+    (file,) = entry.trial.measured.values()
+    trial = replace(entry.trial, measured={"onnxruntime": file, "openvino": file})
+    second = tmp_path / f"{finished.folder.name}_openvino"
+    second.mkdir()
+    (second / "config.pbtxt").write_text("mine")
+    before = files(tmp_path)
+    with pytest.raises(UsageError, match=r"config\.pbtxt"):
+        triton.write_repository(finished, replace(entry, trial=trial), tmp_path)
+    assert files(tmp_path) == before and list(tmp_path.iterdir()) == [second]
 
 
 def made(folder: Path, names: dict[str, str]) -> Path:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from simulated_study import write_study
 
-from autocompress.errors import StorageError
+from autocompress.errors import MeasurementError, StorageError
+from autocompress.evaluators.runtimes.base import Availability
 from autocompress.evaluators.score import PARITY, relative_difference
 from autocompress.search.export import teacher_file
-from autocompress.spaces.target import Target
+from autocompress.spaces.spec import StudentSpec
+from autocompress.spaces.target import Capabilities, Target
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -58,11 +62,54 @@ def test_a_users_own_files_are_not_replaced(cli: Cli, tmp_path: Path, monkeypatc
         ('{"study": "x", "trial": 1, "files": [{"path": "onnxruntime/model.onnx"}]}', "searched from Python"),
         ('{"study": "x", "trial": 1, "files": [], "written": ["onnxruntime/model.onnx"]}', "searched from Python"),
         ('{"mine": 1}', "export.json would be lost"),
-        ("[]", "export.json would be lost"),
+        ("[]", "export.json: damaged"),
+        ('{"study": "x", "tri', "export.json: damaged"),
     ):
         (tmp_path / "models" / "export.json").write_text(content)
-        assert part in cli(*command)[2]
+        said = cli(*command)[2]
+        assert part in said and "--fresh" not in said
     assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_file_beside_a_model_is_nobodys_but_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """Whatever a user calls a file of his, building neither overwrites nor removes it."""
+    import torch
+
+    from autocompress.search import export as room
+
+    class Builder:
+        def __init__(self, *_: object) -> None: ...
+
+        def build(self, module: object, spec: object, path: Path) -> Any:
+            path.write_text("built")
+            if fails:
+                raise MeasurementError("not to be had")
+            assert path.suffix == ".onnx", "runtimes know files by it"
+            return SimpleNamespace(bits=())
+
+    monkeypatch.setattr(room, "ArtifactBuilder", Builder)
+    validation = SimpleNamespace(inputs=lambda rows: torch.zeros(1, 2))
+    task = SimpleNamespace(example_input=torch.zeros(1, 2), validation=validation, calibration=None)
+    work: Any = SimpleNamespace(
+        student=torch.nn.Sequential(torch.nn.Linear(2, 2)), spec=StudentSpec(), templates=None, task=task
+    )
+    runtime: Any = SimpleNamespace(
+        suffix=".onnx",
+        available=lambda: Availability(False, "not here", builds_only=True),
+        capabilities=lambda target: Capabilities((32,), (), 4),
+    )
+    mine = {name: f"my {name}" for name in ("part.onnx", "model.part", "part-model.onnx", "file.onnx")}
+    for name, content in mine.items():
+        (tmp_path / name).write_text(content)
+    try:
+        room._one(work, Target("onnxruntime"), runtime, tmp_path)
+    except MeasurementError:
+        assert fails
+    left = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert left == (mine if fails else mine | {"model.onnx": "built"})
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])

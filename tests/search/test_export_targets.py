@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autocompress.evaluators.runtimes.base import Availability
 from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.search.report.front import Front
 from autocompress.spaces.target import Target
@@ -75,6 +76,24 @@ def test_what_cannot_run_here_is_built_and_says_so(name: str, exported: dict[str
         pytest.skip(f"{name} runs here")
     assert entry["reason"].startswith("not run: ")
     assert entry["accuracy"] is None and entry["latency"] is None and entry["difference"] is None
+
+
+def test_where_the_teachers_runtime_is_absent_files_stand_beside_each_other(
+    finished: Front, tiny_task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study searched on a GPU, say, whose models are exported on a laptop."""
+    from autocompress.search.export import export
+
+    absent = get_runtime("onnxruntime")
+    if len(wanted := [name for name in ("pytorch", "openvino") if get_runtime(name).available().ok]) < 2:
+        pytest.skip("two other runtimes are needed")
+    monkeypatch.setattr(type(absent), "available", lambda self: Availability(False, reason="no such device"))
+    trial = next(e.trial for e in finished.entries if not e.trial.spec.bits)
+    found = export(finished.folder, trial.number, wanted, tmp_path, load_task(str(tiny_task)))
+    first, second = (entry.latency for entry in found.files)
+    assert first is not None and second is not None and found.teacher is None
+    assert first.ratio == 1.0 and second.ratio != 1.0, "the second was timed beside the first"
+    assert all(entry.beside is None for entry in found.files), "nobody takes that for the teacher's"
 
 
 def test_one_target_that_cannot_be_had_does_not_keep_the_others_from_being_built(

@@ -190,3 +190,21 @@ def test_what_is_said_to_do_really_does(front: Front, asked: Asked) -> None:
         assert front.under(front.limits.changed(*relaxed)), f"{name} {value} was said to do"
     if sum(value is not None for value in asked) == 1:
         assert ways, "a single limit can always be relaxed"
+
+
+def test_a_speedup_is_asked_of_every_target() -> None:
+    """The first target alone is fast enough."""
+    ratios = {1: (1.0, 1.0), 2: (0.4, 0.9), 3: (0.45, 0.45)}
+    trials = []
+    for number, (here, there) in ratios.items():
+        trial = finished_trial(number, 0.9, latency(10))
+        file, parts = trial.measured[HERE], {HERE: here, "there": there}
+        files = {
+            name: replace(file, latency=replace(file.latency, ratio=r, ratio_low=r, ratio_high=r))
+            for name, r in parts.items()
+        }
+        trials.append(replace(trial, measured=files, origin=Origin.TEACHER if number == 1 else Origin.SEARCH))
+    front = Front(Path("study"), ("accuracy", "latency_ms"), tuple(trials), {}, Limits((HERE, "there")))
+    limits = front.asked(speedup=2.0)
+    assert set(limits.budgets) == {HERE, "there"}
+    assert [entry.number for entry in front.under(limits)] == [3]

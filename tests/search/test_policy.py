@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from test_front import HERE, finished_trial, fronts, latency
+from test_front import HERE, Asked, asked_limits, finished_trial, fronts, latency
 
 from autocompress.errors import UsageError
 from autocompress.search.feasibility import Limits
@@ -60,6 +61,22 @@ def test_what_comes_closest_by_hand_is_told_by_all_limits() -> None:
     timed = replace(front, limits=replace(LIMITS, budget_ms=4.0))
     assert best_of(timed, timed.entries).number == 2
     assert best_of(front, front.entries).number == 1, "without limits: about as good as the teacher"
+
+
+def test_what_comes_closest_by_hand_is_not_what_misses_the_metric_by_most() -> None:
+    """One misses its latency by a fifth; the other by a tenth, and its metric by nine tenths."""
+    front = front_of((0.93, 4.4, 9000), (0.10, 4.0, 9000))
+    limited = replace(front, limits=replace(LIMITS, budget_ms=4.0, min_accuracy=0.9))
+    assert best_of(limited, limited.entries).number == 1
+
+
+@settings(suppress_health_check=[HealthCheck.filter_too_much])  # many fronts have a model that fits
+@given(fronts(), asked_limits)
+def test_what_comes_closest_is_one_model_wherever_it_is_told(front: Front, asked: Asked) -> None:
+    limited = replace(front, limits=front.limits.changed(*asked))
+    assume(not limited.fitting)
+    number = re.search(r"closest is trial (\d+)", limited.explain(limited.limits))
+    assert number is not None and best_of(limited, limited.entries).number == int(number[1])
 
 
 def test_a_limit_on_the_metric_stands_in_place_of_the_one_percent() -> None:

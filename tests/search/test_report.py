@@ -284,3 +284,13 @@ def test_a_file_in_place_of_a_study_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a file; give the folder"):
         find_study_folder(tmp_path / "report.html")
     assert find_study_folder(tmp_path) == tmp_path
+
+
+def test_the_page_leaves_out_what_the_front_does(study: Path) -> None:
+    """A model whose file was changed, or whose figures are still those of another machine."""
+    record = read_record(study)
+    number = record.front.best[-1].number
+    without = trial_columns(replace(record, front=record.front.without({number: "its file is another one"})))
+    row = without["number"].index(number)
+    assert (without["state"][row], without["reason"][row]) == ("left out", "its file is another one")
+    assert without["metric"][row] is None and not without["front"][row] and not without["fits"][row]

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..entry import Entry
 from ..intervals import speed_up
+from ..picked import may_miss
 from ..policy import choose
 from .record import Record
 from .wording import PlanWords, kilobytes, milliseconds
@@ -71,7 +72,8 @@ class Answer:
         asked: The limits, each in words.
         choice: The model to take, None where none qualifies.
         missing: Why none does.
-        same: What cannot be told apart from the choice, in sentences.
+        same: How sure the choice is: whether it may miss its budget, and what cannot be told apart from it, in
+            sentences.
         others: Further choices under the same limits.
     """
 
@@ -160,12 +162,14 @@ def _metric_interval(record: Record, quality: float, split: str, sd: float | Non
 
 
 def _same(record: Record, best: Entry) -> list[str]:
-    """Return sentences about the models under the limits that cannot be told apart from the best one, beyond noise."""
+    """Return sentences on how sure the choice is: whether it may miss its budget, and what is as good, beyond noise."""
     rivals = [e for e in record.front.fitting if e.number != best.number]
     level = [e for e in rivals if record.metric_verdict(e, best) == "tie"]
     faster = [e for e in level if record.latency_verdict(e, best) == "faster"]
     twins = [e for e in level if record.latency_verdict(e, best) == "tie"]
-    metric, found = record.metric.name, []
+    metric, found = record.metric.name, list[str]()
+    if miss := may_miss(best, record.front.limits):
+        found.append(f"It was measured anew after the choice{miss}.")
     if not record.knows_noise:
         found.append(f"No interval is known for {metric}: differences in it count as they are.")
     if twins:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ....evaluators.measurement import Latency
 from ...trial import Trial
 from ..entry import Entry
-from ..intervals import speed_up
+from ..intervals import Z95, speed_up
 from .answer import SHIPPED, pick_command
 from .record import Record
 from .wording import PlanWords, short
@@ -22,6 +21,7 @@ def study_values(record: Record) -> dict[str, Any]:
     return {
         "name": record.name,
         "metric": {"name": record.metric.name, "maximized": record.metric.maximized},
+        "standardErrors": Z95,  # from a metric to the ends of its interval
         "targets": list(record.front.targets),
         "anyOf": record.front.any_of,
         "percentile": limits.percentile,
@@ -49,26 +49,29 @@ def study_values(record: Record) -> dict[str, Any]:
 
 
 def trial_columns(record: Record) -> dict[str, list[Any]]:
-    """Return the columns of all trials of a study, by number."""
+    """Return the columns of all trials of a study, by number.
+
+    `poor` tells whether a metric misses the study's own limit: one against the teacher is held against the figure, one
+    on the metric itself against the worse end of the interval.
+    """
     front = record.front
     rows = [_Row(record, trial) for trial in sorted(front.trials, key=lambda t: t.number)]
     on_front, fits = {e.number for e in front.best}, {e.number for e in front.fitting}
-    tied = _tied(record)
     words = PlanWords(record.space)
     names = {v["name"]: i for i, v in enumerate(record.space.get("variables", []))}
     columns: dict[str, Callable[[_Row], Any]] = {
         "number": lambda r: r.trial.number,
         "label": lambda r: r.trial.label,
         "origin": lambda r: str(r.trial.origin),
-        "state": lambda r: str(r.trial.state),
-        "reason": lambda r: r.trial.reason,
+        "state": lambda r: "left out" if r.left_out else str(r.trial.state),
+        "reason": lambda r: r.left_out or r.trial.reason,
         "front": lambda r: int(r.trial.number in on_front),
         "hand": lambda r: int(r.trial.by_hand),
         "fits": lambda r: int(r.trial.number in fits),
         "metric": lambda r: None if r.entry is None else short(r.entry.accuracy, 7),
         "metricLow": lambda r: r.metric_end(0),
         "metricHigh": lambda r: r.metric_end(1),
-        "tied": lambda r: tied.get(r.trial.number),
+        "poor": lambda r: int(r.entry is not None and front.limits.is_poor(r.entry.quality, front.least(r.entry))),
         "test": lambda r: None if r.entry is None else short(r.entry.test_accuracy, 7),
         "speedUp": lambda r: None if r.entry is None else short(speed_up(r.entry.reported_latency).value, 4),
         "bytes": lambda r: None if r.entry is None else r.entry.size_bytes,
@@ -79,22 +82,6 @@ def trial_columns(record: Record) -> dict[str, list[Any]]:
         "choices": lambda r: {str(names.get(n, n)): option for n, option in r.trial.plan.choices.items()},
     }
     return {name: [value(row) for row in rows] for name, value in columns.items()}
-
-
-def _tied(record: Record) -> dict[int, float | int | None]:
-    """Return, by trial number, the worst metric within noise of that of the trial."""
-    front = record.front
-    entries = sorted(front.entries, key=lambda entry: -entry.quality)
-    found = {}
-    for place, entry in enumerate(entries):
-
-        def worse(other: Entry, one: Entry = entry) -> bool:
-            return front.is_better(one, other)
-
-        # what is worse by more than chance stays so for all that is still worse
-        last = bisect.bisect_left(entries, True, lo=place, key=worse) - 1
-        found[entry.number] = short(entries[max(place, last)].accuracy, 7)
-    return found
 
 
 def latency_columns(record: Record) -> dict[str, dict[str, list[Any]]]:
@@ -135,12 +122,13 @@ def _held(record: Record, target: str, entry: Entry | None) -> float | None:
 
 
 class _Row:
-    """A trial, with its figures where it was finished."""
+    """A trial, with its figures where it was finished and they are those of its file and of this machine."""
 
     def __init__(self, record: Record, trial: Trial) -> None:
         self.trial = trial
         looked = record.front.confirmed.get(trial.number)
-        self.entry = Entry(trial, looked, record.metric) if trial.finished else None
+        self.left_out = record.front.changed.get(trial.number, "")
+        self.entry = Entry(trial, looked, record.metric) if trial.finished and not self.left_out else None
         self._interval = (
             None if self.entry is None else record.metric_interval(self.entry.quality, sd=self.entry.quality_sd)
         )

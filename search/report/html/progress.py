@@ -59,7 +59,7 @@ def progress(record: Record, standings: Sequence[Standing], found: Sequence[Impo
         outcomes=tuple((state, count) for state, count in Counter(str(t.state) for t in trials).most_common()),
         seconds=_seconds(trials),
         ranks=tuple(_ranks(record)),
-        stopped=_reasons(trials, (TrialState.GATED, TrialState.STOPPED)),
+        stopped=_reasons(trials, (TrialState.GATED,)),
         failures=_failures(trials),
         importance=tuple(_importance(record.metric, found, len(record.front.entries))),
     )

@@ -16,7 +16,7 @@ from ....spaces.target import PerTarget
 from ....studies.metric import MetricLabel
 from ....studies.study_file import StudyFile
 from ...store.facts import TaskFacts, read_facts
-from ...store.layout import target_folder
+from ...store.layout import calibration_path
 from ...store.settings import read_settings
 from ..entry import Entry
 from ..front import Front
@@ -89,8 +89,7 @@ class Record:
         Returns:
             Its ends in the metric's own units; None where none is known.
         """
-        found = self.intervals.around(quality, split, sd)
-        return None if found.low is None or found.high is None else (found.low, found.high)
+        return self.intervals.around(quality, split, sd).ends
 
     def metric_verdict(self, a: Entry, b: Entry) -> Literal["better", "worse", "tie"]:
         """Return how the metric of `a` compares with that of `b`: a tie within the noise of both."""
@@ -138,7 +137,7 @@ def record_of(front: Front) -> Record:
         StorageError: A file cannot be read.
     """
     folder = front.folder
-    found = {name: read_object(target_folder(folder, name) / "calibration.json") for name in front.targets}
+    found = {name: read_object(calibration_path(folder, name)) for name in front.targets}
     return Record(
         front=front,
         settings=read_settings(folder),

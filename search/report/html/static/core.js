@@ -30,7 +30,7 @@ function latency(row, column, target) {
 }
 
 const FIRST_AXIS = "latency:" + (D.studies.some(one => one.anyOf) ? "" : targets[0]);
-const state = {axis: FIRST_AXIS, log: null, bars: true, budget: null, least: null, most: null, pins: [], touched: false, layers: null};
+const state = {axis: FIRST_AXIS, log: null, bars: true, budget: null, least: null, typed: false, most: null, pins: [], touched: false, layers: null};
 const listeners = [];
 const whenChanged = listener => listeners.push(listener);
 function changed(what) {
@@ -43,7 +43,7 @@ function remember() {
   const parts = [];
   if (state.pins.length) parts.push("pins=" + state.pins.map(keyOf).join(","));
   if (state.touched) for (const name of ["budget", "least", "most"]) if (state[name] !== null) parts.push(`${name}=${state[name]}`);
-  if (state.touched) parts.push("touched=1");
+  for (const name of ["touched", "typed"]) if (state[name]) parts.push(`${name}=1`);
   if (state.axis !== FIRST_AXIS) parts.push("axis=" + encodeURIComponent(state.axis));
   if (state.log !== null) parts.push("log=" + Number(state.log));
   const hash = parts.length ? "#" + parts.join("&") : "";
@@ -57,7 +57,7 @@ function recall() {
     if (name === "pins") state.pins = value.split(",").map(key => rowOf.get(key)).filter(row => row !== undefined);
     else if (name === "axis") state.axis = decodeURIComponent(value);
     else if (name === "log") state.log = value === "1";
-    else if (name === "touched") state.touched = true;
+    else if (["touched", "typed"].includes(name)) state[name] = true;
     else if (["budget", "least", "most"].includes(name) && Number.isFinite(Number(value))) state[name] = Number(value);
   }
 }
@@ -70,14 +70,17 @@ function meets(row) {
   for (const name of asked.targets) {
     const held = D.latency[name].held[row];
     if (held === null) continue;
-    const limit = state.axis === "latency:" || name === budgetTarget() ? state.budget : asked.budgets[name] ?? null;
+    const limit = budgetOn(name);
     if (limit !== null && held > limit) return false;
   }
-  if (state.least !== null && better(row, state.least, surely(row))) return false;
+  if (state.typed ? state.least !== null && better(row, state.least, surely(row)) : T.poor[row]) return false;
   return state.most === null || T.bytes[row] <= state.most * 1e6;
 }
+function budgetOn(name) {
+  return state.axis === "latency:" || name === budgetTarget() ? state.budget : D.studies[0].budgets[name] ?? null;
+}
 function surely(row) {
-  // a limit on the metric is held against the worse end of its interval
+  // a limit that the reader types is one on the metric itself: it is held against the worse end of its interval
   const end = D.studies[T.study[row]].metric.maximized ? T.metricLow[row] : T.metricHigh[row];
   return end ?? T.metric[row];
 }
@@ -88,7 +91,7 @@ function budgetTarget() {
 }
 function choice() {
   if (!state.touched) return D.answer === null ? null : rowOf.get((D.studies.length > 1 ? "0." : "") + D.answer) ?? null;
-  const fast = state.least !== null && state.budget === null;
+  const fast = state.least !== null && D.studies[0].targets.every(name => budgetOn(name) === null);
   const rows = [];
   for (let row = 0; row < COUNT; row++) if (meets(row)) rows.push(row);
   const worth = (a, b) => better(a, T.metric[a], T.metric[b]) ? -1 : T.metric[a] === T.metric[b] ? 0 : 1;
@@ -98,8 +101,16 @@ function choice() {
   const best = first((a, b) => worth(a, b) || quicker(a, b));
   if (best === null) return null;
   // of those whose metric is within noise of the best one's, the fastest
-  const told = row => better(row, T.tied[best] ?? T.metric[best], T.metric[row]);
+  const told = row => isBetter(best, row);
   return first((a, b) => told(a) - told(b) || quicker(a, b));
+}
+function isBetter(a, b) {
+  // by more than a standard error, which follows from both intervals; by anything where one is not known
+  if (!better(a, T.metric[a], T.metric[b])) return false;
+  const [far, near] = study(a).metric.maximized ? ["metricLow", "metricHigh"] : ["metricHigh", "metricLow"];
+  if (T[far][a] === null || T[near][b] === null) return true;
+  const noise = Math.hypot(T.metric[a] - T[far][a], T.metric[b] - T[near][b]) / study(a).standardErrors;
+  return Math.abs(T.metric[a] - T.metric[b]) > noise;
 }
 function pin(row) {
   const at = state.pins.indexOf(row);

@@ -105,13 +105,13 @@ function showLimits() {
 
 function asked() {
   const one = D.studies[0];
-  Object.assign(state, {touched: false, budget: one.budgets?.[budgetTarget()] ?? null, least: one.leastMetric ?? null, most: one.mostMb ?? null});
+  Object.assign(state, {touched: false, typed: false, budget: one.budgets?.[budgetTarget()] ?? null, least: one.leastMetric ?? null, most: one.mostMb ?? null});
 }
 
 function setUpLimits() {
   const number = id => $(id).value === "" ? null : Number($(id).value);
   $("budget").addEventListener("input", () => { state.budget = budgetAt(Number($("budget").value)); state.touched = true; changed("limits"); });
-  $("least-metric").addEventListener("input", () => { state.least = number("least-metric"); state.touched = true; changed("limits"); });
+  $("least-metric").addEventListener("input", () => { state.least = number("least-metric"); state.touched = state.typed = true; changed("limits"); });
   $("most-mb").addEventListener("input", () => { state.most = number("most-mb"); state.touched = true; changed("limits"); });
   $("reset").addEventListener("click", () => { asked(); changed("limits"); });
 }

@@ -1,0 +1,73 @@
+"""A bundle for one of a study's targets tells of its own file alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from simulated_study import TARGET, write_study
+
+from autocompress.files import write_bytes
+from autocompress.search.bundle.contents import write_bundle
+from autocompress.search.bundle.record import read_record
+from autocompress.search.report.entry import Confirmed
+from autocompress.search.report.front import Front
+from autocompress.search.report.looks import LongLook, LongLooks
+from autocompress.search.store.layout import trial_folder
+from autocompress.search.store.settings import read_settings, write_settings
+from autocompress.search.trial import Trial
+
+BOTH = (TARGET, "pytorch")
+TESTS = {TARGET: 0.85, "pytorch": 0.7}
+
+
+@pytest.fixture
+def front(tmp_path: Path) -> Front:
+    """A study whose models have a file for each of two targets: the second is less accurate, and gains less."""
+    folder = tmp_path / "runs" / "simulated"
+    found = write_study(folder, 8)
+    write_settings(folder, read_settings(folder).changed("target", runtime=BOTH))
+    trials, looks = list[Trial](), dict[int, Confirmed]()
+    for trial in found.trials:
+        if not trial.finished:
+            continue
+        file = trial.measured[TARGET]
+        ratios = {name: getattr(file.latency, name) * 1.5 for name in ("ratio", "ratio_low", "ratio_high")}
+        there = replace(file, accuracy=file.accuracy - 0.1, latency=replace(file.latency, **ratios))
+        trial = replace(trial, measured={TARGET: file, "pytorch": there})
+        kept = {name: LongLook("", TESTS[name], trial.measured[name].latency) for name in BOTH}
+        looked = LongLooks(BOTH, kept).confirmed
+        assert looked is not None
+        looks[trial.number] = looked
+        trials.append(trial)
+        for name in BOTH:
+            write_bytes(trial_folder(folder, trial.number) / name / "model.onnx", b"no model")
+    return replace(found, trials=tuple(trials), confirmed=looks)
+
+
+def test_a_bundle_of_one_target_has_the_figures_of_its_own_file(front: Front, tmp_path: Path) -> None:
+    entry = front.trial(2).entry
+    assert front.teacher is not None
+    for name, file in entry.trial.measured.items():
+        write_bundle(front, entry, tmp_path / name, only=name)
+        record = read_record(tmp_path / name)
+        assert list(record.files) == [name]
+        assert record.validation.value == record.files[name].validation.value == file.accuracy
+        assert record.test is not None and record.test.value == TESTS[name]
+        assert record.teacher is not None
+        assert record.teacher.value == front.teacher.trial.measured[name].accuracy
+        assert record.speed_up == 1 / file.latency.ratio
+        card = (tmp_path / name / "README.md").read_text()
+        assert f"{1 / file.latency.ratio:.2f} times as fast as the teacher" in card
+
+
+def test_a_bundle_of_all_targets_has_the_worst_figures_and_the_first_speed_up(front: Front, tmp_path: Path) -> None:
+    entry = front.trial(2).entry
+    write_bundle(front, entry, tmp_path / "both")
+    record, files = read_record(tmp_path / "both"), entry.trial.measured
+    assert tuple(record.files) == BOTH
+    assert record.validation.value == min(file.accuracy for file in files.values())
+    assert record.test is not None and record.test.value == min(TESTS.values())
+    assert record.speed_up == 1 / files[TARGET].latency.ratio
+    assert f"speed-up over the teacher on {TARGET}" in (tmp_path / "both" / "README.md").read_text()
