@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,12 +48,12 @@ class Preprocessing:
             DataError: Something is no number.
         """
         made = {
-            "size": None if self.size is None else tuple(int(side) for side in _each("size", self.size)),
-            "channels": None if self.channels is None else int(self.channels),
+            "size": None if self.size is None else _height_and_width(self.size),
+            "channels": None if self.channels is None else _whole("channels", self.channels),
             "scale": _finite("scale", self.scale),
             "mean": tuple(_finite("mean", value) for value in _each("mean", self.mean)),
             "std": tuple(_finite("std", value) for value in _each("std", self.std)),
-            "length": None if self.length is None else int(self.length),
+            "length": None if self.length is None else _whole("length", self.length),
         }
         for name, value in made.items():
             object.__setattr__(self, name, value)
@@ -66,10 +66,24 @@ def _each(name: str, values: Any) -> list[Any]:
         raise DataError(f"preprocessing: {name} = {values!r}; allowed: several numbers, such as (0.5, 0.5)") from None
 
 
+def _height_and_width(size: Any) -> tuple[int, ...]:
+    sides = tuple(_whole("size", side) for side in _each("size", size))
+    if isinstance(size, str) or len(sides) != 2:
+        raise DataError(f"preprocessing: size = {size!r}; allowed: height and width, such as (224, 224)")
+    return sides
+
+
+def _whole(name: str, value: Any) -> int:
+    number = _finite(name, value)
+    if number != int(number) or number < 1:
+        raise DataError(f"preprocessing: {name} holds {number:g}; allowed: whole numbers from 1")
+    return int(number)
+
+
 def _finite(name: str, value: Any) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # torch's own for a tensor of several numbers
         number = math.nan
     if not math.isfinite(number):
         raise DataError(f"preprocessing: {name} holds {str(value)[:60]}; allowed: finite numbers")
@@ -77,7 +91,7 @@ def _finite(name: str, value: Any) -> float:
 
 
 def names_of_classes(labels: Any) -> tuple[str, ...] | None:
-    """Return the names of classes as texts, whatever they were given as: numbers, an array.
+    """Return the names of classes as texts, whatever they were given as: numbers, an array, a mapping from 0, 1, ...
 
     Raises:
         DataError: They are none.
@@ -86,7 +100,10 @@ def names_of_classes(labels: Any) -> tuple[str, ...] | None:
         return None
     if isinstance(labels, torch.Tensor | np.ndarray):
         labels = labels.tolist()
-    if isinstance(labels, str) or not isinstance(labels, Iterable):
+    if isinstance(labels, Mapping) and sorted(map(str, labels)) == sorted(map(str, range(len(labels)))):
+        by_number = {str(number): name for number, name in labels.items()}
+        labels = [by_number[str(number)] for number in range(len(labels))]
+    if isinstance(labels, str | Mapping | Set) or not isinstance(labels, Iterable):
         raise DataError(f"labels = {str(labels)[:60]!r}; allowed: a name for each class, in their order")
     return tuple(str(label) for label in labels)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, field_validator
 
 from ..errors import AutoCompressError, DataError, StudyFileError, UnknownName, UsageError
+from ..files import expanded
 from .checkpoint import load_weights
 from .complaints import complaint
 from .data.paths import find_data
@@ -34,7 +35,7 @@ class StudyFile(StudySections):
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         # A study is read back in other folders, and still means the files beside it.
-        return path.expanduser().absolute()
+        return expanded(path).absolute()
 
     @property
     def folder(self) -> Path:
@@ -68,7 +69,7 @@ class StudyFile(StudySections):
 
         Raises:
             UsageError: A value cannot be; the message is one line with the allowed range.
-            StudyFileError: The values contradict another section, or have no effect.
+            StudyFileError: The keys of a task, its data or its teacher contradict each other.
         """
         before = getattr(self, section)
         merged = {**before.model_dump(by_alias=True, exclude_unset=True), **values}
@@ -164,7 +165,7 @@ def bundled_folder() -> Path:
 
 
 def _find(path_or_name: str) -> Path:
-    path = Path(path_or_name).expanduser()
+    path = expanded(path_or_name)
     if path.is_file():
         return path
     bundled = bundled_folder() / f"{path_or_name}.toml"

@@ -18,6 +18,7 @@ from .runtimes import runtimes
 from .search import search
 from .sensitivity import sensitivity
 from .space import space
+from .status import status, studies
 from .verify import verify
 
 
@@ -28,5 +29,5 @@ def main() -> None:
 
 
 _COMMANDS = (search, front, report, compare, pick, verify, rebuild, repair, clean, space, sensitivity, bench, export)
-for _command in (*_COMMANDS, runtimes):
+for _command in (*_COMMANDS, status, studies, runtimes):
     main.add_command(_command)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ...errors import DataError
+from ...files import expanded
 
 DATA_VARIABLE = "AUTOCOMPRESS_DATA"
 
@@ -15,7 +16,7 @@ def data_folders(study_folder: Path | None = None) -> list[Path]:
     folders = [*([study_folder] if study_folder else []), Path.cwd()]
     variable = os.environ.get(DATA_VARIABLE)
     if variable:
-        folders.append(Path(variable).expanduser())
+        folders.append(expanded(variable))
     return list(dict.fromkeys(folder.absolute() for folder in folders))
 
 
@@ -29,7 +30,7 @@ def find_data(name: str, study_folder: Path | None = None) -> Path:
     Raises:
         DataError: There is none; the message says where it was looked for.
     """
-    path = Path(name).expanduser()
+    path = expanded(name)
     folders = [Path()] if path.is_absolute() else data_folders(study_folder)
     for folder in folders:
         if (folder / path).exists():

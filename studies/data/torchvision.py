@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ...errors import DataError, UnknownName, one_line
+from ...files import expanded
 from ..schema import DataSection
 from .images import ImageData
 from .paths import data_folders
@@ -47,7 +48,7 @@ class Torchvision:
 def _read(builder: Any, section: DataSection, folder: Path | None, training: bool) -> tuple[ImageData, tuple[str, ...]]:
     import numpy as np
 
-    candidates = [root / Path(section.root).expanduser() for root in data_folders(folder)]
+    candidates = [root / expanded(section.root) for root in data_folders(folder)]
     takes_train = "train" in inspect.signature(builder).parameters
     which = {"train": training} if takes_train else {"split": "train" if training else "test"}
     dataset = None

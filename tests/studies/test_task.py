@@ -183,7 +183,13 @@ def test_task_is_a_value() -> None:
     assert replace(task, name="other").teacher is task.teacher
 
 
-@pytest.mark.parametrize("labels", [range(10), np.arange(10), torch.arange(10), [np.str_(n) for n in range(10)]])
+NUMBERED = {9 - n: str(9 - n) for n in range(10)}
+"""As `id2label` of transformers' models, in another order."""
+
+
+@pytest.mark.parametrize(
+    "labels", [range(10), NUMBERED, np.arange(10), torch.arange(10), [np.str_(n) for n in range(10)]]
+)
 def test_labels_and_preprocessing_become_plain_values_that_json_has(labels: Any) -> None:
     given = Preprocessing(
         size=(np.int64(8), torch.tensor(8)),
@@ -196,9 +202,21 @@ def test_labels_and_preprocessing_become_plain_values_that_json_has(labels: Any)
     assert made.labels == tuple(map(str, range(10)))
     assert json.loads(json.dumps([list(made.labels), to_plain(made.preprocessing)]))[1]["mean"] == [0.25]
     assert made.preprocessing == Preprocessing((8, 8), 1, 0.5, (0.25,), (0.5,))
-    for wrong in ({"mean": 0.5}, {"std": ["x"]}, {"mean": [float("nan")]}):
+    for wrong in (
+        {"mean": 0.5},
+        {"std": ["x"]},
+        {"mean": [float("nan")]},
+        {"mean": torch.rand(1, 3, 1, 1)},
+        {"channels": "RGB"},
+        {"length": "x"},
+        {"length": 0},
+        {"size": (None, 32)},
+        {"size": "224"},
+        {"size": (32.5, 32)},
+        {"size": (32,)},
+    ):
         with pytest.raises(DataError, match="allowed: "):
             Preprocessing(**wrong)
-    for names in ("cat", 10):
+    for names in ("cat", 10, {"cat", "dog"}, {"cat": 0, "dog": 1}, {1: "cat", 2: "dog"}):
         with pytest.raises(DataError, match="labels = "):
             Task(nn.Identity(), None, None, None, labels=names)
