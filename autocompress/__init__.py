@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         RuntimeUnavailable,
         StorageError,
         StudyFileError,
+        TimingHostLost,
         UnknownName,
         UsageError,
     )
@@ -47,6 +48,7 @@ _MODULES = {
             "RuntimeUnavailable",
             "StorageError",
             "StudyFileError",
+            "TimingHostLost",
             "UnknownName",
             "UsageError",
         ),
@@ -70,6 +72,7 @@ __all__ = [
     "StorageError",
     "StudyFileError",
     "Task",
+    "TimingHostLost",
     "UnknownName",
     "UsageError",
     "compress",

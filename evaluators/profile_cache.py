@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..cache import Cache
 from ..spaces.plain import from_plain, to_plain
@@ -48,7 +49,7 @@ class ProfileCache:
     def write(self, target: Target, version: str, profile: TargetProfile) -> None:
         """Keep a profile together with what is kept already; of two answers to one question the new one counts."""
         merged = (self.read(target, version) or TargetProfile()).merged(profile)
-        self._cache.write(self._key(target, version), merged, conditions=self.host.conditions(target))
+        self._cache.write(self._key(target, version), merged, conditions=self._conditions(target, version))
 
     @property
     def _cache(self) -> Cache[TargetProfile]:
@@ -56,4 +57,7 @@ class ProfileCache:
 
     def _key(self, target: Target, version: str) -> str:
         name = f"{target.runtime}-{version}-{target.device}-threads{target.threads}-batch{target.batch}"
-        return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}-{fingerprint(self.host.conditions(target))}"
+        return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}-{fingerprint(self._conditions(target, version))}"
+
+    def _conditions(self, target: Target, version: str) -> dict[str, Any]:
+        return {**self.host.conditions(target), "runtime_version": version}

@@ -245,7 +245,7 @@ def test_first_looks_are_not_trusted_too_soon_or_for_nothing() -> None:
 
 def test_when_it_is_too_late_for_a_training_what_shares_one_is_tried(problem: Problem, tmp_path: Path) -> None:
     begun_late = []
-    for hours in (2.0, 2.25, 2.5):  # the last training may end with the search: then nothing is left to fill
+    for hours in (2.0, 2.25):  # the last training may end with the search: then nothing is left to fill
         executor, horizon_s = SimulatedExecutor(problem), hours * HOUR_S
         driver = make_driver(
             problem, executor, tmp_path / str(hours), time_left_s=lambda e=executor, end_s=horizon_s: end_s - e.clock_s
