@@ -157,6 +157,7 @@ class RayExecutor:
     def _look(self) -> None:
         """Start workers on machines that have room for more, and leave those that are gone."""
         found = nodes()
+        self._machines.tell(found)
         for worker in [each for each in self._workers if each.node.key not in {node.key for node in found}]:
             self._end(worker, JobLost(f"{worker.node.name} is gone"))
         taken = Counter(worker.node.key for worker in self._workers)

@@ -59,6 +59,8 @@ def join(search: SearchSection) -> bool:
     Raises:
         RuntimeUnavailable: The cluster cannot be joined.
     """
+    # what becomes of machines is told in a line; Ray would print their last words, some hundred lines
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     import ray
 
     address = search.address or os.environ.get("RAY_ADDRESS") or None
@@ -107,10 +109,10 @@ def timing_host(search: SearchSection, say: Say) -> TimingHost:
     Raises:
         RuntimeUnavailable: The cluster cannot be joined.
     """
-    import ray
-
     if not join(search):
         return HERE
+    import ray
+
     if any(node.is_target for node in nodes()):
         # a small part: other searches on the cluster time there as well, and the machine's own locks keep them apart
         return _started(say, {"resources": {RESOURCE: 0.001}})

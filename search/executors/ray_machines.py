@@ -30,6 +30,17 @@ class Machines:
         self._search, self._most, self._own, self._say = search, most, own, say
         self._lost: Counter[str] = Counter()
         self._left: dict[str, str] = {}
+        self._known: dict[str, str] = {}
+
+    def tell(self, found: Sequence[Node]) -> None:
+        """Say which machines have come and gone since the last look."""
+        before, self._known = self._known, {node.key: node.name for node in found}
+        for key, name in before.items():
+            if key not in self._known:
+                self._say(f"machine {name} is gone: what it did is done again elsewhere")
+        for key, name in self._known.items():
+            if before and key not in before:
+                self._say(f"machine {name} has joined")
 
     def cpus(self, node: Node) -> int:
         """Return how many cores a job has there."""

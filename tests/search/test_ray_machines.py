@@ -44,6 +44,14 @@ def test_machines_with_the_hardware_train_only_where_no_others_can(others: tuple
     assert set(places(machines(), *others, TARGET)) == trains
 
 
+def test_machines_that_come_and_go_are_told() -> None:
+    found = machines()
+    found.tell([HEAD, BIG])
+    assert not said, "those that are there at first are no news"
+    found.tell([HEAD, SMALL])
+    assert said == ["machine big is gone: what it did is done again elsewhere", "machine small has joined"]
+
+
 def test_a_machine_that_loses_one_job_after_the_other_is_left_out_and_the_last_one_ends_the_search() -> None:
     found = machines()
     for _ in range(3 * MOST_LOST):  # now and then, in a long night
