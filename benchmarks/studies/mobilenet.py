@@ -7,7 +7,7 @@ from torchvision.models import MobileNetV2
 
 BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 2, 2), (6, 64, 2, 2))
 """Expansion, channels, repetitions and first stride of each stage; the network of ImageNet has three stages more."""
-WIDTH = 0.5
+WIDTH = 0.75
 LAST = 256
 """Channels before the classifier."""
 
