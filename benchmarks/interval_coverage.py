@@ -18,7 +18,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,10 @@ class Machine:
     def conditions(self, target: Target) -> dict[str, Any]:
         """Return those of this machine."""
         return ThisMachine().conditions(target)
+
+    def chosen(self) -> AbstractContextManager[Machine]:
+        """Give this machine."""
+        return nullcontext(self)
 
     def truths(self) -> tuple[float, float, float]:
         """Return the candidate's median over the reference's, its median (ms), and its 99th percentile (ms)."""

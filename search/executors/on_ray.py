@@ -19,6 +19,7 @@ from ..evaluate.parcel import job_parcel, opening_parcel, unpack
 from .base import ExecutorContext, JobLost, WorkerDied
 from .ray_cluster import Node, Say, join, nodes, on, pickled, timing_host
 from .ray_machines import Machines
+from .ray_pool import pooled
 from .ray_worker import Bulletin, Done, Opening, RayWorker
 from .worker import WorkerUnusable
 
@@ -61,6 +62,7 @@ class RayExecutor:
 
     Attributes:
         apart: Always True.
+        host: What times files for its workers.
     """
 
     apart = True
@@ -86,8 +88,8 @@ class RayExecutor:
         if task is None and not context.travels:
             raise MeasurementError("this task cannot be sent to other machines; write it into a file: --task")
         parcel = opening_parcel(context.folder, teacher=task is None)
-        given = Opening(version("autocompress"), context.settings, context.folder, task, parcel, context.context.host)
-        self._opening = ray.put(given)
+        host = pooled(context.context, context.say)
+        self._opening = ray.put(Opening(version("autocompress"), context.settings, context.folder, task, parcel, host))
         here = on(ray.get_runtime_context().get_node_id())
         self._bulletin = ray.remote(Bulletin).options(num_cpus=0, scheduling_strategy=here).remote()
         # files for a GPU are built and scored on one
