@@ -77,13 +77,13 @@ def main() -> None:
     )
     per_hour = 3600 * trials / outcome.search_s
     count = options.nodes * options.hours * per_hour
-    total = options.nodes * opening[0] + count * each
+    once, held = options.nodes * opening[0], opening[0] / MB
     print(
-        f"\n{options.nodes} nodes of one worker each, {options.hours:g} hours, at {per_hour:.0f} trials an hour and node:\n"
-        f"  once: {options.nodes * opening[0] / MB:,.0f} MB from the driver, {opening[0] / MB:.1f} MB of object store a node\n"
-        f"  then: {count:,.0f} trials, {count * each / 1e9:,.2f} GB through the driver, "
-        f"{8 * count * each / (3600 * options.hours) / 1e6:.2f} Mbit/s; in all {total / 1e9:,.2f} GB"
+        f"\n{options.nodes} nodes of a worker each, {options.hours:g} hours, {per_hour:.0f} trials an hour and worker:"
     )
+    print(f"  once: {once / MB:,.0f} MB from the driver; {held:.1f} MB of object store a node")
+    print(f"  then: {count:,.0f} trials, {count * each / 1e9:,.2f} GB through the driver")
+    print(f"  which is {8 * count * each / (3600 * options.hours) / 1e6:.2f} Mbit/s")
 
 
 if __name__ == "__main__":
