@@ -38,7 +38,7 @@ def grow(study: str, runtime: str, builds: int) -> None:
         groups, layers = context.network.groups, context.network.layers
         taken: list[float] = []
         for count in range(builds):
-            channels = {group.name: rng.randint(max(1, group.size // 4), group.size) for group in groups}
+            channels = {group.name: rng.choice(group.choices(1, 0.25)) for group in groups}
             spec = StudentSpec(channels, {layer.name: 8 for layer in layers})
             student = make_student(context.task.teacher, groups, spec)
             path = Path(folder) / f"{count}{session.runtime.suffix}"
