@@ -96,7 +96,7 @@ def pooled(context: EvaluationContext, say: Say) -> TimingHost:
         return first
     import ray
 
-    taken = ray.get(first.service.node.remote())
+    taken = first.node
     others = [node for node in nodes() if node.is_target and node.key != taken]
     agreeing = [first]
     with control_files(context) as controls:

@@ -127,6 +127,15 @@ class RayTimingHost:
         """Return the machine as it is; see `TimingHost`."""
         return _raised(self._patiently(lambda: self._get(self.service.conditions.remote(target))))
 
+    @property
+    def node(self) -> str:
+        """Ray's own name for the machine.
+
+        Raises:
+            TimingHostLost: The machine is gone.
+        """
+        return str(self._patiently(lambda: self._get(self.service.node.remote())))
+
     def chosen(self) -> contextlib.AbstractContextManager[TimingHost]:
         """Give this machine; see `TimingHost`."""
         return contextlib.nullcontext(self)

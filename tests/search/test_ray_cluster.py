@@ -142,19 +142,13 @@ def test_several_machines_that_agree_time_files_and_one_that_dies_costs_nothing(
         spec = StudentSpec(bits={layer.name: 8 for layer in context.network.layers})
         assert result(executor.submit(Job(981, spec, "gate")), executor).latencies
         second = pool.hosts[1]
-        node = next(n for n in targets if n.node_id == ray_node(second))
+        node = next(n for n in targets if n.node_id == second.node)
         cluster.remove_node(node, allow_graceful=False)
         for number in (982, 983):
             spec = StudentSpec(channels={group.name: number - 980 for group in context.network.groups[:1]})
             assert result(executor.submit(Job(number, spec, "gate")), executor).latencies, "on the other one"
     finally:
         executor.close()
-
-
-def ray_node(host: Any) -> str:
-    import ray
-
-    return str(ray.get(host.service.node.remote()))
 
 
 class TestRayTimingHost(TimingHostConformance):
