@@ -1,9 +1,12 @@
-"""The driver of an open study, put together from its settings."""
+"""The decisions and the driver of an open study, put together from its settings."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..compression.first_look import LOOK_IMAGES
 from ..spaces.surrogates import Surrogates
+from .decisions import Decisions
 from .evaluate.context import LOOK_EXAMPLES
 from .evaluate.warm_start import WarmStarts
 from .executors.base import Executor
@@ -30,14 +33,20 @@ def promotion_of(study: OpenStudy) -> Promotion:
     )
 
 
-def driver_of(study: OpenStudy, executor: Executor, surrogates: Surrogates, stop: Stop, since_s: float) -> Driver:
-    """Return the driver of a study.
+def decisions_of(
+    study: OpenStudy,
+    executor: object,
+    surrogates: Surrogates,
+    time_left_s: Callable[[], float | None],
+    since_s: float,
+) -> Decisions:
+    """Return what decides for a study.
 
     Args:
         study: The study.
-        executor: Runs its jobs.
+        executor: Does its jobs.
         surrogates: What is known of its space.
-        stop: Tells the time that is left.
+        time_left_s: Returns the seconds until the search has to end, None where it need not.
         since_s: When, on the monotonic clock, the search began.
     """
     settings, context = study.settings, study.context
@@ -55,15 +64,28 @@ def driver_of(study: OpenStudy, executor: Executor, surrogates: Surrogates, stop
         study.limits.min_accuracy,
     )
     starts = WarmStarts(study.folder, context.network.groups, len(promotion.rungs))
-    return Driver(
+    return Decisions(
         study.space,
         study.store,
         proposer,
-        executor,
         promotion,
+        executor,
         settings.search.seed,
         None if "warm_start" in settings.search.without else starts,
         learn_from_gated=settings.search.infeasible == "constraint",
-        pace=Pace(settings.search.trials, stop.time_left_s, since_s=since_s),
+        pace=Pace(settings.search.trials, time_left_s, since_s=since_s),
         slices=context.slices,
     )
+
+
+def driver_of(study: OpenStudy, executor: Executor, surrogates: Surrogates, stop: Stop, since_s: float) -> Driver:
+    """Return the driver of a study; see `decisions_of`.
+
+    Args:
+        study: The study.
+        executor: Runs its jobs.
+        surrogates: What is known of its space.
+        stop: Tells the time that is left.
+        since_s: When, on the monotonic clock, the search began.
+    """
+    return Driver(executor, decisions_of(study, executor, surrogates, stop.time_left_s, since_s))

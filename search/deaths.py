@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from ..errors import one_line
 from .evaluate.job import Job, Step
-from .executors.base import Executor, JobLost
+from .executors.base import JobLost
 from .store.trials import TrialStore
 from .trial import Trial, TrialState
 
@@ -28,8 +28,8 @@ MOST_LOST = 5
 class Deaths:
     """Knows what is written and done about trials that processes die of."""
 
-    def __init__(self, executor: Executor, store: TrialStore) -> None:
-        """Ask an executor where it does its jobs; see `executors.base.Executor`."""
+    def __init__(self, executor: object, store: TrialStore) -> None:
+        """Ask what does the jobs where it does them, by the attributes `apart` and `can_part` of an `Executor`."""
         self._store = store
         self._lost: Counter[tuple[int, Step, int]] = Counter()
         self._executor = executor

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from .evaluate.job import Job, JobResult, Step
 from .evaluate.warm_start import WarmStarts, start_at
 from .promotion import Promotion
 from .trainings import Trainings
 from .trial import Trial
+
+
+class Assignment(NamedTuple):
+    """A trial, and the job that is to be done for it."""
+
+    trial: Trial
+    job: Job
 
 
 def with_result(trial: Trial, job: Job, result: JobResult) -> Trial:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 
 from .evaluate.job import Job, JobResult, Step
 from .executors.base import Executor, GivesUp
-from .trial import Trial
+from .next_job import Assignment
 
 TIMES = 10.0
 """A job may take so many times as long as the longest of its kind: students of one study differ, and machines do."""
@@ -33,7 +33,7 @@ class Stragglers:
         self._seen[kind] += 1
         self._longest_s[kind] = max(seconds, self._longest_s.get(kind, 0.0))
 
-    def give_up(self, active: Mapping[Future[JobResult], tuple[Trial, Job]]) -> None:
+    def give_up(self, active: Mapping[Future[JobResult], Assignment]) -> None:
         """Give up those of the running jobs that take too long. Of a kind that is new, none does.
 
         What was given up may be larger than all before: such a job then has twice the time.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from autocompress.errors import UnknownName
+from autocompress.search.decisions import Decisions
 from autocompress.search.feasibility import Limits
 from autocompress.search.loop import Driver
 from autocompress.search.pace import Pace
@@ -76,13 +77,14 @@ def make_search(
         eta=1 if "rungs" in without else settings.eta,
         first_looks="first_look" not in without,
     )
-    return Driver(
+    decisions = Decisions(
         landscape.space,
         TrialStore(folder, landscape.name, OBJECTIVES),
         proposer,
-        executor,
         promotion,
+        executor,
         seed,
         learn_from_gated=settings.infeasible == "constraint",
         pace=Pace(time_left_s=time_left_s, clock_s=lambda: executor.clock_s),
     )
+    return Driver(executor, decisions)

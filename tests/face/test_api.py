@@ -206,16 +206,16 @@ def test_ctrl_c_asks_once_and_ends_at_once_the_second_time() -> None:
 INTERRUPTED = """
 import json, sys, threading, os, signal
 import autocompress
-from autocompress.search.loop import Driver
+from autocompress.search.decisions import Decisions
 sys.path.insert(0, {folder!r})
 from tiny_task import task
 
-end = Driver._end
+end = Decisions._end
 def ended(self, trial):
     end(self, trial)
     if len(self.trials) == 2:
         os.kill(os.getpid(), signal.SIGINT)  # what a terminal sends at Ctrl-C
-Driver._end = ended
+Decisions._end = ended
 front = autocompress.compress(
     task(), batch=32, trials=50, runs={runs!r}, axes=["bits"], epochs=0.5,
     target={{"profile_seconds": 0.0, "precision": 0.5}}, search={{"without": ["latency_model", "sensitivity"]}},

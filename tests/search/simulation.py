@@ -12,6 +12,7 @@ from pathlib import Path
 from synthetic_spaces import chain, surrogates_over
 
 from autocompress.evaluators.measurement import Latency, Measurement
+from autocompress.search.decisions import Decisions
 from autocompress.search.evaluate.job import Job, JobResult
 from autocompress.search.feasibility import Limits
 from autocompress.search.loop import Driver
@@ -137,4 +138,4 @@ def make_driver(
     folder.mkdir(exist_ok=True)
     store = TrialStore(folder, "simulated", OBJECTIVES)
     pace = Pace(max_trials, time_left_s, clock_s=lambda: executor.clock_s)
-    return Driver(problem.space, store, proposer, executor, promotion, 0, pace=pace)
+    return Driver(executor, Decisions(problem.space, store, proposer, promotion, executor, 0, pace=pace))

@@ -15,9 +15,10 @@ from hypothesis import given
 from simulation import HOUR_S, OBJECTIVES, RUNGS, Problem, SimulatedExecutor, latency, make_driver, make_problem
 
 from autocompress.errors import MeasurementError
+from autocompress.search.decisions import MANY_FAILURES
 from autocompress.search.evaluate.job import Job, JobResult
 from autocompress.search.feasibility import Limits
-from autocompress.search.loop import MANY_FAILURES, Driver
+from autocompress.search.loop import Driver
 from autocompress.search.promotion import Promotion
 from autocompress.search.propose.learned.source import SHARED
 from autocompress.search.store.trials import TrialStore
@@ -143,7 +144,7 @@ def test_what_a_tighter_budget_stopped_is_proposed_again(problem: Problem, tmp_p
     for budget_ms, known in ((problem.budget_ms, True), (3 * problem.budget_ms, False)):
         now = replace(problem, budget_ms=budget_ms)
         driver = make_driver(now, SimulatedExecutor(now), tmp_path)
-        assert driver.trials == [stopped] and (spec.key() in driver._proposer._seen) is known
+        assert driver.trials == [stopped] and (spec.key() in driver.decisions._proposer._seen) is known
 
 
 def test_a_number_of_trials_is_kept_and_shown(problem: Problem, tmp_path: Path) -> None:
@@ -251,7 +252,7 @@ def test_when_it_is_too_late_for_a_training_what_shares_one_is_tried(problem: Pr
             problem, executor, tmp_path / str(hours), time_left_s=lambda e=executor, end_s=horizon_s: end_s - e.clock_s
         )
         driver.run(lambda e=executor, end_s=horizon_s: e.clock_s > end_s, lambda _: None)
-        usual_s = driver._room.seconds_of_a_trial(driver.trials)
+        usual_s = driver.decisions.room.seconds_of_a_trial(driver.trials)
         late = [t for t in driver.trials if (t.ended_s or 0.0) - sum(t.seconds.values()) > horizon_s - usual_s / 2]
         assert {t.label for t in late if t.state is TrialState.FINISHED} <= {SHARED}
         assert executor.clock_s <= horizon_s + 60, "each came to its end in time"

@@ -219,11 +219,11 @@ def test_plans_that_were_stopped_on_another_machine_may_be_proposed_here(
     driver = make_driver(problem, SimulatedExecutor(problem), tmp_path)
     assert [t.state for t in driver.trials] == [TrialState.GATED, TrialState.FAILED]
     assert not any(t.gate for t in driver.trials) and "measured anew" in driver.trials[0].reason
-    seen = driver._proposer._seen
+    seen = driver.decisions._proposer._seen
     assert stopped.spec.key() not in seen and failed.spec.key() in seen
     told: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(driver._proposer, "learn", lambda *given: told.append(given))
-    driver._learn_from_gated = True
+    monkeypatch.setattr(driver.decisions._proposer, "learn", lambda *given: told.append(given))
+    driver.decisions._learn_from_gated = True
     for trial in (driver.trials[0], stopped):
-        driver._learn(trial)
+        driver.decisions._learn(trial)
     assert [violation is None for _, _, violation, _ in told] == [True, False], "nothing is learned of it"
