@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
@@ -19,51 +18,23 @@ from ..evaluators.timing.host import HERE
 from ..studies.study_file import StudyFile
 from ..studies.task import Task
 from ..studies.teacher import TeacherStopped
-from .assemble import driver_of, promotion_of
-from .cleaning import CheckpointKeeper
+from .assemble import driver_of
 from .evaluate.recalibration import keep_drift
-from .executors.base import Executor, ExecutorContext
+from .executors.base import Executor, ExecutorContext, TellsWorkers
 from .executors.registry import executor_factory
-from .loop import Driver
-from .pace import Snapshot, Stop
+from .pace import Stop
 from .prepare.forecast import forecast
 from .prepare.surrogates import prepare_surrogates
-from .report.confirm import confirm, seconds_needed
+from .report.confirm import confirm
 from .report.front import Front
 from .report.html.keep import ReportKeeper
 from .report.profiles import profile_models
 from .report.reading import read_front
 from .signals import BrokenOff, let_come_to_its_end
-from .stopping import Outlook, Patience
+from .stopping import Outlook
 from .store.status import StatusKeeper
 from .study import OpenStudy, opened, with_what_was_seen
-
-MIN_RESERVE_S = 10.0
-"""Seconds that are kept back for confirming the front, at least."""
-RESERVE_SHARE = 0.15
-"""Of the time of a search, what is kept back for confirming the front more precisely than it must be."""
-
-
-class Watcher(Protocol):
-    """Shows a search to a user."""
-
-    def say(self, line: str) -> None:
-        """Show one line about what is going on."""
-        ...
-
-    def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
-        """Show how the search stands; called several times a second."""
-        ...
-
-
-class Silent:
-    """Shows nothing."""
-
-    def say(self, line: str) -> None:
-        """Drop the line."""
-
-    def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
-        """Drop the snapshot."""
+from .watching import MIN_RESERVE_S, RESERVE_SHARE, Silent, Watch, Watcher
 
 
 @dataclass(frozen=True)
@@ -150,7 +121,8 @@ def run_search(
         driver = driver_of(study, executor, surrogates, stop, loop_s)
         devices = tuple(target.device for target in study.context.targets)
         report = ReportKeeper(study.folder, surrogates, devices, watcher.say)
-        watch = _Watch(study, driver, watcher, stop, end_s, report)
+        status = StatusKeeper(study.folder, executor.worker_states if isinstance(executor, TellsWorkers) else tuple)
+        watch = Watch(study, driver, watcher, stop, end_s, report, status)
         exhausted, trouble = False, ""
         try:
             with contextlib.suppress(BrokenOff):
@@ -195,47 +167,6 @@ def run_search(
             done=done,
             trouble=trouble,
         )
-
-
-class _Watch:
-    """Watches a running search: keeps back the time for confirming, and knows when patience is at its end."""
-
-    def __init__(
-        self,
-        study: OpenStudy,
-        driver: Driver,
-        watcher: Watcher,
-        stop: Stop,
-        end_s: float | None,
-        report: ReportKeeper,
-    ) -> None:
-        self.known = read_front(study.folder, driver.trials)
-        self._report = report
-        examples = len(study.context.task.validation)
-        patience = study.settings.search.patience
-        self.patience = Patience(study.limits, study.objectives, examples, patience, driver.searched_s)
-        self._study, self._driver, self._watcher, self._stop, self._end_s = study, driver, watcher, stop, end_s
-        self._judged, self._status = -1, StatusKeeper(study.folder)
-        limit_bytes = 1e9 * study.settings.search.checkpoints_gb
-        self._checkpoints = CheckpointKeeper(study.folder, promotion_of(study), limit_bytes, watcher.say)
-
-    def __call__(self, snapshot: Snapshot) -> None:
-        # several times a second, beside a training: nothing costly but when a trial has ended
-        if len(snapshot.trials) != self._judged:
-            self._judged = len(snapshot.trials)
-            self._checkpoints.look(snapshot.trials, self._driver.unfinished)
-            self._report.keep(replace(self.known, trials=tuple(snapshot.trials)))
-            if self._end_s is not None:
-                front = replace(self.known, trials=tuple(snapshot.trials))
-                least_s, precise_s = seconds_needed(self._study.context, front)
-                share_s = RESERVE_SHARE * 60 * (self._study.settings.search.minutes or 0)
-                self._stop.deadline_s = self._end_s - max(min(MIN_RESERVE_S, share_s), least_s, min(share_s, precise_s))
-            self.patience.look(snapshot.trials, self._driver.searched_s, self._driver.opening)
-        self._watcher.show(snapshot, self._stop.time_left_s())
-        self._status.look(snapshot, self._stop.time_left_s())
-
-    def should_stop(self) -> bool:
-        return self._stop() or self.patience.is_over(self._driver.searched_s)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 from autocompress.search.pace import Stop
-from autocompress.search.run import Silent, run_search
+from autocompress.search.run import run_search
+from autocompress.search.watching import Silent
 from autocompress.studies.study_file import StudyFile
 from autocompress.studies.task import Task
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from ...studies.study_file import StudyFile
 from ..evaluate.context import EvaluationContext
 from ..evaluate.job import Job, JobResult
+from ..worker_state import WorkerState
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class ExecutorContext:
         """Whether another process can make the study's task from its settings."""
         return self.settings.task.source is not None or self.settings.teacher.model is not None
 
+    def words(self, job: Job) -> str:
+        """Return what is being done by a job, in a few words."""
+        return job.words(len(self.settings.recovery.rungs))
+
 
 class WorkerDied(BrokenExecutor):
     """The process that did a job has ended in its midst. Whether the job is to blame shows when it is done again."""
@@ -51,7 +56,7 @@ class Executor(Protocol):
 
     An executor may have two more attributes, both False where they are missing: `apart` says that all jobs run in
     processes of their own, `can_part` that those which ask for it (`Job.apart`) can be now. One that can end single
-    jobs has the methods of `GivesUp`.
+    jobs has the methods of `GivesUp`; one that can tell who works where has that of `TellsWorkers`.
 
     Made from an `ExecutorContext` and a number of workers, and registered under the entry-point group
     `autocompress.executors`.
@@ -97,6 +102,15 @@ class GivesUp(Protocol):
             answer: What `submit` returned.
             why: In a few words.
         """
+        ...
+
+
+@runtime_checkable
+class TellsWorkers(Protocol):
+    """An executor that can tell who works where, for those who look at a search."""
+
+    def worker_states(self) -> Sequence[WorkerState]:
+        """Return what each worker does now, those too that have nothing to do. The driver's thread calls it."""
         ...
 
 

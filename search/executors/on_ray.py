@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections import Counter, deque
 from concurrent.futures import Future, InvalidStateError
@@ -16,6 +17,7 @@ from ...studies.study_file import StudyFile
 from ..evaluate.checkpoints import checkpoint_stem
 from ..evaluate.job import Job, JobResult
 from ..evaluate.parcel import job_parcel, opening_parcel, unpack
+from ..worker_state import IDLE, OPENING, WorkerState
 from .base import ExecutorContext, JobLost, WorkerDied
 from .ray_cluster import Node, Say, join, nodes, on, pickled, timing_host
 from .ray_machines import Machines
@@ -37,15 +39,17 @@ class _Worker:
     Attributes:
         actor: Its handle.
         node: Where it runs.
+        number: Of the worker, from 1 on each machine.
         answer: Reference to what comes of what it does now; None while it has nothing to do.
         job: What it does; None while it opens the study.
         future: What the result goes to.
         ready: Whether it has opened the study.
-        begun_s: When it began that.
+        begun_s: When it began that, or has had nothing to do since, on the monotonic clock.
     """
 
     actor: Any
     node: Node
+    number: int
     answer: Any
     job: Job | None = None
     future: Future[JobResult] | None = None
@@ -133,6 +137,10 @@ class RayExecutor:
             self._machines.lost(worker.node, why)
             self._end(worker, JobLost(why))
 
+    def worker_states(self) -> list[WorkerState]:
+        """Return what each worker does now, on all machines; see `base.TellsWorkers`."""
+        return [self._state(worker) for worker in self._workers]
+
     def close(self) -> None:
         """Let trainings save how far they came, end the workers, and shut a cluster down that was started here."""
         if self._closing:
@@ -153,6 +161,13 @@ class RayExecutor:
             self._ray.kill(self._bulletin)
         if not self._joined:
             self._ray.shutdown()
+
+    def _state(self, worker: _Worker) -> WorkerState:
+        since_s = time.time() - (time.monotonic() - worker.begun_s)
+        doing, job = IDLE if worker.ready else OPENING, worker.job
+        if job is None:
+            return WorkerState(worker.node.name, worker.number, doing, since_s)
+        return WorkerState(worker.node.name, worker.number, self._given.words(job), since_s, job.number)
 
     def _look(self) -> None:
         """Start workers on machines that have room for more, and leave those that are gone."""
@@ -176,7 +191,10 @@ class RayExecutor:
         cpus = self._machines.cpus(node)
         options = {"num_cpus": cpus, "num_gpus": self._search.gpus_per_job, "scheduling_strategy": on(node.key)}
         actor = self._ray.remote(RayWorker).options(**options).remote(cpus, self._bulletin, self._hide_gpus)
-        self._workers.append(_Worker(actor, node, actor.open.remote(self._opening), begun_s=time.monotonic()))
+        taken = {worker.number for worker in self._workers if worker.node.name == node.name}
+        number = next(number for number in itertools.count(1) if number not in taken)
+        opened = actor.open.remote(self._opening)
+        self._workers.append(_Worker(actor, node, number, opened, begun_s=time.monotonic()))
 
     def _give_back(self, error: AutoCompressError) -> None:
         """End the search by an error, as far as jobs wait."""
@@ -199,7 +217,7 @@ class RayExecutor:
                 self._ended(worker, found)
 
     def _ended(self, worker: _Worker, found: Done | BaseException | str) -> None:
-        future, worker.answer = worker.future, None
+        future, worker.answer, worker.begun_s = worker.future, None, time.monotonic()
         if future is None:
             worker.ready = not isinstance(found, BaseException)
             if isinstance(found, TimingHostLost):

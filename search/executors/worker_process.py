@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import platform
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ from multiprocessing import resource_tracker
 from ...errors import one_line
 from ..evaluate.job import Job, JobResult
 from ..store.layout import logs_folder
+from ..worker_state import IDLE, OPENING, WorkerState
 from .base import ExecutorContext
 from .worker import WorkerUnusable, open_study, prepare_worker, work
 
@@ -94,6 +96,16 @@ class WorkerProcess:
     def running_s(self) -> float:
         """Seconds since the job that it does now began."""
         return time.monotonic() - self._begun_s
+
+    def state(self) -> WorkerState:
+        """Return what it does now; threads of the pool's take away what it has done."""
+        now = next((job for job, _ in tuple(self.jobs)), None)
+        doing, trial = (IDLE, None) if now is None else (self._given.words(now), now.number)
+        if not self.ready:
+            doing, trial = OPENING, None
+        pid = next((process.pid for process in self._processes), None)
+        since_s = time.time() - self.running_s
+        return WorkerState(platform.node(), self.number, doing, since_s, trial, pid)
 
     def leave(self, answer: Future[JobResult]) -> None:
         """Give up the job that it does now: the process ends, and nothing of what it would say is taken."""

@@ -1,0 +1,104 @@
+"""What looks on while a search runs: what shows it to a user, and what is kept up to date beside it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+from .assemble import promotion_of
+from .cleaning import CheckpointKeeper
+from .loop import Driver
+from .pace import Snapshot, Stop
+from .report.confirm import seconds_needed
+from .report.html.keep import ReportKeeper
+from .report.reading import read_front
+from .stopping import Patience
+from .store.status import StatusKeeper
+from .study import OpenStudy
+
+MIN_RESERVE_S = 10.0
+"""Seconds that are kept back for confirming the front, at least."""
+RESERVE_SHARE = 0.15
+"""Of the time of a search, what is kept back for confirming the front more precisely than it must be."""
+
+
+class Watcher(Protocol):
+    """Shows a search to a user."""
+
+    def say(self, line: str) -> None:
+        """Show one line about what is going on."""
+        ...
+
+    def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
+        """Show how the search stands; called several times a second."""
+        ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def say(self, line: str) -> None:
+        """Drop the line."""
+
+    def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
+        """Drop the snapshot."""
+
+
+class Watch:
+    """Watches a running search: keeps back the time for confirming, and knows when patience is at its end.
+
+    Attributes:
+        known: The front when this run began.
+        patience: Tells whether the front has stood still for too long.
+    """
+
+    def __init__(
+        self,
+        study: OpenStudy,
+        driver: Driver,
+        watcher: Watcher,
+        stop: Stop,
+        end_s: float | None,
+        report: ReportKeeper,
+        status: StatusKeeper,
+    ) -> None:
+        """Begin to watch.
+
+        Args:
+            study: What is searched.
+            driver: Searches it.
+            watcher: Shows the search to a user.
+            stop: Its deadline is moved as the front needs more or less time to be confirmed.
+            end_s: When the search has to be done, on the monotonic clock; None where it has no end.
+            report: Keeps the report.
+            status: Notes how the search stands.
+        """
+        self.known = read_front(study.folder, driver.trials)
+        self._report = report
+        examples = len(study.context.task.validation)
+        patience = study.settings.search.patience
+        self.patience = Patience(study.limits, study.objectives, examples, patience, driver.searched_s)
+        self._study, self._driver, self._watcher, self._stop, self._end_s = study, driver, watcher, stop, end_s
+        self._judged, self._status = -1, status
+        limit_bytes = 1e9 * study.settings.search.checkpoints_gb
+        self._checkpoints = CheckpointKeeper(study.folder, promotion_of(study), limit_bytes, watcher.say)
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        """Take in how the search stands."""
+        # several times a second, beside a training: nothing costly but when a trial has ended
+        if len(snapshot.trials) != self._judged:
+            self._judged = len(snapshot.trials)
+            self._checkpoints.look(snapshot.trials, self._driver.unfinished)
+            self._report.keep(replace(self.known, trials=tuple(snapshot.trials)))
+            if self._end_s is not None:
+                front = replace(self.known, trials=tuple(snapshot.trials))
+                least_s, precise_s = seconds_needed(self._study.context, front)
+                share_s = RESERVE_SHARE * 60 * (self._study.settings.search.minutes or 0)
+                self._stop.deadline_s = self._end_s - max(min(MIN_RESERVE_S, share_s), least_s, min(share_s, precise_s))
+            self.patience.look(snapshot.trials, self._driver.searched_s, self._driver.opening)
+        self._watcher.show(snapshot, self._stop.time_left_s())
+        self._status.look(snapshot, self._stop.time_left_s())
+
+    def should_stop(self) -> bool:
+        """Tell whether to end."""
+        return self._stop() or self.patience.is_over(self._driver.searched_s)
