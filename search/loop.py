@@ -8,13 +8,15 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 
-from ..errors import AutoCompressError, MeasurementError, StorageError
+from ..errors import AutoCompressError, StorageError
 from ..evaluators.timing.breathing import Slices
 from ..spaces.space import Space
 from .deaths import Deaths
 from .evaluate.job import Job, JobResult
 from .evaluate.warm_start import WarmStarts
 from .executors.base import Executor
+from .failures import check_failures
+from .job_log import JobLog
 from .next_job import NextJob, with_result
 from .objectives import objective_value
 from .pace import Pace, Snapshot
@@ -30,8 +32,6 @@ from .trial import Trial, TrialState
 from .waiting import WaitingRoom
 
 POLL_S = 0.2
-MANY_FAILURES = 8
-"""So many failed trials in a row are not bad luck of single plans."""
 
 
 class Driver:
@@ -77,6 +77,7 @@ class Driver:
         self._trainings, self._deaths, self._stragglers = Trainings(), Deaths(executor, store), Stragglers(executor)
         self._next = NextJob(store.folder, promotion, self._trainings, warm_starts)
         self._shapes = ShapeChoice(space, promotion.limits, proposer.choose)
+        self._log = JobLog(len(promotion.rungs))
         self._active: dict[Future[JobResult], tuple[Trial, Job]] = {}
         self._proposals: dict[int, Proposal] = {}
         interrupted = store.interrupted()
@@ -91,7 +92,7 @@ class Driver:
             self._learn(trial)
             self._trainings.remember(trial)
         self._next_number = store.next_number()
-        self._started, self._over, self.seconds = 0, False, dict[str, float]()
+        self._started, self._over, self.seconds = 0, False, self._log.seconds
         self._run_s = self._pace.clock_s()
         earlier_s = max((t.ended_s or 0.0 for t in self._trials), default=0.0)
         self._start_s = (self._run_s if self._pace.since_s is None else self._pace.since_s) - earlier_s
@@ -180,8 +181,7 @@ class Driver:
 
     def _snapshot(self) -> Snapshot:
         new, elapsed_s = len(self._trials) - self._known, self._pace.clock_s() - self._run_s
-        rungs = len(self._promotion.rungs)
-        doing = [f"trial {t.number} ({t.label}): {job.words(rungs)}" for t, job in self._active.values()]
+        doing = [self._log.words(trial, job) for trial, job in self._active.values()]
         return Snapshot(self._trials, new, doing, elapsed_s, len(self._room), self._limits)
 
     def _go_on(self, exhausted: bool) -> bool:
@@ -220,6 +220,7 @@ class Driver:
             self._end(replace(trial.moved(TrialState.FAILED), reason=reason))
             return
         job = replace(job, seed=trial.seed)
+        self._log.sent(trial, job)
         self._active[self._executor.submit(self._deaths.sent(trial, job))] = (trial, job)
 
     def _advance(self, future: Future[JobResult]) -> None:
@@ -230,11 +231,11 @@ class Driver:
             if not isinstance(error, Exception) or isinstance(error, AutoCompressError):
                 self._active[future] = (trial, job)
                 raise
+            self._log.lost(trial, job, error)
             self._submit(self._deaths.again(trial, job, error), job, error)
             return
+        self._log.ended(trial, job, result)
         trial = trial.spent(result.seconds)
-        for kind, value in result.seconds.items():
-            self.seconds[kind] = self.seconds.get(kind, 0.0) + value
         if result.stopped:
             self._deaths.keep(trial)  # the next run goes on from this rung
             return
@@ -288,9 +289,7 @@ class Driver:
         self._trials.append(trial)
         self._trainings.remember(trial)
         self._learn(trial)
-        last = self._trials[-MANY_FAILURES:]
-        if len(last) == MANY_FAILURES and all(t.state is TrialState.FAILED for t in last):
-            raise MeasurementError(f"the last {MANY_FAILURES} trials failed, the latest because {trial.reason}")
+        check_failures(self._trials)
 
     def _learn(self, trial: Trial) -> None:
         """Tell the proposer. What waits or was stopped counts with what may become of it; failures are forgotten."""

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from .assemble import driver_of
 from .evaluate.recalibration import keep_drift
 from .executors.base import Executor, ExecutorContext, TellsWorkers
 from .executors.registry import executor_factory
+from .logs import DriverLog, driver_log, log
 from .pace import Stop
 from .prepare.forecast import forecast
 from .prepare.surrogates import prepare_surrogates
@@ -34,7 +36,7 @@ from .signals import BrokenOff, let_come_to_its_end
 from .stopping import Outlook
 from .store.status import StatusKeeper
 from .study import OpenStudy, opened, with_what_was_seen
-from .watching import MIN_RESERVE_S, RESERVE_SHARE, Silent, Watch, Watcher
+from .watching import MIN_RESERVE_S, RESERVE_SHARE, Logged, Silent, Watch, Watcher
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ def run_search(
     stop: Stop | None = None,
     dry_run: bool = False,
     anew: bool = False,
+    log_level: str = "info",
 ) -> Outcome:
     """Search until the study's stop condition, or until `stop` is asked for; then confirm the front.
 
@@ -90,12 +93,39 @@ def run_search(
         stop: Asked for by the user.
         dry_run: Whether to end after the forecast, before the first trial.
         anew: Whether finished models are measured anew first, under the conditions of now.
+        log_level: The least that is logged into the study's folder, one of `logs.LEVELS`.
 
     Raises:
         AutoCompressError: What cannot be, in one line.
     """
-    watcher = watcher or Silent()
-    stop = stop or Stop()
+    with driver_log(log_level) as logged:
+        log(f"AutoCompress {version('autocompress')}: {settings.name}, {settings.search.model_dump_json()}")
+        told = Logged(watcher or Silent())
+        how = _How(dry_run, anew, log_level)
+        outcome = _searched(settings, task, runs, fresh, told, stop or Stop(), how, logged)
+        log(f"ended after {outcome.wall_s:.0f} s, with {len(outcome.front.trials)} trials")
+        return outcome
+
+
+@dataclass(frozen=True)
+class _How:
+    """See `run_search`."""
+
+    dry_run: bool
+    anew: bool
+    log_level: str
+
+
+def _searched(
+    settings: StudyFile,
+    task: Task | None,
+    runs: Path,
+    fresh: bool,
+    watcher: Watcher,
+    stop: Stop,
+    how: _How,
+    logged: DriverLog,
+) -> Outcome:
     begin_s, begun_s = time.monotonic(), time.time()
     minutes = settings.search.minutes
     end_s = None if minutes is None else begin_s + 60 * minutes
@@ -103,20 +133,20 @@ def run_search(
         stop.deadline_s = begin_s + 60 * minutes - min(MIN_RESERVE_S, RESERVE_SHARE * 60 * minutes)
     make_executor = executor_factory(settings.search.executor)
     torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
-    if minutes is None and settings.search.trials is None and settings.search.patience is None and not dry_run:
+    if minutes is None and settings.search.trials is None and settings.search.patience is None and not how.dry_run:
         watcher.say("no limit was given (--minutes, --trials, --patience): this search runs until Ctrl-C ends it")
     host_of = getattr(make_executor, "timing_host", None)
     host = HERE if host_of is None else host_of(settings, watcher.say)
-    open_study = opened(settings, task, runs, fresh, stop, watcher.say, stop.time_left_s, anew, host)
+    open_study = opened(settings, task, runs, fresh, stop, watcher.say, stop.time_left_s, how.anew, host, logged.begin)
     with _told_in_time(stop), open_study as study:
         loop_s = time.monotonic()
         surrogates = prepare_surrogates(study.context, study.space, settings, watcher.say, stop.time_left_s())
         study = with_what_was_seen(study, watcher.say)
         _tell_forecast(study, stop.time_left_s(), watcher.say)
-        if dry_run:
+        if how.dry_run:
             seconds = time.monotonic() - begin_s
             return Outcome(read_front(study.folder), seconds, 0.0, {}, False, stop.asked.is_set())
-        given = ExecutorContext(study.context, settings, study.folder, watcher.say)
+        given = ExecutorContext(study.context, settings, study.folder, watcher.say, how.log_level)
         executor = make_executor(given, settings.search.workers)
         driver = driver_of(study, executor, surrogates, stop, loop_s)
         devices = tuple(target.device for target in study.context.targets)

@@ -7,10 +7,12 @@ from typing import Protocol
 
 from .assemble import promotion_of
 from .cleaning import CheckpointKeeper
+from .logs import log
 from .loop import Driver
 from .pace import Snapshot, Stop
 from .report.confirm import seconds_needed
 from .report.html.keep import ReportKeeper
+from .report.lines import trial_line
 from .report.reading import read_front
 from .stopping import Patience
 from .store.status import StatusKeeper
@@ -42,6 +44,28 @@ class Silent:
 
     def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
         """Drop the snapshot."""
+
+
+class Logged:
+    """Shows a search by another watcher, and logs what that is told: its lines, and each trial that ended."""
+
+    def __init__(self, shown: Watcher) -> None:
+        """Log beside `shown`."""
+        self._shown = shown
+        self._told: int | None = None
+
+    def say(self, line: str) -> None:
+        """Log a line, and show it."""
+        log(line)
+        self._shown.say(line)
+
+    def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
+        """Log the trials that ended since the last call, and show how the search stands."""
+        told = len(snapshot.trials) - snapshot.new if self._told is None else self._told
+        for trial in snapshot.trials[told:]:
+            log(trial_line(trial, snapshot.limits.metric))
+        self._told = len(snapshot.trials)
+        self._shown.show(snapshot, time_left_s)
 
 
 class Watch:

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from ..errors import ConditionsChanged, UsageError
-from .options import RUN_CODE, find_study, folder_of, with_options
+from .options import LOG_LEVELS, RUN_CODE, find_study, folder_of, with_options
 from .paths import PATH, STUDY
 from .show import print_front, print_outcome
 
@@ -47,6 +47,9 @@ from .show import print_front, print_outcome
 @click.option("--dry-run", is_flag=True, help="Prepare, say what a search will take, and stop before the first trial.")
 @click.option("--fresh", is_flag=True, help="Start anew in a new folder instead of resuming.")
 @RUN_CODE
+@click.option(
+    "--log-level", type=click.Choice(LOG_LEVELS), default="info", help="Of runs/<study>/logs.  [default: info]"
+)
 @click.option("--quiet", is_flag=True, help="Plain lines instead of a live display.")
 def search(study: str | None, **options: Any) -> None:
     """Search a STUDY: a .toml file, a bundled study, or the folder of a study, which goes on.
@@ -67,7 +70,7 @@ def search(study: str | None, **options: Any) -> None:
     stop = Stop()
     try:
         with ended_by_signals(stop):
-            how = (options["dry_run"], options["remeasure"])
+            how = (options["dry_run"], options["remeasure"], options["log_level"])
             outcome = run_search(settings, None, options["runs"], options["fresh"], progress, stop, *how)
     finally:
         progress.close()

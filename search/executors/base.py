@@ -23,12 +23,14 @@ class ExecutorContext:
         settings: The study's settings; with the folder, they let another process make a context of its own.
         folder: The study's folder.
         say: Takes a line about what became of workers.
+        log_level: The least that workers log, one of `logs.LEVELS`.
     """
 
     context: EvaluationContext
     settings: StudyFile
     folder: Path
     say: Callable[[str], None] = lambda line: None
+    log_level: str = "info"
 
     @property
     def travels(self) -> bool:

@@ -15,7 +15,7 @@ from multiprocessing import resource_tracker
 
 from ...errors import one_line
 from ..evaluate.job import Job, JobResult
-from ..store.layout import logs_folder
+from ..store.logs import trim_log, worker_log_path
 from ..worker_state import IDLE, OPENING, WorkerState
 from .base import ExecutorContext
 from .worker import WorkerUnusable, open_study, prepare_worker, work
@@ -62,13 +62,13 @@ class WorkerProcess:
             threads: For training.
             number: Of the worker, which its log is named by.
         """
-        self.number, self._given, self._log = number, context, logs_folder(context.folder) / f"worker-{number}.log"
+        self.number, self._given, self._log = number, context, worker_log_path(context.folder, number)
         self.jobs: list[Sent] = []
         self.ready = self.lost = self.asked = self.idle = self._closing = False
         self.unusable = ""
         self._done, self._warm_bytes, self._begun_s = 0, 0, time.monotonic()
         spawn = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, spawn, prepare_worker, (threads, os.getpid(), self._log))
+        self._pool = ProcessPoolExecutor(1, spawn, prepare_worker, (threads, os.getpid(), self._log, context.log_level))
         with _without_ctrl_c():  # else it would end by it with a traceback while it imports PyTorch
             opened = self._pool.submit(open_study, context.settings, context.folder)
         self._processes = list(self._pool._processes.values())
@@ -191,6 +191,7 @@ class WorkerProcess:
     def _answer(self, sent: Sent, result: JobResult | None = None, error: BaseException | None = None) -> None:
         self._done += 1
         self._begun_s = time.monotonic()
+        trim_log(self._log)
         with contextlib.suppress(ValueError):
             self.jobs.remove(sent)
         with contextlib.suppress(InvalidStateError):

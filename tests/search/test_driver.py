@@ -16,8 +16,9 @@ from simulation import HOUR_S, OBJECTIVES, RUNGS, Problem, SimulatedExecutor, la
 
 from autocompress.errors import MeasurementError
 from autocompress.search.evaluate.job import Job, JobResult
+from autocompress.search.failures import MANY_FAILURES
 from autocompress.search.feasibility import Limits
-from autocompress.search.loop import MANY_FAILURES, Driver
+from autocompress.search.loop import Driver
 from autocompress.search.promotion import Promotion
 from autocompress.search.propose.learned.source import SHARED
 from autocompress.search.store.trials import TrialStore
