@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +23,9 @@ from .assemble import driver_of
 from .evaluate.recalibration import keep_drift
 from .executors.base import Executor, ExecutorContext, TellsWorkers
 from .executors.registry import executor_factory
+from .followers.base import Follower
+from .followers.following import END_S, HURRIED_S, Followings
+from .followers.telling import Telling
 from .logs import DriverLog, driver_log, log
 from .pace import Stop
 from .prepare.forecast import forecast
@@ -78,6 +81,7 @@ def run_search(
     dry_run: bool = False,
     anew: bool = False,
     log_level: str = "info",
+    followers: Sequence[Follower] = (),
 ) -> Outcome:
     """Search until the study's stop condition, or until `stop` is asked for; then confirm the front.
 
@@ -94,6 +98,7 @@ def run_search(
         dry_run: Whether to end after the forecast, before the first trial.
         anew: Whether finished models are measured anew first, under the conditions of now.
         log_level: The least that is logged into the study's folder, one of `logs.LEVELS`.
+        followers: Log each trial elsewhere, as it ends.
 
     Raises:
         AutoCompressError: What cannot be, in one line.
@@ -101,7 +106,7 @@ def run_search(
     with driver_log(log_level) as logged:
         log(f"AutoCompress {version('autocompress')}: {settings.name}, {settings.search.model_dump_json()}")
         told = Logged(watcher or Silent())
-        how = _How(dry_run, anew, log_level)
+        how = _How(dry_run, anew, log_level, tuple(followers))
         outcome = _searched(settings, task, runs, fresh, told, stop or Stop(), how, logged)
         log(f"ended after {outcome.wall_s:.0f} s, with {len(outcome.front.trials)} trials")
         return outcome
@@ -114,6 +119,7 @@ class _How:
     dry_run: bool
     anew: bool
     log_level: str
+    followers: tuple[Follower, ...]
 
 
 def _searched(
@@ -138,7 +144,7 @@ def _searched(
     host_of = getattr(make_executor, "timing_host", None)
     host = HERE if host_of is None else host_of(settings, watcher.say)
     open_study = opened(settings, task, runs, fresh, stop, watcher.say, stop.time_left_s, how.anew, host, logged.begin)
-    with _told_in_time(stop), open_study as study:
+    with _told_in_time(stop), open_study as study, contextlib.ExitStack() as held:
         loop_s = time.monotonic()
         surrogates = prepare_surrogates(study.context, study.space, settings, watcher.say, stop.time_left_s())
         study = with_what_was_seen(study, watcher.say)
@@ -152,7 +158,8 @@ def _searched(
         devices = tuple(target.device for target in study.context.targets)
         report = ReportKeeper(study.folder, surrogates, devices, watcher.say)
         status = StatusKeeper(study.folder, executor.worker_states if isinstance(executor, TellsWorkers) else tuple)
-        watch = Watch(study, driver, watcher, stop, end_s, report, status)
+        followings = held.enter_context(_followed(study, how.followers, watcher.say, stop))
+        watch = Watch(study, driver, watcher, stop, end_s, report, status, followings)
         exhausted, trouble = False, ""
         try:
             with contextlib.suppress(BrokenOff):
@@ -161,6 +168,7 @@ def _searched(
             trouble = _changed(changed)
         finally:
             _close(executor)
+            followings.look(driver.trials)
         done = not stop() and watch.patience.is_over(driver.searched_s)
         search_s = time.monotonic() - loop_s
         if stop() and not driver.trials:
@@ -217,6 +225,18 @@ def _told_in_time(stop: Stop) -> Iterator[None]:
             "the minutes of this search ended before its teacher was trained, and half a training is no teacher; "
             "give more --minutes, or a trained teacher"
         ) from None
+
+
+@contextlib.contextmanager
+def _followed(study: OpenStudy, followers: Sequence[Follower], say: Say, stop: Stop) -> Iterator[Followings]:
+    """Have a study followed. Where the search has to end within seconds, what is not logged is left to the next run."""
+    examples = len(study.context.task.validation)
+    telling = Telling(study.folder, study.limits, study.objectives, study.space.variables, examples)
+    followings = Followings(followers, telling, say)
+    try:
+        yield followings
+    finally:
+        followings.close(HURRIED_S if stop.hurried.is_set() else END_S)
 
 
 def _close(executor: Executor) -> None:

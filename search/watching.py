@@ -7,6 +7,7 @@ from typing import Protocol
 
 from .assemble import promotion_of
 from .cleaning import CheckpointKeeper
+from .followers.following import Followings
 from .logs import log
 from .loop import Driver
 from .pace import Snapshot, Stop
@@ -85,6 +86,7 @@ class Watch:
         end_s: float | None,
         report: ReportKeeper,
         status: StatusKeeper,
+        followings: Followings,
     ) -> None:
         """Begin to watch.
 
@@ -96,6 +98,7 @@ class Watch:
             end_s: When the search has to be done, on the monotonic clock; None where it has no end.
             report: Keeps the report.
             status: Notes how the search stands.
+            followings: Log trials elsewhere.
         """
         self.known = read_front(study.folder, driver.trials)
         self._report = report
@@ -103,7 +106,7 @@ class Watch:
         patience = study.settings.search.patience
         self.patience = Patience(study.limits, study.objectives, examples, patience, driver.searched_s)
         self._study, self._driver, self._watcher, self._stop, self._end_s = study, driver, watcher, stop, end_s
-        self._judged, self._status = -1, status
+        self._judged, self._status, self._followings = -1, status, followings
         limit_bytes = 1e9 * study.settings.search.checkpoints_gb
         self._checkpoints = CheckpointKeeper(study.folder, promotion_of(study), limit_bytes, watcher.say)
 
@@ -122,6 +125,7 @@ class Watch:
             self.patience.look(snapshot.trials, self._driver.searched_s, self._driver.opening)
         self._watcher.show(snapshot, self._stop.time_left_s())
         self._status.look(snapshot, self._stop.time_left_s())
+        self._followings.look(snapshot.trials)
 
     def should_stop(self) -> bool:
         """Tell whether to end."""
