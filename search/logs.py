@@ -35,7 +35,7 @@ def log(line: str, level: int = logging.INFO) -> None:
     """Write a line into the log of this process. It comes through while libraries are kept quiet; see `quietly`."""
     logger = logging.getLogger(LOGGER)
     if level >= logger.getEffectiveLevel():
-        logger.handle(logger.makeRecord(LOGGER, level, __file__, 0, one_line(line), (), None))
+        logger.handle(logger.makeRecord(LOGGER, level, __file__, 0, " ".join(line.split()), (), None))
 
 
 class DriverLog(logging.Handler):

@@ -262,7 +262,6 @@ class RayExecutor:
         why = one_line(said[max(0, said.find("The actor is dead because")) :])[:160]
         log = self._logs.path(worker.node.name, worker.number)
         why = f"the process that did it died on {worker.node.name} ({why})" if died else f"{worker.node.name} is gone"
-        self._logs.died(worker.node.name, worker.number, why, worker.printed_to, None if gone else on(worker.node.key))
         why += f"; see {log}" if died else ""
         if not gone:
             self._machines.lost(worker.node, why)
@@ -273,6 +272,9 @@ class RayExecutor:
         self._workers.remove(worker)
         with contextlib.suppress(self._ray.exceptions.RayError):
             self._ray.kill(worker.actor)
+        if error is not None:
+            why = str(error).partition("; see ")[0]
+            self._logs.died(worker.node.name, worker.number, why, worker.printed_to, on(worker.node.key))
         if worker.future is not None:
             with contextlib.suppress(InvalidStateError):
                 if error is None:

@@ -57,22 +57,19 @@ class WorkerLogs:
         """Write what a worker has printed."""
         add_to_log(self.path(host, number), text)
 
-    def died(self, host: str, number: int, why: str, printed_to: Any = None, where: Any = None) -> None:
-        """Write that a worker's process is gone, and fetch what it printed last.
+    def died(self, host: str, number: int, why: str, printed_to: Any, where: Any) -> None:
+        """Write that a worker is gone, and fetch what it printed last, as far as its machine is there.
 
         Args:
             host: Name of its machine.
             number: Of the worker there.
             why: What became of it, in a line.
             printed_to: Reference to the path of the file that it printed to, on its own machine.
-            where: What places a task on that machine; None where it is gone too.
+            where: What places a task on that machine.
         """
         moment = time.strftime("%Y-%m-%d %H:%M:%S %z")
         self.add(host, number, f"{moment} {why}\n".encode())
-        if where is None or printed_to is None:
-            return
-        known = self._ray.exceptions
-        with contextlib.suppress(known.RayError, known.GetTimeoutError):  # it died before it could say where it prints
+        with contextlib.suppress(self._ray.exceptions.RayError):  # it died before it could say where it prints
             path = self._ray.get(printed_to, timeout=0)
             task = self._ray.remote(take_log).options(num_cpus=0, max_retries=0, scheduling_strategy=where)
             self._awaited.append(_Fetched(task.remote(path), self.path(host, number), time.monotonic() + FETCH_S))
