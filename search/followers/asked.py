@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import UsageError
+from ...errors import UsageError, one_line
 from .base import Follower
 from .mlflow import MlflowFollower
 from .tensorboard import TensorBoardFollower
@@ -23,18 +24,23 @@ def followers_asked(tensorboard: Path | None = None, mlflow: str | None = None) 
     """
     found: list[Follower] = []
     if tensorboard is not None:
-        _check("tensorboard")
         if tensorboard.exists() and not tensorboard.is_dir():
             raise UsageError(f"--tensorboard {tensorboard} is a file; give a folder, new or not")
-        found.append(TensorBoardFollower(tensorboard))
+        with _installed("tensorboard"):
+            found.append(TensorBoardFollower(tensorboard))
     if mlflow is not None:
-        _check("mlflow")
         if not mlflow.strip():
             raise UsageError("--mlflow is empty; give a URI such as http://server:5000 or sqlite:///mlflow.db")
-        found.append(MlflowFollower(mlflow))
+        with _installed("mlflow"):
+            found.append(MlflowFollower(mlflow))
     return found
 
 
-def _check(library: str) -> None:
-    if importlib.util.find_spec(library) is None:
-        raise UsageError(f"--{library} needs {library}, which is not installed: pip install 'autocompress[{library}]'")
+@contextlib.contextmanager
+def _installed(library: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(
+            f"--{library} needs {library} ({one_line(error)[:120]}): pip install 'autocompress[{library}]'"
+        ) from error

@@ -31,8 +31,18 @@ class MlflowFollower:
     """Logs to a tracking server, or into a database, through MLflow's own client."""
 
     def __init__(self, uri: str) -> None:
-        """Log to where `uri` says, in any form that MLflow takes."""
-        self._uri = uri
+        """Log to where `uri` says, in any form that MLflow takes.
+
+        Raises:
+            ImportError: MLflow is not installed, or does not work.
+        """
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
+        from mlflow import MlflowClient  # now, as importing it later would disturb measurements for seconds
+
+        for library in ("mlflow", "alembic"):
+            logging.getLogger(library).setLevel(logging.WARNING)
+        self._uri, self._make_client = uri, MlflowClient
         self._client: Any = None
         self._experiment = self._parent = ""
         self._study = FollowedStudy("", "")
@@ -44,16 +54,11 @@ class MlflowFollower:
 
     def open(self, study: FollowedStudy) -> set[int]:
         """See `Follower`."""
-        for name, value in SETTINGS.items():
-            os.environ.setdefault(name, value)
-        for library in ("mlflow", "alembic"):
-            logging.getLogger(library).setLevel(logging.WARNING)
-        from mlflow import MlflowClient
-
-        self._study, self._client = study, MlflowClient(tracking_uri=self._uri)
+        self._study, self._client = study, self._make_client(tracking_uri=self._uri)
         known = self._client.get_experiment_by_name(study.name)
         self._experiment = known.experiment_id if known else self._client.create_experiment(study.name)
-        found, self._parent = set(), ""
+        found: set[int] = set()
+        self._parent = ""
         for run in list(self._runs()):
             number = run.data.tags.get(TRIAL, "")
             if not number:

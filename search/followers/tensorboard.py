@@ -21,8 +21,14 @@ class TensorBoardFollower:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Write below a folder, which TensorBoard is then started with."""
-        self._folder = folder
+        """Write below a folder, which TensorBoard is then started with.
+
+        Raises:
+            ImportError: TensorBoard is not installed, or does not work.
+        """
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._folder, self._make_writer = folder, SummaryWriter
         self._root: Path = folder
         self._writer: Any = None
 
@@ -44,7 +50,7 @@ class TensorBoardFollower:
     def add(self, trial: EndedTrial) -> None:
         """See `Follower`."""
         if self._writer is None:
-            self._writer = _writer(self._root)
+            self._writer = self._make_writer(str(self._root))
         curves = {**trial.figures, **{f"seconds/{kind}": seconds for kind, seconds in trial.seconds.items()}}
         over_trials = curves if trial.hypervolume is None else {**curves, "hypervolume": trial.hypervolume}
         for name, value in over_trials.items():
@@ -57,7 +63,7 @@ class TensorBoardFollower:
         name = f"{TRIAL}{trial.number:04d}"
         beside = self._root / f"{UNFINISHED}{name}"
         shutil.rmtree(beside, ignore_errors=True)
-        with _writer(beside) as writer:
+        with self._make_writer(str(beside)) as writer:
             about = {"state": trial.state, "origin": trial.label}
             writer.add_hparams({**about, **trial.decisions}, curves, run_name=".", global_step=trial.number)
             for rung, metric in enumerate(trial.rungs, 1):
@@ -78,9 +84,3 @@ class TensorBoardFollower:
         if not first.exists() or (read_object(mark) or {}).get("study") == study.identity:
             return first
         return self._folder / f"{study.name}-{study.identity}"
-
-
-def _writer(folder: Path) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder))
