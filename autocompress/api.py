@@ -12,7 +12,7 @@ from .errors import ConditionsChanged, UnknownName, UsageError
 if TYPE_CHECKING:
     from .search.pace import Snapshot
     from .search.report.front import Front
-    from .search.watch import Watcher
+    from .search.watching import Watcher
     from .studies.task import Task
 
 DEFAULT_MINUTES = 10.0
@@ -47,6 +47,8 @@ def compress(
     fresh: bool = False,
     remeasure: bool = False,
     progress: Progress = "auto",
+    tensorboard: str | Path | None = None,
+    mlflow: str | None = None,
     callback: Callable[[Snapshot], object] | None = None,
     target: Mapping[str, Any] | None = None,
     budget: Mapping[str, Any] | None = None,
@@ -92,6 +94,9 @@ def compress(
         remeasure: Whether finished models of the study are measured anew first, under the conditions of now.
         progress: "live" draws in place, "lines" prints a line for each trial, "none" prints nothing; "auto" draws where
             the terminal or the notebook can, else prints nothing.
+        tensorboard: Folder to log each trial into, for TensorBoard (`pip install 'autocompress[tensorboard]'`).
+        mlflow: Where to log each trial with MLflow (`pip install 'autocompress[mlflow]'`), such as
+            "http://server:5000" or "sqlite:///mlflow.db".
         callback: Called each time a trial has ended, with how the search stands (`Snapshot`: `trials`, `running`,
             `elapsed_s` and more). What it raises ends the search, and finished trials are kept.
         target: Other keys of the section `[target]` of a study file, such as `{"profile_seconds": 0}`.
@@ -106,6 +111,7 @@ def compress(
     Raises:
         AutoCompressError: What cannot be, in one line; see `autocompress.errors` for the kinds.
     """
+    from .search.followers.asked import followers_asked
     from .search.pace import Stop
     from .search.run import run_search
     from .search.signals import ended_by_signals
@@ -147,13 +153,14 @@ def compress(
         raise UsageError("a task made in Python runs in this process; for more workers write it into a file: --task")
     if settings.search.trials is None and settings.search.minutes is None:
         settings = settings.changed("search", minutes=DEFAULT_MINUTES)
+    followers = followers_asked(None if tensorboard is None else Path(tensorboard), mlflow)
     stop = Stop()
     watcher = _watcher(progress)
     if callback is not None:
         watcher = _Calling(watcher, callback)
     with ended_by_signals(stop, told=False):
         try:
-            outcome = run_search(settings, task, Path(runs), fresh, watcher, stop, anew=remeasure)
+            outcome = run_search(settings, task, Path(runs), fresh, watcher, stop, anew=remeasure, followers=followers)
         finally:
             close = getattr(watcher, "close", None)
             if close is not None:

@@ -88,7 +88,7 @@ def row(network: SimulatedNetwork, known: int, workers: int) -> str:
 
         def over() -> bool:
             ended = len(driver.trials)
-            if not marks and ended >= first and not driver.opening:
+            if not marks and ended >= first and not driver.decisions.opening:
                 marks.append((ended, executor.clock_s, executor.driver_s, executor.busy_s))
             return bool(marks) and ended >= marks[0][0] + last - first
 

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 
-from ..errors import MeasurementError, StorageError
+from ..errors import StorageError
 from ..evaluators.timing.breathing import Slices
 from ..spaces.space import Space
 from .deaths import Deaths
 from .evaluate.job import Job, JobResult
 from .evaluate.warm_start import WarmStarts
+from .failures import check_failures
+from .job_log import JobLog
 from .next_job import Assignment, NextJob, with_result
 from .objectives import objective_value
 from .pace import Pace, Snapshot
@@ -29,9 +31,6 @@ from .time_left import TimeLeft
 from .trainings import Trainings
 from .trial import Trial, TrialState
 from .waiting import WaitingRoom
-
-MANY_FAILURES = 8
-"""So many failed trials in a row are not bad luck of single plans."""
 
 
 class Decisions:
@@ -81,6 +80,7 @@ class Decisions:
         self._trainings, self._deaths = Trainings(), Deaths(executor, store)
         self._next = NextJob(store.folder, promotion, self._trainings, warm_starts)
         self._shapes = ShapeChoice(space, promotion.limits, proposer.choose)
+        self._log = JobLog(len(promotion.rungs))
         self.running: dict[int, Assignment] = {}
         self._proposals: dict[int, Proposal] = {}
         interrupted = store.interrupted()
@@ -95,7 +95,7 @@ class Decisions:
             self._learn(trial)
             self._trainings.remember(trial)
         self._next_number = store.next_number()
-        self._started, self._over, self.exhausted, self.seconds = 0, False, False, dict[str, float]()
+        self._started, self._over, self.exhausted, self.seconds = 0, False, False, self._log.seconds
         self._run_s = self._pace.clock_s()
         earlier_s = max((t.ended_s or 0.0 for t in self.trials), default=0.0)
         self._start_s = (self._run_s if self._pace.since_s is None else self._pace.since_s) - earlier_s
@@ -118,8 +118,7 @@ class Decisions:
     def snapshot(self) -> Snapshot:
         """Return how the search stands."""
         new, elapsed_s = len(self.trials) - self._known, self._pace.clock_s() - self._run_s
-        rungs = len(self._promotion.rungs)
-        doing = [f"trial {t.number} ({t.label}): {job.words(rungs)}" for t, job in self.running.values()]
+        doing = [self._log.words(trial, job) for trial, job in self.running.values()]
         return Snapshot(self.trials, new, doing, elapsed_s, len(self.room), self._limits)
 
     def begin(self, new: bool = True, able: Callable[[Trial], bool] = lambda trial: True) -> Assignment | None:
@@ -171,9 +170,8 @@ class Decisions:
             AutoCompressError: Many trials in a row failed, or the disk cannot be written.
         """
         trial, job = self.running.pop(number)
+        self._log.ended(trial, job, result)
         trial = trial.spent(result.seconds)
-        for kind, value in result.seconds.items():
-            self.seconds[kind] = self.seconds.get(kind, 0.0) + value
         if result.stopped:
             self._deaths.keep(trial)  # the next run goes on from this rung
             return None
@@ -211,6 +209,7 @@ class Decisions:
             AutoCompressError: Many trials in a row failed, or the disk cannot be written.
         """
         trial, job = self.running.pop(number)
+        self._log.lost(trial, job, error)
         return self._assigned(self._deaths.again(trial, job, error), job, error)
 
     def leave(self) -> None:
@@ -256,6 +255,7 @@ class Decisions:
             self._end(replace(trial.moved(TrialState.FAILED), reason=reason))
             return None
         job = self._deaths.sent(trial, replace(job, seed=trial.seed, apart=False))
+        self._log.sent(trial, job)
         self.running[trial.number] = Assignment(trial, job)
         return self.running[trial.number]
 
@@ -288,9 +288,7 @@ class Decisions:
         self.trials.append(trial)
         self._trainings.remember(trial)
         self._learn(trial)
-        last = self.trials[-MANY_FAILURES:]
-        if len(last) == MANY_FAILURES and all(t.state is TrialState.FAILED for t in last):
-            raise MeasurementError(f"the last {MANY_FAILURES} trials failed, the latest because {trial.reason}")
+        check_failures(self.trials)
 
     def _learn(self, trial: Trial) -> None:
         """Tell the proposer. What waits or was stopped counts with what may become of it; failures are forgotten."""

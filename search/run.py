@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -20,8 +21,12 @@ from ..studies.task import Task
 from ..studies.teacher import TeacherStopped
 from .assemble import driver_of
 from .evaluate.recalibration import keep_drift
-from .executors.base import Executor, ExecutorContext
+from .executors.base import Executor, ExecutorContext, TellsWorkers
 from .executors.registry import executor_factory
+from .followers.base import Follower
+from .followers.following import END_S, HURRIED_S, Followings
+from .followers.telling import Telling
+from .logs import DriverLog, driver_log, log
 from .pace import Stop
 from .prepare.forecast import forecast
 from .prepare.surrogates import prepare_surrogates
@@ -32,8 +37,9 @@ from .report.profiles import profile_models
 from .report.reading import read_front
 from .signals import BrokenOff, let_come_to_its_end
 from .stopping import Outlook
+from .store.status import StatusKeeper
 from .study import OpenStudy, opened, with_what_was_seen
-from .watch import MIN_RESERVE_S, RESERVE_SHARE, Silent, Watch, Watcher
+from .watching import MIN_RESERVE_S, RESERVE_SHARE, Logged, Silent, Watch, Watcher
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,8 @@ def run_search(
     stop: Stop | None = None,
     dry_run: bool = False,
     anew: bool = False,
+    log_level: str = "info",
+    followers: Sequence[Follower] = (),
 ) -> Outcome:
     """Search until the study's stop condition, or until `stop` is asked for; then confirm the front.
 
@@ -89,12 +97,41 @@ def run_search(
         stop: Asked for by the user.
         dry_run: Whether to end after the forecast, before the first trial.
         anew: Whether finished models are measured anew first, under the conditions of now.
+        log_level: The least that is logged into the study's folder, one of `logs.LEVELS`.
+        followers: Log each trial elsewhere, as it ends.
 
     Raises:
         AutoCompressError: What cannot be, in one line.
     """
-    watcher = watcher or Silent()
-    stop = stop or Stop()
+    with driver_log(log_level) as logged:
+        log(f"AutoCompress {version('autocompress')}: {settings.name}, {settings.search.model_dump_json()}")
+        told = Logged(watcher or Silent())
+        how = _How(dry_run, anew, log_level, tuple(followers))
+        outcome = _searched(settings, task, runs, fresh, told, stop or Stop(), how, logged)
+        log(f"ended after {outcome.wall_s:.0f} s, with {len(outcome.front.trials)} trials")
+        return outcome
+
+
+@dataclass(frozen=True)
+class _How:
+    """See `run_search`."""
+
+    dry_run: bool
+    anew: bool
+    log_level: str
+    followers: tuple[Follower, ...]
+
+
+def _searched(
+    settings: StudyFile,
+    task: Task | None,
+    runs: Path,
+    fresh: bool,
+    watcher: Watcher,
+    stop: Stop,
+    how: _How,
+    logged: DriverLog,
+) -> Outcome:
     begin_s, begun_s = time.monotonic(), time.time()
     minutes = settings.search.minutes
     end_s = None if minutes is None else begin_s + 60 * minutes
@@ -102,26 +139,28 @@ def run_search(
         stop.deadline_s = begin_s + 60 * minutes - min(MIN_RESERVE_S, RESERVE_SHARE * 60 * minutes)
     make_executor = executor_factory(settings.search.executor)
     torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
-    if minutes is None and settings.search.trials is None and settings.search.patience is None and not dry_run:
+    if minutes is None and settings.search.trials is None and settings.search.patience is None and not how.dry_run:
         watcher.say("no limit was given (--minutes, --trials, --patience): this search runs until Ctrl-C ends it")
     host_of = getattr(make_executor, "timing_host", None)
     host = HERE if host_of is None else host_of(settings, watcher.say)
-    open_study = opened(settings, task, runs, fresh, stop, watcher.say, stop.time_left_s, anew, host)
-    with _told_in_time(stop), open_study as study:
+    open_study = opened(settings, task, runs, fresh, stop, watcher.say, stop.time_left_s, how.anew, host, logged.begin)
+    with _told_in_time(stop), open_study as study, contextlib.ExitStack() as held:
         loop_s = time.monotonic()
         surrogates = prepare_surrogates(study.context, study.space, settings, watcher.say, stop.time_left_s())
         study = with_what_was_seen(study, watcher.say)
         _tell_forecast(study, stop.time_left_s(), watcher.say)
-        if dry_run:
+        if how.dry_run:
             seconds = time.monotonic() - begin_s
             return Outcome(read_front(study.folder), seconds, 0.0, {}, False, stop.asked.is_set())
-        given = ExecutorContext(study.context, settings, study.folder, watcher.say)
+        given = ExecutorContext(study.context, settings, study.folder, watcher.say, how.log_level)
         executor = make_executor(given, settings.search.workers)
         driver = driver_of(study, executor, surrogates, stop, loop_s)
         decisions = driver.decisions
         devices = tuple(target.device for target in study.context.targets)
         report = ReportKeeper(study.folder, surrogates, devices, watcher.say)
-        watch = Watch(study, decisions, watcher, stop, end_s, report)
+        status = StatusKeeper(study.folder, executor.worker_states if isinstance(executor, TellsWorkers) else tuple)
+        followings = held.enter_context(_followed(study, how.followers, watcher.say, stop))
+        watch = Watch(study, decisions, watcher, stop, end_s, report, status, followings)
         exhausted, trouble = False, ""
         try:
             with contextlib.suppress(BrokenOff):
@@ -130,6 +169,7 @@ def run_search(
             trouble = _changed(changed)
         finally:
             _close(executor)
+            followings.look(driver.trials)
         done = not stop() and watch.patience.is_over(decisions.searched_s)
         search_s = time.monotonic() - loop_s
         if stop() and not driver.trials:
@@ -186,6 +226,18 @@ def _told_in_time(stop: Stop) -> Iterator[None]:
             "the minutes of this search ended before its teacher was trained, and half a training is no teacher; "
             "give more --minutes, or a trained teacher"
         ) from None
+
+
+@contextlib.contextmanager
+def _followed(study: OpenStudy, followers: Sequence[Follower], say: Say, stop: Stop) -> Iterator[Followings]:
+    """Have a study followed. Where the search has to end within seconds, what is not logged is left to the next run."""
+    examples = len(study.context.task.validation)
+    telling = Telling(study.folder, study.limits, study.objectives, study.space.variables, examples)
+    followings = Followings(followers, telling, say)
+    try:
+        yield followings
+    finally:
+        followings.close(HURRIED_S if stop.hurried.is_set() else END_S)
 
 
 def _close(executor: Executor) -> None:

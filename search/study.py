@@ -97,6 +97,7 @@ def opened(
     time_left_s: Callable[[], float | None] = lambda: None,
     anew: bool = False,
     host: TimingHost = HERE,
+    begun: Callable[[Path], None] = lambda folder: None,
 ) -> Iterator[OpenStudy]:
     """Open the study in its folder, alone: two searches never write one study.
 
@@ -110,6 +111,7 @@ def opened(
         time_left_s: Returns the seconds of the search that are left, None without an end.
         anew: Whether to calibrate, and to measure finished models, under the conditions of now.
         host: The machine that times files.
+        begun: Called with the study's folder once that is known to be of this task.
 
     Raises:
         TeacherStopped: `stop()` came true before the teacher was trained.
@@ -142,6 +144,7 @@ def opened(
         prepared = replace(task, teacher=teacher).prepared(say)
         # nothing of a study is written before it is known to be of this task
         check_identity(folder, prepared)
+        begun(folder)
         if settings.teacher.epochs == 0:
             save_weights(teacher, folder / "teacher.safetensors")
         store = TrialStore(folder, settings.name, objectives, check_held)

@@ -18,6 +18,8 @@ SEARCH = ("trials", "patience", "workers", "executor", "seed", *ON_RAY)
 """Options that are keys of the section [search]."""
 
 
+LOG_LEVELS = ("debug", "info", "warning", "error")
+"""The same as `search.logs.LEVELS`, which takes a second to import."""
 RUN_CODE = click.option("--run-code", is_flag=True, help="Run the code that a study or recipe from elsewhere names.")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -13,14 +12,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ..search.report.lines import best_line, trial_line
 from .output import tell
 from .screen import screen
 
 if TYPE_CHECKING:
-    from ..search.feasibility import Limits
     from ..search.pace import Snapshot
-    from ..search.trial import Trial
-    from ..studies.metric import MetricLabel
 
 
 class PlainProgress:
@@ -95,49 +92,6 @@ class LiveProgress(PlainProgress):
         if self._end_s is not None:
             grid.add_row("time left", _clock(max(0.0, self._end_s - time.monotonic())))
         return Group(Text(""), grid)
-
-
-def trial_line(trial: Trial, metric: MetricLabel) -> str:
-    """Return one line: what became of a trial."""
-    from ..search.objectives import objective_value
-
-    head = f"trial {trial.number} ({trial.label}): {trial.state}"
-    if not trial.measured:
-        return f"{head}, {trial.reason}"
-    several = len(trial.measured) > 1 or bool(trial.spec.target)
-    parts = []
-    for name, file in trial.measured.items():
-        latency, where = file.latency, f" on {name}" if several else ""
-        parts.append(f"p50 {latency.p50_ms:.3f} ms ({latency.low_ms:.3f} to {latency.high_ms:.3f}){where}")
-    remarks = [f"{name + ': ' if several else ''}{file.remark}" for name, file in trial.measured.items() if file.remark]
-    size = max(file.size_bytes for file in trial.measured.values())
-    quality = objective_value("accuracy", trial.measured)
-    figures = ", ".join((f"{metric.name} {metric.text(quality)}", *parts, f"{size / 1000:.0f} kB"))
-    return "; ".join((f"{head}, {figures}", *remarks))
-
-
-def best_line(trials: Sequence[Trial], limits: Limits) -> str:
-    """Return one line: the most accurate finished trial that meets the budgets so far."""
-    from ..search.objectives import objective_value
-
-    budgets = sorted(set(limits.budgets.values()))
-    where = f" under {' and '.join(f'{limit:g} ms' for limit in budgets)}" if budgets else ""
-    best: tuple[float, Trial] | None = None
-    for trial in trials:
-        latencies = {name: file.latency for name, file in trial.measured.items()}
-        if trial.measured and limits.meets_latency(latencies):
-            quality = objective_value("accuracy", trial.measured)
-            if best is None or quality > best[0]:
-                best = quality, trial
-    if best is None:
-        return f"none{where} yet"
-    quality, trial = best
-    metric = limits.metric
-    name, file = next(iter(trial.measured.items()))
-    target = f" on {name}" if trial.spec.target else ""
-    return (
-        f"trial {trial.number}{where}: {metric.name} {metric.text(quality)}, p50 {file.latency.p50_ms:.3f} ms{target}"
-    )
 
 
 def _clock(seconds: float) -> str:

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from ..errors import ConditionsChanged, UsageError
-from .options import RUN_CODE, find_study, folder_of, with_options
+from .options import LOG_LEVELS, RUN_CODE, find_study, folder_of, with_options
 from .paths import PATH, STUDY
 from .show import print_front, print_outcome
 
@@ -47,6 +47,11 @@ from .show import print_front, print_outcome
 @click.option("--dry-run", is_flag=True, help="Prepare, say what a search will take, and stop before the first trial.")
 @click.option("--fresh", is_flag=True, help="Start anew in a new folder instead of resuming.")
 @RUN_CODE
+@click.option("--tensorboard", type=PATH, help="Folder to log each trial into, for TensorBoard.")
+@click.option("--mlflow", help="Where to log each trial with MLflow: http://server:5000, sqlite:///mlflow.db, ...")
+@click.option(
+    "--log-level", type=click.Choice(LOG_LEVELS), default="info", help="Of runs/<study>/logs.  [default: info]"
+)
 @click.option("--quiet", is_flag=True, help="Plain lines instead of a live display.")
 def search(study: str | None, **options: Any) -> None:
     """Search a STUDY: a .toml file, a bundled study, or the folder of a study, which goes on.
@@ -54,6 +59,7 @@ def search(study: str | None, **options: Any) -> None:
     Without one, ./autocompress.toml if it exists, else the bundled study `digits`. The same command resumes a study
     that was stopped. Ctrl-C ends a search cleanly; SIGTERM and SIGHUP do within seconds.
     """
+    from ..search.followers.asked import followers_asked
     from ..search.pace import Stop
     from ..search.run import run_search
     from ..search.signals import ended_by_signals
@@ -63,11 +69,12 @@ def search(study: str | None, **options: Any) -> None:
         if click.get_current_context().get_parameter_source("runs") is ParameterSource.COMMANDLINE:
             raise UsageError(f"{study} is a study's own folder, in which it goes on; leave out --runs")
         options["runs"] = runs
+    followers = followers_asked(options["tensorboard"], options["mlflow"])
     progress = make_progress(options["quiet"])
     stop = Stop()
     try:
         with ended_by_signals(stop):
-            how = (options["dry_run"], options["remeasure"])
+            how = (options["dry_run"], options["remeasure"], options["log_level"], followers)
             outcome = run_search(settings, None, options["runs"], options["fresh"], progress, stop, *how)
     finally:
         progress.close()

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError, Future, wait
 import pytest
 
 from ..search.evaluate.job import Job, JobResult
-from ..search.executors.base import Executor, ExecutorContext, GivesUp, JobLost
+from ..search.executors.base import Executor, ExecutorContext, GivesUp, JobLost, TellsWorkers
 from ..spaces.spec import Pattern, StudentSpec
 
 POLL_S = 0.05
@@ -90,6 +90,28 @@ class ExecutorConformance:
                 result_of(executor, answer)
             assert executor.running_s(answer) == 0
             assert result_of(executor, executor.submit(Job(9022, StudentSpec(), "gate"))).latencies
+        finally:
+            executor.close()
+
+    def test_it_is_told_who_works_for_which_trial(self, executor_context: ExecutorContext) -> None:
+        """For executors that can tell; see `TellsWorkers`."""
+        executor = self.make_executor(executor_context)
+        try:
+            if not isinstance(executor, TellsWorkers):
+                pytest.skip("this executor does not tell who works where")
+            sent_s = time.time()
+            answer, until_s = executor.submit(Job(9031, StudentSpec(), "build")), time.monotonic() + PATIENCE_S
+            while not (busy := [each for each in executor.worker_states() if each.trial is not None]):
+                assert time.monotonic() < until_s and not answer.done(), "nobody was seen to do the job"
+                executor.run_pending()
+                time.sleep(0.02)
+            (worker,) = busy
+            assert worker.trial == 9031 and worker.host and worker.number >= 1 and worker.doing
+            assert sent_s - 1 <= worker.since_s <= time.time() + 1, "seconds since 1970"
+            assert result_of(executor, answer).measured
+            found = executor.worker_states()
+            assert found and all(each.trial is None for each in found), "those with nothing to do are told of too"
+            assert len({(each.host, each.number) for each in found}) == len(found), "no two have one number"
         finally:
             executor.close()
 

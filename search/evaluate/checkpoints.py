@@ -20,6 +20,7 @@ from ...spaces.spec import StudentSpec
 from ..store.layout import checkpoints_folder
 from ..trial import WarmStart
 from .context import LOOK_EXAMPLES, EvaluationContext
+from .job import Job
 
 
 def checkpoint_path(study: Path, spec: StudentSpec, rung: int, warm_start: WarmStart | None = None) -> Path:
@@ -30,6 +31,11 @@ def checkpoint_path(study: Path, spec: StudentSpec, rung: int, warm_start: WarmS
 def checkpoint_stem(spec: StudentSpec, warm_start: WarmStart | None = None) -> str:
     """Return how the names of a student's checkpoints begin."""
     return f"{spec.training_key()}-of-{warm_start.number}" if warm_start else spec.training_key()
+
+
+def training_of(job: Job) -> str:
+    """Return the name of what a job trains; jobs that train the same weights have one name. Empty where none is."""
+    return checkpoint_stem(job.spec, job.warm_start) if job.step == "rung" else ""
 
 
 def start_student(context: EvaluationContext, spec: StudentSpec, warm_start: WarmStart | None) -> Student:

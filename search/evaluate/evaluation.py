@@ -16,6 +16,7 @@ from ...errors import (
 )
 from ...files import disk_errors, write_bytes
 from ...spaces.spec import StudentSpec
+from ..logs import about_trial
 from ..store.layout import trial_folder
 from .build import build_and_measure
 from .checkpoints import first_accuracy
@@ -40,7 +41,7 @@ def evaluate(context: EvaluationContext, job: Job) -> JobResult:
     """
     clock = Clock()
     try:
-        with disk_errors(context.folder):
+        with about_trial(job.number), disk_errors(context.folder):
             return replace(_done(context, job, clock), seconds=clock.seconds)
     except Stopped:
         return JobResult(stopped=True, seconds=clock.seconds)

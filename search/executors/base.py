@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from ...studies.study_file import StudyFile
 from ..evaluate.context import EvaluationContext
 from ..evaluate.job import Job, JobResult
+from ..worker_state import WorkerState
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,23 @@ class ExecutorContext:
         settings: The study's settings; with the folder, they let another process make a context of its own.
         folder: The study's folder.
         say: Takes a line about what became of workers.
+        log_level: The least that workers log, one of `logs.LEVELS`.
     """
 
     context: EvaluationContext
     settings: StudyFile
     folder: Path
     say: Callable[[str], None] = lambda line: None
+    log_level: str = "info"
 
     @property
     def travels(self) -> bool:
         """Whether another process can make the study's task from its settings."""
         return self.settings.task.source is not None or self.settings.teacher.model is not None
+
+    def words(self, job: Job) -> str:
+        """Return what is being done by a job, in a few words."""
+        return job.words(len(self.settings.recovery.rungs))
 
 
 class WorkerDied(BrokenExecutor):
@@ -51,7 +58,7 @@ class Executor(Protocol):
 
     An executor may have two more attributes, both False where they are missing: `apart` says that all jobs run in
     processes of their own, `can_part` that those which ask for it (`Job.apart`) can be now. One that can end single
-    jobs has the methods of `GivesUp`.
+    jobs has the methods of `GivesUp`; one that can tell who works where has that of `TellsWorkers`.
 
     Made from an `ExecutorContext` and a number of workers, and registered under the entry-point group
     `autocompress.executors`.
@@ -97,6 +104,15 @@ class GivesUp(Protocol):
             answer: What `submit` returned.
             why: In a few words.
         """
+        ...
+
+
+@runtime_checkable
+class TellsWorkers(Protocol):
+    """An executor that can tell who works where, for those who look at a search."""
+
+    def worker_states(self) -> Sequence[WorkerState]:
+        """Return what each worker does now, those too that have nothing to do. The driver's thread calls it."""
         ...
 
 

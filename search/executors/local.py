@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import platform
+import time
 from collections import deque
 from concurrent.futures import Future, wait
 
@@ -10,6 +13,7 @@ from ...errors import MeasurementError, UsageError, one_line
 from ..evaluate.evaluation import evaluate
 from ..evaluate.job import Job, JobResult
 from ..memory import check_memory
+from ..worker_state import IDLE, WorkerState
 from .base import ExecutorContext, WorkerDied
 from .processes import ProcessExecutor
 
@@ -32,6 +36,8 @@ class LocalExecutor:
     def __init__(self, context: ExecutorContext, workers: int = 1) -> None:
         self._given, self._context = context, context.context
         self._waiting: deque[tuple[Job, Future[JobResult]]] = deque()
+        self._now: Job | None = None
+        self._since_s = time.time()
 
     @property
     def can_part(self) -> bool:
@@ -44,6 +50,8 @@ class LocalExecutor:
     def submit(self, job: Job) -> Future[JobResult]:
         """Keep a job until `run_pending`."""
         future: Future[JobResult] = Future()
+        if not self._waiting:
+            self._since_s = time.time()
         self._waiting.append((job, future))
         return future
 
@@ -51,10 +59,19 @@ class LocalExecutor:
         """Do the jobs that wait, here and now. The context's `stop` ends them within a few training steps."""
         while self._waiting:
             job, future = self._waiting.popleft()
+            self._now, self._since_s = job, time.time()
             try:
                 future.set_result(self._apart(job) if job.apart else evaluate(self._context, job))
             except Exception as error:
                 future.set_exception(error)
+            finally:
+                self._now, self._since_s = None, time.time()
+
+    def worker_states(self) -> list[WorkerState]:
+        """Return what this process does now, or next: the driver looks between jobs; see `base.TellsWorkers`."""
+        job = self._now or next((job for job, _ in self._waiting), None)
+        doing, trial = (IDLE, None) if job is None else (self._given.words(job), job.number)
+        return [WorkerState(platform.node(), 1, doing, self._since_s, trial, os.getpid())]
 
     def _apart(self, job: Job) -> JobResult:
         try:

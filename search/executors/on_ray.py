@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections import Counter, deque
 from concurrent.futures import Future, InvalidStateError
@@ -13,11 +14,13 @@ from typing import Any
 from ...errors import AutoCompressError, MeasurementError, TimingHostLost, one_line
 from ...evaluators.timing.host import TimingHost
 from ...studies.study_file import StudyFile
-from ..evaluate.checkpoints import checkpoint_stem
+from ..evaluate.checkpoints import training_of
 from ..evaluate.job import Job, JobResult
 from ..evaluate.parcel import job_parcel, opening_parcel, unpack
+from ..worker_state import IDLE, OPENING, WorkerState
 from .base import ExecutorContext, JobLost, WorkerDied
 from .ray_cluster import Node, Say, join, nodes, on, pickled, timing_host
+from .ray_logs import WorkerLogs
 from .ray_machines import Machines
 from .ray_pool import pooled
 from .ray_worker import Bulletin, Done, Opening, RayWorker
@@ -38,15 +41,19 @@ class _Worker:
     Attributes:
         actor: Its handle.
         node: Where it runs.
+        number: Of the worker, from 1 on each machine.
+        printed_to: Reference to the file on its machine that it prints to.
         answer: Reference to what comes of what it does now; None while it has nothing to do.
         job: What it does; None while it opens the study.
         future: What the result goes to.
         ready: Whether it has opened the study.
-        begun_s: When it began that.
+        begun_s: When it began that, or has had nothing to do since, on the monotonic clock.
     """
 
     actor: Any
     node: Node
+    number: int
+    printed_to: Any
     answer: Any
     job: Job | None = None
     future: Future[JobResult] | None = None
@@ -94,7 +101,7 @@ class RayExecutor:
         self._bulletin = ray.remote(Bulletin).options(num_cpus=0, scheduling_strategy=here).remote()
         # files for a GPU are built and scored on one
         self._hide_gpus = not self._search.gpus_per_job and all(t.device == "cpu" for t in context.context.targets)
-        self._workers: list[_Worker] = []
+        self._logs, self._workers = WorkerLogs(context.folder), list[_Worker]()
         self._queue: deque[tuple[Job, Future[JobResult]]] = deque()
         self._began_s = time.monotonic()
         self._looked_s, self._waits, self._closing = float("-inf"), False, False
@@ -120,6 +127,7 @@ class RayExecutor:
     def run_pending(self) -> None:
         """Take in what came of jobs, and look which machines are there."""
         self._take_in()
+        self._logs.look()
         if time.monotonic() - self._looked_s > LOOK_S:
             self._look()
             self._looked_s = time.monotonic()
@@ -134,6 +142,10 @@ class RayExecutor:
         for worker in [each for each in self._workers if each.future is answer]:
             self._machines.lost(worker.node, why)
             self._end(worker, JobLost(why))
+
+    def worker_states(self) -> list[WorkerState]:
+        """Return what each worker does now, on all machines; see `base.TellsWorkers`."""
+        return [self._state(worker) for worker in self._workers]
 
     def close(self) -> None:
         """Let trainings save how far they came, end the workers, and shut a cluster down that was started here."""
@@ -151,10 +163,18 @@ class RayExecutor:
         for _, future in self._queue:
             future.cancel()
         self._queue.clear()
+        self._logs.close(until_s)
         with contextlib.suppress(self._ray.exceptions.RayError):
             self._ray.kill(self._bulletin)
         if not self._joined:
             self._ray.shutdown()
+
+    def _state(self, worker: _Worker) -> WorkerState:
+        since_s = time.time() - (time.monotonic() - worker.begun_s)
+        doing, job = IDLE if worker.ready else OPENING, worker.job
+        if job is None:
+            return WorkerState(worker.node.name, worker.number, doing, since_s)
+        return WorkerState(worker.node.name, worker.number, self._given.words(job), since_s, job.number)
 
     def _look(self) -> None:
         """Start workers on machines that have room for more, and leave those that are gone."""
@@ -177,8 +197,12 @@ class RayExecutor:
     def _start(self, node: Node) -> None:
         cpus = self._machines.cpus(node)
         options = {"num_cpus": cpus, "num_gpus": self._search.gpus_per_job, "scheduling_strategy": on(node.key)}
-        actor = self._ray.remote(RayWorker).options(**options).remote(cpus, self._bulletin, self._hide_gpus)
-        self._workers.append(_Worker(actor, node, actor.open.remote(self._opening), begun_s=time.monotonic()))
+        given = cpus, self._bulletin, self._hide_gpus, self._given.log_level
+        actor = self._ray.remote(RayWorker).options(**options).remote(*given)
+        taken = {worker.number for worker in self._workers if worker.node.name == node.name}
+        number = next(number for number in itertools.count(1) if number not in taken)
+        log, opened = actor.printed_to.remote(), actor.open.remote(self._opening)
+        self._workers.append(_Worker(actor, node, number, log, opened, begun_s=time.monotonic()))
 
     def _give_back(self, error: AutoCompressError) -> None:
         """End the search by an error, as far as jobs wait."""
@@ -198,10 +222,11 @@ class RayExecutor:
             except Exception as error:  # whatever becomes of a process, a machine, or what was to be unpickled
                 self._died(worker, error)
             else:
-                self._ended(worker, found)
+                self._logs.add(worker.node.name, worker.number, found.text)
+                self._ended(worker, found.found)
 
     def _ended(self, worker: _Worker, found: Done | BaseException | str) -> None:
-        future, worker.answer = worker.future, None
+        future, worker.answer, worker.begun_s = worker.future, None, time.monotonic()
         if future is None:
             worker.ready = not isinstance(found, BaseException)
             if isinstance(found, TimingHostLost):
@@ -237,7 +262,9 @@ class RayExecutor:
         # a machine that loses its power is taken for alive for some seconds
         died = isinstance(error, (known.ActorDiedError, known.OutOfMemoryError)) and not gone
         why = one_line(said[max(0, said.find("The actor is dead because")) :])[:160]
+        log = self._logs.path(worker.node.name, worker.number)
         why = f"the process that did it died on {worker.node.name} ({why})" if died else f"{worker.node.name} is gone"
+        why += f"; see {log}" if died else ""
         if not gone:
             self._machines.lost(worker.node, why)
         self._end(worker, WorkerDied(why) if died else JobLost(why))
@@ -247,6 +274,9 @@ class RayExecutor:
         self._workers.remove(worker)
         with contextlib.suppress(self._ray.exceptions.RayError):
             self._ray.kill(worker.actor)
+        if error is not None:
+            why = str(error).partition("; see ")[0]
+            self._logs.died(worker.node.name, worker.number, why, worker.printed_to, on(worker.node.key))
         if worker.future is not None:
             with contextlib.suppress(InvalidStateError):
                 if error is None:
@@ -257,20 +287,15 @@ class RayExecutor:
     def _hand_out(self) -> None:
         """Give jobs to the workers that are free. What would train the same weights as a running job waits for it."""
         free = deque(worker for worker in self._workers if worker.ready and worker.answer is None)
-        running = {_training(worker.job) for worker in self._workers if worker.job is not None} - {""}
+        running = {training_of(worker.job) for worker in self._workers if worker.job is not None} - {""}
         waiting: deque[tuple[Job, Future[JobResult]]] = deque()
         while self._queue and free:
             job, future = self._queue.popleft()
-            if _training(job) in running:
+            if training_of(job) in running:
                 waiting.append((job, future))
                 continue
             worker = free.popleft()
             worker.job, worker.future, worker.begun_s = job, future, time.monotonic()
             worker.answer = worker.actor.do.remote(job, job_parcel(self._given.folder, job))
-            running |= {_training(job)} - {""}
+            running |= {training_of(job)} - {""}
         self._queue.extendleft(reversed(waiting))
-
-
-def _training(job: Job) -> str:
-    """Return what a job trains; nothing where it trains nothing."""
-    return checkpoint_stem(job.spec, job.warm_start) if job.step == "rung" else ""

@@ -11,6 +11,7 @@ from ...cores import usable_cores
 from ...errors import MeasurementError
 from ..evaluate.job import Job, JobResult
 from ..memory import check_memory
+from ..worker_state import WorkerState
 from .base import ExecutorContext, JobLost, WorkerDied
 from .worker_process import WorkerProcess
 
@@ -72,6 +73,10 @@ class ProcessExecutor:
                 worker.leave(answer)
                 with contextlib.suppress(InvalidStateError):  # it came to its end just now
                     answer.set_exception(JobLost(why))
+
+    def worker_states(self) -> list[WorkerState]:
+        """Return what each worker process does now; see `base.TellsWorkers`."""
+        return [worker.state() for worker in self._workers if not worker.lost]
 
     def close(self) -> None:
         """End the worker processes; what they train is saved where that takes no more than `CLOSE_S`."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pickle
 import platform
+import sys
 import time
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -18,11 +19,13 @@ from ...studies.checkpoint import load_weights
 from ...studies.study_file import StudyFile
 from ...temporary import sweep_temporary, temporary_folder
 from ..evaluate.context import EvaluationContext, open_context
-from ..evaluate.evaluation import evaluate
 from ..evaluate.job import Job, JobResult
 from ..evaluate.parcel import Parcel, made_since, stamps, unpack
 from ..identity import check_identity
+from ..job_log import evaluate_in_worker
+from ..store.logs import take_log
 from .base import JobLost
+from .ray_logs import Printed
 from .worker import WorkerUnusable, prepare_worker
 
 TEACHER = "teacher.safetensors"
@@ -80,45 +83,41 @@ class Bulletin:
 class RayWorker:
     """Does jobs, one after the other, in a folder of its own: no folder is shared with the driver."""
 
-    def __init__(self, threads: int, bulletin: Any, hide_gpus: bool) -> None:
+    def __init__(self, threads: int, bulletin: Any, hide_gpus: bool, log_level: str) -> None:
         """Set up this process.
 
         Args:
             threads: For training.
             bulletin: Handle of the driver's `Bulletin`.
             hide_gpus: Whether this process is to see none: Ray leaves those to it that nobody asked for.
+            log_level: The least that it logs.
         """
         if hide_gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        prepare_worker(threads)
         sweep_temporary()  # of workers that were ended
         self._held = contextlib.ExitStack()
-        self._folder = self._held.enter_context(temporary_folder())
+        own = self._held.enter_context(temporary_folder())
+        self._folder, self._log = own / "study", own / "printed"
+        self._folder.mkdir()
+        print(f"AutoCompress: what follows is printed to {self._log}, and travels to the study's own logs/", flush=True)
+        prepare_worker(threads, log=self._log, log_level=log_level)
         self._bulletin, self._looked_s, self._ends = bulletin, time.monotonic(), False
         self._context: EvaluationContext | None = None
-        self._drivers_folder = Path()
+        self._drivers_folder, self._rungs = Path(), 1
 
-    def open(self, given: Opening) -> str | WorkerUnusable | TimingHostLost:
+    def printed_to(self) -> Path:
+        """Return the file on this machine that this process prints to."""
+        return self._log
+
+    def open(self, given: Opening) -> Printed:
         """Open the study.
 
         Returns:
             The machine's name, or why it cannot be opened here: what Ray makes of an error has many lines.
         """
-        if given.version != (there := version("autocompress")):
-            return WorkerUnusable(f"AutoCompress {there} is installed there, {given.version} here")
-        try:
-            unpack(self._folder, given.parcel)
-            task = self._task(given)
-            check_identity(self._folder, task, worker=True)
-            self._context = open_context(task, given.settings, self._folder, self._stop, worker=True, host=given.host)
-            self._drivers_folder = given.folder
-        except TimingHostLost as error:
-            return error
-        except Exception as error:  # whatever a task's code, its data, or this machine say
-            return WorkerUnusable(one_line(error))
-        return platform.node()
+        return self._with_text(self._open(given))
 
-    def do(self, job: Job, parcel: Parcel) -> Done | JobLost | AutoCompressError:
+    def do(self, job: Job, parcel: Parcel) -> Printed:
         """Do a job.
 
         Args:
@@ -126,8 +125,31 @@ class RayWorker:
             parcel: What is there of it already.
 
         Returns:
-            What came of it; `JobLost` where this machine's own disk fails, or the error that ends the study.
+            What came of it (`Done`); `JobLost` where this machine's own disk fails, or the error that ends the study.
         """
+        return self._with_text(self._do(job, parcel))
+
+    def _with_text(self, found: Any) -> Printed:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        return Printed(found, take_log(self._log))
+
+    def _open(self, given: Opening) -> str | WorkerUnusable | TimingHostLost:
+        if given.version != (there := version("autocompress")):
+            return WorkerUnusable(f"AutoCompress {there} is installed there, {given.version} here")
+        try:
+            unpack(self._folder, given.parcel)
+            task = self._task(given)
+            check_identity(self._folder, task, worker=True)
+            self._context = open_context(task, given.settings, self._folder, self._stop, worker=True, host=given.host)
+            self._drivers_folder, self._rungs = given.folder, len(given.settings.recovery.rungs)
+        except TimingHostLost as error:
+            return error
+        except Exception as error:  # whatever a task's code, its data, or this machine say
+            return WorkerUnusable(one_line(error))
+        return platform.node()
+
+    def _do(self, job: Job, parcel: Parcel) -> Done | JobLost | AutoCompressError:
         try:
             return self._done(job, parcel)
         except (StorageError, OSError) as error:  # of this machine: the driver writes the study
@@ -139,7 +161,7 @@ class RayWorker:
         assert self._context is not None, "open() comes first"
         unpack(self._folder, parcel)
         before = stamps(self._folder)
-        result = evaluate(self._context, job)
+        result = evaluate_in_worker(self._context, job, self._rungs)
         made = made_since(self._folder, before)
         failure = result.failure.replace(str(self._folder), str(self._drivers_folder))
         self._tidy({*parcel.files, *made.files})

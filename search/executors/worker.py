@@ -16,9 +16,10 @@ from ...parent import end_with_parent
 from ...studies.checkpoint import load_weights
 from ...studies.study_file import StudyFile
 from ..evaluate.context import EvaluationContext, open_context
-from ..evaluate.evaluation import evaluate
 from ..evaluate.job import Job, JobResult
 from ..identity import check_identity
+from ..job_log import evaluate_in_worker
+from ..logs import log_to_stderr
 
 ASKED_TO_STOP = threading.Event()
 """Of this process, as signals are: set by SIGTERM, which the driver sends when it ends."""
@@ -28,16 +29,18 @@ class WorkerUnusable(MeasurementError):
     """This worker cannot open the study. Others may."""
 
 
-def prepare_worker(threads: int, parent: int | None = None, log: Path | None = None) -> None:
+def prepare_worker(threads: int, parent: int | None = None, log: Path | None = None, log_level: str = "info") -> None:
     """Set up a new worker process; called once in each.
 
     Args:
         threads: For training. They are divided between workers, never shared.
         parent: Process id of the driver, without which this process ends; None where others see to that.
         log: Takes what this process prints, and where it was if a library crashes it; None leaves that where it goes.
+        log_level: The least that this process logs.
     """
     if log is not None:
         _print_to(log)
+    log_to_stderr(log_level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's
     if parent is not None:
         end_with_parent(parent)
@@ -82,7 +85,7 @@ def work(settings: StudyFile, folder: Path, job: Job) -> JobResult:
     Raises:
         WorkerUnusable: The context cannot be made.
     """
-    return evaluate(_context(settings, folder), job)
+    return evaluate_in_worker(_context(settings, folder), job, len(settings.recovery.rungs))
 
 
 @functools.lru_cache(maxsize=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import platform
 import signal
 import sys
 import time
@@ -14,7 +15,8 @@ from concurrent.futures import BrokenExecutor, CancelledError, Future, InvalidSt
 from ...errors import one_line
 from ...quieting import start_resource_tracker
 from ..evaluate.job import Job, JobResult
-from ..store.layout import logs_folder
+from ..store.logs import trim_log, worker_log_path
+from ..worker_state import IDLE, OPENING, WorkerState
 from .base import ExecutorContext
 from .worker import WorkerUnusable, open_study, prepare_worker, work
 
@@ -60,13 +62,13 @@ class WorkerProcess:
             threads: For training.
             number: Of the worker, which its log is named by.
         """
-        self.number, self._given, self._log = number, context, logs_folder(context.folder) / f"worker-{number}.log"
+        self.number, self._given, self._log = number, context, worker_log_path(context.folder, number)
         self.jobs: list[Sent] = []
         self.ready = self.lost = self.asked = self.idle = self._closing = False
         self.unusable = ""
         self._done, self._warm_bytes, self._begun_s = 0, 0, time.monotonic()
         spawn = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, spawn, prepare_worker, (threads, os.getpid(), self._log))
+        self._pool = ProcessPoolExecutor(1, spawn, prepare_worker, (threads, os.getpid(), self._log, context.log_level))
         with _without_ctrl_c():  # else it would end by it with a traceback while it imports PyTorch
             opened = self._pool.submit(open_study, context.settings, context.folder)
         self._processes = list(self._pool._processes.values())
@@ -94,6 +96,16 @@ class WorkerProcess:
     def running_s(self) -> float:
         """Seconds since the job that it does now began."""
         return time.monotonic() - self._begun_s
+
+    def state(self) -> WorkerState:
+        """Return what it does now; threads of the pool's take away what it has done."""
+        now = next((job for job, _ in tuple(self.jobs)), None)
+        doing, trial = (IDLE, None) if now is None else (self._given.words(now), now.number)
+        if not self.ready:
+            doing, trial = OPENING, None
+        pid = next((process.pid for process in self._processes), None)
+        since_s = time.time() - self.running_s
+        return WorkerState(platform.node(), self.number, doing, since_s, trial, pid)
 
     def leave(self, answer: Future[JobResult]) -> None:
         """Give up the job that it does now: the process ends, and nothing of what it would say is taken."""
@@ -179,6 +191,7 @@ class WorkerProcess:
     def _answer(self, sent: Sent, result: JobResult | None = None, error: BaseException | None = None) -> None:
         self._done += 1
         self._begun_s = time.monotonic()
+        trim_log(self._log)
         with contextlib.suppress(ValueError):
             self.jobs.remove(sent)
         with contextlib.suppress(InvalidStateError):

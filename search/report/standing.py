@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import AutoCompressError, one_line
+from ...spaces.plain import to_plain
 from ..store.lock import owner
 from ..store.status import Status, read_status
 from ..trial import TrialState
@@ -53,15 +54,15 @@ class Standing:
     def lines(self) -> list[tuple[str, str]]:
         """Return rows of two columns."""
         counts, status = self.counts, self.status
-        waiting = "" if status is None else f", {status.waiting} waiting at a rung"
         found = [
             ("state", self._state()),
-            ("trials", f"{counts['finished']} finished, {counts['gated']} stopped at the gate{waiting}, "
+            ("trials", f"{counts['finished']} finished, {counts['gated']} stopped at the gate{_unended(status)}, "
                        f"{counts['failed']} failed"),
             ("best", _told(self.best, self.front)),
         ]  # fmt: skip
         if status is not None:
             found += [("now", doing) for doing in status.doing]
+            found += [("worker", line) for line in _table(status)]
         return found + [("failed", f"trial {number}: {reason}") for number, reason in self.failures]
 
     def as_plain(self) -> dict[str, Any]:
@@ -75,6 +76,8 @@ class Standing:
             "noted_at": None if status is None else status.at_s,
             "time_left_s": None if status is None else status.time_left_s,
             "doing": [] if status is None else list(status.doing),
+            "queued": None if status is None else status.queued,
+            "workers": [] if status is None else [to_plain(worker) for worker in status.workers],
             "waiting": None if status is None else status.waiting,
             "trials": dict(self.counts),
             "failures": [{"trial": number, "reason": reason} for number, reason in self.failures],
@@ -128,6 +131,25 @@ def list_studies(runs: Path) -> list[tuple[str, str, str, str]]:
         best = _told(standing.best, standing.front)
         found.append((path.parent.name, state, str(standing.counts["finished"]), best))
     return found
+
+
+def _unended(status: Status | None) -> str:
+    """Return how many trials run, are queued and wait, where a search tells."""
+    if status is None:
+        return ""
+    queued = "" if not status.queued else f", {status.queued} of them queued"
+    return f", {len(status.doing)} running{queued}, {status.waiting} waiting at a rung"
+
+
+def _table(status: Status) -> list[str]:
+    """Return a line for each worker: machine, number, what it did at the last note, and for how long by then."""
+    rows = [
+        (worker.host, str(worker.number), worker.doing if worker.trial is None else f"trial {worker.trial}",
+         _duration(max(0.0, status.at_s - worker.since_s)))
+        for worker in status.workers
+    ]  # fmt: skip
+    wide = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
+    return [f"{a:{wide[0]}}  {b:>{wide[1]}}  {c:{wide[2]}}  {d:>{wide[3]}}" for a, b, c, d in rows]
 
 
 def _told(best: Entry | None, front: Front) -> str:

@@ -19,7 +19,7 @@ from sqlalchemy import text
 COUNT = text("SELECT COUNT(*) FROM trials WHERE study_id = :study")
 TRIAL = text(
     "INSERT INTO trials (number, study_id, state, datetime_start, datetime_complete) "
-    "VALUES (:number, :study, :state, :now, :now)"
+    "VALUES (:number, :study, :state, :begun, :ended)"
 )
 VALUE = text(
     "INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (:trial, :objective, :value, :kind)"
@@ -43,6 +43,7 @@ def insert_trial(
     params: Mapping[str, Any],
     distributions: Mapping[str, optuna.distributions.BaseDistribution],
     attributes: Mapping[str, Any],
+    times: tuple[datetime, datetime],
 ) -> None:
     """Write one trial that ended, in one transaction.
 
@@ -54,10 +55,11 @@ def insert_trial(
         params: Name -> option or number.
         distributions: What each is drawn from.
         attributes: The user attributes.
+        times: When the trial began and ended, in UTC without a zone, as Optuna's tables have it.
     """
     with engine.begin() as connection:
         number = connection.execute(COUNT, {"study": study}).scalar_one()
-        row = {"number": number, "study": study, "state": state.name, "now": str(datetime.now())}
+        row = {"number": number, "study": study, "state": state.name, "begun": str(times[0]), "ended": str(times[1])}
         trial = connection.execute(TRIAL, row).lastrowid
         found = [{"trial": trial, "objective": i, **_value(value)} for i, value in enumerate(values or ())]
         named = [

@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ...errors import StorageError
 from ...files import read_json, write_json
 from ...spaces.plain import from_plain, to_plain
 from ..pace import Snapshot
+from ..worker_state import WorkerState, by_host
 from .lock import owner
 
 FILE = "status.json"
@@ -32,6 +34,7 @@ class Status:
         waiting: Students that wait at a rung.
         elapsed_s: Seconds since the search began, of this run.
         time_left_s: Seconds that it has left; None without an end.
+        workers: What each worker does, as far as the executor tells.
     """
 
     at_s: float
@@ -41,6 +44,14 @@ class Status:
     waiting: int
     elapsed_s: float
     time_left_s: float | None = None
+    workers: tuple[WorkerState, ...] = ()
+
+    @property
+    def queued(self) -> int | None:
+        """Number of jobs that no worker has begun; None where nobody tells."""
+        if not self.workers:
+            return None
+        return max(0, len(self.doing) - sum(worker.trial is not None for worker in self.workers))
 
 
 @dataclass
@@ -49,9 +60,11 @@ class StatusKeeper:
 
     Attributes:
         folder: The study's folder.
+        workers: Returns what each worker does.
     """
 
     folder: Path
+    workers: Callable[[], Sequence[WorkerState]] = tuple
     _noted_s: float = field(default=float("-inf"), init=False)
 
     def look(self, snapshot: Snapshot, time_left_s: float | None) -> None:
@@ -67,6 +80,7 @@ class StatusKeeper:
             snapshot.waiting,
             snapshot.elapsed_s,
             time_left_s,
+            tuple(by_host(self.workers())),
         )
         with contextlib.suppress(StorageError):
             write_json(self.folder / FILE, to_plain(now))

@@ -28,9 +28,11 @@ from ..trial import Trial, TrialState
 from .database import Direction, make_database, open_database
 from .insert import insert_trial, replace_trial
 from .layout import trial_folder
+from .naming import name_objectives
 from .plans import finished_by_files, read_plans
 from .rows import ATTRIBUTE, ENDED, PATIENCE_S, PLACES, cause, parsed, places, reason
 from .scale import Scale
+from .times import TrialTimes
 
 T = TypeVar("T")
 
@@ -73,12 +75,14 @@ class TrialStore:
         self._rows: tuple[list[Trial], set[int]] | None = None
         self._unwritten: list[tuple[Trial, Sequence[float] | None, Space | None]] = []
         self._places: dict[int, int] = {}
+        self._times = TrialTimes(folder)
         new = not self.path.exists()
         directions: list[Direction] = ["maximize" if is_maximized(each) else "minimize" for each in self._objectives]
         try:
             if new:
                 make_database(self.path, name, directions)
             self._engine, self._study = self._patiently(lambda: open_database(self.path, name, directions))
+            self._patiently(lambda: name_objectives(self._engine, self._study, self._objectives))
         except StorageError:
             raise
         except Exception as error:  # SQLAlchemy and Optuna raise many kinds for a file that is no database of theirs
@@ -101,6 +105,7 @@ class TrialStore:
             StorageError: The disk is full or cannot be written.
         """
         self._check_held()
+        self._times.noted(trial)
         write_json(trial_folder(self.folder, trial.number) / "plan.json", to_plain(trial))
 
     def interrupted(self) -> list[Trial]:
@@ -215,8 +220,8 @@ class TrialStore:
         attributes: dict[str, Any] = {ATTRIBUTE: json.dumps(to_plain(trial)), "origin": trial.label}
         state, variables = STATES[trial.state], space or ()
         params = {v.name: v.legal(trial.plan.choices.get(v.name, v.options[0])) for v in variables}
-        ranges = {v.name: distribution(v) for v in variables}
-        insert_trial(self._engine, self._study, state, values, params, ranges, attributes)
+        ranges, times = {v.name: distribution(v) for v in variables}, self._times.of(trial)
+        insert_trial(self._engine, self._study, state, values, params, ranges, attributes, times)
 
     def _replace(self, trial: Trial, values: Sequence[float] | None) -> None:
         if trial.number not in self._places:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from autocompress.search.report.front import Front
 from autocompress.search.report.standing import read_standing
 from autocompress.search.store.lock import locked
 from autocompress.search.store.status import StatusKeeper
+from autocompress.search.worker_state import IDLE, WorkerState
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +54,40 @@ def test_a_running_search_is_seen_from_another_terminal(finished: Front, study: 
         keeper.look(Snapshot(finished.trials, 2, ["another"], 31.0), 124.0)
         assert "another" not in cli("status", study)[1], "it is noted every few seconds alone"
     assert read_standing(study).status is None and "no search runs" in cli("status", study)[1]
+
+
+def test_it_is_told_who_works_where(finished: Front, study: Path, cli: Cli) -> None:
+    now_s = time.time()
+    workers = [
+        WorkerState("node-b", 1, IDLE, now_s - 30),
+        WorkerState("node-a", 2, "training, rung 1 of 2", now_s - 600, 9, 4321),
+        WorkerState("node-a", 1, "measuring its shape", now_s, 12),
+    ]
+    doing = ["trial 9 (learned): training, rung 1 of 2", "trial 12 (move of 3): measuring its shape", "trial 13: waits"]
+    with locked(study):
+        StatusKeeper(study, lambda: workers).look(Snapshot(finished.trials, 2, doing, 30.0, waiting=4), None)
+        code, out, _ = cli("status", study)
+        told = json.loads(cli("status", study, "--json")[1])
+    assert code == 0 and "3 running, 1 of them queued, 4 waiting at a rung" in out
+    lines = [line.split()[1:] for line in out.splitlines() if line.split()[0] == "worker"]
+    assert [line[:2] for line in lines] == [["node-a", "1"], ["node-a", "2"], ["node-b", "1"]], "machine by machine"
+    assert lines[1][2:] == ["trial", "9", "10", "min"] and " ".join(lines[2][2:]) == f"{IDLE} 30 s"
+    assert told["queued"] == 1 and len(told["workers"]) == 3
+    assert told["workers"][1] == {
+        "host": "node-a", "number": 2, "doing": "training, rung 1 of 2", "since_s": now_s - 600, "trial": 9,
+        "process": 4321,
+    }  # fmt: skip
+
+
+def test_a_note_of_an_earlier_version_is_read(finished: Front, study: Path, cli: Cli) -> None:
+    with locked(study):
+        StatusKeeper(study).look(Snapshot(finished.trials, 2, ["trial 9"], 30.0), None)
+        path = study / "status.json"
+        noted = json.loads(path.read_text())
+        del noted["workers"]
+        path.write_text(json.dumps(noted))
+        code, out, _ = cli("status", study)
+    assert code == 0 and "1 running, 0 waiting" in out and "worker" not in out
 
 
 def test_studies_are_listed_also_where_one_cannot_be_read(study: Path, cli: Cli) -> None:

@@ -15,8 +15,8 @@ from hypothesis import given
 from simulation import HOUR_S, OBJECTIVES, RUNGS, Problem, SimulatedExecutor, latency, make_driver, make_problem
 
 from autocompress.errors import MeasurementError
-from autocompress.search.decisions import MANY_FAILURES
 from autocompress.search.evaluate.job import Job, JobResult
+from autocompress.search.failures import MANY_FAILURES
 from autocompress.search.feasibility import Limits
 from autocompress.search.loop import Driver
 from autocompress.search.promotion import Promotion

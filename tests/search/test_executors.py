@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from autocompress.errors import UnknownName
 from autocompress.search.evaluate.job import Job
 from autocompress.search.executors.base import Executor, ExecutorContext, WorkerDied
 from autocompress.search.executors.registry import EXECUTORS, make_executor
+from autocompress.search.store.logs import worker_log_path
 from autocompress.spaces.spec import StudentSpec
 from autocompress.testing import ExecutorConformance
 from autocompress.testing.executor import result_of
@@ -117,16 +119,37 @@ def test_a_process_of_a_cluster_that_dies_costs_no_search(opened_context: Execut
         while not executor.running_s(answer) and time.monotonic() < until_s:
             executor.run_pending()
             time.sleep(0.02)
-        workers_of_ray()[0].kill()
-        with pytest.raises(WorkerDied, match="the process that did it died"):
+        (killed,) = workers_of_ray()
+        (worker,) = executor.worker_states()
+        log = worker_log_path(opened_context.folder, worker.number, worker.host)
+        until(lambda: "begins" in printed_to(killed).read_text())
+        killed.kill()
+        with pytest.raises(WorkerDied, match=r"the process that did it died .*; see .*worker-.*1\.log"):
             result_of(executor, answer)
         again = result_of(executor, executor.submit(Job(1, StudentSpec(), "gate")))
         assert again.latencies, "another one takes its place"
+        until(lambda: (executor.run_pending(), "begins building" in log.read_text())[1])
+        said = log.read_text()
+        assert f"process {killed.pid}, " in said, "what it printed while it opened the study"
+        assert "the process that did it died" in said and "trial 1: begins building" in said, "and its last words"
+        assert "trial 1: measuring its shape: took" in said, "and what the next one in its place prints"
         answer = executor.submit(Job(1, StudentSpec(), "build"))
     finally:
         executor.close()
     assert answer.done(), "cancelled, or it came to its end in the seconds that were left"
     executor.close()  # a driver closes what it closed before
+
+
+def printed_to(process: psutil.Process) -> Path:
+    """The file that a process prints to."""
+    return Path(f"/proc/{process.pid}/fd/1").resolve()
+
+
+def until(done: Callable[[], object], patience_s: float = 60.0) -> None:
+    end_s = time.monotonic() + patience_s
+    while not done():
+        assert time.monotonic() < end_s, "it never came"
+        time.sleep(0.05)
 
 
 def workers_of_ray() -> list[psutil.Process]:

@@ -1,4 +1,4 @@
-"""Watches a running search: shows it, keeps its report and its checkpoints, and knows when it is over."""
+"""What looks on while a search runs: what shows it to a user, and what is kept up to date beside it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Protocol
 from .assemble import promotion_of
 from .cleaning import CheckpointKeeper
 from .decisions import Decisions
+from .followers.following import Followings
+from .logs import log
 from .pace import Snapshot, Stop
 from .report.confirm import seconds_needed
 from .report.html.keep import ReportKeeper
+from .report.lines import trial_line
 from .report.reading import read_front
 from .stopping import Patience
 from .store.status import StatusKeeper
@@ -44,12 +47,34 @@ class Silent:
         """Drop the snapshot."""
 
 
+class Logged:
+    """Shows a search by another watcher, and logs what that is told: its lines, and each trial that ended."""
+
+    def __init__(self, shown: Watcher) -> None:
+        """Log beside `shown`."""
+        self._shown = shown
+        self._told: int | None = None
+
+    def say(self, line: str) -> None:
+        """Log a line, and show it."""
+        log(line)
+        self._shown.say(line)
+
+    def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
+        """Log the trials that ended since the last call, and show how the search stands."""
+        told = len(snapshot.trials) - snapshot.new if self._told is None else self._told
+        for trial in snapshot.trials[told:]:
+            log(trial_line(trial, snapshot.limits.metric))
+        self._told = len(snapshot.trials)
+        self._shown.show(snapshot, time_left_s)
+
+
 class Watch:
-    """Looks at a search several times a second: keeps back the time for confirming, and has patience.
+    """Watches a running search: keeps back the time for confirming, and knows when patience is at its end.
 
     Attributes:
-        known: The front when the search began.
-        patience: Tells since when the front stands still.
+        known: The front when this run began.
+        patience: Tells whether the front has stood still for too long.
     """
 
     def __init__(
@@ -60,16 +85,20 @@ class Watch:
         stop: Stop,
         end_s: float | None,
         report: ReportKeeper,
+        status: StatusKeeper,
+        followings: Followings,
     ) -> None:
-        """Watch a study.
+        """Begin to watch.
 
         Args:
-            study: The study.
-            decisions: Its decisions.
-            watcher: Shows the search.
-            stop: Its deadline is moved as more or less time is needed to confirm the front.
-            end_s: When all has to be over, on the monotonic clock; None without an end.
+            study: What is searched.
+            decisions: Of the study.
+            watcher: Shows the search to a user.
+            stop: Its deadline is moved as the front needs more or less time to be confirmed.
+            end_s: When the search has to be done, on the monotonic clock; None where it has no end.
             report: Keeps the report.
+            status: Notes how the search stands.
+            followings: Log trials elsewhere.
         """
         self.known = read_front(study.folder, decisions.trials)
         self._report = report
@@ -77,12 +106,12 @@ class Watch:
         patience = study.settings.search.patience
         self.patience = Patience(study.limits, study.objectives, examples, patience, decisions.searched_s)
         self._study, self._decisions, self._watcher, self._stop, self._end_s = study, decisions, watcher, stop, end_s
-        self._judged, self._status = -1, StatusKeeper(study.folder)
+        self._judged, self._status, self._followings = -1, status, followings
         limit_bytes = 1e9 * study.settings.search.checkpoints_gb
         self._checkpoints = CheckpointKeeper(study.folder, promotion_of(study), limit_bytes, watcher.say)
 
     def __call__(self, snapshot: Snapshot) -> None:
-        """Look how the search stands."""
+        """Take in how the search stands."""
         # several times a second, beside a training: nothing costly but when a trial has ended
         if len(snapshot.trials) != self._judged:
             self._judged = len(snapshot.trials)
@@ -96,7 +125,8 @@ class Watch:
             self.patience.look(snapshot.trials, self._decisions.searched_s, self._decisions.opening)
         self._watcher.show(snapshot, self._stop.time_left_s())
         self._status.look(snapshot, self._stop.time_left_s())
+        self._followings.look(snapshot.trials)
 
     def should_stop(self) -> bool:
-        """Tell whether the search is to end."""
+        """Tell whether to end."""
         return self._stop() or self.patience.is_over(self._decisions.searched_s)

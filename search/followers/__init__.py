@@ -1,0 +1,1 @@
+"""Where trials are logged beside the study's own folder."""
