@@ -145,7 +145,7 @@ def run_search(
         if dry_run:
             seconds = time.monotonic() - begin_s
             return Outcome(read_front(study.folder), seconds, 0.0, {}, False, stop.asked.is_set())
-        given = ExecutorContext(study.context, settings, study.folder, watcher.say)
+        given = ExecutorContext(study.context, study.settings, study.folder, watcher.say)
         executor = make_executor(given, settings.search.workers)
         driver = driver_of(study, executor, surrogates, stop, loop_s)
         devices = tuple(target.device for target in study.context.targets)
