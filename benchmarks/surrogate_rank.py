@@ -23,7 +23,7 @@ from autocompress.search.propose.learned.coding import Coding
 from autocompress.search.propose.learned.cost_scale import CostScale
 from autocompress.search.propose.learned.features import Features
 from autocompress.search.propose.role_classes import by_weight, role_classes
-from autocompress.search.store.rows import read_trials
+from autocompress.search.store.database import read_trials
 from autocompress.search.store.settings import read_settings
 from autocompress.search.study import opened
 

@@ -11,6 +11,7 @@ from ..studies.schema import StudySections
 from .evaluate.target_session import usable_runtime
 from .executors.registry import executor_factory
 from .objectives import objectives_of
+from .store.place import check_address
 from .techniques import asked_for
 
 WORKERS_A_CORE = 4
@@ -25,7 +26,8 @@ def check_asked(settings: StudySections, say: Callable[[str], None] = lambda lin
         say: Takes a line about what is slow.
 
     Raises:
-        UsageError: More workers or threads are asked for than the cores can carry.
+        UsageError: More workers or threads are asked for than the cores can carry, or the address of a database cannot
+            be one.
         UnknownName: There is no axis, objective, baseline, executor, runtime or device of a name.
         PluginError: One of them cannot be loaded.
         RuntimeUnavailable: A runtime or an executor cannot be used here.
@@ -36,6 +38,8 @@ def check_asked(settings: StudySections, say: Callable[[str], None] = lambda lin
     settings.budgets()
     asked_for(settings.search.baselines)
     executor_factory(settings.search.executor)
+    if settings.search.storage:
+        check_address(settings.search.storage)
     on_ray = [key for key in ("address", "cpus_per_job", "gpus_per_job") if getattr(settings.search, key)]
     if on_ray and settings.search.executor != "ray":
         raise UsageError(

@@ -15,6 +15,7 @@ from .evaluate.context import LOOK_EXAMPLES
 from .feasibility import Limits
 from .objectives import objectives_of
 from .promotion import Promotion
+from .store.database import database_of, reach
 from .store.facts import read_facts
 from .store.lock import locked
 from .store.settings import read_settings
@@ -67,7 +68,9 @@ def opened_for_cleaning(folder: Path) -> Iterator[Cleaning]:
     settings = read_settings(folder)
     with locked(folder):
         objectives = objectives_of(settings)
-        store = TrialStore(folder, settings.name, objectives)
+        database = database_of(folder, settings.name)
+        reach(database)
+        store = TrialStore(folder, settings.name, objectives, database=database)
         with contextlib.closing(store):
             ended, unfinished = store.ended(), store.interrupted()
             spare = tuple(spare_files(folder, ended, unfinished, _promotion(folder, settings, objectives)))

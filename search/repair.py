@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import StorageError
 from ..files import sweep
 from .objectives import objectives_of
+from .store.database import database_of, reach
 from .store.lock import locked
-from .store.rows import is_sound
 from .store.settings import read_settings
 from .store.trials import TrialStore
 
@@ -31,19 +30,16 @@ def repair(folder: Path) -> Iterator[str]:
     settings = read_settings(folder)
     with locked(folder) as check_held:
         sweep(folder)
-        path = folder / "study.db"
-        if path.exists() and not is_sound(path):
-            aside = next(a for i in itertools.count(1) if not (a := path.with_name(f"study.damaged-{i}.db")).exists())
-            path.replace(aside)
-            for beside in folder.glob("study.db-*"):
-                beside.replace(beside.with_name(beside.name.replace("study.db", aside.name)))
-            yield f"{path}: cannot be used; kept as {aside.name}"
-        store = TrialStore(folder, settings.name, objectives_of(settings), check_held)
+        database = database_of(folder, settings.name)
+        reach(database)
+        if line := database.put_aside():
+            yield line
+        store = TrialStore(folder, settings.name, objectives_of(settings), check_held, database)
         try:
             ended = store.ended()
             left = store.interrupted()
         finally:
             store.close()
     if not ended and not left and any((folder / "trials").glob("*")):
-        raise StorageError(f"{folder}: no trial's own file can be read; restore study.db from a copy")
+        raise StorageError(f"{folder}: no trial's own file can be read; restore {database.where} from a copy")
     yield f"{folder}: {len(ended)} trials that ended, and {len(left)} that the next search goes on with"

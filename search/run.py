@@ -152,7 +152,7 @@ def _searched(
         if how.dry_run:
             seconds = time.monotonic() - begin_s
             return Outcome(read_front(study.folder), seconds, 0.0, {}, False, stop.asked.is_set())
-        given = ExecutorContext(study.context, settings, study.folder, watcher.say, how.log_level)
+        given = ExecutorContext(study.context, study.settings, study.folder, watcher.say, how.log_level)
         executor = make_executor(given, settings.search.workers)
         driver = driver_of(study, executor, surrogates, stop, loop_s)
         decisions = driver.decisions

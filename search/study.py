@@ -40,6 +40,7 @@ from .prepare.reach import check_reach, measure_reach
 from .prepare.space import prepare_space
 from .remeasure import begin_remeasuring, remeasure
 from .report.space_report import describe_space
+from .store.database import database_for_search
 from .store.facts import TaskFacts, known_facts, write_facts
 from .store.layout import remeasuring
 from .store.lock import locked
@@ -115,11 +116,14 @@ def opened(
 
     Raises:
         TeacherStopped: `stop()` came true before the teacher was trained.
-        StorageError: Another search has the study open, its database is corrupt, or it was begun with other settings.
+        StorageError: Another search has the study open, its database is corrupt or away, or it was begun with other
+            settings.
         BudgetError: The budget is below the fastest plan.
         AutoCompressError: What data, tasks, exports and runtimes raise.
     """
     check_asked(settings, say)
+    # the study's folder notes where its rows are; nothing else of it knows the address, and nothing keeps its password
+    storage, settings = settings.search.storage, settings.changed("search", storage="")
     check_folder(runs)
     say("reading the data and the teacher")
     # built before anything is written: a mistyped task leaves no study behind
@@ -137,6 +141,7 @@ def opened(
         check_settings(folder, settings)
         if begin_opening(folder, settings):
             say("an earlier run with other settings ended before its first trial: what it made was removed")
+        database = database_for_search(folder, settings.name, storage)
         sweep(folder)
         sweep_temporary()
         held.callback(_sweep_again, folder)
@@ -147,7 +152,7 @@ def opened(
         begun(folder)
         if settings.teacher.epochs == 0:
             save_weights(teacher, folder / "teacher.safetensors")
-        store = TrialStore(folder, settings.name, objectives, check_held)
+        store = TrialStore(folder, settings.name, objectives, check_held, database)
         held.callback(store.close)
         if anew:
             begin_remeasuring(folder)

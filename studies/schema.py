@@ -6,7 +6,6 @@ and check them when they are used.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -14,9 +13,9 @@ from pydantic import Field, model_validator
 from ..errors import StudyFileError
 from ..spaces.target import Target
 from .budget import BudgetSection
-from .section import Positive, Section, named_once
+from .recovery import RecoverySection
+from .section import Count, Positive, Section, named_once
 
-Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 """Of random numbers: what all libraries take."""
@@ -195,32 +194,6 @@ class SpaceSection(Section):
         return self
 
 
-class RecoverySection(Section):
-    """Says how long a student is taught.
-
-    Attributes:
-        epochs: Passes over the training data. Without it 2, and up to 10 where there are few examples.
-        rungs: Fractions of `epochs` after which a student is looked at. They rise, and the last is 1.
-        batch_size: Inputs in a training batch. Without it at most 128, and fewer where a training would have under 200
-            steps; see `compression.recover.fitting_schedule`.
-        weight_decay: Of the weights of layers; biases and norms have none.
-        optimizer: "sgd" or "adamw". Without it AdamW for networks that are normalised by layers, as transformers are.
-    """
-
-    epochs: Positive | None = None
-    rungs: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(strict=False, min_length=1)] = (0.5, 1.0)
-    batch_size: Count | None = None
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    optimizer: Literal["sgd", "adamw"] | None = None
-
-    @model_validator(mode="after")
-    def _rungs_rise_to_one(self) -> RecoverySection:
-        rungs = self.rungs
-        if any(a >= b for a, b in pairwise(rungs)) or rungs[-1] != 1.0:
-            raise ValueError(f"rungs = {list(rungs)} must rise strictly and end with 1.0")
-        return self
-
-
 class SearchSection(Section):
     """Says how the front is found.
 
@@ -241,6 +214,9 @@ class SearchSection(Section):
         without: Parts of the search that are left out, to see what they are worth.
         baselines: What is made by hand for comparison: "default" for a few models, "all" for these and every technique
             with as much time as the search has, "none" for the teacher alone, or names of techniques.
+        storage: Address of a database server that keeps the rows of trials, such as
+            "postgresql+psycopg://user@host/database"; without it they lie in the study's folder. Passwords are better
+            left to PGPASSWORD or ~/.pgpass; one that stands here is written nowhere.
         checkpoints_gb: Gigabytes for checkpoints: beyond, those go that nobody needs, then those of who goes on last.
     """
 
@@ -259,6 +235,7 @@ class SearchSection(Section):
     eta: Count = 2
     without: Annotated[tuple[Part, ...], Field(strict=False)] = ()
     baselines: Names = ("default",)
+    storage: Annotated[str, Field(repr=False)] = ""
     checkpoints_gb: Positive = 20.0
 
     @model_validator(mode="after")

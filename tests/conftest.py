@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from brief import brief
 from hypothesis import settings
+from postgres import Postgres, postgres_server
 
 if TYPE_CHECKING:
     from autocompress.search.report.front import Front
@@ -25,8 +26,8 @@ settings.load_profile("tests")
 
 Said = tuple[int, str, str]
 
-SHARED = ("studies", "exported", "for_all", "any_of", "finished", "opened_context", "executor_context")
-"""Fixtures that take a search or a calibration. Tests that want one run in one worker, so that it is made once."""
+SHARED = ("studies", "exported", "for_all", "any_of", "finished", "opened_context", "executor_context", "postgres")
+"""Fixtures that take a search, a calibration or a server. Tests that want one run in one worker: it is made once."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -115,6 +116,13 @@ def finished(tiny_task: Path, sections: dict[str, dict[str, Any]], shared_folder
             return front
     found: Front = pickle.loads(kept.read_bytes())
     return found
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server that runs as long as these tests do."""
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DEFAULT_STUDY = "autocompress.toml"
 ON_RAY = ("address", "cpus_per_job", "gpus_per_job")
-SEARCH = ("trials", "patience", "workers", "executor", "seed", *ON_RAY)
+SEARCH = ("trials", "patience", "workers", "executor", "seed", "storage", *ON_RAY)
 """Options that are keys of the section [search]."""
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from ...remarks import remark
 from ..feasibility import Limits
 from ..objectives import objectives_of
+from ..store.database import read_trials
 from ..store.facts import read_facts
-from ..store.rows import read_trials
 from ..store.scale import Scale
 from ..store.settings import read_settings
 from ..store.to_measure import still_to_measure

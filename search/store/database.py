@@ -1,68 +1,152 @@
-"""A study's database, made and opened for writing."""
+"""The database of a study, be it a file in its folder or on a server: nobody else knows which."""
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Protocol
 
-import optuna
 import sqlalchemy
 
-from ...files import PARTIAL, move
-from .rows import address, check_version
+from ...errors import StorageError
+from ..trial import Trial
+from .place import check_address, new_place, note_place, read_place, without_password
+from .rows import parsed
+from .server import Server
+from .sqlite_file import Direction, SqliteFile
 
-BUSY_S = 5.0
-"""Seconds that SQLite itself waits for a lock, each time it is asked."""
-Direction = Literal["maximize", "minimize"]
+
+class Database(Protocol):
+    """Where the rows of a study lie. Rows are read and written by statements that every database takes."""
+
+    @property
+    def study(self) -> str:
+        """Name of the study in it."""
+        ...
+
+    @property
+    def where(self) -> str:
+        """Where it lies, for messages; without any password."""
+        ...
+
+    def is_there(self) -> bool:
+        """Tell whether the study has been made in it."""
+        ...
+
+    def make(self, directions: Sequence[Direction]) -> None:
+        """Make the study."""
+        ...
+
+    def open(self, directions: Sequence[Direction]) -> tuple[sqlalchemy.Engine, int]:
+        """Open the study for writing; return the engine, and Optuna's number of the study.
+
+        Args:
+            directions: Of its objectives.
+        """
+        ...
+
+    def texts(self) -> list[str]:
+        """Return the rows of trials that ended, in the order they did, without writing anything.
+
+        Raises:
+            StorageError: They cannot be read.
+        """
+        ...
+
+    def put_aside(self) -> str:
+        """Put a damaged database aside; return a line about that, empty where nothing was done.
+
+        Raises:
+            StorageError: It cannot be looked at now.
+        """
+        ...
+
+    def reason(self, error: BaseException) -> str:
+        """Return one line that says what is wrong with it, and what to do."""
+        ...
+
+    def is_away(self, error: BaseException) -> bool:
+        """Tell whether it can be used again later."""
+        ...
 
 
-def make_database(path: Path, name: str, directions: Sequence[Direction]) -> None:
-    """Make the database of a new study, whole or not at all: Optuna makes its tables one by one, over a second.
+def database_of(folder: Path, name: str) -> Database:
+    """Return the database of a study, as its folder says.
 
     Args:
-        path: Where it is to lie.
+        folder: The study's folder.
         name: Of the study.
-        directions: Of its objectives.
+
+    Raises:
+        StorageError: The folder's note cannot be read.
+        UsageError: The driver of its server is not installed.
     """
-    beside = path.with_name(f"{PARTIAL}{path.name}")
-    for each in (path, beside):  # what is left of others would be taken for a transaction of this one
-        for end in ("-journal", "-wal", "-shm"):
-            each.with_name(each.name + end).unlink(missing_ok=True)
-    beside.unlink(missing_ok=True)
-    engine, _ = _opened(beside, name, directions, "rwc")
-    engine.dispose()
-    move(beside, path)
+    place = read_place(folder)
+    if place is None:
+        return SqliteFile(folder, name)
+    check_address(place.address)
+    return Server(folder, place)
 
 
-def open_database(path: Path, name: str, directions: Sequence[Direction]) -> tuple[sqlalchemy.Engine, int]:
-    """Open a database that is there. One that is gone for a moment, as on a network's disk, is never made anew.
+def database_for_search(folder: Path, name: str, storage: str) -> Database:
+    """Return the database that a search writes to, and note it in the study's folder.
 
     Args:
-        path: Where it lies.
+        folder: The study's folder, which the search has alone.
         name: Of the study.
-        directions: Of its objectives.
+        storage: Address of a server as the user gave it; empty for what the folder says, else a file of SQLite.
 
-    Returns:
-        The engine, and Optuna's number of the study.
+    Raises:
+        StorageError: The study has its rows elsewhere, or the server cannot be reached.
+        UsageError: The address cannot be one, or its driver is not installed.
     """
-    with contextlib.closing(_connector(path, "rw")()) as connection:
-        check_version(path, connection)
-        # no log beside the file: a copy of it is whole, and a network's disk can hold it
-        connection.execute("PRAGMA journal_mode=DELETE")
-    return _opened(path, name, directions, "rw")
+    known = read_place(folder)
+    if not storage:
+        database = database_of(folder, name)
+        reach(database)
+        return database
+    check_address(storage)
+    if known is None and (folder / "study.db").exists():
+        raise StorageError(
+            f"{folder} was begun with its trials in study.db: leave out --storage, or begin anew with --fresh"
+        )
+    place = new_place(folder, storage) if known is None else replace(known, address=without_password(storage))
+    server = Server(folder, place, storage)
+    there = reach(server)  # a server that is away is told before anything is trained
+    if known is None:
+        return Server(folder, note_place(folder, place), storage)
+    if place != known:
+        if not there:
+            raise StorageError(
+                f"{folder} has its trials at {known.address}, and {place.address} has no study {known.study}: leave "
+                "out --storage, or copy the database there first"
+            )
+        note_place(folder, place, anew=True)
+    return server
 
 
-def _opened(path: Path, name: str, directions: Sequence[Direction], mode: str) -> tuple[sqlalchemy.Engine, int]:
-    storage = optuna.storages.RDBStorage("sqlite:///study.db", engine_kwargs={"creator": _connector(path, mode)})
-    study = optuna.create_study(study_name=name, storage=storage, directions=directions, load_if_exists=True)
-    return storage.engine, study._study_id
+def read_trials(folder: Path, name: str) -> list[Trial]:
+    """Return the trials of a study that ended, in the order they did.
+
+    Args:
+        folder: The study's folder.
+        name: Of the study.
+
+    Raises:
+        StorageError: The database is missing, or cannot be read.
+    """
+    database = database_of(folder, name)
+    return parsed(database.where, database.texts())[0]
 
 
-def _connector(path: Path, mode: str) -> Callable[[], sqlite3.Connection]:
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(address(path, f"mode={mode}"), uri=True, timeout=BUSY_S, check_same_thread=False)
+def reach(database: Database) -> bool:
+    """Tell whether a study has been made in its database, without waiting for one that is away.
 
-    return connect
+    Raises:
+        StorageError: It cannot be reached.
+    """
+    try:
+        return database.is_there()
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise StorageError(database.reason(error)) from error

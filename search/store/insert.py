@@ -16,11 +16,14 @@ import optuna
 import sqlalchemy
 from sqlalchemy import text
 
+FIRST = text("UPDATE studies SET study_name = study_name WHERE study_id = :study")
+"""Holds a study's row, so that of several that add trials each counts those of the others."""
 COUNT = text("SELECT COUNT(*) FROM trials WHERE study_id = :study")
 TRIAL = text(
     "INSERT INTO trials (number, study_id, state, datetime_start, datetime_complete) "
     "VALUES (:number, :study, :state, :begun, :ended)"
 )
+MADE = text("SELECT MAX(trial_id) FROM trials WHERE study_id = :study AND number = :number")
 VALUE = text(
     "INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (:trial, :objective, :value, :kind)"
 )
@@ -58,10 +61,13 @@ def insert_trial(
         times: When the trial began and ended, in UTC without a zone, as Optuna's tables have it.
     """
     with engine.begin() as connection:
+        state, values = _told(state, values)
+        connection.execute(FIRST, {"study": study})
         number = connection.execute(COUNT, {"study": study}).scalar_one()
         row = {"number": number, "study": study, "state": state.name, "begun": str(times[0]), "ended": str(times[1])}
-        trial = connection.execute(TRIAL, row).lastrowid
-        found = [{"trial": trial, "objective": i, **_value(value)} for i, value in enumerate(values or ())]
+        connection.execute(TRIAL, row)
+        trial = connection.execute(MADE, {"study": study, "number": number}).scalar_one()
+        found = [{"trial": trial, "objective": i, **_value(value)} for i, value in enumerate(values)]
         named = [
             {
                 "trial": trial,
@@ -96,15 +102,25 @@ def replace_trial(
         attribute: What that is from now on.
     """
     with engine.begin() as connection:
+        state, values = _told(state, values)
         connection.execute(OTHER_ATTRIBUTE, {"trial": trial, "key": key, "value": json.dumps(attribute)})
         connection.execute(STATE, {"trial": trial, "state": state.name})
         connection.execute(NO_VALUES, {"trial": trial})
-        for place, value in enumerate(values or ()):
+        for place, value in enumerate(values):
             connection.execute(VALUE, {"trial": trial, "objective": place, **_value(value)})
 
 
+def _told(
+    state: optuna.trial.TrialState, values: Sequence[float] | None
+) -> tuple[optuna.trial.TrialState, Sequence[float]]:
+    """Return what Optuna's tools are told: to them, as to Optuna, a trial with a value that is no number has failed."""
+    if any(map(math.isnan, values or ())):
+        return optuna.trial.TrialState.FAIL, ()
+    return state, values or ()
+
+
 def _value(value: float) -> dict[str, Any]:
-    """Return a number as Optuna's table of values has it; SQLite has no infinity."""
+    """Return a number as Optuna's table of values has it; not every database has an infinity."""
     if math.isinf(value):
         return {"value": None, "kind": "INF_POS" if value > 0 else "INF_NEG"}
     return {"value": float(value), "kind": "FINITE"}

@@ -12,6 +12,7 @@ from .settings import FIXED, first_change, settings_path
 MADE = (
     *("identity.json", "task.json", "samples.npz", "space.json", "teacher.safetensors", "targets", "profile"),
     "study.db",
+    "storage.json",
 )
 """What opening makes, and a study keeps from then on."""
 HELD = ("lock", "lock.json")

@@ -1,4 +1,4 @@
-"""A study's trials on disk: an Optuna study in SQLite, one transaction a trial, written by the driver alone.
+"""A study's trials: an Optuna study in a database, one transaction a trial, written by the driver alone.
 
 Every trial has a `plan.json` in its folder, which says how it stood last; what ended has a row in the database too. A
 process killed at any time leaves the rows as they are, and the plans that did not end are queued again. A row that is
@@ -25,13 +25,14 @@ from ...spaces.space import Space
 from ...spaces.variables import Variable
 from ..objectives import is_maximized, objective_value
 from ..trial import Trial, TrialState
-from .database import Direction, make_database, open_database
+from .database import Database, database_of
 from .insert import insert_trial, replace_trial
 from .layout import trial_folder
 from .naming import name_objectives
 from .plans import finished_by_files, read_plans
-from .rows import ATTRIBUTE, ENDED, PATIENCE_S, PLACES, cause, parsed, places, reason
+from .rows import ATTRIBUTE, ENDED, PATIENCE_S, PLACES, parsed, places
 from .scale import Scale
+from .sqlite_file import Direction
 from .times import TrialTimes
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ class TrialStore:
 
     Attributes:
         folder: The study's folder.
-        path: The database.
+        database: Where its rows lie.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class TrialStore:
         name: str,
         objectives: Sequence[str],
         check_held: Callable[[], None] = lambda: None,
+        database: Database | None = None,
     ) -> None:
         """Open the database, or make one; trials that have no row get theirs from their files.
 
@@ -65,28 +67,29 @@ class TrialStore:
             name: Of the study.
             objectives: Names of what a finished trial's values are.
             check_held: Raises StorageError where this process must not write the study any more; see `locked`.
+            database: Where its rows lie; by default where the folder says.
 
         Raises:
-            StorageError: The file is no usable database, or stays locked.
+            StorageError: The database cannot be used, or stays locked or away.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.folder, self.path, self._objectives = folder, folder / "study.db", tuple(objectives)
-        self._name, self._check_held = name, check_held
+        self.folder, self._objectives, self._check_held = folder, tuple(objectives), check_held
+        self.database = database or database_of(folder, name)
         self._rows: tuple[list[Trial], set[int]] | None = None
         self._unwritten: list[tuple[Trial, Sequence[float] | None, Space | None]] = []
         self._places: dict[int, int] = {}
         self._times = TrialTimes(folder)
-        new = not self.path.exists()
         directions: list[Direction] = ["maximize" if is_maximized(each) else "minimize" for each in self._objectives]
         try:
+            new = not self._patiently(self.database.is_there)
             if new:
-                make_database(self.path, name, directions)
-            self._engine, self._study = self._patiently(lambda: open_database(self.path, name, directions))
+                self._patiently(lambda: self.database.make(directions))
+            self._engine, self._study = self._patiently(lambda: self.database.open(directions))
             self._patiently(lambda: name_objectives(self._engine, self._study, self._objectives))
         except StorageError:
             raise
         except Exception as error:  # SQLAlchemy and Optuna raise many kinds for a file that is no database of theirs
-            raise StorageError(reason(self.path, error)) from error
+            raise StorageError(self.database.reason(error)) from error
         self._restore(new)
 
     def ended(self) -> list[Trial]:
@@ -161,7 +164,7 @@ class TrialStore:
         try:
             self._patiently(lambda: self._replace(trial, values))
         except Exception as error:
-            raise StorageError(reason(self.path, error)) from error
+            raise StorageError(self.database.reason(error)) from error
         self._rows = [trial if known.number == trial.number else known for known in trials], numbers
 
     def close(self) -> None:
@@ -179,13 +182,15 @@ class TrialStore:
     def _read_rows(self) -> tuple[list[Trial], set[int]]:
         def rows() -> list[str]:
             with self._engine.connect() as connection:
-                found = connection.execute(sqlalchemy.text(ENDED), {"name": self._name, "key": ATTRIBUTE}).all()
+                found = connection.execute(
+                    sqlalchemy.text(ENDED), {"name": self.database.study, "key": ATTRIBUTE}
+                ).all()
             return [text for (text,) in found]
 
         try:
-            return parsed(self.path, self._patiently(rows))
+            return parsed(self.database.where, self._patiently(rows))
         except Exception as error:
-            raise StorageError(reason(self.path, error)) from error
+            raise StorageError(self.database.reason(error)) from error
 
     def _numbers(self) -> set[int]:
         return self._read()[1] | {trial.number for trial, _, _ in self._unwritten}
@@ -197,7 +202,7 @@ class TrialStore:
             plans = [finished_by_files(self.folder, plan) for plan in plans]
         missing = [plan for plan in plans if plan.state.ended]
         if missing and lost:
-            remark(f"{self.path}: was missing; made anew with {len(missing)} trials from their own files")
+            remark(f"{self.database.where}: was missing; made anew with {len(missing)} trials from their own files")
         for trial in sorted(missing, key=lambda t: (t.ended_s or 0.0, t.number)):
             values = [objective_value(name, trial.measured) for name in self._objectives] if trial.measured else None
             self._unwritten.append((trial, values, None))
@@ -212,9 +217,9 @@ class TrialStore:
                     self._rows[0].append(trial)
                     self._rows[1].add(trial.number)
         except Exception as error:
-            if not self._unavailable(error):
-                raise StorageError(reason(self.path, error)) from error
-            remark(f"{reason(self.path, error)}. Until then, trials that end are kept in their own files")
+            if not self._is_away(error):
+                raise StorageError(self.database.reason(error)) from error
+            remark(f"{self.database.reason(error)}. Until then, trials that end are kept in their own files")
 
     def _add(self, trial: Trial, values: Sequence[float] | None, space: Space | None) -> None:
         attributes: dict[str, Any] = {ATTRIBUTE: json.dumps(to_plain(trial)), "origin": trial.label}
@@ -227,27 +232,29 @@ class TrialStore:
         if trial.number not in self._places:
             with self._engine.connect() as connection:
                 self._places = places(
-                    connection.execute(sqlalchemy.text(PLACES), {"name": self._name, "key": ATTRIBUTE}).all()
+                    connection.execute(sqlalchemy.text(PLACES), {"name": self.database.study, "key": ATTRIBUTE}).all()
                 )
         if (row := self._places.get(trial.number)) is not None:
             replace_trial(self._engine, row, STATES[trial.state], values, ATTRIBUTE, json.dumps(to_plain(trial)))
 
     def _patiently(self, act: Callable[[], T], patience_s: float | None = None) -> T:
         """Do something with the database; again, for `PATIENCE_S` or so, while it is locked or out of reach."""
-        until_s = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s)
+        until_s, told = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s), False
         while True:
             try:
                 return act()
             except Exception as error:
-                if not self._unavailable(error) or time.monotonic() > until_s:
+                if not self._is_away(error) or time.monotonic() > until_s:
                     raise
+            if not told:
+                remark(
+                    f"{self.database.where}: cannot be used now, and is waited for since {time.strftime('%H:%M:%S')}"
+                )
+                told = True
             time.sleep(0.5)
 
-    def _unavailable(self, error: BaseException) -> bool:
-        if isinstance(error, StorageError):
-            return False
-        text = cause(error)
-        return "locked" in text or "unable to open" in text or not self.path.exists()
+    def _is_away(self, error: BaseException) -> bool:
+        return not isinstance(error, StorageError) and self.database.is_away(error)
 
 
 def distribution(variable: Variable) -> optuna.distributions.BaseDistribution:

@@ -16,7 +16,7 @@ from stored_trials import ENDED, a_store, a_trial, end, held
 
 from autocompress.errors import StorageError
 from autocompress.files import PARTIAL, read_json, sweep, write_bytes, write_json
-from autocompress.search.store.rows import read_trials
+from autocompress.search.store.database import read_trials
 from autocompress.search.trial import TrialState
 from autocompress.spaces.plain import to_plain
 
@@ -120,9 +120,9 @@ def test_rows_of_others_and_of_later_versions_cost_at_most_their_trial(
     store = a_store(tmp_path)
     for number in (1, 2, 3, 4):
         end(store, a_trial(number))
-    study = optuna.load_study(study_name="study", storage=f"sqlite:///{store.path}")
+    study = optuna.load_study(study_name="study", storage=f"sqlite:///{store.folder / 'study.db'}")
     study.add_trial(optuna.trial.create_trial(values=[0.5, 1.0]))  # as `optuna ask` and dashboards leave them
-    with sqlite3.connect(store.path) as database:
+    with sqlite3.connect(store.folder / "study.db") as database:
         for number, changes in ((2, {"fate": "of a later version"}), (3, {"state": "eaten"})):
             old = to_plain(a_trial(number))
             new = (json.dumps(json.dumps(old | changes)), json.dumps(json.dumps(old)))
@@ -167,10 +167,10 @@ def test_a_trial_that_ended_just_before_a_crash_gets_its_row(tmp_path: Path) -> 
 
 
 def test_a_database_that_others_hold_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autocompress.search.store.database.BUSY_S", 0.5)
+    monkeypatch.setattr("autocompress.search.store.sqlite_file.BUSY_S", 0.5)
     store = a_store(tmp_path)
     end(store, a_trial(1))
-    with held(store.path, 2.0):
+    with held(store.folder / "study.db", 2.0):
         end(store, a_trial(2))
         assert not store._unwritten, "it waited, and wrote the row"
     assert a_store(tmp_path).ended() == [a_trial(1), a_trial(2)]
@@ -179,11 +179,11 @@ def test_a_database_that_others_hold_is_waited_for(tmp_path: Path, monkeypatch: 
 def test_a_database_that_stays_locked_costs_no_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name, value in (("database.BUSY_S", 0.1), ("trials.PATIENCE_S", 0.5), ("rows.PATIENCE_S", 0.5)):
+    for name, value in (("sqlite_file.BUSY_S", 0.1), ("trials.PATIENCE_S", 0.5), ("sqlite_file.PATIENCE_S", 0.5)):
         monkeypatch.setattr(f"autocompress.search.store.{name}", value)
     store = a_store(tmp_path)
     end(store, a_trial(1))
-    with held(store.path, 60):
+    with held(store.folder / "study.db", 60):
         end(store, a_trial(2))
         end(store, a_trial(3))
         with pytest.raises(StorageError, match="locked by another program") as caught:
@@ -202,11 +202,11 @@ def test_a_database_that_is_gone_for_a_while_is_not_made_anew_in_its_place(
     monkeypatch.setattr("autocompress.search.store.trials.PATIENCE_S", 0.2)
     store = a_store(tmp_path)
     end(store, a_trial(1))
-    away = tmp_path / "away.db"
-    store.path.rename(away)
+    path, away = tmp_path / "study.db", tmp_path / "away.db"
+    path.rename(away)
     end(store, a_trial(2))
-    assert not store.path.exists()
-    away.rename(store.path)
+    assert not path.exists()
+    away.rename(path)
     end(store, a_trial(3))
     assert [t.number for t in read_trials(tmp_path, "study")] == [1, 2, 3]
 
@@ -224,7 +224,7 @@ def test_reading_writes_nothing(tmp_path: Path, way: str) -> None:
     for number in (1, 2, 3):
         end(store, a_trial(number))
     store.close()
-    path = store.path
+    path = store.folder / "study.db"
     if way == "with a log":
         connection = sqlite3.connect(path)
         connection.execute(log)

@@ -16,8 +16,9 @@ import pytest
 from stored_trials import HELPERS, SPACE, a_store, a_trial, end, held
 
 from autocompress.errors import StorageError
-from autocompress.search.store import rows
-from autocompress.search.store.rows import is_sound, read_trials, reason
+from autocompress.search.store import sqlite_file
+from autocompress.search.store.database import read_trials
+from autocompress.search.store.sqlite_file import is_sound, reason
 from autocompress.search.trial import TrialState
 
 MAKER = """
@@ -87,7 +88,7 @@ def test_only_what_damage_says_is_taken_for_damage(
     def fails(path: Path) -> None:
         raise sqlite3.OperationalError(said)
 
-    monkeypatch.setattr(rows, "_opened", fails)
+    monkeypatch.setattr(sqlite_file, "_opened", fails)
     if damaged:
         assert not is_sound(tmp_path / "study.db")
         assert "repair" in reason(tmp_path / "study.db", sqlite3.OperationalError(said))
@@ -109,7 +110,7 @@ def test_a_row_is_written_in_place_of_another_and_as_others_are(tmp_path: Path) 
     for trial in again[2:]:
         store.rewrite(trial, [0.5, 1.0])
     assert store.ended() == again == read_trials(tmp_path, "study") == a_store(tmp_path).ended()
-    rows = optuna.load_study(study_name="study", storage=f"sqlite:///{store.path}").trials
+    rows = optuna.load_study(study_name="study", storage=f"sqlite:///{store.folder / 'study.db'}").trials
     assert [row.values for row in rows[:3]] == [[0.5, math.inf], None, [0.5, 1.0]]
     assert rows[1].state is optuna.trial.TrialState.FAIL
 
@@ -117,12 +118,12 @@ def test_a_row_is_written_in_place_of_another_and_as_others_are(tmp_path: Path) 
 def test_what_is_written_anew_is_not_undone_by_a_row_that_was_late(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("database.BUSY_S", 0.1), ("trials.PATIENCE_S", 0.5)):
+    for name, value in (("sqlite_file.BUSY_S", 0.1), ("trials.PATIENCE_S", 0.5)):
         monkeypatch.setattr(f"autocompress.search.store.{name}", value)
     store = a_store(tmp_path)
     end(store, a_trial(1))
     new = [replace(a_trial(number), label="measured anew") for number in (2, 3)]
-    with held(store.path, 60):
+    with held(store.folder / "study.db", 60):
         for number in (2, 3):
             store.end(a_trial(number), [0.9, 1.0], SPACE)
         store.rewrite(new[0], [0.9, 2.0])

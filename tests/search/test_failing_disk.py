@@ -14,7 +14,7 @@ from stored_trials import a_store, a_trial, end
 
 from autocompress.errors import StorageError
 from autocompress.files import disk_errors, move, read_json, write_json
-from autocompress.search.store.rows import reason
+from autocompress.search.store.sqlite_file import reason
 from autocompress.search.trial import TrialState
 
 FAILS = Path("/proc/self/mem")

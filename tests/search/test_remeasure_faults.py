@@ -22,8 +22,8 @@ from autocompress.search.remeasure import begin_remeasuring, remeasure
 from autocompress.search.report.confirm import is_open
 from autocompress.search.report.looks import LongLook, LongLooks, read_looks, write_looks
 from autocompress.search.report.reading import read_front
+from autocompress.search.store.database import read_trials
 from autocompress.search.store.layout import calibration_path, remeasuring_path
-from autocompress.search.store.rows import read_trials
 from autocompress.search.store.trials import TrialStore
 from autocompress.search.trial import Origin, Trial, TrialState
 from autocompress.spaces.plan import Plan

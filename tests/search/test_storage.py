@@ -37,7 +37,7 @@ def test_a_trial_is_an_optuna_trial_with_its_decisions(tmp_path: Path) -> None:
 
     store = a_store(tmp_path)
     end(store, a_trial(1))
-    (row,) = optuna.load_study(study_name="study", storage=f"sqlite:///{store.path}").trials
+    (row,) = optuna.load_study(study_name="study", storage=f"sqlite:///{store.folder / 'study.db'}").trials
     assert row.values == [0.9, 1.0] and row.params.keys() == {v.name for v in SPACE}
     assert row.params["channels:c0"] == 16 and row.params["channels:c1"] == 48, (
         "the teacher's own, where nothing is said"
@@ -51,7 +51,7 @@ def test_a_row_is_what_optuna_itself_would_write(tmp_path: Path, state: TrialSta
 
     store, trial = a_store(tmp_path), a_trial(1, state)
     end(store, trial)
-    study = optuna.load_study(study_name="study", storage=f"sqlite:///{store.path}")
+    study = optuna.load_study(study_name="study", storage=f"sqlite:///{store.folder / 'study.db'}")
     (row,) = study.trials
     other = optuna.create_study(storage=f"sqlite:///{tmp_path / 'other.db'}", directions=study.directions)
     other.add_trial(row)
