@@ -7,7 +7,6 @@ import itertools
 import time
 from collections import Counter, deque
 from concurrent.futures import Future, InvalidStateError
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -19,6 +18,7 @@ from ..evaluate.job import Job, JobResult
 from ..evaluate.parcel import job_parcel, opening_parcel, unpack
 from ..worker_state import IDLE, OPENING, WorkerState
 from .base import ExecutorContext, JobLost, WorkerDied
+from .ray_actor import ActorHandle
 from .ray_cluster import Node, Say, join, nodes, on, pickled, timing_host
 from .ray_logs import WorkerLogs
 from .ray_machines import Machines
@@ -32,33 +32,6 @@ CLOSE_S = 8.0
 """Seconds that workers have to save what they train when a search ends."""
 WAIT_S = 60.0
 """Seconds without a worker after which it is said that there is none."""
-
-
-@dataclass(eq=False)
-class _Worker:
-    """One actor on a node, and what it does.
-
-    Attributes:
-        actor: Its handle.
-        node: Where it runs.
-        number: Of the worker, from 1 on each machine.
-        printed_to: Reference to the file on its machine that it prints to.
-        answer: Reference to what comes of what it does now; None while it has nothing to do.
-        job: What it does; None while it opens the study.
-        future: What the result goes to.
-        ready: Whether it has opened the study.
-        begun_s: When it began that, or has had nothing to do since, on the monotonic clock.
-    """
-
-    actor: Any
-    node: Node
-    number: int
-    printed_to: Any
-    answer: Any
-    job: Job | None = None
-    future: Future[JobResult] | None = None
-    ready: bool = False
-    begun_s: float = 0.0
 
 
 class RayExecutor:
@@ -101,7 +74,7 @@ class RayExecutor:
         self._bulletin = ray.remote(Bulletin).options(num_cpus=0, scheduling_strategy=here).remote()
         # files for a GPU are built and scored on one
         self._hide_gpus = not self._search.gpus_per_job and all(t.device == "cpu" for t in context.context.targets)
-        self._logs, self._workers = WorkerLogs(context.folder), list[_Worker]()
+        self._logs, self._workers = WorkerLogs(context.folder), list[ActorHandle]()
         self._queue: deque[tuple[Job, Future[JobResult]]] = deque()
         self._began_s = time.monotonic()
         self._looked_s, self._waits, self._closing = float("-inf"), False, False
@@ -169,7 +142,7 @@ class RayExecutor:
         if not self._joined:
             self._ray.shutdown()
 
-    def _state(self, worker: _Worker) -> WorkerState:
+    def _state(self, worker: ActorHandle) -> WorkerState:
         since_s = time.time() - (time.monotonic() - worker.begun_s)
         doing, job = IDLE if worker.ready else OPENING, worker.job
         if job is None:
@@ -202,7 +175,7 @@ class RayExecutor:
         taken = {worker.number for worker in self._workers if worker.node.name == node.name}
         number = next(number for number in itertools.count(1) if number not in taken)
         log, opened = actor.printed_to.remote(), actor.open.remote(self._opening)
-        self._workers.append(_Worker(actor, node, number, log, opened, begun_s=time.monotonic()))
+        self._workers.append(ActorHandle(actor, node, number, log, opened, begun_s=time.monotonic()))
 
     def _give_back(self, error: AutoCompressError) -> None:
         """End the search by an error, as far as jobs wait."""
@@ -225,7 +198,7 @@ class RayExecutor:
                 self._logs.add(worker.node.name, worker.number, found.text)
                 self._ended(worker, found.found)
 
-    def _ended(self, worker: _Worker, found: Done | BaseException | str) -> None:
+    def _ended(self, worker: ActorHandle, found: Done | BaseException | str) -> None:
         future, worker.answer, worker.begun_s = worker.future, None, time.monotonic()
         if future is None:
             worker.ready = not isinstance(found, BaseException)
@@ -255,7 +228,7 @@ class RayExecutor:
             elif isinstance(found, Done):
                 future.set_result(found.result)
 
-    def _died(self, worker: _Worker, error: Exception) -> None:
+    def _died(self, worker: ActorHandle, error: Exception) -> None:
         known = self._ray.exceptions
         said = str(error)
         gone = worker.node.key not in {node.key for node in nodes()} or "node has died" in said
@@ -269,7 +242,7 @@ class RayExecutor:
             self._machines.lost(worker.node, why)
         self._end(worker, WorkerDied(why) if died else JobLost(why))
 
-    def _end(self, worker: _Worker, error: JobLost | WorkerDied | None) -> None:
+    def _end(self, worker: ActorHandle, error: JobLost | WorkerDied | None) -> None:
         """End a worker. Its job is told of `error`, and cancelled without one."""
         self._workers.remove(worker)
         with contextlib.suppress(self._ray.exceptions.RayError):
