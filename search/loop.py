@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 
 from ..errors import AutoCompressError, MeasurementError, StorageError
 from ..evaluators.timing.breathing import Slices
@@ -15,9 +16,11 @@ from .deaths import Deaths
 from .evaluate.job import Job, JobResult
 from .evaluate.warm_start import WarmStarts
 from .executors.base import Executor
+from .knowledge import Knowledge
 from .next_job import NextJob, with_result
 from .objectives import objective_value
 from .pace import Pace, Snapshot
+from .peers import Peers
 from .promotion import Promotion
 from .propose.proposal import Proposal
 from .propose.proposer import Proposer
@@ -25,7 +28,6 @@ from .shape_choice import ShapeChoice
 from .store.trials import TrialStore
 from .stragglers import Stragglers
 from .time_left import TimeLeft
-from .trainings import Trainings
 from .trial import Trial, TrialState
 from .waiting import WaitingRoom
 
@@ -35,7 +37,7 @@ MANY_FAILURES = 8
 
 
 class Driver:
-    """Runs one study. Only this class tells the proposer, and only it writes the trials.
+    """Runs one study, alone or beside other drivers. What it begins, it alone writes.
 
     Attributes:
         seconds: Spent in the jobs of this run, by kind of work.
@@ -70,27 +72,26 @@ class Driver:
         """
         self._space, self._store, self._proposer, self._executor = space, store, proposer, executor
         self._promotion, self._limits, self._seed = promotion, promotion.limits, seed
-        self._learn_from_gated = learn_from_gated
         self._pace, self._slices = pace or Pace(), slices
         self._trials = store.ended()
         self._known = len(self._trials)
-        self._trainings, self._deaths, self._stragglers = Trainings(), Deaths(executor, store), Stragglers(executor)
-        self._next = NextJob(store.folder, promotion, self._trainings, warm_starts)
+        self._knowledge = Knowledge(self._trials, proposer, promotion, learn_from_gated)
+        self._deaths, self._stragglers = Deaths(executor, store), Stragglers(executor)
+        self._next = NextJob(store.folder, promotion, self._knowledge.trainings, warm_starts)
         self._shapes = ShapeChoice(space, promotion.limits, proposer.choose)
         self._active: dict[Future[JobResult], tuple[Trial, Job]] = {}
         self._proposals: dict[int, Proposal] = {}
         interrupted = store.interrupted()
         waiting = [t for t in interrupted if t.state is TrialState.WAITING]
         self._room = WaitingRoom(promotion, waiting)
+        self._peers = Peers(store, self._knowledge, proposer, self._room)
         self._left = TimeLeft(self._pace, self._room, proposer)
         # what a tighter budget of an earlier run stopped may be proposed again
         missed, gated = self._limits.surely_missed, TrialState.GATED
         tried = [t for t in self._trials if t.state is not gated or missed(t.gate, t.gate_bytes)]
         proposer.know([*tried, *waiting], [t for t in interrupted if t.state is not TrialState.WAITING])
         for trial in (*self._trials, *waiting):
-            self._learn(trial)
-            self._trainings.remember(trial)
-        self._next_number = store.next_number()
+            self._knowledge.remember(trial)
         self._started, self._over, self.seconds = 0, False, dict[str, float]()
         self._run_s = self._pace.clock_s()
         earlier_s = max((t.ended_s or 0.0 for t in self._trials), default=0.0)
@@ -118,8 +119,12 @@ class Driver:
 
     @property
     def unfinished(self) -> tuple[Trial, ...]:
-        """The trials that run, and those that wait at a rung."""
-        return *(trial for trial, _ in self._active.values()), *self._room
+        """The trials that run, and those that wait at a rung, be it at other drivers of the study."""
+        return *(trial for trial, _ in self._active.values()), *self._room, *self._peers.running
+
+    def hear(self) -> None:
+        """Take in what other drivers of the study have ended since."""
+        self._peers.hear()
 
     def run(self, should_stop: Callable[[], bool], watch: Callable[[Snapshot], None]) -> bool:
         """Search until `should_stop()`, until the number of trials is reached, or until nothing new can be proposed.
@@ -155,6 +160,7 @@ class Driver:
     def _run(self, should_stop: Callable[[], bool], watch: Callable[[Snapshot], None]) -> bool:
         exhausted = False
         while True:
+            self._peers.meet()
             while len(self._active) < self._executor.slots and not should_stop():
                 if self._go_on(exhausted):
                     continue
@@ -200,17 +206,18 @@ class Driver:
         return trial is not None
 
     def _begin(self, proposal: Proposal) -> None:
-        number = proposal.number
-        if number is None:
-            number, self._next_number = self._next_number, self._next_number + 1
         # a plan of an earlier run may stand for another one in the space of today
         plan, spec = self._space.repair(proposal.plan), self._space.spec(proposal.plan)
-        trial = proposal.trial(number, plan, spec, self._seed)
-        self._store.begin(trial)
+        make = partial(proposal.trial, plan=plan, spec=spec, seed=self._seed)
+        trial = self._store.claim(make) if proposal.number is None else make(proposal.number)
+        if trial is None:
+            return  # another driver tries it
+        if proposal.number is not None:
+            self._store.begin(trial)
         self._started += 1
-        self._proposals[number] = proposal
+        self._proposals[trial.number] = proposal
         self._shapes.open(trial, proposal.others)
-        self._submit(trial, Job(number, spec, "gate"))
+        self._submit(trial, Job(trial.number, spec, "gate"))
 
     def _submit(self, trial: Trial, job: Job, why: object = None) -> None:
         if self._over:
@@ -278,23 +285,14 @@ class Driver:
             self._submit(trial, self._next.on_rungs(trial))
             return
         if waiting.rungs:
-            self._learn(waiting)
+            self._knowledge.learn(waiting, self._proposals.get(waiting.number))
         self._room.enter(waiting)
 
     def _end(self, trial: Trial) -> None:
         trial = replace(trial, ended_s=self.searched_s)
         values = [objective_value(n, trial.measured) for n in self._promotion.objectives] if trial.measured else None
         self._store.end(trial, values, self._space)
-        self._trials.append(trial)
-        self._trainings.remember(trial)
-        self._learn(trial)
+        self._knowledge.add(trial, self._proposals.get(trial.number))
         last = self._trials[-MANY_FAILURES:]
         if len(last) == MANY_FAILURES and all(t.state is TrialState.FAILED for t in last):
             raise MeasurementError(f"the last {MANY_FAILURES} trials failed, the latest because {trial.reason}")
-
-    def _learn(self, trial: Trial) -> None:
-        """Tell the proposer. What waits or was stopped counts with what may become of it; failures are forgotten."""
-        told = trial.state is TrialState.GATED and self._learn_from_gated and bool(trial.gate)
-        violation = self._limits.violation(trial.gate, trial.gate_bytes) if told else None
-        costs = self._promotion.costs(trial, self._trials)
-        self._proposer.learn(trial, costs, violation, self._proposals.get(trial.number))
