@@ -126,7 +126,7 @@ class Leases:
 
     def keep(self) -> bool:
         """Tell whether this driver keeps the study's files; it does from now on where no other does."""
-        if not self._keeper:
+        if not self._keeper and self._is_steady:
             with self._first() as connection:
                 self._keeper = not any(each.keeper for each in living(connection, self._study))
                 if self._keeper:
@@ -210,9 +210,8 @@ class Leases:
             if connection.execute(self._own(sqlalchemy.select(DRIVERS.c.driver))).first() is None:
                 return {}
             alive = {each.driver for each in living(connection, self._study)} | {self._driver}
-            steady = time.monotonic() - self._steady_s >= DEAD_S
-            free = TRIALS.c.driver.is_(None)
-            if steady:
+            free: sqlalchemy.ColumnElement[bool] = TRIALS.c.driver.is_(None)
+            if self._is_steady:
                 gone = (DRIVERS.c.study_id == self._study, DRIVERS.c.driver.not_in(alive))
                 connection.execute(DRIVERS.delete().where(*gone))
                 free = free | TRIALS.c.driver.not_in(alive)
@@ -221,6 +220,11 @@ class Leases:
             if found:
                 connection.execute(TRIALS.update().where(*where).values(driver=self._driver))
         return found
+
+    @property
+    def _is_steady(self) -> bool:
+        """Whether others that seem dead are: they may have been cut off from the server as this driver was."""
+        return time.monotonic() - self._steady_s >= DEAD_S
 
     @property
     def _here(self) -> tuple[sqlalchemy.ColumnElement[bool]]:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from postgres import Postgres
+from postgres import Postgres, postgres_server
 from shared_studies import a_driver
 from simulation import SimulatedExecutor, make_driver, make_problem
 from stored_trials import HELPERS, SPACE, a_trial
@@ -119,6 +119,25 @@ def test_a_driver_that_stood_still_writes_nothing_more(
                 act()
             assert "\n" not in str(caught.value)
         assert finish(other, trial).number == 1 and len(read_trials(folder, "study")) == 1
+
+
+def test_drivers_that_a_server_left_alone_do_not_take_each_other_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "DEAD_S", 2.0)
+    monkeypatch.setattr(leases, "BEAT_S", 0.2)
+    folder = tmp_path / "study"
+    with postgres_server() as server, a_driver(folder, server.address) as one, a_driver(folder, "") as other:
+        trials = [begun(store, channels) for store, channels in ((one, 1), (other, 2))]
+        server.end()
+        time.sleep(3.0)
+        server.begin()
+        for _ in range(20):
+            assert one.left() == [] == other.left()
+            time.sleep(0.1)
+        for store, trial in zip((one, other), trials, strict=True):
+            finish(store, trial)
+        assert [t.number for t in read_trials(folder, "study")] == [1, 2]
 
 
 def test_a_study_that_is_searched_is_neither_repaired_nor_cleaned(tmp_path: Path, postgres: Postgres) -> None:
