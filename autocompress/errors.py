@@ -7,6 +7,7 @@ AutoCompressError               shown as one line, exit code 2
 ├── StudyFileError              a study file or task file that cannot be used
 ├── DataError                   images, labels, checkpoints: missing, corrupt, out of range
 ├── StorageError                a study's folder or database cannot be read or written
+│   └── StudyOpen               another search has the study open
 ├── ExportError                 a network that cannot be turned into a file for the target
 ├── MetricError                 a metric that gives no usable number
 ├── BudgetError                 a budget that no plan of the space can reach
@@ -62,6 +63,10 @@ class DataError(AutoCompressError):
 
 class StorageError(AutoCompressError):
     """A study's folder or database that cannot be read or written."""
+
+
+class StudyOpen(StorageError):
+    """A study that another search has open."""
 
 
 class ExportError(AutoCompressError):

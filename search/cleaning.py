@@ -15,9 +15,8 @@ from .evaluate.context import LOOK_EXAMPLES
 from .feasibility import Limits
 from .objectives import objectives_of
 from .promotion import Promotion
-from .store.database import database_of, reach
+from .store.access import access_alone
 from .store.facts import read_facts
-from .store.lock import locked
 from .store.settings import read_settings
 from .store.trials import TrialStore
 from .trial import Trial
@@ -66,11 +65,9 @@ def opened_for_cleaning(folder: Path) -> Iterator[Cleaning]:
         StorageError: A search has it open, its database is corrupt, or another version wrote it.
     """
     settings = read_settings(folder)
-    with locked(folder):
+    with access_alone(folder, settings.name) as access:
         objectives = objectives_of(settings)
-        database = database_of(folder, settings.name)
-        reach(database)
-        store = TrialStore(folder, settings.name, objectives, database=database)
+        store = TrialStore(folder, settings.name, objectives, access.check_held, access.database)
         with contextlib.closing(store):
             ended, unfinished = store.ended(), store.interrupted()
             spare = tuple(spare_files(folder, ended, unfinished, _promotion(folder, settings, objectives)))

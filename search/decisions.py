@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 
 from ..errors import StorageError
 from ..evaluators.timing.breathing import Slices
@@ -19,16 +20,17 @@ from .evaluate.job import Job, JobResult
 from .evaluate.warm_start import WarmStarts
 from .failures import check_failures
 from .job_log import JobLog
+from .knowledge import Knowledge
 from .next_job import Assignment, NextJob, with_result
 from .objectives import objective_value
 from .pace import Pace, Snapshot
+from .peers import Peers
 from .promotion import Promotion
 from .propose.proposal import Proposal
 from .propose.proposer import Proposer
 from .shape_choice import ShapeChoice
 from .store.trials import TrialStore
 from .time_left import TimeLeft
-from .trainings import Trainings
 from .trial import Trial, TrialState
 from .waiting import WaitingRoom
 
@@ -73,12 +75,12 @@ class Decisions:
         """
         self._space, self._store, self._proposer = space, store, proposer
         self._promotion, self._limits, self._seed = promotion, promotion.limits, seed
-        self._learn_from_gated = learn_from_gated
         self._pace, self._slices = pace or Pace(), slices
         self.trials = store.ended()
         self._known = len(self.trials)
-        self._trainings, self._deaths = Trainings(), Deaths(executor, store)
-        self._next = NextJob(store.folder, promotion, self._trainings, warm_starts)
+        self._knowledge = Knowledge(self.trials, proposer, promotion, learn_from_gated)
+        self._deaths = Deaths(executor, store)
+        self._next = NextJob(store.folder, promotion, self._knowledge.trainings, warm_starts)
         self._shapes = ShapeChoice(space, promotion.limits, proposer.choose)
         self._log = JobLog(len(promotion.rungs))
         self.running: dict[int, Assignment] = {}
@@ -86,15 +88,14 @@ class Decisions:
         interrupted = store.interrupted()
         waiting = [t for t in interrupted if t.state is TrialState.WAITING]
         self.room = WaitingRoom(promotion, waiting)
+        self._peers = Peers(store, self._knowledge, proposer, self.room)
         self._left = TimeLeft(self._pace, self.room, proposer)
         # what a tighter budget of an earlier run stopped may be proposed again
         missed, gated = self._limits.surely_missed, TrialState.GATED
         tried = [t for t in self.trials if t.state is not gated or missed(t.gate, t.gate_bytes)]
         proposer.know([*tried, *waiting], [t for t in interrupted if t.state is not TrialState.WAITING])
         for trial in (*self.trials, *waiting):
-            self._learn(trial)
-            self._trainings.remember(trial)
-        self._next_number = store.next_number()
+            self._knowledge.remember(trial)
         self._started, self._over, self.exhausted, self.seconds = 0, False, False, self._log.seconds
         self._run_s = self._pace.clock_s()
         earlier_s = max((t.ended_s or 0.0 for t in self.trials), default=0.0)
@@ -112,8 +113,16 @@ class Decisions:
 
     @property
     def unfinished(self) -> tuple[Trial, ...]:
-        """The trials that run, and those that wait at a rung."""
-        return *(trial for trial, _ in self.running.values()), *self.room
+        """The trials that run, and those that wait at a rung, be it at other drivers of the study."""
+        return *(trial for trial, _ in self.running.values()), *self.room, *self._peers.running
+
+    def meet(self) -> None:
+        """Look at what other drivers of the study do, and take up what they left; see `peers.Peers.meet`."""
+        self._peers.meet()
+
+    def hear(self) -> None:
+        """Take in what other drivers of the study have ended since."""
+        self._peers.hear()
 
     def snapshot(self) -> Snapshot:
         """Return how the search stands."""
@@ -235,17 +244,18 @@ class Decisions:
         return self.room.next(self.trials, running, left_s)
 
     def _first(self, proposal: Proposal) -> Assignment | None:
-        number = proposal.number
-        if number is None:
-            number, self._next_number = self._next_number, self._next_number + 1
         # a plan of an earlier run may stand for another one in the space of today
         plan, spec = self._space.repair(proposal.plan), self._space.spec(proposal.plan)
-        trial = proposal.trial(number, plan, spec, self._seed)
-        self._store.begin(trial)
+        make = partial(proposal.trial, plan=plan, spec=spec, seed=self._seed)
+        trial = self._store.claim(make) if proposal.number is None else make(proposal.number)
+        if trial is None:
+            return None  # another driver tries it
+        if proposal.number is not None:
+            self._store.begin(trial)
         self._started += 1
-        self._proposals[number] = proposal
+        self._proposals[trial.number] = proposal
         self._shapes.open(trial, proposal.others)
-        return self._assigned(trial, Job(number, spec, "gate"))
+        return self._assigned(trial, Job(trial.number, spec, "gate"))
 
     def _assigned(self, trial: Trial, job: Job, why: object = None) -> Assignment | None:
         if self._over:
@@ -277,7 +287,7 @@ class Decisions:
         if trial.to_its_end or not self._promotion.halves:
             return self._assigned(trial, self._next.on_rungs(trial))
         if waiting.rungs:
-            self._learn(waiting)
+            self._knowledge.learn(waiting, self._proposals.get(waiting.number))
         self.room.enter(waiting)
         return None
 
@@ -285,14 +295,5 @@ class Decisions:
         trial = replace(trial, ended_s=self.searched_s)
         values = [objective_value(n, trial.measured) for n in self._promotion.objectives] if trial.measured else None
         self._store.end(trial, values, self._space)
-        self.trials.append(trial)
-        self._trainings.remember(trial)
-        self._learn(trial)
+        self._knowledge.add(trial, self._proposals.get(trial.number))
         check_failures(self.trials)
-
-    def _learn(self, trial: Trial) -> None:
-        """Tell the proposer. What waits or was stopped counts with what may become of it; failures are forgotten."""
-        told = trial.state is TrialState.GATED and self._learn_from_gated and bool(trial.gate)
-        violation = self._limits.violation(trial.gate, trial.gate_bytes) if told else None
-        costs = self._promotion.costs(trial, self.trials)
-        self._proposer.learn(trial, costs, violation, self._proposals.get(trial.number))

@@ -78,6 +78,7 @@ class Driver:
 
     def _run(self, should_stop: Callable[[], bool], watch: Callable[[Snapshot], None]) -> bool:
         while True:
+            self.decisions.meet()
             while len(self._active) < self._executor.slots and not should_stop():
                 if (assigned := self.decisions.begin()) is None:
                     break

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from ..errors import StudyFileError
 from ..evaluators.measurement import Latency, Measurement
@@ -112,6 +112,11 @@ def objectives_of(settings: StudySections) -> tuple[str, ...]:
 def is_latency(name: str) -> bool:
     """Tell whether an objective is a latency, which is known before any training."""
     return name.partition("@")[0] == LatencyMs.name
+
+
+def directions_of(names: Sequence[str]) -> list[Literal["maximize", "minimize"]]:
+    """Return which way each objective is made better, as Optuna names it."""
+    return ["maximize" if is_maximized(name) else "minimize" for name in names]
 
 
 def is_maximized(name: str) -> bool:

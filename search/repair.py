@@ -8,8 +8,7 @@ from pathlib import Path
 from ..errors import StorageError
 from ..files import sweep
 from .objectives import objectives_of
-from .store.database import database_of, reach
-from .store.lock import locked
+from .store.access import access_alone
 from .store.settings import read_settings
 from .store.trials import TrialStore
 
@@ -28,13 +27,12 @@ def repair(folder: Path) -> Iterator[str]:
         StorageError: A search has the study open, its database is locked or of a later version, or the disk is full.
     """
     settings = read_settings(folder)
-    with locked(folder) as check_held:
+    with access_alone(folder, settings.name) as access:
         sweep(folder)
-        database = database_of(folder, settings.name)
-        reach(database)
+        database = access.database
         if line := database.put_aside():
             yield line
-        store = TrialStore(folder, settings.name, objectives_of(settings), check_held, database)
+        store = TrialStore(folder, settings.name, objectives_of(settings), access.check_held, database)
         try:
             ended = store.ended()
             left = store.interrupted()

@@ -13,13 +13,14 @@ import torch
 
 from ..compression.recover import Stopped
 from ..cores import usable_cores
-from ..errors import ConditionsChanged, TrialFailed, UsageError
+from ..errors import ConditionsChanged, StorageError, UsageError
 from ..evaluators.microbenchmarks import Say
 from ..evaluators.timing.host import HERE
 from ..studies.study_file import StudyFile
 from ..studies.task import Task
 from ..studies.teacher import TeacherStopped
 from .assemble import driver_of
+from .decisions import Decisions
 from .evaluate.recalibration import keep_drift
 from .executors.base import Executor, ExecutorContext, TellsWorkers
 from .executors.registry import executor_factory
@@ -28,7 +29,6 @@ from .followers.following import END_S, HURRIED_S, Followings
 from .followers.telling import Telling
 from .logs import DriverLog, driver_log, log
 from .pace import Stop
-from .prepare.forecast import forecast
 from .prepare.surrogates import prepare_surrogates
 from .report.confirm import confirm
 from .report.front import Front
@@ -39,6 +39,8 @@ from .signals import BrokenOff, let_come_to_its_end
 from .stopping import Outlook
 from .store.status import StatusKeeper
 from .study import OpenStudy, opened, with_what_was_seen
+from .told import changed as told_changed
+from .told import nothing_tried, tell_forecast
 from .watching import MIN_RESERVE_S, RESERVE_SHARE, Logged, Silent, Watch, Watcher
 
 
@@ -148,7 +150,8 @@ def _searched(
         loop_s = time.monotonic()
         surrogates = prepare_surrogates(study.context, study.space, settings, watcher.say, stop.time_left_s())
         study = with_what_was_seen(study, watcher.say)
-        _tell_forecast(study, stop.time_left_s(), watcher.say)
+        tell_forecast(study, stop.time_left_s(), watcher.say)
+        study.access.release()
         if how.dry_run:
             seconds = time.monotonic() - begin_s
             return Outcome(read_front(study.folder), seconds, 0.0, {}, False, stop.asked.is_set())
@@ -166,29 +169,32 @@ def _searched(
             with contextlib.suppress(BrokenOff):
                 exhausted = driver.run(watch.should_stop, watch)
         except ConditionsChanged as changed:
-            trouble = _changed(changed)
+            trouble = told_changed(changed)
         finally:
             _close(executor)
-            followings.look(driver.trials)
+            if study.access.keeps():
+                followings.look(driver.trials)
         done = not stop() and watch.patience.is_over(decisions.searched_s)
         search_s = time.monotonic() - loop_s
         if stop() and not driver.trials:
-            watcher.say(_nothing_tried(time.monotonic() - begin_s, None if stop.asked.is_set() else minutes))
+            watcher.say(nothing_tried(time.monotonic() - begin_s, None if stop.asked.is_set() else minutes))
         front = replace(watch.known, trials=tuple(driver.trials))
         confirmed = bool(trouble)
         try:
-            if not stop.hurried.is_set() and not trouble:
-                study = with_what_was_seen(study, watcher.say)
+            if not study.access.may_keep():
+                confirmed = _leave_to_keeper(study, watcher.say)
                 front = read_front(study.folder, driver.trials)
-                front = confirm(study.context, front, watcher.say, end_s)
+            elif not stop.hurried.is_set() and not trouble:
+                study = with_what_was_seen(study, watcher.say)
+                front = _confirmed(study, decisions, watcher.say, end_s)
                 confirmed = True
                 keep_drift(study.context, begun_s)
                 profile_models(study.context, front, watcher.say, end_s)
         except BrokenOff:
             pass  # the next run confirms
         except ConditionsChanged as changed:
-            trouble = _changed(changed)
-        if not stop.hurried.is_set():
+            trouble = told_changed(changed)
+        if study.access.keeps() and not stop.hurried.is_set():
             with contextlib.suppress(BrokenOff):  # the page of before stays
                 report.keep(front, final=True)
         let_come_to_its_end()
@@ -248,35 +254,20 @@ def _close(executor: Executor) -> None:
         executor.close()
 
 
-def _changed(error: ConditionsChanged) -> str:
-    return f"{error}: --remeasure does so for all students. Finished trials are kept, and no trial has failed by it"
+def _confirmed(study: OpenStudy, decisions: Decisions, say: Say, end_s: float | None) -> Front:
+    """Confirm the front, and again what other drivers of the study ended meanwhile: they leave that to this one."""
+    while True:
+        known = len(decisions.trials)
+        front = confirm(study.context, read_front(study.folder, decisions.trials), say, end_s)
+        decisions.hear()
+        if len(decisions.trials) == known:
+            return front
 
 
-def _tell_forecast(study: OpenStudy, left_s: float | None, say: Say) -> None:
-    """Say what a student will take, and how many there is time for."""
-    search = study.settings.search
-    try:
-        recovery = study.space.context.recovery
-        found = forecast(study.context, study.store.ended(), study.settings.target.any_of, recovery)
-    except Stopped:
-        return
-    except TrialFailed as failure:
-        say(f"no forecast: {failure}")
-        return
-    for line in found.lines(left_s, search.trials, search.workers):
-        say(line)
-
-
-def _nothing_tried(spent_s: float, minutes: float | None) -> str:
-    """Return why there is no trial.
-
-    Args:
-        spent_s: Seconds until the first would have begun.
-        minutes: Of the search; None where they did not end it.
-    """
-    given = "" if minutes is None else f" of the {60 * minutes:.0f} s given"
-    further = "" if minutes is None else ", and more --minutes do"
-    return (
-        f"{spent_s:.0f} s{given} went into opening the study and what is learned before the first trial: nothing could "
-        f"be tried; what was measured is kept, so the same command gets further{further}"
-    )
+def _leave_to_keeper(study: OpenStudy, say: Say) -> bool:
+    """Say who confirms the front of a study that several drivers search."""
+    keeper = "another driver"
+    with contextlib.suppress(StorageError):
+        keeper = next((other.words for other in study.access.others() if other.keeper), keeper)
+    say(f"{keeper} goes on with this study, and confirms its front at its end")
+    return True

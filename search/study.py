@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 from ..compression.export import input_names
-from ..errors import StorageError
+from ..errors import StorageError, StudyOpen
 from ..evaluators.microbenchmarks import Say
 from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import file_bytes
@@ -35,18 +35,17 @@ from .evaluate.recalibration import recalibrated
 from .evaluate.target_session import TargetSession
 from .feasibility import Limits
 from .identity import check_identity
-from .objectives import objectives_of
+from .objectives import directions_of, objectives_of
 from .prepare.reach import check_reach, measure_reach
 from .prepare.space import prepare_space
 from .remeasure import begin_remeasuring, remeasure
 from .report.space_report import describe_space
-from .store.database import database_for_search
+from .store.access import Access, access_for_search
 from .store.facts import TaskFacts, known_facts, write_facts
 from .store.layout import remeasuring
-from .store.lock import locked
 from .store.opening import begin_opening, end_opening
 from .store.samples import Samples, known_samples, sample_rows, write_samples
-from .store.settings import check_settings, with_earlier_limits, write_settings
+from .store.settings import check_like_others, check_settings, with_earlier_limits, write_settings
 from .store.trials import TrialStore
 from .store.versions import versions
 
@@ -64,6 +63,7 @@ class OpenStudy:
         objectives: What the front trades off.
         store: Its trials.
         facts: What is known of its task.
+        access: What this process may do with it, beside other drivers that it may have.
     """
 
     settings: StudyFile
@@ -74,6 +74,7 @@ class OpenStudy:
     objectives: tuple[str, ...]
     store: TrialStore
     facts: TaskFacts
+    access: Access
 
 
 def study_folder(runs: Path, name: str, fresh: bool) -> Path:
@@ -100,7 +101,7 @@ def opened(
     host: TimingHost = HERE,
     begun: Callable[[Path], None] = lambda folder: None,
 ) -> Iterator[OpenStudy]:
-    """Open the study in its folder, alone: two searches never write one study.
+    """Open the study in its folder, alone; with a server's storage, others may have it open too.
 
     Args:
         settings: Of the study.
@@ -131,20 +132,31 @@ def opened(
     limits, objectives = Limits.of(settings), objectives_of(settings)
     folder = study_folder(runs, settings.name, fresh)
     check_settings(folder, settings)
-    settings, kept = with_earlier_limits(folder, settings)
-    if kept:
-        say(f"limits of the last run hold on: {', '.join(kept)}; say others, or --forget-limits")
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as held:
-        check_held = held.enter_context(locked(folder))
+
+    def begin() -> None:
         check_settings(folder, settings)
         if begin_opening(folder, settings):
             say("an earlier run with other settings ended before its first trial: what it made was removed")
-        database = database_for_search(folder, settings.name, storage)
-        sweep(folder)
+
+    with contextlib.ExitStack() as held:
+        directions = directions_of(objectives)
+        access = held.enter_context(access_for_search(folder, settings.name, directions, storage, begin, say, stop))
+        settings, kept = with_earlier_limits(folder, settings)
+        if kept:
+            say(f"limits of the last run hold on: {', '.join(kept)}; say others, or --forget-limits")
+        if others := access.others():
+            check_like_others(folder, settings)
+            say(f"sharing this study with {' and '.join(other.words for other in others)}")
+            if anew or remeasuring(folder):
+                raise StudyOpen(
+                    f"{folder}: to measure all models anew takes the study alone; wait for its other search"
+                )
+        else:
+            sweep(folder)
         sweep_temporary()
-        held.callback(_sweep_again, folder)
+        held.callback(_sweep_again, folder, access)
         teacher = _teacher(settings, task, folder, say, stop)
         prepared = replace(task, teacher=teacher).prepared(say)
         # nothing of a study is written before it is known to be of this task
@@ -152,13 +164,14 @@ def opened(
         begun(folder)
         if settings.teacher.epochs == 0:
             save_weights(teacher, folder / "teacher.safetensors")
-        store = TrialStore(folder, settings.name, objectives, check_held, database)
+        store = TrialStore(folder, settings.name, objectives, access.check_held, access.database, access.leases)
         held.callback(store.close)
         if anew:
             begin_remeasuring(folder)
         context = open_context(prepared, settings, folder, stop, say, time_left_s=time_left_s, host=host)
         facts = _facts(context, settings, task)
-        write_facts(folder, facts)
+        if access.keeps():
+            write_facts(folder, facts)
         _keep_samples(context)
         limits = Limits.of(settings, facts)
         if remeasuring(folder):
@@ -168,17 +181,19 @@ def opened(
         check_reach(measure_reach(context, found.space, limits), limits, settings.target.any_of)
         for session in context.sessions.values():
             _compare_teacher(session, limits, say)
-        described = describe_space(found.space, context.network.left_out, context.targets, found.pattern_ratios)
-        write_json(folder / "space.json", described)
-        write_settings(folder, settings)
-        end_opening(folder)
-        yield OpenStudy(settings, folder, context, found.space, limits, objectives, store, facts)
+        if access.keeps():
+            left_out, ratios = context.network.left_out, found.pattern_ratios
+            write_json(folder / "space.json", describe_space(found.space, left_out, context.targets, ratios))
+            write_settings(folder, settings)
+            end_opening(folder)
+        yield OpenStudy(settings, folder, context, found.space, limits, objectives, store, facts, access)
 
 
-def _sweep_again(folder: Path) -> None:
+def _sweep_again(folder: Path, access: Access) -> None:
     """Remove what workers left unfinished that were ended with the search."""
     with contextlib.suppress(StorageError):
-        sweep(folder)
+        if not access.others():
+            sweep(folder)
 
 
 def _teacher(settings: StudyFile, task: Task, folder: Path, say: Say, stop: Callable[[], bool]) -> nn.Module:
@@ -198,6 +213,8 @@ def with_what_was_seen(study: OpenStudy, say: Say) -> OpenStudy:
     Raises:
         StorageError: The disk is full or cannot be written.
     """
+    if not study.access.keeps():
+        return study  # the driver that keeps its files sees to that
     context = recalibrated(study.context, say)
     facts = replace(study.facts, teacher_ms=_teacher_ms(context))
     write_facts(study.folder, facts)

@@ -113,10 +113,12 @@ class Watch:
     def __call__(self, snapshot: Snapshot) -> None:
         """Take in how the search stands."""
         # several times a second, beside a training: nothing costly but when a trial has ended
+        keeps = self._study.access.keeps()
         if len(snapshot.trials) != self._judged:
             self._judged = len(snapshot.trials)
-            self._checkpoints.look(snapshot.trials, self._decisions.unfinished)
-            self._report.keep(replace(self.known, trials=tuple(snapshot.trials)))
+            if keeps:
+                self._checkpoints.look(snapshot.trials, self._decisions.unfinished)
+                self._report.keep(replace(self.known, trials=tuple(snapshot.trials)))
             if self._end_s is not None:
                 front = replace(self.known, trials=tuple(snapshot.trials))
                 least_s, precise_s = seconds_needed(self._study.context, front)
@@ -124,8 +126,9 @@ class Watch:
                 self._stop.deadline_s = self._end_s - max(min(MIN_RESERVE_S, share_s), least_s, min(share_s, precise_s))
             self.patience.look(snapshot.trials, self._decisions.searched_s, self._decisions.opening)
         self._watcher.show(snapshot, self._stop.time_left_s())
-        self._status.look(snapshot, self._stop.time_left_s())
-        self._followings.look(snapshot.trials)
+        if keeps:
+            self._status.look(snapshot, self._stop.time_left_s())
+            self._followings.look(snapshot.trials)
 
     def should_stop(self) -> bool:
         """Tell whether to end."""

@@ -23,11 +23,11 @@ from ...spaces.variables import Value
 from ..trial import Origin, Trial, TrialState
 from .baselines import Baselines
 from .by_hand import Design
-from .learned.source import SHARED, LearnedSource
+from .learned.source import LearnedSource
 from .planned import Planned
 from .proposal import Arm, Proposal
 from .solved import BUDGET, same_budget
-from .sources import Gains, Sources
+from .sources import EXPECTED, LEVELS, Gains, Sources, source_of
 
 REDRAWS = 60
 """Draws before the space counts as exhausted."""
@@ -35,10 +35,6 @@ SLACK = 3.0
 """A plan is dropped where it is predicted to be over the budget by more than this many times the usual error."""
 LEAST_SLACK = 0.05
 """And by more than this part of it: the gate that would decide costs a second, a good plan left out costs more."""
-EXPECTED = {"learned": 8.0, "sampler": 1.0, "levels": 1.0}
-"""What sources are expected to gain before they have gained anything, against each other."""
-LEVELS = "levels by role"
-"""The label of uniform designs that give each role a level, which had to earn their trials."""
 
 
 class Proposer:
@@ -99,10 +95,28 @@ class Proposer:
         self._queue.drop(lambda p: p.origin is Origin.DESIGN and any(same_budget(p.latent, known) for known in before))
         self._random.seed(f"{self._random.random()}/{len(trials)}")
         self._seen.update(trial.spec.key() for trial in trials if not trial.technique)
+        self.take_up(interrupted)
+
+    def take_up(self, interrupted: Sequence[Trial]) -> None:
+        """Propose trials that were running when their driver ended before all else."""
         for trial in interrupted:
             self._baselines.begun(trial.plan, trial.after)
         for trial in reversed(interrupted):
             self._queue.put_first(Proposal.again(trial))
+
+    def note_others(self, trials: Sequence[Trial]) -> None:
+        """Take in trials of other drivers of the study, which are not proposed here any more."""
+        for trial in trials:
+            if not trial.technique:
+                self._seen.add(trial.spec.key())
+            self._baselines.begun(trial.plan, trial.after)
+            self._queue.begun(trial.plan)
+
+    def others_try(self, trials: Sequence[Trial]) -> None:
+        """Take in all that other drivers try now: what is proposed here shall add to what these may come to."""
+        self.note_others(trials)
+        if self._learned is not None:
+            self._learned.others_try([trial.plan for trial in trials if not trial.technique])
 
     @property
     def opening(self) -> bool:
@@ -192,16 +206,8 @@ class Proposer:
         found = self._learned.learn(trial, costs)
         if found is not None and trial.finished:
             gain = self._gains.of(*found)
-            self._sources.credit(self._source(trial), gain)
+            self._sources.credit(source_of(trial), gain)
             self._learned.gained(trial, gain)
-
-    def _source(self, trial: Trial) -> str:
-        """Return the name of the source that proposed a trial; empty for what every study begins with."""
-        if trial.origin is Origin.LEARNED and trial.label != SHARED:
-            return "learned"
-        if trial.label == LEVELS:
-            return "levels"
-        return "sampler" if trial.origin is Origin.SEARCH and trial.latent is not None else ""
 
     @staticmethod
     def _encoded(arm: Arm, trial: Trial) -> Mapping[str, Value] | None:

@@ -5,6 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
+from ..trial import Origin, Trial
+from .learned.source import SHARED
+
+EXPECTED = {"learned": 8.0, "sampler": 1.0, "levels": 1.0}
+"""What sources are expected to gain before they have gained anything, against each other."""
+LEVELS = "levels by role"
+"""The label of uniform designs that give each role a level, which had to earn their trials."""
 FLOOR = 0.04
 """Least share of a source: what gains nothing now may gain later."""
 MEMORY = 0.96
@@ -98,3 +105,12 @@ class Gains:
         reference = most_ms, worst_of_interest(points[:, 1], self._floor)
         front = staircase(points[:, 0], points[:, 1], reference)
         return float(added(np.array([ms]), np.array([cost]), front, reference)[0])
+
+
+def source_of(trial: Trial) -> str:
+    """Return the name of the source that proposed a trial; empty for what every study begins with."""
+    if trial.origin is Origin.LEARNED and trial.label != SHARED:
+        return "learned"
+    if trial.label == LEVELS:
+        return "levels"
+    return "sampler" if trial.origin is Origin.SEARCH and trial.latent is not None else ""

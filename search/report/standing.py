@@ -10,7 +10,8 @@ from typing import Any
 
 from ...errors import AutoCompressError, one_line
 from ...spaces.plain import to_plain
-from ..store.lock import owner
+from ..store.database import database_of
+from ..store.settings import read_settings
 from ..store.status import Status, read_status
 from ..trial import TrialState
 from .entry import Entry
@@ -27,7 +28,7 @@ class Standing:
 
     Attributes:
         front: Its front so far.
-        owner: The machine and process that have it open, in words; empty if nobody has.
+        owner: The machines and processes that have it open, in words; empty if nobody has.
         status: What its search says of itself, None where it says nothing.
     """
 
@@ -109,9 +110,9 @@ def read_standing(folder: Path) -> Standing:
         UsageError: There is no study in this folder.
         StorageError: It cannot be read.
     """
-    who = owner(folder)
-    words = f"process {who['process']} on {who['name']}" if {"process", "name"} <= who.keys() else ""
-    return Standing(read_front(folder), words, read_status(folder))
+    drivers = database_of(folder, read_settings(folder).name).drivers()
+    words = " and ".join(driver.words for driver in sorted(drivers, key=lambda driver: not driver.keeper))
+    return Standing(read_front(folder), words, read_status(folder, drivers))
 
 
 def list_studies(runs: Path) -> list[tuple[str, str, str, str]]:

@@ -11,6 +11,7 @@ import sqlalchemy
 
 from ...errors import StorageError
 from ..trial import Trial
+from .leases import Leases, Living
 from .place import check_address, new_place, note_place, read_place, without_password
 from .rows import parsed
 from .server import Server
@@ -43,6 +44,22 @@ class Database(Protocol):
 
         Args:
             directions: Of its objectives.
+        """
+        ...
+
+    def leases(self, directions: Sequence[Direction]) -> Leases | None:
+        """Return what a driver holds of a study that several may search at once; None where one has it alone.
+
+        Raises:
+            StorageError: The database cannot be used.
+        """
+        ...
+
+    def drivers(self) -> list[Living]:
+        """Return the drivers that have the study open.
+
+        Raises:
+            StorageError: The database cannot be read.
         """
         ...
 

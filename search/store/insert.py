@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import optuna
 import sqlalchemy
 from sqlalchemy import text
+
+from ...spaces.variables import Variable
+from ..trial import TrialState
 
 FIRST = text("UPDATE studies SET study_name = study_name WHERE study_id = :study")
 """Holds a study's row, so that of several that add trials each counts those of the others."""
@@ -37,6 +40,12 @@ STATE = text("UPDATE trials SET state = :state WHERE trial_id = :trial")
 NO_VALUES = text("DELETE FROM trial_values WHERE trial_id = :trial")
 OTHER_ATTRIBUTE = text("UPDATE trial_user_attributes SET value_json = :value WHERE trial_id = :trial AND key = :key")
 
+STATES = {
+    TrialState.FINISHED: optuna.trial.TrialState.COMPLETE,
+    TrialState.GATED: optuna.trial.TrialState.PRUNED,
+    TrialState.FAILED: optuna.trial.TrialState.FAIL,
+}
+
 
 def insert_trial(
     engine: sqlalchemy.Engine,
@@ -47,6 +56,7 @@ def insert_trial(
     distributions: Mapping[str, optuna.distributions.BaseDistribution],
     attributes: Mapping[str, Any],
     times: tuple[datetime, datetime],
+    also: Callable[[sqlalchemy.Connection], None] = lambda connection: None,
 ) -> None:
     """Write one trial that ended, in one transaction.
 
@@ -59,10 +69,12 @@ def insert_trial(
         distributions: What each is drawn from.
         attributes: The user attributes.
         times: When the trial began and ended, in UTC without a zone, as Optuna's tables have it.
+        also: Does more in the transaction; where it raises, nothing is written.
     """
     with engine.begin() as connection:
         state, values = _told(state, values)
         connection.execute(FIRST, {"study": study})
+        also(connection)
         number = connection.execute(COUNT, {"study": study}).scalar_one()
         row = {"number": number, "study": study, "state": state.name, "begun": str(times[0]), "ended": str(times[1])}
         connection.execute(TRIAL, row)
@@ -124,3 +136,12 @@ def _value(value: float) -> dict[str, Any]:
     if math.isinf(value):
         return {"value": None, "kind": "INF_POS" if value > 0 else "INF_NEG"}
     return {"value": float(value), "kind": "FINITE"}
+
+
+def distribution(variable: Variable) -> optuna.distributions.BaseDistribution:
+    """Return Optuna's form of a variable, for those who look at a study with Optuna's own tools."""
+    if variable.bounds is not None:
+        return optuna.distributions.FloatDistribution(
+            variable.bounds.low, variable.bounds.high, log=variable.bounds.log
+        )
+    return optuna.distributions.CategoricalDistribution(variable.options)

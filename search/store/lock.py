@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ...errors import StorageError
+from ...errors import StorageError, StudyOpen
 from ...files import disk_errors, read_json, write_json
 
 BEAT_S = 20.0
@@ -38,20 +38,21 @@ def locked(folder: Path) -> Iterator[Callable[[], None]]:
         What raises StorageError once another host has taken the study over, because this process stood still.
 
     Raises:
-        StorageError: Another search has the study, or the folder cannot be written.
+        StudyOpen: Another search has the study.
+        StorageError: The folder cannot be written.
     """
     lock = FileLock(folder / "lock")
     with disk_errors(folder):
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise StorageError(
+            raise StudyOpen(
                 f"{folder}: another search has this study open{_who(_record(folder))}; wait for it, or use --fresh"
             ) from None
     try:
         known, here = _record(folder), _here()
         if known.get("host") not in (None, here["host"]) and _age_s(folder) < DEAD_S:
-            raise StorageError(
+            raise StudyOpen(
                 f"{folder}: another search has this study open{_who(known)}; wait for it, or use --fresh. If it has "
                 f"died, run the same command again after {DEAD_S:.0f} s"
             )

@@ -24,10 +24,10 @@ ENDED = (
 seconds, and this 2."""
 PLACES = ENDED.replace("SELECT ", "SELECT t.trial_id, ", 1)
 """The same with Optuna's number of each trial."""
+NEWS = PLACES.replace(" ORDER BY", " AND t.trial_id > :last ORDER BY", 1)
+"""The same of those that were written after another."""
 VERSION = "SELECT version_num FROM alembic_version"
 """Reads the version of Optuna's tables."""
-PATIENCE_S = 60.0
-"""How long a database that somebody else has locked, or that is out of reach, is waited for."""
 
 
 def parsed(where: str, texts: list[str]) -> tuple[list[Trial], set[int]]:

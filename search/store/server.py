@@ -12,6 +12,7 @@ import sqlalchemy
 from sqlalchemy import text
 
 from ...errors import StorageError
+from .leases import DRIVERS, TABLES, Leases, Living, living
 from .place import Place, passwords
 from .rows import ATTRIBUTE, ENDED, VERSION, cause, check_tables
 from .sqlite_file import Direction
@@ -66,6 +67,7 @@ class Server:
     def open(self, directions: Sequence[Direction]) -> tuple[sqlalchemy.Engine, int]:
         """Open the study, and make it where it is missing."""
         if self._opened is None:
+            optuna.logging.set_verbosity(optuna.logging.ERROR)
             with self._connected() as connection:
                 if self._url.get_backend_name() == "postgresql":
                     connection.execute(FIRST)  # of several that make the tables at once, one does
@@ -75,8 +77,36 @@ class Server:
                 study = optuna.create_study(
                     study_name=self.study, storage=storage, directions=directions, load_if_exists=True
                 )
+                TABLES.create_all(connection)
+                connection.commit()
             self._opened = storage.engine, study._study_id
         return self._opened
+
+    def leases(self, directions: Sequence[Direction]) -> Leases | None:
+        """Return what a driver holds of the study, which several may search at once.
+
+        Raises:
+            StorageError: The server cannot be used.
+        """
+        try:
+            return Leases(*self.open(directions), self.where)
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            raise StorageError(self.reason(error)) from error
+
+    def drivers(self) -> list[Living]:
+        """Return the drivers that have the study open.
+
+        Raises:
+            StorageError: The server is away.
+        """
+        try:
+            with self._connected() as connection:
+                study = _study(connection, self.study)
+                if study is None or not sqlalchemy.inspect(connection).has_table(DRIVERS.name):
+                    return []
+                return living(connection, study)
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            raise StorageError(self.reason(error)) from error
 
     def texts(self) -> list[str]:
         """Return the rows of trials that ended, in the order they did, without writing anything.

@@ -120,6 +120,23 @@ def check_settings(folder: Path, settings: StudyFile) -> None:
         raise StorageError(f"{folder} was begun with other objectives ({', '.join(objectives)}); use --fresh")
 
 
+def check_like_others(folder: Path, settings: StudyFile) -> None:
+    """Refuse to search a study for other ends than the drivers that search it now.
+
+    Raises:
+        StorageError: A limit, or what may change, is another one; or the study has another format.
+    """
+    old, new = check_format(folder) or {}, settings.model_dump(mode="json", by_alias=True)
+    for section in ("budget", "space"):
+        for key, now in new[section].items():
+            before = _section(old, section).get(key, now)
+            if before != now:
+                raise StorageError(
+                    f"{folder} is searched by another driver with [{section}] {key} = {before!r}, and here it is "
+                    f"{now!r}: give the same, or wait until it has ended"
+                )
+
+
 def first_change(old: dict[str, Any], settings: StudyFile) -> tuple[str, str, Any, Any] | None:
     """Return what of the sections that cannot change has changed first; None where nothing has.
 

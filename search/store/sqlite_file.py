@@ -18,10 +18,14 @@ import sqlalchemy
 from ...errors import StorageError
 from ...files import PARTIAL, move
 from ...temporary import temporary_folder
-from .rows import ATTRIBUTE, ENDED, PATIENCE_S, VERSION, cause, check_tables
+from .leases import Leases, Living
+from .lock import owner
+from .rows import ATTRIBUTE, ENDED, VERSION, cause, check_tables
 
 BUSY_S = 5.0
 """Seconds that SQLite itself waits for a lock, each time it is asked."""
+READER_S = 60.0
+"""Seconds for which a reader waits for a lock."""
 TROUBLE = ("locked", "disk I/O error", "unable to open", "disk is full", "out of memory")
 """What SQLite says of a database that cannot be read now, though nothing may be wrong with it."""
 Direction = Literal["maximize", "minimize"]
@@ -71,6 +75,17 @@ class SqliteFile:
             # no log beside the file: a copy of it is whole, and a network's disk can hold it
             connection.execute("PRAGMA journal_mode=DELETE")
         return _with_study(self.path, self.study, directions, "rw")
+
+    def leases(self, directions: Sequence[Direction]) -> Leases | None:
+        """Return None: the folder's lock lets one driver alone write a file."""
+        return None
+
+    def drivers(self) -> list[Living]:
+        """Return the driver that has the study open, if any has."""
+        known = owner(self.path.parent)
+        if not {"process", "name"} <= known.keys():
+            return []
+        return [Living("", str(known["name"]), int(known["process"]), keeper=True)]
 
     def texts(self) -> list[str]:
         """Return the rows of trials that ended, in the order they did, without writing anything.
@@ -178,7 +193,7 @@ def reason(path: Path, error: BaseException) -> str:
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     how = _way(path)
     if how is not None:
-        connection = sqlite3.connect(address(path, how), uri=True, timeout=PATIENCE_S)
+        connection = sqlite3.connect(address(path, how), uri=True, timeout=READER_S)
         try:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except sqlite3.OperationalError as error:

@@ -15,6 +15,7 @@ from ...files import read_json, write_json
 from ...spaces.plain import from_plain, to_plain
 from ..pace import Snapshot
 from ..worker_state import WorkerState, by_host
+from .leases import Living
 from .lock import owner
 
 FILE = "status.json"
@@ -86,17 +87,22 @@ class StatusKeeper:
             write_json(self.folder / FILE, to_plain(now))
 
 
-def read_status(folder: Path) -> Status | None:
+def read_status(folder: Path, drivers: Sequence[Living]) -> Status | None:
     """Return how the search of a study stands; None where none runs, or none has noted it yet.
 
     Args:
         folder: The study's folder.
+        drivers: Those that have it open.
     """
     try:
         kept = read_json(folder / FILE)
         found = None if kept is None else from_plain(Status, kept)
     except (StorageError, ValueError):
         return None
-    holder = owner(folder)
+    keeper = next((driver for driver in drivers if driver.keeper), None)
+    if found is None or keeper is None:
+        return None
     # a note of an earlier search may have the same number of a process, as containers count theirs from 1
-    return found if found is not None and found.at_s >= holder.get("since", float("inf")) else None
+    lock = owner(folder)
+    since_s = lock.get("since", 0.0) if lock.get("process") == keeper.process else 0.0
+    return found if found.process == keeper.process and found.at_s >= since_s else None

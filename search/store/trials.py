@@ -1,4 +1,4 @@
-"""A study's trials: an Optuna study in a database, one transaction a trial, written by the driver alone.
+"""A study's trials: an Optuna study in a database, one transaction a trial, written by the trial's driver alone.
 
 Every trial has a `plan.json` in its folder, which says how it stood last; what ended has a row in the database too. A
 process killed at any time leaves the rows as they are, and the plans that did not end are queued again. A row that is
@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import optuna
 import sqlalchemy
@@ -22,26 +21,21 @@ from ...files import write_json
 from ...remarks import remark
 from ...spaces.plain import to_plain
 from ...spaces.space import Space
-from ...spaces.variables import Variable
-from ..objectives import is_maximized, objective_value
-from ..trial import Trial, TrialState
+from ..objectives import directions_of, objective_value
+from ..trial import Trial
 from .database import Database, database_of
-from .insert import insert_trial, replace_trial
+from .insert import STATES, distribution, insert_trial, replace_trial
 from .layout import trial_folder
+from .leases import Leases
 from .naming import name_objectives
+from .patience import Patience
 from .plans import finished_by_files, read_plans
-from .rows import ATTRIBUTE, ENDED, PATIENCE_S, PLACES, parsed, places
+from .rows import ATTRIBUTE, NEWS, PLACES, parsed, places
 from .scale import Scale
-from .sqlite_file import Direction
 from .times import TrialTimes
 
-T = TypeVar("T")
-
-STATES = {
-    TrialState.FINISHED: optuna.trial.TrialState.COMPLETE,
-    TrialState.GATED: optuna.trial.TrialState.PRUNED,
-    TrialState.FAILED: optuna.trial.TrialState.FAIL,
-}
+CLAIM_S = 600.0
+"""How long a server is waited for that gives the numbers of trials."""
 
 
 class TrialStore:
@@ -50,6 +44,7 @@ class TrialStore:
     Attributes:
         folder: The study's folder.
         database: Where its rows lie.
+        leases: What this driver holds of a study that it shares with others; None where it has the study alone.
     """
 
     def __init__(
@@ -59,6 +54,7 @@ class TrialStore:
         objectives: Sequence[str],
         check_held: Callable[[], None] = lambda: None,
         database: Database | None = None,
+        leases: Leases | None = None,
     ) -> None:
         """Open the database, or make one; trials that have no row get theirs from their files.
 
@@ -68,28 +64,24 @@ class TrialStore:
             objectives: Names of what a finished trial's values are.
             check_held: Raises StorageError where this process must not write the study any more; see `locked`.
             database: Where its rows lie; by default where the folder says.
+            leases: See the class.
 
         Raises:
             StorageError: The database cannot be used, or stays locked or away.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.folder, self._objectives, self._check_held = folder, tuple(objectives), check_held
-        self.database = database or database_of(folder, name)
+        self.database, self.leases = database or database_of(folder, name), leases
+        self._asked = Patience(self.database)
         self._rows: tuple[list[Trial], set[int]] | None = None
         self._unwritten: list[tuple[Trial, Sequence[float] | None, Space | None]] = []
         self._places: dict[int, int] = {}
-        self._times = TrialTimes(folder)
-        directions: list[Direction] = ["maximize" if is_maximized(each) else "minimize" for each in self._objectives]
-        try:
-            new = not self._patiently(self.database.is_there)
-            if new:
-                self._patiently(lambda: self.database.make(directions))
-            self._engine, self._study = self._patiently(lambda: self.database.open(directions))
-            self._patiently(lambda: name_objectives(self._engine, self._study, self._objectives))
-        except StorageError:
-            raise
-        except Exception as error:  # SQLAlchemy and Optuna raise many kinds for a file that is no database of theirs
-            raise StorageError(self.database.reason(error)) from error
+        self._times, self._last, self._next = TrialTimes(folder), 0, 0
+        directions = directions_of(self._objectives)
+        if new := not self._asked.when_there(self.database.is_there):
+            self._asked.when_there(lambda: self.database.make(directions))
+        self._engine, self._study = self._asked.when_there(lambda: self.database.open(directions))
+        self._asked.when_there(lambda: name_objectives(self._engine, self._study, self._objectives))
         self._restore(new)
 
     def ended(self) -> list[Trial]:
@@ -109,7 +101,10 @@ class TrialStore:
         """
         self._check_held()
         self._times.noted(trial)
-        write_json(trial_folder(self.folder, trial.number) / "plan.json", to_plain(trial))
+        plain = to_plain(trial)
+        write_json(trial_folder(self.folder, trial.number) / "plan.json", plain)
+        if self.leases is not None and not trial.state.ended:
+            self.leases.note(trial.number, json.dumps(plain))
 
     def interrupted(self) -> list[Trial]:
         """Return the trials that ran or waited when the process ended, oldest first.
@@ -120,12 +115,37 @@ class TrialStore:
             StorageError: The disk cannot be read or written.
         """
         scale = Scale.of(self.folder)
-        return [scale.trial(p) for p in read_plans(self.folder, self._numbers()) if not p.state.ended]
+        plans = [p for p in read_plans(self.folder, self._numbers()) if not p.state.ended]
+        own = {p.number for p in plans} if self.leases is None else self._asked.when_there(self.leases.own)
+        return [scale.trial(p) for p in plans if p.number in own]
 
     def next_number(self) -> int:
         """Return the first number that no trial has, nor had when its files were still whole."""
         folders = [int(p.name) for p in (self.folder / "trials").glob("*") if p.name.isdigit()]
         return max([0, *self._numbers(), *folders]) + 1
+
+    def claim(self, make: Callable[[int], Trial]) -> Trial | None:
+        """Begin a trial under the next number; None where another driver tries its plan.
+
+        Args:
+            make: Returns the trial that has a number.
+
+        Raises:
+            StorageError: The disk cannot be written, or the database stays away.
+        """
+        self._next = number = self._next or self.next_number()
+        if (leases := self.leases) is not None:
+            first, known = make(number), self._numbers()
+            key = f"{first.technique}|{first.after}|{first.spec.key()}"
+            taken = self._asked.when_there(
+                lambda: leases.claim(key, known, lambda n: json.dumps(to_plain(make(n))), number), CLAIM_S
+            )
+            if taken is None:
+                return None
+            number = taken
+        self._next, trial = number + 1, make(number)
+        self.begin(trial)
+        return trial
 
     def end(self, trial: Trial, values: Sequence[float] | None, space: Space | None) -> None:
         """Write a trial that ended: whole into its folder, then as a row with its decisions as Optuna's parameters.
@@ -142,7 +162,7 @@ class TrialStore:
         """
         self.begin(trial)
         self._unwritten.append((trial, values, space))
-        self._write_rows(PATIENCE_S if len(self._unwritten) == 1 else 0.0)
+        self._write_rows(None if len(self._unwritten) == 1 else 0.0)
 
     def rewrite(self, trial: Trial, values: Sequence[float] | None) -> None:
         """Write a trial that ended in place of what its row says.
@@ -155,22 +175,44 @@ class TrialStore:
             StorageError: The disk or the database cannot be written.
         """
         self.begin(trial)
-        self._write_rows(PATIENCE_S)
+        self._write_rows()
         for place, (waiting, _, space) in enumerate(self._unwritten):
             if waiting.number == trial.number:
                 self._unwritten[place] = (trial, values, space)
                 return
         trials, numbers = self._read()
-        try:
-            self._patiently(lambda: self._replace(trial, values))
-        except Exception as error:
-            raise StorageError(self.database.reason(error)) from error
+        self._asked.when_there(lambda: self._replace(trial, values))
         self._rows = [trial if known.number == trial.number else known for known in trials], numbers
+
+    def news(self) -> list[Trial]:
+        """Return the trials that other drivers ended since this was asked last, in the order they did."""
+        trials, numbers = self._read()
+        with self._engine.connect() as connection:
+            asked = {"name": self.database.study, "key": ATTRIBUTE, "last": self._last}
+            rows = connection.execute(sqlalchemy.text(NEWS), asked).all()
+        self._last = max([self._last, *(row for row, _ in rows)])
+        new = [t for t in parsed(self.database.where, [text for _, text in rows])[0] if t.number not in numbers]
+        trials += new
+        numbers |= {trial.number for trial in new}
+        scale = Scale.of(self.folder)
+        return [scale.trial(trial) for trial in new]
+
+    def left(self) -> list[Trial]:
+        """Take over the trials of drivers that ended or died, and return them as they stood last.
+
+        What had ended but for its row gets that.
+        """
+        taken = self._take_over()
+        plans = [p for p in read_plans(self.folder, self._numbers()) if p.number in taken] if taken else []
+        self._put([p for p in plans if p.state.ended])
+        self._write_rows(0.0)
+        scale = Scale.of(self.folder)
+        return [scale.trial(plan) for plan in plans]
 
     def close(self) -> None:
         """Write the rows that are not written yet, and close the database."""
         with contextlib.suppress(StorageError):
-            self._write_rows(PATIENCE_S if self._unwritten else 0.0)
+            self._write_rows()
         self._engine.dispose()
 
     def _read(self) -> tuple[list[Trial], set[int]]:
@@ -180,44 +222,60 @@ class TrialStore:
         return self._rows
 
     def _read_rows(self) -> tuple[list[Trial], set[int]]:
-        def rows() -> list[str]:
+        def rows() -> Sequence[Any]:
             with self._engine.connect() as connection:
-                found = connection.execute(
-                    sqlalchemy.text(ENDED), {"name": self.database.study, "key": ATTRIBUTE}
-                ).all()
-            return [text for (text,) in found]
+                asked = {"name": self.database.study, "key": ATTRIBUTE}
+                return connection.execute(sqlalchemy.text(PLACES), asked).all()
 
-        try:
-            return parsed(self.database.where, self._patiently(rows))
-        except Exception as error:
-            raise StorageError(self.database.reason(error)) from error
+        found = self._asked.when_there(rows)
+        self._last = max((row for row, _ in found), default=0)
+        return parsed(self.database.where, [text for _, text in found])
 
     def _numbers(self) -> set[int]:
         return self._read()[1] | {trial.number for trial, _, _ in self._unwritten}
 
     def _restore(self, lost: bool) -> None:
         """Give trials rows that ended by their own files: all of a lost database, or the last before a crash."""
+        self._asked.when_there(self._take_over)
         plans = read_plans(self.folder, set() if lost else self._numbers())
+        if (leases := self.leases) is not None:
+            self._asked.when_there(lambda: leases.adopt([plan.number for plan in plans]))
+            own = self._asked.when_there(leases.own)
+            plans = [plan for plan in plans if plan.number in own]
         if lost:
             plans = [finished_by_files(self.folder, plan) for plan in plans]
         missing = [plan for plan in plans if plan.state.ended]
         if missing and lost:
             remark(f"{self.database.where}: was missing; made anew with {len(missing)} trials from their own files")
+        self._put(missing)
+        self._write_rows()
+
+    def _put(self, missing: Sequence[Trial]) -> None:
         for trial in sorted(missing, key=lambda t: (t.ended_s or 0.0, t.number)):
             values = [objective_value(name, trial.measured) for name in self._objectives] if trial.measured else None
             self._unwritten.append((trial, values, None))
-        self._write_rows(PATIENCE_S)
 
-    def _write_rows(self, patience_s: float) -> None:
+    def _take_over(self) -> set[int]:
+        """Take the trials of drivers that ended or died; one that never wrote its plan is begun here."""
+        taken = {} if self.leases is None else self.leases.take_over()
+        for number, record in taken.items():
+            path = trial_folder(self.folder, number) / "plan.json"
+            if record and not path.exists():
+                write_json(path, json.loads(record))
+        return set(taken)
+
+    def _write_rows(self, patience_s: float | None = None) -> None:
         try:
             while self._unwritten:
-                self._patiently(lambda: self._add(*self._unwritten[0]), patience_s)
+                self._asked.patiently(lambda: self._add(*self._unwritten[0]), patience_s)
                 trial, _, _ = self._unwritten.pop(0)
                 if self._rows is not None:
                     self._rows[0].append(trial)
                     self._rows[1].add(trial.number)
+        except StorageError:
+            raise
         except Exception as error:
-            if not self._is_away(error):
+            if not self._asked.is_away(error):
                 raise StorageError(self.database.reason(error)) from error
             remark(f"{self.database.reason(error)}. Until then, trials that end are kept in their own files")
 
@@ -226,7 +284,12 @@ class TrialStore:
         state, variables = STATES[trial.state], space or ()
         params = {v.name: v.legal(trial.plan.choices.get(v.name, v.options[0])) for v in variables}
         ranges, times = {v.name: distribution(v) for v in variables}, self._times.of(trial)
-        insert_trial(self._engine, self._study, state, values, params, ranges, attributes, times)
+
+        def note_end(connection: sqlalchemy.Connection) -> None:
+            if self.leases is not None:
+                self.leases.end(connection, trial.number)
+
+        insert_trial(self._engine, self._study, state, values, params, ranges, attributes, times, note_end)
 
     def _replace(self, trial: Trial, values: Sequence[float] | None) -> None:
         if trial.number not in self._places:
@@ -236,31 +299,3 @@ class TrialStore:
                 )
         if (row := self._places.get(trial.number)) is not None:
             replace_trial(self._engine, row, STATES[trial.state], values, ATTRIBUTE, json.dumps(to_plain(trial)))
-
-    def _patiently(self, act: Callable[[], T], patience_s: float | None = None) -> T:
-        """Do something with the database; again, for `PATIENCE_S` or so, while it is locked or out of reach."""
-        until_s, told = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s), False
-        while True:
-            try:
-                return act()
-            except Exception as error:
-                if not self._is_away(error) or time.monotonic() > until_s:
-                    raise
-            if not told:
-                remark(
-                    f"{self.database.where}: cannot be used now, and is waited for since {time.strftime('%H:%M:%S')}"
-                )
-                told = True
-            time.sleep(0.5)
-
-    def _is_away(self, error: BaseException) -> bool:
-        return not isinstance(error, StorageError) and self.database.is_away(error)
-
-
-def distribution(variable: Variable) -> optuna.distributions.BaseDistribution:
-    """Return Optuna's form of a variable, for those who look at a study with Optuna's own tools."""
-    if variable.bounds is not None:
-        return optuna.distributions.FloatDistribution(
-            variable.bounds.low, variable.bounds.high, log=variable.bounds.log
-        )
-    return optuna.distributions.CategoricalDistribution(variable.options)

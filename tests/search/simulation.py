@@ -121,10 +121,12 @@ def make_driver(
     time_left_s: Callable[[], float | None] = lambda: None,
     max_trials: int | None = None,
     baselines: Sequence[str] = ("default",),
+    store: TrialStore | None = None,
+    seed: int = 0,
 ) -> Driver:
     """The real driver, proposer and store over simulated jobs."""
     budgets = {TARGET: problem.budget_ms}
-    settings = SearchSection(without=tuple(without), baselines=tuple(baselines))
+    settings = SearchSection(without=tuple(without), baselines=tuple(baselines), seed=seed)
     proposer = make_proposer(problem.space, settings, OBJECTIVES, problem.surrogates, (TARGET,), budgets)
     promotion = Promotion(
         Limits((TARGET,), problem.budget_ms),
@@ -136,6 +138,7 @@ def make_driver(
         first_looks="first_look" not in without,
     )
     folder.mkdir(exist_ok=True)
-    store = TrialStore(folder, "simulated", OBJECTIVES)
+    store = store or TrialStore(folder, "simulated", OBJECTIVES)
     pace = Pace(max_trials, time_left_s, clock_s=lambda: executor.clock_s)
-    return Driver(executor, Decisions(problem.space, store, proposer, promotion, executor, 0, pace=pace))
+    decisions = Decisions(problem.space, store, proposer, promotion, executor, seed, pace=pace)
+    return Driver(executor, decisions)

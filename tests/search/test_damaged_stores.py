@@ -179,7 +179,7 @@ def test_a_database_that_others_hold_is_waited_for(tmp_path: Path, monkeypatch: 
 def test_a_database_that_stays_locked_costs_no_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name, value in (("sqlite_file.BUSY_S", 0.1), ("trials.PATIENCE_S", 0.5), ("sqlite_file.PATIENCE_S", 0.5)):
+    for name, value in (("sqlite_file.BUSY_S", 0.1), ("patience.PATIENCE_S", 0.5), ("sqlite_file.READER_S", 0.5)):
         monkeypatch.setattr(f"autocompress.search.store.{name}", value)
     store = a_store(tmp_path)
     end(store, a_trial(1))
@@ -199,7 +199,7 @@ def test_a_database_that_stays_locked_costs_no_trial(
 def test_a_database_that_is_gone_for_a_while_is_not_made_anew_in_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autocompress.search.store.trials.PATIENCE_S", 0.2)
+    monkeypatch.setattr("autocompress.search.store.patience.PATIENCE_S", 0.2)
     store = a_store(tmp_path)
     end(store, a_trial(1))
     path, away = tmp_path / "study.db", tmp_path / "away.db"

@@ -118,7 +118,7 @@ def test_a_row_is_written_in_place_of_another_and_as_others_are(tmp_path: Path) 
 def test_what_is_written_anew_is_not_undone_by_a_row_that_was_late(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("sqlite_file.BUSY_S", 0.1), ("trials.PATIENCE_S", 0.5)):
+    for name, value in (("sqlite_file.BUSY_S", 0.1), ("patience.PATIENCE_S", 0.5)):
         monkeypatch.setattr(f"autocompress.search.store.{name}", value)
     store = a_store(tmp_path)
     end(store, a_trial(1))

@@ -223,7 +223,7 @@ def test_plans_that_were_stopped_on_another_machine_may_be_proposed_here(
     assert stopped.spec.key() not in seen and failed.spec.key() in seen
     told: list[tuple[Any, ...]] = []
     monkeypatch.setattr(driver.decisions._proposer, "learn", lambda *given: told.append(given))
-    driver.decisions._learn_from_gated = True
+    driver.decisions._knowledge._learn_from_gated = True
     for trial in (driver.trials[0], stopped):
-        driver.decisions._learn(trial)
+        driver.decisions._knowledge.learn(trial)
     assert [violation is None for _, _, violation, _ in told] == [True, False], "nothing is learned of it"

@@ -75,11 +75,18 @@ def test_rows_of_others_cost_their_trial_alone(folder: Path) -> None:
     end(store, a_trial(4))
     assert [row.number for row in loaded(folder).trials] == [0, 1, 2, 3, 4]
     old = to_plain(a_trial(2))
-    _, storage = as_optuna_names_it(folder)
+    name, storage = as_optuna_names_it(folder)
     engine = sqlalchemy.create_engine(storage)
     with engine.begin() as connection:
-        statement = "UPDATE trial_user_attributes SET value_json = :new WHERE value_json = :old"
-        texts = {"new": json.dumps(json.dumps(old | {"state": "eaten"})), "old": json.dumps(json.dumps(old))}
+        # other tests have trials like these on the same server
+        study_id = "(SELECT study_id FROM studies WHERE study_name = :study)"
+        own = f"trial_id IN (SELECT trial_id FROM trials WHERE study_id = {study_id})"
+        statement = f"UPDATE trial_user_attributes SET value_json = :new WHERE value_json = :old AND {own}"
+        texts = {
+            "study": name,
+            "new": json.dumps(json.dumps(old | {"state": "eaten"})),
+            "old": json.dumps(json.dumps(old)),
+        }
         assert connection.execute(sqlalchemy.text(statement), texts).rowcount == 1
     engine.dispose()
     assert [t.number for t in read_trials(folder, "study")] == [1, 3, 4]
@@ -102,7 +109,7 @@ def test_a_row_is_written_in_place_of_another(folder: Path) -> None:
 
 def test_optuna_reads_names_and_values_of_hundreds_of_decisions(folder: Path) -> None:
     """As its dashboard does, which asks the storage for all trials."""
-    space = chain([16] * 150 + [10])
+    space = chain([16] * 295 + [10])
     store = a_store(folder)
     store.begin(a_trial(1))
     store.end(a_trial(1), [0.9, 1.0], space)

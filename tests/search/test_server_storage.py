@@ -134,7 +134,7 @@ def test_a_running_search_waits_for_its_server(
         threading.Thread(target=lambda: (time.sleep(1.5), server.begin())).start()
         end(store, a_trial(2))
         assert not store._unwritten, "it waited, and wrote the row"
-        monkeypatch.setattr("autocompress.search.store.trials.PATIENCE_S", 0.5)
+        monkeypatch.setattr("autocompress.search.store.patience.PATIENCE_S", 0.5)
         server.end()
         for number in (3, 4):
             end(store, a_trial(number))

@@ -14,12 +14,13 @@ from ....spaces.plan import Plan
 from ....spaces.space import Space
 from ....spaces.surrogates import Surrogates
 from ..role_classes import by_weight, role_classes
-from .accuracy_model import AccuracyLearner, AccuracyModel, rank_correlation
+from .accuracy_model import AccuracyLearner, AccuracyModel
 from .coding import Coding, Rows
 from .cost_scale import CostScale
 from .evolution import Evolution
 from .expectation import Expectation
 from .features import Features
+from .guide import guide_fits
 from .known import Known, reference_point, to_learn_from
 from .latency_guess import LatencyGuess
 from .sharing import Sharing
@@ -40,8 +41,6 @@ MOST_GATES = 4
 """Plans that are measured for one that is trained."""
 MOST_SHAPES = 600
 """Measured latencies that predictions are corrected by."""
-ENOUGH_TO_JUDGE = 8
-"""Trained plans before it is judged whether what was known beforehand orders them."""
 MOST_PREDICTED = 20_000
 """Predictions that are kept from batch to batch."""
 SURER = 0.5
@@ -90,6 +89,7 @@ class LearnedProposals:
         self._shapes: dict[Plan, float] = {}
         self._predicted: dict[tuple[str, str], float] = {}
         self._pending: dict[Plan, Known] = {}
+        self._elsewhere: set[Plan] = set()
         self._queue: deque[list[Known]] = deque()
         self._pool = self._rows(starts)
         self._first: dict[Plan, Plan] = {}
@@ -112,6 +112,16 @@ class LearnedProposals:
         if plan is not None:
             self._pending.pop(plan, None)
 
+    def others_try(self, plans: Sequence[Plan]) -> None:
+        """Count with what other drivers try now, as soon as its worth can be predicted; what came of it is told."""
+        for plan in self._elsewhere.difference(plans):
+            self._pending.pop(plan, None)
+        self._elsewhere = set(plans)
+        new = [plan for plan in plans if plan not in self._pending]
+        if new and self._guess is not None and self._expectation is not None:
+            ms = self._guess.ms(new, self._rows(new))
+            self._pending |= {p: self._expected(p, float(m)) for p, m in zip(new, ms, strict=True)}
+
     def measured(self, plan: Plan, ms: float) -> None:
         """Learn the measured latency (ms) of a plan."""
         self._shapes[plan] = ms
@@ -132,12 +142,7 @@ class LearnedProposals:
     @property
     def guide_fits(self) -> bool:
         """Whether what single changes do before any training orders what was trained; True while little is known."""
-        known = [k for k in self._known.values() if k.trained]
-        if len(known) < ENOUGH_TO_JUDGE or not self._surrogates.sensitivity:
-            return True
-        harm = np.array([self._surrogates.harm(self._space, k.plan) for k in known])
-        cost, paid = np.array([k.cost for k in known]), np.array([k.paid for k in known])
-        return rank_correlation(harm, cost, paid) > 0
+        return guide_fits(self._space, self._surrogates, [k for k in self._known.values() if k.trained])
 
     def propose(self, is_new: IsNew) -> list[Plan]:
         """Return plans of which one is to be trained: the latency that is measured of each decides; see `best`.

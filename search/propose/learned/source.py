@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from ....spaces.plan import Plan
 from ...objectives import is_latency, latency_of
 from ...trial import Origin, Trial
 from ..proposal import Proposal
@@ -98,6 +99,10 @@ class LearnedSource:
         """Learn what hypervolume a finished trial added to the front."""
         if trial.spec.recovery is not None and trial.after is None:
             self._model.gained(trial.plan, sum(trial.seconds.values()), gain)
+
+    def others_try(self, plans: Sequence[Plan]) -> None:
+        """Take in the plans that other drivers of the study try now."""
+        self._model.others_try(plans)
 
     def share(self, is_new: Callable[[Proposal], bool], late: bool) -> Proposal | None:
         """Return a plan that shares a training that was done, where that promises more for its price than a training.

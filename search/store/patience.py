@@ -1,0 +1,61 @@
+"""Waiting for a database that is locked, or out of reach."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from ...errors import StorageError
+from ...remarks import remark
+from .database import Database
+
+T = TypeVar("T")
+PATIENCE_S = 60.0
+"""How long a database is waited for that somebody else has locked, or that is out of reach."""
+
+
+class Patience:
+    """Does things with a database, again while it cannot be used."""
+
+    def __init__(self, database: Database) -> None:
+        """Ask this database."""
+        self._database = database
+
+    def patiently(self, act: Callable[[], T], patience_s: float | None = None) -> T:
+        """Do something with the database; again, for `PATIENCE_S` or so, while it is locked or out of reach.
+
+        Args:
+            act: What is done.
+            patience_s: Seconds of patience, in place of the usual ones.
+        """
+        until_s, told = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s), False
+        while True:
+            try:
+                return act()
+            except Exception as error:
+                if not self.is_away(error) or time.monotonic() > until_s:
+                    raise
+            if not told:
+                remark(
+                    f"{self._database.where}: cannot be used now, and is waited for since {time.strftime('%H:%M:%S')}"
+                )
+                told = True
+            time.sleep(0.5)
+
+    def when_there(self, act: Callable[[], T], patience_s: float | None = None) -> T:
+        """Do the same, and tell in a line what goes wrong.
+
+        Raises:
+            StorageError: The database cannot be used.
+        """
+        try:
+            return self.patiently(act, patience_s)
+        except StorageError:
+            raise
+        except Exception as error:
+            raise StorageError(self._database.reason(error)) from error
+
+    def is_away(self, error: BaseException) -> bool:
+        """Tell whether the database can be used again later."""
+        return not isinstance(error, StorageError) and self._database.is_away(error)
