@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainSerializer, model_validator
 
 from ..errors import StudyFileError
 from ..spaces.target import Target
@@ -216,7 +216,7 @@ class SearchSection(Section):
             with as much time as the search has, "none" for the teacher alone, or names of techniques.
         storage: Address of a database server that keeps the rows of trials, such as
             "postgresql+psycopg://user@host/database"; without it they lie in the study's folder. Passwords are better
-            left to PGPASSWORD or ~/.pgpass; one that stands here is written nowhere.
+            left to PGPASSWORD or ~/.pgpass; one that stands here is written nowhere, nor is the rest in JSON.
         checkpoints_gb: Gigabytes for checkpoints: beyond, those go that nobody needs, then those of who goes on last.
     """
 
@@ -235,7 +235,7 @@ class SearchSection(Section):
     eta: Count = 2
     without: Annotated[tuple[Part, ...], Field(strict=False)] = ()
     baselines: Names = ("default",)
-    storage: Annotated[str, Field(repr=False)] = ""
+    storage: Annotated[str, Field(repr=False), PlainSerializer(lambda address: "", when_used="json")] = ""
     checkpoints_gb: Positive = 20.0
 
     @model_validator(mode="after")

@@ -90,7 +90,9 @@ class Server:
         """
         try:
             return Leases(*self.open(directions), self.where)
-        except sqlalchemy.exc.SQLAlchemyError as error:
+        except StorageError:
+            raise
+        except Exception as error:  # Optuna hides what SQLAlchemy says in errors of its own
             raise StorageError(self.reason(error)) from error
 
     def drivers(self) -> list[Living]:

@@ -222,14 +222,14 @@ class TrialStore:
         return self._rows
 
     def _read_rows(self) -> tuple[list[Trial], set[int]]:
-        def rows() -> Sequence[Any]:
-            with self._engine.connect() as connection:
-                asked = {"name": self.database.study, "key": ATTRIBUTE}
-                return connection.execute(sqlalchemy.text(PLACES), asked).all()
-
-        found = self._asked.when_there(rows)
+        found = self._asked.when_there(self._rows_with_places)
         self._last = max((row for row, _ in found), default=0)
         return parsed(self.database.where, [text for _, text in found])
+
+    def _rows_with_places(self) -> Sequence[Any]:
+        with self._engine.connect() as connection:
+            asked = {"name": self.database.study, "key": ATTRIBUTE}
+            return connection.execute(sqlalchemy.text(PLACES), asked).all()
 
     def _numbers(self) -> set[int]:
         return self._read()[1] | {trial.number for trial, _, _ in self._unwritten}
@@ -293,9 +293,6 @@ class TrialStore:
 
     def _replace(self, trial: Trial, values: Sequence[float] | None) -> None:
         if trial.number not in self._places:
-            with self._engine.connect() as connection:
-                self._places = places(
-                    connection.execute(sqlalchemy.text(PLACES), {"name": self.database.study, "key": ATTRIBUTE}).all()
-                )
+            self._places = places(self._rows_with_places())
         if (row := self._places.get(trial.number)) is not None:
             replace_trial(self._engine, row, STATES[trial.state], values, ATTRIBUTE, json.dumps(to_plain(trial)))

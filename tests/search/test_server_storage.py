@@ -18,6 +18,7 @@ from autocompress.errors import StorageError, UsageError
 from autocompress.search.store.database import database_for_search, read_trials
 from autocompress.search.store.place import check_address, passwords, read_place, without_password
 from autocompress.search.store.server import Server
+from autocompress.studies.study_file import StudyFile
 
 Said = tuple[int, str, str]
 pytestmark = pytest.mark.xdist_group("postgres")
@@ -49,6 +50,14 @@ def test_what_is_no_address_is_told_without_repeating_it(address: str, said: str
     with pytest.raises(UsageError, match=said) as caught:
         check_address(address)
     assert "geheim" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_settings_that_are_written_or_shown_have_no_address() -> None:
+    settings = StudyFile().changed("search", storage="postgresql+psycopg://me:geheim@host/db")
+    settings = settings.changed("search", trials=3)
+    assert settings.search.storage.endswith("me:geheim@host/db"), "whoever opens the study has it"
+    for text in (settings.model_dump_json(), settings.search.model_dump_json(), repr(settings), str(settings)):
+        assert "geheim" not in text and "host/db" not in text
 
 
 @pytest.fixture

@@ -53,6 +53,21 @@ def reference_point(known: Collection[Known], most_ms: float, floor: float | Non
     return most_ms, worst + BEYOND * max(worst - best, 1e-9)
 
 
+def of_interest(
+    known: Collection[Known], teacher_ms: float, limit_ms: float | None, floor: float | None
+) -> tuple[float, float]:
+    """Return the same, where the range up to the teacher counts.
+
+    Args:
+        known: What is known of plans, at least one.
+        teacher_ms: Predicted latency of the teacher.
+        limit_ms: Largest latency that is allowed; None where the whole range counts.
+        floor: As of `reference_point`.
+    """
+    most_ms = max(teacher_ms, *(each.paid for each in known))
+    return reference_point(known, most_ms if limit_ms is None else min(most_ms, limit_ms), floor)
+
+
 def worst_of_interest(front: NDArray[np.float64], floor: float | None) -> float:
     """Return the largest cost that counts.
 

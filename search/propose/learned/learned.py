@@ -21,7 +21,7 @@ from .evolution import Evolution
 from .expectation import Expectation
 from .features import Features
 from .guide import guide_fits
-from .known import Known, reference_point, to_learn_from
+from .known import Known, of_interest, to_learn_from
 from .latency_guess import LatencyGuess
 from .sharing import Sharing
 
@@ -245,7 +245,9 @@ class LearnedProposals:
         self._batches += 1
         elsewhere = self._limit_ms is self._floor is None or self._batches % ELSEWHERE == 0
         for whole in (elsewhere, True) if not elsewhere else (True,):
-            self._expectation = Expectation(model, scale, self._features, self._worst(teacher_ms, whole))
+            limits = (None, None) if whole else (self._limit_ms, self._floor)
+            worst = of_interest(self._known.values(), teacher_ms, *limits)
+            self._expectation = Expectation(model, scale, self._features, worst)
             predict = partial(self._hoped, self._expectation, guess)
             self._pool = self._evolution.run(np.concatenate([rows, self._pool]), predict, GENERATIONS, CHILDREN)
             plans = [p for p in dict.fromkeys(self._coding.plan(row) for row in self._pool) if is_new(p)]
@@ -285,18 +287,6 @@ class LearnedProposals:
     def _expected(self, plan: Plan, ms: float) -> Known:
         assert self._expectation is not None
         return Known(plan, float(self._expectation.cost(self._rows([plan]))[0]), ms, True)
-
-    def _worst(self, teacher_ms: float, whole: bool) -> tuple[float, float]:
-        """Return the latency and the cost beyond which a plan is of no interest.
-
-        Args:
-            teacher_ms: Predicted latency of the teacher.
-            whole: Whether the range up to the teacher counts, also where there is a limit.
-        """
-        most_ms = max(teacher_ms, *(known.paid for known in self._known.values()))
-        if self._limit_ms is not None and not whole:
-            most_ms = min(most_ms, self._limit_ms)
-        return reference_point(self._known.values(), most_ms, None if whole else self._floor)
 
     def _rows(self, plans: Sequence[Plan]) -> Rows:
         rows = np.array([self._coding.row(plan) for plan in plans])
