@@ -39,7 +39,7 @@ from .signals import BrokenOff, let_come_to_its_end
 from .stopping import Outlook
 from .store.status import StatusKeeper
 from .study import OpenStudy, opened, with_what_was_seen
-from .watching import MIN_RESERVE_S, RESERVE_SHARE, Logged, Silent, Watch, Watcher
+from .watch import MIN_RESERVE_S, RESERVE_SHARE, Logged, Silent, Watch, Watcher
 
 
 @dataclass(frozen=True)
