@@ -7,8 +7,8 @@ taken, which are run again, how they are combined, the calibration, and the watc
 process is replaced, by one that draws times: sessions differ between processes, the machine drifts between moments and
 rounds, calls have a skewed noise, and a few of them stall.
 
-Moments are ten minutes apart and independent of each other. That moments seconds apart are not is taken care of by
-counting them for less (see `moments.INDEPENDENT_SECONDS`), which this does not try.
+Moments are ten minutes apart and independent of each other; in the last rows they follow on each other within a minute
+or two, and the machine's speed wanders from one to the next, forgetting itself over some minutes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,12 +56,16 @@ class World:
         drift_sd: Of the log-speed between moments.
         middle: How many times wider the candidate's noise is than the reference's.
         threads: Of the files.
+        apart_s: Seconds from one moment to the next.
+        memory_s: Seconds over which the machine's speed forgets itself (an Ornstein-Uhlenbeck process); 0 for at once.
     """
 
     process_sd: float
     drift_sd: float = 0.0
     middle: float = 1.0
     threads: int = 1
+    apart_s: float = 600.0
+    memory_s: float = 0.0
 
 
 class Machine:
@@ -71,13 +75,14 @@ class Machine:
 
     def __init__(self, world: World, seed: int) -> None:
         self.world, self.random, self.at_s = world, np.random.default_rng(seed), 0.0
-        self.log_speed = 0.0
-        self.next_moment()
+        self.log_speed = self.random.normal(0, world.drift_sd)
 
     def next_moment(self) -> None:
-        """Let ten minutes pass."""
-        self.at_s += 600
-        self.log_speed = self.random.normal(0, self.world.drift_sd)
+        """Let the time to the next moment pass."""
+        world = self.world
+        self.at_s += world.apart_s
+        kept = math.exp(-world.apart_s / world.memory_s) if world.memory_s else 0.0
+        self.log_speed = kept * self.log_speed + math.sqrt(1 - kept**2) * self.random.normal(0, world.drift_sd)
 
     def noise(self, shape: tuple[int, ...], middle: float) -> np.ndarray:
         """Draw what a call takes over the least that it can take."""
@@ -122,6 +127,10 @@ class Machine:
     def conditions(self, target: Target) -> dict[str, Any]:
         """Return those of this machine."""
         return ThisMachine().conditions(target)
+
+    def chosen(self) -> AbstractContextManager[Machine]:
+        """Give this machine."""
+        return nullcontext(self)
 
     def truths(self) -> tuple[float, float, float]:
         """Return the candidate's median over the reference's, its median (ms), and its 99th percentile (ms)."""
@@ -197,7 +206,14 @@ def worlds() -> dict[str, World]:
     """Return what is simulated, by a few words."""
     found = {f"process sd {sd:.0%}": World(sd) for sd in LEVELS}
     found |= {f"process sd 2%, drift sd {sd:.0%}": World(0.02, sd) for sd in DRIFTS}
-    return found | {"2 threads, a middle 4 x as wide": World(0.02, 0.02, middle=4.0, threads=2)}
+    found |= {"2 threads, a middle 4 x as wide": World(0.02, 0.02, middle=4.0, threads=2)}
+    return found | {
+        f"drift sd {sd:.0%}, moments {apart_s:.0f} s apart, forgotten in {memory_s / 60:.0f} min": World(
+            0.02, sd, apart_s=apart_s, memory_s=memory_s
+        )
+        for sd in DRIFTS[1:]
+        for apart_s, memory_s in ((30.0, 120.0), (30.0, 600.0), (120.0, 600.0))
+    }
 
 
 def main() -> None:

@@ -77,6 +77,12 @@ class TimingHostConformance:
         assert now["host"] == host.name and now["runtime"] == TARGET.runtime and now["logical_cores"] > 0
         assert fingerprint(now) == fingerprint(host.conditions(TARGET))
 
+    def test_it_gives_one_machine_for_a_whole_measurement(self, files: tuple[Path, Path]) -> None:
+        """Ratios are of files that took turns on one machine, and figures carry its name."""
+        with self.make_host().chosen() as one:
+            assert one.conditions(TARGET)["host"] == one.name
+            assert one.time(TimingRequest((TimedFile(files[0], TARGET),), max_seconds=0.2)).reference.wall_ms.size
+
     def test_it_travels_to_workers(self) -> None:
         """Processes that build and train have their files timed there too."""
         host = self.make_host()

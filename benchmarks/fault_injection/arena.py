@@ -153,11 +153,13 @@ class Arena:
         folder: Everything lies in it.
         workers: Worker processes; 1 searches in the driver's own process.
         runs: Where studies are kept.
+        executor: Words of the command for another executor.
     """
 
     folder: Path
     workers: int
     runs: Path
+    executor: tuple[str, ...] = ()
 
     @classmethod
     def make(cls, folder: Path, workers: int = 2, runs: Path | None = None) -> Arena:
@@ -186,7 +188,7 @@ class Arena:
             environment: What it finds beside the usual variables.
         """
         words = ("search", self.folder / "faulty.toml", "--trials", trials, "--runs", self.runs, "--quiet")
-        executor = ("--workers", self.workers) if self.workers > 1 else ()
+        executor = self.executor or (("--workers", self.workers) if self.workers > 1 else ())
         return Run(self._begin([*words, *executor], environment))
 
     def command(self, *words: object, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:

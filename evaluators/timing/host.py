@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -14,10 +14,16 @@ from .processes import ProcessTimes, TimingRequest, time_in_fresh_process
 from .quiet import QuietMachine, lock_name
 
 
+class AnotherMachine(Exception):
+    """One of several machines alike is gone: what it measured is to be measured on another one."""
+
+
 class TimingHost(Protocol):
     """A machine that times files: this one, or another one that has the target's hardware.
 
-    Models are built, trained and scored anywhere; what they take is measured where they will run.
+    Models are built, trained and scored anywhere; what they take is measured where they will run. It may stand for
+    several machines that were seen to agree (see `evaluators.agreement`): it is the first of them then, on which a
+    study is calibrated and confirmed, and gives others for what is measured in between.
     """
 
     @property
@@ -40,6 +46,14 @@ class TimingHost(Protocol):
         Raises:
             UnknownName: There is no such runtime.
             PluginError: The runtime's package is broken.
+        """
+        ...
+
+    def chosen(self) -> AbstractContextManager[TimingHost]:
+        """Give the machine for one measurement, all of whose processes run there: itself, where it is but one.
+
+        Raises:
+            AnotherMachine: On leaving, where that machine is gone and there are others.
         """
         ...
 
@@ -70,6 +84,10 @@ class ThisMachine:
     def conditions(self, target: Target) -> dict[str, Any]:
         """Return what can change a latency here; see `TimingHost`."""
         return {"host": self.name, **conditions(target, get_runtime(target.runtime).available().version)}
+
+    def chosen(self) -> AbstractContextManager[TimingHost]:
+        """Give this machine; see `TimingHost`."""
+        return nullcontext(self)
 
 
 HERE = ThisMachine()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import MeasurementError, RuntimeUnavailable, StorageError, one_line
+from ...errors import MeasurementError, RuntimeUnavailable, StorageError
 from ...evaluators.artifact import ArtifactBuilder, Templates
 from ...evaluators.latency import Calibration, LatencyMeter
 from ...evaluators.microbenchmarks import Say
@@ -18,11 +18,12 @@ from ...evaluators.runtimes.base import Runtime
 from ...evaluators.runtimes.registry import get_runtime
 from ...evaluators.timing.host import HERE, TimingHost
 from ...evaluators.timing.moments import Watch
-from ...files import read_object, write_bytes, write_json
+from ...files import write_bytes, write_json
 from ...spaces.inputs import tensors_of
-from ...spaces.plain import from_plain, to_plain
+from ...spaces.plain import to_plain
 from ...spaces.target import Target
 from ...studies.task import PreparedTask
+from ..store.scale import read_calibration
 
 CALIBRATIONS = 2
 """Tries at a calibration that nothing disturbs. What every measurement sees of the teacher later puts it right."""
@@ -114,15 +115,8 @@ def open_session(
     builder = ArtifactBuilder(runtime, target, templates, task.calibration, task.validation.inputs(slice(0, SAMPLES)))
     reference = folder / f"teacher{runtime.suffix}"
     builder.teacher_file(reference)
-    known = read_object(folder / "calibration.json")
-    inputs, watch = timing_inputs(task, folder), Watch(folder / "teacher.jsonl")
-    try:
-        calibration = None if known is None else from_plain(Calibration, known)
-    except ValueError as error:
-        raise StorageError(
-            f"{folder / 'calibration.json'}: holds no calibration ({one_line(error)[:100]}); restore it from a copy, "
-            "or measure all students anew with --remeasure"
-        ) from error
+    kept = folder / "calibration.json"
+    inputs, watch, calibration = timing_inputs(task, folder), Watch(folder / "teacher.jsonl"), read_calibration(kept)
     meter = LatencyMeter(target, reference, calibration, precision, host, inputs=inputs, watch=watch)
     if not meter.is_current():
         if worker:
@@ -137,7 +131,7 @@ def open_session(
                 "compare with today's: put that back, measure all students anew with --remeasure, or use --fresh"
             )
         meter = _calibrated(meter, say, time_left_s)
-        write_json(folder / "calibration.json", to_plain(meter.calibration))
+        write_json(kept, to_plain(meter.calibration))
     return TargetSession(target, runtime, builder, meter, folder)
 
 

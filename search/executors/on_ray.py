@@ -22,6 +22,7 @@ from .base import ExecutorContext, JobLost, WorkerDied
 from .ray_cluster import Node, Say, join, nodes, on, pickled, timing_host
 from .ray_logs import WorkerLogs
 from .ray_machines import Machines
+from .ray_pool import pooled
 from .ray_worker import Bulletin, Done, Opening, RayWorker
 from .worker import WorkerUnusable
 
@@ -68,6 +69,7 @@ class RayExecutor:
 
     Attributes:
         apart: Always True.
+        host: What times files for its workers.
     """
 
     apart = True
@@ -93,8 +95,8 @@ class RayExecutor:
         if task is None and not context.travels:
             raise MeasurementError("this task cannot be sent to other machines; write it into a file: --task")
         parcel = opening_parcel(context.folder, teacher=task is None)
-        given = Opening(version("autocompress"), context.settings, context.folder, task, parcel, context.context.host)
-        self._opening = ray.put(given)
+        host = pooled(context.context, context.say)
+        self._opening = ray.put(Opening(version("autocompress"), context.settings, context.folder, task, parcel, host))
         here = on(ray.get_runtime_context().get_node_id())
         self._bulletin = ray.remote(Bulletin).options(num_cpus=0, scheduling_strategy=here).remote()
         # files for a GPU are built and scored on one
@@ -168,11 +170,9 @@ class RayExecutor:
             self._ray.shutdown()
 
     def _state(self, worker: _Worker) -> WorkerState:
-        since_s = time.time() - (time.monotonic() - worker.begun_s)
-        doing, job = IDLE if worker.ready else OPENING, worker.job
-        if job is None:
-            return WorkerState(worker.node.name, worker.number, doing, since_s)
-        return WorkerState(worker.node.name, worker.number, self._given.words(job), since_s, job.number)
+        since_s, job = time.time() - (time.monotonic() - worker.begun_s), worker.job
+        doing = self._given.words(job) if job else IDLE if worker.ready else OPENING
+        return WorkerState(worker.node.name, worker.number, doing, since_s, job.number if job else None)
 
     def _look(self) -> None:
         """Start workers on machines that have room for more, and leave those that are gone."""

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from ...errors import AutoCompressError, TimingHostLost, one_line
 from ...evaluators.score import parts_of
-from ...evaluators.timing.host import HERE
+from ...evaluators.timing.host import HERE, TimingHost
 from ...evaluators.timing.processes import ProcessTimes, TimedFile, TimingRequest
 from ...files import digest
 from ...spaces.target import Target
@@ -22,7 +22,7 @@ from ...temporary import sweep_temporary, temporary_folder
 RESOURCE = "autocompress_target"
 """The custom resource of Ray that machines with the target's hardware offer: `ray start --resources`."""
 PATIENCE_S = 600.0
-"""Seconds that a machine which is gone is waited for; another one with the resource may take its place."""
+"""Seconds that the only machine which times files is waited for."""
 PAUSE_S = 2.0
 MOST_KEPT = 200
 """Files that are kept on the target's machine, those that were used last."""
@@ -42,6 +42,12 @@ class TimingService:
     def name(self) -> str:
         """Return the machine's name."""
         return HERE.name
+
+    def node(self) -> str:
+        """Return Ray's own name for the machine."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
 
     def conditions(self, target: Target) -> dict[str, Any] | AutoCompressError:
         """Return the machine as it is; see `TimingHost.conditions`."""
@@ -86,10 +92,12 @@ class RayTimingHost:
     Attributes:
         service: Handle of the actor that runs there.
         name: Of the machine.
+        patience_s: Seconds that it is waited for where it is gone; another one with the resource may take its place.
     """
 
     service: Any
     name: str
+    patience_s: float = PATIENCE_S
     _digests: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def time(self, request: TimingRequest) -> ProcessTimes:
@@ -119,6 +127,19 @@ class RayTimingHost:
         """Return the machine as it is; see `TimingHost`."""
         return _raised(self._patiently(lambda: self._get(self.service.conditions.remote(target))))
 
+    @property
+    def node(self) -> str:
+        """Ray's own name for the machine.
+
+        Raises:
+            TimingHostLost: The machine is gone.
+        """
+        return str(self._patiently(lambda: self._get(self.service.node.remote())))
+
+    def chosen(self) -> contextlib.AbstractContextManager[TimingHost]:
+        """Give this machine; see `TimingHost`."""
+        return contextlib.nullcontext(self)
+
     def _digest(self, path: Path) -> str:
         key = str(path), path.stat().st_mtime_ns if path.exists() else 0
         if key not in self._digests:
@@ -137,7 +158,7 @@ class RayTimingHost:
             except ray.exceptions.RayTaskError:
                 raise
             except ray.exceptions.RayError as error:  # the machine is gone, or out of reach
-                until_s = until_s or time.monotonic() + PATIENCE_S
+                until_s = until_s or time.monotonic() + self.patience_s
                 if time.monotonic() > until_s:
                     raise TimingHostLost(
                         f"no machine with the resource {RESOURCE!r} times files any more ({one_line(error)[:120]})"

@@ -11,9 +11,9 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Future, InvalidStateError, ProcessPoolExecutor
-from multiprocessing import resource_tracker
 
 from ...errors import one_line
+from ...quieting import start_resource_tracker
 from ..evaluate.job import Job, JobResult
 from ..store.logs import trim_log, worker_log_path
 from ..worker_state import IDLE, OPENING, WorkerState
@@ -33,7 +33,7 @@ def _without_ctrl_c() -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    resource_tracker.ensure_running()  # multiprocessing's own, whose start would let the signal through again
+    start_resource_tracker()  # later, its start would let the signal through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

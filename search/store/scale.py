@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ...errors import StorageError
+from ...errors import StorageError, one_line
 from ...evaluators.latency import Calibration, in_scale
 from ...evaluators.measurement import Latency
-from ...files import read_json
+from ...files import read_object
 from ...spaces.plain import from_plain
 from ...spaces.target import PerTarget
 from ..trial import Trial
@@ -38,7 +38,7 @@ class Scale:
         """
         found = {}
         for path in sorted(study.glob("targets/*")):
-            calibration = read_calibration(study, path.name)
+            calibration = read_calibration(calibration_path(study, path.name))
             if calibration is not None:
                 found[path.name] = calibration
         return cls(found)
@@ -57,17 +57,20 @@ class Scale:
         return replace(trial, gate=self.latencies(trial.gate), measured=measured)
 
 
-def read_calibration(study: Path, target: str) -> Calibration | None:
+def read_calibration(path: Path) -> Calibration | None:
     """Return what the teacher's file takes on a target, None where that was not measured.
 
+    Args:
+        path: The file that says so; see `layout.calibration_path`.
+
     Raises:
-        StorageError: The file cannot be read.
+        StorageError: The file cannot be read, or holds something else.
     """
-    path = calibration_path(study, target)
-    known = read_json(path)
+    known = read_object(path)
     try:
         return None if known is None else from_plain(Calibration, known)
     except ValueError as error:
         raise StorageError(
-            f"{path}: holds no calibration; restore it from a copy, or measure all students anew with --remeasure"
+            f"{path}: holds no calibration ({one_line(error)[:100]}); restore it from a copy, or measure all students "
+            "anew with --remeasure"
         ) from error

@@ -253,3 +253,26 @@ def test_a_damaged_program_is_told_in_one_line(saved: tuple[Path, nn.Module]) ->
         path = changed(saved[0], lambda parts, broken=broken: parts.update({"models/model.json": broken}))
         with pytest.raises(MeasurementError):
             PyTorch().load(path, TARGET)
+
+
+def takes_files() -> list[str]:
+    """All operators of this PyTorch that take the name of a file, as a program names them."""
+    import torchvision  # noqa: F401 - brings operators of its own
+
+    found = []
+    for schema in torch._C._jit_get_all_schemas():
+        texts = [argument.name for argument in schema.arguments if "str" in str(argument.type)]
+        if any(word in text for text in texts for word in ("file", "path")):
+            namespace, _, name = schema.name.partition("::")
+            found.append(f"torch.ops.{namespace}.{name}.{schema.overload_name or 'default'}")
+    return found
+
+
+def test_no_operator_that_takes_the_name_of_a_file_is_run(saved: tuple[Path, nn.Module]) -> None:
+    path, _ = saved
+    operators = takes_files()
+    assert operators, "aten::from_file at least"
+    for operator in operators:
+        changed(path, program(lambda content, named=operator: first_node(content).update(target=named)))
+        with pytest.raises(MeasurementError, match="target"):
+            PyTorch().load(path, TARGET)

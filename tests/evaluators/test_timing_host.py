@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from autocompress.evaluators.agreement import disagreement
 from autocompress.evaluators.latency import LatencyMeter
-from autocompress.evaluators.timing.host import HERE, TimingHost
+from autocompress.evaluators.timing.host import HERE, AnotherMachine, TimingHost
+from autocompress.evaluators.timing.moments import Watch
 from autocompress.evaluators.timing.processes import ModelTimes, ProcessTimes, TimingRequest
 from autocompress.spaces.target import Target
 from autocompress.testing import TimingHostConformance
@@ -25,10 +30,18 @@ class TestThisMachine(TimingHostConformance):
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """A machine on which the first file takes 2 ms, the second 1 ms, and so on."""
+    """A machine on which the first file takes 2 ms, the second 1 ms, and so on.
+
+    Attributes:
+        speed: How many times as fast it is in all.
+        second: How many times as long each file but the first takes as on others.
+    """
 
     name: str = "board-3"
     asked: list[TimingRequest] = field(default_factory=list)
+    speed: float = 1.0
+    second: float = 1.0
+    device: str = "another CPU"
 
     def time(self, request: TimingRequest) -> ProcessTimes:
         self.asked.append(request)
@@ -38,10 +51,44 @@ class Elsewhere:
             wall = ms * (1 + 0.01 * np.abs(random.standard_normal((12, 5))))
             return ModelTimes(wall, wall, np.zeros(12), 1.0, 1, 1.0)
 
-        return ProcessTimes(tuple(times(2.0 / (1 + place)) for place in range(len(request.files))))
+        taken = ((2.0 if place == 0 else 2.0 / (1 + place) * self.second) for place in range(len(request.files)))
+        return ProcessTimes(tuple(times(ms / self.speed) for ms in taken))
 
     def conditions(self, target: Target) -> dict[str, Any]:
-        return {**HERE.conditions(target), "host": self.name, "device_name": "another CPU"}
+        return {**HERE.conditions(target), "host": self.name, "device_name": self.device}
+
+    @contextmanager
+    def chosen(self) -> Iterator[TimingHost]:
+        yield self
+
+
+@dataclass(frozen=True)
+class Several:
+    """Two machines that stand for one: the second measures, until it is gone."""
+
+    first: Elsewhere
+    second: Elsewhere
+    gone: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.first.name
+
+    def time(self, request: TimingRequest) -> ProcessTimes:
+        return self.first.time(request)
+
+    def conditions(self, target: Target) -> dict[str, Any]:
+        return self.first.conditions(target)
+
+    @contextmanager
+    def chosen(self) -> Iterator[TimingHost]:
+        if self.gone:
+            yield self.first
+            return
+        yield self.second
+        if len(self.second.asked) > 2:
+            self.gone.append(self.second.name)
+            raise AnotherMachine
 
 
 def test_a_meter_times_on_its_host_alone_and_says_so() -> None:
@@ -53,3 +100,34 @@ def test_a_meter_times_on_its_host_alone_and_says_so() -> None:
     assert latency.ratio == pytest.approx(0.5, rel=0.05) and latency.conditions["host"] == "board-3"
     assert len(host.asked) > 6
     assert not LatencyMeter(Target(), Path("teacher.onnx"), meter.calibration).is_current(), "it is of another machine"
+
+
+def test_several_machines_measure_for_one_that_is_calibrated(tmp_path: Path) -> None:
+    """The second is twice as fast: its ratios count, and what the teacher takes there does not."""
+    host = Several(Elsewhere(), Elsewhere("board-4", speed=2.0))
+    watch = Watch(tmp_path / "teacher.jsonl")
+    meter = LatencyMeter.calibrated(Target(), Path("teacher.onnx"), host=host.first, watch=watch)
+    seen, meter = len(watch.read()), replace(meter, host=host)
+    (latency,) = meter.measure([Path("student.onnx")])
+    assert latency.conditions["host"] == "board-4" and not latency.disturbed
+    assert latency.ratio == pytest.approx(0.5, rel=0.05) and latency.p50_ms == pytest.approx(1.0, rel=0.1)
+    assert len(watch.read()) == seen
+    while not host.gone:
+        (latency,) = meter.measure([Path("student.onnx")])
+    assert host.gone == ["board-4"] and latency.conditions["host"] == "board-3", "measured anew on the other one"
+    assert len(watch.read()) > seen
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (Elsewhere("board-4", speed=0.4), ""),
+        (Elsewhere("board-4", second=1.1), "a control takes 0.5.. of the teacher's time there, and 0.50. on board-3"),
+        (Elsewhere("board-4", device="a third CPU"), "device name was another CPU, is a third CPU"),
+    ],
+)
+def test_a_machine_that_is_faster_in_all_agrees_and_one_that_is_so_in_part_does_not(
+    other: Elsewhere, words: str
+) -> None:
+    meter = LatencyMeter.calibrated(Target(), Path("teacher.onnx"), host=Elsewhere())
+    assert re.fullmatch(words, disagreement(meter, other, Path("int8.onnx")))

@@ -128,6 +128,24 @@ def test_the_model_orders_plans_that_it_has_not_seen(problem: Problem) -> None:
     assert np.all(std > 0)
 
 
+def test_many_workers_do_not_wait_for_a_model_fitted_anew_for_each(problem: Problem) -> None:
+    """None of what is proposed is told before the last one is: so many trials run at a time."""
+    random_ = random.Random(2)
+    learned = LearnedProposals(problem.space, problem.surrogates, None, 0)
+    for number in range(16):
+        plan = drawn(problem, random_)
+        spec = problem.space.spec(plan)
+        learned.tell(number, Known(plan, -problem.accuracy(spec, 1.0), problem.ms(spec), True))
+    asked: set[Plan] = set()
+    models = []
+    for _ in range(48):
+        (plan, *_) = learned.propose(lambda plan: plan not in asked)
+        asked.add(plan)
+        models.append(learned.model)
+    assert len({id(model) for model in models}) <= 20
+    assert len({id(model) for model in models[:4]}) > 1, "one worker has the newest model"
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_what_is_proposed_beats_chance(problem: Problem, known: bool) -> None:
     """Twenty plans that were learned of add more than twenty drawn, whether anything was known beforehand or not."""

@@ -117,6 +117,40 @@ def test_files_are_timed_where_the_hardware_is_and_students_are_trained_elsewher
         executor.close()
 
 
+def test_several_machines_that_agree_time_files_and_one_that_dies_costs_nothing(
+    opened_context: ExecutorContext, cluster: Any, tmp_path: Path
+) -> None:
+    from autocompress.search.executors.on_ray import RayExecutor
+    from autocompress.search.executors.ray_pool import RayTimingPool
+    from autocompress.search.executors.ray_timing import RESOURCE
+
+    targets = [cluster.add_node(num_cpus=1, resources={RESOURCE: 1}) for _ in range(2)]
+    cluster.add_node(num_cpus=1)
+    said: list[str] = []
+    settings = on_cluster(opened_context, cluster.address, said).settings
+    first = RayExecutor.timing_host(settings, said.append)
+    context = open_context(opened_context.context.task, settings, tmp_path, host=first)
+    executor: Any = make_executor(
+        "ray", on_cluster(opened_context, cluster.address, said, context=context, folder=tmp_path), 1
+    )
+    try:
+        assert any("on 2 machines that agree" in line for line in said), said
+        pool = executor.host
+        assert isinstance(pool, RayTimingPool) and pool.hosts[0] is first
+        with pool.chosen() as one, pool.chosen() as other:
+            assert {one.service, other.service} == {host.service for host in pool.hosts}
+        spec = StudentSpec(bits={layer.name: 8 for layer in context.network.layers})
+        assert result(executor.submit(Job(981, spec, "gate")), executor).latencies
+        second = pool.hosts[1]
+        node = next(n for n in targets if n.node_id == second.node)
+        cluster.remove_node(node, allow_graceful=False)
+        for number in (982, 983):
+            spec = StudentSpec(channels={group.name: number - 980 for group in context.network.groups[:1]})
+            assert result(executor.submit(Job(number, spec, "gate")), executor).latencies, "on the other one"
+    finally:
+        executor.close()
+
+
 class TestRayTimingHost(TimingHostConformance):
     """A service of its own on this machine, as on one with the target's hardware."""
 

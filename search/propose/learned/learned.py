@@ -33,6 +33,9 @@ GENERATIONS, CHILDREN = 14, 150
 HOPE = 0.3
 """Standard deviations by which evolution takes a plan for better than expected."""
 LARGEST_BATCH = 8
+"""Trials that are planned at a time where no more are running."""
+PARTS_OF_RUNNING = 4
+"""So many batches, at most, plan as many trials as are running."""
 MOST_GATES = 4
 """Plans that are measured for one that is trained."""
 MOST_SHAPES = 600
@@ -255,7 +258,9 @@ class LearnedProposals:
         """Return the plans that together are expected to add most, dealt out to as many trials as a batch has."""
         if not plans:
             return []
-        wanted = max(1, min(LARGEST_BATCH, len(self._known) // 8))
+        # many workers: a model fitted anew for each of their trials would keep them waiting for it
+        runs = len(self._pending)
+        wanted = max(1, runs // PARTS_OF_RUNNING, min(max(LARGEST_BATCH, runs), len(self._known) // 8))
         known, rows = [*self._known.values(), *self._pending.values()], self._rows(plans)
         costs, expected = expectation.costs(rows), expectation.cost(rows)
         found: list[int] = []
