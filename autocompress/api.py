@@ -12,7 +12,7 @@ from .errors import ConditionsChanged, UnknownName, UsageError
 if TYPE_CHECKING:
     from .search.pace import Snapshot
     from .search.report.front import Front
-    from .search.watching import Watcher
+    from .search.watch import Watcher
     from .studies.task import Task
 
 DEFAULT_MINUTES = 10.0

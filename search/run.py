@@ -41,7 +41,7 @@ from .store.status import StatusKeeper
 from .study import OpenStudy, opened, with_what_was_seen
 from .told import changed as told_changed
 from .told import nothing_tried, tell_forecast
-from .watching import MIN_RESERVE_S, RESERVE_SHARE, Logged, Silent, Watch, Watcher
+from .watch import MIN_RESERVE_S, RESERVE_SHARE, Logged, Silent, Watch, Watcher
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autocompress.search.pace import Stop
 from autocompress.search.run import run_search
-from autocompress.search.watching import Silent
+from autocompress.search.watch import Silent
 from autocompress.studies.study_file import StudyFile
 from autocompress.studies.task import Task
 

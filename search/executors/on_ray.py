@@ -143,11 +143,9 @@ class RayExecutor:
             self._ray.shutdown()
 
     def _state(self, worker: ActorHandle) -> WorkerState:
-        since_s = time.time() - (time.monotonic() - worker.begun_s)
-        doing, job = IDLE if worker.ready else OPENING, worker.job
-        if job is None:
-            return WorkerState(worker.node.name, worker.number, doing, since_s)
-        return WorkerState(worker.node.name, worker.number, self._given.words(job), since_s, job.number)
+        since_s, job = time.time() - (time.monotonic() - worker.begun_s), worker.job
+        doing = self._given.words(job) if job else IDLE if worker.ready else OPENING
+        return WorkerState(worker.node.name, worker.number, doing, since_s, job.number if job else None)
 
     def _look(self) -> None:
         """Start workers on machines that have room for more, and leave those that are gone."""

@@ -70,7 +70,7 @@ def test_a_study_that_was_begun_is_used_from_elsewhere(cli: Cli, home: Path, mon
 def test_a_search_without_a_limit_says_how_it_ends(home: Path) -> None:
     from autocompress.errors import AutoCompressError
     from autocompress.search.run import run_search
-    from autocompress.search.watching import Silent
+    from autocompress.search.watch import Silent
     from autocompress.studies.study_file import load_study
 
     said: list[str] = []

@@ -225,7 +225,10 @@ def test_a_library_that_is_missing_is_told_before_anything_begins(
     cli: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    for name in [each for each in sys.modules if each.partition(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     code, _, err = cli("search", "digits", f"--{library}", "here")
     assert code == 2 and len(err.splitlines()) == 1 and f"pip install 'autocompress[{library}]'" in err
     assert not list(tmp_path.iterdir())

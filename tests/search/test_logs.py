@@ -153,7 +153,7 @@ def test_a_search_logs_what_it_says_and_what_becomes_of_jobs(
     tiny_task: Path, sections: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     from autocompress.search.run import run_search
-    from autocompress.search.watching import Silent
+    from autocompress.search.watch import Silent
     from autocompress.studies.study_file import StudyFile
 
     class Told(Silent):
