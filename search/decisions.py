@@ -118,7 +118,8 @@ class Decisions:
 
     def meet(self) -> None:
         """Look at what other drivers of the study do, and take up what they left; see `peers.Peers.meet`."""
-        self._peers.meet()
+        if self._peers.meet():
+            self.exhausted = False
 
     def hear(self) -> None:
         """Take in what other drivers of the study have ended since."""

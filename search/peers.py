@@ -49,25 +49,30 @@ class Peers:
                 for trial in self._store.news():
                     self._knowledge.hear(trial)
 
-    def meet(self) -> None:
+    def meet(self) -> bool:
         """Look at what is new, unless that was done a moment ago; a server that is away costs nothing.
+
+        Returns:
+            Whether there is more to try than before, as a driver left it.
 
         Raises:
             StorageError: Others took this driver for dead.
         """
         if self._leases is None or time.monotonic() < self._not_before_s:
-            return
+            return False
         self._leases.check_held()
         try:
             self._leases.keep()
-            left = self._store.left()
+            running = self._leases.running()
             ended = self._store.news()
-            texts = [text for text in self._leases.running().values() if text]
+            left = self._store.left()  # last: what is taken over has to be gone on with
         except sqlalchemy.exc.SQLAlchemyError:
             self._not_before_s = time.monotonic() + LATER_S
-            return
+            return False
         self._not_before_s = time.monotonic() + LOOK_S
-        self._records = {text: self._records.get(text) or from_plain(Trial, json.loads(text)) for text in texts}
+        over = {trial.number for trial in (*left, *ended)}
+        texts = [text for number, text in running.items() if text and number not in over]
+        self._records = {text: known for text in texts if (known := self._records.get(text) or _read(text)) is not None}
         self.running = tuple(self._records.values())
         for trial in (*(t for t in left if t.state.ended), *ended):
             self._knowledge.hear(trial)
@@ -78,3 +83,12 @@ class Peers:
                 self._knowledge.remember(trial)
             elif not trial.state.ended:
                 self._proposer.take_up([trial])
+        return any(not trial.state.ended for trial in left)
+
+
+def _read(record: str) -> Trial | None:
+    """Return a trial as another driver noted it; None where a version of another form did."""
+    try:
+        return from_plain(Trial, json.loads(record))
+    except (ValueError, TypeError):
+        return None

@@ -106,7 +106,9 @@ def run_search(
         AutoCompressError: What cannot be, in one line.
     """
     with driver_log(log_level) as logged:
-        log(f"AutoCompress {version('autocompress')}: {settings.name}, {settings.search.model_dump_json()}")
+        log(
+            f"AutoCompress {version('autocompress')}: {settings.name}, {settings.search.model_dump_json(exclude={'storage'})}"
+        )
         told = Logged(watcher or Silent())
         how = _How(dry_run, anew, log_level, tuple(followers))
         outcome = _searched(settings, task, runs, fresh, told, stop or Stop(), how, logged)
@@ -181,8 +183,8 @@ def _searched(
         front = replace(watch.known, trials=tuple(driver.trials))
         confirmed = bool(trouble)
         try:
-            if not study.access.may_keep():
-                confirmed = _leave_to_keeper(study, watcher.say)
+            if not study.access.is_last():
+                confirmed = _leave_to_others(study, watcher.say)
                 front = read_front(study.folder, driver.trials)
             elif not stop.hurried.is_set() and not trouble:
                 study = with_what_was_seen(study, watcher.say)
@@ -190,6 +192,7 @@ def _searched(
                 confirmed = True
                 keep_drift(study.context, begun_s)
                 profile_models(study.context, front, watcher.say, end_s)
+                followings.look(driver.trials)  # what was heard of others meanwhile
         except BrokenOff:
             pass  # the next run confirms
         except ConditionsChanged as changed:
@@ -255,19 +258,19 @@ def _close(executor: Executor) -> None:
 
 
 def _confirmed(study: OpenStudy, decisions: Decisions, say: Say, end_s: float | None) -> Front:
-    """Confirm the front, and again what other drivers of the study ended meanwhile: they leave that to this one."""
+    """Confirm the front, and again what a driver ended that joined meanwhile and left that to this one."""
     while True:
         known = len(decisions.trials)
         front = confirm(study.context, read_front(study.folder, decisions.trials), say, end_s)
         decisions.hear()
-        if len(decisions.trials) == known:
+        if len(decisions.trials) == known or study.access.others():
             return front
 
 
-def _leave_to_keeper(study: OpenStudy, say: Say) -> bool:
+def _leave_to_others(study: OpenStudy, say: Say) -> bool:
     """Say who confirms the front of a study that several drivers search."""
-    keeper = "another driver"
+    others = "another driver"
     with contextlib.suppress(StorageError):
-        keeper = next((other.words for other in study.access.others() if other.keeper), keeper)
-    say(f"{keeper} goes on with this study, and confirms its front at its end")
+        others = " or ".join(other.words for other in study.access.others()) or others
+    say(f"{others} goes on with this study, and confirms its front at its end")
     return True

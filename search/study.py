@@ -45,7 +45,7 @@ from .store.facts import TaskFacts, known_facts, write_facts
 from .store.layout import remeasuring
 from .store.opening import begin_opening, end_opening
 from .store.samples import Samples, known_samples, sample_rows, write_samples
-from .store.settings import check_like_others, check_settings, with_earlier_limits, write_settings
+from .store.settings import check_like_others, check_settings, settings_path, with_earlier_limits, write_settings
 from .store.trials import TrialStore
 from .store.versions import versions
 
@@ -170,7 +170,8 @@ def opened(
             begin_remeasuring(folder)
         context = open_context(prepared, settings, folder, stop, say, time_left_s=time_left_s, host=host)
         facts = _facts(context, settings, task)
-        if access.keeps():
+        keeps = access.keeps() or not settings_path(folder).exists()  # a keeper that was killed while it opened
+        if keeps:
             write_facts(folder, facts)
         _keep_samples(context)
         limits = Limits.of(settings, facts)
@@ -181,7 +182,7 @@ def opened(
         check_reach(measure_reach(context, found.space, limits), limits, settings.target.any_of)
         for session in context.sessions.values():
             _compare_teacher(session, limits, say)
-        if access.keeps():
+        if keeps:
             left_out, ratios = context.network.left_out, found.pattern_ratios
             write_json(folder / "space.json", describe_space(found.space, left_out, context.targets, ratios))
             write_settings(folder, settings)

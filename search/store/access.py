@@ -57,12 +57,17 @@ class Access:
         """Tell whether this process keeps the study's files, which one driver alone does, as far as is known."""
         return self.leases is None or self.leases.keeper
 
-    def may_keep(self) -> bool:
-        """Tell the same, and begin to keep them where nobody does."""
-        with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
-            if self.leases is not None:
-                self.leases.keep()
-        return self.keeps()
+    def is_last(self) -> bool:
+        """Tell whether no other driver goes on with the study, and so confirms its front; this one keeps it then.
+
+        Of several that end at once, the last one does.
+        """
+        if self.leases is None:
+            return True
+        try:
+            return self.leases.is_last()
+        except sqlalchemy.exc.SQLAlchemyError:
+            return self.keeps()
 
 
 @contextlib.contextmanager

@@ -128,10 +128,22 @@ class Leases:
         """Tell whether this driver keeps the study's files; it does from now on where no other does."""
         if not self._keeper and self._is_steady:
             with self._first() as connection:
-                self._keeper = not any(each.keeper for each in living(connection, self._study))
-                if self._keeper:
-                    connection.execute(self._own(DRIVERS.update()).values(keeper=True))
+                keeps = not any(each.keeper for each in living(connection, self._study))
+                if keeps:
+                    keeps = connection.execute(self._own(DRIVERS.update()).values(keeper=True)).rowcount > 0
+            self._keeper = keeps
         return self._keeper and not self._lost.is_set()
+
+    def is_last(self) -> bool:
+        """Tell whether no other driver goes on with the study; where one does, this one leaves the study to it."""
+        with self._first() as connection:
+            others = [each for each in living(connection, self._study) if each.driver != self._driver]
+            if others:
+                self._let_go(connection)
+            else:
+                self._keeper = connection.execute(self._own(DRIVERS.update()).values(keeper=True)).rowcount > 0
+        self._keeper = self._keeper and not others
+        return not others
 
     @property
     def keeper(self) -> bool:
@@ -242,9 +254,12 @@ class Leases:
 
     def _leave(self) -> None:
         with self._first() as connection:
-            mine = (*self._here, TRIALS.c.driver == self._driver, ~TRIALS.c.ended)
-            connection.execute(TRIALS.update().where(*mine).values(driver=None))
-            connection.execute(self._own(DRIVERS.delete()))
+            self._let_go(connection)
+
+    def _let_go(self, connection: sqlalchemy.Connection) -> None:
+        mine = (*self._here, TRIALS.c.driver == self._driver, ~TRIALS.c.ended)
+        connection.execute(TRIALS.update().where(*mine).values(driver=None))
+        connection.execute(self._own(DRIVERS.delete()))
 
     def _beat(self) -> None:
         while not self._done.wait(BEAT_S):

@@ -79,7 +79,7 @@ class TrialStore:
         self._times, self._last, self._next = TrialTimes(folder), 0, 0
         directions = directions_of(self._objectives)
         if new := not self._asked.when_there(self.database.is_there):
-            self._asked.when_there(lambda: self.database.make(directions))
+            self._asked.when_there(lambda: self.database.make(directions), -1.0)  # a disk that is full stays so
         self._engine, self._study = self._asked.when_there(lambda: self.database.open(directions))
         self._asked.when_there(lambda: name_objectives(self._engine, self._study, self._objectives))
         self._restore(new)

@@ -28,23 +28,25 @@ def study_of(path: Path) -> optuna.Study:
 
 def test_objectives_have_names_and_directions(tmp_path: Path) -> None:
     store = a_store(tmp_path)
-    study = study_of(store.path)
+    study = study_of(store.folder / "study.db")
     assert study.metric_names == list(OBJECTIVES)
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     end(store, a_trial(1))
-    assert {f"values_{name}" for name in OBJECTIVES} <= set(study_of(store.path).trials_dataframe().columns)
+    assert {f"values_{name}" for name in OBJECTIVES} <= set(
+        study_of(store.folder / "study.db").trials_dataframe().columns
+    )
 
 
 def test_a_study_of_an_earlier_version_gets_its_names_when_it_goes_on(tmp_path: Path) -> None:
     store = a_store(tmp_path)
     end(store, a_trial(1))
     store.close()
-    with sqlite3.connect(store.path) as connection:
+    with sqlite3.connect(store.folder / "study.db") as connection:
         connection.execute("DELETE FROM study_system_attributes")
-    assert study_of(store.path).metric_names is None
+    assert study_of(store.folder / "study.db").metric_names is None
     for _ in range(2):
         a_store(tmp_path).close()
-        assert study_of(store.path).metric_names == list(OBJECTIVES)
+        assert study_of(store.folder / "study.db").metric_names == list(OBJECTIVES)
 
 
 def test_a_trial_lasts_from_its_begin_to_its_end(tmp_path: Path) -> None:
@@ -55,7 +57,7 @@ def test_a_trial_lasts_from_its_begin_to_its_end(tmp_path: Path) -> None:
     store.begin(replace(trial, state=TrialState.WAITING))
     time.sleep(0.3)
     end(store, trial)
-    (row,) = study_of(store.path).trials
+    (row,) = study_of(store.folder / "study.db").trials
     assert row.datetime_start is not None and row.datetime_complete is not None and row.duration is not None
     assert abs(row.datetime_start - begun) < timedelta(seconds=0.25), "in the local time of whoever looks"
     assert row.duration >= timedelta(seconds=0.59) and row.datetime_complete <= datetime.now()
@@ -65,18 +67,18 @@ def test_a_trial_that_an_earlier_run_began_lasts_as_long_as_it_was_worked_on(tmp
     a_store(tmp_path).begin(a_trial(1, TrialState.RUNNING))
     store = a_store(tmp_path)
     end(store, replace(a_trial(1), seconds={"training": 50.0, "measuring": 10.0}))
-    (row,) = study_of(store.path).trials
+    (row,) = study_of(store.folder / "study.db").trials
     assert row.duration is not None and row.duration.total_seconds() == pytest.approx(60, abs=0.5)
 
 
 def test_trials_of_a_database_that_was_lost_keep_their_times(tmp_path: Path) -> None:
     store = a_store(tmp_path)
     end(store, replace(a_trial(1), seconds={"training": 50.0}))
-    before = study_of(store.path).trials[0]
+    before = study_of(store.folder / "study.db").trials[0]
     store.close()
-    store.path.unlink()
+    (store.folder / "study.db").unlink()
     time.sleep(0.5)
-    (row,) = study_of(a_store(tmp_path).path).trials
+    (row,) = study_of(a_store(tmp_path).folder / "study.db").trials
     assert row.datetime_complete is not None and before.datetime_complete is not None
     assert abs(row.datetime_complete - before.datetime_complete) < timedelta(seconds=0.2)
     assert row.duration is not None and row.duration.total_seconds() == pytest.approx(50, abs=0.5)
@@ -99,9 +101,9 @@ def test_the_dashboard_shows_names_objectives_durations_and_every_decision(tmp_p
     end(store, trial)
     end(store, a_trial(2, TrialState.GATED))
     end(store, a_trial(3, TrialState.FAILED))
-    (listed,) = dashboard(store.path, "/api/studies")["study_summaries"]
+    (listed,) = dashboard(store.folder / "study.db", "/api/studies")["study_summaries"]
     assert listed["study_name"] == "mine" and listed["directions"] == ["maximize", "minimize"]
-    found = dashboard(store.path, f"/api/studies/{listed['study_id']}")
+    found = dashboard(store.folder / "study.db", f"/api/studies/{listed['study_id']}")
     assert found["objective_names"] == list(OBJECTIVES)
     assert [each["state"] for each in found["trials"]] == ["Complete", "Pruned", "Fail"]
     first = found["trials"][0]

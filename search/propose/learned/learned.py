@@ -266,7 +266,7 @@ class LearnedProposals:
         if not plans:
             return []
         # many workers: a model fitted anew for each of their trials would keep them waiting for it
-        runs = len(self._pending)
+        runs = len(self._pending.keys() - self._elsewhere)
         wanted = max(1, runs // PARTS_OF_RUNNING, min(max(LARGEST_BATCH, runs), len(self._known) // 8))
         known, rows = [*self._known.values(), *self._pending.values()], self._rows(plans)
         costs, expected = expectation.costs(rows), expectation.cost(rows)
