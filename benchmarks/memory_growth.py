@@ -2,7 +2,7 @@
 
     python benchmarks/memory_growth.py digits --builds 200 --runtime onnxruntime openvino
 
-Students of random widths are made, exported in 8 bits, loaded and run, as a worker does. Printed is the resident memory
+Students of random widths are made, exported in 8 bits and inspected, as a worker does. Printed is the resident memory
 of the process after every twentieth. A worker process that has grown by a gigabyte since it was warm is replaced.
 """
 
@@ -60,6 +60,8 @@ def main() -> None:
     parser.add_argument("--builds", type=int, default=200)
     parser.add_argument("--runtime", nargs="+", default=["onnxruntime"])
     options = parser.parse_args()
+    if options.builds < 2 * EVERY:
+        parser.error(f"--builds: at least {2 * EVERY}")
     if len(options.runtime) == 1:
         grow(options.study, options.runtime[0], options.builds)
         return

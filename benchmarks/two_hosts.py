@@ -88,7 +88,7 @@ class Host:
     @property
     def inside(self) -> int:
         """Number of the process that all others on it descend from, waiting until it is there."""
-        while True:
+        while self.first.poll() is None:
             for path in Path("/proc").glob("[0-9]*/stat"):
                 try:
                     parent = int(path.read_text().rpartition(")")[2].split()[1])
@@ -97,6 +97,7 @@ class Host:
                 except (OSError, ValueError):
                     continue
             time.sleep(0.1)
+        raise SystemExit(f"two_hosts.py: {NAMES[self.number]} ended by itself: may namespaces be made here?")
 
     def enter(self) -> tuple[str, ...]:
         """Return what a command starts with that is to run there."""
@@ -104,7 +105,8 @@ class Host:
 
     def kill(self) -> None:
         """End everything on it at once."""
-        subprocess.run(["kill", "-9", str(self.inside)], check=False)
+        if self.first.poll() is None:
+            subprocess.run(["kill", "-9", str(self.inside)], check=False)
         self.first.kill()
         self.first.wait()
 
@@ -114,7 +116,10 @@ def search(arena: Arena, host: Host, trials: int) -> Run:
     words = [sys.executable, "-P", "-m", "autocompress", "search", arena.folder / "faulty.toml", "--quiet"]
     words += ["--trials", trials, "--runs", arena.runs, "--address", f"{ADDRESSES[0]}:{PORT}", "--cpus-per-job", 1]
     status = [*host.enter(), sys.executable, "-m", "ray.scripts.scripts", "status", "--address", words[-3]]
+    end_s = time.monotonic() + 120
     while subprocess.run(status, capture_output=True, check=False).returncode:
+        if time.monotonic() > end_s:
+            raise SystemExit("two_hosts.py: Ray did not start within two minutes")
         time.sleep(2)
     own = {"AUTOCOMPRESS_CACHE": str(arena.folder / "cache"), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(

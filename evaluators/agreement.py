@@ -17,6 +17,8 @@ from .timing.machine import changes, fingerprint
 
 PROCESSES = 3
 """Fresh processes for the control, on each machine."""
+MOST_UNSURE = 0.15
+"""Half of the interval of the difference of two log-ratios, above which nothing is known of it."""
 
 
 def disagreement(meter: LatencyMeter, other: TimingHost, control: Path) -> str:
@@ -33,7 +35,7 @@ def disagreement(meter: LatencyMeter, other: TimingHost, control: Path) -> str:
     """
     there, here = other.conditions(meter.target), meter.conditions()
     if fingerprint(there) != fingerprint(here):
-        return changes(here, there)
+        return changes(here, there) or "its record has another form"
     assert meter.calibration is not None, "measure() asks for it"
     # how fast the reference is there is not asked: only ratios count
     apart = replace(meter, host=other, watch=None, calibration=replace(meter.calibration, floor_ms=math.inf))
@@ -42,6 +44,8 @@ def disagreement(meter: LatencyMeter, other: TimingHost, control: Path) -> str:
         (latency,) = each.measure([control], PROCESSES, until=meter.precision)
         ratios.append((latency.ratio, math.log(latency.ratio_high / latency.ratio_low) / 2))
     (first, half), (second, other_half) = ratios
+    if math.hypot(half, other_half) > MOST_UNSURE:
+        return f"other work runs there or on {meter.host.name}, so that a control tells nothing"
     if abs(math.log(second / first)) <= max(MATERIAL, math.hypot(half, other_half)):
         return ""
     return f"a control takes {second:.3f} of the teacher's time there, and {first:.3f} on {meter.host.name}"

@@ -235,8 +235,14 @@ class LatencyMeter:
 
     def _watch(self, readings: Readings) -> None:
         # what the reference takes on another machine says nothing of the one that is calibrated
-        if self.watch is not None and readings.facts[0].get("host") == self.host.name:
+        if self.watch is not None and readings.facts[0].get("host") == self._calibrated_on:
             self.watch.add(readings.sights)
+
+    @property
+    def _calibrated_on(self) -> str:
+        """Name of the machine whose milliseconds these are; the host's own before it was calibrated."""
+        known = self.calibration.conditions.get("host") if self.calibration else None
+        return str(known or self.host.name)
 
     def _beside(self, paths: Sequence[Path], seconds: float, calls: int = 0) -> SideBySide:
         return SideBySide(
@@ -245,7 +251,7 @@ class LatencyMeter:
             precision=self.precision,
             host=self.host,
             seed=self.seed,
-            floor_ms=self.calibration.floor_ms if self.calibration else None,
+            floor_ms=self.calibration.floor_ms if self.calibration and self._calibrated_on == self.host.name else None,
             # one network beside itself says something of another network, and not as much as that one's own processes
             spread=self.calibration.spread.capped(PRIOR_FREEDOM) if self.calibration else Spread(),
             calls=calls,

@@ -56,7 +56,11 @@ class DriverLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a line."""
-        line = f"{self.format(record)}\n".encode(errors="replace")
+        try:
+            line = f"{self.format(record)}\n".encode(errors="replace")
+        except Exception:  # of whoever wrote the line
+            self.handleError(record)
+            return
         if self._path is None:
             self._kept.append(line)
         else:

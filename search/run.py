@@ -106,9 +106,7 @@ def run_search(
         AutoCompressError: What cannot be, in one line.
     """
     with driver_log(log_level) as logged:
-        log(
-            f"AutoCompress {version('autocompress')}: {settings.name}, {settings.search.model_dump_json(exclude={'storage'})}"
-        )
+        log(f"AutoCompress {version('autocompress')}: {settings.name}, {settings.search.model_dump_json()}")
         told = Logged(watcher or Silent())
         how = _How(dry_run, anew, log_level, tuple(followers))
         outcome = _searched(settings, task, runs, fresh, told, stop or Stop(), how, logged)

@@ -70,8 +70,10 @@ class SideBySide:
                 return self._on(host)._take(processes, until, limit_seconds, peaks)
 
     def _on(self, host: TimingHost) -> SideBySide:
-        # how fast the first file was when it was calibrated says nothing of another machine
-        return replace(self, host=host, floor_ms=self.floor_ms if host.name == self.host.name else None)
+        # what the first file was like when it was calibrated says nothing of another machine
+        if host.name == self.host.name:
+            return replace(self, host=host)
+        return replace(self, host=host, floor_ms=None, spread=Spread())
 
     def _take(self, processes: int, until: float | None, limit_seconds: float | None, peaks: bool) -> Readings:
         ends = time.monotonic() + (float("inf") if limit_seconds is None else limit_seconds)

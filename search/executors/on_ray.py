@@ -68,8 +68,10 @@ class RayExecutor:
         if task is None and not context.travels:
             raise MeasurementError("this task cannot be sent to other machines; write it into a file: --task")
         parcel = opening_parcel(context.folder, teacher=task is None)
-        host = pooled(context.context, context.say)
-        self._opening = ray.put(Opening(version("autocompress"), context.settings, context.folder, task, parcel, host))
+        self.host = pooled(context.context, context.say)
+        self._opening = ray.put(
+            Opening(version("autocompress"), context.settings, context.folder, task, parcel, self.host)
+        )
         here = on(ray.get_runtime_context().get_node_id())
         self._bulletin = ray.remote(Bulletin).options(num_cpus=0, scheduling_strategy=here).remote()
         # files for a GPU are built and scored on one

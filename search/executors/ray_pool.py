@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ...errors import MeasurementError, RuntimeUnavailable, TimingHostLost, one_line
+from ...errors import AutoCompressError, TimingHostLost, one_line
 from ...evaluators.agreement import disagreement
 from ...evaluators.timing.host import AnotherMachine, TimingHost
 from ...evaluators.timing.processes import ProcessTimes, TimingRequest
@@ -17,29 +19,37 @@ from ..evaluate.control import control_files
 from .ray_cluster import Say, nodes, on
 from .ray_timing import RayTimingHost, TimingService
 
+ANSWER_S = 10.0
+"""Seconds that the driver has to say whose turn it is."""
+FORGOTTEN_S = 1800.0
+"""No measurement takes so long: whoever began it died."""
+
 
 class Turns:
     """Says which machine measures next: the one with the fewest measurements under way."""
 
     def __init__(self, count: int) -> None:
         """Begin with so many machines, all free."""
-        self._under_way: dict[int, int] = dict.fromkeys(range(count), 0)
+        self._begun_s: dict[int, list[float]] = {number: [] for number in range(count)}
 
     def take(self) -> int:
         """Return the number of a machine, for one measurement."""
-        number = min(self._under_way, key=lambda each: self._under_way[each])
-        self._under_way[number] += 1
+        now_s = time.monotonic()
+        for begun in self._begun_s.values():  # of workers that died while they measured
+            begun[:] = [begun_s for begun_s in begun if now_s - begun_s < FORGOTTEN_S]
+        number = min(self._begun_s, key=lambda each: len(self._begun_s[each]))
+        self._begun_s[number].append(now_s)
         return number
 
     def give_back(self, number: int) -> None:
         """Note that a measurement is over."""
-        if number in self._under_way:
-            self._under_way[number] -= 1
+        if begun := self._begun_s.get(number):
+            begun.pop(0)
 
     def leave(self, number: int) -> None:
         """Give no machine of this number any more; the first one stays."""
         if number:
-            self._under_way.pop(number, None)
+            self._begun_s.pop(number, None)
 
 
 @dataclass(frozen=True)
@@ -72,13 +82,17 @@ class RayTimingPool:
         """Give the machine that has least to do; see `TimingHost`."""
         import ray
 
-        number = ray.get(self.turns.take.remote())
+        try:
+            number = int(ray.get(self.turns.take.remote(), timeout=ANSWER_S))
+        except ray.exceptions.RayError:  # the driver is out of reach: the first machine can always be asked
+            yield self.hosts[0]
+            return
         try:
             yield self.hosts[number]
         except TimingHostLost:
             if number == 0:
                 raise  # all milliseconds hang on this one
-            ray.get(self.turns.leave.remote(number))
+            self.turns.leave.remote(number)
             raise AnotherMachine from None
         finally:
             self.turns.give_back.remote(number)
@@ -98,23 +112,23 @@ def pooled(context: EvaluationContext, say: Say) -> TimingHost:
 
     taken = first.node
     others = [node for node in nodes() if node.is_target and node.key != taken]
+    if not others:
+        return first
     agreeing = [first]
     with control_files(context) as controls:
+        if not controls:
+            say(f"all files are timed on {first.name}: this target has no control to hold other machines against")
         for node in others if controls else ():
+            if context.stop():
+                break
             service = ray.remote(TimingService).options(num_cpus=0, scheduling_strategy=on(node.key)).remote()
             host = RayTimingHost(service, node.name, patience_s=0.0)
-            try:
-                told = (disagreement(context.sessions[name].meter, host, path) for name, path in controls.items())
-                why = next(filter(None, told), "")
-            except (MeasurementError, RuntimeUnavailable, TimingHostLost) as error:
-                why = one_line(error)
+            why = _why_not(context, host, controls)
             if why:
                 say(f"nothing is timed on {node.name}: {why}")
                 ray.kill(service)
             else:
                 agreeing.append(host)
-    if others and not controls:
-        say(f"all files are timed on {first.name}: this target has no control to hold other machines against")
     if len(agreeing) == 1:
         return first
     say(f"files are timed on {len(agreeing)} machines that agree; what is confirmed is on {first.name}")
@@ -122,3 +136,14 @@ def pooled(context: EvaluationContext, say: Say) -> TimingHost:
     return RayTimingPool(
         tuple(agreeing), ray.remote(Turns).options(num_cpus=0, scheduling_strategy=here).remote(len(agreeing))
     )
+
+
+def _why_not(context: EvaluationContext, host: RayTimingHost, controls: Mapping[str, Path]) -> str:
+    """Return why nothing is to be timed on a machine; empty where nothing speaks against it."""
+    import ray
+
+    try:
+        told = (disagreement(context.sessions[name].meter, host, path) for name, path in controls.items())
+        return next(filter(None, told), "")
+    except (AutoCompressError, ray.exceptions.RayError, OSError) as error:
+        return one_line(error)[:200]

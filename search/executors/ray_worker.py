@@ -131,7 +131,8 @@ class RayWorker:
 
     def _with_text(self, found: Any) -> Printed:
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            with contextlib.suppress(OSError, ValueError):  # a disk that is full
+                stream.flush()
         return Printed(found, take_log(self._log))
 
     def _open(self, given: Opening) -> str | WorkerUnusable | TimingHostLost:

@@ -9,12 +9,13 @@ from typing import Protocol
 
 from ...spaces.variables import Option
 
-PASSWORD = re.compile(r"(://[^/@\s:]*):[^/@\s]*@")
+SECRET = re.compile(r"(?<=://)\S*@|(?<=password=)[^&\s]*")
+"""What stands before the machine of an address: a password, or a token in place of a name."""
 
 
 def without_password(text: str) -> str:
     """Return text in which addresses show no password; libraries repeat addresses in their errors."""
-    return PASSWORD.sub(r"\1:***@", text)
+    return SECRET.sub(lambda found: "***@" if found[0].endswith("@") else "***", text)
 
 
 @dataclass(frozen=True)

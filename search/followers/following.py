@@ -31,6 +31,8 @@ class Following:
         self._given: queue.Queue[list[Trial] | None] = queue.Queue()
         self._said: deque[str] = deque()
         self._logged: set[int] | None = None
+        self._there: set[int] = set()
+        self._late = threading.Event()
         self._waiting: deque[EndedTrial] = deque()
         self._failing = False
         self._seen: tuple[int, ...] = ()
@@ -55,8 +57,8 @@ class Following:
     def wait(self, seconds: float) -> None:
         """Wait for its end, and note what is left."""
         self._thread.join(max(0.0, seconds))
-        logged = self._logged or ()
-        if left := sum(number not in logged for number in self._seen):
+        self._late.set()  # the next run may log them now
+        if left := len(set(self._seen) - self._there):
             trials = "1 trial is" if left == 1 else f"{left} trials are"
             self._said.append(f"{trials} not logged to {self._follower.where}; the next run of this study does so")
 
@@ -78,10 +80,13 @@ class Following:
     def _log_waiting(self) -> None:
         if self._logged is None and self._waiting:
             self._logged = set(self._follower.open(self._study()))
-        while self._waiting and self._logged is not None:
-            if self._waiting[0].number not in self._logged:
+            self._there |= self._logged
+        while self._waiting and self._logged is not None and not self._late.is_set():
+            number = self._waiting[0].number
+            if number not in self._logged:
                 self._follower.add(self._waiting[0])
-                self._logged.add(self._waiting[0].number)
+                self._logged.add(number)
+                self._there.add(number)
             self._waiting.popleft()
         if self._failing:
             self._failing = False

@@ -27,6 +27,11 @@ def name_objectives(engine: sqlalchemy.Engine, study: int, objectives: Sequence[
     value = json.dumps(list(objectives))
     with engine.connect() as connection:
         known = connection.execute(KNOWN, row).scalar()
-    if known != value:
+    if known == value:
+        return
+    try:
         with engine.begin() as connection:
             connection.execute(NEW if known is None else CHANGED, {**row, "value": value})
+    except sqlalchemy.exc.IntegrityError:  # another driver of the study wrote them just now
+        with engine.begin() as connection:
+            connection.execute(CHANGED, {**row, "value": value})
