@@ -241,8 +241,7 @@ class LatencyMeter:
     @property
     def _calibrated_on(self) -> str:
         """Name of the machine whose milliseconds these are; the host's own before it was calibrated."""
-        known = self.calibration.conditions.get("host") if self.calibration else None
-        return str(known or self.host.name)
+        return str((self.calibration and self.calibration.conditions.get("host")) or self.host.name)
 
     def _beside(self, paths: Sequence[Path], seconds: float, calls: int = 0) -> SideBySide:
         return SideBySide(
@@ -260,8 +259,6 @@ class LatencyMeter:
 
 CALIBRATED_DISTURBED = "other work ran while the teacher was calibrated"
 """What disturbs all milliseconds of a study, as long as its calibration is disturbed."""
-
-
 DISTURBED_BEFORE = "other work ran while it was measured"
 """Of a latency that an older version measured, which did not say more."""
 

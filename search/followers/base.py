@@ -15,7 +15,14 @@ SECRET = re.compile(r"(?<=://)\S*@|(?<=password=)[^&\s]*")
 
 def without_password(text: str) -> str:
     """Return text in which addresses show no password; libraries repeat addresses in their errors."""
-    return SECRET.sub(lambda found: "***@" if found[0].endswith("@") else "***", text)
+
+    def hidden(found: re.Match[str]) -> str:
+        name, colon, _ = found[0].partition(":")
+        if not found[0].endswith("@"):
+            return "***"
+        return f"{name}:***@" if colon else "***@"
+
+    return SECRET.sub(hidden, text)
 
 
 @dataclass(frozen=True)
