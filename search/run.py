@@ -241,6 +241,8 @@ def _followed(study: OpenStudy, followers: Sequence[Follower], say: Say, stop: S
     examples = len(study.context.task.validation)
     telling = Telling(study.folder, study.limits, study.objectives, study.space.variables, examples)
     followings = Followings(followers, telling, say)
+    if followers and not study.access.keeps():
+        say("another driver keeps this study, and logs its trials elsewhere where it was asked to")
     try:
         yield followings
     finally:

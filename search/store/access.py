@@ -15,7 +15,7 @@ from pathlib import Path
 import sqlalchemy
 
 from ...errors import StorageError, StudyOpen
-from .database import Database, database_for_search, database_of, reach
+from .database import Database, check_storage, database_for_search, database_of, reach
 from .leases import Leases, Living
 from .lock import locked
 from .place import read_place
@@ -95,6 +95,8 @@ def access_for_search(
         StudyOpen: Another search has the study.
         StorageError: The folder or the database cannot be used.
     """
+    if storage:
+        check_storage(folder, storage)  # before whoever has the study is waited for
     shared = bool(storage) or read_place(folder) is not None
     with contextlib.ExitStack() as held, contextlib.ExitStack() as turn:
         check_held = turn.enter_context(_in_turn(folder, say, stop) if shared else locked(folder))

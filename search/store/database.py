@@ -123,11 +123,7 @@ def database_for_search(folder: Path, name: str, storage: str) -> Database:
         database = database_of(folder, name)
         reach(database)
         return database
-    check_address(storage)
-    if known is None and (folder / "study.db").exists():
-        raise StorageError(
-            f"{folder} was begun with its trials in study.db: leave out --storage, or begin anew with --fresh"
-        )
+    check_storage(folder, storage)
     place = new_place(folder, storage) if known is None else replace(known, address=without_password(storage))
     server = Server(folder, place, storage)
     there = reach(server)  # a server that is away is told before anything is trained
@@ -141,6 +137,20 @@ def database_for_search(folder: Path, name: str, storage: str) -> Database:
             )
         note_place(folder, place, anew=True)
     return server
+
+
+def check_storage(folder: Path, storage: str) -> None:
+    """Refuse an address for a study that has its rows in its folder.
+
+    Raises:
+        StorageError: It has.
+        UsageError: The address cannot be one, or its driver is not installed.
+    """
+    check_address(storage)
+    if read_place(folder) is None and (folder / "study.db").exists():
+        raise StorageError(
+            f"{folder} was begun with its trials in study.db: leave out --storage, or begin anew with --fresh"
+        )
 
 
 def read_trials(folder: Path, name: str) -> list[Trial]:
