@@ -87,6 +87,8 @@ def test_all_keywords_go_through_at_once(began: list[tuple[Any, ...]], tmp_path:
         "remeasure": True,
         "runs": tmp_path,
         "progress": "none",
+        "tensorboard": None,  # tried with the library itself, where followers are
+        "mlflow": None,
     }
     objectives = {"objectives": ["accuracy", "latency_ms"]}  # patience watches both
     values = {keyword: value for keyword, (value, *_) in KEYWORDS.items()} | several | objectives

@@ -39,6 +39,7 @@ def asked(**options: Any) -> StudyFile:
         "cpus_per_job",
         "gpus_per_job",
         "seed",
+        "storage",
         "threads",
         "batch",
         "precision",
