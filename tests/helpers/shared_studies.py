@@ -11,6 +11,29 @@ from autocompress.search.store.access import access_for_search
 from autocompress.search.store.trials import TrialStore
 
 OBJECTIVES = ("accuracy", "latency_ms")
+STUDY = """
+[data]
+kind = "digits"
+mean = [0.305]
+std = [0.376]
+
+[teacher]
+model = "digits_net"
+epochs = 2
+learning_rate = 0.05
+batch_size = 64
+
+[target]
+batch = 32
+profile_seconds = 0.0
+learn_seconds = 2.0
+precision = 0.5
+
+[recovery]
+epochs = 1
+batch_size = 64
+"""
+"""A study of digits in which nothing takes long."""
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from postgres import Postgres, postgres_server
+from shared_studies import STUDY
 from simulated_study import write_study
 from stored_trials import a_store, a_trial, end
 
@@ -158,8 +159,9 @@ def test_a_running_search_waits_for_its_server(
 
 @pytest.mark.slow
 def test_a_search_keeps_its_trials_on_a_server(tmp_path: Path, postgres: Postgres, cli: Callable[..., Said]) -> None:
-    runs = tmp_path / "runs"
-    given = ("search", "digits", "--runs", runs, "--trials", 3, "--budget-ms", 50)
+    runs, file = tmp_path / "runs", tmp_path / "digits.toml"
+    file.write_text(STUDY)
+    given = ("search", file, "--runs", runs, "--trials", 3, "--budget-ms", 50)
     code, out, err = cli(*given, "--storage", with_password(postgres))
     assert code == 0, err
     folder = runs / "digits"

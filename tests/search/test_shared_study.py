@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from postgres import Postgres, postgres_server
-from shared_studies import a_driver
+from shared_studies import STUDY, a_driver
 from simulation import SimulatedExecutor, make_driver, make_problem
 from stored_trials import HELPERS, SPACE, a_trial
 
@@ -218,30 +218,6 @@ def test_trials_of_a_driver_that_was_killed_are_taken_over(tmp_path: Path, postg
         whole = {t.number for t in (*store.ended(), *store.interrupted())}
     assert whole == set(numbers), "each ended or is gone on with"
     check_shared(folder, len(numbers))
-
-
-STUDY = """
-[data]
-kind = "digits"
-mean = [0.305]
-std = [0.376]
-
-[teacher]
-model = "digits_net"
-epochs = 2
-learning_rate = 0.05
-batch_size = 64
-
-[target]
-batch = 32
-profile_seconds = 0.0
-learn_seconds = 2.0
-precision = 0.5
-
-[recovery]
-epochs = 1
-batch_size = 64
-"""
 
 
 @pytest.mark.slow
