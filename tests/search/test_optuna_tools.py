@@ -90,7 +90,7 @@ def dashboard(path: Path, address: str) -> Any:
     answered: list[str] = []
     environment: dict[str, Any] = {"PATH_INFO": address, "REQUEST_METHOD": "GET", "wsgi.input": io.BytesIO()}
     setup_testing_defaults(environment)
-    body = optuna_dashboard.wsgi(f"sqlite:///{path}")(environment, lambda status, headers, *_: answered.append(status))
+    body = optuna_dashboard.wsgi(f"sqlite:///{path}")(environment, lambda status, *more: answered.append(status))
     assert answered[0].startswith("200"), answered
     return json.loads(b"".join(body))
 
