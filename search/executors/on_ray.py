@@ -7,23 +7,24 @@ import itertools
 import time
 from collections import Counter, deque
 from concurrent.futures import Future, InvalidStateError
-from importlib.metadata import version
 from typing import Any
 
-from ...errors import AutoCompressError, MeasurementError, TimingHostLost, one_line
+from ...errors import AutoCompressError, MeasurementError, TimingHostLost
 from ...evaluators.timing.host import TimingHost
 from ...studies.study_file import StudyFile
 from ..evaluate.checkpoints import training_of
 from ..evaluate.job import Job, JobResult
-from ..evaluate.parcel import job_parcel, opening_parcel, unpack
+from ..evaluate.parcel import job_parcel, unpack
 from ..worker_state import IDLE, OPENING, WorkerState
 from .base import ExecutorContext, JobLost, WorkerDied
 from .ray_actor import ActorHandle
-from .ray_cluster import Node, Say, join, nodes, on, pickled, timing_host
+from .ray_cluster import Node, Say, join, nodes, on, timing_host
+from .ray_deaths import why_ended
 from .ray_logs import WorkerLogs
 from .ray_machines import Machines
+from .ray_opening import hides_gpus, opening_of
 from .ray_pool import pooled
-from .ray_worker import Bulletin, Done, Opening, RayWorker
+from .ray_worker import Bulletin, Done, RayWorker
 from .worker import WorkerUnusable
 
 LOOK_S = 5.0
@@ -56,6 +57,7 @@ class RayExecutor:
 
         Raises:
             RuntimeUnavailable: The cluster cannot be joined.
+            MeasurementError: The task cannot be sent to other processes.
         """
         import ray
 
@@ -64,18 +66,11 @@ class RayExecutor:
         self._joined = join(self._search)
         most = None if self._joined and workers == 1 else workers
         self._machines = Machines(self._search, most, not self._joined, context.say)
-        task = pickled(context.context.task, context.settings)
-        if task is None and not context.travels:
-            raise MeasurementError("this task cannot be sent to other machines; write it into a file: --task")
-        parcel = opening_parcel(context.folder, teacher=task is None)
         self.host = pooled(context.context, context.say)
-        self._opening = ray.put(
-            Opening(version("autocompress"), context.settings, context.folder, task, parcel, self.host)
-        )
+        self._opening = ray.put(opening_of(context, self.host))
         here = on(ray.get_runtime_context().get_node_id())
         self._bulletin = ray.remote(Bulletin).options(num_cpus=0, scheduling_strategy=here).remote()
-        # files for a GPU are built and scored on one
-        self._hide_gpus = not self._search.gpus_per_job and all(t.device == "cpu" for t in context.context.targets)
+        self._hide_gpus = hides_gpus(context)
         self._logs, self._workers = WorkerLogs(context.folder), list[ActorHandle]()
         self._queue: deque[tuple[Job, Future[JobResult]]] = deque()
         self._began_s = time.monotonic()
@@ -229,18 +224,13 @@ class RayExecutor:
                 future.set_result(found.result)
 
     def _died(self, worker: ActorHandle, error: Exception) -> None:
-        known = self._ray.exceptions
-        said = str(error)
-        gone = worker.node.key not in {node.key for node in nodes()} or "node has died" in said
-        # a machine that loses its power is taken for alive for some seconds
-        died = isinstance(error, (known.ActorDiedError, known.OutOfMemoryError)) and not gone
-        why = one_line(said[max(0, said.find("The actor is dead because")) :])[:160]
-        log = self._logs.path(worker.node.name, worker.number)
-        why = f"the process that did it died on {worker.node.name} ({why})" if died else f"{worker.node.name} is gone"
-        why += f"; see {log}" if died else ""
-        if not gone:
-            self._machines.lost(worker.node, why)
-        self._end(worker, WorkerDied(why) if died else JobLost(why))
+        gone = worker.node.key not in {node.key for node in nodes()}
+        ended = why_ended(error, worker.node.name, gone)
+        if isinstance(ended, WorkerDied):
+            ended = WorkerDied(f"{ended}; see {self._logs.path(worker.node.name, worker.number)}")
+        if not gone and "node has died" not in str(error):
+            self._machines.lost(worker.node, str(ended))
+        self._end(worker, ended)
 
     def _end(self, worker: ActorHandle, error: JobLost | WorkerDied | None) -> None:
         """End a worker. Its job is told of `error`, and cancelled without one."""

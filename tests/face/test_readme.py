@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shlex
 import shutil
@@ -66,3 +67,20 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "deploy" / "model.onnx").exists()
     assert "sha256" in (tmp_path / "deploy" / "measurement.json").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_the_example_in_ray_tune_runs(tmp_path: Path) -> None:
+    """As shown, but for a few quick trials, and a budget that any machine keeps."""
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    quick = "budget_ms=5.0, target={'precision': 0.5, 'profile_seconds': 0, 'learn_seconds': 0}"
+    (code,) = (block for block in blocks("python") if "autocompress.tune.Study(" in block)
+    code = code.replace("budget_ms=0.025", quick).replace("num_samples=30", "num_samples=3")
+    (tmp_path / "example.py").write_text(code)
+    shutil.copy(ROOT / "studies" / "my_task.py", tmp_path)
+    at_home = {**os.environ, "HOME": str(tmp_path)}  # where Tune keeps its results
+    command = [sys.executable, "example.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=at_home, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert "model.onnx" in done.stdout and (tmp_path / "deploy" / "model.onnx").exists()
