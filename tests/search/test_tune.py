@@ -225,9 +225,8 @@ def test_a_process_that_dies_costs_no_search(
 ) -> None:
     runs = Path(shutil.copytree(prepared, tmp_path / "runs"))
     with opened(runs, tiny_task, sections) as study:
-        victim = 2
-        over = threading.Event()
-        killer = threading.Thread(target=kill, args=(study, victim, deaths, over), daemon=True)
+        victim, over, killed = 2, threading.Event(), set[int]()
+        killer = threading.Thread(target=kill, args=(study, victim, deaths, over, killed), daemon=True)
         killer.start()
         try:
             grid = fit(study, tmp_path / "ray", num_samples=3)
@@ -235,6 +234,7 @@ def test_a_process_that_dies_costs_no_search(
             over.set()
             killer.join()
     trials = all_trials(runs / "tiny_task")
+    assert len(killed) == deaths, "or nothing was tried"
     assert sorted(trials) == [1, 2, 3] and not grid.errors
     if deaths == 1:
         assert trials[victim].state is not TrialState.FAILED
@@ -245,21 +245,25 @@ def test_a_process_that_dies_costs_no_search(
     assert all(t.state not in (TrialState.RUNNING, TrialState.FAILED) for n, t in trials.items() if n != victim)
 
 
-def kill(study: Any, victim: int, deaths: int, over: threading.Event) -> None:
-    """Kill the process that does a trial's job, so many times."""
-    killed: set[int] = set()
+def kill(study: Any, victim: int, deaths: int, over: threading.Event, killed: set[int]) -> None:
+    """Kill the process that does a trial's job, so many times; note which."""
     while not over.is_set() and len(killed) < deaths:
         time.sleep(0.05)
         if victim not in study._open._decisions.running:
             continue
         for each in psutil.Process().children(recursive=True):
             try:
-                if each.pid not in killed and each.cmdline()[:1] == ["ray::JobTrainable.train"]:
+                if each.pid not in killed and is_training(each):
                     killed.add(each.pid)
                     each.kill()
                     break
             except (psutil.NoSuchProcess, IndexError):
                 continue
+
+
+def is_training(process: psutil.Process) -> bool:
+    title = " ".join(process.cmdline()).strip()
+    return title.startswith("ray::") and "Trainable" in title and title.endswith(".train")
 
 
 def test_the_parts_of_a_study_belong_together(
