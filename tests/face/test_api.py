@@ -87,8 +87,7 @@ def test_all_keywords_go_through_at_once(began: list[tuple[Any, ...]], tmp_path:
         "remeasure": True,
         "runs": tmp_path,
         "progress": "none",
-        "tensorboard": None,  # tried with the library itself, where followers are
-        "mlflow": None,
+        **{"tensorboard": None, "mlflow": None},  # tried with the libraries, where followers are
     }
     objectives = {"objectives": ["accuracy", "latency_ms"]}  # patience watches both
     values = {keyword: value for keyword, (value, *_) in KEYWORDS.items()} | several | objectives

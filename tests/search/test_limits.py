@@ -115,7 +115,7 @@ def with_options_on(settings: StudyFile, **options: Any) -> StudyFile:
     every = dict.fromkeys(
         ("budget_ms", "budget", "speedup", "percentile", "min_accuracy", "max_drop", "max_mb", "max_size", "minutes",
          "hours", "trials", "patience", "workers", "executor", "address", "cpus_per_job", "gpus_per_job", "seed",
-         "threads", "batch", "precision", "forget_limits", "baselines")
+         "storage", "threads", "batch", "precision", "forget_limits", "baselines")
     )  # fmt: skip
     return with_options(settings, {**every, "targets": (), "any_of": False, **options})
 
