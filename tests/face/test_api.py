@@ -82,9 +82,7 @@ def test_each_keyword_sets_its_key_alone(began: list[tuple[Any, ...]], keyword: 
 def test_all_keywords_go_through_at_once(began: list[tuple[Any, ...]], tmp_path: Path) -> None:
     several = {
         "runtime": ["onnxruntime", "openvino"],
-        "any_of": True,
-        "fresh": True,
-        "remeasure": True,
+        **dict.fromkeys(("any_of", "fresh", "remeasure"), True),
         "runs": tmp_path,
         "progress": "none",
         **{"tensorboard": None, "mlflow": None},  # tried with the libraries, where followers are
