@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,21 +31,25 @@ class Turns:
 
     def __init__(self, count: int) -> None:
         """Begin with so many machines, all free."""
-        self._begun_s: dict[int, list[float]] = {number: [] for number in range(count)}
+        self._begun_s: dict[int, dict[str, float]] = {number: {} for number in range(count)}
 
-    def take(self) -> int:
-        """Return the number of a machine, for one measurement."""
+    def take(self, turn: str) -> int:
+        """Return the number of a machine, for one measurement with a name of its own."""
         now_s = time.monotonic()
-        for begun in self._begun_s.values():  # of workers that died while they measured
-            begun[:] = [begun_s for begun_s in begun if now_s - begun_s < FORGOTTEN_S]
+        for number, begun in self._begun_s.items():  # some are of workers that died while they measured
+            self._begun_s[number] = {each: at_s for each, at_s in begun.items() if now_s - at_s < FORGOTTEN_S}
         number = min(self._begun_s, key=lambda each: len(self._begun_s[each]))
-        self._begun_s[number].append(now_s)
+        self._begun_s[number][turn] = now_s
         return number
 
-    def give_back(self, number: int) -> None:
+    def give_back(self, turn: str) -> None:
         """Note that a measurement is over."""
-        if begun := self._begun_s.get(number):
-            begun.pop(0)
+        for begun in self._begun_s.values():
+            begun.pop(turn, None)
+
+    def count(self) -> int:
+        """Return how many machines there are."""
+        return len(self._begun_s)
 
     def leave(self, number: int) -> None:
         """Give no machine of this number any more; the first one stays."""
@@ -82,12 +87,11 @@ class RayTimingPool:
         """Give the machine that has least to do; see `TimingHost`."""
         import ray
 
+        turn, number = uuid.uuid4().hex, 0
         try:
-            number = int(ray.get(self.turns.take.remote(), timeout=ANSWER_S))
-        except ray.exceptions.RayError:  # the driver is out of reach: the first machine can always be asked
-            yield self.hosts[0]
-            return
-        try:
+            # Out of reach, or slow: the first machine can always be asked.
+            with contextlib.suppress(ray.exceptions.RayError):
+                number = int(ray.get(self.turns.take.remote(turn), timeout=ANSWER_S))
             yield self.hosts[number]
         except TimingHostLost:
             if number == 0:
@@ -95,7 +99,7 @@ class RayTimingPool:
             self.turns.leave.remote(number)
             raise AnotherMachine from None
         finally:
-            self.turns.give_back.remote(number)
+            self.turns.give_back.remote(turn)
 
 
 def pooled(context: EvaluationContext, say: Say) -> TimingHost:
@@ -133,9 +137,9 @@ def pooled(context: EvaluationContext, say: Say) -> TimingHost:
         return first
     say(f"files are timed on {len(agreeing)} machines that agree; what is confirmed is on {first.name}")
     here = on(ray.get_runtime_context().get_node_id())
-    return RayTimingPool(
-        tuple(agreeing), ray.remote(Turns).options(num_cpus=0, scheduling_strategy=here).remote(len(agreeing))
-    )
+    turns = ray.remote(Turns).options(num_cpus=0, scheduling_strategy=here).remote(len(agreeing))
+    ray.get(turns.count.remote())  # a process that only begins would answer nobody in time
+    return RayTimingPool(tuple(agreeing), turns)
 
 
 def _why_not(context: EvaluationContext, host: RayTimingHost, controls: Mapping[str, Path]) -> str:
