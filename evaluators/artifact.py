@@ -14,6 +14,7 @@ from ..compression.edits import Parent, edited
 from ..compression.export import Template, make_template
 from ..errors import ExportError, MeasurementError, TrialFailed
 from ..files import PARTIAL, move, remove
+from ..spaces.graph.block import Block
 from ..spaces.inputs import Inputs, call, count_of, divided, joined, rows_of
 from ..spaces.spec import PLAIN, StudentSpec
 from ..spaces.target import Target
@@ -37,15 +38,18 @@ class Templates:
         exact: Whether templates are of this very network; else they take the weights of its students.
     """
 
-    def __init__(self, network: nn.Module, example_input: Inputs, exact: bool = False) -> None:
+    def __init__(
+        self, network: nn.Module, example_input: Inputs, exact: bool = False, blocks: tuple[Block, ...] = ()
+    ) -> None:
         """Export nothing yet.
 
         Args:
             network: The network, in eval mode.
             example_input: One input, [1, ...].
             exact: See the class and `compression.export.make_template`.
+            blocks: The network's blocks, which students may lack.
         """
-        self.network, self.exact = network, exact
+        self.network, self.exact, self._blocks = network, exact, blocks
         self._example = example_input
         self._made: OrderedDict[tuple[int, StudentSpec], Template] = OrderedDict()
 
@@ -62,7 +66,7 @@ class Templates:
         """
         key = (batch, structure)
         if key not in self._made:
-            network = self.network if structure == PLAIN else edited(Parent(self.network), structure)[0]
+            network = edited(Parent(self.network, blocks=self._blocks), structure)[0]
             self._made[key] = self.exported(network, batch, self.exact)
         self._made.move_to_end(key)
         while len(self._made) > KEPT:
@@ -209,10 +213,8 @@ class ArtifactBuilder:
         """
         inputs = self._samples if inputs is None else inputs
         with torch.no_grad():
-            if self.free:
-                expected = call(module, inputs)
-            else:
-                expected = torch.cat([self._answers(module, chunk) for chunk in divided(inputs, self.target.batch)])
+            parts = divided(inputs, self.target.batch)
+            expected = call(module, inputs) if self.free else torch.cat([self._answers(module, p) for p in parts])
         wanted, others = expected.float().numpy(), {OTHER_BATCH} if self.free else set()
         return max(
             relative_difference(predict(path, self.runtime, target, as_arrays(inputs)), wanted)

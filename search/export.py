@@ -142,7 +142,7 @@ def recovered(task: PreparedTask, trial: Trial, folder: Path, rungs: int) -> tor
         UsageError: The weights are gone.
     """
     network = look_at_network(task.teacher.cpu(), task.example_input)
-    student = make_student(Parent(task.teacher, network.groups), trial.spec)
+    student = make_student(Parent(task.teacher, network.groups, network.blocks), trial.spec)
     if trial.spec.recovery is not None:
         path = checkpoint_path(folder, trial.spec, rungs - 1, trial.warm_start)
         if not path.exists():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .graph.block import Block
 from .groups import Group
 from .layers import Layer, LeafModule
 from .spec import Recovery
@@ -31,6 +32,7 @@ class SpaceContext:
         patterns: Sparsity patterns that the user allows, None for all that pay.
         profile: What bits and channels were measured to win on the targets, None where that is not known.
         recovery: How students are taught where nothing else is decided.
+        blocks: The teacher's blocks that can be dropped, in order of execution.
     """
 
     layers: tuple[Layer, ...]
@@ -46,6 +48,7 @@ class SpaceContext:
     patterns: tuple[str, ...] | None = None
     profile: TargetProfile | None = None
     recovery: Recovery = field(default_factory=Recovery)
+    blocks: tuple[Block, ...] = ()
 
     def capabilities_of(self, target: str) -> Capabilities:
         """Return what the target of this name can use, or all targets together for an empty name."""

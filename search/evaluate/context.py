@@ -58,7 +58,7 @@ class EvaluationContext:
     @property
     def parent(self) -> Parent:
         """The network that students are cut from."""
-        return Parent(self.task.teacher, self.network.groups)
+        return Parent(self.task.teacher, self.network.groups, self.network.blocks)
 
     @property
     def slices(self) -> Slices:
@@ -111,7 +111,7 @@ def open_context(
     targets = settings.target.targets()
     if not worker:
         check_batch(task, settings.target.batch)
-    templates = Templates(task.teacher, task.example_input)
+    templates = Templates(task.teacher, task.example_input, blocks=network.blocks)
     # any gate is compared with the calibration, that of a trial which still waits too
     measured = any((folder / "trials").glob("*/plan.json")) and not remeasuring(folder)
     precision = settings.target.precision
