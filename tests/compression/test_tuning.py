@@ -12,6 +12,7 @@ from test_recovery import Bench, Never
 from torch import Tensor, nn
 
 from autocompress.compression.fake_quant import FakeQuantizer
+from autocompress.compression.losses import CLASSIFICATION
 from autocompress.compression.memory import StepBytes, StepMeter
 from autocompress.compression.norms import norms_of
 from autocompress.compression.recover import Stopped
@@ -186,6 +187,8 @@ def test_training_few_weights_takes_less_memory(tmp_path: Path) -> None:
         bench = bench_of(way, "adamw")
         spec = replace(bench.spec, bits={}, patterns={}, channels={})
         bench.spec = replace(spec, recovery=replace(spec.recovery or Recovery(), quantization_aware=False))
+        # in float32, where a layer keeps no other copy of its weight
+        bench.recoverer = replace(bench.recoverer, losses=replace(CLASSIFICATION, precise=True))
         meter = StepMeter()
         taught(bench, tmp_path / f"{way}.pt", meter=meter)
         assert meter.largest is not None
@@ -200,7 +203,7 @@ def test_training_few_weights_takes_less_memory(tmp_path: Path) -> None:
         assert found[way].total < full.total
     assert found["classifier"].activations < found["bitfit"].activations <= full.activations
     # the sums of weights and updates are made again in the backward pass
-    assert found["lora"].activations < full.activations + parameters / 4
+    assert found["lora"].activations < full.activations + parameters / 10
     assert found["classifier"].total < found["bitfit"].total
 
 
