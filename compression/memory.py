@@ -45,16 +45,15 @@ class StepMeter:
 
     @contextmanager
     def watching(
-        self, module: nn.Module, trained: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer
+        self, held: Sequence[Tensor], trained: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer
     ) -> Iterator[None]:
         """Watch one whole step: its forward and backward pass, and what the optimizer does.
 
         Args:
-            module: What is trained.
-            trained: Its parameters that are, with those that are kept beside it.
+            held: Weights, buffers and what is kept beside them.
+            trained: The parameters among these that are.
             optimizer: Moves them.
         """
-        held = [*module.parameters(), *module.buffers(), *trained]
         own = {_storage(tensor): _bytes(tensor) for tensor in held}
         kept: dict[int, int] = {}
 

@@ -175,7 +175,7 @@ class Recoverer:
             going_on = {"optimizer": optimizer.state_dict(), "updates": tuning.state(), "scaler": scaler.state_dict()}
             # a finished training needs no momentum any more, which is half of the file
             parts = going_on if step < total else {"optimizer": None}
-            write_checkpoint(checkpoint, module, step, ranges=fake.ranges, **parts)
+            write_checkpoint(checkpoint, tuning.plain_state(), step, ranges=fake.ranges, **parts)
 
         if tuning.body_stands and step == 0:
             self._settle_norms(module)
@@ -199,7 +199,9 @@ class Recoverer:
                         for settings in optimizer.param_groups:
                             settings["lr"] = recovery.peak_rate * learning_rate_factor(now, total)
                         watch = meter is not None and now in watched
-                        with meter.watching(module, tuning.trained, optimizer) if meter and watch else nullcontext():
+                        with (
+                            meter.watching(tuning.held, tuning.trained, optimizer) if meter and watch else nullcontext()
+                        ):
                             loss = self._step(student, module, optimizer, work, now)
                         step = now + 1
                 if not math.isfinite(loss):
@@ -228,7 +230,7 @@ class Recoverer:
             outputs = call(module, inputs)
         loss = distillation_loss(work.recovery, outputs, labels, lesson, tap.features, work.kept, self.losses)
         descend(loss, optimizer, work.scaler, work.tuning.trained)
-        student.hold_masks()
+        work.tuning.hold_masks()
         return float(loss.detach())
 
     def _settle_norms(self, module: nn.Module) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, fx, nn
 
-from ..spaces.spec import Recovery
+from ..spaces.spec import WITH_RANK, Recovery
+from .coded_weight import CodedWeight
 from .layer_forward import ADAPTABLE, own_weight, with_weight
 from .norms import norms_of
 from .seeds import seeded_generator
@@ -47,11 +48,12 @@ class Tuning:
 
     "full" trains every weight. "classifier" trains the last layer; norms of the rest are settled by their owner before,
     and stay. "bitfit" trains every bias and the scale of every norm, and the last layer. "lora" trains these, and an
-    update of low rank of each other linear layer and convolution, where that is smaller than the weight itself: the
-    small weights, such as those of depthwise convolutions, are trained whole. With "bitfit" and "lora" norms go on with
-    the statistics of batches, as what lies before them changes.
+    update of low rank of each other linear layer and convolution, where that is smaller than the weight itself: small
+    weights, such as those of depthwise convolutions, are trained whole. "qlora" does the same over weights that are
+    rounded to 8 bits and kept so (after Dettmers et al. 2023, arXiv:2305.14314, whose grid has 4 bits). With all but
+    "classifier" norms go on with the statistics of batches, as what lies before them changes.
 
-    Until `merge` the names in the student's `state_dict` are those of a student that is trained in full.
+    Names in `plain_state` are those of a student that is trained in full.
     """
 
     def __init__(self, student: Student, recovery: Recovery, last_layer: str | None, seed: int = 0) -> None:
@@ -63,8 +65,9 @@ class Tuning:
             last_layer: Name of the layer that answers; None where it is not known, and the last one made is taken.
             seed: Of the updates.
         """
-        self._module, self._masks = student.module, student.masks
+        self._student, self._module, self._masks = student, student.module, student.masks
         self._updates: dict[str, LowRank] = {}
+        self._coded: dict[str, CodedWeight] = {}
         self.body_stands = recovery.tune == "classifier"
         """Whether nothing before the last layer changes."""
         if recovery.tune == "full":
@@ -74,7 +77,7 @@ class Tuning:
         chosen = set(map(id, self._module.get_submodule(last).parameters())) if last else set()
         if recovery.tune != "classifier":
             chosen |= {id(p) for p in self._module.parameters() if p.ndim <= 1}
-        if recovery.tune == "lora":
+        if recovery.tune in WITH_RANK:
             for name, layer in adaptable(self._module).items():
                 weight = own_weight(name, layer)
                 if id(weight) in chosen:
@@ -83,6 +86,11 @@ class Tuning:
                     self._updates[name] = LowRank(weight.detach(), recovery.rank, seed, name).to(weight.device)
                 else:
                     chosen.add(id(weight))
+        if recovery.tune == "qlora":
+            for name in self._updates:
+                weight = own_weight(name, self._module.get_submodule(name))
+                self._coded[name] = CodedWeight.of(weight)
+                weight.data = weight.new_empty(0)  # the codes are all that is held of it
         for parameter in self._module.parameters():
             parameter.requires_grad_(id(parameter) in chosen)
         of_module = [p for p in self._module.parameters() if p.requires_grad]
@@ -104,39 +112,63 @@ class Tuning:
 
     def weight(self, name: str, layer: nn.Module) -> Tensor:
         """Return the weight that a layer computes with: with its update, and with the zeros of its pattern."""
-        weight = own_weight(name, layer)
         update = self._updates.get(name)
         if update is None:
-            return weight
-        found, mask = update.added_to(weight), self._masks.get(name)
+            return own_weight(name, layer)
+        found, mask = update.added_to(self._base(name, layer)), self._masks.get(name)
         return found if mask is None else found * mask.to(found.device)
 
+    def hold_masks(self) -> None:
+        """Set masked weights back to zero after an optimizer's step, where they are no sums that have their zeros."""
+        self._student.hold_masks(but=self._updates)
+
+    @property
+    def held(self) -> list[Tensor]:
+        """What is held of the student and beside it: weights, buffers, updates and codes."""
+        coded = [part for each in self._coded.values() for part in (each.codes, each.scale)]
+        return [*self._module.parameters(), *self._module.buffers(), *self.trained, *coded]
+
+    def plain_state(self) -> dict[str, Tensor]:
+        """Return the student's `state_dict` without updates, codes as the numbers that they stand for."""
+        coded = {f"{name}.weight": each.decoded() for name, each in self._coded.items()}
+        return {**self._module.state_dict(), **coded}
+
     def state(self) -> dict[str, Tensor]:
-        """Return the updates, to be kept beside the student's own `state_dict`."""
-        return {f"{name}.{part}": p.detach() for name, part, p in self._parts()}
+        """Return updates and codes, to be kept beside `plain_state`."""
+        return {name: part.detach() for name, part in self._parts()}
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take the updates that `state` gave."""
-        for name, part, parameter in self._parts():
-            parameter.copy_(state[f"{name}.{part}"])
+        """Take what `state` gave."""
+        for name, part in self._parts():
+            part.copy_(state[name])
 
     @torch.no_grad()
     def merge(self) -> None:
         """Put the updates into the weights and forget them: the student is as if it had been trained in full."""
         for name in list(self._updates):
             layer = self._module.get_submodule(name)
-            weight = own_weight(name, layer)
-            weight.copy_(self.weight(name, layer))
+            weight, found = own_weight(name, layer), self.weight(name, layer)
+            if name in self._coded:
+                weight.data = found
+            else:
+                weight.copy_(found)
             layer.__dict__.pop("forward", None)
             del self._updates[name]
+        self._coded.clear()
         for parameter in self._module.parameters():
             parameter.requires_grad_(True)
 
-    def _parts(self) -> Iterator[tuple[str, str, nn.Parameter]]:
+    def _base(self, name: str, layer: nn.Module) -> Tensor:
+        coded = self._coded.get(name)
+        return own_weight(name, layer) if coded is None else coded.decoded()
+
+    def _parts(self) -> Iterator[tuple[str, Tensor]]:
         for name, update in self._updates.items():
-            for part, parameter in update.named_parameters():
-                yield name, part, parameter
+            yield from ((f"{name}.{part}", parameter) for part, parameter in update.named_parameters())
+        for name, coded in self._coded.items():
+            yield f"{name}.codes", coded.codes
+            yield f"{name}.scale", coded.scale
 
     def _adapt(self, name: str) -> None:
         layer = self._module.get_submodule(name)

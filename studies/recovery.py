@@ -22,9 +22,10 @@ class RecoverySection(Section):
         weight_decay: Of the weights of layers; biases and norms have none.
         optimizer: "sgd" or "adamw". Without it AdamW for networks that are normalised by layers, as transformers are.
         ways: Which weights a training may change: "full" all of them, "classifier" the last layer, "bitfit" biases,
-            norms and the last layer, "lora" those and an update of low rank for each other layer. A search chooses
-            among them; the first is that of students made by hand.
-        rank: Of the updates of "lora".
+            norms and the last layer, "lora" those and an update of low rank for each other layer, "qlora" the same
+            over weights that are kept in 8 bits meanwhile. A search chooses among them; the first is that of students
+            made by hand.
+        rank: Of the updates of "lora" and "qlora".
     """
 
     epochs: Positive | None = None
@@ -32,9 +33,9 @@ class RecoverySection(Section):
     batch_size: Count | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     optimizer: Literal["sgd", "adamw"] | None = None
-    ways: Annotated[tuple[Literal["full", "classifier", "bitfit", "lora"], ...], Field(strict=False, min_length=1)] = (
-        "full",
-    )
+    ways: Annotated[
+        tuple[Literal["full", "classifier", "bitfit", "lora", "qlora"], ...], Field(strict=False, min_length=1)
+    ] = ("full",)
     rank: Count = Recovery.rank
 
     @model_validator(mode="after")

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..context import SpaceContext
-from ..spec import TUNES, Recovery, StudentSpec
+from ..spec import TUNES, WITH_RANK, Recovery, StudentSpec
 from ..variables import Number, Option, Variable
 from .base import AxisDefaults, Decision, Stage
 
 METHOD = "recovery:method"
 """The variable that tells students that are taught from those that are not, and says which weights are trained."""
 NOT_TAUGHT, TAUGHT = "none", "full"
-LOW_RANK = "lora"
 AWARE, POST_TRAINING = "aware", "post_training"
 START = "recovery:start"
 """The variable that says whose weights a student begins with. No search draws it."""
@@ -104,4 +103,4 @@ def rank_of(tune: str, rank: int) -> int:
 
     Students that are taught alike have one key, whatever rank others have.
     """
-    return rank if tune == LOW_RANK else Recovery.rank
+    return rank if tune in WITH_RANK else Recovery.rank

@@ -37,7 +37,8 @@ def test_float16_is_used_only_where_losses_are_scaled(half: None) -> None:
 
 def test_a_student_is_taught_in_float16_rung_by_rung(half: None, tmp_path: Path) -> None:
     bench = Bench(epochs=4)
-    spec = StudentSpec(bench.spec.channels, recovery=Recovery(2.0, 1.0, 0.02))
+    recovery = Recovery(2.0, 1.0, 0.02, quantization_aware=True)
+    spec = StudentSpec(bench.spec.channels, {"layer2.0.conv1": 8}, recovery=recovery)
     straight, parted = bench.student(spec), bench.student(spec)
     before = distance_to(bench.model, straight.module, bench.data)
     bench.recoverer.recover(straight, spec, 1, tmp_path / "straight.pt", Never)

@@ -19,9 +19,9 @@ from autocompress.compression.recover import Stopped
 from autocompress.compression.recovered import load_recovered, read_checkpoint
 from autocompress.compression.student import Student
 from autocompress.compression.tuning import Tuning, adaptable
-from autocompress.spaces.spec import Recovery, StudentSpec
+from autocompress.spaces.spec import WITH_RANK, Recovery, StudentSpec
 
-WAYS = ("classifier", "bitfit", "lora")
+WAYS = ("classifier", "bitfit", "lora", "qlora")
 
 
 def bench_of(way: str, optimizer: str = "sgd", rungs: tuple[float, ...] = (0.4, 1.0)) -> Bench:
@@ -51,7 +51,16 @@ def assert_identical(a: nn.Module, b: nn.Module) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_what_is_not_trained_stands_still_bit_by_bit(way: str, tmp_path: Path) -> None:
     bench = bench_of(way)
-    before = weights_of(bench.student().module)
+    start = bench.student()
+    before = weights_of(start.module)
+    if way == "qlora":
+        adapted = Tuning(start, Recovery(tune="qlora", rank=1), "linear")
+        assert all(adapted.plain_state()[n].shape == before[n].shape for n in before)
+        rounded = {n: v for n, v in adapted.plain_state().items() if not torch.equal(v, before[n])}
+        assert rounded and all(
+            torch.allclose(v, before[n], atol=float(before[n].abs().max()) / 250) for n, v in rounded.items()
+        )
+        before |= rounded
     taught(bench, tmp_path / "c.pt", rung=0)
     state = read_checkpoint(tmp_path / "c.pt")
     assert state is not None
@@ -60,7 +69,7 @@ def test_what_is_not_trained_stands_still_bit_by_bit(way: str, tmp_path: Path) -
     flat = {name for name, parameter in parameters.items() if parameter.ndim <= 1}
     last = {"linear.weight", "linear.bias"}
     assert changed == (last if way == "classifier" else flat | last)
-    assert bool(state["updates"]) == (way == "lora"), "the rest is kept beside the weights"
+    assert bool(state["updates"]) == (way in WITH_RANK), "the rest is kept beside the weights"
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -83,7 +92,9 @@ def test_the_end_of_a_training_is_a_student_like_any_other(way: str, tmp_path: P
         assert bool(held.any()), "and there were zeros that an update would fill"
 
 
-@pytest.mark.parametrize(("way", "optimizer"), [("classifier", "sgd"), ("bitfit", "sgd"), ("lora", "adamw")])
+@pytest.mark.parametrize(
+    ("way", "optimizer"), [("classifier", "sgd"), ("bitfit", "sgd"), ("lora", "adamw"), ("qlora", "sgd")]
+)
 def test_a_training_of_few_weights_goes_on_where_it_was(way: str, optimizer: str, tmp_path: Path) -> None:
     bench = bench_of(way, optimizer)
     straight = taught(bench, tmp_path / "straight.pt")
@@ -111,13 +122,14 @@ def test_a_checkpoint_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [{}, {"layer2.0.conv1": 8, "linear": 4, "layer3.0.conv2": 4}], ids=["32", "low"])
-def test_merged_updates_answer_as_they_did_beside_the_weights(bits: dict[str, int]) -> None:
-    bench = bench_of("lora")
+@pytest.mark.parametrize("way", WITH_RANK)
+def test_merged_updates_answer_as_they_did_beside_the_weights(bits: dict[str, int], way: str) -> None:
+    bench = bench_of(way)
     student = bench.student()
     student.module.double().eval()
-    tuning = Tuning(student, Recovery(tune="lora", rank=1), "linear")
-    state = {name: value + 0.1 * torch.randn_like(value) for name, value in tuning.state().items()}
-    tuning.load(state)
+    tuning = Tuning(student, Recovery(tune=way, rank=1), "linear")
+    state = tuning.state()
+    tuning.load({n: v + 0.1 * torch.randn_like(v) if n.endswith((".up", ".down")) else v for n, v in state.items()})
     inputs = bench.data.inputs(slice(0, 8)).double()
     fake = FakeQuantizer(student.module, bits, tuning.weight)
     plain = bench.student()
@@ -204,6 +216,8 @@ def test_training_few_weights_takes_less_memory(tmp_path: Path) -> None:
     assert found["classifier"].activations < found["bitfit"].activations <= full.activations
     # the sums of weights and updates are made again in the backward pass
     assert found["lora"].activations < full.activations + parameters / 10
+    assert found["qlora"].activations < full.activations + parameters / 10
+    assert found["qlora"].weights < full.weights / 2
     assert found["classifier"].total < found["bitfit"].total
 
 
@@ -211,7 +225,7 @@ def test_a_step_on_a_network_holds_what_can_be_counted_by_hand() -> None:
     net = nn.Sequential(nn.Linear(8, 16, bias=False), nn.Linear(16, 4, bias=False))
     optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
     meter, inputs = StepMeter(), torch.randn(32, 8)
-    with meter.watching(net, list(net.parameters()), optimizer):
+    with meter.watching(list(net.parameters()), list(net.parameters()), optimizer):
         net(inputs).sum().backward()
         optimizer.step()
     weights = 4 * (8 * 16 + 16 * 4)

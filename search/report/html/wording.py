@@ -71,6 +71,7 @@ def few_weights(recovery: Recovery) -> str:
         "classifier": ", the last layer alone",
         "bitfit": ", biases, norms and the last layer alone (BitFit)",
         "lora": f", by updates of rank {recovery.rank} (LoRA)",
+        "qlora": f", by updates of rank {recovery.rank} of weights in 8 bits (QLoRA)",
     }.get(recovery.tune, "")
 
 
