@@ -60,7 +60,7 @@ def descend(
     the learning rate and the batches go on.
     """
     optimizer.zero_grad(set_to_none=True)
-    scaler.scale(loss).backward()
+    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     scaler.unscale_(optimizer)  # the norm that is clipped is the gradients' own
     torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
     scaler.step(optimizer)

@@ -89,8 +89,9 @@ class RecoveryAxis(AxisDefaults):
         low = any(width < LOW_BITS for width in spec.bits.values())
         numbers = {name: float(chosen.get(name, getattr(default, name))) for name in NUMBERS}
         aware, fresh = wanted == AWARE and low, chosen.get("start", TEACHERS) == NEW
-        taught = replace(
-            default, **numbers, quantization_aware=aware, fresh=fresh, tune=tune, rank=rank_of(tune, default.rank)
+        rank = rank_of(tune, default.rank)
+        taught = Recovery(
+            **numbers, quantization_aware=aware, fresh=fresh, optimizer=default.optimizer, tune=tune, rank=rank
         )
         return replace(spec, recovery=taught)
 
