@@ -84,6 +84,7 @@ FEW = (
             ("BitFit", "bitfit", 8),
             ("LoRA of rank 4", "lora", 4),
             ("LoRA of rank 8", "lora", 8),
+            ("QLoRA of rank 8", "qlora", 8),
         )
         for factor in (1.0, 3.0)
     ),
