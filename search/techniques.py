@@ -93,7 +93,7 @@ def technique_of(trial: Trial, coverage: Coverage) -> Technique | None:
     bits, recovery = coverage.all_in(spec.bits), spec.recovery
     if recovery is not None and recovery.tune != Recovery.tune:
         return None  # none of the names below says that most weights stood still
-    if spec.patterns or spec.replacements or bits is None or trial.warm_start is not None:
+    if spec.patterns or spec.replacements or spec.dropped or bits is None or trial.warm_start is not None:
         return None
     if not spec.channels:
         if recovery is None:

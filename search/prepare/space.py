@@ -123,6 +123,7 @@ def lay_context(
         profile=profile,
         recovery=Recovery(optimizer=optimizer, tune=taught.ways[0], rank=taught.rank),
         ways=taught.ways,
+        blocks=network.blocks,
     )
 
 
