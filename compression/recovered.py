@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,29 @@ import torch
 from torch import Tensor
 
 from ..errors import TrialFailed, one_line
+from ..files import write_bytes
 from ..remarks import remark
 from .student import Student
+
+
+def write_checkpoint(path: Path, weights: Mapping[str, Tensor], step: int, **parts: Any) -> None:
+    """Write what a training goes on from.
+
+    Args:
+        path: The file.
+        weights: Parameters and buffers of the student, by the same names whatever of it is trained.
+        step: Steps done.
+        parts: The rest: "optimizer" (None once the training is finished, which halves the file), "ranges" of
+            activations, "updates" of low rank with the codes of what they are added to, and the state of the loss's
+            "scaler" where there are any.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    state = {"module": weights, "step": step, **parts}
+    buffer = io.BytesIO()  # torch's own writer says nothing useful when a disk is full
+    torch.save(state, buffer)
+    write_bytes(path, buffer.getvalue())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,9 +27,15 @@ class Student:
     stayed_inputs: Mapping[str, Sequence[int]]
 
     @torch.no_grad()
-    def hold_masks(self) -> None:
-        """Set every masked weight back to zero (after an optimizer's step)."""
+    def hold_masks(self, but: Container[str] = ()) -> None:
+        """Set masked weights back to zero (after an optimizer's step).
+
+        Args:
+            but: Names of layers that are left alone.
+        """
         for name, mask in self.masks.items():
+            if name in but:
+                continue
             weight = self.module.get_submodule(name).weight
             assert isinstance(weight, torch.Tensor)
             weight.mul_(mask.to(weight.device))

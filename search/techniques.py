@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..errors import UnknownName
-from ..spaces.spec import PLAIN
+from ..spaces.spec import PLAIN, Recovery
 from .trial import Trial
 
 EIGHT, SIXTEEN = 8, 16
@@ -91,6 +91,8 @@ def technique_of(trial: Trial, coverage: Coverage) -> Technique | None:
         return Technique(trial.technique)
     spec = trial.spec
     bits, recovery = coverage.all_in(spec.bits), spec.recovery
+    if recovery is not None and recovery.tune != Recovery.tune:
+        return None  # none of the names below says that most weights stood still
     if spec.patterns or spec.structure() != PLAIN or bits is None or trial.warm_start is not None:
         return None
     if not spec.channels:
@@ -116,10 +118,12 @@ class Training:
     Attributes:
         seconds: In all.
         times: Number of full trainings.
+        step_bytes: Of memory that a step held at most, in any of them; None where it was not noted.
     """
 
     seconds: float = 0.0
     times: int = 0
+    step_bytes: int | None = None
 
 
 class Trainings:
@@ -145,7 +149,10 @@ class Trainings:
             return Training()
         before = self._before(trial)
         earlier = Training() if before is None else self.of(before)
-        return Training(self._owner(trial).seconds.get("training", 0.0) + earlier.seconds, 1 + earlier.times)
+        owner = self._owner(trial)
+        held = [found for found in (owner.train_bytes, earlier.step_bytes) if found is not None]
+        seconds = owner.seconds.get("training", 0.0) + earlier.seconds
+        return Training(seconds, 1 + earlier.times, max(held, default=None))
 
     def seconds_behind(self, trials: Iterable[Trial]) -> float:
         """Return the seconds that went into these trials, with what others did for them, each counted once."""

@@ -23,6 +23,12 @@ class Pattern:
     rate: float
 
 
+TUNES = ("full", "classifier", "bitfit", "lora", "qlora")
+"""What a recovery may train: all weights; the last layer; biases, norms and the last layer (Ben Zaken et al. 2021,
+arXiv:2106.10199); or those and an update of low rank for each other layer (Hu et al. 2021, arXiv:2106.09685), over
+weights as they are, or kept in 8 bits meanwhile."""
+WITH_RANK = ("lora", "qlora")
+"""Those with updates of low rank."""
 ADAMW_PART = 0.15
 """Of a learning rate of SGD, what AdamW takes: its peak of 0.003 was best where that of SGD was 0.02."""
 
@@ -39,6 +45,8 @@ class Recovery:
         quantization_aware: Whether layers below 16 bits train with fake quantization in the second half.
         fresh: Whether the student begins with new random weights in place of the teacher's.
         optimizer: "sgd" or "adamw", which takes a part of the learning rate.
+        tune: Which weights are trained, one of `TUNES`. All others stay as they are.
+        rank: Of the updates of "lora" and "qlora".
     """
 
     temperature: float = 4.0
@@ -48,6 +56,8 @@ class Recovery:
     quantization_aware: bool = False
     fresh: bool = False
     optimizer: str = "sgd"
+    tune: str = "full"
+    rank: int = 8
 
     @property
     def peak_rate(self) -> float:
@@ -64,6 +74,10 @@ class Recovery:
             del found["fresh"]
         if self.optimizer == Recovery.optimizer:
             del found["optimizer"]
+        if self.tune == Recovery.tune:
+            del found["tune"]
+        if self.rank == Recovery.rank:
+            del found["rank"]
         return found
 
 

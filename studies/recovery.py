@@ -1,4 +1,4 @@
-"""The section of a study file that says how long a student is taught."""
+"""The section of a study file that says how long a student is taught, and which of its weights may be."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from .section import Count, Positive, Section
+from ..spaces.spec import Recovery
+from .section import Count, Positive, Section, named_once
 
 
 class RecoverySection(Section):
-    """Says how long a student is taught.
+    """Says how long a student is taught, and which of its weights may be.
 
     Attributes:
         epochs: Passes over the training data. Without it 2, and up to 10 where there are few examples.
@@ -20,6 +21,11 @@ class RecoverySection(Section):
             steps; see `compression.recover.fitting_schedule`.
         weight_decay: Of the weights of layers; biases and norms have none.
         optimizer: "sgd" or "adamw". Without it AdamW for networks that are normalised by layers, as transformers are.
+        ways: Which weights a training may change: "full" all of them, "classifier" the last layer, "bitfit" biases,
+            norms and the last layer, "lora" those and an update of low rank for each other layer, "qlora" the same
+            over weights that are kept in 8 bits meanwhile. A search chooses among them; the first is that of students
+            made by hand.
+        rank: Of the updates of "lora" and "qlora".
     """
 
     epochs: Positive | None = None
@@ -27,6 +33,15 @@ class RecoverySection(Section):
     batch_size: Count | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     optimizer: Literal["sgd", "adamw"] | None = None
+    ways: Annotated[
+        tuple[Literal["full", "classifier", "bitfit", "lora", "qlora"], ...], Field(strict=False, min_length=1)
+    ] = ("full",)
+    rank: Count = Recovery.rank
+
+    @model_validator(mode="after")
+    def _ways_named_once(self) -> RecoverySection:
+        named_once("ways", self.ways)
+        return self
 
     @model_validator(mode="after")
     def _rungs_rise_to_one(self) -> RecoverySection:

@@ -15,6 +15,7 @@ from ...spaces.spec import StudentSpec
 from ...spaces.target import PerTarget
 from ...studies.metric import MetricLabel
 from ...studies.study_file import StudyFile
+from ..report.html.wording import few_weights
 from ..report.intervals import speed_up
 from ..store.facts import TaskFacts
 from .record import Figure, FileRecord, Record
@@ -237,6 +238,7 @@ def _made_of(facts: CardFacts) -> list[tuple[str, str]]:
     words += f", learning rate {taught.peak_rate:g}"
     words += " of AdamW" if taught.optimizer == "adamw" else ""
     words += ", quantization-aware" if taught.quantization_aware else ""
+    words += few_weights(taught)
     epochs = settings.recovery.epochs
     return [*found, ("training", words + (f", {epochs:g} epochs" if epochs else ""))]
 

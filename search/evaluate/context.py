@@ -145,6 +145,7 @@ def open_context(
         training_slices(targets),
         task.losses,
         longest_sequence(task.teacher, task.example_input),
+        network.layers[-1].name if network.layers else None,
     )
     return EvaluationContext(task, network, sessions, recoverer, folder, stop, host)
 

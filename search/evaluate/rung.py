@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ...compression.memory import StepMeter
 from ...compression.recover import Stopped
 from ...errors import StorageError, one_line
 from ...files import PARTIAL, read_json, write_json
@@ -20,13 +21,14 @@ from .context import EvaluationContext
 from .job import Clock, Job
 
 
-def train_rung(context: EvaluationContext, job: Job, clock: Clock) -> float:
+def train_rung(context: EvaluationContext, job: Job, clock: Clock, meter: StepMeter | None = None) -> float:
     """Teach a student up to the end of the job's rung.
 
     Args:
         context: What this process has of the study.
         job: The trial's student, its rung, and whose weights it begins with.
         clock: Adds up where the time went.
+        meter: Watches the memory of training, where anything is left to train.
 
     Returns:
         The student's metric on a part of the validation split.
@@ -51,7 +53,7 @@ def train_rung(context: EvaluationContext, job: Job, clock: Clock) -> float:
             begun = path.exists() and not job.spec.patterns
             student = start_student(context, job.spec, None if begun else job.warm_start)
             recoverer = context.recoverer.with_seed(job.seed)
-            fake = recoverer.recover(student, job.spec, job.rung, path, context.stop)
+            fake = recoverer.recover(student, job.spec, job.rung, path, context.stop, meter)
             earlier.unlink(missing_ok=True)
         with clock.time("measuring"):
             accuracy = look_at(context, student.module, fake)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from ...spaces.axes.bits import FULL
-from ...spaces.axes.recovery import AWARE, NEW, POST_TRAINING, START
+from ...spaces.axes.recovery import AWARE, METHOD, NEW, POST_TRAINING, START, TAUGHT
 from ...spaces.axes.registry import SIZES
 from ...spaces.plan import Plan
 from ...spaces.space import Space
@@ -238,7 +238,7 @@ class Baselines:
         return self._space.context.recovery.learning_rate
 
     def _taught(self, rate: float = 1.0, alpha: float | None = None, aware: bool = False) -> Plan:
-        choices: dict[str, Option] = {"recovery:quantization": AWARE if aware else POST_TRAINING}
+        choices: dict[str, Option] = {"recovery:quantization": AWARE if aware else POST_TRAINING, METHOD: TAUGHT}
         if rate != 1.0:
             choices["recovery:learning_rate"] = rate * self._usual_rate
         if alpha is not None:

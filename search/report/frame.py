@@ -76,5 +76,6 @@ def _row(
     row |= {f"seconds.{kind}": value for kind, value in trial.seconds.items()}
     if trial.spec.recovery is not None:
         row |= {"optimizer": trial.spec.recovery.optimizer, "peak_learning_rate": trial.spec.recovery.peak_rate}
+        row |= {"trained_weights": trial.spec.recovery.tune, "train_bytes": trial.train_bytes}
     row |= {name.replace(":", ".", 1): option for name, option in trial.plan.choices.items()}
     return row | {f"drawn.{name}": value for name, value in (trial.latent or {}).items()}

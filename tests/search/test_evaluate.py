@@ -76,17 +76,21 @@ def test_a_fault_in_one_plan_is_a_failure_with_its_traceback_on_disk(
     assert evaluate(context, Job(905, StudentSpec(recovery=Recovery()), "rung")).stopped
 
 
-def test_a_student_goes_through_its_rungs_and_its_file_scores(context: EvaluationContext) -> None:
-    spec = replace(int8(context), recovery=Recovery(), channels={context.network.groups[0].name: 8})
+@pytest.mark.parametrize("recovery", [Recovery(), Recovery(tune="lora", rank=2)], ids=lambda r: r.tune)
+def test_a_student_goes_through_its_rungs_and_its_file_scores(context: EvaluationContext, recovery: Recovery) -> None:
+    spec = replace(int8(context), recovery=recovery, channels={context.network.groups[0].name: 8})
     looked = evaluate(context, Job(906, spec, "look"))
-    assert looked.accuracy is not None and not looked.warm
+    teacher = context.task.teacher
+    assert looked.accuracy is not None and not looked.warm and looked.train_bytes is None
     for rung in (0, 1):
         taught = evaluate(context, Job(906, spec, "rung", rung))
         assert taught.accuracy is not None and taught.seconds.get("training", 0) > 0
+        assert taught.train_bytes is not None and taught.train_bytes > sum(p.nbytes for p in teacher.parameters())
     paths = [checkpoint_path(context.folder, spec, rung) for rung in (0, 1)]
     assert [path.exists() for path in paths] == [False, True], "the next rung takes the place of the one before"
     again = evaluate(context, Job(907, spec, "rung", 1))
     assert again.accuracy == taught.accuracy and not again.seconds.get("training"), "what is taught alike is shared"
+    assert again.train_bytes is None
     built = evaluate(context, Job(906, spec, "build"))
     file = built.measured["onnxruntime"]
     assert file.accuracy == pytest.approx(taught.accuracy, abs=0.05) and file.size_bytes > 0

@@ -99,6 +99,14 @@ class TestRecoveryAxis(AxisConformance):
         return replace(sample_context(), axes=("recovery",))
 
 
+class TestRecoveryAxisWithEveryWay(AxisConformance):
+    def make_axis(self) -> Axis:
+        return RecoveryAxis()
+
+    def make_context(self) -> SpaceContext:
+        return replace(sample_context(), axes=("recovery",), ways=("lora", "bitfit", "classifier", "full"))
+
+
 class TestTargetAxis(AxisConformance):
     def make_axis(self) -> Axis:
         return TargetAxis()
