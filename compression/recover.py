@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from ..errors import TrialFailed
 from ..files import write_bytes
-from ..spaces.inputs import Inputs, call
+from ..spaces.inputs import Inputs
 from ..spaces.spec import Recovery, StudentSpec
+from .aids import StudentAids
 from .attention import attention_context
 from .distill import FeatureTap, Lessons, distillation_loss
 from .fake_quant import FakeQuantizer
@@ -142,7 +143,9 @@ class Recoverer:
         module = module_to_training_layout(student.module, self.device)
         optimizer = _optimizer(recovery, _parameter_sets(module, self.schedule.weight_decay))
         fake = FakeQuantizer(module, spec.bits)
-        step = _load(checkpoint, module, optimizer, fake)
+        # on the device already: taps share the buffers
+        aids = StudentAids(recovery, module, self.lessons.places if recovery.aids else None)
+        step = _load(checkpoint, module, optimizer, fake, aids)
         kept = student.stayed_inputs.get(self.lessons.last_layer or "")
         module.train()
         torch.manual_seed(self.schedule.seed + step)  # for networks with dropout
@@ -150,7 +153,7 @@ class Recoverer:
             batches = _Batches(self.data, self.schedule)
             while step < until:
                 if stop():
-                    _save(checkpoint, module, optimizer, fake, step)
+                    _save(checkpoint, module, optimizer, fake, step, aids)
                     raise Stopped
                 begun = step
                 with self.quiet():
@@ -161,7 +164,8 @@ class Recoverer:
                             fake.switch_on()
                         for settings in optimizer.param_groups:
                             settings["lr"] = recovery.peak_rate * learning_rate_factor(now, total)
-                        loss = self._step(student, module, optimizer, recovery, kept, batches, now)
+                        loss = self._step(student, module, optimizer, recovery, kept, batches, now, aids)
+                        aids.projections.step(learning_rate_factor(now, total))
                         step = now + 1
                 if not math.isfinite(loss):
                     raise TrialFailed(
@@ -171,7 +175,7 @@ class Recoverer:
         finally:
             fake.switch_off()
             module.eval()
-        _save(checkpoint, module, optimizer if step < total else None, fake, step)
+        _save(checkpoint, module, optimizer if step < total else None, fake, step, aids)
         return fake
 
     def _step(
@@ -183,15 +187,17 @@ class Recoverer:
         kept: Sequence[int] | None,
         batches: _Batches,
         step: int,
+        aids: StudentAids,
     ) -> float:
         epoch, index, inputs, labels = batches.at(step)
-        lesson = self.lessons.lesson(epoch, index, inputs, self.data.cacheable, self.schedule.seed)
+        lesson = self.lessons.lesson(epoch, index, inputs, self.data.cacheable, self.schedule.seed, recovery.aids)
         inputs, labels = to_training_layout(inputs, self.device), labels.to(self.device)
         tapped = FeatureTap(module, self.lessons.last_layer)
         attention = attention_context(self.device, 0 if self.losses.precise else self.longest_sequence)
         with autocast_context(self.device, self.losses.precise), attention, tapped as tap:
-            outputs = call(module, inputs)
+            outputs = aids.run(inputs)
         loss = distillation_loss(recovery, outputs, labels, lesson, tap.features, kept, self.losses)
+        loss = aids.added_to(loss, lesson.shown, tap.features)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(module.parameters(), CLIP_NORM)
@@ -253,17 +259,26 @@ def _parameter_sets(module: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def _save(
-    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer | None, fake: FakeQuantizer, step: int
+    path: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    fake: FakeQuantizer,
+    step: int,
+    aids: StudentAids,
 ) -> None:
     # a finished training needs no momentum any more, which is half of the file
     momentum = optimizer.state_dict() if optimizer else None
     state = {"module": module.state_dict(), "optimizer": momentum, "ranges": fake.ranges, "step": step}
+    if optimizer and (projections := aids.projections.state()):
+        state["projections"] = projections
     buffer = io.BytesIO()  # torch's own writer says nothing useful when a disk is full
     torch.save(state, buffer)
     write_bytes(path, buffer.getvalue())
 
 
-def _load(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fake: FakeQuantizer) -> int:
+def _load(
+    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fake: FakeQuantizer, aids: StudentAids
+) -> int:
     state = read_checkpoint(path)
     if state is None:
         return 0
@@ -271,4 +286,5 @@ def _load(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fake:
     if state["optimizer"] is not None:
         optimizer.load_state_dict(state["optimizer"])
     fake.ranges.update(state["ranges"])
+    aids.projections.load(state.get("projections", {}))
     return int(state["step"])

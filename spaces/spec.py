@@ -27,6 +27,10 @@ ADAMW_PART = 0.15
 """Of a learning rate of SGD, what AdamW takes: its peak of 0.003 was best where that of SGD was 0.02."""
 
 
+AIDS = ("attention", "hidden", "relation")
+"""What a teacher can show beside its outputs; each has a weight in `Recovery`, called after it."""
+
+
 @dataclass(frozen=True)
 class Recovery:
     """How a student is taught after it was shrunk (Hinton et al. 2015, arXiv:1503.02531, section 2).
@@ -39,6 +43,9 @@ class Recovery:
         quantization_aware: Whether layers below 16 bits train with fake quantization in the second half.
         fresh: Whether the student begins with new random weights in place of the teacher's.
         optimizer: "sgd" or "adamw", which takes a part of the learning rate.
+        attention_weight: Weight of looking where the teacher looks; this and the next two: see `compression.aids`.
+        hidden_weight: Weight of matching what lies within the network, through a learned projection.
+        relation_weight: Weight of finding the same examples of a batch alike.
     """
 
     temperature: float = 4.0
@@ -48,6 +55,18 @@ class Recovery:
     quantization_aware: bool = False
     fresh: bool = False
     optimizer: str = "sgd"
+    attention_weight: float = 0.0
+    hidden_weight: float = 0.0
+    relation_weight: float = 0.0
+
+    @property
+    def aids(self) -> frozenset[str]:
+        """Which of `AIDS` the student is taught with."""
+        return frozenset(aid for aid in AIDS if self.weight(aid) > 0)
+
+    def weight(self, aid: str) -> float:
+        """Return the weight of one of `AIDS`."""
+        return float(getattr(self, f"{aid}_weight"))
 
     @property
     def peak_rate(self) -> float:
@@ -64,6 +83,9 @@ class Recovery:
             del found["fresh"]
         if self.optimizer == Recovery.optimizer:
             del found["optimizer"]
+        for aid in AIDS:
+            if not self.weight(aid):
+                del found[f"{aid}_weight"]
         return found
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from ..spaces.spec import AIDS
 from .section import Count, Positive, Section
 
 
@@ -20,6 +21,8 @@ class RecoverySection(Section):
             steps; see `compression.recover.fitting_schedule`.
         weight_decay: Of the weights of layers; biases and norms have none.
         optimizer: "sgd" or "adamw". Without it AdamW for networks that are normalised by layers, as transformers are.
+        aids: What the teacher may show beside its outputs, with a weight that the search decides: "attention" (where it
+            looks), "hidden" (what lies within it), "relation" (which examples it finds alike). None by default.
     """
 
     epochs: Positive | None = None
@@ -27,6 +30,12 @@ class RecoverySection(Section):
     batch_size: Count | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     optimizer: Literal["sgd", "adamw"] | None = None
+    aids: Annotated[tuple[Literal["attention", "hidden", "relation"], ...], Field(strict=False)] = ()
+
+    @field_validator("aids")
+    @classmethod
+    def _in_one_order(cls, aids: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(aid for aid in AIDS if aid in aids)
 
     @model_validator(mode="after")
     def _rungs_rise_to_one(self) -> RecoverySection:

@@ -121,6 +121,7 @@ def lay_context(
         patterns=settings.space.patterns,
         profile=profile,
         recovery=Recovery(optimizer=optimizer),
+        aids=settings.recovery.aids,
     )
 
 

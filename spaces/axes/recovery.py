@@ -25,10 +25,16 @@ NUMBERS = {
     "learning_rate": Number(0.003, 0.1, log=True),
     "feature_weight": Number(0.0, 1.0),
 }
+AID_NUMBERS = {
+    "attention_weight": Number(0.0, 5.0),
+    "hidden_weight": Number(0.0, 1.0),
+    "relation_weight": Number(0.0, 5.0),
+}
+"""Weights of what a teacher shows beside its outputs. Only a study that asks for one has it in its space."""
 
 
 class RecoveryAxis(AxisDefaults):
-    """Distillation temperature and alpha, learning rate, feature matching, and quantization-aware training.
+    """Distillation temperature and alpha, learning rate, feature matching, aids, and quantization-aware training.
 
     Every space knows whether and how a student is taught. A search decides how, where a study asks for this axis; else
     all its students are taught in the space's default way.
@@ -43,7 +49,7 @@ class RecoveryAxis(AxisDefaults):
         default = context.recovery
         asked = self.name in context.axes
         found = [self._variable("method", (NOT_TAUGHT, TAUGHT), searched=(TAUGHT,))]
-        for subject, bounds in NUMBERS.items():
+        for subject, bounds in _numbers(context).items():
             options = (getattr(default, subject),)
             held = () if asked else options
             found.append(Variable(self.name, subject, "teaching", "number", options, bounds=bounds, searched=held))
@@ -76,10 +82,14 @@ class RecoveryAxis(AxisDefaults):
         default = context.recovery
         wanted = chosen.get("quantization", POST_TRAINING)
         low = any(width < LOW_BITS for width in spec.bits.values())
-        numbers = {name: float(chosen.get(name, getattr(default, name))) for name in NUMBERS}
+        numbers = {name: float(chosen.get(name, getattr(default, name))) for name in _numbers(context)}
         aware, fresh = wanted == AWARE and low, chosen.get("start", TEACHERS) == NEW
         taught = Recovery(**numbers, quantization_aware=aware, fresh=fresh, optimizer=default.optimizer)
         return replace(spec, recovery=taught)
 
     def _variable(self, subject: str, options: tuple[Option, ...], searched: tuple[Option, ...] = ()) -> Variable:
         return Variable(self.name, subject, "teaching", "unordered", options, searched=searched)
+
+
+def _numbers(context: SpaceContext) -> dict[str, Number]:
+    return NUMBERS | {name: AID_NUMBERS[name] for name in (f"{aid}_weight" for aid in context.aids)}
