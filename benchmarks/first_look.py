@@ -31,13 +31,14 @@ from random_plans import changed_plan, random_plan
 from torch import Tensor
 
 from autocompress.compression.distill import Lessons
+from autocompress.compression.edits import Parent
 from autocompress.compression.fake_quant import FakeQuantizer
 from autocompress.compression.first_look import LOOK_IMAGES, first_look, outputs_with_bits
 from autocompress.compression.precision import training_dtype
 from autocompress.compression.recovered import read_weights
 from autocompress.compression.seeds import seeded_generator
 from autocompress.compression.student import make_student
-from autocompress.compression.warm_start import distance, warm_teacher
+from autocompress.compression.warm_start import distance, warm_parent
 from autocompress.search.evaluate.checkpoints import checkpoint_path
 from autocompress.search.evaluate.context import EvaluationContext
 from autocompress.search.evaluate.evaluation import evaluate
@@ -102,7 +103,7 @@ def draw(context: EvaluationContext, space: Space, count: int, bands: int, seed:
 def cost(context: EvaluationContext, spec: StudentSpec) -> float:
     """Return the predicted cost of a student; see `Drawn`."""
     layers = context.network.layers
-    weights = make_student(context.task.teacher, context.network.groups, spec).module.state_dict()
+    weights = make_student(context.parent, spec).module.state_dict()
     macs = {layer.name: weights[f"{layer.name}.weight"].numel() * layer.area for layer in layers}
     paid = sum(count * (spec.bits.get(name, 32) / 32) ** 0.5 for name, count in macs.items())
     return float(paid) / sum(layer.macs for layer in layers)
@@ -118,11 +119,11 @@ def known_before(context: EvaluationContext, spec: StudentSpec, taught: torch.nn
         return score(task.metric, outputs, labels)
 
     rows = torch.randperm(len(task.validation), generator=seeded_generator("look"))[:LOOK_IMAGES]
-    stale = make_student(taught, groups, spec).module.to(device)
+    stale = make_student(Parent(taught, groups), spec).module.to(device)
     fake = FakeQuantizer(stale, spec.bits)
     outputs = outputs_with_bits(stale, fake, task.calibration, task.validation, rows, device)
     start = time.perf_counter()
-    student = make_student(taught, groups, spec)
+    student = make_student(Parent(taught, groups), spec)
     fake = FakeQuantizer(student.module, spec.bits)
     accuracy = first_look(student, fake, task.calibration, task.validation, metric, device)
     seconds, asked = time.perf_counter() - start, context.recoverer.lessons.teacher
@@ -210,10 +211,10 @@ def print_warm_starts(contexts: Sequence[EvaluationContext], space: Space, paren
             teacher = context.task.teacher
             trained(context, parent.spec)
             path = checkpoint_path(context.folder, parent.spec, len(context.recoverer.schedule.rungs) - 1)
-            taught = warm_teacher(teacher, groups, parent.spec, read_weights(path))
+            taught = warm_parent(Parent(teacher, groups), parent.spec, read_weights(path))
             own = context.folder / f"from-{parent.spec.training_key()}"
-            warm = replace(context, task=replace(context.task, teacher=taught), folder=own)
-            looks = [known_before(context, child, start)["first look"] for start in (teacher, taught)]
+            warm = replace(context, task=replace(context.task, teacher=taught.module), folder=own)
+            looks = [known_before(context, child, start)["first look"] for start in (teacher, taught.module)]
             rows.append([[looks[0], *trained(context, child)], [looks[1], *trained(warm, child)]])
             say(f"child {number + 1} of {len(parents)}")
     found = np.array(rows).reshape(len(parents), len(contexts), 2, -1)  # [children, seeds, start, look and rungs]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from random_plans import random_plan
 
+from autocompress.compression.edits import Parent
 from autocompress.compression.export import export_onnx
 from autocompress.compression.student import make_student
 from autocompress.evaluators.timing.machine import conditions
@@ -41,7 +42,7 @@ def main() -> None:
         space = prepare_space(context, settings, lambda line: None).space
         encoding = ProfileEncoding(space)
         specs = [space.spec(random_plan(encoding, random.Random(number))) for number in range(options.plans)]
-        student = make_student(task.teacher, context.network.groups, specs[0]).module
+        student = make_student(Parent(task.teacher, context.network.groups), specs[0]).module
         start = time.perf_counter()
         export_onnx(student, task.example_input)
         export_s = time.perf_counter() - start

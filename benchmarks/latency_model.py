@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike
 from random_plans import changed_plan, random_plan
 from scipy.stats import spearmanr
 
+from autocompress.compression.edits import Parent
 from autocompress.compression.student import make_student
 from autocompress.evaluators.latency import Calibration, LatencyMeter
 from autocompress.evaluators.latency_model import LatencyModel
@@ -107,7 +108,7 @@ class Bench:
 
     def _build(self, spec: StudentSpec, name: str) -> Path:
         network = self._network
-        student = make_student(network.module, network.groups, spec).module.eval()
+        student = make_student(Parent(network.module, network.groups), spec).module.eval()
         model = network.template.write(student)
         request = BuildRequest(model, network.template.layers, spec.bits, network.inputs.numpy(), student)
         path = self._folder / f"{name}{self._runtime.suffix}"

@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 from networks import machine_line
 
+from autocompress.compression.edits import Parent
 from autocompress.compression.student import make_student
 from autocompress.search.evaluate.context import open_context
 from autocompress.search.evaluate.gate import CALIBRATION
@@ -40,7 +41,7 @@ def grow(study: str, runtime: str, builds: int) -> None:
         for count in range(builds):
             channels = {group.name: rng.choice(group.choices(1, 0.25)) for group in groups}
             spec = StudentSpec(channels, {layer.name: 8 for layer in layers})
-            student = make_student(context.task.teacher, groups, spec)
+            student = make_student(Parent(context.task.teacher, groups), spec)
             path = Path(folder) / f"{count}{session.runtime.suffix}"
             session.builder.build(student.module, spec, path, CALIBRATION)
             session.runtime.inspect(path, session.target)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from autocompress.compression.edits import Parent
 from autocompress.compression.export import Template, make_template
 from autocompress.compression.student import make_student
 from autocompress.errors import MeasurementError
@@ -139,7 +140,7 @@ class Network:
         if variant.bits not in capabilities.latency_bits:
             raise MeasurementError(f"no faster kernels on {runtime_name}")
         spec = self.spec(variant, capabilities)
-        student = make_student(self.module, self.groups, spec).module.eval()
+        student = make_student(Parent(self.module, self.groups), spec).module.eval()
         model = self.template.write(student)
         request = BuildRequest(model, self.template.layers, spec.bits, self.inputs.numpy(), student)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from autocompress.compression.distill import Lessons
+from autocompress.compression.edits import Parent
 from autocompress.compression.precision import module_to_training_layout, training_device, training_dtype
 from autocompress.compression.recover import Recoverer, Schedule, fitting_schedule
 from autocompress.compression.student import make_student
@@ -31,7 +32,7 @@ from autocompress.studies.task import PreparedTask
 
 def plain_seconds(task: PreparedTask, recovery: Recovery, batch_size: int, steps: int, seed: int) -> float:
     """Return the seconds that an ordinary distillation loop in float32 takes for `steps` batches."""
-    student = make_student(task.teacher, (), StudentSpec()).module.train()
+    student = make_student(Parent(task.teacher), StudentSpec()).module.train()
     optimizer = torch.optim.SGD(student.parameters(), lr=recovery.learning_rate, momentum=0.9, nesterov=True)
     batches = task.train.epoch_plan(0, batch_size, seed)
     start = time.perf_counter()
@@ -56,7 +57,7 @@ def our_seconds(
     full = task.train.epoch_plan(0, batch_size, seed).steps
     schedule = Schedule(epochs=steps / full, rungs=(1.0,), batch_size=batch_size, seed=seed)
     recoverer = Recoverer(task.train, lessons, schedule, lessons.device, nullcontext)
-    student = make_student(task.teacher, (), spec)
+    student = make_student(Parent(task.teacher), spec)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         recoverer.recover(student, spec, 0, Path(folder) / "student.pt", lambda: False)
@@ -75,7 +76,7 @@ def main() -> None:
     device, recovery = training_device(), settings.recovery
     _, batch_size = fitting_schedule(len(task.train), recovery.epochs, recovery.batch_size)
     per_epoch = task.train.epoch_plan(0, batch_size, 0).steps / options.steps
-    answering = module_to_training_layout(make_student(task.teacher, (), StudentSpec()).module.eval(), device)
+    answering = module_to_training_layout(make_student(Parent(task.teacher), StudentSpec()).module.eval(), device)
     last = next(n for n, m in reversed(list(task.teacher.named_modules())) if isinstance(m, torch.nn.Linear))
     low = {n: 8 for n, m in task.teacher.named_modules() if isinstance(m, torch.nn.Conv2d)}
     plain_spec = StudentSpec(recovery=Recovery())

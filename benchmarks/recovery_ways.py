@@ -102,7 +102,7 @@ def taught(context: EvaluationContext, space: Any, width: float, way: Way, seed:
     fields["lessons"] = Lessons(asked.teacher, asked.last_layer, asked.device, built_in.losses.precise)
     average: dict[str, Tensor] | None = {} if way.averaged else None
     recoverer = OtherWay(**fields, average=average)
-    student = make_student(context.task.teacher, context.network.groups, spec)
+    student = make_student(context.parent, spec)
     with tempfile.TemporaryDirectory() as folder:
         fake = recoverer.recover(student, spec, 0, Path(folder) / "checkpoint.pt", lambda: False)
     if average:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from autocompress.compression.edits import Parent
 from autocompress.compression.student import make_student
 from autocompress.errors import AutoCompressError, TrialFailed, one_line
 from autocompress.evaluators.artifact import ArtifactBuilder, Templates
@@ -76,7 +77,7 @@ def _look(make: Callable[[], tuple[nn.Module, Tensor]], files: bool, tell: Telle
     tell(find_s=time.process_time() - start, groups=len(network.groups), **coverage(graph, network))
     draw = random.Random(0)
     counts = {group.name: draw.choice(group.choices(8, 0.25)) for group in network.groups}
-    student = make_student(graph, network.groups, StudentSpec(counts)).module
+    student = make_student(Parent(graph, network.groups), StudentSpec(counts)).module
     inputs = alike(example, 8)
     with torch.no_grad():
         if student(inputs[:1]).shape != module(inputs[:1]).shape:

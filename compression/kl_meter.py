@@ -17,6 +17,7 @@ from ..spaces.inputs import Inputs, count_of, in_equal_parts
 from ..spaces.layers import kind_of
 from ..spaces.sensitivity import Question
 from ..spaces.spec import StudentSpec
+from .edits import Parent
 from .fake_quant import FakeQuantizer
 from .losses import Divergence
 from .norms import estimating, norms_of
@@ -31,11 +32,6 @@ CEILING_NATS = 1000.0
 TAPE_BYTES = 2**29
 
 Forward = Callable[[Tensor], Tensor]
-
-
-def changes_shape(spec: StudentSpec) -> bool:
-    """Tell whether a specification needs a student of its own, not only other numbers in the teacher's layers."""
-    return bool(spec.channels or spec.replacements)
 
 
 @dataclass(frozen=True)
@@ -125,7 +121,7 @@ class KLMeter:
                 yield variant.question, _capped(self._soft(got, expected, 1.0))
 
     def _variant(self, question: Question, spec: StudentSpec) -> _Variant:
-        if changes_shape(spec):
+        if spec.changes_network:
             return self._student(question, spec)
         touched = dict.fromkeys((*spec.patterns, *spec.bits))
         forwards = [(self._copy.get_submodule(name), self._numbers(name, spec)) for name in touched]
@@ -148,7 +144,7 @@ class KLMeter:
         return forward
 
     def _student(self, question: Question, spec: StudentSpec) -> _Variant:
-        student = make_student(self._teacher, self._groups, spec).module
+        student = make_student(Parent(self._teacher, self._groups), spec).module
         module = module_to_training_layout(student, self._device).eval()
         changed = {member.layer for g in self._groups if g.name in spec.channels for member in g.members}
         until = min(self._first_call(name) for name in (*changed, *spec.replacements))

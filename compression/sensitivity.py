@@ -12,7 +12,7 @@ from ..spaces.inputs import Inputs, count_of, rows_of
 from ..spaces.sensitivity import Measured, Question, Sensitivity, of_questions, questions_of
 from ..spaces.space import Space
 from ..spaces.spec import StudentSpec
-from .kl_meter import KLMeter, changes_shape
+from .kl_meter import KLMeter
 from .losses import Divergence, categorical_divergence
 
 MIN_INPUTS, MAX_INPUTS = 64, 256
@@ -88,8 +88,8 @@ def _packs(
     missing: Mapping[Question, StudentSpec], most: int, teacher_bytes: int
 ) -> Iterator[tuple[int, Sequence[Question]]]:
     """Yield (how many are done with it, a pack); students of another shape lie in memory together."""
-    students = [question for question, spec in missing.items() if changes_shape(spec)]
-    layers = [question for question, spec in missing.items() if not changes_shape(spec)]
+    students = [question for question, spec in missing.items() if spec.changes_network]
+    layers = [question for question, spec in missing.items() if not spec.changes_network]
     done = 0
     for these, size in ((layers, most), (students, min(most, max(1, STUDENT_BYTES // max(1, teacher_bytes))))):
         for at in range(0, len(these), size):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from ..errors import TrialFailed
-from ..spaces.groups import Group, remove_channels
 from ..spaces.spec import Pattern, StudentSpec
+from .edits import Parent, edited
 
 
 @dataclass(frozen=True)
@@ -37,29 +35,28 @@ class Student:
             weight.mul_(mask.to(weight.device))
 
 
-def make_student(teacher: nn.Module, groups: Sequence[Group], spec: StudentSpec) -> Student:
-    """Edit a copy of `teacher` as `spec` says: replace modules, remove channels, zero weights. Nothing is trained.
+def make_student(parent: Parent, spec: StudentSpec) -> Student:
+    """Edit a copy of `parent` as `spec` says, then zero weights. Nothing is trained.
+
+    A network with new weights keeps the patterns of the trained ones.
 
     Args:
-        teacher: The trained network.
-        groups: Its groups of channels.
+        parent: The trained network.
         spec: What becomes of it.
 
     Raises:
         TrialFailed: A replacement is no class of `torch.nn` that takes no arguments.
     """
-    module = replaced(teacher, spec.replacements)
+    module, stayed = edited(parent, spec)
     for parameter in module.parameters():
         parameter.requires_grad_(True)
-    with torch.no_grad():
-        stayed = remove_channels(module, groups, spec.channels)
-    if spec.recovery is not None and spec.recovery.fresh:
-        renew(module)
     masks = {}
     for name, pattern in spec.patterns.items():
         weight = module.get_submodule(name).weight
         assert isinstance(weight, torch.Tensor)
         masks[name] = mask_of(weight.detach(), pattern)
+    if spec.recovery is not None and spec.recovery.fresh:
+        renew(module)
     student = Student(module, masks, stayed)
     student.hold_masks()
     return student
@@ -85,30 +82,6 @@ def renew(module: nn.Module, seed: int = 0) -> None:
             for parameter in part.parameters(recurse=False):
                 if parameter.is_floating_point() and parameter.numel() > 1:
                     parameter.normal_(float(parameter.mean()), float(parameter.std()))
-
-
-def replaced(teacher: nn.Module, replacements: Mapping[str, str]) -> nn.Module:
-    """Return a copy of `teacher` with other modules in it.
-
-    Args:
-        teacher: The network.
-        replacements: Module name -> class of `torch.nn` that takes no arguments.
-
-    Raises:
-        TrialFailed: There is no such class, or it needs arguments.
-    """
-    module = copy.deepcopy(teacher)
-    for name, kind in replacements.items():
-        cls = getattr(nn, kind, None)
-        if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
-            raise TrialFailed(f"module {name} cannot be replaced: torch.nn has no class {kind!r}")
-        if any(True for _ in module.get_submodule(name).parameters()):
-            raise TrialFailed(f"module {name} cannot be replaced: it holds weights")
-        try:
-            module.set_submodule(name, cls().train(teacher.training))
-        except TypeError as error:
-            raise TrialFailed(f"module {name} cannot be replaced: torch.nn.{kind} needs arguments") from error
-    return module
 
 
 def mask_of(weight: torch.Tensor, pattern: Pattern) -> torch.Tensor:

@@ -5,37 +5,36 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import TrialFailed
-from ..spaces.groups import Group, remove_channels
+from ..spaces.groups import Group
 from ..spaces.spec import StudentSpec
+from .edits import Parent, edited
 
 
 @torch.no_grad()
-def warm_teacher(
-    teacher: nn.Module, groups: Sequence[Group], neighbour: StudentSpec, state: Mapping[str, Tensor]
-) -> nn.Module:
-    """Return a copy of `teacher` with the neighbour's weights and buffers wherever the neighbour has kept any.
+def warm_parent(parent: Parent, neighbour: StudentSpec, state: Mapping[str, Tensor]) -> Parent:
+    """Return a copy of `parent` with the neighbour's weights and buffers wherever the neighbour has kept any.
 
-    `make_student` shrinks it as it shrinks the teacher; for the neighbour's own specification it gives back the
+    `make_student` shrinks it as it shrinks the parent; for the neighbour's own specification it gives back the
     neighbour. Which channels stay is still for the groups to say, whose importance is the teacher's, so the wider of
     two students has all channels of the narrower one. What patterns had set to zero stays zero until it is trained.
 
     Args:
-        teacher: The trained network.
-        groups: Its groups of channels.
+        parent: The trained network.
         neighbour: The specification of a student that was taught. Modules that it replaces must have no weights.
         state: Its state_dict after recovery, on any device.
 
     Raises:
         TrialFailed: `state` is not that of a student of this specification.
     """
-    taught = copy.deepcopy(teacher)
+    taught = copy.deepcopy(parent.module)
     values: dict[str, Tensor] = {}
-    origins = _origins(teacher, groups, neighbour)
+    origins = _origins(parent, neighbour)
     for name, old in _tensors(taught).items():
         index, found = origins[name], state.get(name)
         if found is None or found.shape != index.shape:
@@ -48,7 +47,7 @@ def warm_teacher(
     _untie(taught, values)
     for name, held in _tensors(taught).items():
         held.copy_(values[name])
-    return taught
+    return replace(parent, module=taught)
 
 
 def distance(a: StudentSpec, b: StudentSpec, groups: Sequence[Group]) -> float:
@@ -71,15 +70,15 @@ def _kept(spec: StudentSpec, group: Group) -> int:
     return spec.channels.get(group.name, group.channels)
 
 
-def _origins(teacher: nn.Module, groups: Sequence[Group], spec: StudentSpec) -> dict[str, Tensor]:
-    """Return tensor name -> which element of the teacher's (its flat index) each element of a student's was."""
+def _origins(parent: Parent, spec: StudentSpec) -> dict[str, Tensor]:
+    """Return tensor name -> which element of the parent's (its flat index) each element of a student's was."""
     # shrinking moves numbers without changing them, so a network of indices says where each went; float64 tells
     # integers apart up to 2^53
-    indices = copy.deepcopy(teacher).double()
+    indices = copy.deepcopy(parent.module).double()
     for tensor in _tensors(indices).values():
         if tensor.is_floating_point():
             tensor.copy_(_positions(tensor))
-    remove_channels(indices, groups, spec.channels)
+    indices, _ = edited(replace(parent, module=indices), spec)
     # counters and the like belong to no channel: they were not shrunk
     return {n: t.long() if t.is_floating_point() else _positions(t) for n, t in _tensors(indices).items()}
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
+from ..compression.edits import Parent, edited
 from ..compression.export import Template, make_template
-from ..compression.student import replaced
 from ..errors import ExportError, MeasurementError, TrialFailed
 from ..files import PARTIAL, move, remove
 from ..spaces.inputs import Inputs, call, count_of, divided, joined, rows_of
-from ..spaces.spec import StudentSpec
+from ..spaces.spec import PLAIN, StudentSpec
 from ..spaces.target import Target
 from .any_batch import OTHER_BATCH, check_file, check_graph
 from .runtimes.base import BuildRequest, Runtime
@@ -30,7 +28,7 @@ KEPT = 8
 
 
 class Templates:
-    """A network's graph, exported once for each batch and for each set of replaced modules: an export takes seconds.
+    """A network's graph, exported once for each batch and for each structure: an export takes seconds.
 
     The least recently used are forgotten when there are more than `KEPT`.
 
@@ -49,31 +47,31 @@ class Templates:
         """
         self.network, self.exact = network, exact
         self._example = example_input
-        self._made: OrderedDict[tuple[Any, ...], Template] = OrderedDict()
+        self._made: OrderedDict[tuple[int, StudentSpec], Template] = OrderedDict()
 
-    def get(self, batch: int, replacements: Mapping[str, str] | None = None) -> Template:
+    def get(self, batch: int, structure: StudentSpec = PLAIN) -> Template:
         """Return the template for a batch.
 
         Args:
             batch: Inputs at a time; 1 leaves the batch free, as COMPARED and ANY_BATCH do in other ways.
-            replacements: Modules of the network that students have replaced; see `StudentSpec.replacements`.
+            structure: What became of the network's graph; see `StudentSpec.structure`.
 
         Raises:
             ExportError: The network has an operator that cannot be exported.
-            TrialFailed: A replacement cannot be.
+            TrialFailed: The network cannot become so.
         """
-        key = (batch, *sorted((replacements or {}).items()))
+        key = (batch, structure)
         if key not in self._made:
-            network = replaced(self.network, replacements) if replacements else self.network
+            network = self.network if structure == PLAIN else edited(Parent(self.network), structure)[0]
             self._made[key] = self.exported(network, batch, self.exact)
         self._made.move_to_end(key)
         while len(self._made) > KEPT:
             self._made.popitem(last=False)
         return self._made[key]
 
-    def teach(self, batch: int, replacements: Mapping[str, str], student: nn.Module, export: Template) -> None:
+    def teach(self, batch: int, structure: StudentSpec, student: nn.Module, export: Template) -> None:
         """Let the template for a batch learn from a student that had to be exported by itself; see `get`."""
-        if made := self._made.get(key := (batch, *sorted(replacements.items()))):
+        if made := self._made.get(key := (batch, structure)):
             self._made[key] = made.taught(student, export)
 
     def exported(self, network: nn.Module, batch: int, exact: bool) -> Template:
@@ -155,7 +153,7 @@ class ArtifactBuilder:
         """
         part = _beside(path, "file")
         try:
-            self._float_file(self.templates.network, {}, part, 2)
+            self._float_file(self.templates.network, PLAIN, part, 2)
             if not path.exists():
                 move(part, path)
         except TrialFailed as failed:
@@ -170,7 +168,7 @@ class ArtifactBuilder:
 
         Args:
             module: The student; it is put on the CPU and in eval mode.
-            spec: What became of the network; bits and replacements count here.
+            spec: What became of the network; its bits and its structure count here.
             path: Where the file is to lie; what lies there is replaced once the file is whole.
             calibration_count: Calibration inputs to use, None for all. A file that is only timed needs few, as latency
                 does not depend on ranges.
@@ -184,7 +182,7 @@ class ArtifactBuilder:
         plain, part = _beside(path, "float"), _beside(path, "file")
         count = count_of(self._calibration) if calibration_count is None else calibration_count
         try:
-            request, difference = self._float_file(module, spec.replacements, plain, count)
+            request, difference = self._float_file(module, spec.structure(), plain, count)
             if spec.bits:
                 self.runtime.build(replace(request, bits=spec.bits), part)
             move(part if spec.bits else plain, path)
@@ -229,15 +227,15 @@ class ArtifactBuilder:
         return answers[:count]
 
     def _float_file(
-        self, module: nn.Module, replacements: Mapping[str, str], path: Path, count: int
+        self, module: nn.Module, structure: StudentSpec, path: Path, count: int
     ) -> tuple[BuildRequest, float]:
         path.parent.mkdir(parents=True, exist_ok=True)
         if self.batch is None:
-            request = self._decide_batch(module, replacements, path, count)
+            request = self._decide_batch(module, structure, path, count)
             off = self._off(path, module)
         else:
             try:
-                request = self._request(module, self.templates.get(self.batch, replacements), count)
+                request = self._request(module, self.templates.get(self.batch, structure), count)
                 self.runtime.build(request, path)
                 off = self._off(path, module)
             except Exception:  # whatever a runtime makes of a graph that cannot be rewritten
@@ -252,7 +250,7 @@ class ArtifactBuilder:
             self.runtime.build(request, path)
             off = self._off(path, module)
             if off <= PARITY:
-                self.templates.teach(self.batch, replacements, module, template)
+                self.templates.teach(self.batch, structure, module, template)
         if not off <= PARITY:  # nor where it is no number
             raise TrialFailed(f"the exported file differs from its student by {off:.2g} of the largest output")
         return request, off
@@ -260,12 +258,12 @@ class ArtifactBuilder:
     def _off(self, path: Path, module: nn.Module) -> float:
         return self.difference(path, module) if self._runs else 0.0
 
-    def _decide_batch(self, module: nn.Module, replacements: Mapping[str, str], path: Path, count: int) -> BuildRequest:
+    def _decide_batch(self, module: nn.Module, structure: StudentSpec, path: Path, count: int) -> BuildRequest:
         # a batch of one, whose shapes follow by themselves, is the faster file where it does
         for free, batch in ((True, 1), (True, COMPARED), (True, ANY_BATCH), (False, self.target.batch)):
             self.free = free
             try:
-                template = self.templates.get(batch, replacements)
+                template = self.templates.get(batch, structure)
             except ExportError:
                 if batch != COMPARED:
                     raise

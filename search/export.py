@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..compression.edits import Parent
 from ..compression.recovered import load_recovered
 from ..compression.student import make_student
 from ..errors import AutoCompressError, MeasurementError, RuntimeUnavailable, StorageError, UsageError, one_line
@@ -141,7 +142,7 @@ def recovered(task: PreparedTask, trial: Trial, folder: Path, rungs: int) -> tor
         UsageError: The weights are gone.
     """
     network = look_at_network(task.teacher.cpu(), task.example_input)
-    student = make_student(task.teacher, network.groups, trial.spec)
+    student = make_student(Parent(task.teacher, network.groups), trial.spec)
     if trial.spec.recovery is not None:
         path = checkpoint_path(folder, trial.spec, rungs - 1, trial.warm_start)
         if not path.exists():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from .space import Space
@@ -111,7 +111,7 @@ def rows_of(space: Space, variable: Variable) -> dict[str, str | None]:
     It is one row, of no single layer, where the network's shape changes; else a row for each layer.
     """
     spec = alone(space, variable, variable.options[-1])
-    if spec.channels or spec.replacements:
+    if spec.changes_network:
         return {variable.name: None}
     return {f"{variable.axis}:{layer}": layer for layer in variable.layers}
 
@@ -135,7 +135,7 @@ def alone(space: Space, variable: Variable, option: Option) -> StudentSpec:
     axis = next(axis for axis in space.axes if axis.name == variable.axis)
     spec = axis.apply(space.context, StudentSpec(), [(variable, option)])
     bits = {layer: width for layer, width in spec.bits.items() if layer in variable.layers}
-    return StudentSpec(spec.channels, bits, spec.patterns, None, "", spec.replacements)
+    return replace(spec, bits=bits, recovery=None, target="")
 
 
 def at_option(row: Sequence[Measured], variable: Variable, i: int) -> float:
@@ -180,7 +180,7 @@ def _asked(variable: Variable) -> tuple[int, ...]:
 def _of_layer(spec: StudentSpec, layer: str) -> StudentSpec:
     bits = {name: width for name, width in spec.bits.items() if name == layer}
     patterns = {name: pattern for name, pattern in spec.patterns.items() if name == layer}
-    return StudentSpec(bits=bits, patterns=patterns)
+    return replace(spec, bits=bits, patterns=patterns)
 
 
 def _rising(nats: Iterable[float], variable: Variable) -> tuple[float, ...]:

@@ -89,12 +89,19 @@ class Recovery:
         return found
 
 
+FIRST_PARTS = frozenset({"channels", "bits", "patterns", "recovery", "target", "replacements"})
+"""Parts of a specification that stand in its key always."""
+
+
 @dataclass(frozen=True)
 class StudentSpec:
     """What becomes of the teacher. An empty specification is the teacher as it is.
 
     Axes fill it in (see `spaces.axes.base`); `compression` and `evaluators` carry it out. Edits of the module come in
-    one order: replacements, then channels, then patterns.
+    one order, that of `compression.edits`; patterns follow.
+
+    Parts that came with later versions stand in keys only where they are not empty, so that keys of students that were
+    trained and measured before stay what they were.
 
     Attributes:
         replacements: Module name -> class of `torch.nn` that takes no arguments, such as "Hardswish". Only modules
@@ -126,13 +133,25 @@ class StudentSpec:
         patterns = {name: vars(pattern) for name, pattern in self.patterns.items()}
         recovery = None if self.recovery is None else self.recovery.parts()
         # not `asdict`, which copies every value: a search asks for thousands of keys
-        said = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        said = {name: value for name, value in vars(self).items() if name in FIRST_PARTS or _counts(name, value)}
         parts = {**said, "patterns": patterns, "recovery": recovery}
         return json.dumps(parts, sort_keys=True, separators=(",", ":"))
 
     def key(self) -> str:
         """Return 16 hexadecimal digits that name this specification in caches and folders."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    def structure(self) -> StudentSpec:
+        """Return what becomes of the operators of the network's graph, without how wide, how fine and how well.
+
+        Students of one structure are exported once: the sizes and numbers of the others are written into that graph.
+        """
+        return StudentSpec(replacements=self.replacements) if self.replacements else PLAIN
+
+    @property
+    def changes_network(self) -> bool:
+        """Whether the student is another network, not only the teacher with other numbers in its layers."""
+        return bool(self.channels) or self.structure() != PLAIN
 
     def shape_key(self) -> str:
         """Return the key of what decides latency, which is everything but how the student is taught."""
@@ -146,3 +165,11 @@ class StudentSpec:
         """Return the key of what decides the trained weights. Bits count only when training sees them."""
         aware = self.recovery is not None and self.recovery.quantization_aware
         return replace(self, bits=self.bits if aware else {}, target="").key()
+
+
+def _counts(name: str, value: object) -> bool:
+    return bool(value) and not name.startswith("_")
+
+
+PLAIN = StudentSpec()
+"""The teacher as it is."""

@@ -6,14 +6,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from ...compression.fake_quant import FakeQuantizer
 from ...compression.first_look import first_look, outputs_with_bits
 from ...compression.recovered import load_recovered, read_weights
 from ...compression.seeds import seeded_generator
 from ...compression.student import Student, make_student
-from ...compression.warm_start import warm_teacher
+from ...compression.warm_start import warm_parent
 from ...errors import MetricError, TrialFailed
 from ...remarks import remark
 from ...spaces.spec import StudentSpec
@@ -44,14 +43,13 @@ def start_student(context: EvaluationContext, spec: StudentSpec, warm_start: War
     Raises:
         TrialFailed: The weights of that trial are gone.
     """
-    groups = context.network.groups
-    teacher: nn.Module = context.task.teacher
+    parent = context.parent
     if warm_start is not None:
         path = checkpoints_folder(context.folder) / warm_start.checkpoint
         if not path.exists():
             raise TrialFailed(f"the checkpoint of trial {warm_start.number}, whose weights it begins with, is gone")
-        teacher = warm_teacher(teacher, groups, warm_start.spec, read_weights(path))
-    return make_student(teacher, groups, spec)
+        parent = warm_parent(parent, warm_start.spec, read_weights(path))
+    return make_student(parent, spec)
 
 
 def first_accuracy(
@@ -106,7 +104,7 @@ def recovered_student(
         TrialFailed: The weights are gone, and so are those that it began with.
         Stopped: The context's `stop` came true.
     """
-    student = make_student(context.task.teacher, context.network.groups, spec)
+    student = make_student(context.parent, spec)
     if spec.recovery is not None:
         last = len(context.recoverer.schedule.rungs) - 1
         # zeros of patterns are in the weights: training holds them after each step

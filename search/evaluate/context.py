@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...compression.attention import longest_sequence
 from ...compression.distill import Lessons
+from ...compression.edits import Parent
 from ...compression.precision import module_to_training_layout, training_device
 from ...compression.recover import Recoverer, Schedule, fitting_schedule
 from ...evaluators.artifact import Templates
@@ -53,6 +54,11 @@ class EvaluationContext:
     folder: Path
     stop: Callable[[], bool]
     host: TimingHost = HERE
+
+    @property
+    def parent(self) -> Parent:
+        """The network that students are cut from."""
+        return Parent(self.task.teacher, self.network.groups)
 
     @property
     def slices(self) -> Slices:

@@ -36,7 +36,7 @@ def control_files(context: EvaluationContext) -> Iterator[Mapping[str, Path]]:
             spec = StudentSpec(bits={layer.name: min(widths) for layer in context.network.layers})
             path = Path(folder) / f"{name}{session.runtime.suffix}"
             try:
-                student = make_student(context.task.teacher, context.network.groups, spec)
+                student = make_student(context.parent, spec)
                 with context.slices():
                     session.builder.build(student.module, spec, path, CALIBRATION)
             except Exception:  # whatever a library makes of this network: there is no control then

@@ -78,7 +78,7 @@ def time_shape(context: EvaluationContext, spec: StudentSpec, clock: Clock | Non
             with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=session.folder) as folder:
                 path, spent = Path(folder) / f"model{session.runtime.suffix}", Clock()
                 with clock.time("building"), spent.time("building"):
-                    student = student or make_student(context.task.teacher, context.network.groups, spec)
+                    student = student or make_student(context.parent, spec)
                     with context.slices():
                         session.builder.build(student.module, spec, path, CALIBRATION)
                 with clock.time("measuring"), spent.time("measuring"):

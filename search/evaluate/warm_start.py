@@ -58,7 +58,7 @@ class WarmStarts:
         for trial in ended:
             if trial.technique or not trial.measured or trial.spec.recovery is None or len(trial.rungs) < self.rungs:
                 continue
-            if trial.spec.replacements != spec.replacements:
+            if trial.spec.structure() != spec.structure():
                 continue
             apart = distance(spec, trial.spec, self.groups)
             rank = (round(apart, 3), -objective_value("accuracy", trial.measured))

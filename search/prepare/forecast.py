@@ -136,9 +136,7 @@ def forecast(
     share = 1 / len(shapes) if any_of else 1.0
     building_s, measuring_s = (share * sum(s.get(kind, 0.0) for s in shapes) for kind in ("building", "measuring"))
     spec = StudentSpec(recovery=recovery or Recovery())
-    step = time_steps(
-        context.recoverer, lambda: make_student(context.task.teacher, context.network.groups, spec), spec, context.stop
-    )
+    step = time_steps(context.recoverer, lambda: make_student(context.parent, spec), spec, context.stop)
     examples = len(context.task.validation)
     scoring_s = sum(s.calibration.p50_ms / 1000 * examples / s.target.batch for s in context.sessions.values())
     return Forecast(

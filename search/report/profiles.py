@@ -129,6 +129,6 @@ def _shares(
 ) -> LayerShares | None:
     builder, target = session.builder, session.target
     assert builder.batch is not None  # the teacher's file decided it when the session was opened
-    layers = builder.templates.get(builder.batch, entry.trial.spec.replacements).layers
+    layers = builder.templates.get(builder.batch, entry.trial.spec.structure()).layers
     inputs = as_arrays(context.task.validation.inputs(slice(0, target.batch)))
     return profiled_shares(runtime, path, target, inputs, layers)

@@ -11,6 +11,7 @@ import torch
 from nets import CAN_MORE, net, sensitivity_space, space_over
 from torch import Tensor, nn
 
+from autocompress.compression.edits import Parent
 from autocompress.compression.fake_quant import FakeQuantizer
 from autocompress.compression.first_look import outputs_with_bits
 from autocompress.compression.sensitivity import measure_sensitivity
@@ -92,7 +93,7 @@ def test_an_outsider_finds_the_same_figures_for_a_group() -> None:
     figures = nats_of(found, f"channels:{group.name}")
     assert len(figures) >= 2
     for count, nats in figures.items():
-        student = make_student(digits.model, space.context.groups, StudentSpec({group.name: count})).module
+        student = make_student(Parent(digits.model, space.context.groups), StudentSpec({group.name: count})).module
         batches: dict[str, list[tuple[Tensor, Tensor]]] = {}
         norms = {n: m for n, m in student.named_modules() if isinstance(m, nn.BatchNorm2d)}
         late = [n for n in norms if n.replace("bn", "conv").replace("shortcut.1", "shortcut.0") in behind]

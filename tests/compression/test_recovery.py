@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from autocompress.compression.distill import FeatureTap, Lesson, Lessons
+from autocompress.compression.edits import Parent
 from autocompress.compression.recover import (
     ENOUGH_STEPS,
     EPOCHS,
@@ -31,7 +32,7 @@ from autocompress.compression.recover import (
 )
 from autocompress.compression.recovered import load_recovered, read_weights
 from autocompress.compression.student import Student, make_student
-from autocompress.compression.warm_start import warm_teacher
+from autocompress.compression.warm_start import warm_parent
 from autocompress.errors import TrialFailed
 from autocompress.spaces.groups import find_groups
 from autocompress.spaces.layers import find_layers
@@ -80,7 +81,7 @@ class Bench:
         )
 
     def student(self, spec: StudentSpec | None = None) -> Student:
-        return make_student(self.model, self.groups, spec or self.spec)
+        return make_student(Parent(self.model, self.groups), spec or self.spec)
 
 
 class _OwnNames(Lessons):
@@ -203,7 +204,7 @@ def test_a_student_with_other_activations_is_taught_and_warms_a_neighbour(tmp_pa
     recoverer.recover(student, spec, 0, tmp_path / "c.pt", Never)
     assert distance_to(net.model, student.module, data) < untrained
     groups = net.context.groups
-    child = make_student(warm_teacher(net.model, groups, spec, read_weights(tmp_path / "c.pt")), groups, spec)
+    child = make_student(warm_parent(Parent(net.model, groups), spec, read_weights(tmp_path / "c.pt")), spec)
     assert isinstance(child.module.get_submodule("2"), nn.Hardswish)
     assert_same(child.module, student.module)
 
@@ -256,7 +257,7 @@ def test_streamed_data_is_trained_on_over_rungs_that_end_within_an_epoch(tmp_pat
     lessons = Lessons(net, None, torch.device("cpu"))
     recoverer = Recoverer(StreamedData(source), lessons, schedule, lessons.device, contextlib.nullcontext)
     for rung in (0, 1):
-        student = make_student(net, (), spec)
+        student = make_student(Parent(net), spec)
         recoverer.recover(student, spec, rung, tmp_path / "student.pt", lambda: False)
     assert len(source.asked) >= 64
 

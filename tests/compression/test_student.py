@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from autocompress.compression.student import make_student, mask_of, renew, replaced
+from autocompress.compression.edits import Parent, replaced
+from autocompress.compression.student import make_student, mask_of, renew
 from autocompress.errors import TrialFailed
 from autocompress.spaces.spec import Pattern, Recovery, StudentSpec
 
@@ -59,7 +60,7 @@ def test_equal_weights_still_give_exactly_two_of_four(shape: tuple[int, ...], se
 @pytest.mark.parametrize("name", nets.ALL)
 def test_an_empty_specification_is_the_teacher(name: str) -> None:
     net = nets.net(name)
-    student = make_student(net.model, net.context.groups, StudentSpec())
+    student = make_student(Parent(net.model, net.context.groups), StudentSpec())
     assert not student.masks and not student.stayed_inputs
     with torch.no_grad():
         assert torch.equal(student.module.eval()(net.inputs(2)), net.model(net.inputs(2)))
@@ -189,14 +190,23 @@ def test_a_student_with_new_weights_has_none_of_the_teachers() -> None:
     teacher(torch.randn(2, 3, 6, 6))
     spec = StudentSpec(recovery=Recovery(fresh=True))
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    student, again = make_student(teacher, (), spec), make_student(teacher, (), spec)
+    student, again = make_student(Parent(teacher), spec), make_student(Parent(teacher), spec)
     for name, value in student.module.state_dict().items():
         assert torch.equal(value, again.module.state_dict()[name]), "the same seed gives the same weights"
         if name.endswith("weight") and value.ndim > 1:
             assert not torch.equal(value, before[name]), name
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
-    kept = make_student(teacher, (), replace(spec, recovery=Recovery()))
+    kept = make_student(Parent(teacher), replace(spec, recovery=Recovery()))
     assert all(torch.equal(value, before[name]) for name, value in kept.module.state_dict().items())
+
+
+def test_a_student_with_new_weights_has_the_pattern_of_the_trained_ones() -> None:
+    teacher = nn.Sequential(nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 4))
+    spec = StudentSpec(patterns={"0": Pattern("unstructured", 0.75)}, recovery=Recovery(fresh=True))
+    student = make_student(Parent(teacher), spec)
+    wanted = mask_of(teacher[0].weight.detach(), spec.patterns["0"])
+    assert torch.equal(student.masks["0"], wanted)
+    assert torch.equal(student.module[0].weight != 0, wanted.bool()), "where the smallest of the trained weights are"
 
 
 def test_weights_of_modules_without_a_way_of_their_own_are_drawn_like_those_they_had() -> None:

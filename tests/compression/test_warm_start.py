@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from autocompress.compression.edits import Parent
 from autocompress.compression.student import make_student
-from autocompress.compression.warm_start import distance, warm_teacher
+from autocompress.compression.warm_start import distance, warm_parent
 from autocompress.errors import TrialFailed
 from autocompress.spaces.groups import Group, find_groups
 from autocompress.spaces.layers import find_layers
@@ -53,8 +54,8 @@ def test_a_student_of_the_same_specification_is_the_neighbour(name: str, seed: i
         neighbour.hold_masks()
     neighbour.module.train()(net.inputs(4))  # norms move, and count
     state = neighbour.module.eval().state_dict()
-    taught = warm_teacher(net.model, net.context.groups, spec, state)
-    child = make_student(taught, net.context.groups, spec)
+    taught = warm_parent(Parent(net.model, net.context.groups), spec, state)
+    child = make_student(taught, spec)
     assert all(torch.equal(value, state[key]) for key, value in child.module.state_dict().items())
     assert all(torch.equal(mask, neighbour.masks[key]) for key, mask in child.masks.items())
     assert child.stayed_inputs == neighbour.stayed_inputs
@@ -67,7 +68,7 @@ def test_channels_that_come_back_are_the_teachers(name: str) -> None:
     net = nets.net(name)
     groups, narrow = net.context.groups, net.spec(channels=0.5)
     state = recovered(net, narrow)
-    taught = warm_teacher(net.model, groups, narrow, state).state_dict()
+    taught = warm_parent(Parent(net.model, groups), narrow, state).module.state_dict()
     for key, old in net.model.state_dict().items():
         if not old.is_floating_point():
             assert int(taught[key]) == int(old) + 5, "counters are the neighbour's"
@@ -83,7 +84,7 @@ def test_a_wider_student_has_all_channels_of_its_neighbour(name: str) -> None:
     net = nets.net(name)
     groups, narrow = net.context.groups, net.spec(channels=0.25)
     state = recovered(net, narrow)
-    child = make_student(warm_teacher(net.model, groups, narrow, state), groups, net.spec(channels=0.75)).module
+    child = make_student(warm_parent(Parent(net.model, groups), narrow, state), net.spec(channels=0.75)).module
     wider = 0
     for key, value in child.state_dict().items():
         if value.is_floating_point():
@@ -99,7 +100,7 @@ def test_a_warm_start_leaves_the_teacher_and_the_neighbour_alone(name: str) -> N
     spec = net.spec(channels=0.5)
     state = recovered(net, spec)
     before = {key: value.clone() for key, value in (*net.model.state_dict().items(), *state.items())}
-    taught = warm_teacher(net.model, net.context.groups, spec, state)
+    taught = warm_parent(Parent(net.model, net.context.groups), spec, state)
     for parameter in taught.parameters():
         parameter.data.zero_()
     assert all(torch.equal(value, before[key]) for key, value in state.items())
@@ -111,8 +112,8 @@ def test_zeros_of_a_pattern_stay_where_a_dense_student_starts() -> None:
     net = nets.net("grouped")
     layer = net.context.layers[-1].name
     spec = StudentSpec(patterns={layer: Pattern("unstructured", 0.5)})
-    taught = warm_teacher(net.model, net.context.groups, spec, recovered(net, spec))
-    child = make_student(taught, net.context.groups, StudentSpec())
+    taught = warm_parent(Parent(net.model, net.context.groups), spec, recovered(net, spec))
+    child = make_student(taught, StudentSpec())
     weight = child.module.get_submodule(layer).weight
     assert not child.masks and int((weight == 0).sum()) == weight.numel() // 2
 
@@ -138,12 +139,12 @@ def test_shared_weights_that_parted_in_the_neighbour_stay_apart(names: tuple[str
     layers = find_layers(teacher, example[:1])
     groups, _ = find_groups(teacher, example[:1], {layer.name: layer.depth for layer in layers})
     spec = StudentSpec({group.name: 8 for group in groups if group.name in names})
-    neighbour = make_student(teacher, groups, spec).module
+    neighbour = make_student(Parent(teacher, groups), spec).module
     with torch.no_grad():
         for number, parameter in enumerate(neighbour.parameters()):
             parameter.add_(0.1 * (number + 1))
-    taught = warm_teacher(teacher, groups, spec, neighbour.state_dict())
-    child = make_student(taught, groups, spec).module
+    taught = warm_parent(Parent(teacher, groups), spec, neighbour.state_dict())
+    child = make_student(taught, spec).module
     with torch.no_grad():
         assert torch.equal(child(example), neighbour(example))
     assert (taught.one.weight is taught.two.weight) == (neighbour.one.weight is neighbour.two.weight)
@@ -154,10 +155,10 @@ def test_weights_of_another_specification_are_refused() -> None:
     narrow, wide = net.spec(channels=0.5), net.spec(channels=0.75)
     state = recovered(net, narrow)
     with pytest.raises(TrialFailed, match=r"not those of its spec: .* has shape"):
-        warm_teacher(net.model, net.context.groups, wide, state)
+        warm_parent(Parent(net.model, net.context.groups), wide, state)
     del state["conv1.weight"]
     with pytest.raises(TrialFailed, match=r"conv1\.weight is missing"):
-        warm_teacher(net.model, net.context.groups, narrow, state)
+        warm_parent(Parent(net.model, net.context.groups), narrow, state)
 
 
 def groups_of(sizes: list[int]) -> list[Group]:

@@ -11,6 +11,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from autocompress.compression.edits import Parent
 from autocompress.compression.student import make_student
 from autocompress.errors import MeasurementError
 from autocompress.evaluators.any_batch import check_file, check_graph
@@ -51,7 +52,7 @@ def test_inputs_that_come_together_are_answered_as_they_are_alone(runtime: str, 
     heads = {group.name: 2 for group in groups if group.name.endswith("in_proj")}
     for bits in ({}, {layer.name: 8 for layer in layers}):
         spec = StudentSpec(heads, bits)
-        module = make_student(graph, groups, spec).module.eval()
+        module = make_student(Parent(graph, groups), spec).module.eval()
         path = builder.build(module, spec, tmp_path / f"{len(bits)}.onnx").path
         with torch.no_grad():
             expected = module(inputs).numpy()

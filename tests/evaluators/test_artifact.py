@@ -13,6 +13,7 @@ import torch
 from structures import STRUCTURES
 from torch import Tensor, nn
 
+from autocompress.compression.edits import Parent
 from autocompress.compression.student import make_student
 from autocompress.errors import ExportError, TrialFailed
 from autocompress.evaluators import artifact
@@ -75,7 +76,7 @@ def builder(templates: Templates, runtime: OnnxRuntime | None = None, **target: 
 
 
 def student(templates: Templates, groups: tuple[Group, ...], spec: StudentSpec) -> nn.Module:
-    return make_student(templates.network, groups, spec).module.eval()
+    return make_student(Parent(templates.network, groups), spec).module.eval()
 
 
 def test_the_teachers_file_answers_as_the_teacher_and_stays_where_it_lies(templates: Templates, tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_a_student_with_replaced_modules_goes_through_a_template_of_its_own(
     spec = StudentSpec(replacements={"relu": cls}, channels={groups[0].name: 8}, bits={"conv2": 8})
     small, build = student(templates, groups, spec), builder(templates)
     build.teacher_file(tmp_path / "teacher.onnx")
-    templates.get(1, spec.replacements)  # exported now; nothing needs to be afterwards
+    templates.get(1, spec.structure())  # exported now; nothing needs to be afterwards
     monkeypatch.setattr(artifact, "make_template", None)
     built = build.build(small, replace(spec, bits={}), tmp_path / "model.onnx")
     assert built.difference is not None and built.difference <= PARITY
@@ -220,8 +221,9 @@ def test_the_least_recently_used_templates_are_forgotten(monkeypatch: pytest.Mon
     first = found.get(1)
     for batch in range(2, KEPT + 1):
         found.get(batch)
-    assert found.get(1, {}) == first
-    assert found.get(1, {"relu": "GELU"}) == KEPT  # in place of batch 2, which nobody has asked for since
+    assert found.get(1, StudentSpec()) == first
+    # in place of batch 2, which nobody has asked for since
+    assert found.get(1, StudentSpec(replacements={"relu": "GELU"})) == KEPT
     assert found.get(1) == first and found.get(3) == 2 and found.get(2) == KEPT + 1
 
 
@@ -256,7 +258,7 @@ def test_the_files_of_odd_networks_answer_as_their_students_at_any_batch(name: s
     for part in (0.5, 0.8):
         counts = {group.name: next(c for c in group.choices(1, 0.0) if c >= part * group.channels) for group in groups}
         spec = StudentSpec(counts)
-        artifact = builder.build(make_student(graph, groups, spec).module, spec, tmp_path / "student.onnx")
+        artifact = builder.build(make_student(Parent(graph, groups), spec).module, spec, tmp_path / "student.onnx")
         assert artifact.difference is not None and artifact.difference < 1e-5
 
 
@@ -279,6 +281,6 @@ def test_templates_learn_the_numbers_of_students_that_they_could_not_write(
         if step == 3:
             assert 1 <= len(exports) <= 2
             exports.clear()
-        built = builder.build(make_student(graph, groups, spec).module, spec, tmp_path / "student.onnx")
+        built = builder.build(make_student(Parent(graph, groups), spec).module, spec, tmp_path / "student.onnx")
         assert built.difference is not None and built.difference < 1e-5
     assert not exports, "no further student needs one"

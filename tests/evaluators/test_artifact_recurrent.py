@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from autocompress.compression.edits import Parent
 from autocompress.compression.student import make_student
 from autocompress.evaluators import artifact
 from autocompress.evaluators.artifact import ArtifactBuilder, Templates
@@ -74,7 +75,7 @@ def test_files_with_recurrent_layers_take_any_batch_and_students_are_written_int
     bits = dict.fromkeys(("conv", "again", "inner", "head"), 8)
     for part in (1, 4):
         spec = StudentSpec({group.name: group.channels // part for group in groups})
-        student = make_student(graph, groups, spec).module
+        student = make_student(Parent(graph, groups), spec).module
         with torch.no_grad():
             for parameter in student.parameters():  # as after training
                 parameter.mul_(1.25)

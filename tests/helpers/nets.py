@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import models
 
+from autocompress.compression.edits import Parent
 from autocompress.compression.export import Template, make_template
 from autocompress.compression.student import Student, make_student
 from autocompress.spaces.axes.base import Axis
@@ -124,7 +125,7 @@ class Net:
 
     def student(self, spec: StudentSpec | None = None) -> Student:
         """A student of this specification; of an empty one it is the teacher."""
-        return make_student(self.model, self.context.groups, spec or StudentSpec())
+        return make_student(Parent(self.model, self.context.groups), spec or StudentSpec())
 
     def inputs(self, count: int) -> Tensor:
         generator = torch.Generator().manual_seed(7)

@@ -8,6 +8,7 @@ import torch
 from autocompress_activations_axis import ActivationsAxis
 from torch import nn
 
+from autocompress.compression.edits import Parent
 from autocompress.compression.student import make_student
 from autocompress.spaces.network import look_at_network
 from autocompress.spaces.plan import Plan
@@ -38,7 +39,7 @@ def test_students_compute_with_the_chosen_activation() -> None:
     space = build_space(
         replace(context, layers=found.layers, groups=found.groups, modules=found.modules), ("activations",)
     )
-    student = make_student(network, found.groups, space.spec(Plan({"activations:SiLU": "ReLU"}))).module
+    student = make_student(Parent(network, found.groups), space.spec(Plan({"activations:SiLU": "ReLU"}))).module
     images = torch.randn(4, 3, 8, 8)
     expected = network[3](network[2](network[0](images).relu()))
     torch.testing.assert_close(student(images), expected)

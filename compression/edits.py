@@ -1,0 +1,70 @@
+"""The network that students are cut from, and what is done to its modules, in one order."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..errors import TrialFailed
+from ..spaces.groups import Group, remove_channels
+from ..spaces.spec import StudentSpec
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The network that students are cut from.
+
+    Attributes:
+        module: The trained network. It is never changed.
+        groups: Its groups of channels.
+    """
+
+    module: nn.Module
+    groups: Sequence[Group] = ()
+
+
+def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, Sequence[int]]]:
+    """Return a copy of a network with its modules replaced and its channels removed as `spec` says.
+
+    Args:
+        parent: The network.
+        spec: What becomes of it.
+
+    Returns:
+        The copy, and of each layer that lost inputs the parent's input indices that stayed.
+
+    Raises:
+        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments.
+    """
+    module = replaced(parent.module, spec.replacements)
+    with torch.no_grad():
+        stayed = remove_channels(module, parent.groups, spec.channels)
+    return module, stayed
+
+
+def replaced(teacher: nn.Module, replacements: Mapping[str, str]) -> nn.Module:
+    """Return a copy of `teacher` with other modules in it.
+
+    Args:
+        teacher: The network.
+        replacements: Module name -> class of `torch.nn` that takes no arguments.
+
+    Raises:
+        TrialFailed: There is no such class, or it needs arguments.
+    """
+    module = copy.deepcopy(teacher)
+    for name, kind in replacements.items():
+        cls = getattr(nn, kind, None)
+        if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+            raise TrialFailed(f"module {name} cannot be replaced: torch.nn has no class {kind!r}")
+        if any(True for _ in module.get_submodule(name).parameters()):
+            raise TrialFailed(f"module {name} cannot be replaced: it holds weights")
+        try:
+            module.set_submodule(name, cls().train(teacher.training))
+        except TypeError as error:
+            raise TrialFailed(f"module {name} cannot be replaced: torch.nn.{kind} needs arguments") from error
+    return module
