@@ -268,7 +268,7 @@ def _save(
 ) -> None:
     # a finished training needs no momentum any more, which is half of the file
     momentum = optimizer.state_dict() if optimizer else None
-    state = {"module": module.state_dict(), "optimizer": momentum, "ranges": fake.ranges, "step": step}
+    state: dict[str, Any] = {"module": module.state_dict(), "optimizer": momentum, "ranges": fake.ranges, "step": step}
     if optimizer and (projections := aids.projections.state()):
         state["projections"] = projections
     buffer = io.BytesIO()  # torch's own writer says nothing useful when a disk is full

@@ -68,6 +68,10 @@ class Recovery:
         """Return the weight of one of `AIDS`."""
         return float(getattr(self, f"{aid}_weight"))
 
+    def aids_in_words(self) -> str:
+        """Return the aids with their weights, each behind a comma."""
+        return "".join(f", {aid} {self.weight(aid):.3g}" for aid in AIDS if aid in self.aids)
+
     @property
     def peak_rate(self) -> float:
         """The peak of the schedule that the optimizer really takes."""

@@ -233,7 +233,7 @@ def _made_of(facts: CardFacts) -> list[tuple[str, str]]:
     if spec.recovery is None:
         return [*found, ("training", "none")]
     taught = spec.recovery
-    words = f"distilled with temperature {taught.temperature:g}, weight {taught.alpha:g}"
+    words = f"distilled with temperature {taught.temperature:g}, weight {taught.alpha:g}{taught.aids_in_words()}"
     words += f", learning rate {taught.peak_rate:g}"
     words += " of AdamW" if taught.optimizer == "adamw" else ""
     words += ", quantization-aware" if taught.quantization_aware else ""
