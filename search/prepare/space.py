@@ -122,6 +122,7 @@ def lay_context(
         profile=profile,
         recovery=Recovery(optimizer=optimizer),
         aids=settings.recovery.aids,
+        blocks=network.blocks,
     )
 
 
