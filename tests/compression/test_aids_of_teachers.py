@@ -27,8 +27,7 @@ from autocompress.compression.taps import Tapped, read_taps, tapped
 from autocompress.errors import UsageError
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.graph.operator_rules import name_of
-from autocompress.spaces.groups import Group, find_groups
-from autocompress.spaces.layers import find_layers
+from autocompress.spaces.network import look_at_network
 from autocompress.spaces.spec import AIDS, Recovery, StudentSpec
 from autocompress.studies.data.images import ImageData
 
@@ -46,9 +45,8 @@ class Bench:
             plain = nets.shaken(make()).eval()
         images = torch.randn(48, 3, size, size, generator=torch.Generator().manual_seed(1))
         self.model = capture(plain, images[:1])
-        self.groups: tuple[Group, ...]
-        layers = find_layers(self.model, images[:1])
-        self.groups, _ = find_groups(self.model, images[:1], {x.name: x.depth for x in layers})
+        network = look_at_network(self.model, images[:1])
+        self.parent, layers = Parent(self.model, network.groups, network.blocks), network.layers
         self.images = images
         data = ImageData(images, torch.arange(48) % 5)
         self.lessons = Lessons(self.model, last, CPU)
@@ -56,14 +54,14 @@ class Bench:
         self.recoverer = Recoverer(data, self.lessons, schedule, CPU, contextlib.nullcontext)
         bits = {layer.name: 8 for layer in layers[1:-1]} if aware else {}
         recovery = Recovery(2.0, 0.5, 0.02, quantization_aware=aware)
-        self.spec = StudentSpec({g.name: g.channels // 2 for g in self.groups}, bits, recovery=recovery)
+        self.spec = StudentSpec({g.name: g.channels // 2 for g in network.groups}, bits, recovery=recovery)
 
     def with_weights(self, **weights: float) -> StudentSpec:
         assert self.spec.recovery is not None
         return replace(self.spec, recovery=replace(self.spec.recovery, **weights))
 
     def student(self, spec: StudentSpec | None = None) -> Student:
-        return make_student(Parent(self.model, self.groups), spec or self.spec)
+        return make_student(self.parent, spec or self.spec)
 
 
 def vision_transformer() -> nn.Module:
@@ -233,6 +231,25 @@ def test_a_training_with_aids_goes_on_where_it_was_stopped(tmp_path: Path, aware
     assert same(later.module, straight.module)
     ended = read_checkpoint(path)
     assert ended is not None and "projections" not in ended, "they are thrown away"
+
+
+@pytest.mark.parametrize(("make", "lost"), [(convolutional, 0), (transformer, 2)])
+def test_a_student_without_some_blocks_is_taught_with_every_aid(
+    tmp_path: Path, make: Callable[[], Bench], lost: int
+) -> None:
+    """The only block of the first that can go leaves the activation behind it, where it is looked at."""
+    bench = make()
+    spec = bench.with_weights(attention_weight=1.0, hidden_weight=0.5, relation_weight=1.0)
+    spec = replace(spec, dropped=tuple(block.name for block in bench.parent.blocks)[-2:])
+    assert spec.dropped
+    student = bench.student(spec)
+    module, places = graph_of(student.module), bench.lessons.places
+    left = places_in(module, places)
+    assert len(left.ends) == len(places.ends) - lost and (left.points != places.points) == bool(lost)
+    shown = tapped(module, left)(bench.images[:2])
+    assert torch.equal(shown[0], module(bench.images[:2]))
+    bench.recoverer.recover(student, spec, 1, tmp_path / "c.pt", Never)
+    assert all(bool(torch.isfinite(p).all()) for p in student.module.parameters())
 
 
 def test_each_aid_changes_what_is_learned_and_none_without_weight_does(tmp_path: Path) -> None:
