@@ -127,7 +127,8 @@ class StudentAids:
         self._found: Tapped | None = None
         if places is not None:
             assert isinstance(module, fx.GraphModule)
-            self._places = places_in(module, places)
+            found = places_in(module, places)
+            self._places = found if "attention" in recovery.aids else found.without_attention()
             self._network = tapped(module, self._places)
 
     def run(self, inputs: Inputs) -> Any:

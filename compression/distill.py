@@ -72,6 +72,10 @@ class Lessons:
 
     @cached_property
     def _tapped(self) -> fx.GraphModule:
+        return tapped(self._graph, self.places.without_attention())
+
+    @cached_property
+    def _attending(self) -> fx.GraphModule:
         return tapped(self._graph, self.places)
 
     @property
@@ -137,7 +141,9 @@ class Lessons:
         return lesson
 
     def _answer(self, inputs: Inputs, aids: frozenset[str]) -> Tapped:
-        return read_taps(call(self._tapped, inputs)) if aids else Tapped(call(self.teacher, inputs), (), ())
+        if not aids:
+            return Tapped(call(self.teacher, inputs), (), ())
+        return read_taps(call(self._attending if "attention" in aids else self._tapped, inputs))
 
 
 class FeatureTap:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeVar
 
@@ -40,6 +40,10 @@ class Places:
     channel_dims: tuple[int, ...]
     attentions: tuple[str | None, ...]
     ends: tuple[str, ...]
+
+    def without_attention(self) -> Places:
+        """Return the same without attention, whose weights cost something to compute."""
+        return replace(self, attentions=())
 
 
 def find_places(teacher: fx.GraphModule) -> Places:

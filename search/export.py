@@ -22,6 +22,7 @@ from ..evaluators.score import PARITY, as_arrays, file_bytes, file_outputs, pred
 from ..evaluators.shipping import MeasuredFile
 from ..evaluators.templates import Templates
 from ..evaluators.timing.processes import TimedFile
+from ..evaluators.written import written_operators
 from ..files import PARTIAL, check_folder, digest, disk_errors, move, remove, write_json
 from ..spaces.inputs import call
 from ..spaces.layers import find_layers
@@ -283,6 +284,7 @@ def _checked(
         latency=latency,
         beside=beside[0] if work.teacher is not None else None,
         operators=operators,
+        written=written_operators(part),
         remark=runtime.remark(operators, asked),
     )
 
