@@ -25,7 +25,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from networks import machine_line
 from scipy.stats import t as student_t
 
 from autocompress.compression.distill import Lessons
@@ -187,6 +186,8 @@ def compare(context: EvaluationContext, space: Space, name: str, options: argpar
 
 def main() -> None:
     """Compare on each study that the command line names."""
+    from networks import machine_line
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", nargs="*", default=["digits", "cifar10_resnet20"])
     parser.add_argument("--minutes", type=float, help="For each study, about.")

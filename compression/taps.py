@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 
 from .places import Places
 from .spelled_attention import attention_weights
+
+HIDDEN = -1e4
+"""Added to the score of a key that does not count, in place of minus infinity."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,18 @@ def read_taps(given: Any) -> Tapped:
     return Tapped(*given)
 
 
-def mean_weights(*args: Any, **kwargs: Any) -> Tensor:
+def mean_weights(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *args: Any, **kwargs: Any
+) -> Tensor:
     """Return the weights of an operator of attention, averaged over its heads where they are a dimension.
 
-    Args are those of the operator.
+    Args are those of the operator. A query that sees no key at all, as those of padding may, gets numbers too.
     """
-    weights = attention_weights(*args, **kwargs)
+    if attn_mask is not None:
+        hidden = ~attn_mask if attn_mask.dtype == torch.bool else attn_mask < HIDDEN
+        added = torch.zeros_like(attn_mask, dtype=query.dtype) if attn_mask.dtype == torch.bool else attn_mask
+        attn_mask = added.masked_fill(hidden, HIDDEN)
+    weights = attention_weights(query, key, value, attn_mask, *args, **kwargs)
     return weights.mean(-3) if weights.ndim > 3 else weights
 
 

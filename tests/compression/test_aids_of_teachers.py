@@ -23,7 +23,7 @@ from autocompress.compression.projections import Projections, fitted
 from autocompress.compression.recover import Recoverer, Schedule, Stopped
 from autocompress.compression.recovered import read_checkpoint
 from autocompress.compression.student import Student, make_student
-from autocompress.compression.taps import Tapped, read_taps, tapped
+from autocompress.compression.taps import Tapped, mean_weights, read_taps, tapped
 from autocompress.errors import UsageError
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.graph.operator_rules import name_of
@@ -128,6 +128,18 @@ def test_taps_change_nothing_and_share_all_that_is_trained() -> None:
     for weights in found.attentions:
         assert weights is not None
         torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]))
+
+
+@pytest.mark.parametrize("added", [False, True])
+def test_queries_of_padding_have_weights_too(added: bool) -> None:
+    query, key = torch.randn(2, 4, 3, 8, requires_grad=True), torch.randn(2, 4, 3, 8)
+    mask = torch.tensor([[True, False, True], [False, False, False], [True, True, True]])
+    given = torch.zeros(3, 3).masked_fill(~mask, -torch.inf) if added else mask
+    found = mean_weights(query, key, key, given)
+    expected = ((query @ key.mT) / 8**0.5).masked_fill(~mask, -torch.inf).softmax(-1).mean(1)
+    torch.testing.assert_close(found[:, [0, 2]], expected[:, [0, 2]])
+    found.square().sum().backward()
+    assert query.grad is not None and bool(torch.isfinite(query.grad).all())
 
 
 class ChannelsLast(nn.Module):
