@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import TrialFailed
-from ..spaces.inputs import Inputs, call
+from ..spaces.inputs import Inputs
 from ..spaces.spec import Recovery, StudentSpec
+from .aids import StudentAids
 from .attention import attention_context
 from .distill import FeatureTap, Lessons, distillation_loss
 from .fake_quant import FakeQuantizer
@@ -163,9 +164,12 @@ class Recoverer:
         optimizer = make_optimizer(recovery, tuning.trained, self.schedule.weight_decay)
         fake = FakeQuantizer(module, spec.bits, tuning.weight if tuning.adapts else own_weight)
         scaler = make_scaler(self.device, self.losses.precise)
+        # on the device already: taps share the buffers
+        aids = StudentAids(recovery, module, self.lessons.places if recovery.aids else None)
         if state is not None:
             fake.ranges.update(state["ranges"])
             tuning.load(state.get("updates", {}))
+            aids.projections.load(state.get("projections", {}))
             if state["optimizer"] is not None:
                 optimizer.load_state_dict(state["optimizer"])
             if state.get("scaler"):
@@ -173,6 +177,7 @@ class Recoverer:
 
         def save() -> None:
             going_on = {"optimizer": optimizer.state_dict(), "updates": tuning.state(), "scaler": scaler.state_dict()}
+            going_on["projections"] = aids.projections.state()
             # a finished training needs no momentum any more, which is half of the file
             parts = going_on if step < total else {"optimizer": None}
             write_checkpoint(checkpoint, tuning.plain_state(), step, ranges=fake.ranges, **parts)
@@ -184,7 +189,7 @@ class Recoverer:
         kept = student.stayed_inputs.get(self.lessons.last_layer or "")
         watched = [step, max(step, math.ceil(AWARE_FROM * total))]
         try:
-            work = _Work(recovery, kept, _Batches(self.data, self.schedule), tuning, scaler)
+            work = _Work(recovery, kept, _Batches(self.data, self.schedule), tuning, scaler, aids, total)
             while step < until:
                 if stop():
                     save()
@@ -222,14 +227,16 @@ class Recoverer:
         self, student: Student, module: nn.Module, optimizer: torch.optim.Optimizer, work: _Work, step: int
     ) -> float:
         epoch, index, inputs, labels = work.batches.at(step)
-        lesson = self.lessons.lesson(epoch, index, inputs, self.data.cacheable, self.schedule.seed)
+        lesson = self.lessons.lesson(epoch, index, inputs, self.data.cacheable, self.schedule.seed, work.recovery.aids)
         inputs, labels = to_training_layout(inputs, self.device), labels.to(self.device)
         tapped = FeatureTap(module, self.lessons.last_layer)
         attention = attention_context(self.device, 0 if self.losses.precise else self.longest_sequence)
         with autocast_context(self.device, self.losses.precise, scaled=True), attention, tapped as tap:
-            outputs = call(module, inputs)
+            outputs = work.aids.run(inputs)
         loss = distillation_loss(work.recovery, outputs, labels, lesson, tap.features, work.kept, self.losses)
-        descend(loss, optimizer, work.scaler, work.tuning.trained)
+        loss = work.aids.added_to(loss, lesson.shown, tap.features)
+        beside = work.aids.projections.optimizers(learning_rate_factor(step, work.total))
+        descend(loss, optimizer, work.scaler, work.tuning.trained, beside)
         work.tuning.hold_masks()
         return float(loss.detach())
 
@@ -249,6 +256,8 @@ class _Work(NamedTuple):
     batches: _Batches
     tuning: Tuning
     scaler: torch.amp.GradScaler
+    aids: StudentAids
+    total: int
 
 
 def learning_rate_factor(step: int, total: int) -> float:

@@ -22,6 +22,7 @@ from ..evaluators.score import PARITY, as_arrays, file_bytes, file_outputs, pred
 from ..evaluators.shipping import MeasuredFile
 from ..evaluators.templates import Templates
 from ..evaluators.timing.processes import TimedFile
+from ..evaluators.written import written_operators
 from ..files import PARTIAL, check_folder, digest, disk_errors, move, remove, write_json
 from ..spaces.axes.size import SizeAxis
 from ..spaces.inputs import call
@@ -284,6 +285,7 @@ def _checked(
         latency=latency,
         beside=beside[0] if work.teacher is not None else None,
         operators=operators,
+        written=written_operators(part),
         remark=runtime.remark(operators, asked),
     )
 

@@ -34,6 +34,7 @@ class SpaceContext:
         profile: What bits and channels were measured to win on the targets, None where that is not known.
         recovery: How students are taught where nothing else is decided.
         ways: Which weights a recovery may train, of `spec.TUNES`; the first is that of students made by hand.
+        aids: What the teacher may show students beside its outputs, of `spec.AIDS`.
         blocks: The teacher's blocks that can be dropped, in order of execution.
         resizings: The sizes of inputs that the teacher can look at besides the full one, largest first.
         no_sizes: Those that it cannot look at, with the reasons.
@@ -53,6 +54,7 @@ class SpaceContext:
     profile: TargetProfile | None = None
     recovery: Recovery = field(default_factory=Recovery)
     ways: tuple[str, ...] = (Recovery.tune,)
+    aids: tuple[str, ...] = ()
     blocks: tuple[Block, ...] = ()
     resizings: tuple[Resizing, ...] = ()
     no_sizes: tuple[LeftOut, ...] = ()

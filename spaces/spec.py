@@ -33,6 +33,10 @@ ADAMW_PART = 0.15
 """Of a learning rate of SGD, what AdamW takes: its peak of 0.003 was best where that of SGD was 0.02."""
 
 
+AIDS = ("attention", "hidden", "relation")
+"""What a teacher can show beside its outputs; each has a weight in `Recovery`, called after it."""
+
+
 @dataclass(frozen=True)
 class Recovery:
     """How a student is taught after it was shrunk (Hinton et al. 2015, arXiv:1503.02531, section 2).
@@ -47,6 +51,9 @@ class Recovery:
         optimizer: "sgd" or "adamw", which takes a part of the learning rate.
         tune: Which weights are trained, one of `TUNES`. All others stay as they are.
         rank: Of the updates of "lora" and "qlora".
+        attention_weight: Weight of looking where the teacher looks; this and the next two: see `compression.aids`.
+        hidden_weight: Weight of matching what lies within the network, through a learned projection.
+        relation_weight: Weight of finding the same examples of a batch alike.
     """
 
     temperature: float = 4.0
@@ -58,6 +65,22 @@ class Recovery:
     optimizer: str = "sgd"
     tune: str = "full"
     rank: int = 8
+    attention_weight: float = 0.0
+    hidden_weight: float = 0.0
+    relation_weight: float = 0.0
+
+    @property
+    def aids(self) -> frozenset[str]:
+        """Which of `AIDS` the student is taught with."""
+        return frozenset(aid for aid in AIDS if self.weight(aid) > 0)
+
+    def weight(self, aid: str) -> float:
+        """Return the weight of one of `AIDS`."""
+        return float(getattr(self, f"{aid}_weight"))
+
+    def aids_in_words(self) -> str:
+        """Return the aids with their weights, each behind a comma."""
+        return "".join(f", {aid} {self.weight(aid):.3g}" for aid in AIDS if aid in self.aids)
 
     @property
     def peak_rate(self) -> float:
@@ -78,6 +101,9 @@ class Recovery:
             del found["tune"]
         if self.rank == Recovery.rank:
             del found["rank"]
+        for aid in AIDS:
+            if not self.weight(aid):
+                del found[f"{aid}_weight"]
         return found
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from ..spaces.spec import Recovery
+from ..spaces.spec import AIDS, Recovery
 from .section import Count, Positive, Section, named_once
 
 
@@ -26,6 +26,8 @@ class RecoverySection(Section):
             over weights that are kept in 8 bits meanwhile. A search chooses among them; the first is that of students
             made by hand.
         rank: Of the updates of "lora" and "qlora".
+        aids: What the teacher may show beside its outputs, with a weight that the search decides: "attention" (where it
+            looks), "hidden" (what lies within it), "relation" (which examples it finds alike). None by default.
     """
 
     epochs: Positive | None = None
@@ -42,6 +44,13 @@ class RecoverySection(Section):
     def _ways_named_once(self) -> RecoverySection:
         named_once("ways", self.ways)
         return self
+
+    aids: Annotated[tuple[Literal["attention", "hidden", "relation"], ...], Field(strict=False)] = ()
+
+    @field_validator("aids")
+    @classmethod
+    def _in_one_order(cls, aids: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(aid for aid in AIDS if aid in aids)
 
     @model_validator(mode="after")
     def _rungs_rise_to_one(self) -> RecoverySection:

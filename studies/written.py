@@ -76,6 +76,8 @@ def check_effect(study: StudySections, written: Written) -> None:
     for key, axis in (("bits", "bits"), ("patterns", "pattern")):
         if key in written.get("space", set()) and getattr(section, key) is not None and axis not in axes:
             raise StudyFileError(f"[space] {key} has no effect without the axis {axis!r}: add it, or remove {key}")
+    if study.recovery.aids and "aids" in written.get("recovery", set()) and "recovery" not in axes:
+        raise StudyFileError("[recovery] aids has no effect without the axis 'recovery': add it, or remove aids")
 
 
 def written_in(study: StudySections) -> dict[str, set[str]]:

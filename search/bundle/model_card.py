@@ -205,6 +205,7 @@ def _place(facts: CardFacts, name: str, file: FileRecord) -> dict[str, Any]:
             ("latency, p50", f"{latency.p50_ms:.3f} ms {interval}"),
             ("latency, p90 / p95 / p99", f"{latency.p90_ms:.3f} / {latency.p95_ms:.3f} / {latency.p99_ms:.3f} ms"),
             ("size, compressed size", f"{file.size_bytes:,} bytes, {file.compressed_bytes:,} bytes"),
+            ("operators", file.operators_in_words or "not known"),
             ("peak memory of a process that runs it", memory),
             ("SHA-256", code(file.sha256)),
         ],
@@ -234,7 +235,7 @@ def _made_of(facts: CardFacts) -> list[tuple[str, str]]:
     if spec.recovery is None:
         return [*found, ("training", "none")]
     taught = spec.recovery
-    words = f"distilled with temperature {taught.temperature:g}, weight {taught.alpha:g}"
+    words = f"distilled with temperature {taught.temperature:g}, weight {taught.alpha:g}{taught.aids_in_words()}"
     words += f", learning rate {taught.peak_rate:g}"
     words += " of AdamW" if taught.optimizer == "adamw" else ""
     words += ", quantization-aware" if taught.quantization_aware else ""

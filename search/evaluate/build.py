@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...compression.training_data import LabelledData
 from ...evaluators.measurement import Measurement
 from ...evaluators.score import compressed_bytes, file_bytes, file_outputs
+from ...evaluators.written import written_operators
 from ...files import digest, write_json
 from ...spaces.plain import to_plain
 from ...spaces.target import PerTarget
@@ -63,6 +64,7 @@ def build_and_measure(context: EvaluationContext, job: Job, clock: Clock) -> Per
                 operators=operators,
                 remark=session.runtime.remark(operators, built.bits),
                 sha256=digest(path),
+                written=written_operators(path),
                 accuracy_sd=standard_error(context.task.metric, torch.from_numpy(answers[name]), data.labels),
             )
     write_answers(context.folder, job.number, answers)

@@ -103,6 +103,7 @@ def open_context(
         RuntimeUnavailable: A target cannot be used here.
         MeasurementError: A target cannot be measured.
         UnknownName: The study names a runtime that does not exist.
+        UsageError: The study names an aid that its teacher cannot give.
     """
     network = look_at_teacher(task, settings.space.axes)
     say(
@@ -136,10 +137,13 @@ def open_context(
     steps = schedule.steps(task.train)
     say(f"recovery: {steps} steps with batches of {batch_size}, {epochs:.3g} epochs")
     answering = module_to_training_layout(copy.deepcopy(task.teacher), device)
+    lessons = Lessons(answering, last, device, task.losses.precise, frozenset(settings.recovery.aids))
+    if not worker:
+        lessons.check_offered(task.example_input)
     train = task.train.to(device) if not isinstance(task.train, StreamedData) else task.train
     recoverer = Recoverer(
         train,
-        Lessons(answering, last, device, task.losses.precise),
+        lessons,
         schedule,
         device,
         training_slices(targets),

@@ -123,6 +123,7 @@ def lay_context(
         profile=profile,
         recovery=Recovery(optimizer=optimizer, tune=taught.ways[0], rank=taught.rank),
         ways=taught.ways,
+        aids=settings.recovery.aids,
         blocks=network.blocks,
         resizings=network.resizings,
         no_sizes=network.no_sizes,

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nets
 import pytest
@@ -86,10 +87,10 @@ class Bench:
 class _OwnNames(Lessons):
     """Lessons of a counted teacher, whose layers lie one level deeper than the student's."""
 
-    def lesson(self, epoch: int, step: int, inputs: Tensor, keep: bool, seed: int = 0) -> Lesson:
+    def lesson(self, *args: Any, **more: Any) -> Lesson:
         name, self.last_layer = self.last_layer, f"inner.{self.last_layer}"
         try:
-            return super().lesson(epoch, step, inputs, keep, seed)
+            return super().lesson(*args, **more)
         finally:
             self.last_layer = name
 

@@ -60,8 +60,8 @@ def teaching(recovery: Recovery | None) -> str:
     aware = ", with fake quantization" if recovery.quantization_aware else ""
     by = " by AdamW" if recovery.optimizer == "adamw" else ""
     return (
-        f"taught{by} at temperature {recovery.temperature:.3g}, alpha {recovery.alpha:.3g}, "
-        f"learning rate {recovery.peak_rate:.3g}{aware}{few_weights(recovery)}"
+        f"taught{by} at temperature {recovery.temperature:.3g}, alpha {recovery.alpha:.3g}"
+        f"{recovery.aids_in_words()}, learning rate {recovery.peak_rate:.3g}{aware}{few_weights(recovery)}"
     )
 
 
