@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..spaces.spec import Pattern, StudentSpec
+from ..spaces.spec import StudentSpec
 from .edits import Parent, edited
+from .masks import mask_of
 
 
 @dataclass(frozen=True)
@@ -82,32 +83,3 @@ def renew(module: nn.Module, seed: int = 0) -> None:
             for parameter in part.parameters(recurse=False):
                 if parameter.is_floating_point() and parameter.numel() > 1:
                     parameter.normal_(float(parameter.mean()), float(parameter.std()))
-
-
-def mask_of(weight: torch.Tensor, pattern: Pattern) -> torch.Tensor:
-    """Return the mask that keeps the largest magnitudes of a weight.
-
-    "2:4" keeps two of every four consecutive inputs at each output and kernel position, as sparse tensor cores
-    want it (Mishra et al. 2021, arXiv:2104.08378, section 3). Inputs beyond the last full four stay dense.
-
-    Args:
-        weight: [out, in, ...].
-        pattern: Which zeros it gets.
-
-    Returns:
-        A tensor of the weight's shape and dtype; 1 keeps, 0 drops.
-    """
-    size = weight.abs()
-    mask = torch.ones(weight.shape, dtype=weight.dtype, device=weight.device)
-    if pattern.kind == "unstructured":
-        drop = int(pattern.rate * weight.numel())
-        if drop:
-            mask.view(-1)[size.flatten().argsort()[:drop]] = 0
-        return mask
-    fours = weight.shape[1] // 4 * 4
-    if fours:
-        last = size[:, :fours].movedim(1, -1)
-        blocks = last.reshape(*last.shape[:-1], fours // 4, 4)
-        keep = torch.zeros_like(blocks).scatter_(-1, blocks.topk(2, dim=-1).indices, 1.0)
-        mask[:, :fours] = keep.reshape(last.shape).movedim(-1, 1)
-    return mask

@@ -8,14 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+BLOCK = "block:4x1"
+"""The kind of pattern whose zeros are blocks of four outputs at one input."""
+
 
 @dataclass(frozen=True)
 class Pattern:
     """A sparsity pattern of one layer's weights, which keeps the layer's shape.
 
     Attributes:
-        kind: "unstructured" (the `rate` smallest weights of the layer are zero) or "2:4" (two of every four
-            consecutive inputs are zero, rate 0.5). A dense layer has no pattern at all.
+        kind: "unstructured" (the `rate` smallest weights of the layer are zero), "2:4" (two of every four
+            consecutive inputs are zero, rate 0.5) or "block:4x1" (whole blocks of four consecutive outputs are zero at
+            an input). A dense layer has no pattern at all.
         rate: Part of the weights that is zero, 0 to 1.
     """
 
