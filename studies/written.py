@@ -65,6 +65,8 @@ def check_effect(study: StudySections, written: Written) -> None:
     for key, axis in (("bits", "bits"), ("patterns", "pattern")):
         if key in written.get("space", set()) and getattr(section, key) is not None and axis not in axes:
             raise StudyFileError(f"[space] {key} has no effect without the axis {axis!r}: add it, or remove {key}")
+    if "criterion" in written.get("space", set()) and not {"channels", "width"} & set(axes):
+        raise StudyFileError("[space] criterion has no effect where no axis removes channels: add 'channels'")
 
 
 def written_in(study: StudySections) -> dict[str, set[str]]:

@@ -27,6 +27,7 @@ from ...studies.schema import StudySections
 from ...studies.task import PreparedTask
 from ..store.layout import remeasuring, target_folder
 from .batch_memory import check_batch
+from .criterion import rated_network
 from .target_session import TargetSession, open_session
 
 LOOK_EXAMPLES = 5000
@@ -102,6 +103,7 @@ def open_context(
         RuntimeUnavailable: A target cannot be used here.
         MeasurementError: A target cannot be measured.
         UnknownName: The study names a runtime that does not exist.
+        StorageError: What the study kept of its network is gone or damaged.
     """
     network = look_at_network(task.teacher.cpu(), task.example_input)
     say(
@@ -109,6 +111,7 @@ def open_context(
         f"{len(network.left_out)} left out"
     )
     targets = settings.target.targets()
+    network = rated_network(network, task, settings, folder, worker, say, training_slices(targets))
     if not worker:
         check_batch(task, settings.target.batch)
     templates = Templates(task.teacher, task.example_input)
