@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from ..spaces.spec import Recovery, StudentSpec
 from .attention import attention_context
 from .distill import FeatureTap, Lessons, distillation_loss
 from .fake_quant import FakeQuantizer
+from .gradual import Ramp
 from .losses import CLASSIFICATION, Losses
 from .precision import autocast_context, module_to_training_layout, to_training_layout
 from .recovered import read_checkpoint
@@ -121,7 +122,8 @@ class Recoverer:
         """Train a student up to the end of a rung, from its checkpoint if there is one, and write that anew.
 
         Args:
-            student: Trained in place, made by `make_student` of the same specification.
+            student: Trained in place, made by `make_student` of the same specification, or of what it begins with
+                where zeros come little by little (`gradual.begins_with`).
             spec: Its specification, with a recovery.
             rung: Number of the rung, from 0.
             checkpoint: The file.
@@ -142,7 +144,9 @@ class Recoverer:
         module = module_to_training_layout(student.module, self.device)
         optimizer = _optimizer(recovery, _parameter_sets(module, self.schedule.weight_decay))
         fake = FakeQuantizer(module, spec.bits)
-        step = _load(checkpoint, module, optimizer, fake)
+        step, masks = _load(checkpoint, module, optimizer, fake)
+        ramp = Ramp.of(spec, total)
+        student = student if ramp is None else replace(student, masks=masks)
         kept = student.stayed_inputs.get(self.lessons.last_layer or "")
         module.train()
         torch.manual_seed(self.schedule.seed + step)  # for networks with dropout
@@ -150,7 +154,7 @@ class Recoverer:
             batches = _Batches(self.data, self.schedule)
             while step < until:
                 if stop():
-                    _save(checkpoint, module, optimizer, fake, step)
+                    _save(checkpoint, module, optimizer, fake, step, ramp and student.masks)
                     raise Stopped
                 begun = step
                 with self.quiet():
@@ -159,6 +163,9 @@ class Recoverer:
                             break  # steps of a large network take seconds each
                         if recovery.quantization_aware and now >= AWARE_FROM * total:
                             fake.switch_on()
+                        if ramp is not None and ramp.changes_at(now):
+                            student = replace(student, masks=ramp.masks(module, now))
+                            student.hold_masks()
                         for settings in optimizer.param_groups:
                             settings["lr"] = recovery.peak_rate * learning_rate_factor(now, total)
                         loss = self._step(student, module, optimizer, recovery, kept, batches, now)
@@ -171,7 +178,7 @@ class Recoverer:
         finally:
             fake.switch_off()
             module.eval()
-        _save(checkpoint, module, optimizer if step < total else None, fake, step)
+        _save(checkpoint, module, optimizer if step < total else None, fake, step, ramp and student.masks)
         return fake
 
     def _step(
@@ -253,22 +260,32 @@ def _parameter_sets(module: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def _save(
-    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer | None, fake: FakeQuantizer, step: int
+    path: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    fake: FakeQuantizer,
+    step: int,
+    masks: Mapping[str, Tensor] | None,
 ) -> None:
     # a finished training needs no momentum any more, which is half of the file
     momentum = optimizer.state_dict() if optimizer else None
     state = {"module": module.state_dict(), "optimizer": momentum, "ranges": fake.ranges, "step": step}
+    if masks is not None:
+        state["masks"] = dict(masks)
     buffer = io.BytesIO()  # torch's own writer says nothing useful when a disk is full
     torch.save(state, buffer)
     write_bytes(path, buffer.getvalue())
 
 
-def _load(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fake: FakeQuantizer) -> int:
+def _load(
+    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fake: FakeQuantizer
+) -> tuple[int, dict[str, Tensor]]:
+    """Go on from a checkpoint, and return its step and the masks that it holds of zeros that come little by little."""
     state = read_checkpoint(path)
     if state is None:
-        return 0
+        return 0, {}
     module.load_state_dict(state["module"])
     if state["optimizer"] is not None:
         optimizer.load_state_dict(state["optimizer"])
     fake.ranges.update(state["ranges"])
-    return int(state["step"])
+    return int(state["step"]), state.get("masks", {})

@@ -43,6 +43,8 @@ class Recovery:
         quantization_aware: Whether layers below 16 bits train with fake quantization in the second half.
         fresh: Whether the student begins with new random weights in place of the teacher's.
         optimizer: "sgd" or "adamw", which takes a part of the learning rate.
+        ramp: "cubic" where the zeros of patterns come little by little while the student is taught; empty where they
+            are there from the start. See `compression.gradual`.
     """
 
     temperature: float = 4.0
@@ -52,6 +54,7 @@ class Recovery:
     quantization_aware: bool = False
     fresh: bool = False
     optimizer: str = "sgd"
+    ramp: str = ""
 
     @property
     def peak_rate(self) -> float:
@@ -68,6 +71,8 @@ class Recovery:
             del found["fresh"]
         if self.optimizer == Recovery.optimizer:
             del found["optimizer"]
+        if not self.ramp:
+            del found["ramp"]
         return found
 
 

@@ -20,6 +20,8 @@ class RecoverySection(Section):
             steps; see `compression.recover.fitting_schedule`.
         weight_decay: Of the weights of layers; biases and norms have none.
         optimizer: "sgd" or "adamw". Without it AdamW for networks that are normalised by layers, as transformers are.
+        ramp: "cubic" lets the zeros of patterns come little by little, over the first 60 % of a training. Without it
+            they are there from its start.
     """
 
     epochs: Positive | None = None
@@ -27,6 +29,7 @@ class RecoverySection(Section):
     batch_size: Count | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     optimizer: Literal["sgd", "adamw"] | None = None
+    ramp: Literal["cubic"] | None = None
 
     @model_validator(mode="after")
     def _rungs_rise_to_one(self) -> RecoverySection:

@@ -65,6 +65,8 @@ def check_effect(study: StudySections, written: Written) -> None:
     for key, axis in (("bits", "bits"), ("patterns", "pattern")):
         if key in written.get("space", set()) and getattr(section, key) is not None and axis not in axes:
             raise StudyFileError(f"[space] {key} has no effect without the axis {axis!r}: add it, or remove {key}")
+    if "ramp" in written.get("recovery", set()) and study.recovery.ramp is not None and "pattern" not in axes:
+        raise StudyFileError("[recovery] ramp has no effect without the axis 'pattern': add it, or remove ramp")
     if "criterion" in written.get("space", set()) and not {"channels", "width"} & set(axes):
         raise StudyFileError("[space] criterion has no effect where no axis removes channels: add 'channels'")
 

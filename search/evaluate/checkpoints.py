@@ -9,6 +9,7 @@ import torch
 
 from ...compression.fake_quant import FakeQuantizer
 from ...compression.first_look import first_look, outputs_with_bits
+from ...compression.gradual import begins_with
 from ...compression.recovered import load_recovered, read_weights
 from ...compression.seeds import seeded_generator
 from ...compression.student import Student, make_student
@@ -113,7 +114,7 @@ def recovered_student(
             load_recovered(student, path)
         except TrialFailed as gone:
             remark(f"{gone}; it is taught again")
-            again = start_student(context, spec, warm_start)
+            again = start_student(context, begins_with(spec), warm_start)
             context.recoverer.with_seed(seed).recover(again, spec, last, path, context.stop)
             load_recovered(student, path)
     return student

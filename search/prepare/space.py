@@ -120,7 +120,7 @@ def lay_context(
         bits=settings.space.bits,
         patterns=settings.space.patterns,
         profile=profile,
-        recovery=Recovery(optimizer=optimizer),
+        recovery=Recovery(optimizer=optimizer, ramp=settings.recovery.ramp or ""),
     )
 
 

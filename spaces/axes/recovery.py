@@ -78,7 +78,8 @@ class RecoveryAxis(AxisDefaults):
         low = any(width < LOW_BITS for width in spec.bits.values())
         numbers = {name: float(chosen.get(name, getattr(default, name))) for name in NUMBERS}
         aware, fresh = wanted == AWARE and low, chosen.get("start", TEACHERS) == NEW
-        taught = Recovery(**numbers, quantization_aware=aware, fresh=fresh, optimizer=default.optimizer)
+        ramp = default.ramp if spec.patterns else ""
+        taught = Recovery(**numbers, quantization_aware=aware, fresh=fresh, optimizer=default.optimizer, ramp=ramp)
         return replace(spec, recovery=taught)
 
     def _variable(self, subject: str, options: tuple[Option, ...], searched: tuple[Option, ...] = ()) -> Variable:
