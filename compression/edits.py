@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import TrialFailed
 from ..spaces.groups import Group, remove_channels
@@ -21,10 +21,26 @@ class Parent:
     Attributes:
         module: The trained network. It is never changed.
         groups: Its groups of channels.
+        early: The weights and buffers that it had early in its training, by name; None where they are not known.
     """
 
     module: nn.Module
     groups: Sequence[Group] = ()
+    early: Mapping[str, Tensor] | None = None
+
+    def as_early(self) -> Parent:
+        """Return the same network with the weights that it had early in its training.
+
+        Raises:
+            TrialFailed: They are not known.
+        """
+        if self.early is None:
+            raise TrialFailed(
+                "this student begins with early weights, which the task does not have: give Task(early_weights=...)"
+            )
+        module = copy.deepcopy(self.module)
+        module.load_state_dict(self.early, strict=False)
+        return replace(self, module=module)
 
 
 def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, Sequence[int]]]:

@@ -117,7 +117,7 @@ def _changes_of_loss(
         weight.requires_grad_(True)
     found = {name: torch.zeros(weight.shape) for name, weight in weights.items()}
     parts = in_equal_parts(inputs, max(1, count_of(inputs) // BATCH))
-    for part, wanted in zip(parts, labels.split([count_of(part) for part in parts]), strict=True):
+    for part, wanted in zip(parts, torch.split(labels, [count_of(part) for part in parts]), strict=True):
         breathe()
         with torch.enable_grad():
             value = loss(call(module, mapped(lambda x: x.to(device), part)).float(), wanted.to(device))

@@ -154,7 +154,7 @@ class Recoverer:
             batches = _Batches(self.data, self.schedule)
             while step < until:
                 if stop():
-                    _save(checkpoint, module, optimizer, fake, step, ramp and student.masks)
+                    _save(checkpoint, module, optimizer, fake, step, student.masks if ramp else None)
                     raise Stopped
                 begun = step
                 with self.quiet():
@@ -178,7 +178,7 @@ class Recoverer:
         finally:
             fake.switch_off()
             module.eval()
-        _save(checkpoint, module, optimizer if step < total else None, fake, step, ramp and student.masks)
+        _save(checkpoint, module, optimizer if step < total else None, fake, step, student.masks if ramp else None)
         return fake
 
     def _step(

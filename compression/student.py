@@ -15,7 +15,7 @@ from .masks import mask_of
 
 @dataclass(frozen=True)
 class Student:
-    """A smaller network that starts from the teacher's weights, or from new ones where its recovery says so.
+    """A smaller network that starts from the teacher's weights, or from new or early ones where its recovery says so.
 
     Attributes:
         module: The network.
@@ -39,14 +39,14 @@ class Student:
 def make_student(parent: Parent, spec: StudentSpec) -> Student:
     """Edit a copy of `parent` as `spec` says, then zero weights. Nothing is trained.
 
-    A network with new weights keeps the patterns of the trained ones.
+    A network with new or early weights keeps the channels and patterns of the trained ones.
 
     Args:
         parent: The trained network.
         spec: What becomes of it.
 
     Raises:
-        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments.
+        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, or early weights are not known.
     """
     module, stayed = edited(parent, spec)
     for parameter in module.parameters():
@@ -58,6 +58,8 @@ def make_student(parent: Parent, spec: StudentSpec) -> Student:
         masks[name] = mask_of(weight.detach(), pattern)
     if spec.recovery is not None and spec.recovery.fresh:
         renew(module)
+    elif spec.recovery is not None and spec.recovery.early:
+        module.load_state_dict(edited(parent.as_early(), spec)[0].state_dict())
     student = Student(module, masks, stayed)
     student.hold_masks()
     return student

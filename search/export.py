@@ -145,7 +145,7 @@ def recovered(task: PreparedTask, trial: Trial, folder: Path, settings: StudyFil
     """
     network = look_at_network(task.teacher.cpu(), task.example_input)
     network = rated_network(network, task, settings, folder, worker=True)
-    student = make_student(Parent(task.teacher, network.groups), trial.spec)
+    student = make_student(Parent(task.teacher, network.groups, task.early), trial.spec)
     if trial.spec.recovery is not None:
         path = checkpoint_path(folder, trial.spec, len(settings.recovery.rungs) - 1, trial.warm_start)
         if not path.exists():

@@ -31,6 +31,7 @@ class SpaceContext:
         patterns: Sparsity patterns that the user allows, None for all that pay.
         profile: What bits and channels were measured to win on the targets, None where that is not known.
         recovery: How students are taught where nothing else is decided.
+        starts: Whose weights students may begin with; see `axes.recovery`.
     """
 
     layers: tuple[Layer, ...]
@@ -46,6 +47,7 @@ class SpaceContext:
     patterns: tuple[str, ...] | None = None
     profile: TargetProfile | None = None
     recovery: Recovery = field(default_factory=Recovery)
+    starts: tuple[str, ...] = ("teacher",)
 
     def capabilities_of(self, target: str) -> Capabilities:
         """Return what the target of this name can use, or all targets together for an empty name."""

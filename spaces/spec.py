@@ -45,6 +45,7 @@ class Recovery:
         optimizer: "sgd" or "adamw", which takes a part of the learning rate.
         ramp: "cubic" where the zeros of patterns come little by little while the student is taught; empty where they
             are there from the start. See `compression.gradual`.
+        early: Whether the student begins with the weights that the teacher had early in its own training.
     """
 
     temperature: float = 4.0
@@ -55,6 +56,7 @@ class Recovery:
     fresh: bool = False
     optimizer: str = "sgd"
     ramp: str = ""
+    early: bool = False
 
     @property
     def peak_rate(self) -> float:
@@ -73,6 +75,8 @@ class Recovery:
             del found["optimizer"]
         if not self.ramp:
             del found["ramp"]
+        if not self.early:
+            del found["early"]
         return found
 
 

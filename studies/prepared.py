@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import fx
+from torch import Tensor, fx
 
 from ..compression.losses import Losses
 from ..spaces.inputs import Inputs
@@ -29,6 +30,8 @@ class PreparedTask:
         name: What the study is called.
         teacher_look: The metric of the teacher on a part of validation, as a search keeps it (higher is better); None
             where it is not defined there.
+        early: Weights and buffers of the teacher early in its training, by their names in its graph; None where they
+            are not known.
     """
 
     teacher: fx.GraphModule
@@ -41,3 +44,4 @@ class PreparedTask:
     example_input: Inputs
     name: str
     teacher_look: float | None = None
+    early: Mapping[str, Tensor] | None = None

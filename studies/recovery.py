@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from .section import Count, Positive, Section
+from .section import Count, Positive, Section, named_once
 
 
 class RecoverySection(Section):
@@ -22,6 +22,8 @@ class RecoverySection(Section):
         optimizer: "sgd" or "adamw". Without it AdamW for networks that are normalised by layers, as transformers are.
         ramp: "cubic" lets the zeros of patterns come little by little, over the first 60 % of a training. Without it
             they are there from its start.
+        starts: Whose weights students may begin with: "teacher", "new" (random ones) or "early" (those that the task
+            brings as `early_weights`). With several, each plan chooses one.
     """
 
     epochs: Positive | None = None
@@ -30,6 +32,12 @@ class RecoverySection(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     optimizer: Literal["sgd", "adamw"] | None = None
     ramp: Literal["cubic"] | None = None
+    starts: Annotated[tuple[Literal["teacher", "new", "early"], ...], Field(strict=False, min_length=1)] = ("teacher",)
+
+    @model_validator(mode="after")
+    def _starts_named_once(self) -> RecoverySection:
+        named_once("starts", self.starts)
+        return self
 
     @model_validator(mode="after")
     def _rungs_rise_to_one(self) -> RecoverySection:

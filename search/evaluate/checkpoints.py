@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -58,10 +59,15 @@ def first_accuracy(
 ) -> tuple[float | None, bool]:
     """Look at the untrained student with each of its two starts: the teacher's weights, and the warm start.
 
+    One that begins with early weights is looked at with the teacher's: those say what its channels and patterns are
+    worth, and early ones would say nothing.
+
     Returns:
         The metric with the better start, None where it is defined for neither; and whether that is the warm start.
     """
     task = context.task
+    if spec.recovery is not None and spec.recovery.early:
+        spec = replace(spec, recovery=replace(spec.recovery, early=False))
     looks: dict[WarmStart | None, float] = {}
     metric = task.metric.quality
     for start in dict.fromkeys((None, warm_start)):

@@ -59,7 +59,7 @@ class EvaluationContext:
     @property
     def parent(self) -> Parent:
         """The network that students are cut from."""
-        return Parent(self.task.teacher, self.network.groups)
+        return Parent(self.task.teacher, self.network.groups, self.task.early)
 
     @property
     def slices(self) -> Slices:

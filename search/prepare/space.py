@@ -121,6 +121,7 @@ def lay_context(
         patterns=settings.space.patterns,
         profile=profile,
         recovery=Recovery(optimizer=optimizer, ramp=settings.recovery.ramp or ""),
+        starts=settings.recovery.starts,
     )
 
 
