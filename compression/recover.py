@@ -267,11 +267,11 @@ def _save(
     step: int,
     masks: Mapping[str, Tensor] | None,
 ) -> None:
-    # a finished training needs no momentum any more, which is half of the file
+    # a finished training needs neither momentum, which is half of the file, nor masks, which are in its weights
     momentum = optimizer.state_dict() if optimizer else None
     state = {"module": module.state_dict(), "optimizer": momentum, "ranges": fake.ranges, "step": step}
-    if masks is not None:
-        state["masks"] = dict(masks)
+    if masks is not None and optimizer is not None:
+        state["masks"] = {name: mask.bool() for name, mask in masks.items()}
     buffer = io.BytesIO()  # torch's own writer says nothing useful when a disk is full
     torch.save(state, buffer)
     write_bytes(path, buffer.getvalue())
