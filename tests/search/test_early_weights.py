@@ -16,13 +16,22 @@ from torch.nn.utils import parametrizations
 
 from autocompress import Task
 from autocompress.compression.edits import Parent, edited
+from autocompress.compression.masks import mask_of
 from autocompress.compression.student import make_student
 from autocompress.errors import DataError, StorageError, TrialFailed, UsageError
 from autocompress.search.asked import check_starts
-from autocompress.search.evaluate.checkpoints import first_accuracy, start_student
+from autocompress.search.evaluate.checkpoints import (
+    checkpoint_path,
+    first_accuracy,
+    recovered_student,
+    start_student,
+)
+from autocompress.search.evaluate.evaluation import evaluate
+from autocompress.search.evaluate.job import Job
 from autocompress.search.executors.base import ExecutorContext
 from autocompress.search.identity import check_identity
 from autocompress.search.prepare.space import lay_context
+from autocompress.search.trial import WarmStart
 from autocompress.spaces.axes.recovery import START
 from autocompress.spaces.network import Network
 from autocompress.spaces.plan import Plan
@@ -143,3 +152,29 @@ def test_its_training_begins_with_them_and_its_first_look_with_the_teachers(open
     assert all(not value.any() for value in student.state_dict().values())
     usual = replace(spec, recovery=Recovery())
     assert first_accuracy(context, spec, None) == first_accuracy(context, usual, None)
+
+
+@pytest.mark.slow
+def test_a_trial_of_zeros_that_come_little_by_little_and_early_weights_goes_its_way(
+    opened_context: ExecutorContext, tmp_path: Path
+) -> None:
+    """Two rungs in one process, the file in another: it has exactly the zeros that were asked for."""
+    given = opened_context.context
+    early = {name: value.clone() for name, value in given.task.teacher.state_dict().items()}
+    context = replace(given, task=replace(given.task, early=early))
+    layers = [layer.name for layer in given.network.layers if layer.weights >= 512]
+    patterns = {name: Pattern("block:4x1", 0.7) for name in layers}
+    spec = StudentSpec(patterns=patterns, recovery=Recovery(ramp="cubic", early=True, alpha=0.61))
+    looks = [evaluate(context, Job(961, spec, "rung", rung)).accuracy for rung in (0, 1)]
+    built = evaluate(context, Job(961, spec, "build"))
+    assert not built.failure and looks[1] is not None
+    assert built.measured["onnxruntime"].accuracy == pytest.approx(looks[1], abs=0.05)
+    state = recovered_student(context, spec).module.state_dict()
+    for name, pattern in patterns.items():
+        weight = state[f"{name}.weight"]
+        assert torch.equal(mask_of(weight, pattern), (weight != 0).float())
+    warm = WarmStart(961, spec, checkpoint_path(context.folder, spec, 1).name)
+    other = StudentSpec({context.network.groups[0].name: 8}, recovery=Recovery(ramp="cubic"))
+    assert evaluate(context, Job(962, other, "look", warm_start=warm)).warm is not None
+    without = evaluate(given, Job(963, replace(spec, recovery=Recovery(early=True)), "rung", 0))
+    assert "give Task(early_weights=...)" in without.failure
