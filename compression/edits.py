@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..errors import TrialFailed
+from ..spaces.graph.block import Block, drop_blocks
 from ..spaces.groups import Group, remove_channels
 from ..spaces.spec import StudentSpec
 
@@ -21,11 +22,13 @@ class Parent:
     Attributes:
         module: The trained network. It is never changed.
         groups: Its groups of channels.
+        blocks: Its blocks, in order of execution; only a captured network has any.
         early: The weights and buffers that it had early in its training, by name; None where they are not known.
     """
 
     module: nn.Module
     groups: Sequence[Group] = ()
+    blocks: Sequence[Block] = ()
     early: Mapping[str, Tensor] | None = None
 
     def as_early(self) -> Parent:
@@ -44,7 +47,9 @@ class Parent:
 
 
 def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, Sequence[int]]]:
-    """Return a copy of a network with its modules replaced and its channels removed as `spec` says.
+    """Return a copy of a network with its modules replaced, its channels removed and its blocks dropped.
+
+    Blocks go last: channels are removed by what was found in the whole network.
 
     Args:
         parent: The network.
@@ -54,12 +59,23 @@ def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, S
         The copy, and of each layer that lost inputs the parent's input indices that stayed.
 
     Raises:
-        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments.
+        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, or there is no such block.
     """
     module = replaced(parent.module, spec.replacements)
     with torch.no_grad():
         stayed = remove_channels(module, parent.groups, spec.channels)
+    if spec.dropped:
+        _drop(module, parent.blocks, spec.dropped)
+        left = {name for name, _ in module.named_modules()}
+        stayed = {name: indices for name, indices in stayed.items() if name in left}
     return module, stayed
+
+
+def _drop(module: nn.Module, blocks: Sequence[Block], names: Sequence[str]) -> None:
+    missing = sorted(set(names) - {block.name for block in blocks})
+    if missing or not isinstance(module, fx.GraphModule):
+        raise TrialFailed(f"block {(missing or names)[0]} cannot be dropped: the network has no block of this name")
+    drop_blocks(module, [block for block in blocks if block.name in names])
 
 
 def replaced(teacher: nn.Module, replacements: Mapping[str, str]) -> nn.Module:

@@ -46,7 +46,8 @@ def make_student(parent: Parent, spec: StudentSpec) -> Student:
         spec: What becomes of it.
 
     Raises:
-        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, or early weights are not known.
+        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, there is no such block, or early
+            weights are not known.
     """
     module, stayed = edited(parent, spec)
     for parameter in module.parameters():

@@ -14,12 +14,13 @@ from ..compression.edits import Parent
 from ..compression.recovered import load_recovered
 from ..compression.student import make_student
 from ..errors import AutoCompressError, MeasurementError, RuntimeUnavailable, StorageError, UsageError, one_line
-from ..evaluators.artifact import ArtifactBuilder, Templates
+from ..evaluators.artifact import ArtifactBuilder
 from ..evaluators.bench import bench
 from ..evaluators.runtimes.base import Runtime
 from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import PARITY, as_arrays, file_bytes, file_outputs, predict, relative_difference
 from ..evaluators.shipping import MeasuredFile
+from ..evaluators.templates import Templates
 from ..evaluators.timing.processes import TimedFile
 from ..files import PARTIAL, check_folder, digest, disk_errors, move, remove, write_json
 from ..spaces.inputs import call
@@ -145,7 +146,7 @@ def recovered(task: PreparedTask, trial: Trial, folder: Path, settings: StudyFil
     """
     network = look_at_network(task.teacher.cpu(), task.example_input)
     network = rated_network(network, task, settings, folder, worker=True)
-    student = make_student(Parent(task.teacher, network.groups, task.early), trial.spec)
+    student = make_student(Parent(task.teacher, network.groups, network.blocks, task.early), trial.spec)
     if trial.spec.recovery is not None:
         path = checkpoint_path(folder, trial.spec, len(settings.recovery.rungs) - 1, trial.warm_start)
         if not path.exists():

@@ -90,7 +90,7 @@ def technique_of(trial: Trial, coverage: Coverage) -> Technique | None:
         return Technique(trial.technique)
     spec = trial.spec
     bits, recovery = coverage.all_in(spec.bits), spec.recovery
-    if spec.patterns or spec.replacements or bits is None or trial.warm_start is not None:
+    if spec.patterns or spec.replacements or spec.dropped or bits is None or trial.warm_start is not None:
         return None
     if not spec.channels:
         if recovery is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .graph.block import Block
 from .groups import Group
 from .layers import Layer, LeafModule
 from .spec import Recovery
@@ -32,6 +33,7 @@ class SpaceContext:
         profile: What bits and channels were measured to win on the targets, None where that is not known.
         recovery: How students are taught where nothing else is decided.
         starts: Whose weights students may begin with; see `axes.recovery`.
+        blocks: The teacher's blocks that can be dropped, in order of execution.
     """
 
     layers: tuple[Layer, ...]
@@ -48,6 +50,7 @@ class SpaceContext:
     profile: TargetProfile | None = None
     recovery: Recovery = field(default_factory=Recovery)
     starts: tuple[str, ...] = ("teacher",)
+    blocks: tuple[Block, ...] = ()
 
     def capabilities_of(self, target: str) -> Capabilities:
         """Return what the target of this name can use, or all targets together for an empty name."""

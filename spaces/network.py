@@ -8,6 +8,8 @@ from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import UsageError
+from .graph.block import Block
+from .graph.blocks import find_blocks
 from .graph.operator_rules import name_of
 from .groups import Group, LeftOut, find_groups
 from .inputs import Inputs
@@ -24,6 +26,7 @@ class Network:
         modules: Its modules without submodules or parameters, in order of execution.
         left_out: The groups that cannot shrink, with the reasons.
         norms_layers: Whether it is normalised by layers, as transformers are, and nowhere by batches.
+        blocks: Its blocks that can be dropped, in order of execution.
     """
 
     layers: tuple[Layer, ...]
@@ -31,6 +34,7 @@ class Network:
     modules: tuple[LeafModule, ...]
     left_out: tuple[LeftOut, ...]
     norms_layers: bool = False
+    blocks: tuple[Block, ...] = ()
 
 
 def look_at_network(model: nn.Module, example_input: Inputs) -> Network:
@@ -46,8 +50,10 @@ def look_at_network(model: nn.Module, example_input: Inputs) -> Network:
     layers = find_layers(model, example_input)
     if not layers:
         raise UsageError("the network runs no convolution and no linear layer: there is nothing to compress in it")
-    groups, left_out = find_groups(model, example_input, {layer.name: layer.depth for layer in layers})
-    return Network(layers, groups, find_leaf_modules(model, example_input), left_out, _norms_layers(model))
+    depths = {layer.name: layer.depth for layer in layers}
+    groups, left_out = find_groups(model, example_input, depths)
+    blocks = find_blocks(model, example_input, depths) if isinstance(model, fx.GraphModule) else ()
+    return Network(layers, groups, find_leaf_modules(model, example_input), left_out, _norms_layers(model), blocks)
 
 
 def _norms_layers(model: nn.Module) -> bool:

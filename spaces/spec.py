@@ -97,6 +97,7 @@ class StudentSpec:
     Attributes:
         replacements: Module name -> class of `torch.nn` that takes no arguments, such as "Hardswish". Only modules
             without weights can be replaced.
+        dropped: Names of the blocks that are dropped, sorted (see `spaces.graph.block`).
         channels: Group name -> channels kept, for groups that shrink.
         patterns: Layer name -> pattern, for layers that are not dense.
         bits: Layer name -> 16, 8 or 4, for layers that are not 32.
@@ -110,11 +111,13 @@ class StudentSpec:
     recovery: Recovery | None = None
     target: str = ""
     replacements: Mapping[str, str] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("channels", "bits", "patterns", "replacements"):
             found = getattr(self, name)
             object.__setattr__(self, name, dict(sorted(found.items())) if len(found) > 1 else dict(found))
+        object.__setattr__(self, "dropped", tuple(sorted(set(self.dropped))))
 
     def __hash__(self) -> int:
         return hash(self.to_json())
@@ -137,7 +140,9 @@ class StudentSpec:
 
         Students of one structure are exported once: the sizes and numbers of the others are written into that graph.
         """
-        return StudentSpec(replacements=self.replacements) if self.replacements else PLAIN
+        if not (self.replacements or self.dropped):
+            return PLAIN
+        return StudentSpec(replacements=self.replacements, dropped=self.dropped)
 
     @property
     def changes_network(self) -> bool:

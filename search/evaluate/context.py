@@ -13,8 +13,8 @@ from ...compression.distill import Lessons
 from ...compression.edits import Parent
 from ...compression.precision import module_to_training_layout, training_device
 from ...compression.recover import Recoverer, Schedule, fitting_schedule
-from ...evaluators.artifact import Templates
 from ...evaluators.microbenchmarks import Say
+from ...evaluators.templates import Templates
 from ...evaluators.timing.breathing import Slices
 from ...evaluators.timing.host import HERE, TimingHost
 from ...evaluators.timing.quiet import QuietMachine, lock_name
@@ -59,7 +59,7 @@ class EvaluationContext:
     @property
     def parent(self) -> Parent:
         """The network that students are cut from."""
-        return Parent(self.task.teacher, self.network.groups, self.task.early)
+        return Parent(self.task.teacher, self.network.groups, self.network.blocks, self.task.early)
 
     @property
     def slices(self) -> Slices:
@@ -114,7 +114,8 @@ def open_context(
     network = rated_network(network, task, settings, folder, worker, say, training_slices(targets))
     if not worker:
         check_batch(task, settings.target.batch)
-    templates = Templates(task.teacher, task.example_input)
+    parent = Parent(task.teacher, network.groups, network.blocks)
+    templates = Templates(task.teacher, task.example_input, parent=parent)
     # any gate is compared with the calibration, that of a trial which still waits too
     measured = any((folder / "trials").glob("*/plan.json")) and not remeasuring(folder)
     precision = settings.target.precision

@@ -122,6 +122,7 @@ def lay_context(
         profile=profile,
         recovery=Recovery(optimizer=optimizer, ramp=settings.recovery.ramp or ""),
         starts=settings.recovery.starts,
+        blocks=network.blocks,
     )
 
 
