@@ -19,6 +19,7 @@ from .aids import StudentAids
 from .attention import attention_context
 from .distill import FeatureTap, Lessons, distillation_loss
 from .fake_quant import FakeQuantizer
+from .gradual import Ramp
 from .layer_forward import own_weight
 from .losses import CLASSIFICATION, Losses
 from .memory import StepMeter
@@ -133,7 +134,8 @@ class Recoverer:
         """Train a student up to the end of a rung, from its checkpoint if there is one, and write that anew.
 
         Args:
-            student: Trained in place, made by `make_student` of the same specification.
+            student: Trained in place, made by `make_student` of the same specification, or of what it begins with
+                where zeros come little by little (`gradual.begins_with`).
             spec: Its specification, with a recovery.
             rung: Number of the rung, from 0.
             checkpoint: The file. Once the training is finished it holds the student alone, whatever was trained of it.
@@ -166,10 +168,13 @@ class Recoverer:
         scaler = make_scaler(self.device, self.losses.precise)
         # on the device already: taps share the buffers
         aids = StudentAids(recovery, module, self.lessons.places if recovery.aids else None)
+        ramp = Ramp.of(spec, total)
         if state is not None:
             fake.ranges.update(state["ranges"])
             tuning.load(state.get("updates", {}))
             aids.projections.load(state.get("projections", {}))
+            if ramp is not None:
+                tuning.take_masks(state.get("masks", {}))
             if state["optimizer"] is not None:
                 optimizer.load_state_dict(state["optimizer"])
             if state.get("scaler"):
@@ -178,7 +183,9 @@ class Recoverer:
         def save() -> None:
             going_on = {"optimizer": optimizer.state_dict(), "updates": tuning.state(), "scaler": scaler.state_dict()}
             going_on["projections"] = aids.projections.state()
-            # a finished training needs no momentum any more, which is half of the file
+            if ramp is not None:
+                going_on["masks"] = {name: mask.bool() for name, mask in tuning.masks.items()}
+            # a finished training needs neither momentum, which is half of the file, nor masks, which are in its weights
             parts = going_on if step < total else {"optimizer": None}
             write_checkpoint(checkpoint, tuning.plain_state(), step, ranges=fake.ranges, **parts)
 
@@ -201,6 +208,9 @@ class Recoverer:
                             break  # steps of a large network take seconds each
                         if recovery.quantization_aware and now >= AWARE_FROM * total:
                             fake.switch_on()
+                        if ramp is not None and ramp.changes_at(now):
+                            tuning.take_masks(ramp.masks(module, now))
+                            tuning.hold_masks()
                         for settings in optimizer.param_groups:
                             settings["lr"] = recovery.peak_rate * learning_rate_factor(now, total)
                         watch = meter is not None and now in watched

@@ -35,6 +35,7 @@ from ..studies.task import PreparedTask, Task
 from ..temporary import temporary_folder
 from .bundle.replacing import read_noted
 from .evaluate.checkpoints import checkpoint_path
+from .evaluate.criterion import rated_network
 from .evaluate.look import look_at_teacher
 from .evaluate.target_session import timing_inputs
 from .exported import Exported, Exports
@@ -93,7 +94,7 @@ def export(
     task = task.bare()
     load_weights(task.teacher, folder / "teacher.safetensors")
     prepared = task.prepared()
-    student = recovered(prepared, trial, folder, len(settings.recovery.rungs))
+    student = recovered(prepared, trial, folder, settings)
     first = settings.target.targets()[0]
     teacher = TimedFile(teacher_file(folder, first), first) if get_runtime(first.runtime).available().ok else None
     job = _Work(prepared, student, trial.spec, Templates(student, prepared.example_input, exact=True), teacher)
@@ -132,22 +133,24 @@ def _measured_teacher(work: _Work, front: Front, found: Sequence[Exported]) -> M
     return MeasuredFile(f"teacher on {work.teacher.target.name}", latency, file_bytes(work.teacher.path), quality)
 
 
-def recovered(task: PreparedTask, trial: Trial, folder: Path, rungs: int) -> torch.nn.Module:
+def recovered(task: PreparedTask, trial: Trial, folder: Path, settings: StudyFile) -> torch.nn.Module:
     """Return the student of a trial, in eval mode on the CPU, with the weights that its recovery ended with.
 
     Args:
         task: The study's task.
         trial: The trial.
         folder: The study's folder.
-        rungs: Number of rungs of a recovery.
+        settings: The study's settings.
 
     Raises:
         UsageError: The weights are gone.
+        StorageError: It is gone which channels the study keeps.
     """
     network = look_at_teacher(task, (SizeAxis.name,) if trial.spec.size else ())
-    student = make_student(Parent.of(task.teacher, network), trial.spec)
+    network = rated_network(network, task, settings, folder, worker=True)
+    student = make_student(Parent.of(task.teacher, network, task.early), trial.spec)
     if trial.spec.recovery is not None:
-        path = checkpoint_path(folder, trial.spec, rungs - 1, trial.warm_start)
+        path = checkpoint_path(folder, trial.spec, len(settings.recovery.rungs) - 1, trial.warm_start)
         if not path.exists():
             raise UsageError(f"{path}: the weights of this trial are gone; keep the folder checkpoints of a study")
         load_recovered(student, path)

@@ -28,7 +28,7 @@ from ..studies.task import Task
 from ..studies.teacher import epochs_told, prepare_teacher
 from ..studies.tracing import answers
 from ..temporary import sweep_temporary
-from .asked import check_asked
+from .asked import check_asked, check_starts
 from .evaluate.build import file_accuracy
 from .evaluate.context import EvaluationContext, open_context, training_slices
 from .evaluate.recalibration import recalibrated
@@ -129,6 +129,7 @@ def opened(
     say("reading the data and the teacher")
     # built before anything is written: a mistyped task leaves no study behind
     task = (task or settings.build_task()).bare(say)
+    check_starts(settings, task)
     limits, objectives = Limits.of(settings), objectives_of(settings)
     folder = study_folder(runs, settings.name, fresh)
     check_settings(folder, settings)

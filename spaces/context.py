@@ -35,6 +35,7 @@ class SpaceContext:
         recovery: How students are taught where nothing else is decided.
         ways: Which weights a recovery may train, of `spec.TUNES`; the first is that of students made by hand.
         aids: What the teacher may show students beside its outputs, of `spec.AIDS`.
+        starts: Whose weights students may begin with; see `axes.recovery`.
         blocks: The teacher's blocks that can be dropped, in order of execution.
         resizings: The sizes of inputs that the teacher can look at besides the full one, largest first.
         no_sizes: Those that it cannot look at, with the reasons.
@@ -55,6 +56,7 @@ class SpaceContext:
     recovery: Recovery = field(default_factory=Recovery)
     ways: tuple[str, ...] = (Recovery.tune,)
     aids: tuple[str, ...] = ()
+    starts: tuple[str, ...] = ("teacher",)
     blocks: tuple[Block, ...] = ()
     resizings: tuple[Resizing, ...] = ()
     no_sizes: tuple[LeftOut, ...] = ()

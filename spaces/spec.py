@@ -8,14 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+BLOCK = "block:4x1"
+"""The kind of pattern whose zeros are blocks of four outputs at one input."""
+
 
 @dataclass(frozen=True)
 class Pattern:
     """A sparsity pattern of one layer's weights, which keeps the layer's shape.
 
     Attributes:
-        kind: "unstructured" (the `rate` smallest weights of the layer are zero) or "2:4" (two of every four
-            consecutive inputs are zero, rate 0.5). A dense layer has no pattern at all.
+        kind: "unstructured" (the `rate` smallest weights of the layer are zero), "2:4" (two of every four
+            consecutive inputs are zero, rate 0.5) or "block:4x1" (whole blocks of four consecutive outputs are zero at
+            an input). A dense layer has no pattern at all.
         rate: Part of the weights that is zero, 0 to 1.
     """
 
@@ -54,6 +58,9 @@ class Recovery:
         attention_weight: Weight of looking where the teacher looks; this and the next two: see `compression.aids`.
         hidden_weight: Weight of matching what lies within the network, through a learned projection.
         relation_weight: Weight of finding the same examples of a batch alike.
+        ramp: "cubic" where the zeros of patterns come little by little while the student is taught; empty where they
+            are there from the start. See `compression.gradual`.
+        early: Whether the student begins with the weights that the teacher had early in its own training.
     """
 
     temperature: float = 4.0
@@ -82,6 +89,9 @@ class Recovery:
         """Return the aids with their weights, each behind a comma."""
         return "".join(f", {aid} {self.weight(aid):.3g}" for aid in AIDS if aid in self.aids)
 
+    ramp: str = ""
+    early: bool = False
+
     @property
     def peak_rate(self) -> float:
         """The peak of the schedule that the optimizer really takes."""
@@ -104,6 +114,10 @@ class Recovery:
         for aid in AIDS:
             if not self.weight(aid):
                 del found[f"{aid}_weight"]
+        if not self.ramp:
+            del found["ramp"]
+        if not self.early:
+            del found["early"]
         return found
 
 

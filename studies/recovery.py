@@ -28,6 +28,10 @@ class RecoverySection(Section):
         rank: Of the updates of "lora" and "qlora".
         aids: What the teacher may show beside its outputs, with a weight that the search decides: "attention" (where it
             looks), "hidden" (what lies within it), "relation" (which examples it finds alike). None by default.
+        ramp: "cubic" lets the zeros of patterns come little by little, over the first 60 % of a training. Without it
+            they are there from its start.
+        starts: Whose weights students may begin with: "teacher", "new" (random ones) or "early" (those that the task
+            brings as `early_weights`). With several, each plan chooses one.
     """
 
     epochs: Positive | None = None
@@ -51,6 +55,14 @@ class RecoverySection(Section):
     @classmethod
     def _in_one_order(cls, aids: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(aid for aid in AIDS if aid in aids)
+
+    ramp: Literal["cubic"] | None = None
+    starts: Annotated[tuple[Literal["teacher", "new", "early"], ...], Field(strict=False, min_length=1)] = ("teacher",)
+
+    @model_validator(mode="after")
+    def _starts_named_once(self) -> RecoverySection:
+        named_once("starts", self.starts)
+        return self
 
     @model_validator(mode="after")
     def _rungs_rise_to_one(self) -> RecoverySection:

@@ -78,6 +78,10 @@ def check_effect(study: StudySections, written: Written) -> None:
             raise StudyFileError(f"[space] {key} has no effect without the axis {axis!r}: add it, or remove {key}")
     if study.recovery.aids and "aids" in written.get("recovery", set()) and "recovery" not in axes:
         raise StudyFileError("[recovery] aids has no effect without the axis 'recovery': add it, or remove aids")
+    if "ramp" in written.get("recovery", set()) and study.recovery.ramp is not None and "pattern" not in axes:
+        raise StudyFileError("[recovery] ramp has no effect without the axis 'pattern': add it, or remove ramp")
+    if "criterion" in written.get("space", set()) and not {"channels", "width"} & set(axes):
+        raise StudyFileError("[space] criterion has no effect where no axis removes channels: add 'channels'")
 
 
 def written_in(study: StudySections) -> dict[str, set[str]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from ...compression.fake_quant import FakeQuantizer
 from ...compression.first_look import first_look, outputs_with_bits
+from ...compression.gradual import begins_with
 from ...compression.recovered import load_recovered, read_weights
 from ...compression.seeds import seeded_generator
 from ...compression.student import Student, make_student
@@ -57,10 +59,15 @@ def first_accuracy(
 ) -> tuple[float | None, bool]:
     """Look at the untrained student with each of its two starts: the teacher's weights, and the warm start.
 
+    One that begins with early weights is looked at with the teacher's: those say what its channels and patterns are
+    worth, and early ones would say nothing.
+
     Returns:
         The metric with the better start, None where it is defined for neither; and whether that is the warm start.
     """
     task = context.task
+    if spec.recovery is not None and spec.recovery.early:
+        spec = replace(spec, recovery=replace(spec.recovery, early=False))
     looks: dict[WarmStart | None, float] = {}
     metric = task.metric.quality
     for start in dict.fromkeys((None, warm_start)):
@@ -113,7 +120,7 @@ def recovered_student(
             load_recovered(student, path)
         except TrialFailed as gone:
             remark(f"{gone}; it is taught again")
-            again = start_student(context, spec, warm_start)
+            again = start_student(context, begins_with(spec), warm_start)
             context.recoverer.with_seed(seed).recover(again, spec, last, path, context.stop)
             load_recovered(student, path)
     return student

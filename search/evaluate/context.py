@@ -27,6 +27,7 @@ from ...studies.schema import StudySections
 from ...studies.task import PreparedTask
 from ..store.layout import remeasuring, target_folder
 from .batch_memory import check_batch
+from .criterion import rated_network
 from .look import look_at_teacher
 from .target_session import TargetSession, open_session
 
@@ -59,7 +60,7 @@ class EvaluationContext:
     @property
     def parent(self) -> Parent:
         """The network that students are cut from."""
-        return Parent.of(self.task.teacher, self.network)
+        return Parent.of(self.task.teacher, self.network, self.task.early)
 
     @property
     def slices(self) -> Slices:
@@ -104,6 +105,7 @@ def open_context(
         MeasurementError: A target cannot be measured.
         UnknownName: The study names a runtime that does not exist.
         UsageError: The study names an aid that its teacher cannot give.
+        StorageError: What the study kept of its network is gone or damaged.
     """
     network = look_at_teacher(task, settings.space.axes)
     say(
@@ -111,6 +113,7 @@ def open_context(
         f"{len(network.left_out)} left out"
     )
     targets = settings.target.targets()
+    network = rated_network(network, task, settings, folder, worker, say, training_slices(targets))
     if not worker:
         check_batch(task, settings.target.batch)
     templates = Templates(task.teacher, task.example_input, parent=Parent.of(task.teacher, network))

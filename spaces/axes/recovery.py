@@ -15,8 +15,9 @@ METHOD = "recovery:method"
 NOT_TAUGHT, TAUGHT = "none", "full"
 AWARE, POST_TRAINING = "aware", "post_training"
 START = "recovery:start"
-"""The variable that says whose weights a student begins with. No search draws it."""
-TEACHERS, NEW = "teacher", "new"
+"""The variable that says whose weights a student begins with. A search draws what its study asks for."""
+TEACHERS, NEW, EARLY = "teacher", "new", "early"
+"""The teacher's, new random ones, and those that the teacher had early in its own training."""
 LOW_BITS = 16
 """Layers below this width are quantized to integers; only those can be trained with fake quantization."""
 NUMBERS = {
@@ -56,7 +57,7 @@ class RecoveryAxis(AxisDefaults):
             options = (getattr(default, subject),)
             held = () if asked else options
             found.append(Variable(self.name, subject, "teaching", "number", options, bounds=bounds, searched=held))
-        found.append(self._variable("start", (TEACHERS, NEW), searched=(TEACHERS,)))
+        found.append(self._variable("start", (TEACHERS, NEW, EARLY), searched=context.starts))
         if any(b < LOW_BITS for b in context.capabilities.latency_bits):
             usual = AWARE if default.quantization_aware else POST_TRAINING
             held = () if asked else (usual,)
@@ -94,11 +95,14 @@ class RecoveryAxis(AxisDefaults):
         wanted = chosen.get("quantization", POST_TRAINING)
         low = any(width < LOW_BITS for width in spec.bits.values())
         numbers = {name: float(chosen.get(name, getattr(default, name))) for name in _numbers(context)}
-        aware, fresh = wanted == AWARE and low, chosen.get("start", TEACHERS) == NEW
+        aware, start = wanted == AWARE and low, chosen.get("start", TEACHERS)
         rank = rank_of(tune, default.rank)
         taught = Recovery(
-            **numbers, quantization_aware=aware, fresh=fresh, optimizer=default.optimizer, tune=tune, rank=rank
+            **numbers, quantization_aware=aware, fresh=start == NEW, optimizer=default.optimizer, tune=tune, rank=rank
         )
+        # updates of low rank are no weights whose magnitudes could say which of them go
+        gradual = bool(spec.patterns) and tune not in WITH_RANK
+        taught = replace(taught, ramp=default.ramp if gradual else "", early=start == EARLY)
         return replace(spec, recovery=taught)
 
     def _variable(self, subject: str, options: tuple[Option, ...], searched: tuple[Option, ...] = ()) -> Variable:

@@ -69,6 +69,14 @@ class TestPatternAxis(AxisConformance):
         return PatternAxis()
 
 
+class TestPatternAxisWithBlocks(AxisConformance):
+    def make_axis(self) -> Axis:
+        return PatternAxis()
+
+    def make_context(self) -> SpaceContext:
+        return replace(sample_context(), patterns=("block:4x1",))
+
+
 class TestBitsAxis(AxisConformance):
     def make_axis(self) -> Axis:
         return BitsAxis()
@@ -124,9 +132,21 @@ def test_every_registered_axis_is_tried_here_and_has_its_own_name() -> None:
     assert set(DEFAULT) <= set(ours)
 
 
-@pytest.mark.parametrize("pattern", [Pattern("2:4", 0.5), Pattern("unstructured", 0.3), Pattern("unstructured", 0.9)])
+@pytest.mark.parametrize(
+    "pattern",
+    [Pattern("2:4", 0.5), Pattern("unstructured", 0.3), Pattern("unstructured", 0.9), Pattern("block:4x1", 0.7)],
+)
 def test_a_pattern_survives_its_word(pattern: Pattern) -> None:
     assert pattern_of(word_of(pattern)) == pattern
+
+
+def test_blocks_of_zeros_are_offered_only_where_a_study_names_them() -> None:
+    def families(patterns: tuple[str, ...] | None) -> set[str]:
+        context = replace(sample_context(), storage_counts=True, patterns=patterns)
+        return {family for variable in PatternAxis().variables(context) for family in variable.families}
+
+    assert families(None) == {"", "unstructured", "2:4"}
+    assert families(("block:4x1", "2:4")) == {"", "2:4", "block:4x1"}
 
 
 def test_one_target_is_no_choice() -> None:
