@@ -13,8 +13,8 @@ from ...compression.distill import Lessons
 from ...compression.edits import Parent
 from ...compression.precision import module_to_training_layout, training_device
 from ...compression.recover import Recoverer, Schedule, fitting_schedule
-from ...evaluators.artifact import Templates
 from ...evaluators.microbenchmarks import Say
+from ...evaluators.templates import Templates
 from ...evaluators.timing.breathing import Slices
 from ...evaluators.timing.host import HERE, TimingHost
 from ...evaluators.timing.quiet import QuietMachine, lock_name
@@ -111,7 +111,8 @@ def open_context(
     targets = settings.target.targets()
     if not worker:
         check_batch(task, settings.target.batch)
-    templates = Templates(task.teacher, task.example_input, blocks=network.blocks)
+    parent = Parent(task.teacher, network.groups, network.blocks)
+    templates = Templates(task.teacher, task.example_input, parent=parent)
     # any gate is compared with the calibration, that of a trial which still waits too
     measured = any((folder / "trials").glob("*/plan.json")) and not remeasuring(folder)
     precision = settings.target.precision
