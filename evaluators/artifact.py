@@ -176,6 +176,8 @@ class ArtifactBuilder:
                 if self.templates.exact:
                     raise
                 off = float("inf")
+            if not off <= PARITY and self.templates.export_anew(self.batch, structure):
+                return self._float_file(module, structure, path, count)
         if not off <= PARITY and not self.templates.exact:
             # weights that the exporter stores in another form cannot be written into it, nor numbers not learned yet
             assert self.batch is not None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .context import SpaceContext
 from .groups import Group
 from .layers import Layer
+from .presence import absent_layers
 from .spec import StudentSpec
 
 Counts = NDArray[np.int64]
@@ -29,6 +30,7 @@ class StudentShapes:
         writes: Numbers in the output map.
         bits: Of the weights.
         sparse: Whether the weights hold a pattern that the target has faster kernels for.
+        present: Whether the student has the layer at all; of one that it lacks, all else is 0, in 32 bits.
     """
 
     inputs: Counts
@@ -39,6 +41,7 @@ class StudentShapes:
     writes: Counts
     bits: Counts
     sparse: NDArray[np.bool_]
+    present: NDArray[np.bool_]
 
 
 class Shapes:
@@ -71,10 +74,12 @@ class Shapes:
             if name in self._groups:
                 lost[self._indices(name, count)] = 1
         kept = self._full - np.add.reduceat(lost, self._starts)
-        outputs, inputs = np.split(kept, 2)
+        gone = absent_layers(self.context, spec)
+        present = np.array([name not in gone for name in self._place], dtype=bool)
+        outputs, inputs = (side * present for side in np.split(kept, 2))
         # a grouped convolution loses as many inputs in each of its groups; a depthwise one has one input at all times
         per_group = np.maximum(1, self._per_group * inputs // np.split(self._full, 2)[1])
-        weights = outputs * per_group * self._kernel
+        weights = outputs * per_group * self._kernel  # 0 without outputs
         layers, faster = self.context.layers, self.context.capabilities.patterns
         area, read_area = self._areas[spec.size]
         return StudentShapes(
@@ -86,6 +91,7 @@ class Shapes:
             writes=outputs * area,
             bits=np.array([spec.bits.get(layer.name, 32) for layer in layers], dtype=np.int64),
             sparse=np.array([name in spec.patterns and spec.patterns[name].kind in faster for name in self._place]),
+            present=present,
         )
 
     def _indices(self, name: str, count: int) -> Counts:

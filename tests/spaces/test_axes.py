@@ -10,6 +10,7 @@ import pytest
 from autocompress.spaces.axes.base import Axis
 from autocompress.spaces.axes.bits import BitsAxis
 from autocompress.spaces.axes.channels import ChannelsAxis
+from autocompress.spaces.axes.depth import DepthAxis
 from autocompress.spaces.axes.patterns import PatternAxis, pattern_of, word_of
 from autocompress.spaces.axes.recovery import RecoveryAxis
 from autocompress.spaces.axes.registry import AXES, DEFAULT
@@ -62,6 +63,14 @@ class TestSizeAxis(AxisConformance):
         areas = {layer.name: max(1, layer.area // 4) for layer in context.layers}
         assert sum(areas.values()) < full
         return replace(context, resizings=(Resizing(4, (4, 4), (8, 8), areas=areas),))
+
+
+class TestDepthAxis(AxisConformance):
+    def make_axis(self) -> Axis:
+        return DepthAxis()
+
+    def make_context(self) -> SpaceContext:
+        return nets.net("cifar_resnet20").context
 
 
 class TestPatternAxis(AxisConformance):
@@ -125,7 +134,7 @@ class TestTargetAxis(AxisConformance):
 
 
 def test_every_registered_axis_is_tried_here_and_has_its_own_name() -> None:
-    tried = {BitsAxis, ChannelsAxis, PatternAxis, RecoveryAxis, TargetAxis, WidthAxis}
+    tried = {BitsAxis, ChannelsAxis, DepthAxis, PatternAxis, RecoveryAxis, TargetAxis, WidthAxis}
     ours = {name: AXES.load(name) for name in AXES.names() if AXES.load(name).__module__.startswith("autocompress.")}
     assert set(ours.values()) == tried
     assert all(cls.name == name for name, cls in ours.items())

@@ -36,6 +36,7 @@ class PlanWords:
                 for kind, count in sorted(Counter(p.kind for p in spec.patterns.values()).items())
             ),
             *([f"{len(spec.replacements)} modules replaced"] if spec.replacements else []),
+            *([f"{len(spec.dropped)} blocks dropped"] if spec.dropped else []),
             *([f"for {spec.target}"] if spec.target else []),
             *([] if trial.plan.choices or spec.channels or spec.bits else ["the teacher as it is"]),
             teaching(spec.recovery),
