@@ -164,7 +164,7 @@ def opened(
         begun(folder)
         if settings.teacher.epochs == 0:
             save_weights(teacher, folder / "teacher.safetensors")
-        store = TrialStore(folder, settings.name, objectives, access.check_held, access.database, access.leases)
+        store = TrialStore(folder, settings.name, objectives, access.check_held, access.database, access.leases, stop)
         held.callback(store.close)
         if anew:
             begin_remeasuring(folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -68,6 +68,16 @@ class Database(Protocol):
 
         Raises:
             StorageError: They cannot be read.
+        """
+        ...
+
+    def note_ended(self, engine: sqlalchemy.Engine, study: int, numbers: Collection[int]) -> None:
+        """Note for drivers that trials have ended whose rows were written while no driver had the study.
+
+        Args:
+            engine: As `open` returns it.
+            study: Optuna's number of the study.
+            numbers: Of all trials that have a row.
         """
         ...
 

@@ -7,7 +7,7 @@ import itertools
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -107,6 +107,9 @@ class SqliteFile:
                 return [text for (text,) in rows]
         except sqlite3.Error as error:
             raise StorageError(reason(self.path, error)) from error
+
+    def note_ended(self, engine: sqlalchemy.Engine, study: int, numbers: Collection[int]) -> None:
+        """Do nothing: no drivers share a file."""
 
     def put_aside(self) -> str:
         """Put a database that cannot be used aside; return a line about that, empty where nothing was done.

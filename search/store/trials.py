@@ -30,7 +30,7 @@ from .leases import Leases
 from .naming import name_objectives
 from .patience import Patience
 from .plans import finished_by_files, read_plans
-from .rows import ATTRIBUTE, NEWS, PLACES, parsed, places
+from .rows import ATTRIBUTE, parsed, places, with_places
 from .scale import Scale
 from .times import TrialTimes
 
@@ -55,6 +55,7 @@ class TrialStore:
         check_held: Callable[[], None] = lambda: None,
         database: Database | None = None,
         leases: Leases | None = None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """Open the database, or make one; trials that have no row get theirs from their files.
 
@@ -65,6 +66,7 @@ class TrialStore:
             check_held: Raises StorageError where this process must not write the study any more; see `locked`.
             database: Where its rows lie; by default where the folder says.
             leases: See the class.
+            stop: Tells whether the search is to end; a database that is away is not waited for long then.
 
         Raises:
             StorageError: The database cannot be used, or stays locked or away.
@@ -72,7 +74,7 @@ class TrialStore:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.folder, self._objectives, self._check_held = folder, tuple(objectives), check_held
         self.database, self.leases = database or database_of(folder, name), leases
-        self._asked = Patience(self.database)
+        self._asked = Patience(self.database, stop)
         self._rows: tuple[list[Trial], set[int]] | None = None
         self._unwritten: list[tuple[Trial, Sequence[float] | None, Space | None]] = []
         self._places: dict[int, int] = {}
@@ -131,6 +133,7 @@ class TrialStore:
             make: Returns the trial that has a number.
 
         Raises:
+            WaitEnded: The database is away, and the search is to end.
             StorageError: The disk cannot be written, or the database stays away.
         """
         self._next = number = self._next or self.next_number()
@@ -187,9 +190,7 @@ class TrialStore:
     def news(self) -> list[Trial]:
         """Return the trials that other drivers ended since this was asked last, in the order they did."""
         trials, numbers = self._read()
-        with self._engine.connect() as connection:
-            asked = {"name": self.database.study, "key": ATTRIBUTE, "last": self._last}
-            rows = connection.execute(sqlalchemy.text(NEWS), asked).all()
+        rows = with_places(self._engine, self.database.study, self._last)
         self._last = max([self._last, *(row for row, _ in rows)])
         new = [t for t in parsed(self.database.where, [text for _, text in rows])[0] if t.number not in numbers]
         trials += new
@@ -222,14 +223,9 @@ class TrialStore:
         return self._rows
 
     def _read_rows(self) -> tuple[list[Trial], set[int]]:
-        found = self._asked.when_there(self._rows_with_places)
+        found = self._asked.when_there(lambda: with_places(self._engine, self.database.study))
         self._last = max((row for row, _ in found), default=0)
         return parsed(self.database.where, [text for _, text in found])
-
-    def _rows_with_places(self) -> Sequence[Any]:
-        with self._engine.connect() as connection:
-            asked = {"name": self.database.study, "key": ATTRIBUTE}
-            return connection.execute(sqlalchemy.text(PLACES), asked).all()
 
     def _numbers(self) -> set[int]:
         return self._read()[1] | {trial.number for trial, _, _ in self._unwritten}
@@ -249,6 +245,8 @@ class TrialStore:
             remark(f"{self.database.where}: was missing; made anew with {len(missing)} trials from their own files")
         self._put(missing)
         self._write_rows()
+        numbers = self._read()[1]
+        self._asked.when_there(lambda: self.database.note_ended(self._engine, self._study, numbers))
 
     def _put(self, missing: Sequence[Trial]) -> None:
         for trial in sorted(missing, key=lambda t: (t.ended_s or 0.0, t.number)):
@@ -293,6 +291,6 @@ class TrialStore:
 
     def _replace(self, trial: Trial, values: Sequence[float] | None) -> None:
         if trial.number not in self._places:
-            self._places = places(self._rows_with_places())
+            self._places = places(with_places(self._engine, self.database.study))
         if (row := self._places.get(trial.number)) is not None:
             replace_trial(self._engine, row, STATES[trial.state], values, ATTRIBUTE, json.dumps(to_plain(trial)))
