@@ -129,7 +129,7 @@ def _searched(
     task: Task | None,
     runs: Path,
     fresh: bool,
-    watcher: Watcher,
+    watcher: Logged,
     stop: Stop,
     how: _How,
     logged: DriverLog,
@@ -172,6 +172,7 @@ def _searched(
             trouble = told_changed(changed)
         finally:
             _close(executor)
+            watcher.note(decisions.snapshot())  # what had ended when jobs were broken off
             if study.access.keeps():
                 followings.look(driver.trials)
         done = not stop() and watch.patience.is_over(decisions.searched_s)
@@ -190,7 +191,8 @@ def _searched(
                 confirmed = True
                 keep_drift(study.context, begun_s)
                 profile_models(study.context, front, watcher.say, end_s)
-                followings.look(driver.trials)  # what was heard of others meanwhile
+                watcher.note(decisions.snapshot())  # what was heard of others meanwhile
+                followings.look(driver.trials)
         except BrokenOff:
             pass  # the next run confirms
         except ConditionsChanged as changed:
