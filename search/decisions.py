@@ -81,7 +81,7 @@ class Decisions:
         self._knowledge = Knowledge(self.trials, proposer, promotion, learn_from_gated)
         self._deaths = Deaths(executor, store)
         self._next = NextJob(store.folder, promotion, self._knowledge.trainings, warm_starts)
-        self._shapes = ShapeChoice(space, promotion.limits, proposer.choose)
+        self._shapes = ShapeChoice(space, promotion.limits, proposer.choose, store.take_plan)
         self._log = JobLog(len(promotion.rungs))
         self.running: dict[int, Assignment] = {}
         self._proposals: dict[int, Proposal] = {}

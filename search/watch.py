@@ -132,7 +132,7 @@ class Watch:
         self._watcher.show(snapshot, self._stop.time_left_s())
         if keeps:
             self._status.look(snapshot, self._stop.time_left_s())
-            self._followings.look(snapshot.trials)
+        self._followings.look(snapshot.trials)
 
     def should_stop(self) -> bool:
         """Tell whether to end."""

@@ -16,7 +16,8 @@ import sqlalchemy
 
 from ...errors import StorageError, StudyOpen
 from .database import Database, check_storage, database_for_search, database_of, reach
-from .leases import Leases, Living
+from .lease_tables import Living
+from .leases import Leases
 from .lock import locked
 from .place import read_place
 from .sqlite_file import Direction
@@ -50,6 +51,22 @@ class Access:
             return []
         try:
             return self.leases.others()
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            raise StorageError(self.database.reason(error)) from error
+
+    def logged_by(self, place: str) -> str:
+        """Return, in words, the other driver that logs the study's trials to a place.
+
+        Returns:
+            The words; empty where this process does from now on.
+
+        Raises:
+            StorageError: The server cannot be read.
+        """
+        if self.leases is None:
+            return ""
+        try:
+            return self.leases.logged_by(place)
         except sqlalchemy.exc.SQLAlchemyError as error:
             raise StorageError(self.database.reason(error)) from error
 

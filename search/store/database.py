@@ -11,7 +11,8 @@ import sqlalchemy
 
 from ...errors import StorageError
 from ..trial import Trial
-from .leases import Leases, Living
+from .lease_tables import Living
+from .leases import Leases
 from .place import check_address, new_place, note_place, read_place, without_password
 from .rows import parsed
 from .server import Server

@@ -12,7 +12,8 @@ import sqlalchemy
 from sqlalchemy import text
 
 from ...errors import StorageError
-from .leases import DRIVERS, TABLES, TRIALS, Leases, Living, living
+from .lease_tables import DRIVERS, TABLES, TRIALS, Living
+from .leases import Leases, living
 from .place import Place, passwords
 from .rows import ATTRIBUTE, ENDED, VERSION, cause, check_tables
 from .sqlite_file import Direction

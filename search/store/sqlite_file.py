@@ -18,7 +18,8 @@ import sqlalchemy
 from ...errors import StorageError
 from ...files import PARTIAL, move
 from ...temporary import temporary_folder
-from .leases import Leases, Living
+from .lease_tables import Living
+from .leases import Leases
 from .lock import owner
 from .rows import ATTRIBUTE, ENDED, VERSION, cause, check_tables
 

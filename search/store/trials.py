@@ -11,7 +11,6 @@ import contextlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
 import sqlalchemy
@@ -24,12 +23,12 @@ from ...spaces.space import Space
 from ..objectives import directions_of, objective_value
 from ..trial import Trial
 from .database import Database, database_of
-from .insert import STATES, distribution, insert_trial, replace_trial
+from .insert import STATES, insert_ended, replace_trial
 from .layout import trial_folder
 from .leases import Leases
 from .naming import name_objectives
 from .patience import Patience
-from .plans import finished_by_files, read_plans
+from .plans import begin_plans, finished_by_files, plan_key, read_plans
 from .rows import ATTRIBUTE, parsed, places, with_places
 from .scale import Scale
 from .times import TrialTimes
@@ -138,8 +137,7 @@ class TrialStore:
         """
         self._next = number = self._next or self.next_number()
         if (leases := self.leases) is not None:
-            first, known = make(number), self._numbers()
-            key = f"{first.technique}|{first.after}|{first.spec.key()}"
+            key, known = plan_key(make(number)), self._numbers()
             taken = self._asked.when_there(
                 lambda: leases.claim(key, known, lambda n: json.dumps(to_plain(make(n))), number), CLAIM_S
             )
@@ -149,6 +147,16 @@ class TrialStore:
         self._next, trial = number + 1, make(number)
         self.begin(trial)
         return trial
+
+    def take_plan(self, trial: Trial) -> bool:
+        """Let others know a trial that has begun by its plan of now; return False where another driver tries that.
+
+        Where the server is away, nobody is asked: a plan that is tried twice costs less than waiting.
+        """
+        if self.leases is not None:
+            with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+                return self.leases.claim_plan(trial.number, plan_key(trial), self._numbers())
+        return True
 
     def end(self, trial: Trial, values: Sequence[float] | None, space: Space | None) -> None:
         """Write a trial that ended: whole into its folder, then as a row with its decisions as Optuna's parameters.
@@ -256,10 +264,7 @@ class TrialStore:
     def _take_over(self) -> set[int]:
         """Take the trials of drivers that ended or died; one that never wrote its plan is begun here."""
         taken = {} if self.leases is None else self.leases.take_over()
-        for number, record in taken.items():
-            path = trial_folder(self.folder, number) / "plan.json"
-            if record and not path.exists():
-                write_json(path, json.loads(record))
+        begin_plans(self.folder, taken)
         return set(taken)
 
     def _write_rows(self, patience_s: float | None = None) -> None:
@@ -278,16 +283,12 @@ class TrialStore:
             remark(f"{self.database.reason(error)}. Until then, trials that end are kept in their own files")
 
     def _add(self, trial: Trial, values: Sequence[float] | None, space: Space | None) -> None:
-        attributes: dict[str, Any] = {ATTRIBUTE: json.dumps(to_plain(trial)), "origin": trial.label}
-        state, variables = STATES[trial.state], space or ()
-        params = {v.name: v.legal(trial.plan.choices.get(v.name, v.options[0])) for v in variables}
-        ranges, times = {v.name: distribution(v) for v in variables}, self._times.of(trial)
-
         def note_end(connection: sqlalchemy.Connection) -> None:
             if self.leases is not None:
                 self.leases.end(connection, trial.number)
 
-        insert_trial(self._engine, self._study, state, values, params, ranges, attributes, times, note_end)
+        times = self._times.of(trial)
+        insert_ended(self._engine, self._study, trial, values, space, ATTRIBUTE, times, note_end)
 
     def _replace(self, trial: Trial, values: Sequence[float] | None) -> None:
         if trial.number not in self._places:

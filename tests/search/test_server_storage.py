@@ -20,7 +20,7 @@ from stored_trials import a_store, a_trial, end
 from autocompress.errors import StorageError, UsageError
 from autocompress.search.repair import repair
 from autocompress.search.store.database import database_for_search, database_of, read_trials
-from autocompress.search.store.leases import TRIALS
+from autocompress.search.store.lease_tables import TRIALS
 from autocompress.search.store.place import check_address, passwords, read_place, without_password
 from autocompress.search.store.server import Server
 from autocompress.search.store.settings import write_settings
