@@ -243,7 +243,8 @@ class Decisions:
         try:
             trial = self._store.claim(make) if proposal.number is None else make(proposal.number)
         except WaitEnded:
-            return self.leave()  # nothing else can begin either
+            self.leave()  # nothing else can begin either
+            return None
         if trial is None:
             return None  # another driver tries it
         if proposal.number is not None:
