@@ -17,12 +17,14 @@ import sqlalchemy
 from ...errors import StorageError, StudyOpen
 from .database import Database, check_storage, database_for_search, database_of, reach
 from .lease_tables import Living
-from .leases import Leases
+from .leases import DEAD_S, Leases
 from .lock import locked
 from .place import read_place
 from .sqlite_file import Direction
 
 Say = Callable[[str], None]
+OPENING_S = 30.0
+"""A driver that opens a shared study, and gives no sign of life for so long, is dead."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,14 @@ def access_for_search(
             leases.keep()
         except sqlalchemy.exc.SQLAlchemyError as error:
             raise StorageError(database.reason(error)) from error
-        yield Access(database, leases.check_held, leases, turn.close)
+        checks = [check_held]
+        turn.callback(checks.clear)  # once others may open it, leases alone tell
+
+        def check_both() -> None:
+            for check in (*checks, leases.check_held):
+                check()
+
+        yield Access(database, check_both, leases, turn.close)
 
 
 @contextlib.contextmanager
@@ -158,7 +167,7 @@ def _in_turn(folder: Path, say: Say, stop: Callable[[], bool]) -> Iterator[Calla
     with contextlib.ExitStack() as held:
         while True:
             try:
-                check_held = held.enter_context(locked(folder))
+                check_held = held.enter_context(locked(folder, min(OPENING_S, DEAD_S)))
                 break
             except StudyOpen:
                 if stop():
