@@ -184,7 +184,8 @@ def _searched(
         front = replace(watch.known, trials=tuple(driver.trials))
         confirmed = bool(trouble)
         try:
-            with followings.held(HURRIED_S if stop.hurried.is_set() else LATE_S):
+            alone, hurried = study.access.leases is None, stop.hurried.is_set()
+            with followings.held(0.0 if alone else HURRIED_S if hurried else LATE_S):
                 last = study.access.is_last()
             if not last:
                 confirmed = _leave_to_others(study, watcher.say)
