@@ -31,6 +31,7 @@ from ..temporary import sweep_temporary
 from .asked import check_asked, check_starts
 from .evaluate.build import file_accuracy
 from .evaluate.context import EvaluationContext, open_context, training_slices
+from .evaluate.first_machine import check_first_machine
 from .evaluate.recalibration import recalibrated
 from .evaluate.target_session import TargetSession
 from .feasibility import Limits
@@ -165,11 +166,12 @@ def opened(
         begun(folder)
         if settings.teacher.epochs == 0:
             save_weights(teacher, folder / "teacher.safetensors")
-        store = TrialStore(folder, settings.name, objectives, access.check_held, access.database, access.leases)
+        store = TrialStore(folder, settings.name, objectives, access.check_held, access.database, access.leases, stop)
         held.callback(store.close)
         if anew:
             begin_remeasuring(folder)
         context = open_context(prepared, settings, folder, stop, say, time_left_s=time_left_s, host=host)
+        check_first_machine(context, say)
         facts = _facts(context, settings, task)
         keeps = access.keeps() or not settings_path(folder).exists()  # a keeper that was killed while it opened
         if keeps:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from autocompress.search.store.access import access_for_search
@@ -37,12 +37,14 @@ batch_size = 64
 
 
 @contextlib.contextmanager
-def a_driver(folder: Path, address: str, name: str = "simulated") -> Iterator[TrialStore]:
+def a_driver(
+    folder: Path, address: str, name: str = "simulated", stop: Callable[[], bool] = lambda: False
+) -> Iterator[TrialStore]:
     """The trials of a study as one of its drivers has them."""
     folder.mkdir(parents=True, exist_ok=True)
-    given = (folder, name, ("maximize", "minimize"), address, lambda: None, lambda line: None, lambda: False)
+    given = (folder, name, ("maximize", "minimize"), address, lambda: None, lambda line: None, stop)
     with access_for_search(*given) as access:
-        store = TrialStore(folder, name, OBJECTIVES, access.check_held, access.database, access.leases)
+        store = TrialStore(folder, name, OBJECTIVES, access.check_held, access.database, access.leases, stop)
         access.release()
         try:
             yield store

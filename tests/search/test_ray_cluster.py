@@ -136,17 +136,45 @@ def test_several_machines_that_agree_time_files_and_one_that_dies_costs_nothing(
     try:
         assert any("on 2 machines that agree" in line for line in said), said
         pool = executor.host
-        assert isinstance(pool, RayTimingPool) and pool.hosts[0] is first
-        with pool.chosen() as one, pool.chosen() as other:
-            assert {one.service, other.service} == {host.service for host in pool.hosts}
+        assert isinstance(pool, RayTimingPool) and pool.first is first
+        with pool.chosen() as one, pool.chosen() as second:
+            assert one is first and second.node in {n.node_id for n in targets} - {first.node}
         spec = StudentSpec(bits={layer.name: 8 for layer in context.network.layers})
         assert result(executor.submit(Job(981, spec, "gate")), executor).latencies
-        second = pool.hosts[1]
         node = next(n for n in targets if n.node_id == second.node)
         cluster.remove_node(node, allow_graceful=False)
         for number in (982, 983):
             spec = StudentSpec(channels={group.name: number - 980 for group in context.network.groups[:1]})
             assert result(executor.submit(Job(number, spec, "gate")), executor).latencies, "on the other one"
+    finally:
+        executor.close()
+
+
+def test_a_machine_with_the_hardware_that_joins_a_running_search_times_files_too(
+    opened_context: ExecutorContext, cluster: Any, tmp_path: Path
+) -> None:
+    from autocompress.search.executors.on_ray import RayExecutor
+    from autocompress.search.executors.ray_timing import RESOURCE
+
+    cluster.add_node(num_cpus=1, resources={RESOURCE: 1})
+    cluster.add_node(num_cpus=1)
+    said: list[str] = []
+    settings = on_cluster(opened_context, cluster.address, said).settings
+    first = RayExecutor.timing_host(settings, said.append)
+    context = open_context(opened_context.context.task, settings, tmp_path, host=first)
+    executor: Any = make_executor(
+        "ray", on_cluster(opened_context, cluster.address, said, context=context, folder=tmp_path), 1
+    )
+    try:
+        spec = StudentSpec(bits={layer.name: 8 for layer in context.network.layers})
+        assert result(executor.submit(Job(991, spec, "gate")), executor).latencies, "its worker knows the first alone"
+        late = cluster.add_node(num_cpus=1, resources={RESOURCE: 1})
+        until(lambda: any("on 2 machines that agree" in line for line in said), executor)
+        with executor.host.chosen():
+            spec = StudentSpec(channels={group.name: 3 for group in context.network.groups[:1]})
+            assert result(executor.submit(Job(992, spec, "gate")), executor).latencies, "by the worker of before"
+        with executor.host.chosen(), executor.host.chosen() as other:
+            assert other.node == late.node_id
     finally:
         executor.close()
 

@@ -121,6 +121,32 @@ def test_a_driver_that_stood_still_writes_nothing_more(
         assert finish(other, trial).number == 1 and len(read_trials(folder, "study")) == 1
 
 
+def test_of_the_drivers_that_were_asked_to_log_to_a_place_one_does(tmp_path: Path, postgres: Postgres) -> None:
+    folder, place = tmp_path / "study", "MLflow at http://server:5000"
+    with a_driver(folder, postgres.address) as keeper, a_driver(folder, "") as other:
+        assert keeper.leases is not None and other.leases is not None and keeper.leases.keeper
+        with a_driver(folder, "") as third:
+            assert third.leases is not None
+            assert other.leases.logged_by(place) == "" == other.leases.logged_by(place), "whoever keeps the study"
+            assert third.leases.logged_by(place) == keeper.leases.logged_by(place) == other.leases.others()[0].words
+            assert third.leases.logged_by("elsewhere") == ""
+            assert other.leases.logged_by("elsewhere")
+        assert other.leases.logged_by("elsewhere") == "", "it has left"
+        assert not other.leases.is_last() and other.leases.logged_by(place) != "", "this one has, too"
+        assert keeper.leases.logged_by(place) == ""
+
+
+def test_a_plan_that_is_chosen_at_the_gate_is_not_tried_by_two(two: tuple[TrialStore, TrialStore]) -> None:
+    one, other = two
+    first, second = begun(one, 1), begun(other, 2)
+    assert not one.take_plan(of_plan(2)(first.number)), "the other one tries it"
+    assert one.take_plan(of_plan(3)(first.number)) and other.claim(of_plan(3)) is None
+    assert begun(other, 1).number == 3, "it was not chosen"
+    finish(other, second)
+    assert not one.take_plan(of_plan(2)(first.number)), "it has just ended"
+    assert [t.number for t in one.news()] == [2] and one.take_plan(of_plan(2)(first.number))
+
+
 def test_drivers_that_a_server_left_alone_do_not_take_each_other_for_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
