@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from functools import cache
 
 from ...spaces.axes.bits import FULL
-from ...spaces.spec import PLAIN, Recovery, StudentSpec
+from ...spaces.spec import Recovery, StudentSpec
 from ..propose.by_hand import Design
 from ..trial import Trial
 from .context import DesignContext
@@ -59,7 +60,7 @@ class Marks:
             return False
         if recovery is None:
             return True
-        return _changed(recovery, Recovery()) <= USUAL_TEACHING | self.teaching and self.tells(trial, recovery)
+        return _changed(recovery) <= USUAL_TEACHING | self.teaching and self.tells(trial, recovery)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +81,9 @@ class TechniqueKind:
 
     name: str
     meaning: str
-    designs: Callable[[DesignContext], Iterator[Steps]]
-    needs: tuple[Need, ...] = ()
-    marks: Marks | None = None
+    designs: Callable[[DesignContext], Iterator[Steps]] = field(repr=False)
+    needs: tuple[Need, ...] = field(default=(), repr=False)
+    marks: Marks | None = field(default=None, repr=False)
     narrows: bool = False
     sequence: bool = False
 
@@ -99,7 +100,7 @@ class TechniqueKind:
 
 def parts_of(spec: StudentSpec) -> frozenset[str]:
     """Return the names of what a specification does to the network: its parts that are not empty."""
-    return _changed(spec, PLAIN) - BESIDE
+    return _changed(spec) - BESIDE
 
 
 def on_labels(recovery: Recovery) -> bool:
@@ -107,5 +108,11 @@ def on_labels(recovery: Recovery) -> bool:
     return recovery.alpha == 0 and recovery.feature_weight == 0
 
 
-def _changed(value: StudentSpec | Recovery, default: StudentSpec | Recovery) -> frozenset[str]:
+def _changed(value: StudentSpec | Recovery) -> frozenset[str]:
+    default = _default(type(value))
     return frozenset(f.name for f in fields(value) if getattr(value, f.name) != getattr(default, f.name))
+
+
+@cache
+def _default(kind: type[StudentSpec] | type[Recovery]) -> StudentSpec | Recovery:
+    return kind()

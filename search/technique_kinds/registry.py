@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import distillation, pruning, quantization, sequences
+from . import distillation, pruning, quantization, sequences, sparsity
 from .kind import TechniqueKind
 
 TECHNIQUES: tuple[TechniqueKind, ...] = (
@@ -11,7 +11,13 @@ TECHNIQUES: tuple[TechniqueKind, ...] = (
     quantization.INT8_AFTER,
     quantization.INT8_WHILE,
     pruning.PRUNING,
+    pruning.GLOBAL,
+    pruning.ITERATIVE,
     distillation.DISTILLATION,
+    sparsity.UNSTRUCTURED,
+    sparsity.TWO_FOUR,
+    sparsity.REWINDING,
+    sparsity.REINITIALIZED,
     sequences.PRUNE_QUANTIZE,
     sequences.QUANTIZE_PRUNE,
     sequences.TUTORIALS,

@@ -14,6 +14,7 @@ from autocompress.search.technique_kinds.pruning import PRUNING
 from autocompress.search.technique_kinds.quantization import INT8_WHILE, SIXTEEN_BITS, TEACHER
 from autocompress.search.technique_kinds.registry import SEQUENCES, TECHNIQUES
 from autocompress.search.technique_kinds.sequences import PRUNE_QUANTIZE, QUANTIZE_PRUNE, TUTORIALS
+from autocompress.search.technique_kinds.sparsity import REINITIALIZED, REWINDING, TWO_FOUR, UNSTRUCTURED
 from autocompress.search.techniques import Coverage, Trainings, asked_for, technique_of
 from autocompress.search.trial import Trial
 
@@ -36,8 +37,9 @@ def by_technique(trials: list[Trial]) -> dict[TechniqueKind | None, list[Trial]]
 def test_all_techniques_that_the_space_has_are_tried_before_anything_else(tmp_path: Path) -> None:
     trials = searched(tmp_path, 12)
     found = by_technique(trials)
-    # no layer of this space can have 16 bits
-    assert set(TECHNIQUES) - set(found) == {SIXTEEN_BITS}
+    # no layer of this space can have 16 bits, nor zeros inside its weights
+    zeros = {UNSTRUCTURED, TWO_FOUR, REWINDING, REINITIALIZED}
+    assert set(TECHNIQUES) - set(found) == {SIXTEEN_BITS, *zeros}
     kinds = [technique_of(trial, Coverage.of(trials)) for trial in trials]
     last = max(kinds.index(technique) for technique in found if technique is not None)
     assert all(trial.by_hand for trial in trials[:last]), "the search begins after them"
