@@ -149,6 +149,7 @@ def test_a_program_that_asks_for_it_gets_the_lines_too(tmp_path: Path, caplog: p
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("briefly")
 def test_a_search_logs_what_it_says_and_what_becomes_of_jobs(
     tiny_task: Path, sections: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -166,7 +167,8 @@ def test_a_search_logs_what_it_says_and_what_becomes_of_jobs(
     settings = StudyFile().changed("task", **{"from": str(tiny_task)})
     for name, values in sections.items():
         settings = settings.changed(name, **values)
-    settings = settings.changed("search", trials=2, executor="processes", workers=1)
+    without = ("latency_model", "sensitivity", "initial_design")
+    settings = settings.changed("search", trials=2, executor="processes", workers=1, without=without)
     told = Told()
     front = run_search(settings, None, tmp_path, watcher=told, log_level="debug").front
     lines = said(front.folder)
