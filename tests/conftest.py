@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,6 +61,14 @@ def _shares(item: pytest.Function) -> str | None:
     if any(scope in ("class", "module") and name not in AT_NO_COST for name, scope in scopes.items()):
         return item.path.stem
     return None
+
+
+def pytest_runtest_setup() -> None:
+    """Let torch's exporter, once it is there, learn the same list of operators once: half of a small export is that."""
+    exporter: Any = sys.modules.get("torch.onnx._internal.exporter._registration")
+    listed = getattr(getattr(exporter, "onnxscript_apis", None), "get_torchlib_ops", None)
+    if listed is not None and not hasattr(listed, "cache_info"):
+        exporter.onnxscript_apis.get_torchlib_ops = functools.cache(listed)
 
 
 @pytest.fixture(scope="session", autouse=True)
