@@ -27,6 +27,16 @@ def searched(folder: Path, trials: int, baselines: tuple[str, ...] = ("all",), t
     return list(driver.trials)
 
 
+@pytest.fixture(scope="module")
+def dozen(tmp_path_factory: pytest.TempPathFactory) -> list[Trial]:
+    return searched(tmp_path_factory.mktemp("dozen"), 12)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> list[Trial]:
+    return searched(tmp_path_factory.mktemp("many"), 120)
+
+
 def by_technique(trials: list[Trial]) -> dict[TechniqueKind | None, list[Trial]]:
     found: dict[TechniqueKind | None, list[Trial]] = {}
     for trial in trials:
@@ -34,9 +44,8 @@ def by_technique(trials: list[Trial]) -> dict[TechniqueKind | None, list[Trial]]
     return found
 
 
-def test_all_techniques_that_the_space_has_are_tried_before_anything_else(tmp_path: Path) -> None:
-    trials = searched(tmp_path, 12)
-    found = by_technique(trials)
+def test_all_techniques_that_the_space_has_are_tried_before_anything_else(dozen: list[Trial]) -> None:
+    trials, found = dozen, by_technique(dozen)
     # no layer of this space can have 16 bits, nor zeros inside its weights
     zeros = {UNSTRUCTURED, TWO_FOUR, REWINDING, REINITIALIZED}
     assert set(TECHNIQUES) - set(found) == {SIXTEEN_BITS, *zeros}
@@ -45,8 +54,8 @@ def test_all_techniques_that_the_space_has_are_tried_before_anything_else(tmp_pa
     assert all(trial.by_hand for trial in trials[:last]), "the search begins after them"
 
 
-def test_what_a_technique_is_shows_in_its_students(tmp_path: Path) -> None:
-    found = by_technique(searched(tmp_path, 12))
+def test_what_a_technique_is_shows_in_its_students(dozen: list[Trial]) -> None:
+    found = by_technique(dozen)
 
     def one(technique: TechniqueKind) -> Trial:
         return found[technique][-1]
@@ -65,9 +74,8 @@ def test_what_a_technique_is_shows_in_its_students(tmp_path: Path) -> None:
     assert last.spec.channels and last.spec.recovery and last.spec.recovery.quantization_aware
 
 
-def test_students_of_a_technique_are_narrowed_to_the_budget(tmp_path: Path) -> None:
-    problem = make_problem()
-    found = by_technique(searched(tmp_path, 12))
+def test_students_of_a_technique_are_narrowed_to_the_budget(dozen: list[Trial]) -> None:
+    problem, found = make_problem(), by_technique(dozen)
     for technique in (PRUNING, *SEQUENCES):
         made = [trial for trial in found[technique] if trial.technique]
         assert any(problem.ms(trial.spec) <= problem.budget_ms for trial in made), technique.name
@@ -84,12 +92,11 @@ def test_a_stopped_study_goes_on_without_trying_a_technique_again(tmp_path: Path
     assert len({t.number for t in third}) == len(third)
 
 
-def test_sequences_have_as_many_seconds_as_the_search(tmp_path: Path) -> None:
-    trials = searched(tmp_path, 120)
-    trainings, found = Trainings(trials), by_technique(trials)
-    search_s = trainings.seconds_behind(t for t in trials if not t.by_hand)
+def test_sequences_have_as_many_seconds_as_the_search(many: list[Trial]) -> None:
+    trainings, found = Trainings(many), by_technique(many)
+    search_s = trainings.seconds_behind(t for t in many if not t.by_hand)
     assert search_s > 0
-    most_s = max(sum(t.seconds.values()) for t in trials)
+    most_s = max(sum(t.seconds.values()) for t in many)
     for technique in SEQUENCES:
         spent_s = trainings.seconds_behind(found[technique])
         # the last setting may take longer than what was left of the time; the search ends at any time
@@ -97,8 +104,8 @@ def test_sequences_have_as_many_seconds_as_the_search(tmp_path: Path) -> None:
         assert len(found[technique]) > 1
 
 
-def test_the_search_takes_nothing_over_from_what_is_compared_with_it(tmp_path: Path) -> None:
-    trials = {trial.number: trial for trial in searched(tmp_path, 60)}
+def test_the_search_takes_nothing_over_from_what_is_compared_with_it(many: list[Trial]) -> None:
+    trials = {trial.number: trial for trial in many}
     for trial in trials.values():
         if not trial.by_hand and trial.warm_start is not None:
             assert not trials[trial.warm_start.number].technique
@@ -126,9 +133,8 @@ def test_names_of_techniques() -> None:
         asked_for(("prunning-alone",))
 
 
-def test_a_training_that_is_shared_counts_for_both_and_a_chain_counts_in_all(tmp_path: Path) -> None:
-    trials = searched(tmp_path, 12)
-    trainings, found = Trainings(trials), by_technique(trials)
+def test_a_training_that_is_shared_counts_for_both_and_a_chain_counts_in_all(dozen: list[Trial]) -> None:
+    trainings, found = Trainings(dozen), by_technique(dozen)
     assert trainings.of(found[TEACHER][0]).times == 0
     assert trainings.of(found[PRUNING][0]).seconds == pytest.approx(200.0)
     assert trainings.of(found[TUTORIALS][-1]).seconds == pytest.approx(200.0)

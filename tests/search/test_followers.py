@@ -288,7 +288,10 @@ def test_mlflow_has_each_trial_once_also_when_a_study_goes_on(front: Front, mlfl
 
 
 @pytest.mark.slow
-def test_a_server_that_is_away_costs_two_lines_without_its_password(front: Front, mlflow_uri: str) -> None:
+def test_a_server_that_is_away_costs_two_lines_without_its_password(
+    front: Front, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # that is so by itself, after longer waits
     said = follow(MlflowFollower("http://somebody:secret@127.0.0.1:9"), front, 14)
     assert len(said) == 2 and "cannot be logged to MLflow at http://somebody:***@127.0.0.1:9" in said[0]
     assert "14 trials are not logged" in said[1] and not any("secret" in line for line in said)
@@ -311,6 +314,7 @@ def test_a_library_that_is_missing_is_told_before_anything_begins(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("briefly")
 def test_a_search_is_followed_as_a_user_asks_for_it(
     tiny_task: Path, sections: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -318,11 +322,10 @@ def test_a_search_is_followed_as_a_user_asks_for_it(
     import autocompress
     from autocompress.studies.task import load_task
 
-    board = tmp_path / "board"
+    board, without = tmp_path / "board", {"without": ("latency_model", "sensitivity", "initial_design")}
+    given = {"runs": tmp_path / "runs", "tensorboard": board, "search": without, **sections}
     for trials in (2, 1):  # the second run goes on
-        found = autocompress.compress(
-            load_task(str(tiny_task)), trials=trials, runs=tmp_path / "runs", tensorboard=board, **sections
-        )
+        found = autocompress.compress(load_task(str(tiny_task)), trials=trials, **given)
     folder = board / found.folder.name
     accuracy = events(folder).Scalars("accuracy")
     assert sorted(event.step for event in accuracy) == sorted(t.number for t in found.trials if t.finished)

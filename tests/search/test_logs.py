@@ -179,6 +179,7 @@ def test_trials_that_end_as_a_search_takes_its_leave_are_logged_too(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("briefly")
 def test_a_search_logs_what_it_says_and_what_becomes_of_jobs(
     tiny_task: Path, sections: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -195,7 +196,8 @@ def test_a_search_logs_what_it_says_and_what_becomes_of_jobs(
     settings = StudyFile().changed("task", **{"from": str(tiny_task)})
     for name, values in sections.items():
         settings = settings.changed(name, **values)
-    settings = settings.changed("search", trials=2, executor="processes", workers=1)
+    without = ("latency_model", "sensitivity", "initial_design")
+    settings = settings.changed("search", trials=2, executor="processes", workers=1, without=without)
     told = Told()
     front = run_search(settings, None, tmp_path, watcher=told, log_level="debug").front
     lines = said(front.folder)

@@ -198,17 +198,20 @@ def unended(folder: Path) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_search_keeps_its_trials_on_a_server(tmp_path: Path, postgres: Postgres, cli: Callable[..., Said]) -> None:
+@pytest.mark.usefixtures("briefly")
+def test_a_search_keeps_its_trials_on_a_server(
+    tmp_path: Path, tiny_task: Path, postgres: Postgres, cli: Callable[..., Said]
+) -> None:
     runs, file = tmp_path / "runs", tmp_path / "digits.toml"
-    file.write_text(STUDY)
-    given = ("search", file, "--runs", runs, "--trials", 3, "--budget-ms", 50)
+    file.write_text(STUDY.format(task=tiny_task))
+    given = ("search", file, "--runs", runs, "--trials", 2, "--budget-ms", 50)
     code, out, err = cli(*given, "--storage", with_password(postgres))
     assert code == 0, err
     folder = runs / "digits"
-    assert not (folder / "study.db").exists() and len(read_trials(folder, "digits")) == 3
+    assert not (folder / "study.db").exists() and len(read_trials(folder, "digits")) == 2
     assert "tell" not in out + err
     for path in folder.rglob("*"):
         assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path
     code, out, err = cli(*given)  # it goes on where its folder says
-    assert code == 0 and len(read_trials(folder, "digits")) == 6, err
+    assert code == 0 and len(read_trials(folder, "digits")) == 4, err
     shutil.rmtree(folder)

@@ -80,7 +80,7 @@ def test_a_search_measures_several_shapes_and_trains_one_of_them(tmp_path: Path)
 
     executor = Failing(make_problem())
     driver = make_driver(executor.problem, executor, tmp_path / "study")
-    driver.run(lambda: executor.clock_s > 4 * HOUR_S, lambda _: None)
+    driver.run(lambda: executor.clock_s > 1.5 * HOUR_S, lambda _: None)
     gates: dict[int, list[str]] = {}
     for job in executor.jobs:
         if job.step == "gate":

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from brief import brief_command
 from postgres import Postgres, postgres_server
 from shared_studies import STUDY, a_driver
 from simulation import SimulatedExecutor, make_driver, make_problem
@@ -229,10 +230,10 @@ def searching(folder: Path, address: str, trials: int, seed: int, pause_s: float
 
 @pytest.mark.slow
 def test_trials_of_a_driver_that_was_killed_are_taken_over(tmp_path: Path, postgres: Postgres) -> None:
-    folder, trials = tmp_path / "study", 40
+    folder, trials = tmp_path / "study", 20
     with searching(folder, postgres.address, 200, 1, 0.1) as killed:
         assert killed.stdout is not None and killed.stdout.readline() == "searching\n"
-        with searching(folder, postgres.address, trials, 2, 0.1) as survivor:
+        with searching(folder, postgres.address, trials, 2, 0.2) as survivor:
             assert survivor.stdout is not None and survivor.stdout.readline() == "searching\n"
             time.sleep(3)
             killed.send_signal(signal.SIGKILL)
@@ -247,10 +248,11 @@ def test_trials_of_a_driver_that_was_killed_are_taken_over(tmp_path: Path, postg
 
 
 @pytest.mark.slow
-def test_two_searches_at_once_share_a_study(tmp_path: Path, postgres: Postgres, cli: Callable[..., Said]) -> None:
-    (tmp_path / "digits.toml").write_text(STUDY)
-    given = ["search", "digits.toml", "--runs", "runs", "--trials", "5", "--storage", postgres.address]
-    command = [sys.executable, "-m", "autocompress", *given]
+def test_two_searches_at_once_share_a_study(
+    tmp_path: Path, tiny_task: Path, postgres: Postgres, cli: Callable[..., Said]
+) -> None:
+    (tmp_path / "digits.toml").write_text(STUDY.format(task=tiny_task))
+    command = brief_command("search", "digits.toml", "--runs", "runs", "--trials", 4, "--storage", postgres.address)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     both = [
@@ -261,7 +263,7 @@ def test_two_searches_at_once_share_a_study(tmp_path: Path, postgres: Postgres, 
     assert [process.returncode for process in both] == [0, 0], "\n".join(said)
     assert any("sharing this study with process" in text for text in said)
     folder = tmp_path / "runs" / "digits"
-    check_shared(folder, 10)
+    check_shared(folder, 8)
     code, out, err = cli("front", folder)
     assert code == 0 and "teacher" in out, err
     assert not list(folder.glob("lock.json")) and not database_of(folder, "digits").drivers()
