@@ -13,12 +13,13 @@ import torch
 from ..compression.recovered import load_recovered
 from ..compression.student import make_student
 from ..errors import AutoCompressError, MeasurementError, RuntimeUnavailable, StorageError, UsageError, one_line
-from ..evaluators.artifact import ArtifactBuilder, Templates
+from ..evaluators.artifact import ArtifactBuilder
 from ..evaluators.bench import bench
 from ..evaluators.runtimes.base import Runtime
 from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import PARITY, as_arrays, file_bytes, file_outputs, predict, relative_difference
 from ..evaluators.shipping import MeasuredFile
+from ..evaluators.templates import Templates
 from ..evaluators.timing.processes import TimedFile
 from ..files import PARTIAL, check_folder, digest, disk_errors, move, remove, write_json
 from ..spaces.inputs import call

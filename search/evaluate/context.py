@@ -12,8 +12,8 @@ from ...compression.attention import longest_sequence
 from ...compression.distill import Lessons
 from ...compression.precision import module_to_training_layout, training_device
 from ...compression.recover import Recoverer, Schedule, fitting_schedule
-from ...evaluators.artifact import Templates
 from ...evaluators.microbenchmarks import Say
+from ...evaluators.templates import Templates
 from ...evaluators.timing.breathing import Slices
 from ...evaluators.timing.host import HERE, TimingHost
 from ...evaluators.timing.quiet import QuietMachine, lock_name
