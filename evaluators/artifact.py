@@ -16,8 +16,9 @@ from ..files import PARTIAL, move, remove
 from ..spaces.inputs import Inputs, call, count_of, divided, joined, rows_of
 from ..spaces.spec import StudentSpec
 from ..spaces.target import Target
+from .activations import MINMAX_ALWAYS, Activations, with_ranges
 from .any_batch import OTHER_BATCH, check_file, check_graph
-from .runtimes.base import BuildRequest, Runtime
+from .runtimes.base import BuildRequest, Ranges, Runtime
 from .score import PARITY, as_arrays, predict, relative_difference
 from .templates import ANY_BATCH, COMPARED, Templates
 
@@ -31,11 +32,13 @@ class Artifact:
         bits: Bits asked for of each layer in the graph, in its order; `Runtime.remark` compares them with what runs.
         difference: Largest difference of the float form from its network, relative to the largest output; None where
             the runtime cannot run files here.
+        calibration: Method by which the ranges of 8-bit activations were found; empty where there are none.
     """
 
     path: Path
     bits: tuple[int, ...]
     difference: float | None
+    calibration: str = ""
 
 
 class ArtifactBuilder:
@@ -59,6 +62,7 @@ class ArtifactBuilder:
         templates: Templates,
         calibration: Inputs,
         samples: Inputs,
+        activations: Activations = MINMAX_ALWAYS,
     ) -> None:
         """Build nothing yet.
 
@@ -68,11 +72,12 @@ class ArtifactBuilder:
             templates: Of the network.
             calibration: Inputs [M, ...] of the calibration split, for the ranges of activations.
             samples: Inputs [N, ...] on which each file in 32 bits is held against its network.
+            activations: How the ranges of 8-bit activations are found.
         """
         self.runtime, self.target, self.templates = runtime, target, templates
         self.batch: int | None = None
         self.free = True
-        self._calibration, self._samples = calibration, samples
+        self._calibration, self._samples, self._activations = calibration, samples, activations
         self._runs = runtime.available().ok
 
     def teacher_file(self, path: Path) -> Template:
@@ -100,7 +105,14 @@ class ArtifactBuilder:
         assert self.batch is not None
         return self.templates.get(self.batch)
 
-    def build(self, module: nn.Module, spec: StudentSpec, path: Path, calibration_count: int | None = None) -> Artifact:
+    def build(
+        self,
+        module: nn.Module,
+        spec: StudentSpec,
+        path: Path,
+        calibration_count: int | None = None,
+        trained: Ranges | None = None,
+    ) -> Artifact:
         """Build a student's file: in 32 bits first, held against the student, then with its bits.
 
         Args:
@@ -108,7 +120,8 @@ class ArtifactBuilder:
             spec: What became of the network; bits and replacements count here.
             path: Where the file is to lie; what lies there is replaced once the file is whole.
             calibration_count: Calibration inputs to use, None for all. A file that is only timed needs few, as latency
-                does not depend on ranges.
+                does not depend on ranges, and none are chosen for it.
+            trained: Layer name -> range of its inputs, as quantization-aware training has learned it.
 
         Raises:
             TrialFailed: The file in 32 bits differs from the student by more than `PARITY`.
@@ -120,14 +133,20 @@ class ArtifactBuilder:
         count = count_of(self._calibration) if calibration_count is None else calibration_count
         try:
             request, difference = self._float_file(module, spec.replacements, plain, count)
+            method = ""
             if spec.bits:
-                self.runtime.build(replace(request, bits=spec.bits), part)
+                request = replace(request, bits=spec.bits, trained=trained or {})
+                if calibration_count is None:
+                    request, method = with_ranges(
+                        self._activations, request, self.runtime, self.target, plain if self._runs else None
+                    )
+                self.runtime.build(request, part)
             move(part if spec.bits else plain, path)
         finally:
             remove(plain)
             remove(part)
         widths = tuple(spec.bits.get(name, 32) for name in request.layers.values())
-        return Artifact(path, widths, difference if self._runs else None)
+        return Artifact(path, widths, difference if self._runs else None, method)
 
     def difference(self, path: Path, module: nn.Module, inputs: Inputs | None = None) -> float:
         """Return how far a file's outputs are from its network's.

@@ -112,6 +112,8 @@ class Measurement:
         remark: Where that graph is not what the plan asked for, else empty.
         sha256: Of the file that all this is of; see `files.digest`. Empty in measurements of older versions.
         accuracy_sd: Standard error of `accuracy`, by resampling examples; None where it was not estimated.
+        calibration: Method by which the ranges of 8-bit activations were found; empty where there are none, and in
+            measurements of older versions, where it was "minmax".
     """
 
     accuracy: float
@@ -122,3 +124,4 @@ class Measurement:
     remark: str = ""
     sha256: str = ""
     accuracy_sd: float | None = None
+    calibration: str = ""

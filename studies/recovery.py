@@ -1,4 +1,4 @@
-"""The section of a study file that says how long a student is taught."""
+"""The section of a study file that says how a student becomes good again: by training, and by calibration."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from pydantic import Field, model_validator
 
 from .section import Count, Positive, Section
 
+Calibration = Literal["minmax", "percentile-99.99", "percentile-99.9", "entropy", "mse", "trained", "auto"]
+"""How the ranges of 8-bit activations are found."""
+
 
 class RecoverySection(Section):
-    """Says how long a student is taught.
+    """Says how long a student is taught, and how its activations are calibrated.
 
     Attributes:
         epochs: Passes over the training data. Without it 2, and up to 10 where there are few examples.
@@ -20,6 +23,9 @@ class RecoverySection(Section):
             steps; see `compression.recover.fitting_schedule`.
         weight_decay: Of the weights of layers; biases and norms have none.
         optimizer: "sgd" or "adamw". Without it AdamW for networks that are normalised by layers, as transformers are.
+        calibration: How the ranges of 8-bit activations are found from calibration inputs; "trained" takes those of
+            quantization-aware training, and "auto" the method whose file answers most like its student, on calibration
+            inputs that gave no range. Runtimes that have no choice find them from the least to the largest value.
     """
 
     epochs: Positive | None = None
@@ -27,6 +33,7 @@ class RecoverySection(Section):
     batch_size: Count | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     optimizer: Literal["sgd", "adamw"] | None = None
+    calibration: Calibration = "minmax"
 
     @model_validator(mode="after")
     def _rungs_rise_to_one(self) -> RecoverySection:

@@ -205,6 +205,7 @@ def _place(facts: CardFacts, name: str, file: FileRecord) -> dict[str, Any]:
             ("latency, p90 / p95 / p99", f"{latency.p90_ms:.3f} / {latency.p95_ms:.3f} / {latency.p99_ms:.3f} ms"),
             ("size, compressed size", f"{file.size_bytes:,} bytes, {file.compressed_bytes:,} bytes"),
             ("peak memory of a process that runs it", memory),
+            *([("ranges of 8-bit activations", file.calibration)] if file.calibration else []),
             ("SHA-256", code(file.sha256)),
         ],
         # a bundle is given away: the name of the machine is nobody's business

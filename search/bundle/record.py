@@ -61,6 +61,8 @@ class FileRecord:
         operators: Operator type -> count, of the graph that really runs.
         tolerance: Largest difference of its answers to the samples, relative to the largest.
         remark: Where that graph is not what was asked for.
+        calibration: Method by which the ranges of 8-bit activations were found; empty where there are none, and in
+            bundles of older versions.
     """
 
     file: str
@@ -73,6 +75,7 @@ class FileRecord:
     operators: Mapping[str, int]
     tolerance: float
     remark: str = ""
+    calibration: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,13 @@ from ...compression.recovered import load_recovered, read_weights
 from ...compression.seeds import seeded_generator
 from ...compression.student import Student, make_student
 from ...compression.warm_start import warm_teacher
-from ...errors import MetricError, TrialFailed
+from ...errors import MetricError, TrialFailed, UsageError
 from ...remarks import remark
+from ...spaces.network import look_at_network
 from ...spaces.spec import StudentSpec
+from ...studies.task import PreparedTask
 from ..store.layout import checkpoints_folder
-from ..trial import WarmStart
+from ..trial import Trial, WarmStart
 from .context import LOOK_EXAMPLES, EvaluationContext
 from .job import Job
 
@@ -112,10 +114,33 @@ def recovered_student(
         # zeros of patterns are in the weights: training holds them after each step
         path = checkpoint_path(context.folder, spec, last, warm_start)
         try:
-            load_recovered(student, path)
+            return load_recovered(student, spec, path)
         except TrialFailed as gone:
             remark(f"{gone}; it is taught again")
             again = start_student(context, spec, warm_start)
             context.recoverer.with_seed(seed).recover(again, spec, last, path, context.stop)
-            load_recovered(student, path)
+            return load_recovered(student, spec, path)
+    return student
+
+
+def kept_student(task: PreparedTask, trial: Trial, folder: Path, rungs: int) -> Student:
+    """Return the student of a trial with the weights that its recovery ended with, in eval mode on the CPU.
+
+    Args:
+        task: The study's task.
+        trial: The trial.
+        folder: The study's folder.
+        rungs: Number of rungs of a recovery.
+
+    Raises:
+        UsageError: The weights are gone.
+    """
+    network = look_at_network(task.teacher.cpu(), task.example_input)
+    student = make_student(task.teacher, network.groups, trial.spec)
+    if trial.spec.recovery is not None:
+        path = checkpoint_path(folder, trial.spec, rungs - 1, trial.warm_start)
+        if not path.exists():
+            raise UsageError(f"{path}: the weights of this trial are gone; keep the folder checkpoints of a study")
+        student = load_recovered(student, trial.spec, path)
+    student.module.cpu().eval()
     return student
