@@ -1,4 +1,4 @@
-"""By which method the ranges of 8-bit activations are found: one, or the one whose file answers most like its student.
+"""How an 8-bit file is calibrated: by one method, or by the one whose file answers most like its student.
 
 What files answer is judged on calibration inputs that no range was found from; validation data are never seen here.
 """
@@ -6,7 +6,7 @@ What files answer is judged on calibration inputs that no range was found from; 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,10 +44,26 @@ class Activations:
 MINMAX_ALWAYS = Activations()
 
 
-def with_ranges(
+@dataclass(frozen=True)
+class Calibrated:
+    """A student with the ranges that its file is to have.
+
+    Attributes:
+        request: Without ranges where the runtime's own, from the least to the largest value, are to be taken.
+        method: That they are of; empty where nothing has 8 bits.
+        loss: How far its file is from the student, on calibration inputs that gave no range; None where that was not
+            judged.
+    """
+
+    request: BuildRequest
+    method: str = ""
+    loss: float | None = None
+
+
+def calibrated(
     activations: Activations, request: BuildRequest, runtime: Runtime, target: Target, plain: Path | None
-) -> tuple[BuildRequest, str]:
-    """Return a request with the ranges that its file is to have, and the method that they are of.
+) -> Calibrated:
+    """Find the ranges that a student's file is to have.
 
     Args:
         activations: How ranges are found.
@@ -56,37 +72,41 @@ def with_ranges(
         target: Where it runs.
         plain: The student's file in 32 bits; None where files cannot be run here.
 
-    Returns:
-        The request, without ranges where the runtime's own, from the least to the largest value, are to be taken; and
-        the method, empty where nothing has 8 bits.
-
     Raises:
         MeasurementError: A file cannot be built or run.
     """
     if 8 not in request.bits.values():
-        return request, ""
-    method = activations.method if isinstance(runtime, CalibratingRuntime) else MINMAX
-    if method == TRAINED and not request.trained:
-        method = MINMAX
+        return Calibrated(request)
+    choosing = isinstance(runtime, CalibratingRuntime)
+    method, loss = activations.method, None
     if method == AUTO:
-        losses = judged(activations, request, runtime, target, plain) if plain is not None else {}
+        methods = [m for m in METHODS if m == MINMAX or (choosing and (m != TRAINED or request.trained))]
+        losses = judged(activations, request, runtime, target, plain, methods) if plain is not None else {}
         method = min(losses, key=losses.__getitem__, default=MINMAX)  # the first of equals, which is the plainest
-    if method == MINMAX or not isinstance(runtime, CalibratingRuntime):
-        return request, MINMAX
-    return replace(request, ranges=runtime.activation_ranges(request, [method])[method]), method
+        loss = losses.get(method)
+    if method == MINMAX or (method == TRAINED and not request.trained) or not isinstance(runtime, CalibratingRuntime):
+        return Calibrated(request, MINMAX, loss)
+    ranges = runtime.activation_ranges(request, [method])[method]
+    return Calibrated(replace(request, ranges=ranges), method, loss)
 
 
 def judged(
-    activations: Activations, request: BuildRequest, runtime: Runtime, target: Target, plain: Path
+    activations: Activations,
+    request: BuildRequest,
+    runtime: Runtime,
+    target: Target,
+    plain: Path,
+    methods: Sequence[str],
 ) -> Mapping[str, float]:
     """Return how far the file of each method is from its student, on calibration inputs that gave no range.
 
     Args:
         activations: Has the divergence.
         request: The student with its bits.
-        runtime: What builds and runs its files; one that cannot choose ranges judges nothing.
+        runtime: What builds and runs its files.
         target: Where they run.
         plain: The student's file in 32 bits.
+        methods: Of `METHODS`; "minmax" alone for a runtime that has no choice of ranges.
 
     Returns:
         Method -> mean divergence, infinite where it is no number; nothing where there are too few inputs.
@@ -95,26 +115,31 @@ def judged(
         MeasurementError: A file cannot be built or run.
     """
     count = _count(request.calibration)
+    first = inputs_for_ranges(count)
     own = request.model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1
-    first = count - count // JUDGED
-    if not isinstance(runtime, CalibratingRuntime) or count - first < FEWEST or first < own:
+    if count - first < FEWEST or first < own:
         return {}
     learned = replace(request, calibration=_rows(request.calibration, slice(0, first)))
     others = _rows(request.calibration, slice(first, None))
-    methods = [method for method in METHODS if method != TRAINED or request.trained]
-    ranges: Mapping[str, Ranges] = runtime.activation_ranges(learned, methods)
+    choosing = isinstance(runtime, CalibratingRuntime)
+    ranges: Mapping[str, Ranges] = runtime.activation_ranges(learned, methods) if choosing else {}
     expected = _outputs(plain, runtime, target, others)
     found: dict[str, float] = {}
     part = plain.with_name(f"{plain.stem}-judged{runtime.suffix}")
     try:
         for method in methods:
-            runtime.build(replace(learned, ranges=ranges[method]), part)
+            runtime.build(replace(learned, ranges=ranges.get(method, {})), part)
             got = _outputs(part, runtime, target, others)
             loss = float(activations.divergence(got, expected, 1.0).mean())
             found[method] = loss if math.isfinite(loss) else math.inf
     finally:
         remove(part)
     return found
+
+
+def inputs_for_ranges(count: int) -> int:
+    """Return how many of so many calibration inputs give ranges; the others judge them."""
+    return count - count // JUDGED
 
 
 def _outputs(path: Path, runtime: Runtime, target: Target, inputs: Arrays) -> torch.Tensor:

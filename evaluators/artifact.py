@@ -10,17 +10,23 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ..compression.corrected import correct_biases
 from ..compression.export import Template
 from ..errors import ExportError, MeasurementError, TrialFailed
 from ..files import PARTIAL, move, remove
 from ..spaces.inputs import Inputs, call, count_of, divided, joined, rows_of
 from ..spaces.spec import StudentSpec
 from ..spaces.target import Target
-from .activations import MINMAX_ALWAYS, Activations, with_ranges
+from .activations import MINMAX_ALWAYS, Activations, Calibrated, calibrated, inputs_for_ranges, judged
 from .any_batch import OTHER_BATCH, check_file, check_graph
 from .runtimes.base import BuildRequest, Ranges, Runtime
 from .score import PARITY, as_arrays, predict, relative_difference
 from .templates import ANY_BATCH, COMPARED, Templates
+
+CORRECTING = 64
+"""Calibration inputs that biases are corrected with."""
+CORRECTED = "+biases"
+"""Ends the name of a calibration whose biases are corrected."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,8 @@ class Artifact:
         bits: Bits asked for of each layer in the graph, in its order; `Runtime.remark` compares them with what runs.
         difference: Largest difference of the float form from its network, relative to the largest output; None where
             the runtime cannot run files here.
-        calibration: Method by which the ranges of 8-bit activations were found; empty where there are none.
+        calibration: Method by which the ranges of 8-bit activations were found, with "+biases" where biases were
+            corrected; empty where there are none.
     """
 
     path: Path
@@ -137,9 +144,8 @@ class ArtifactBuilder:
             if spec.bits:
                 request = replace(request, bits=spec.bits, trained=trained or {})
                 if calibration_count is None:
-                    request, method = with_ranges(
-                        self._activations, request, self.runtime, self.target, plain if self._runs else None
-                    )
+                    found = self._calibrated(module, spec, request, plain)
+                    request, method = found.request, found.method
                 self.runtime.build(request, part)
             move(part if spec.bits else plain, path)
         finally:
@@ -174,6 +180,29 @@ class ArtifactBuilder:
             relative_difference(predict(path, self.runtime, target, as_arrays(inputs)), wanted)
             for target in (replace(self.target, batch=batch) for batch in {self.target.batch} | others)
         )
+
+    def _calibrated(self, module: nn.Module, spec: StudentSpec, request: BuildRequest, plain: Path) -> Calibrated:
+        """Find ranges, and where they are judged, whether corrected biases make the file better still."""
+        tools = (self.runtime, self.target)
+        found = calibrated(self._activations, request, *tools, plain if self._runs else None)
+        if found.loss is None:
+            return found
+        count = count_of(self._calibration)
+        few = min(CORRECTING, inputs_for_ranges(count)) if self.free else self.target.batch
+        module = correct_biases(module, spec.bits, rows_of(self._calibration, slice(0, few)))
+        other = _beside(plain, "corrected")
+        try:
+            built, _ = self._float_file(module, spec.replacements, other, count)
+            built = replace(built, bits=request.bits, trained=request.trained)
+            loss = judged(self._activations, built, *tools, plain, [found.method])[found.method]
+        except TrialFailed:  # it is held against its own network, as any other
+            return found
+        finally:
+            remove(other)
+        if not loss < found.loss:
+            return found
+        better = calibrated(replace(self._activations, method=found.method), built, *tools, None)
+        return replace(better, method=found.method + CORRECTED, loss=loss)
 
     def _answers(self, module: nn.Module, inputs: Inputs) -> torch.Tensor:
         # a network that fixes its batch takes no other number
