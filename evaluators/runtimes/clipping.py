@@ -55,8 +55,7 @@ class Histogram:
     @property
     def centres(self) -> NDArray[np.float64]:
         """Of the bins, [BINS]."""
-        found: NDArray[np.float64] = self.low + (np.arange(BINS) + 0.5) * self.width
-        return found
+        return np.asarray(self.low + (np.arange(BINS) + 0.5) * self.width, np.float64)
 
 
 def percentile(share: float) -> Callable[[Histogram], tuple[float, float]]:
