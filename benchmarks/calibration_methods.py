@@ -1,4 +1,4 @@
-"""What ways to calibrate 8-bit files are worth: ranges of activations by several methods, with corrected biases or not.
+"""What ways to calibrate 8-bit files are worth: ranges of activations by several methods, and edits of the weights.
 
     python benchmarks/calibration_methods.py [STUDY ...] [--seeds 3] [--inputs 256] [--examples 2000] [--runs FOLDER]
 
@@ -22,14 +22,14 @@ from pathlib import Path
 import torch
 from scipy.stats import t as student_t
 
-from autocompress.compression.corrected import correct_biases
+from autocompress.compression.edits import EDITS, FOR_EDITS
 from autocompress.evaluators.activations import AUTO, Activations
-from autocompress.evaluators.artifact import CORRECTED, CORRECTING, ArtifactBuilder
+from autocompress.evaluators.artifact import ArtifactBuilder
 from autocompress.evaluators.runtimes.calibrating import METHODS, MINMAX, TRAINED
 from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.evaluators.score import as_arrays, predict
 from autocompress.evaluators.templates import Templates
-from autocompress.spaces.inputs import count_of, rows_of
+from autocompress.spaces.inputs import call, count_of, divided, rows_of
 from autocompress.spaces.layers import find_layers
 from autocompress.spaces.spec import StudentSpec
 from autocompress.spaces.target import Target
@@ -68,34 +68,34 @@ def compare(task: PreparedTask, runtime_name: str, seeds: int, inputs: int, exam
     spec = StudentSpec(bits=dict.fromkeys(layers, 8))
     templates = Templates(network, task.example_input)
     ways = [method for method in METHODS if method != TRAINED]
-    ways = [*ways, *(f"{method}{CORRECTED}" for method in ways), AUTO]
+    ways = [*ways, *(f"{method}{edit}" for edit in EDITS for method in (MINMAX, "mse")), AUTO]
     found: dict[str, list[Found]] = defaultdict(list)
+    with torch.no_grad():
+        wanted = torch.cat([call(network, part).float() for part in divided(given, 256)])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for seed in range(seeds):
             order = torch.randperm(count_of(task.calibration), generator=torch.Generator().manual_seed(seed))
             calibration = rows_of(task.calibration, order[:inputs])
             for way in ways:
-                activations = Activations(way.removesuffix(CORRECTED), task.losses.soft)
+                activations = Activations(way.partition("+")[0], task.losses.soft)
                 builder = ArtifactBuilder(
                     runtime, target, templates, calibration, rows_of(given, slice(0, 4)), activations
                 )
                 builder.teacher_file(folder / f"teacher{runtime.suffix}")
                 begun = time.process_time()
-                module = network
-                if way.endswith(CORRECTED):
-                    module = correct_biases(network, spec.bits, rows_of(calibration, slice(0, CORRECTING)))
+                edit = EDITS.get(way.removeprefix(activations.method), lambda module, *_: module)
+                module = edit(network, spec.bits, rows_of(calibration, slice(0, FOR_EDITS)))
+                if module is None:
+                    continue  # nothing to edit
                 file = folder / f"int8{runtime.suffix}"
                 artifact = builder.build(module, spec, file)
                 seconds = time.process_time() - begun
-                float_outputs = torch.from_numpy(
-                    predict(folder / f"teacher{runtime.suffix}", runtime, target, as_arrays(given))
-                )
                 outputs = torch.from_numpy(predict(file, runtime, target, as_arrays(given)))
-                distance = float(task.losses.soft(outputs, float_outputs, 1.0).mean())
+                distance = float(task.losses.soft(outputs, wanted, 1.0).mean())
                 metric = task.metric.quality(outputs, labels)
                 found[way].append(Found(metric, 1000 * distance, seconds, artifact.calibration))
-        first = task.metric.quality(float_outputs, labels)
+    first = task.metric.quality(wanted, labels)
     print(f"\nfloat: {first:.4f} over {len(labels)} examples; {len(layers)} layers in 8 bits on {runtime_name}\n")
     print("| way | metric | against minmax | distance x 1000 | against minmax | seconds |")
     print("| --- | --- | --- | --- | --- | --- |")

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..compression.corrected import correct_biases
+from ..compression.edits import EDITS, EQUALIZED, FOR_EDITS
 from ..compression.export import Template
 from ..errors import ExportError, MeasurementError, TrialFailed
 from ..files import PARTIAL, move, remove
@@ -20,13 +20,9 @@ from ..spaces.target import Target
 from .activations import MINMAX_ALWAYS, Activations, Calibrated, calibrated, inputs_for_ranges, judged
 from .any_batch import OTHER_BATCH, check_file, check_graph
 from .runtimes.base import BuildRequest, Ranges, Runtime
+from .runtimes.calibrating import TRAINED
 from .score import PARITY, as_arrays, predict, relative_difference
 from .templates import ANY_BATCH, COMPARED, Templates
-
-CORRECTING = 64
-"""Calibration inputs that biases are corrected with."""
-CORRECTED = "+biases"
-"""Ends the name of a calibration whose biases are corrected."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +34,8 @@ class Artifact:
         bits: Bits asked for of each layer in the graph, in its order; `Runtime.remark` compares them with what runs.
         difference: Largest difference of the float form from its network, relative to the largest output; None where
             the runtime cannot run files here.
-        calibration: Method by which the ranges of 8-bit activations were found, with "+biases" where biases were
-            corrected; empty where there are none.
+        calibration: Method by which the ranges of 8-bit activations were found, with "+equalized" and "+biases" where
+            weights were edited so; empty where there are none.
     """
 
     path: Path
@@ -182,27 +178,37 @@ class ArtifactBuilder:
         )
 
     def _calibrated(self, module: nn.Module, spec: StudentSpec, request: BuildRequest, plain: Path) -> Calibrated:
-        """Find ranges, and where they are judged, whether corrected biases make the file better still."""
-        tools = (self.runtime, self.target)
-        found = calibrated(self._activations, request, *tools, plain if self._runs else None)
+        """Find ranges, and where they are judged, whether edits of the weights make the file better still."""
+        found = calibrated(self._activations, request, self.runtime, self.target, plain if self._runs else None)
         if found.loss is None:
             return found
-        count = count_of(self._calibration)
-        few = min(CORRECTING, inputs_for_ranges(count)) if self.free else self.target.batch
-        module = correct_biases(module, spec.bits, rows_of(self._calibration, slice(0, few)))
-        other = _beside(plain, "corrected")
+        few = min(FOR_EDITS, inputs_for_ranges(count_of(self._calibration))) if self.free else self.target.batch
+        inputs = rows_of(self._calibration, slice(0, few))
+        for name, edit in EDITS.items():
+            if name == EQUALIZED and found.method == TRAINED:
+                continue  # those ranges are of the channels as they were
+            edited = edit(module, spec.bits, inputs)
+            better = None if edited is None else self._edited(edited, spec, found, plain)
+            if edited is not None and better is not None:
+                module, found = edited, replace(better, method=found.method + name)
+        return found
+
+    def _edited(self, module: nn.Module, spec: StudentSpec, before: Calibrated, plain: Path) -> Calibrated | None:
+        """Return an edited student with its ranges; None where its file is not better than the one before."""
+        method = before.method.partition("+")[0]
+        other = _beside(plain, "edited")
         try:
-            built, _ = self._float_file(module, spec.replacements, other, count)
-            built = replace(built, bits=request.bits, trained=request.trained)
-            loss = judged(self._activations, built, *tools, plain, [found.method])[found.method]
+            request, _ = self._float_file(module, spec.replacements, other, count_of(self._calibration))
+            request = replace(request, bits=spec.bits, trained=before.request.trained)
+            loss = judged(self._activations, request, self.runtime, self.target, plain, [method])[method]
         except TrialFailed:  # it is held against its own network, as any other
-            return found
+            return None
         finally:
             remove(other)
-        if not loss < found.loss:
-            return found
-        better = calibrated(replace(self._activations, method=found.method), built, *tools, None)
-        return replace(better, method=found.method + CORRECTED, loss=loss)
+        if before.loss is None or not loss < before.loss:
+            return None
+        with_its_own = replace(self._activations, method=method)
+        return replace(calibrated(with_its_own, request, self.runtime, self.target, None), loss=loss)
 
     def _answers(self, module: nn.Module, inputs: Inputs) -> torch.Tensor:
         # a network that fixes its batch takes no other number
@@ -215,26 +221,29 @@ class ArtifactBuilder:
         self, module: nn.Module, replacements: Mapping[str, str], path: Path, count: int
     ) -> tuple[BuildRequest, float]:
         path.parent.mkdir(parents=True, exist_ok=True)
+        only = self.templates.exact and module is self.templates.network  # no other export could be right
         if self.batch is None:
             request = self._decide_batch(module, replacements, path, count)
             off = self._off(path, module)
+        elif self.templates.exact and not only:
+            off = float("inf")  # a template of the network itself would write that
         else:
             try:
                 request = self._request(module, self.templates.get(self.batch, replacements), count)
                 self.runtime.build(request, path)
                 off = self._off(path, module)
             except Exception:  # whatever a runtime makes of a graph that cannot be rewritten
-                if self.templates.exact:
+                if only:
                     raise
                 off = float("inf")
-        if not off <= PARITY and not self.templates.exact:
+        if not off <= PARITY and not only:
             # weights that the exporter stores in another form cannot be written into it, nor numbers not learned yet
             assert self.batch is not None
             template = self.templates.exported(module, self.batch, exact=True)
             request = self._request(module, template, count)
             self.runtime.build(request, path)
             off = self._off(path, module)
-            if off <= PARITY:
+            if off <= PARITY and not self.templates.exact:
                 self.templates.teach(self.batch, replacements, module, template)
         if not off <= PARITY:  # nor where it is no number
             raise TrialFailed(f"the exported file differs from its student by {off:.2g} of the largest output")

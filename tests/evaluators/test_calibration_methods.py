@@ -19,7 +19,7 @@ from torch import nn
 
 from autocompress.compression.export import make_template
 from autocompress.evaluators.activations import AUTO, Activations, calibrated, judged
-from autocompress.evaluators.artifact import CORRECTED, ArtifactBuilder
+from autocompress.evaluators.artifact import ArtifactBuilder
 from autocompress.evaluators.runtimes import onnx_calibrate
 from autocompress.evaluators.runtimes.base import BuildRequest, Ranges
 from autocompress.evaluators.runtimes.calibrating import METHODS, MINMAX, TRAINED, CalibratingRuntime
@@ -28,7 +28,9 @@ from autocompress.evaluators.runtimes.onnx_calibrate import activation_ranges
 from autocompress.evaluators.runtimes.onnx_quantize import quantize
 from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
 from autocompress.evaluators.runtimes.registry import get_runtime
+from autocompress.evaluators.score import predict
 from autocompress.evaluators.templates import Templates
+from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.spec import StudentSpec
 from autocompress.spaces.target import Target
 from autocompress.studies.recovery import Calibration
@@ -195,12 +197,39 @@ def test_methods_are_judged_on_calibration_inputs_that_gave_no_range(tmp_path: P
     build = ArtifactBuilder(runtime, Target(), Templates(net, INPUTS[:1]), INPUTS, samples, Activations(AUTO))
     build.teacher_file(tmp_path / "teacher.onnx")
     artifact = build.build(net, StudentSpec(bits={"0": 8, "2": 8}), tmp_path / "int8.onnx")
-    assert artifact.calibration.removesuffix(CORRECTED) in METHODS
+    assert artifact.calibration.partition("+")[0] in METHODS
     assert np.array_equal(runtime.gave[0], INPUTS[:72].numpy())
     judged = np.unique(np.concatenate(runtime.ran), axis=0)
     assert np.array_equal(judged, np.unique(INPUTS[72:].numpy(), axis=0))
     again = build.build(net, StudentSpec(bits={"0": 8, "2": 8}), tmp_path / "again.onnx")
     assert again.calibration == artifact.calibration
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_weights_are_edited_where_the_file_is_better_for_it(tmp_path: Path, exact: bool) -> None:
+    net = network()
+    reach = torch.logspace(-1, 0.5, 16)  # of channels, which all count alike
+    net[0].weight.data.mul_(reach.view(-1, 1, 1, 1))
+    net[0].bias.data.mul_(reach)
+    net[2].weight.data.div_(reach.view(1, -1, 1, 1))
+    graph = capture(net, INPUTS[:1])
+    before = {name: value.clone() for name, value in graph.state_dict().items()}
+    templates = Templates(graph, INPUTS[:1], exact)
+    build = ArtifactBuilder(OnnxRuntime(), Target(), templates, INPUTS, INPUTS[:4], Activations(AUTO))
+    artifact = build.build(graph, StudentSpec(bits={"0": 8, "2": 8, "6": 8}), tmp_path / "int8.onnx")
+    assert "+equalized" in artifact.calibration
+    assert all(torch.equal(value, before[name]) for name, value in graph.state_dict().items())
+    plain = ArtifactBuilder(OnnxRuntime(), Target(), templates, INPUTS, INPUTS[:4])
+    plain.build(graph, StudentSpec(bits={"0": 8, "2": 8, "6": 8}), tmp_path / "minmax.onnx")
+    others = torch.randn(200, 3, 8, 8, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        expected = graph(others).numpy()
+    off = {
+        name: float(np.square(predict(tmp_path / name, OnnxRuntime(), Target(), others.numpy()) - expected).mean())
+        for name in ("int8.onnx", "minmax.onnx")
+    }
+    assert off["int8.onnx"] < off["minmax.onnx"]
+    assert {path.name for path in tmp_path.iterdir()} == {"int8.onnx", "minmax.onnx"}
 
 
 def test_too_few_inputs_judge_nothing(tmp_path: Path) -> None:
