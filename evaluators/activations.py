@@ -121,8 +121,9 @@ def judged(
         return {}
     learned = replace(request, calibration=_rows(request.calibration, slice(0, first)))
     others = _rows(request.calibration, slice(first, None))
-    choosing = isinstance(runtime, CalibratingRuntime)
-    ranges: Mapping[str, Ranges] = runtime.activation_ranges(learned, methods) if choosing else {}
+    ranges: Mapping[str, Ranges] = {}
+    if isinstance(runtime, CalibratingRuntime):
+        ranges = runtime.activation_ranges(learned, methods)
     expected = _outputs(plain, runtime, target, others)
     found: dict[str, float] = {}
     part = plain.with_name(f"{plain.stem}-judged{runtime.suffix}")

@@ -48,7 +48,7 @@ def activation_ranges(request: BuildRequest, methods: Sequence[str]) -> dict[str
     if MINMAX in methods:
         found[MINMAX] = ends
     if TRAINED in methods:
-        found[TRAINED] = ends | trained_ranges(request)
+        found[TRAINED] = {**ends, **trained_ranges(request)}
     return found
 
 
