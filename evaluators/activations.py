@@ -18,7 +18,7 @@ from ..compression.losses import CLASSIFICATION, Divergence
 from ..files import remove
 from ..spaces.target import Target
 from .runtimes.base import Arrays, BuildRequest, Ranges, Runtime
-from .runtimes.calibrating import METHODS, MINMAX, TRAINED, CalibratingRuntime
+from .runtimes.calibrating import MINMAX, TRAINED, TRIED, CalibratingRuntime
 from .score import predict
 
 AUTO = "auto"
@@ -33,7 +33,7 @@ class Activations:
     """How the ranges of 8-bit activations are found.
 
     Attributes:
-        method: One of `METHODS`, or "auto" for the best of them.
+        method: One of `calibrating.METHODS`, or "auto" for the best of `TRIED`.
         divergence: How far a file's outputs are from its student's; the task's.
     """
 
@@ -80,7 +80,7 @@ def calibrated(
     choosing = isinstance(runtime, CalibratingRuntime)
     method, loss = activations.method, None
     if method == AUTO:
-        methods = [m for m in METHODS if m == MINMAX or (choosing and (m != TRAINED or request.trained))]
+        methods = [m for m in TRIED if m == MINMAX or (choosing and (m != TRAINED or request.trained))]
         losses = judged(activations, request, runtime, target, plain, methods) if plain is not None else {}
         method = min(losses, key=losses.__getitem__, default=MINMAX)  # the first of equals, which is the plainest
         loss = losses.get(method)
@@ -106,7 +106,7 @@ def judged(
         runtime: What builds and runs its files.
         target: Where they run.
         plain: The student's file in 32 bits.
-        methods: Of `METHODS`; "minmax" alone for a runtime that has no choice of ranges.
+        methods: Of `calibrating.METHODS`; "minmax" alone for a runtime that has no choice of ranges.
 
     Returns:
         Method -> mean divergence, infinite where it is no number; nothing where there are too few inputs.

@@ -25,7 +25,7 @@ class RecoverySection(Section):
         optimizer: "sgd" or "adamw". Without it AdamW for networks that are normalised by layers, as transformers are.
         calibration: How the ranges of 8-bit activations are found from calibration inputs; "trained" takes those of
             quantization-aware training, and "auto" the method whose file answers most like its student, on calibration
-            inputs that gave no range, with biases corrected where that is better still. Runtimes that have no choice of
+            inputs that gave no range, with weights edited where that is better still. Runtimes that have no choice of
             ranges find them from the least to the largest value.
     """
 

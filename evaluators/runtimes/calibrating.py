@@ -11,6 +11,9 @@ from .clipping import HISTOGRAM_METHODS
 MINMAX, TRAINED = "minmax", "trained"
 METHODS = (MINMAX, *HISTOGRAM_METHODS, TRAINED)
 """All methods: the first where nothing else is asked for; the last for inputs of layers whose ranges were trained."""
+TRIED = (MINMAX, "percentile-99.99", "mse", TRAINED)
+"""Those that are worth a file each where the best is looked for: the others came nearest to no student, see
+`benchmarks/calibration_methods.py`."""
 
 
 @runtime_checkable
