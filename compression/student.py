@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -21,11 +21,13 @@ class Student:
         module: The network.
         masks: Layer name -> what holds its pattern, in the shape of its weight; 1 keeps, 0 drops.
         stayed_inputs: Name of a layer that lost inputs -> the teacher's input indices that stayed.
+        trained_ranges: Name of a layer -> the least and the largest input, as quantization-aware training learned them.
     """
 
     module: nn.Module
     masks: Mapping[str, torch.Tensor]
     stayed_inputs: Mapping[str, Sequence[int]]
+    trained_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @torch.no_grad()
     def hold_masks(self, but: Container[str] = ()) -> None:

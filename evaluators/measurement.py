@@ -113,6 +113,8 @@ class Measurement:
         sha256: Of the file that all this is of; see `files.digest`. Empty in measurements of older versions.
         accuracy_sd: Standard error of `accuracy`, by resampling examples; None where it was not estimated.
         written: Operator type -> count, of the file, before the runtime rewrites it; empty where that is not known.
+        calibration: Method by which the ranges of 8-bit activations were found; empty where there are none, and in
+            measurements of older versions, where it was "minmax".
     """
 
     accuracy: float
@@ -124,6 +126,7 @@ class Measurement:
     sha256: str = ""
     accuracy_sd: float | None = None
     written: Mapping[str, int] = field(default_factory=dict)
+    calibration: str = ""
 
     @property
     def operators_in_words(self) -> str:

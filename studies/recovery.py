@@ -1,4 +1,4 @@
-"""The section of a study file that says how long a student is taught, and which of its weights may be."""
+"""The section of a study file that says how a student becomes good again: by training, and by calibration."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pydantic import Field, field_validator, model_validator
 
 from ..spaces.spec import AIDS, Recovery
 from .section import Count, Positive, Section, named_once
+
+Calibration = Literal["minmax", "percentile-99.99", "percentile-99.9", "entropy", "mse", "trained", "auto"]
+"""How the ranges of 8-bit activations are found."""
 
 
 class RecoverySection(Section):
@@ -32,6 +35,10 @@ class RecoverySection(Section):
             they are there from its start.
         starts: Whose weights students may begin with: "teacher", "new" (random ones) or "early" (those that the task
             brings as `early_weights`). With several, each plan chooses one.
+        calibration: How the ranges of 8-bit activations are found from calibration inputs; "trained" takes those of
+            quantization-aware training, and "auto" the method whose file answers most like its student, on calibration
+            inputs that gave no range, with weights edited where that is better still. Runtimes that have no choice of
+            ranges find them from the least to the largest value.
     """
 
     epochs: Positive | None = None
@@ -63,6 +70,8 @@ class RecoverySection(Section):
     def _starts_named_once(self) -> RecoverySection:
         named_once("starts", self.starts)
         return self
+
+    calibration: Calibration = "minmax"
 
     @model_validator(mode="after")
     def _rungs_rise_to_one(self) -> RecoverySection:

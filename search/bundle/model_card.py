@@ -207,6 +207,7 @@ def _place(facts: CardFacts, name: str, file: FileRecord) -> dict[str, Any]:
             ("size, compressed size", f"{file.size_bytes:,} bytes, {file.compressed_bytes:,} bytes"),
             ("operators", file.operators_in_words or "not known"),
             ("peak memory of a process that runs it", memory),
+            *([("ranges of 8-bit activations", file.calibration)] if file.calibration else []),
             ("SHA-256", code(file.sha256)),
         ],
         # a bundle is given away: the name of the machine is nobody's business

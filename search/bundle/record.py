@@ -62,6 +62,8 @@ class FileRecord:
         tolerance: Largest difference of its answers to the samples, relative to the largest.
         remark: Where that graph is not what was asked for.
         written: Operator type -> count, of the file, before the runtime rewrites it; empty where that is not known.
+        calibration: Method by which the ranges of 8-bit activations were found; empty where there are none, and in
+            bundles of older versions.
     """
 
     file: str
@@ -75,6 +77,7 @@ class FileRecord:
     tolerance: float
     remark: str = ""
     written: Mapping[str, int] = field(default_factory=dict)
+    calibration: str = ""
 
     @property
     def operators_in_words(self) -> str:

@@ -49,7 +49,7 @@ def build_and_measure(context: EvaluationContext, job: Job, clock: Clock) -> Per
     for name, session in sessions.items():
         path = model_path(context.folder, job.number, name, session.runtime.suffix, alone=len(sessions) == 1)
         with clock.time("building"), context.slices():
-            built = session.builder.build(student.module, job.spec, path)
+            built = session.builder.build(student.module, job.spec, path, trained=student.trained_ranges)
         with clock.time("measuring"):
             operators = session.runtime.inspect(path, session.target)
             answers[name] = file_outputs(path, session.runtime, session.target, data, context.slices)
@@ -66,6 +66,7 @@ def build_and_measure(context: EvaluationContext, job: Job, clock: Clock) -> Per
                 sha256=digest(path),
                 written=written_operators(path),
                 accuracy_sd=standard_error(context.task.metric, torch.from_numpy(answers[name]), data.labels),
+                calibration=built.calibration,
             )
     write_answers(context.folder, job.number, answers)
     write_json(trial_folder(context.folder, job.number) / "measurement.json", to_plain(measured))

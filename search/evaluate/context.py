@@ -13,6 +13,7 @@ from ...compression.distill import Lessons
 from ...compression.edits import Parent
 from ...compression.precision import module_to_training_layout, training_device
 from ...compression.recover import Recoverer, Schedule, fitting_schedule
+from ...evaluators.activations import Activations
 from ...evaluators.microbenchmarks import Say
 from ...evaluators.templates import Templates
 from ...evaluators.timing.breathing import Slices
@@ -120,9 +121,20 @@ def open_context(
     # any gate is compared with the calibration, that of a trial which still waits too
     measured = any((folder / "trials").glob("*/plan.json")) and not remeasuring(folder)
     precision = settings.target.precision
+    activations = Activations(settings.recovery.calibration, task.losses.soft)
     sessions = {
         t.name: open_session(
-            task, t, templates, target_folder(folder, t.name), precision, measured, worker, say, time_left_s, host
+            task,
+            t,
+            templates,
+            target_folder(folder, t.name),
+            precision,
+            measured,
+            worker,
+            say,
+            time_left_s,
+            host,
+            activations,
         )
         for t in targets
     }

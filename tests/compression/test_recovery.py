@@ -121,9 +121,24 @@ def test_training_in_rungs_is_training_straight_through(tmp_path: Path) -> None:
     bench.recoverer.recover(later, bench.spec, 1, tmp_path / "rungs.pt", Never)
     assert_same(later.module, straight.module)
     again = bench.student()
-    load_recovered(again, tmp_path / "rungs.pt")
+    load_recovered(again, bench.spec, tmp_path / "rungs.pt")
     assert_same(again.module, straight.module)
     assert not again.module.training and not later.module.training
+
+
+@pytest.mark.parametrize("aware", [True, False])
+def test_ranges_that_were_learned_come_with_the_weights(tmp_path: Path, aware: bool) -> None:
+    bench = Bench()
+    assert bench.spec.recovery is not None
+    spec = replace(bench.spec, recovery=replace(bench.spec.recovery, quantization_aware=aware))
+    fake = bench.recoverer.recover(bench.student(spec), spec, 1, tmp_path / "last.pt", Never)
+    again = load_recovered(bench.student(spec), spec, tmp_path / "last.pt")
+    if not aware:
+        assert again.trained_ranges == {}
+        return
+    assert set(again.trained_ranges) == {"layer2.0.conv1"}, "layers of 4 bits have inputs in float"
+    learned = fake.ranges["layer2.0.conv1"].tolist()
+    assert list(again.trained_ranges["layer2.0.conv1"]) == pytest.approx(learned)
 
 
 def test_answers_belong_to_the_order_of_their_seed(tmp_path: Path) -> None:
