@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import TrialFailed
-from ..spaces.inputs import Inputs
 from ..spaces.spec import Recovery, StudentSpec
 from .aids import StudentAids
 from .attention import attention_context
@@ -27,67 +26,17 @@ from .norms import reestimate_norms_over
 from .optimizers import descend, make_optimizer, make_scaler
 from .precision import autocast_context, module_to_training_layout, to_training_layout
 from .recovered import read_checkpoint, write_checkpoint
+from .schedule import Batches, Schedule, learning_rate_factor
 from .student import Student
 from .training_data import TrainingData
 from .tuning import Tuning
 
 SLICE_STEPS = 5
 """Steps between looks at the clock of others: whether to stop, and whether a latency is being measured."""
-WARMUP = 0.05
-EPOCHS, MOST_EPOCHS = 2.0, 10.0
-SMALL_BATCH, LARGE_BATCH = 16, 128
-ENOUGH_STEPS = 200
 AWARE_FROM = 0.5
 """Fake quantization sets in after this part of the training. Weights settle first, then the grid."""
 NORM_INPUTS = 512
 """So many training inputs settle the norms of a network whose weights stand still, where there are as many."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long a full recovery is.
-
-    Attributes:
-        epochs: Passes over the training data.
-        rungs: Fractions of it, ascending, the last 1.
-        batch_size: Inputs in a batch.
-        weight_decay: Of the weights of layers; biases and norms have none.
-        seed: Of the order of the data, and of dropout.
-    """
-
-    epochs: float
-    rungs: tuple[float, ...]
-    batch_size: int
-    weight_decay: float = 5e-4
-    seed: int = 0
-
-    def steps(self, data: TrainingData) -> int:
-        """Return the number of optimizer steps of a full recovery."""
-        return max(len(self.rungs), round(self.epochs * data.epoch_plan(0, self.batch_size, self.seed).steps))
-
-    def rung_step(self, rung: int, data: TrainingData) -> int:
-        """Return the step at which this rung (0 is the first) ends."""
-        return max(rung + 1, round(self.steps(data) * self.rungs[rung]))
-
-
-def fitting_schedule(examples: int, epochs: float | None = None, batch_size: int | None = None) -> tuple[float, int]:
-    """Return how many epochs, and which batch, a training on so many examples takes.
-
-    Students recover by steps: at half the width, a U-Net of 1,280 tiles came to an mIoU of 0.40 after 20 steps with
-    batches of 128, and to 0.73 after 160 with batches of 16, in about the same time.
-
-    Args:
-        examples: Of the training data.
-        epochs: As a user asks; None gives 2, and up to `MOST_EPOCHS` where the smallest batches are too few.
-        batch_size: As a user asks; None gives the largest power of two that makes `ENOUGH_STEPS`.
-    """
-    smallest = batch_size or SMALL_BATCH
-    if epochs is None:
-        epochs = min(MOST_EPOCHS, max(EPOCHS, ENOUGH_STEPS * smallest / max(1, examples)))
-    if batch_size is None:
-        most = max(1.0, epochs * examples / ENOUGH_STEPS)
-        batch_size = min(LARGE_BATCH, max(SMALL_BATCH, 2 ** math.floor(math.log2(most))))
-    return epochs, batch_size
 
 
 class Stopped(Exception):
@@ -181,8 +130,8 @@ class Recoverer:
                 scaler.load_state_dict(state["scaler"])
 
         def save() -> None:
-            going_on = {"optimizer": optimizer.state_dict(), "updates": tuning.state(), "scaler": scaler.state_dict()}
-            going_on["projections"] = aids.projections.state()
+            going_on: dict[str, Any] = {"optimizer": optimizer.state_dict(), "updates": tuning.state()}
+            going_on |= {"scaler": scaler.state_dict(), "projections": aids.projections.state()}
             if ramp is not None:
                 going_on["masks"] = {name: mask.bool() for name, mask in tuning.masks.items()}
             # a finished training needs neither momentum, which is half of the file, nor masks, which are in its weights
@@ -196,7 +145,7 @@ class Recoverer:
         kept = student.stayed_inputs.get(self.lessons.last_layer or "")
         watched = [step, max(step, math.ceil(AWARE_FROM * total))]
         try:
-            work = _Work(recovery, kept, _Batches(self.data, self.schedule), tuning, scaler, aids, total)
+            work = _Work(recovery, kept, Batches(self.data, self.schedule), tuning, scaler, aids, total)
             while step < until:
                 if stop():
                     save()
@@ -263,46 +212,8 @@ class _Work(NamedTuple):
 
     recovery: Recovery
     kept: Sequence[int] | None
-    batches: _Batches
+    batches: Batches
     tuning: Tuning
     scaler: torch.amp.GradScaler
     aids: StudentAids
     total: int
-
-
-def learning_rate_factor(step: int, total: int) -> float:
-    """Return the share of the peak learning rate at a step.
-
-    It is a short linear warm-up, then half a cosine to zero (Loshchilov and Hutter 2017, arXiv:1608.03983).
-
-    Args:
-        step: Number of the step, from 0.
-        total: Number of all steps.
-    """
-    warm = max(1, round(WARMUP * total))
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
-
-
-class _Batches:
-    """The batches of a training by step, over the ends of epochs."""
-
-    def __init__(self, data: TrainingData, schedule: Schedule) -> None:
-        self._data, self._schedule = data, schedule
-        self._steps = data.epoch_plan(0, schedule.batch_size, schedule.seed).steps
-        self._epoch, self._first = -1, 0
-
-    def at(self, step: int) -> tuple[int, int, Inputs, Tensor]:
-        """Return (epoch, index within it, inputs [B, ...] each, labels [B, ...])."""
-        epoch, index = divmod(step, self._steps)
-        if epoch != self._epoch:
-            seed = self._schedule.seed
-            if index and not self._data.cacheable:
-                # a stream has no random access: a training that goes on within an epoch takes another order, or it
-                # would see the first part of this one twice and the rest never
-                seed += 1000 * index
-            self._plan = self._data.epoch_plan(epoch, self._schedule.batch_size, seed)
-            self._epoch, self._first = epoch, index
-        inputs, labels = self._plan.batch(index if self._data.cacheable else index - self._first)
-        return epoch, index, inputs, labels

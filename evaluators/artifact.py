@@ -195,7 +195,7 @@ class ArtifactBuilder:
         method = before.method.partition("+")[0]
         other = _beside(plain, "edited")
         try:
-            request, _ = self._float_file(module, spec.replacements, other, count_of(self._calibration))
+            request, _ = self._float_file(module, spec.structure(), other, count_of(self._calibration))
             request = replace(request, bits=spec.bits, trained=before.request.trained)
             loss = judged(self._activations, request, self.runtime, self.target, plain, [method])[method]
         except TrialFailed:  # it is held against its own network, as any other

@@ -12,7 +12,8 @@ from ...compression.attention import longest_sequence
 from ...compression.distill import Lessons
 from ...compression.edits import Parent
 from ...compression.precision import module_to_training_layout, training_device
-from ...compression.recover import Recoverer, Schedule, fitting_schedule
+from ...compression.recover import Recoverer
+from ...compression.schedule import Schedule, fitting_schedule
 from ...evaluators.activations import Activations
 from ...evaluators.microbenchmarks import Say
 from ...evaluators.templates import Templates

@@ -96,13 +96,18 @@ class RecoveryAxis(AxisDefaults):
         low = any(width < LOW_BITS for width in spec.bits.values())
         numbers = {name: float(chosen.get(name, getattr(default, name))) for name in _numbers(context)}
         aware, start = wanted == AWARE and low, chosen.get("start", TEACHERS)
-        rank = rank_of(tune, default.rank)
-        taught = Recovery(
-            **numbers, quantization_aware=aware, fresh=start == NEW, optimizer=default.optimizer, tune=tune, rank=rank
-        )
         # updates of low rank are no weights whose magnitudes could say which of them go
         gradual = bool(spec.patterns) and tune not in WITH_RANK
-        taught = replace(taught, ramp=default.ramp if gradual else "", early=start == EARLY)
+        taught = Recovery(
+            **numbers,
+            quantization_aware=aware,
+            fresh=start == NEW,
+            optimizer=default.optimizer,
+            tune=tune,
+            rank=rank_of(tune, default.rank),
+            ramp=default.ramp if gradual else "",
+            early=start == EARLY,
+        )
         return replace(spec, recovery=taught)
 
     def _variable(self, subject: str, options: tuple[Option, ...], searched: tuple[Option, ...] = ()) -> Variable:

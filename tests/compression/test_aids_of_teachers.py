@@ -20,8 +20,9 @@ from autocompress.compression.distill import Lessons
 from autocompress.compression.edits import Parent
 from autocompress.compression.places import Places, channel_dim, find_places, match_points, places_in
 from autocompress.compression.projections import Projections, fitted
-from autocompress.compression.recover import Recoverer, Schedule, Stopped
+from autocompress.compression.recover import Recoverer, Stopped
 from autocompress.compression.recovered import read_checkpoint
+from autocompress.compression.schedule import Schedule
 from autocompress.compression.student import Student, make_student
 from autocompress.compression.taps import Tapped, mean_weights, read_taps, tapped
 from autocompress.errors import UsageError

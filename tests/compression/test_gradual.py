@@ -18,8 +18,9 @@ from autocompress.compression.distill import Lessons
 from autocompress.compression.edits import Parent
 from autocompress.compression.gradual import Ramp, begins_with, partial_mask
 from autocompress.compression.masks import mask_of
-from autocompress.compression.recover import Recoverer, Schedule, Stopped
+from autocompress.compression.recover import Recoverer, Stopped
 from autocompress.compression.recovered import read_weights
+from autocompress.compression.schedule import Schedule
 from autocompress.compression.student import make_student
 from autocompress.spaces.spec import Pattern, Recovery, StudentSpec
 from autocompress.studies.data.images import ImageData

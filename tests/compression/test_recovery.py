@@ -18,19 +18,18 @@ from torch import Tensor, nn
 
 from autocompress.compression.distill import FeatureTap, Lesson, Lessons
 from autocompress.compression.edits import Parent
-from autocompress.compression.recover import (
+from autocompress.compression.recover import Recoverer, Stopped
+from autocompress.compression.recovered import load_recovered, read_weights
+from autocompress.compression.schedule import (
     ENOUGH_STEPS,
     EPOCHS,
     LARGE_BATCH,
     MOST_EPOCHS,
     SMALL_BATCH,
-    Recoverer,
     Schedule,
-    Stopped,
     fitting_schedule,
     learning_rate_factor,
 )
-from autocompress.compression.recovered import load_recovered, read_weights
 from autocompress.compression.student import Student, make_student
 from autocompress.compression.warm_start import warm_parent
 from autocompress.errors import TrialFailed

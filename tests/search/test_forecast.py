@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autocompress.compression.recover import Schedule
+from autocompress.compression.schedule import Schedule
 from autocompress.search.prepare.forecast import Forecast, forecast
 
 if TYPE_CHECKING:
