@@ -23,9 +23,9 @@ from ..evaluators.shipping import MeasuredFile
 from ..evaluators.templates import Templates
 from ..evaluators.timing.processes import TimedFile
 from ..files import PARTIAL, check_folder, digest, disk_errors, move, remove, write_json
+from ..spaces.axes.size import SizeAxis
 from ..spaces.inputs import call
 from ..spaces.layers import find_layers
-from ..spaces.network import look_at_network
 from ..spaces.spec import StudentSpec
 from ..spaces.target import Target, bits_on
 from ..studies.checkpoint import load_weights
@@ -35,6 +35,7 @@ from ..temporary import temporary_folder
 from .bundle.replacing import read_noted
 from .evaluate.checkpoints import checkpoint_path
 from .evaluate.criterion import rated_network
+from .evaluate.look import look_at_teacher
 from .evaluate.target_session import timing_inputs
 from .exported import Exported, Exports
 from .report.front import Front
@@ -144,9 +145,9 @@ def recovered(task: PreparedTask, trial: Trial, folder: Path, settings: StudyFil
         UsageError: The weights are gone.
         StorageError: It is gone which channels the study keeps.
     """
-    network = look_at_network(task.teacher.cpu(), task.example_input)
+    network = look_at_teacher(task, (SizeAxis.name,) if trial.spec.size else ())
     network = rated_network(network, task, settings, folder, worker=True)
-    student = make_student(Parent(task.teacher, network.groups, network.blocks, task.early), trial.spec)
+    student = make_student(Parent.of(task.teacher, network, task.early), trial.spec)
     if trial.spec.recovery is not None:
         path = checkpoint_path(folder, trial.spec, len(settings.recovery.rungs) - 1, trial.warm_start)
         if not path.exists():
@@ -295,6 +296,5 @@ def _list(folder: Path, number: int, found: Sequence[Exported], written: Sequenc
 
 
 def _plain(exported: Exported) -> dict[str, Any]:
-    values = asdict(exported)
     path = exported.path
-    return values | {"path": None if path is None else f"{path.parent.name}/{path.name}"}
+    return asdict(exported) | {"path": None if path is None else f"{path.parent.name}/{path.name}"}

@@ -215,8 +215,9 @@ class Task:
             say(remark)
         early = early_in_graph(self.teacher, self.early_weights, graph, reading.interface, few)
         return PreparedTask(
-            graph, train, calibration, validation, test, metric, losses, example, self.name, look, early
-        )
+            graph, train, calibration, validation, test, metric, losses, example, self.name, look, network,
+            reading.interface, early,
+        )  # fmt: skip
 
     def _metric(self, kind: Kind | None) -> Metric:
         if self.metric_direction not in (None, "maximize", "minimize"):

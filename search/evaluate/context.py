@@ -18,7 +18,7 @@ from ...evaluators.templates import Templates
 from ...evaluators.timing.breathing import Slices
 from ...evaluators.timing.host import HERE, TimingHost
 from ...evaluators.timing.quiet import QuietMachine, lock_name
-from ...spaces.network import Network, look_at_network
+from ...spaces.network import Network
 from ...spaces.spec import StudentSpec
 from ...spaces.target import PerTarget, Target
 from ...studies.checks import FEW, check_training
@@ -28,6 +28,7 @@ from ...studies.task import PreparedTask
 from ..store.layout import remeasuring, target_folder
 from .batch_memory import check_batch
 from .criterion import rated_network
+from .look import look_at_teacher
 from .target_session import TargetSession, open_session
 
 LOOK_EXAMPLES = 5000
@@ -59,7 +60,7 @@ class EvaluationContext:
     @property
     def parent(self) -> Parent:
         """The network that students are cut from."""
-        return Parent(self.task.teacher, self.network.groups, self.network.blocks, self.task.early)
+        return Parent.of(self.task.teacher, self.network, self.task.early)
 
     @property
     def slices(self) -> Slices:
@@ -105,7 +106,7 @@ def open_context(
         UnknownName: The study names a runtime that does not exist.
         StorageError: What the study kept of its network is gone or damaged.
     """
-    network = look_at_network(task.teacher.cpu(), task.example_input)
+    network = look_at_teacher(task, settings.space.axes)
     say(
         f"network: {len(network.layers)} layers, {len(network.groups)} prunable groups, "
         f"{len(network.left_out)} left out"
@@ -114,8 +115,7 @@ def open_context(
     network = rated_network(network, task, settings, folder, worker, say, training_slices(targets))
     if not worker:
         check_batch(task, settings.target.batch)
-    parent = Parent(task.teacher, network.groups, network.blocks)
-    templates = Templates(task.teacher, task.example_input, parent=parent)
+    templates = Templates(task.teacher, task.example_input, parent=Parent.of(task.teacher, network))
     # any gate is compared with the calibration, that of a trial which still waits too
     measured = any((folder / "trials").glob("*/plan.json")) and not remeasuring(folder)
     precision = settings.target.precision

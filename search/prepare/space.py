@@ -123,6 +123,8 @@ def lay_context(
         recovery=Recovery(optimizer=optimizer, ramp=settings.recovery.ramp or ""),
         starts=settings.recovery.starts,
         blocks=network.blocks,
+        resizings=network.resizings,
+        no_sizes=network.no_sizes,
     )
 
 
