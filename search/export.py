@@ -274,6 +274,5 @@ def _list(folder: Path, number: int, found: Sequence[Exported], written: Sequenc
 
 
 def _plain(exported: Exported) -> dict[str, Any]:
-    values = asdict(exported)
     path = exported.path
-    return values | {"path": None if path is None else f"{path.parent.name}/{path.name}"}
+    return asdict(exported) | {"path": None if path is None else f"{path.parent.name}/{path.name}"}

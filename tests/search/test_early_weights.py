@@ -109,7 +109,7 @@ def test_a_student_has_the_channels_and_zeros_of_the_trained_teacher_and_early_v
     state = young(net.model)
     early = nets.shaken(net.student().module, seed=1)
     early.load_state_dict({n: s for n, s in state.items() if n in early.state_dict() and s.ndim > 1}, strict=False)
-    parent = Parent(net.model, net.context.groups, early.state_dict())
+    parent = Parent(net.model, net.context.groups, early=early.state_dict())
     channels = {group.name: group.channels // 2 for group in net.context.groups}
     layer = next(x.name for x in net.context.layers if x.kind == "linear")
     spec = StudentSpec(channels, patterns={layer: Pattern("unstructured", 0.5)}, recovery=Recovery())
