@@ -20,9 +20,10 @@ from torch import Tensor, fx, nn
 from autocompress.compression.edits import Parent
 from autocompress.compression.student import make_student
 from autocompress.errors import AutoCompressError, TrialFailed, one_line
-from autocompress.evaluators.artifact import ArtifactBuilder, Templates
+from autocompress.evaluators.artifact import ArtifactBuilder
 from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.evaluators.score import predict, relative_difference
+from autocompress.evaluators.templates import Templates
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.network import Network, look_at_network
 from autocompress.spaces.spec import StudentSpec

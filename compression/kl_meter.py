@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..spaces.groups import Group
 from ..spaces.inputs import Inputs, count_of, in_equal_parts
 from ..spaces.layers import kind_of
 from ..spaces.sensitivity import Question
@@ -71,22 +70,18 @@ class KLMeter:
         bytes: Of the teacher's weights.
     """
 
-    def __init__(
-        self, teacher: nn.Module, groups: Sequence[Group], inputs: Inputs, soft: Divergence, stop: Callable[[], bool]
-    ) -> None:
-        """Look at a copy of `teacher`.
+    def __init__(self, parent: Parent, inputs: Inputs, soft: Divergence, stop: Callable[[], bool]) -> None:
+        """Look at a copy of a teacher.
 
         Args:
-            teacher: The network, in eval mode.
-            groups: Its groups of channels.
+            parent: The teacher, in eval mode.
             inputs: [M, ...] each, looked at a batch at a time.
             soft: How far answers are from the teacher's, at a temperature of 1.
             stop: Asked before every forward pass of a variant.
         """
-        self._teacher, self._soft, self._stop, self._device = teacher, soft, stop, training_device()
-        self._groups = tuple(groups)
-        self._copy = module_to_training_layout(copy.deepcopy(teacher), self._device).eval()
-        self.bytes = sum(p.numel() * p.element_size() for p in teacher.parameters())
+        self._parent, self._soft, self._stop, self._device = parent, soft, stop, training_device()
+        self._copy = module_to_training_layout(copy.deepcopy(parent.module), self._device).eval()
+        self.bytes = sum(p.numel() * p.element_size() for p in parent.module.parameters())
         # equal parts: a batch norm cannot learn from a last batch of one input
         self._batches = in_equal_parts(to_training_layout(inputs, self._device), -(-count_of(inputs) // BATCH))
         self._inputs = count_of(inputs)
@@ -144,10 +139,10 @@ class KLMeter:
         return forward
 
     def _student(self, question: Question, spec: StudentSpec) -> _Variant:
-        student = make_student(Parent(self._teacher, self._groups), spec).module
-        module = module_to_training_layout(student, self._device).eval()
-        changed = {member.layer for g in self._groups if g.name in spec.channels for member in g.members}
-        until = min(self._first_call(name) for name in (*changed, *spec.replacements))
+        module = module_to_training_layout(make_student(self._parent, spec).module, self._device).eval()
+        changed = {member.layer for g in self._parent.groups if g.name in spec.channels for member in g.members}
+        firsts = [self._first_call(name) for name in (*changed, *spec.replacements)]
+        until = min([*firsts, *([self._first_missing(module)] if spec.dropped else []), *([0] if spec.size else [])])
         # norms in front of the first change see what they saw: their statistics stay
         behind = {part for name, part in module.named_modules() if self._tape.first.get(name, -1) >= until}
         return _Variant(question, module, until, norms=tuple(n for n in norms_of(module) if n in behind))
@@ -157,6 +152,12 @@ class KLMeter:
         while name not in self._tape.first:
             name = name.rpartition(".")[0]
         return self._tape.first[name]
+
+    def _first_missing(self, student: nn.Module) -> int:
+        """Return the number of the first call that a student without some blocks lacks."""
+        both = [_called(self._copy), _called(student)]
+        # the call of the whole network is the first one
+        return 1 + next((i for i, (own, its) in enumerate(zip(*both, strict=False)) if own != its), len(both[1]))
 
     def _ranges_of_layers(self) -> Mapping[str, Tensor]:
         """Return layer name -> [2], the least and the largest of the layer's inputs in the teacher; 0 lies between."""
@@ -180,6 +181,11 @@ class KLMeter:
             for handle in hooks:
                 handle.remove()
         return ranges
+
+
+def _called(module: nn.Module) -> list[str]:
+    nodes = module.graph.nodes if isinstance(module, fx.GraphModule) else ()
+    return [node.name for node in nodes if node.op == "call_module"]
 
 
 def _forward(layer: nn.Module, weight: Tensor, rounded: bool = False) -> Forward:

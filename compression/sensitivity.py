@@ -12,6 +12,7 @@ from ..spaces.inputs import Inputs, count_of, rows_of
 from ..spaces.sensitivity import Measured, Question, Sensitivity, of_questions, questions_of
 from ..spaces.space import Space
 from ..spaces.spec import StudentSpec
+from .edits import Parent
 from .kl_meter import KLMeter
 from .losses import Divergence, categorical_divergence
 
@@ -66,7 +67,7 @@ def measure_sensitivity(
     missing = {question: spec for question, (spec, _) in asked.items() if question not in found}
     if missing:
         say(f"sensitivity: {len(missing)} decisions on {count_of(inputs)} inputs")
-        meter = KLMeter(teacher, space.context.groups, inputs, soft, stop)
+        meter = KLMeter(Parent.of(teacher, space.context), inputs, soft, stop)
         macs = count_of(inputs) * sum(layer.macs for layer in space.context.layers)
         most = min(PACK, max(1, PACK_MACS // max(1, macs)))
         for done, pack in _packs(missing, most, meter.bytes):

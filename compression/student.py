@@ -45,7 +45,7 @@ def make_student(parent: Parent, spec: StudentSpec) -> Student:
         spec: What becomes of it.
 
     Raises:
-        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments.
+        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, or there is no such block.
     """
     module, stayed = edited(parent, spec)
     for parameter in module.parameters():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import TrialFailed
+from ..spaces.graph.block import Block
 from ..spaces.groups import Group
 from ..spaces.spec import StudentSpec
 from .edits import Parent, edited
@@ -20,9 +21,10 @@ from .edits import Parent, edited
 def warm_parent(parent: Parent, neighbour: StudentSpec, state: Mapping[str, Tensor]) -> Parent:
     """Return a copy of `parent` with the neighbour's weights and buffers wherever the neighbour has kept any.
 
-    `make_student` shrinks it as it shrinks the parent; for the neighbour's own specification it gives back the
-    neighbour. Which channels stay is still for the groups to say, whose importance is the teacher's, so the wider of
-    two students has all channels of the narrower one. What patterns had set to zero stays zero until it is trained.
+    What belongs to blocks that the neighbour lacks stays the parent's. `make_student` shrinks the copy as it shrinks
+    the parent; for the neighbour's own specification it gives back the neighbour. Which channels stay is still for the
+    groups to say, whose importance is the teacher's, so the wider of two students has all channels of the narrower one.
+    What patterns had set to zero stays zero until it is trained.
 
     Args:
         parent: The trained network.
@@ -36,6 +38,9 @@ def warm_parent(parent: Parent, neighbour: StudentSpec, state: Mapping[str, Tens
     values: dict[str, Tensor] = {}
     origins = _origins(parent, neighbour)
     for name, old in _tensors(taught).items():
+        if name not in origins:  # of a block that the neighbour lacks
+            values[name] = old.clone()
+            continue
         index, found = origins[name], state.get(name)
         if found is None or found.shape != index.shape:
             got = "is missing" if found is None else f"has shape {list(found.shape)}, not {list(index.shape)}"
@@ -50,19 +55,24 @@ def warm_parent(parent: Parent, neighbour: StudentSpec, state: Mapping[str, Tens
     return replace(parent, module=taught)
 
 
-def distance(a: StudentSpec, b: StudentSpec, groups: Sequence[Group]) -> float:
+def distance(a: StudentSpec, b: StudentSpec, groups: Sequence[Group], blocks: Sequence[Block] = ()) -> float:
     """Return how far apart the shapes of two students are, without unit.
 
     It is the mean over groups of |log(channels of a / channels of b)|, each group counted as often as it has members,
     as that many weights change with it. It is a metric on shapes: 0 for equal channels (bits, patterns and recovery do
-    not count), log 2 where one is twice as wide as the other everywhere.
+    not count), log 2 where one is twice as wide as the other everywhere. Members in blocks that one of the two lacks
+    add log 2 each.
 
     Args:
         a: One specification.
         b: The other.
         groups: The teacher's groups of channels.
+        blocks: The teacher's blocks.
     """
     apart = [abs(math.log(_kept(a, group)) - math.log(_kept(b, group))) * len(group.members) for group in groups]
+    lone = set(a.dropped) ^ set(b.dropped)
+    inside = {layer for block in blocks if block.name in lone for layer in block.layers}
+    apart += [math.log(2) for group in groups for member in group.members if member.layer in inside]
     return sum(apart) / max(1, sum(len(group.members) for group in groups))
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from ..compression.edits import Parent, edited
-from ..compression.export import Template, make_template
+from ..compression.export import Template
 from ..errors import ExportError, MeasurementError, TrialFailed
 from ..files import PARTIAL, move, remove
 from ..spaces.inputs import Inputs, call, count_of, divided, joined, rows_of
@@ -20,69 +18,7 @@ from ..spaces.target import Target
 from .any_batch import OTHER_BATCH, check_file, check_graph
 from .runtimes.base import BuildRequest, Runtime
 from .score import PARITY, as_arrays, predict, relative_difference
-
-ANY_BATCH, COMPARED = 0, -1
-"""A batch that is a symbol while a network is exported, and one that is freed where two exports differ."""
-KEPT = 8
-"""Templates kept at a time: each holds a whole graph."""
-
-
-class Templates:
-    """A network's graph, exported once for each batch and for each structure: an export takes seconds.
-
-    The least recently used are forgotten when there are more than `KEPT`.
-
-    Attributes:
-        network: The network, in eval mode.
-        exact: Whether templates are of this very network; else they take the weights of its students.
-    """
-
-    def __init__(self, network: nn.Module, example_input: Inputs, exact: bool = False) -> None:
-        """Export nothing yet.
-
-        Args:
-            network: The network, in eval mode.
-            example_input: One input, [1, ...].
-            exact: See the class and `compression.export.make_template`.
-        """
-        self.network, self.exact = network, exact
-        self._example = example_input
-        self._made: OrderedDict[tuple[int, StudentSpec], Template] = OrderedDict()
-
-    def get(self, batch: int, structure: StudentSpec = PLAIN) -> Template:
-        """Return the template for a batch.
-
-        Args:
-            batch: Inputs at a time; 1 leaves the batch free, as COMPARED and ANY_BATCH do in other ways.
-            structure: What became of the network's graph; see `StudentSpec.structure`.
-
-        Raises:
-            ExportError: The network has an operator that cannot be exported.
-            TrialFailed: The network cannot become so.
-        """
-        key = (batch, structure)
-        if key not in self._made:
-            network = self.network if structure == PLAIN else edited(Parent(self.network), structure)[0]
-            self._made[key] = self.exported(network, batch, self.exact)
-        self._made.move_to_end(key)
-        while len(self._made) > KEPT:
-            self._made.popitem(last=False)
-        return self._made[key]
-
-    def teach(self, batch: int, structure: StudentSpec, student: nn.Module, export: Template) -> None:
-        """Let the template for a batch learn from a student that had to be exported by itself; see `get`."""
-        if made := self._made.get(key := (batch, structure)):
-            self._made[key] = made.taught(student, export)
-
-    def exported(self, network: nn.Module, batch: int, exact: bool) -> Template:
-        """Export a network; see `get` for the batch, and `compression.export.make_template`."""
-        if batch == COMPARED:
-            return make_template(network, self.many(2), exact, compared_with=self.many(3))
-        return make_template(network, self.many(batch or 2), exact, symbolic_batch=batch == ANY_BATCH)
-
-    def many(self, count: int) -> Inputs:
-        """Return the example input `count` times, [count, ...] each."""
-        return joined([self._example] * count)
+from .templates import ANY_BATCH, COMPARED, Templates
 
 
 @dataclass(frozen=True)
@@ -209,10 +145,8 @@ class ArtifactBuilder:
         """
         inputs = self._samples if inputs is None else inputs
         with torch.no_grad():
-            if self.free:
-                expected = call(module, inputs)
-            else:
-                expected = torch.cat([self._answers(module, chunk) for chunk in divided(inputs, self.target.batch)])
+            parts = divided(inputs, self.target.batch)
+            expected = call(module, inputs) if self.free else torch.cat([self._answers(module, p) for p in parts])
         wanted, others = expected.float().numpy(), {OTHER_BATCH} if self.free else set()
         return max(
             relative_difference(predict(path, self.runtime, target, as_arrays(inputs)), wanted)

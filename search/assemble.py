@@ -63,7 +63,7 @@ def decisions_of(
         budgets,
         study.limits.min_accuracy,
     )
-    starts = WarmStarts(study.folder, context.network.groups, len(promotion.rungs))
+    starts = WarmStarts(study.folder, context.network.groups, len(promotion.rungs), context.network.blocks)
     return Decisions(
         study.space,
         study.store,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .groups import Group
+from .graph.block import Block
+from .graph.resized import Resizing
+from .groups import Group, LeftOut
 from .layers import Layer, LeafModule
 from .spec import Recovery
 from .target import Capabilities
@@ -31,6 +33,9 @@ class SpaceContext:
         patterns: Sparsity patterns that the user allows, None for all that pay.
         profile: What bits and channels were measured to win on the targets, None where that is not known.
         recovery: How students are taught where nothing else is decided.
+        blocks: The teacher's blocks that can be dropped, in order of execution.
+        resizings: The sizes of inputs that the teacher can look at besides the full one, largest first.
+        no_sizes: Those that it cannot look at, with the reasons.
     """
 
     layers: tuple[Layer, ...]
@@ -46,6 +51,9 @@ class SpaceContext:
     patterns: tuple[str, ...] | None = None
     profile: TargetProfile | None = None
     recovery: Recovery = field(default_factory=Recovery)
+    blocks: tuple[Block, ...] = ()
+    resizings: tuple[Resizing, ...] = ()
+    no_sizes: tuple[LeftOut, ...] = ()
 
     def capabilities_of(self, target: str) -> Capabilities:
         """Return what the target of this name can use, or all targets together for an empty name."""

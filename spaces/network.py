@@ -8,7 +8,10 @@ from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import UsageError
+from .graph.block import Block
+from .graph.blocks import find_blocks
 from .graph.operator_rules import name_of
+from .graph.resized import Resizing
 from .groups import Group, LeftOut, find_groups
 from .inputs import Inputs
 from .layers import Layer, LeafModule, find_layers, find_leaf_modules
@@ -24,6 +27,9 @@ class Network:
         modules: Its modules without submodules or parameters, in order of execution.
         left_out: The groups that cannot shrink, with the reasons.
         norms_layers: Whether it is normalised by layers, as transformers are, and nowhere by batches.
+        blocks: Its blocks that can be dropped, in order of execution.
+        resizings: The sizes of inputs that it can look at besides the full one, where they were asked for.
+        no_sizes: Those that it cannot look at, with the reasons.
     """
 
     layers: tuple[Layer, ...]
@@ -31,6 +37,9 @@ class Network:
     modules: tuple[LeafModule, ...]
     left_out: tuple[LeftOut, ...]
     norms_layers: bool = False
+    blocks: tuple[Block, ...] = ()
+    resizings: tuple[Resizing, ...] = ()
+    no_sizes: tuple[LeftOut, ...] = ()
 
 
 def look_at_network(model: nn.Module, example_input: Inputs) -> Network:
@@ -46,8 +55,10 @@ def look_at_network(model: nn.Module, example_input: Inputs) -> Network:
     layers = find_layers(model, example_input)
     if not layers:
         raise UsageError("the network runs no convolution and no linear layer: there is nothing to compress in it")
-    groups, left_out = find_groups(model, example_input, {layer.name: layer.depth for layer in layers})
-    return Network(layers, groups, find_leaf_modules(model, example_input), left_out, _norms_layers(model))
+    depths = {layer.name: layer.depth for layer in layers}
+    groups, left_out = find_groups(model, example_input, depths)
+    blocks = find_blocks(model, example_input, depths) if isinstance(model, fx.GraphModule) else ()
+    return Network(layers, groups, find_leaf_modules(model, example_input), left_out, _norms_layers(model), blocks)
 
 
 def _norms_layers(model: nn.Module) -> bool:

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import MeasurementError, RuntimeUnavailable, StorageError
-from ...evaluators.artifact import ArtifactBuilder, Templates
+from ...evaluators.artifact import ArtifactBuilder
 from ...evaluators.latency import Calibration, LatencyMeter
 from ...evaluators.microbenchmarks import Say
 from ...evaluators.runtimes.base import Runtime
 from ...evaluators.runtimes.registry import get_runtime
+from ...evaluators.templates import Templates
 from ...evaluators.timing.host import HERE, TimingHost
 from ...evaluators.timing.moments import Watch
 from ...files import write_bytes, write_json

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...compression.warm_start import distance
+from ...spaces.graph.block import Block
 from ...spaces.groups import Group
 from ...spaces.spec import StudentSpec
 from ..objectives import objective_value
@@ -37,11 +38,13 @@ class WarmStarts:
         folder: The study's folder.
         groups: The teacher's groups of channels.
         rungs: Number of rungs of a full recovery.
+        blocks: The teacher's blocks.
     """
 
     folder: Path
     groups: tuple[Group, ...]
     rungs: int
+    blocks: tuple[Block, ...] = ()
 
     def nearest(self, spec: StudentSpec, ended: Sequence[Trial]) -> WarmStart | None:
         """Return the nearest student that was taught to the end, the most accurate of equally near ones.
@@ -58,9 +61,9 @@ class WarmStarts:
         for trial in ended:
             if trial.technique or not trial.measured or trial.spec.recovery is None or len(trial.rungs) < self.rungs:
                 continue
-            if trial.spec.structure() != spec.structure():
+            if replace(trial.spec.structure(), dropped=()) != replace(spec.structure(), dropped=()):
                 continue
-            apart = distance(spec, trial.spec, self.groups)
+            apart = distance(spec, trial.spec, self.groups, self.blocks)
             rank = (round(apart, 3), -objective_value("accuracy", trial.measured))
             if apart <= NEAR and (best is None or rank < best):
                 start = start_at(self.folder, trial, self.rungs)

@@ -121,6 +121,9 @@ def lay_context(
         patterns=settings.space.patterns,
         profile=profile,
         recovery=Recovery(optimizer=optimizer),
+        blocks=network.blocks,
+        resizings=network.resizings,
+        no_sizes=network.no_sizes,
     )
 
 

@@ -101,11 +101,11 @@ def test_a_warm_start_leaves_the_teacher_and_the_neighbour_alone(name: str) -> N
     state = recovered(net, spec)
     before = {key: value.clone() for key, value in (*net.model.state_dict().items(), *state.items())}
     taught = warm_parent(Parent(net.model, net.context.groups), spec, state)
-    for parameter in taught.parameters():
+    for parameter in taught.module.parameters():
         parameter.data.zero_()
     assert all(torch.equal(value, before[key]) for key, value in state.items())
     teacher = net.model.state_dict()
-    assert not any(torch.equal(value, teacher[key]) for key, value in taught.state_dict().items() if value.any())
+    assert not any(torch.equal(value, teacher[key]) for key, value in taught.module.state_dict().items() if value.any())
 
 
 def test_zeros_of_a_pattern_stay_where_a_dense_student_starts() -> None:
@@ -147,7 +147,7 @@ def test_shared_weights_that_parted_in_the_neighbour_stay_apart(names: tuple[str
     child = make_student(taught, spec).module
     with torch.no_grad():
         assert torch.equal(child(example), neighbour(example))
-    assert (taught.one.weight is taught.two.weight) == (neighbour.one.weight is neighbour.two.weight)
+    assert (taught.module.one.weight is taught.module.two.weight) == (neighbour.one.weight is neighbour.two.weight)
 
 
 def test_weights_of_another_specification_are_refused() -> None:

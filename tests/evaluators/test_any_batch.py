@@ -15,9 +15,10 @@ from autocompress.compression.edits import Parent
 from autocompress.compression.student import make_student
 from autocompress.errors import MeasurementError
 from autocompress.evaluators.any_batch import check_file, check_graph
-from autocompress.evaluators.artifact import ArtifactBuilder, Templates
+from autocompress.evaluators.artifact import ArtifactBuilder
 from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.evaluators.score import predict
+from autocompress.evaluators.templates import Templates
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.network import look_at_network
 from autocompress.spaces.spec import StudentSpec

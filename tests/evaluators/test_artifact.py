@@ -17,11 +17,12 @@ from autocompress.compression.edits import Parent
 from autocompress.compression.student import make_student
 from autocompress.errors import ExportError, TrialFailed
 from autocompress.evaluators import artifact
-from autocompress.evaluators.artifact import KEPT, ArtifactBuilder, Templates
+from autocompress.evaluators.artifact import ArtifactBuilder
 from autocompress.evaluators.runtimes.base import Availability, BuildRequest
 from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
 from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.evaluators.score import PARITY, file_outputs, predict
+from autocompress.evaluators.templates import KEPT, Templates
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.groups import Group, find_groups
 from autocompress.spaces.layers import find_layers

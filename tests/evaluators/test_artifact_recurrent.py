@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from autocompress.compression.edits import Parent
 from autocompress.compression.student import make_student
 from autocompress.evaluators import artifact
-from autocompress.evaluators.artifact import ArtifactBuilder, Templates
+from autocompress.evaluators.artifact import ArtifactBuilder
 from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
+from autocompress.evaluators.templates import Templates
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.groups import find_groups
 from autocompress.spaces.layers import find_layers

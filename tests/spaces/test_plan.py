@@ -33,6 +33,8 @@ specs = st.builds(
     recovery=st.none() | recoveries,
     target=st.sampled_from(["", "onnxruntime", "tensorrt@cuda"]),
     replacements=st.dictionaries(names, st.sampled_from(["ReLU", "Identity"]), max_size=3),
+    dropped=st.lists(names, max_size=3).map(tuple),
+    size=st.sampled_from([0, 16, 24]),
 )
 
 
@@ -102,7 +104,7 @@ def test_a_specification_survives_json(spec: StudentSpec) -> None:
 def test_the_order_of_its_parts_does_not_matter(spec: StudentSpec, random: Any) -> None:
     names_of_parts = ("channels", "bits", "patterns", "replacements")
     parts = {name: shuffled(getattr(spec, name), random) for name in names_of_parts}
-    other = replace(spec, **parts)
+    other = replace(spec, **parts, dropped=spec.dropped[::-1])
     assert other == spec and hash(other) == hash(spec)
     assert other.to_json() == spec.to_json() and other.key() == spec.key()
 
@@ -120,9 +122,11 @@ def test_any_change_of_a_specification_changes_its_key(spec: StudentSpec, name: 
         replace(spec, patterns={**spec.patterns, name: Pattern("unstructured", 0.01)}),
         replace(spec, replacements={**spec.replacements, name: "Hardswish"}),
         replace(spec, target="elsewhere"),
+        replace(spec, size=spec.size + 1),
+        replace(spec, dropped=tuple(set(spec.dropped) ^ {name})),
         replace(spec, recovery=Recovery() if spec.recovery is None else None),
     ]
-    parts = {"channels", "bits", "patterns", "recovery", "target", "replacements"}
+    parts = {"channels", "bits", "patterns", "recovery", "target", "replacements", "dropped", "size"}
     assert {field.name for field in fields(StudentSpec)} == parts, "a new part needs a line above"
     if spec.recovery is not None:
         for field in fields(Recovery):

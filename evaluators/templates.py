@@ -1,0 +1,78 @@
+"""A network's graph, exported once for each batch and for each structure of students."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import nn
+
+from ..compression.edits import Parent, edited
+from ..compression.export import Template, make_template
+from ..spaces.inputs import Inputs, joined
+from ..spaces.spec import PLAIN, StudentSpec
+
+ANY_BATCH, COMPARED = 0, -1
+"""A batch that is a symbol while a network is exported, and one that is freed where two exports differ."""
+KEPT = 8
+"""Templates kept at a time: each holds a whole graph."""
+
+
+class Templates:
+    """A network's graph, exported once for each batch and for each structure: an export takes seconds.
+
+    The least recently used are forgotten when there are more than `KEPT`.
+
+    Attributes:
+        network: The network, in eval mode.
+        exact: Whether templates are of this very network; else they take the weights of its students.
+    """
+
+    def __init__(
+        self, network: nn.Module, example_input: Inputs, exact: bool = False, parent: Parent | None = None
+    ) -> None:
+        """Export nothing yet.
+
+        Args:
+            network: The network, in eval mode.
+            example_input: One input, [1, ...].
+            exact: See the class and `compression.export.make_template`.
+            parent: The network, with all that students may lack or have otherwise; the network alone if None.
+        """
+        self.network, self.exact, self._parent = network, exact, parent or Parent(network)
+        self._example = example_input
+        self._made: OrderedDict[tuple[int, StudentSpec], Template] = OrderedDict()
+
+    def get(self, batch: int, structure: StudentSpec = PLAIN) -> Template:
+        """Return the template for a batch.
+
+        Args:
+            batch: Inputs at a time; 1 leaves the batch free, as COMPARED and ANY_BATCH do in other ways.
+            structure: What became of the network's graph; see `StudentSpec.structure`.
+
+        Raises:
+            ExportError: The network has an operator that cannot be exported.
+            TrialFailed: The network cannot become so.
+        """
+        key = (batch, structure)
+        if key not in self._made:
+            network = edited(self._parent, structure)[0]
+            self._made[key] = self.exported(network, batch, self.exact)
+        self._made.move_to_end(key)
+        while len(self._made) > KEPT:
+            self._made.popitem(last=False)
+        return self._made[key]
+
+    def teach(self, batch: int, structure: StudentSpec, student: nn.Module, export: Template) -> None:
+        """Let the template for a batch learn from a student that had to be exported by itself; see `get`."""
+        if made := self._made.get(key := (batch, structure)):
+            self._made[key] = made.taught(student, export)
+
+    def exported(self, network: nn.Module, batch: int, exact: bool) -> Template:
+        """Export a network; see `get` for the batch, and `compression.export.make_template`."""
+        if batch == COMPARED:
+            return make_template(network, self.many(2), exact, compared_with=self.many(3))
+        return make_template(network, self.many(batch or 2), exact, symbolic_batch=batch == ANY_BATCH)
+
+    def many(self, count: int) -> Inputs:
+        """Return the example input `count` times, [count, ...] each."""
+        return joined([self._example] * count)
