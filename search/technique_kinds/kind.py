@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cache
 
 from ...spaces.axes.bits import FULL
 from ...spaces.spec import Recovery, StudentSpec
@@ -109,10 +108,5 @@ def on_labels(recovery: Recovery) -> bool:
 
 
 def _changed(value: StudentSpec | Recovery) -> frozenset[str]:
-    default = _default(type(value))
+    default = type(value)()
     return frozenset(f.name for f in fields(value) if getattr(value, f.name) != getattr(default, f.name))
-
-
-@cache
-def _default(kind: type[StudentSpec] | type[Recovery]) -> StudentSpec | Recovery:
-    return kind()
