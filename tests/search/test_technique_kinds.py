@@ -77,7 +77,8 @@ def test_a_student_with_anything_that_a_technique_does_not_name_is_no_trial_of_i
     assert technique_of(trial(spec), COVERAGE) is kind
     assert technique_of(trial(later(spec)), COVERAGE) is kind, "what is not used counts for nothing"
     assert technique_of(trial(later(spec, later={"a": 1})), COVERAGE) is None
-    for other in ({"replacements": {"act": "Hardswish"}}, {"patterns": {"a": Pattern("2:4", 0.5)}}):
+    parts = {"replacements": {"act": "Hardswish"}, "dropped": ("block",), "patterns": {"a": Pattern("2:4", 0.5)}}
+    for other in ({name: value} for name, value in parts.items()):
         assert technique_of(trial(replace(spec, **other)), COVERAGE) is None  # type: ignore[arg-type]
     assert technique_of(trial(replace(spec, target="here")), COVERAGE) is kind
     if spec.recovery is not None:
