@@ -166,15 +166,20 @@ def _attention(places: Places, found: Tapped) -> tuple[Tensor | None, ...]:
 
 def _energies(value: Tensor, channel_dim: int) -> Tensor | None:
     """Return the squares of a value summed over channels, a unit vector over positions, [B, N]; None for N = 1."""
-    energies = value.float().square().sum(channel_dim).flatten(1)
+    energies = value.float().square().sum(_dim(value, channel_dim)).flatten(1)
     return F.normalize(energies, dim=1, eps=LEAST) if energies.shape[1] > 1 else None
 
 
 def _channels_last(places: Places, found: Tapped) -> tuple[Tensor | None, ...]:
     return tuple(
-        None if value is None else value.movedim(dim, -1) if value.ndim > 2 else value
+        None if value is None else value.movedim(_dim(value, dim), -1) if value.ndim > 2 else value
         for value, dim in zip(found.streams, places.channel_dims, strict=True)
     )
+
+
+def _dim(value: Tensor, channel_dim: int) -> int:
+    # images have their channels first where nothing says otherwise, and sequences last
+    return channel_dim or (1 if value.ndim > 3 else -1)
 
 
 def _cosines(features: Tensor) -> Tensor:
@@ -185,7 +190,8 @@ def _cosines(features: Tensor) -> Tensor:
 def _relations_apart(own: Tensor, wanted: Tensor) -> Tensor:
     if own.shape != wanted.shape or not own.numel():
         return own.new_zeros(())
-    return F.mse_loss(own, wanted) / wanted.square().mean()
+    # each example is like itself, unless its features are nothing but zeros
+    return F.mse_loss(own, wanted) / wanted.square().mean().clamp_min(1 / len(wanted))
 
 
 def _maps_apart(own: Tensor, wanted: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import nets
 import pytest
 import torch
 import torch.nn.functional as F
+from structures import Shuffled
 from torch import Tensor, fx, nn
 from torchvision import models
 
@@ -166,6 +167,12 @@ def test_channels_are_found_where_the_nearest_layer_has_them() -> None:
         "relu",
         "last",
     }
+
+
+def test_channels_of_a_shuffle_are_those_of_its_branches() -> None:
+    module = capture(Shuffled().eval(), torch.zeros(1, 3, 16, 16))
+    (joined,) = (node for node in module.graph.nodes if node.op == "call_function" and name_of(node) == "cat")
+    assert channel_dim(module, joined) == 1
 
 
 def test_distances_are_the_published_formulas() -> None:
