@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .graph.block import Block
-from .groups import Group
+from .graph.resized import Resizing
+from .groups import Group, LeftOut
 from .layers import Layer, LeafModule
 from .spec import Recovery
 from .target import Capabilities
@@ -34,6 +35,8 @@ class SpaceContext:
         recovery: How students are taught where nothing else is decided.
         aids: What the teacher may show students beside its outputs, of `spec.AIDS`.
         blocks: The teacher's blocks that can be dropped, in order of execution.
+        resizings: The sizes of inputs that the teacher can look at besides the full one, largest first.
+        no_sizes: Those that it cannot look at, with the reasons.
     """
 
     layers: tuple[Layer, ...]
@@ -51,6 +54,8 @@ class SpaceContext:
     recovery: Recovery = field(default_factory=Recovery)
     aids: tuple[str, ...] = ()
     blocks: tuple[Block, ...] = ()
+    resizings: tuple[Resizing, ...] = ()
+    no_sizes: tuple[LeftOut, ...] = ()
 
     def capabilities_of(self, target: str) -> Capabilities:
         """Return what the target of this name can use, or all targets together for an empty name."""

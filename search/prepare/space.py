@@ -123,6 +123,8 @@ def lay_context(
         recovery=Recovery(optimizer=optimizer),
         aids=settings.recovery.aids,
         blocks=network.blocks,
+        resizings=network.resizings,
+        no_sizes=network.no_sizes,
     )
 
 

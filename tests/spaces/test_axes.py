@@ -13,9 +13,11 @@ from autocompress.spaces.axes.channels import ChannelsAxis
 from autocompress.spaces.axes.patterns import PatternAxis, pattern_of, word_of
 from autocompress.spaces.axes.recovery import RecoveryAxis
 from autocompress.spaces.axes.registry import AXES, DEFAULT
+from autocompress.spaces.axes.size import SizeAxis
 from autocompress.spaces.axes.target import TargetAxis
 from autocompress.spaces.axes.width import WidthAxis
 from autocompress.spaces.context import SpaceContext
+from autocompress.spaces.graph.resized import Resizing
 from autocompress.spaces.spec import Pattern
 from autocompress.spaces.target import Capabilities
 from autocompress.spaces.target_profile import BitsTime, ChannelTime, Ratio, TargetProfile
@@ -48,6 +50,18 @@ class TestChannelsAxisInMeasuredSteps(AxisConformance):
 class TestWidthAxis(AxisConformance):
     def make_axis(self) -> Axis:
         return WidthAxis()
+
+
+class TestSizeAxis(AxisConformance):
+    def make_axis(self) -> Axis:
+        return SizeAxis()
+
+    def make_context(self) -> SpaceContext:
+        context = sample_context()
+        full = sum(layer.area for layer in context.layers)
+        areas = {layer.name: max(1, layer.area // 4) for layer in context.layers}
+        assert sum(areas.values()) < full
+        return replace(context, resizings=(Resizing(4, (4, 4), (8, 8), areas=areas),))
 
 
 class TestPatternAxis(AxisConformance):
