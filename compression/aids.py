@@ -38,15 +38,18 @@ class Shown:
 
     Attributes:
         aids: Their names.
-        attention: One map for each place, [B, N] or [B, ..., L, S]; None where a student has none.
+        attention: One map for each place, sums of squares [B, ...] at each position, or weights of attention
+            [B, ..., L, S]; None where a student has none.
         hidden: One value for each point, [B, ..., D]; None as above.
         relation: Cosines of the features of all pairs of examples, [B, B]; empty if not asked for.
+        weighs: Whether maps are weights of attention.
     """
 
     aids: frozenset[str]
     attention: tuple[Tensor | None, ...] = ()
     hidden: tuple[Tensor | None, ...] = ()
     relation: Tensor = field(default_factory=lambda: torch.empty(0))
+    weighs: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -61,7 +64,7 @@ class Shown:
             return tuple(None if part is None else part.detach().to(dtype) for part in parts)
 
         relation = self.relation.detach()  # small, and its differences are too
-        return Shown(self.aids, plain(self.attention), plain(self.hidden), relation)
+        return Shown(self.aids, plain(self.attention), plain(self.hidden), relation, self.weighs)
 
 
 def show(aids: frozenset[str], places: Places, found: Tapped, features: Tensor) -> Shown:
@@ -80,11 +83,14 @@ def show(aids: frozenset[str], places: Places, found: Tapped, features: Tensor) 
         _attention(places, found) if "attention" in aids else (),
         _channels_last(places, found) if "hidden" in aids else (),
         _cosines(whole) if "relation" in aids and whole.numel() else torch.empty(0),
+        bool(places.attentions),
     )
 
 
 def apart(aid: str, student: Shown, teacher: Shown, projections: Projections) -> Tensor:
     """Return how far a student is from its teacher in one aid, averaged over the places that both have; 0 without any.
+
+    Where a student looks at smaller images, what the teacher shows is averaged over the positions that become one.
 
     Args:
         aid: Its name.
@@ -99,11 +105,15 @@ def apart(aid: str, student: Shown, teacher: Shown, projections: Projections) ->
         if own is None or wanted is None:
             continue
         own, wanted = own.float(), wanted.float()
-        if aid == "hidden" and own.shape[:-1] == wanted.shape[:-1]:
-            mapped = projections.mapped(i, own, wanted)
-            distances.append(F.mse_loss(mapped, wanted) / wanted.square().mean().clamp_min(LEAST))
-        elif aid == "attention" and own.shape == wanted.shape:
-            distances.append(_maps_apart(own, wanted))
+        if aid == "attention" and student.weighs:
+            if own.shape == wanted.shape:
+                distances.append(_weights_apart(own, wanted))
+        elif aid == "attention":
+            if (fitting := _pooled(wanted[..., None], own[..., None])) is not None:
+                distances.append((_unit(own) - _unit(fitting)).square().sum(1).mean())
+        elif (fitting := _pooled(wanted, own)) is not None:
+            mapped = projections.mapped(i, own, fitting)
+            distances.append(F.mse_loss(mapped, fitting) / fitting.square().mean().clamp_min(LEAST))
     return torch.stack(distances).mean() if distances else torch.zeros(())
 
 
@@ -165,16 +175,35 @@ def _attention(places: Places, found: Tapped) -> tuple[Tensor | None, ...]:
 
 
 def _energies(value: Tensor, channel_dim: int) -> Tensor | None:
-    """Return the squares of a value summed over channels, a unit vector over positions, [B, N]; None for N = 1."""
-    energies = value.float().square().sum(channel_dim).flatten(1)
-    return F.normalize(energies, dim=1, eps=LEAST) if energies.shape[1] > 1 else None
+    """Return the squares of a value summed over channels at each position, [B, ...]; None for one position."""
+    energies = value.float().square().sum(_dim(value, channel_dim))
+    return energies if energies[0].numel() > 1 else None
+
+
+def _unit(energies: Tensor) -> Tensor:
+    return F.normalize(energies.flatten(1), dim=1, eps=LEAST)
+
+
+def _pooled(wanted: Tensor, own: Tensor) -> Tensor | None:
+    """Return a teacher's values [B, ..., D] at the positions of a student's; None where these are none of an image."""
+    if wanted.shape[:-1] == own.shape[:-1]:
+        return wanted
+    if wanted.ndim != 4 or own.ndim != 4:
+        return None
+    size = own.shape[1], own.shape[2]
+    return F.adaptive_avg_pool2d(wanted.movedim(-1, 1), size).movedim(1, -1)
 
 
 def _channels_last(places: Places, found: Tapped) -> tuple[Tensor | None, ...]:
     return tuple(
-        None if value is None else value.movedim(dim, -1) if value.ndim > 2 else value
+        None if value is None else value.movedim(_dim(value, dim), -1) if value.ndim > 2 else value
         for value, dim in zip(found.streams, places.channel_dims, strict=True)
     )
+
+
+def _dim(value: Tensor, channel_dim: int) -> int:
+    # images have their channels first where nothing says otherwise, and sequences last
+    return channel_dim or (1 if value.ndim > 3 else -1)
 
 
 def _cosines(features: Tensor) -> Tensor:
@@ -185,10 +214,9 @@ def _cosines(features: Tensor) -> Tensor:
 def _relations_apart(own: Tensor, wanted: Tensor) -> Tensor:
     if own.shape != wanted.shape or not own.numel():
         return own.new_zeros(())
-    return F.mse_loss(own, wanted) / wanted.square().mean()
+    # each example is like itself, unless its features are nothing but zeros
+    return F.mse_loss(own, wanted) / wanted.square().mean().clamp_min(1 / len(wanted))
 
 
-def _maps_apart(own: Tensor, wanted: Tensor) -> Tensor:
-    if own.ndim == 2:
-        return (own - wanted).square().sum(1).mean()
+def _weights_apart(own: Tensor, wanted: Tensor) -> Tensor:
     return (wanted * (wanted.clamp_min(LEAST).log() - own.clamp_min(LEAST).log())).sum(-1).mean()

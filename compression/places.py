@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from torch import fx, nn
 
-from ..spaces.graph.operator_names import ALONE, PAIRS
+from ..spaces.graph.operator_names import ALONE, PAIRS, POOLED
 from ..spaces.graph.operator_rules import name_of
 from ..spaces.graph.points import find_points, learned_nodes
 from .spelled_attention import ATTENTION
@@ -19,6 +19,8 @@ MOST_TAPS = 4
 ACTIVATIONS = frozenset(["relu", "relu6", "gelu", "silu", "hardswish", "hardtanh", "elu", "selu", "leaky_relu", "mish"])
 SECOND = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.modules.batchnorm._BatchNorm, nn.GroupNorm)
 LAST = (nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.Embedding)
+KEEPING = frozenset({*ALONE, *PAIRS, *POOLED, "cat", "chunk", "split", "split_with_sizes", "getitem", "slice"})
+"""Operators that leave dimensions in their order."""
 NORMS = {"batch_norm": 1, "group_norm": 1, "layer_norm": -1, "rms_norm": -1}
 
 
@@ -31,7 +33,7 @@ class Places:
 
     Attributes:
         points: Names of nodes of its main stream; None for one that a student has no more.
-        channel_dims: For each of them, in which dimension its channels lie: 1 or -1.
+        channel_dims: For each of them, in which dimension its channels lie: 1 or -1; 0 where nothing tells.
         attentions: Names of its operators of attention; None as above.
         ends: Names of all nodes that end a block, in order of execution.
     """
@@ -54,9 +56,12 @@ def find_places(teacher: fx.GraphModule) -> Places:
     """
     ends = block_ends(teacher)
     chosen = spaced(ends, MOST_TAPS)
+    dims = [channel_dim(teacher, node) for node in chosen]
+    known = [dim for dim in dims if dim]
+    usual = max(known, key=known.count, default=0)
     return Places(
         tuple(node.name for node in chosen),
-        tuple(channel_dim(teacher, node) for node in chosen),
+        tuple(dim or usual for dim in dims),
         tuple(spaced([node.name for node in attention_nodes(teacher)], MOST_TAPS)),
         tuple(node.name for node in ends),
     )
@@ -132,10 +137,9 @@ def attention_nodes(module: fx.GraphModule) -> list[fx.Node]:
 
 
 def channel_dim(module: fx.GraphModule, node: fx.Node) -> int:
-    """Return in which dimension of a value the channels lie: 1 or -1.
+    """Return in which dimension of a value the channels lie: 1 or -1; 0 where nothing tells.
 
-    The nearest layer tells, which reads it or wrote it through nothing but operators that work on each element alone.
-    Where none does, it is the last.
+    The nearest layer tells, which reads it or wrote it through nothing but operators that keep dimensions in order.
 
     Args:
         module: The network, as it was captured.
@@ -150,11 +154,11 @@ def channel_dim(module: fx.GraphModule, node: fx.Node) -> int:
         for user in at.users:
             if (read := _dim_of_layer(module, user)) is not None:
                 return read
-        beside = [*(a for a in at.all_input_nodes if _by_element(module, at)), *at.users]
-        fresh = [a for a in beside if a not in seen and (a in at.all_input_nodes or _by_element(module, a))]
+        beside = [*(a for a in at.all_input_nodes if _keeps_order(module, at)), *at.users]
+        fresh = [a for a in beside if a not in seen and (a in at.all_input_nodes or _keeps_order(module, a))]
         seen.update(fresh)
         near += fresh
-    return -1
+    return 0
 
 
 def _is_activation(module: fx.GraphModule, node: fx.Node) -> bool:
@@ -163,10 +167,11 @@ def _is_activation(module: fx.GraphModule, node: fx.Node) -> bool:
     return node.op == "call_function" and name_of(node).rstrip("_") in ACTIVATIONS
 
 
-def _by_element(module: fx.GraphModule, node: fx.Node) -> bool:
+def _keeps_order(module: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_module":
-        return _is_activation(module, node) or isinstance(module.get_submodule(str(node.target)), nn.Dropout)
-    return node.op == "call_function" and name_of(node).rstrip("_") in {*ALONE, *PAIRS}
+        home = type(module.get_submodule(str(node.target))).__module__
+        return home in ("torch.nn.modules.activation", "torch.nn.modules.dropout", "torch.nn.modules.pooling")
+    return node.op == "call_function" and name_of(node).rstrip("_") in KEEPING
 
 
 def _dim_of_layer(module: fx.GraphModule, node: fx.Node) -> int | None:

@@ -11,8 +11,9 @@ RATE = 1e-3
 """The peak learning rate of the maps, which follows the student's schedule. They begin as the best there are."""
 FIT_ROWS = 4096
 """At most so many positions of a batch say with which map a training begins."""
-RIDGE = 1e-3
-"""Of the mean variance of the student's channels, what is added to each."""
+RIDGE = 1e-4
+"""Of the mean square of the student's channels, what is added to the variance of each: those that hardly change would
+else get weights beyond what float32 can tell apart."""
 
 
 class Projections:
@@ -79,10 +80,10 @@ def fitted(student: Tensor, teacher: Tensor) -> nn.Linear:
     own, wanted = student.flatten(0, -2).double(), teacher.flatten(0, -2).double()
     step = -(-len(own) // FIT_ROWS)
     own, wanted = own[::step], wanted[::step]
+    ridge = (RIDGE * len(own) * own.square().mean()).clamp_min(1e-12)
     means = own.mean(0), wanted.mean(0)
     own, wanted = own - means[0], wanted - means[1]
     square = own.T @ own
-    ridge = (RIDGE * square.diagonal().mean()).clamp_min(1e-12)
     square.diagonal().add_(ridge)
     weight = torch.linalg.solve(square, own.T @ wanted).T
     # not the default values of a new layer, which would draw random numbers of the student's

@@ -12,6 +12,7 @@ import nets
 import pytest
 import torch
 import torch.nn.functional as F
+from structures import Shuffled
 from torch import Tensor, fx, nn
 from torchvision import models
 
@@ -28,6 +29,7 @@ from autocompress.compression.taps import Tapped, mean_weights, read_taps, tappe
 from autocompress.errors import UsageError
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.graph.operator_rules import name_of
+from autocompress.spaces.graph.resized import Resizing, find_resizing
 from autocompress.spaces.network import look_at_network
 from autocompress.spaces.spec import AIDS, Recovery, StudentSpec
 from autocompress.studies.data.images import ImageData
@@ -169,6 +171,12 @@ def test_channels_are_found_where_the_nearest_layer_has_them() -> None:
     }
 
 
+def test_channels_of_a_shuffle_are_those_of_its_branches() -> None:
+    module = capture(Shuffled().eval(), torch.zeros(1, 3, 16, 16))
+    (joined,) = (node for node in module.graph.nodes if node.op == "call_function" and name_of(node) == "cat")
+    assert channel_dim(module, joined) == 1
+
+
 def test_distances_are_the_published_formulas() -> None:
     torch.manual_seed(0)
     places = Places(("a",), (1,), (), ("a",))
@@ -263,6 +271,27 @@ def test_a_student_without_some_blocks_is_taught_with_every_aid(
     assert torch.equal(shown[0], module(bench.images[:2]))
     bench.recoverer.recover(student, spec, 1, tmp_path / "c.pt", Never)
     assert all(bool(torch.isfinite(p).all()) for p in student.module.parameters())
+
+
+def test_a_student_that_looks_at_smaller_images_is_taught_with_every_aid() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        plain = nets.shaken(nets.small_resnet()).eval()
+    images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    teacher = capture(plain, images[:1])
+    resizing = find_resizing(plain, teacher, images[:1], (16, 16), None)
+    assert isinstance(resizing, Resizing), resizing
+    student = make_student(Parent(teacher, resizings=(resizing,)), StudentSpec(size=16))
+    lessons = Lessons(teacher, "fc", CPU)
+    wanted = lessons.lesson(0, 0, images, keep=False, aids=ALL_AIDS).shown
+    module = graph_of(student.module)
+    places = places_in(module, lessons.places)
+    found = read_taps(tapped(module, places)(images))
+    own = show(ALL_AIDS, places, found, torch.empty(0))
+    values = own.hidden[0], wanted.hidden[0]
+    assert values[0] is not None and values[1] is not None and values[0].shape[1] * 2 == values[1].shape[1]
+    for aid in AIDS:
+        assert 0 < float(apart(aid, own, wanted, Projections()).detach()) < 2
 
 
 def test_each_aid_changes_what_is_learned_and_none_without_weight_does(tmp_path: Path) -> None:
