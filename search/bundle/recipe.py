@@ -70,6 +70,8 @@ class Recipe:
         sha256: Of each file; see `files.digest`.
         sources: The files that the study was written in, from its folder, with their SHA-256; none for a study that
             comes with this package.
+        calibration: Method by which the ranges of 8-bit activations of each file were found; see
+            `Measurement.calibration`.
         folder: Of the study's file, in recipes of an earlier version.
         format: Of the recipe.
     """
@@ -85,6 +87,7 @@ class Recipe:
     files: PerTarget[str] = field(default_factory=dict)
     sha256: PerTarget[str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    calibration: PerTarget[str] = field(default_factory=dict)
     folder: str | None = None
     format: int = field(default=FORMAT)
 
@@ -107,6 +110,7 @@ def recipe_text(front: Front, entry: Entry, settings: StudyFile, record: Record)
         files={name: file.file for name, file in record.files.items()},
         sha256={name: file.sha256 for name, file in record.files.items()},
         sources=sources_of(settings),
+        calibration={name: file.calibration for name, file in record.files.items() if file.calibration},
     )
     head = "# How this model was made. `autocompress rebuild` makes it again from its teacher and its data.\n\n"
     return head + toml_text(to_plain(recipe))
