@@ -241,6 +241,8 @@ def _compared(
         value = label.shown(built.measured[name].accuracy)
         found.append(_metric(f"{label.name}, validation{where}", label, recipe.validation[name], value))
         found.append(_latency(f"p50{where}", session, recipe.latency[name], path, first.get(name), same))
+        if method := recipe.calibration.get(name, ""):  # of two that are as good, another may be found
+            found.append(Compared(f"calibration{where}", method, built.measured[name].calibration, True))
         if same:
             found.append(Compared(f"file{where}", recipe.sha256[name][:16], "the same bytes", True))
     if recipe.test is not None:
