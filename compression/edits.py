@@ -10,8 +10,11 @@ import torch
 from torch import fx, nn
 
 from ..errors import TrialFailed
+from ..spaces.context import SpaceContext
 from ..spaces.graph.block import Block, drop_blocks
+from ..spaces.graph.resized import Resizing, resize
 from ..spaces.groups import Group, remove_channels
+from ..spaces.network import Network
 from ..spaces.spec import StudentSpec
 
 
@@ -23,15 +26,22 @@ class Parent:
         module: The trained network. It is never changed.
         groups: Its groups of channels.
         blocks: Its blocks, in order of execution; only a captured network has any.
+        resizings: The sizes of inputs that it can look at; likewise.
     """
 
     module: nn.Module
     groups: Sequence[Group] = ()
     blocks: Sequence[Block] = ()
+    resizings: Sequence[Resizing] = ()
+
+    @classmethod
+    def of(cls, module: nn.Module, found: Network | SpaceContext) -> Parent:
+        """Return a trained network with all that was found in it."""
+        return cls(module, found.groups, found.blocks, found.resizings)
 
 
 def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, Sequence[int]]]:
-    """Return a copy of a network with its modules replaced, its channels removed and its blocks dropped.
+    """Return a copy of a network with its modules replaced, its inputs made smaller, its channels and blocks removed.
 
     Blocks go last: channels are removed by what was found in the whole network.
 
@@ -43,9 +53,11 @@ def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, S
         The copy, and of each layer that lost inputs the parent's input indices that stayed.
 
     Raises:
-        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, or there is no such block.
+        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, or there is no such block or size.
     """
     module = replaced(parent.module, spec.replacements)
+    if spec.size:
+        _resize(module, parent.resizings, spec.size)
     with torch.no_grad():
         stayed = remove_channels(module, parent.groups, spec.channels)
     if spec.dropped:
@@ -53,6 +65,13 @@ def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, S
         left = {name for name, _ in module.named_modules()}
         stayed = {name: indices for name, indices in stayed.items() if name in left}
     return module, stayed
+
+
+def _resize(module: nn.Module, resizings: Sequence[Resizing], size: int) -> None:
+    resizing = next((each for each in resizings if each.size == size), None)
+    if resizing is None or not isinstance(module, fx.GraphModule):
+        raise TrialFailed(f"the network cannot look at inputs of size {size}")
+    resize(module, resizing)
 
 
 def _drop(module: nn.Module, blocks: Sequence[Block], names: Sequence[str]) -> None:

@@ -118,11 +118,11 @@ class Features:
 
 
 def _place(shapes: StudentShapes) -> Vector:
-    # doublings of each layer's outputs and halvings of its bits, so that squared distances are means over layers
-    bits = np.log2(shapes.bits)
-    return np.asarray(
-        np.concatenate([np.log2(np.maximum(1, shapes.outputs)), bits]) / np.sqrt(len(bits)), dtype=np.float64
-    )
+    # doublings of each layer's outputs and positions and halvings of its bits, so that squared distances are means
+    # over layers; a layer that is gone has one output at one position
+    outputs, writes = np.maximum(1, shapes.outputs), np.maximum(1, shapes.writes)
+    parts = [np.log2(outputs), np.log2(writes / outputs), np.log2(shapes.bits)]
+    return np.asarray(np.concatenate(parts) / np.sqrt(len(shapes.bits)), dtype=np.float64)
 
 
 def _priors(context: SpaceContext, kind: str) -> list[float]:

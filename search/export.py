@@ -23,9 +23,9 @@ from ..evaluators.shipping import MeasuredFile
 from ..evaluators.templates import Templates
 from ..evaluators.timing.processes import TimedFile
 from ..files import PARTIAL, check_folder, digest, disk_errors, move, remove, write_json
+from ..spaces.axes.size import SizeAxis
 from ..spaces.inputs import call
 from ..spaces.layers import find_layers
-from ..spaces.network import look_at_network
 from ..spaces.spec import StudentSpec
 from ..spaces.target import Target, bits_on
 from ..studies.checkpoint import load_weights
@@ -34,6 +34,7 @@ from ..studies.task import PreparedTask, Task
 from ..temporary import temporary_folder
 from .bundle.replacing import read_noted
 from .evaluate.checkpoints import checkpoint_path
+from .evaluate.look import look_at_teacher
 from .evaluate.target_session import timing_inputs
 from .exported import Exported, Exports
 from .report.front import Front
@@ -142,8 +143,8 @@ def recovered(task: PreparedTask, trial: Trial, folder: Path, rungs: int) -> tor
     Raises:
         UsageError: The weights are gone.
     """
-    network = look_at_network(task.teacher.cpu(), task.example_input)
-    student = make_student(Parent(task.teacher, network.groups, network.blocks), trial.spec)
+    network = look_at_teacher(task, (SizeAxis.name,) if trial.spec.size else ())
+    student = make_student(Parent.of(task.teacher, network), trial.spec)
     if trial.spec.recovery is not None:
         path = checkpoint_path(folder, trial.spec, rungs - 1, trial.warm_start)
         if not path.exists():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..errors import UnknownName
+from ..spaces.spec import PLAIN
 from .trial import Trial
 
 EIGHT, SIXTEEN = 8, 16
@@ -90,7 +91,7 @@ def technique_of(trial: Trial, coverage: Coverage) -> Technique | None:
         return Technique(trial.technique)
     spec = trial.spec
     bits, recovery = coverage.all_in(spec.bits), spec.recovery
-    if spec.patterns or spec.replacements or spec.dropped or bits is None or trial.warm_start is not None:
+    if spec.patterns or spec.structure() != PLAIN or bits is None or trial.warm_start is not None:
         return None
     if not spec.channels:
         if recovery is None:

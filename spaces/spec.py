@@ -85,6 +85,8 @@ class StudentSpec:
         replacements: Module name -> class of `torch.nn` that takes no arguments, such as "Hardswish". Only modules
             without weights can be replaced.
         dropped: Names of the blocks that are dropped, sorted (see `spaces.graph.block`).
+        size: Pixels of the shorter side of images, or tokens of sequences, that it looks at; 0 for all. It still
+            takes inputs of the full size (see `spaces.graph.resized`).
         channels: Group name -> channels kept, for groups that shrink.
         patterns: Layer name -> pattern, for layers that are not dense.
         bits: Layer name -> 16, 8 or 4, for layers that are not 32.
@@ -99,6 +101,7 @@ class StudentSpec:
     target: str = ""
     replacements: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+    size: int = 0
 
     def __post_init__(self) -> None:
         for name in ("channels", "bits", "patterns", "replacements"):
@@ -127,9 +130,9 @@ class StudentSpec:
 
         Students of one structure are exported once: the sizes and numbers of the others are written into that graph.
         """
-        if not (self.replacements or self.dropped):
+        if not (self.replacements or self.dropped or self.size):
             return PLAIN
-        return StudentSpec(replacements=self.replacements, dropped=self.dropped)
+        return StudentSpec(replacements=self.replacements, dropped=self.dropped, size=self.size)
 
     @property
     def changes_network(self) -> bool:

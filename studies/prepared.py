@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import fx
+from torch import fx, nn
 
 from ..compression.losses import Losses
+from ..spaces.graph.interface import ONE_INPUT, Interface
 from ..spaces.inputs import Inputs
 from .data.streams import StreamedData
 from .data.tensors import MemoryData
@@ -29,6 +30,8 @@ class PreparedTask:
         name: What the study is called.
         teacher_look: The metric of the teacher on a part of validation, as a search keeps it (higher is better); None
             where it is not defined there.
+        bare: The network that the graph shares its layers with, in eval mode; None where it is not known.
+        interface: How that is called.
     """
 
     teacher: fx.GraphModule
@@ -41,3 +44,5 @@ class PreparedTask:
     example_input: Inputs
     name: str
     teacher_look: float | None = None
+    bare: nn.Module | None = None
+    interface: Interface = ONE_INPUT

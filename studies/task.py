@@ -208,7 +208,10 @@ class Task:
         named = None if self.kind == "language_model" else classes  # no split holds every token
         for remark in remarks_on_splits(train, validation, test, named):
             say(remark)
-        return PreparedTask(graph, train, calibration, validation, test, metric, losses, example, self.name, look)
+        return PreparedTask(
+            graph, train, calibration, validation, test, metric, losses, example, self.name, look, network,
+            reading.interface,
+        )  # fmt: skip
 
     def _metric(self, kind: Kind | None) -> Metric:
         if self.metric_direction not in (None, "maximize", "minimize"):

@@ -122,6 +122,8 @@ def lay_context(
         profile=profile,
         recovery=Recovery(optimizer=optimizer),
         blocks=network.blocks,
+        resizings=network.resizings,
+        no_sizes=network.no_sizes,
     )
 
 

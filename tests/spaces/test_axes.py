@@ -14,9 +14,11 @@ from autocompress.spaces.axes.depth import DepthAxis
 from autocompress.spaces.axes.patterns import PatternAxis, pattern_of, word_of
 from autocompress.spaces.axes.recovery import RecoveryAxis
 from autocompress.spaces.axes.registry import AXES, DEFAULT
+from autocompress.spaces.axes.size import SizeAxis
 from autocompress.spaces.axes.target import TargetAxis
 from autocompress.spaces.axes.width import WidthAxis
 from autocompress.spaces.context import SpaceContext
+from autocompress.spaces.graph.resized import Resizing
 from autocompress.spaces.spec import Pattern
 from autocompress.spaces.target import Capabilities
 from autocompress.spaces.target_profile import BitsTime, ChannelTime, Ratio, TargetProfile
@@ -57,6 +59,18 @@ class TestDepthAxis(AxisConformance):
 
     def make_context(self) -> SpaceContext:
         return nets.net("cifar_resnet20").context
+
+
+class TestSizeAxis(AxisConformance):
+    def make_axis(self) -> Axis:
+        return SizeAxis()
+
+    def make_context(self) -> SpaceContext:
+        context = sample_context()
+        full = sum(layer.area for layer in context.layers)
+        areas = {layer.name: max(1, layer.area // 4) for layer in context.layers}
+        assert sum(areas.values()) < full
+        return replace(context, resizings=(Resizing(4, (4, 4), (8, 8), areas=areas),))
 
 
 class TestPatternAxis(AxisConformance):
@@ -104,7 +118,7 @@ class TestTargetAxis(AxisConformance):
 
 
 def test_every_registered_axis_is_tried_here_and_has_its_own_name() -> None:
-    tried = {BitsAxis, ChannelsAxis, DepthAxis, PatternAxis, RecoveryAxis, TargetAxis, WidthAxis}
+    tried = {BitsAxis, ChannelsAxis, DepthAxis, PatternAxis, RecoveryAxis, SizeAxis, TargetAxis, WidthAxis}
     ours = {name: AXES.load(name) for name in AXES.names() if AXES.load(name).__module__.startswith("autocompress.")}
     assert set(ours.values()) == tried
     assert all(cls.name == name for name, cls in ours.items())
