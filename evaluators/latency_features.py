@@ -119,9 +119,9 @@ class Features:
 
 def _place(shapes: StudentShapes) -> Vector:
     # doublings of each layer's outputs and positions and halvings of its bits, so that squared distances are means
-    # over layers
-    outputs, positions = np.maximum(1, shapes.outputs), np.maximum(1, shapes.writes)
-    parts = [np.log2(outputs), np.log2(positions / outputs), np.log2(shapes.bits)]
+    # over layers; a layer that is gone has one output at one position
+    outputs, writes = np.maximum(1, shapes.outputs), np.maximum(1, shapes.writes)
+    parts = [np.log2(outputs), np.log2(writes / outputs), np.log2(shapes.bits)]
     return np.asarray(np.concatenate(parts) / np.sqrt(len(shapes.bits)), dtype=np.float64)
 
 

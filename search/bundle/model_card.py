@@ -230,6 +230,7 @@ def _made_of(facts: CardFacts) -> list[tuple[str, str]]:
         ("teacher", facts.task.network or "not named"),
         ("data", _data_name(facts)),
         ("channel groups that were shrunk", str(len(spec.channels))),
+        *([("blocks that were dropped", ", ".join(spec.dropped))] if spec.dropped else []),
         ("layers by bits", ", ".join(f"{n} in {b}" for b, n in sorted(bits.items())) or "all in 32"),
         ("layers with a sparsity pattern", str(len(spec.patterns))),
     ]

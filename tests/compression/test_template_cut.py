@@ -55,7 +55,6 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Inputs, int]] = {
     "mobilenet": (lambda: nets.shaken(models.mobilenet_v2(weights=None, num_classes=5)), IMAGES, 10),
     "regnet": (lambda: nets.shaken(models.regnet_y_400mf(weights=None, num_classes=5)), IMAGES, 12),
     "convnext": (lambda: models.convnext_tiny(weights=None, num_classes=5), IMAGES, 18),
-    "swin": (lambda: models.swin_t(weights=None, num_classes=5), IMAGES, 24),
 }
 QUICK = ("stages", "norms first", "norms last", "resnet")
 
