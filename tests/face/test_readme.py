@@ -8,10 +8,10 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from brief import brief_command
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -63,7 +63,7 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
     (code,) = (block for block in blocks("python") if "autocompress.compress(" in block)
     (tmp_path / "example.py").write_text(code.replace("budget_ms=0.025, minutes=30", quick))
     shutil.copy(ROOT / "studies" / "my_task.py", tmp_path)
-    done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(brief_command("example.py"), cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "deploy" / "model.onnx").exists()
     assert "sha256" in (tmp_path / "deploy" / "measurement.json").read_text()
@@ -76,11 +76,11 @@ def test_the_example_in_ray_tune_runs(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="the extra 'ray' is not installed")
     quick = "budget_ms=5.0, target={'precision': 0.5, 'profile_seconds': 0, 'learn_seconds': 0}"
     (code,) = (block for block in blocks("python") if "autocompress.tune.Study(" in block)
-    code = code.replace("budget_ms=0.025", quick).replace("num_samples=30", "num_samples=3")
+    code = code.replace("budget_ms=0.025", quick).replace("num_samples=30", "num_samples=2")
     (tmp_path / "example.py").write_text(code)
     shutil.copy(ROOT / "studies" / "my_task.py", tmp_path)
     at_home = {**os.environ, "HOME": str(tmp_path)}  # where Tune keeps its results
-    command = [sys.executable, "example.py"]
+    command = brief_command("example.py")
     done = subprocess.run(command, cwd=tmp_path, env=at_home, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "model.onnx" in done.stdout and (tmp_path / "deploy" / "model.onnx").exists()
