@@ -63,7 +63,7 @@ def join(search: SearchSection) -> bool:
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     import ray
 
-    address = search.address or os.environ.get("RAY_ADDRESS") or None
+    address = search.address or os.environ.get("RAY_ADDRESS") or "local"  # without any, Ray joins what runs here
     if ray.is_initialized():
         here = ray.get_runtime_context()
         if search.address not in ("", "auto", "local", here.gcs_address):
@@ -75,17 +75,18 @@ def join(search: SearchSection) -> bool:
     try:
         ray.init(
             address=address,
-            namespace=OWN if address is None else None,
+            namespace=OWN if address == "local" else None,
             log_to_driver=False,
             configure_logging=False,
             include_dashboard=False,
         )
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        where = "this machine" if address == "local" else address
         raise RuntimeUnavailable(
-            f"no Ray cluster answers at {address or 'this machine'} ({one_line(error)[:160]}); start one with "
-            "`ray start --head`, or correct --address"
+            f"no Ray cluster answers at {where} ({one_line(error)[:160]}); start one with `ray start --head`, or "
+            "correct --address"
         ) from error
-    return address is not None
+    return address != "local"
 
 
 def nodes() -> list[Node]:

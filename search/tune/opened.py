@@ -103,7 +103,7 @@ class OpenForTune:
             here = on(ray.get_runtime_context().get_node_id())
             self._desk = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote()
             held.callback(_end, self._desk)
-            ray.get(self._desk.ends.remote())  # Tune copies its handle: Ray may drop an actor that only begins
+            ray.get(self._desk.ends.remote())  # it is there before Tune asks it anything
             self._decisions = decisions_of(study, _Apart(), surrogates, self._stop.time_left_s, loop_s)
             devices = tuple(target.device for target in study.context.targets)
             self._report = ReportKeeper(study.folder, surrogates, devices, shown.say)

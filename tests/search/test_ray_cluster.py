@@ -59,6 +59,17 @@ def result(answer: Future[JobResult], executor: Any) -> JobResult:
     return answer.result(0)
 
 
+def test_without_an_address_a_cluster_that_runs_here_is_left_alone(cluster: Any) -> None:
+    """Ray's own default joins it, and it would have no place for jobs."""
+    import ray
+
+    from autocompress.search.executors.ray_cluster import join
+    from autocompress.studies.schema import SearchSection
+
+    assert not join(SearchSection(executor="ray")), "it is this search's own"
+    assert ray.get_runtime_context().gcs_address != cluster.address
+
+
 def test_a_node_that_dies_loses_its_job_alone_and_a_new_one_is_used(
     opened_context: ExecutorContext, cluster: Any
 ) -> None:
