@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from ..errors import TrialFailed
+from ..spaces.context import SpaceContext
 from ..spaces.graph.block import Block, drop_blocks
+from ..spaces.graph.resized import Resizing, resize
 from ..spaces.groups import Group, remove_channels
+from ..spaces.network import Network
 from ..spaces.spec import StudentSpec
 
 
@@ -23,15 +26,38 @@ class Parent:
         module: The trained network. It is never changed.
         groups: Its groups of channels.
         blocks: Its blocks, in order of execution; only a captured network has any.
+        resizings: The sizes of inputs that it can look at; likewise.
+        early: The weights and buffers that it had early in its training, by name; None where they are not known.
     """
 
     module: nn.Module
     groups: Sequence[Group] = ()
     blocks: Sequence[Block] = ()
+    resizings: Sequence[Resizing] = ()
+    early: Mapping[str, Tensor] | None = None
+
+    @classmethod
+    def of(cls, module: nn.Module, found: Network | SpaceContext, early: Mapping[str, Tensor] | None = None) -> Parent:
+        """Return a trained network with all that was found in it, and with its early weights where they are known."""
+        return cls(module, found.groups, found.blocks, found.resizings, early)
+
+    def as_early(self) -> Parent:
+        """Return the same network with the weights that it had early in its training.
+
+        Raises:
+            TrialFailed: They are not known.
+        """
+        if self.early is None:
+            raise TrialFailed(
+                "this student begins with early weights, which the task does not have: give Task(early_weights=...)"
+            )
+        module = copy.deepcopy(self.module)
+        module.load_state_dict(self.early, strict=False)
+        return replace(self, module=module)
 
 
 def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, Sequence[int]]]:
-    """Return a copy of a network with its modules replaced, its channels removed and its blocks dropped.
+    """Return a copy of a network with its modules replaced, its inputs made smaller, its channels and blocks removed.
 
     Blocks go last: channels are removed by what was found in the whole network.
 
@@ -43,9 +69,11 @@ def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, S
         The copy, and of each layer that lost inputs the parent's input indices that stayed.
 
     Raises:
-        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, or there is no such block.
+        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, or there is no such block or size.
     """
     module = replaced(parent.module, spec.replacements)
+    if spec.size:
+        _resize(module, parent.resizings, spec.size)
     with torch.no_grad():
         stayed = remove_channels(module, parent.groups, spec.channels)
     if spec.dropped:
@@ -53,6 +81,13 @@ def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, S
         left = {name for name, _ in module.named_modules()}
         stayed = {name: indices for name, indices in stayed.items() if name in left}
     return module, stayed
+
+
+def _resize(module: nn.Module, resizings: Sequence[Resizing], size: int) -> None:
+    resizing = next((each for each in resizings if each.size == size), None)
+    if resizing is None or not isinstance(module, fx.GraphModule):
+        raise TrialFailed(f"the network cannot look at inputs of size {size}")
+    resize(module, resizing)
 
 
 def _drop(module: nn.Module, blocks: Sequence[Block], names: Sequence[str]) -> None:

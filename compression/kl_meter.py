@@ -19,10 +19,11 @@ from ..spaces.spec import StudentSpec
 from .edits import Parent
 from .fake_quant import FakeQuantizer
 from .losses import Divergence
+from .masks import mask_of
 from .norms import estimating, norms_of
 from .precision import module_to_training_layout, to_training_layout, training_device
 from .recover import Stopped
-from .student import make_student, mask_of
+from .student import make_student
 from .tape import Tape
 
 BATCH = 64
@@ -142,7 +143,7 @@ class KLMeter:
         module = module_to_training_layout(make_student(self._parent, spec).module, self._device).eval()
         changed = {member.layer for g in self._parent.groups if g.name in spec.channels for member in g.members}
         firsts = [self._first_call(name) for name in (*changed, *spec.replacements)]
-        until = min([*firsts, *([self._first_missing(module)] if spec.dropped else [])])
+        until = min([*firsts, *([self._first_missing(module)] if spec.dropped else []), *([0] if spec.size else [])])
         # norms in front of the first change see what they saw: their statistics stay
         behind = {part for name, part in module.named_modules() if self._tape.first.get(name, -1) >= until}
         return _Variant(question, module, until, norms=tuple(n for n in norms_of(module) if n in behind))

@@ -53,15 +53,26 @@ def descend(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     parameters: Sequence[nn.Parameter],
+    beside: Sequence[torch.optim.Optimizer] = (),
 ) -> None:
     """Take one step down the gradient of `loss`, clipped to a norm of `CLIP_NORM`.
 
     In float16 a step whose gradients overflow moves nothing, and the next one has a smaller scale. It counts as a step:
     the learning rate and the batches go on.
+
+    Args:
+        loss: A number.
+        optimizer: Moves `parameters`.
+        scaler: Of `make_scaler`.
+        parameters: Whose gradients are clipped.
+        beside: Optimizers of what is learned beside them, whose gradients are not.
     """
-    optimizer.zero_grad(set_to_none=True)
+    for each in (optimizer, *beside):
+        each.zero_grad(set_to_none=True)
     scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     scaler.unscale_(optimizer)  # the norm that is clipped is the gradients' own
     torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
-    scaler.step(optimizer)
+    for each in (optimizer, *beside):
+        if any(p.grad is not None for group in each.param_groups for p in group["params"]):
+            scaler.step(each)
     scaler.update()

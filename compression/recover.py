@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import TrialFailed
-from ..spaces.inputs import Inputs, call
 from ..spaces.spec import Recovery, StudentSpec
+from .aids import StudentAids
 from .attention import attention_context
 from .distill import FeatureTap, Lessons, distillation_loss
 from .fake_quant import FakeQuantizer
+from .gradual import Ramp
 from .layer_forward import own_weight
 from .losses import CLASSIFICATION, Losses
 from .memory import StepMeter
@@ -25,67 +26,17 @@ from .norms import reestimate_norms_over
 from .optimizers import descend, make_optimizer, make_scaler
 from .precision import autocast_context, module_to_training_layout, to_training_layout
 from .recovered import read_checkpoint, write_checkpoint
+from .schedule import Batches, Schedule, learning_rate_factor
 from .student import Student
 from .training_data import TrainingData
 from .tuning import Tuning
 
 SLICE_STEPS = 5
 """Steps between looks at the clock of others: whether to stop, and whether a latency is being measured."""
-WARMUP = 0.05
-EPOCHS, MOST_EPOCHS = 2.0, 10.0
-SMALL_BATCH, LARGE_BATCH = 16, 128
-ENOUGH_STEPS = 200
 AWARE_FROM = 0.5
 """Fake quantization sets in after this part of the training. Weights settle first, then the grid."""
 NORM_INPUTS = 512
 """So many training inputs settle the norms of a network whose weights stand still, where there are as many."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long a full recovery is.
-
-    Attributes:
-        epochs: Passes over the training data.
-        rungs: Fractions of it, ascending, the last 1.
-        batch_size: Inputs in a batch.
-        weight_decay: Of the weights of layers; biases and norms have none.
-        seed: Of the order of the data, and of dropout.
-    """
-
-    epochs: float
-    rungs: tuple[float, ...]
-    batch_size: int
-    weight_decay: float = 5e-4
-    seed: int = 0
-
-    def steps(self, data: TrainingData) -> int:
-        """Return the number of optimizer steps of a full recovery."""
-        return max(len(self.rungs), round(self.epochs * data.epoch_plan(0, self.batch_size, self.seed).steps))
-
-    def rung_step(self, rung: int, data: TrainingData) -> int:
-        """Return the step at which this rung (0 is the first) ends."""
-        return max(rung + 1, round(self.steps(data) * self.rungs[rung]))
-
-
-def fitting_schedule(examples: int, epochs: float | None = None, batch_size: int | None = None) -> tuple[float, int]:
-    """Return how many epochs, and which batch, a training on so many examples takes.
-
-    Students recover by steps: at half the width, a U-Net of 1,280 tiles came to an mIoU of 0.40 after 20 steps with
-    batches of 128, and to 0.73 after 160 with batches of 16, in about the same time.
-
-    Args:
-        examples: Of the training data.
-        epochs: As a user asks; None gives 2, and up to `MOST_EPOCHS` where the smallest batches are too few.
-        batch_size: As a user asks; None gives the largest power of two that makes `ENOUGH_STEPS`.
-    """
-    smallest = batch_size or SMALL_BATCH
-    if epochs is None:
-        epochs = min(MOST_EPOCHS, max(EPOCHS, ENOUGH_STEPS * smallest / max(1, examples)))
-    if batch_size is None:
-        most = max(1.0, epochs * examples / ENOUGH_STEPS)
-        batch_size = min(LARGE_BATCH, max(SMALL_BATCH, 2 ** math.floor(math.log2(most))))
-    return epochs, batch_size
 
 
 class Stopped(Exception):
@@ -132,7 +83,8 @@ class Recoverer:
         """Train a student up to the end of a rung, from its checkpoint if there is one, and write that anew.
 
         Args:
-            student: Trained in place, made by `make_student` of the same specification.
+            student: Trained in place, made by `make_student` of the same specification, or of what it begins with
+                where zeros come little by little (`gradual.begins_with`).
             spec: Its specification, with a recovery.
             rung: Number of the rung, from 0.
             checkpoint: The file. Once the training is finished it holds the student alone, whatever was trained of it.
@@ -163,17 +115,26 @@ class Recoverer:
         optimizer = make_optimizer(recovery, tuning.trained, self.schedule.weight_decay)
         fake = FakeQuantizer(module, spec.bits, tuning.weight if tuning.adapts else own_weight)
         scaler = make_scaler(self.device, self.losses.precise)
+        # on the device already: taps share the buffers
+        aids = StudentAids(recovery, module, self.lessons.places if recovery.aids else None)
+        ramp = Ramp.of(spec, total)
         if state is not None:
             fake.ranges.update(state["ranges"])
             tuning.load(state.get("updates", {}))
+            aids.projections.load(state.get("projections", {}))
+            if ramp is not None:
+                tuning.take_masks(state.get("masks", {}))
             if state["optimizer"] is not None:
                 optimizer.load_state_dict(state["optimizer"])
             if state.get("scaler"):
                 scaler.load_state_dict(state["scaler"])
 
         def save() -> None:
-            going_on = {"optimizer": optimizer.state_dict(), "updates": tuning.state(), "scaler": scaler.state_dict()}
-            # a finished training needs no momentum any more, which is half of the file
+            going_on: dict[str, Any] = {"optimizer": optimizer.state_dict(), "updates": tuning.state()}
+            going_on |= {"scaler": scaler.state_dict(), "projections": aids.projections.state()}
+            if ramp is not None:
+                going_on["masks"] = {name: mask.bool() for name, mask in tuning.masks.items()}
+            # a finished training needs neither momentum, which is half of the file, nor masks, which are in its weights
             parts = going_on if step < total else {"optimizer": None}
             write_checkpoint(checkpoint, tuning.plain_state(), step, ranges=fake.ranges, **parts)
 
@@ -184,7 +145,7 @@ class Recoverer:
         kept = student.stayed_inputs.get(self.lessons.last_layer or "")
         watched = [step, max(step, math.ceil(AWARE_FROM * total))]
         try:
-            work = _Work(recovery, kept, _Batches(self.data, self.schedule), tuning, scaler)
+            work = _Work(recovery, kept, Batches(self.data, self.schedule), tuning, scaler, aids, total)
             while step < until:
                 if stop():
                     save()
@@ -196,6 +157,9 @@ class Recoverer:
                             break  # steps of a large network take seconds each
                         if recovery.quantization_aware and now >= AWARE_FROM * total:
                             fake.switch_on()
+                        if ramp is not None and ramp.changes_at(now):
+                            tuning.take_masks(ramp.masks(module, now))
+                            tuning.hold_masks()
                         for settings in optimizer.param_groups:
                             settings["lr"] = recovery.peak_rate * learning_rate_factor(now, total)
                         watch = meter is not None and now in watched
@@ -222,14 +186,16 @@ class Recoverer:
         self, student: Student, module: nn.Module, optimizer: torch.optim.Optimizer, work: _Work, step: int
     ) -> float:
         epoch, index, inputs, labels = work.batches.at(step)
-        lesson = self.lessons.lesson(epoch, index, inputs, self.data.cacheable, self.schedule.seed)
+        lesson = self.lessons.lesson(epoch, index, inputs, self.data.cacheable, self.schedule.seed, work.recovery.aids)
         inputs, labels = to_training_layout(inputs, self.device), labels.to(self.device)
         tapped = FeatureTap(module, self.lessons.last_layer)
         attention = attention_context(self.device, 0 if self.losses.precise else self.longest_sequence)
         with autocast_context(self.device, self.losses.precise, scaled=True), attention, tapped as tap:
-            outputs = call(module, inputs)
+            outputs = work.aids.run(inputs)
         loss = distillation_loss(work.recovery, outputs, labels, lesson, tap.features, work.kept, self.losses)
-        descend(loss, optimizer, work.scaler, work.tuning.trained)
+        loss = work.aids.added_to(loss, lesson.shown, tap.features)
+        beside = work.aids.projections.optimizers(learning_rate_factor(step, work.total))
+        descend(loss, optimizer, work.scaler, work.tuning.trained, beside)
         work.tuning.hold_masks()
         return float(loss.detach())
 
@@ -246,44 +212,8 @@ class _Work(NamedTuple):
 
     recovery: Recovery
     kept: Sequence[int] | None
-    batches: _Batches
+    batches: Batches
     tuning: Tuning
     scaler: torch.amp.GradScaler
-
-
-def learning_rate_factor(step: int, total: int) -> float:
-    """Return the share of the peak learning rate at a step.
-
-    It is a short linear warm-up, then half a cosine to zero (Loshchilov and Hutter 2017, arXiv:1608.03983).
-
-    Args:
-        step: Number of the step, from 0.
-        total: Number of all steps.
-    """
-    warm = max(1, round(WARMUP * total))
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
-
-
-class _Batches:
-    """The batches of a training by step, over the ends of epochs."""
-
-    def __init__(self, data: TrainingData, schedule: Schedule) -> None:
-        self._data, self._schedule = data, schedule
-        self._steps = data.epoch_plan(0, schedule.batch_size, schedule.seed).steps
-        self._epoch, self._first = -1, 0
-
-    def at(self, step: int) -> tuple[int, int, Inputs, Tensor]:
-        """Return (epoch, index within it, inputs [B, ...] each, labels [B, ...])."""
-        epoch, index = divmod(step, self._steps)
-        if epoch != self._epoch:
-            seed = self._schedule.seed
-            if index and not self._data.cacheable:
-                # a stream has no random access: a training that goes on within an epoch takes another order, or it
-                # would see the first part of this one twice and the rest never
-                seed += 1000 * index
-            self._plan = self._data.epoch_plan(epoch, self._schedule.batch_size, seed)
-            self._epoch, self._first = epoch, index
-        inputs, labels = self._plan.batch(index if self._data.cacheable else index - self._first)
-        return epoch, index, inputs, labels
+    aids: StudentAids
+    total: int

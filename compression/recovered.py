@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from ..errors import TrialFailed, one_line
 from ..files import write_bytes
 from ..remarks import remark
+from ..spaces.spec import StudentSpec
 from .student import Student
 
 
@@ -55,13 +57,26 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
     return state
 
 
-def load_recovered(student: Student, checkpoint: Path) -> None:
-    """Give `student` the weights that a training of it wrote to `checkpoint`.
+def load_recovered(student: Student, spec: StudentSpec, checkpoint: Path) -> Student:
+    """Give `student` the weights that a training of it wrote to `checkpoint`, in place.
+
+    Args:
+        student: Made of the specification.
+        spec: What it was taught by.
+        checkpoint: What its training wrote.
+
+    Returns:
+        The student, with the ranges too that quantization-aware training learned.
 
     Raises:
         TrialFailed: They are gone, or cannot be read.
     """
-    student.module.load_state_dict(read_weights(checkpoint))
+    state = _state(checkpoint)
+    student.module.load_state_dict(state["module"])
+    if spec.recovery is None or not spec.recovery.quantization_aware:
+        return student  # what a look at it saw was not learned
+    ranges = {name: (float(low), float(high)) for name, (low, high) in state["ranges"].items()}
+    return replace(student, trained_ranges=ranges)
 
 
 def read_weights(checkpoint: Path) -> dict[str, Tensor]:
@@ -70,8 +85,12 @@ def read_weights(checkpoint: Path) -> dict[str, Tensor]:
     Raises:
         TrialFailed: They are gone, or cannot be read.
     """
+    weights: dict[str, Tensor] = _state(checkpoint)["module"]
+    return weights
+
+
+def _state(checkpoint: Path) -> dict[str, Any]:
     state = read_checkpoint(checkpoint)
     if state is None:
         raise TrialFailed(f"{checkpoint}: the weights of this student are gone")
-    weights: dict[str, Tensor] = state["module"]
-    return weights
+    return state

@@ -67,7 +67,7 @@ def measure_sensitivity(
     missing = {question: spec for question, (spec, _) in asked.items() if question not in found}
     if missing:
         say(f"sensitivity: {len(missing)} decisions on {count_of(inputs)} inputs")
-        meter = KLMeter(Parent(teacher, space.context.groups, space.context.blocks), inputs, soft, stop)
+        meter = KLMeter(Parent.of(teacher, space.context), inputs, soft, stop)
         macs = count_of(inputs) * sum(layer.macs for layer in space.context.layers)
         most = min(PACK, max(1, PACK_MACS // max(1, macs)))
         for done, pack in _packs(missing, most, meter.bytes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, fx, nn
@@ -65,7 +66,7 @@ class Tuning:
             last_layer: Name of the layer that answers; None where it is not known, and the last one made is taken.
             seed: Of the updates.
         """
-        self._student, self._module, self._masks = student, student.module, student.masks
+        self._student, self._module = student, student.module
         self._updates: dict[str, LowRank] = {}
         self._coded: dict[str, CodedWeight] = {}
         self.body_stands = recovery.tune == "classifier"
@@ -115,8 +116,17 @@ class Tuning:
         update = self._updates.get(name)
         if update is None:
             return own_weight(name, layer)
-        found, mask = update.added_to(self._base(name, layer)), self._masks.get(name)
+        found, mask = update.added_to(self._base(name, layer)), self.masks.get(name)
         return found if mask is None else found * mask.to(found.device)
+
+    @property
+    def masks(self) -> Mapping[str, Tensor]:
+        """Layer name -> what holds its pattern."""
+        return self._student.masks
+
+    def take_masks(self, masks: Mapping[str, Tensor]) -> None:
+        """Let these masks hold from now on."""
+        self._student = replace(self._student, masks=masks)
 
     def hold_masks(self) -> None:
         """Set masked weights back to zero after an optimizer's step, where they are no sums that have their zeros."""

@@ -95,8 +95,9 @@ class Features:
     def _terms(self, shapes: StudentShapes) -> Vector:
         label, columns = self._columns(shapes)
         sums = [np.bincount(label, weights=column, minlength=self._classes) for column in columns]
-        borders = shapes.bits[1:] != shapes.bits[:-1]
-        crossing = [np.count_nonzero(borders), (shapes.reads[1:] * borders).sum()]
+        bits, reads = shapes.bits[shapes.present], shapes.reads[shapes.present]
+        borders = bits[1:] != bits[:-1]
+        crossing = [np.count_nonzero(borders), (reads[1:] * borders).sum()]
         return np.concatenate([np.stack(sums, axis=1).ravel(), np.array(crossing, dtype=np.float64)])
 
     def _columns(self, shapes: StudentShapes) -> tuple[NDArray[Any], tuple[NDArray[Any], ...]]:
@@ -107,13 +108,21 @@ class Features:
         # the few inputs of a first layer are laid out in a way of their own
         ragged = (shapes.outputs % STEP != 0) | ((shapes.inputs % STEP != 0) & (shapes.inputs > 4))
         maps = shapes.reads + shapes.writes
-        return label, (shapes.macs, shapes.macs * ragged, shapes.weights * size, maps * size, np.ones(len(size)))
+        return label, (
+            shapes.macs,
+            shapes.macs * ragged,
+            shapes.weights * size,
+            maps * size,
+            shapes.present.astype(np.float64),
+        )
 
 
 def _place(shapes: StudentShapes) -> Vector:
-    # doublings of each layer's outputs and halvings of its bits, so that squared distances are means over layers
-    bits = np.log2(shapes.bits)
-    return np.asarray(np.concatenate([np.log2(shapes.outputs), bits]) / np.sqrt(len(bits)), dtype=np.float64)
+    # doublings of each layer's outputs and positions and halvings of its bits, so that squared distances are means
+    # over layers; a layer that is gone has one output at one position
+    outputs, writes = np.maximum(1, shapes.outputs), np.maximum(1, shapes.writes)
+    parts = [np.log2(outputs), np.log2(writes / outputs), np.log2(shapes.bits)]
+    return np.asarray(np.concatenate(parts) / np.sqrt(len(shapes.bits)), dtype=np.float64)
 
 
 def _priors(context: SpaceContext, kind: str) -> list[float]:

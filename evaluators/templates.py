@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 
 from torch import nn
 
 from ..compression.edits import Parent, edited
 from ..compression.export import Template, make_template
+from ..compression.template_cut import cut_template
 from ..spaces.inputs import Inputs, joined
 from ..spaces.spec import PLAIN, StudentSpec
 
@@ -20,7 +22,8 @@ KEPT = 8
 class Templates:
     """A network's graph, exported once for each batch and for each structure: an export takes seconds.
 
-    The least recently used are forgotten when there are more than `KEPT`.
+    What lacks blocks is cut out of the graph that has them. The least recently used are forgotten when there are more
+    than `KEPT`.
 
     Attributes:
         network: The network, in eval mode.
@@ -41,6 +44,7 @@ class Templates:
         self.network, self.exact, self._parent = network, exact, parent or Parent(network)
         self._example = example_input
         self._made: OrderedDict[tuple[int, StudentSpec], Template] = OrderedDict()
+        self._exported: set[tuple[int, StudentSpec]] = set()
 
     def get(self, batch: int, structure: StudentSpec = PLAIN) -> Template:
         """Return the template for a batch.
@@ -56,11 +60,34 @@ class Templates:
         key = (batch, structure)
         if key not in self._made:
             network = edited(self._parent, structure)[0]
-            self._made[key] = self.exported(network, batch, self.exact)
+            self._made[key] = self._cut(key, network) or self.exported(network, batch, self.exact)
         self._made.move_to_end(key)
         while len(self._made) > KEPT:
             self._made.popitem(last=False)
         return self._made[key]
+
+    def export_anew(self, batch: int, structure: StudentSpec) -> bool:
+        """Export a structure that was cut out of another one's graph by itself, when it is asked for next.
+
+        Returns:
+            False where it was not cut.
+        """
+        key = (batch, structure)
+        if key in self._exported or not structure.dropped or self.exact:
+            return False
+        self._exported.add(key)
+        self._made.pop(key, None)
+        return True
+
+    def _cut(self, key: tuple[int, StudentSpec], network: nn.Module) -> Template | None:
+        batch, structure = key
+        if key in self._exported or not structure.dropped or self.exact:
+            return None
+        gone = [block for block in self._parent.blocks if block.name in structure.dropped]
+        made = cut_template(self.get(batch, replace(structure, dropped=())), network, gone)
+        if made is None:
+            self._exported.add(key)
+        return made
 
     def teach(self, batch: int, structure: StudentSpec, student: nn.Module, export: Template) -> None:
         """Let the template for a batch learn from a student that had to be exported by itself; see `get`."""

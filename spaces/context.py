@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .graph.block import Block
-from .groups import Group
+from .graph.resized import Resizing
+from .groups import Group, LeftOut
 from .layers import Layer, LeafModule
 from .spec import Recovery
 from .target import Capabilities
@@ -33,7 +34,11 @@ class SpaceContext:
         profile: What bits and channels were measured to win on the targets, None where that is not known.
         recovery: How students are taught where nothing else is decided.
         ways: Which weights a recovery may train, of `spec.TUNES`; the first is that of students made by hand.
+        aids: What the teacher may show students beside its outputs, of `spec.AIDS`.
+        starts: Whose weights students may begin with; see `axes.recovery`.
         blocks: The teacher's blocks that can be dropped, in order of execution.
+        resizings: The sizes of inputs that the teacher can look at besides the full one, largest first.
+        no_sizes: Those that it cannot look at, with the reasons.
     """
 
     layers: tuple[Layer, ...]
@@ -50,7 +55,11 @@ class SpaceContext:
     profile: TargetProfile | None = None
     recovery: Recovery = field(default_factory=Recovery)
     ways: tuple[str, ...] = (Recovery.tune,)
+    aids: tuple[str, ...] = ()
+    starts: tuple[str, ...] = ("teacher",)
     blocks: tuple[Block, ...] = ()
+    resizings: tuple[Resizing, ...] = ()
+    no_sizes: tuple[LeftOut, ...] = ()
 
     def capabilities_of(self, target: str) -> Capabilities:
         """Return what the target of this name can use, or all targets together for an empty name."""

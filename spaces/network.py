@@ -11,6 +11,7 @@ from ..errors import UsageError
 from .graph.block import Block
 from .graph.blocks import find_blocks
 from .graph.operator_rules import name_of
+from .graph.resized import Resizing
 from .groups import Group, LeftOut, find_groups
 from .inputs import Inputs
 from .layers import Layer, LeafModule, find_layers, find_leaf_modules
@@ -27,6 +28,8 @@ class Network:
         left_out: The groups that cannot shrink, with the reasons.
         norms_layers: Whether it is normalised by layers, as transformers are, and nowhere by batches.
         blocks: Its blocks that can be dropped, in order of execution.
+        resizings: The sizes of inputs that it can look at besides the full one, where they were asked for.
+        no_sizes: Those that it cannot look at, with the reasons.
     """
 
     layers: tuple[Layer, ...]
@@ -35,6 +38,8 @@ class Network:
     left_out: tuple[LeftOut, ...]
     norms_layers: bool = False
     blocks: tuple[Block, ...] = ()
+    resizings: tuple[Resizing, ...] = ()
+    no_sizes: tuple[LeftOut, ...] = ()
 
 
 def look_at_network(model: nn.Module, example_input: Inputs) -> Network:

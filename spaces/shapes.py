@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .context import SpaceContext
 from .groups import Group
 from .layers import Layer
+from .presence import absent_layers
 from .spec import StudentSpec
 
 Counts = NDArray[np.int64]
@@ -29,6 +30,7 @@ class StudentShapes:
         writes: Numbers in the output map.
         bits: Of the weights.
         sparse: Whether the weights hold a pattern that the target has faster kernels for.
+        present: Whether the student has the layer at all; of one that it lacks, all else is 0, in 32 bits.
     """
 
     inputs: Counts
@@ -39,6 +41,7 @@ class StudentShapes:
     writes: Counts
     bits: Counts
     sparse: NDArray[np.bool_]
+    present: NDArray[np.bool_]
 
 
 class Shapes:
@@ -57,8 +60,10 @@ class Shapes:
         self._starts = np.concatenate([[0], np.cumsum(self._full)[:-1]])
         self._per_group = np.array([_inputs_per_group(layer) for layer in context.layers], dtype=np.int64)
         self._kernel = np.array([math.prod(layer.shape[2:]) for layer in context.layers], dtype=np.int64)
-        self._area = np.array([layer.area for layer in context.layers], dtype=np.int64)
-        self._read_area = np.array(_read_areas(context), dtype=np.int64)
+        self._areas = {0: _areas(context)}
+        for resizing in context.resizings:
+            layers = tuple(replace(layer, area=resizing.areas.get(layer.name, layer.area)) for layer in context.layers)
+            self._areas[resizing.size] = _areas(replace(context, layers=layers))
         self._groups = {group.name: group for group in context.groups}
         self._gone: dict[tuple[str, int], Counts] = {}
 
@@ -69,20 +74,24 @@ class Shapes:
             if name in self._groups:
                 lost[self._indices(name, count)] = 1
         kept = self._full - np.add.reduceat(lost, self._starts)
-        outputs, inputs = np.split(kept, 2)
+        gone = absent_layers(self.context, spec)
+        present = np.array([name not in gone for name in self._place], dtype=bool)
+        outputs, inputs = (side * present for side in np.split(kept, 2))
         # a grouped convolution loses as many inputs in each of its groups; a depthwise one has one input at all times
         per_group = np.maximum(1, self._per_group * inputs // np.split(self._full, 2)[1])
-        weights = outputs * per_group * self._kernel
+        weights = outputs * per_group * self._kernel  # 0 without outputs
         layers, faster = self.context.layers, self.context.capabilities.patterns
+        area, read_area = self._areas[spec.size]
         return StudentShapes(
             inputs=inputs,
             outputs=outputs,
             weights=weights,
-            macs=weights * self._area,
-            reads=inputs * self._read_area,
-            writes=outputs * self._area,
+            macs=weights * area,
+            reads=inputs * read_area,
+            writes=outputs * area,
             bits=np.array([spec.bits.get(layer.name, 32) for layer in layers], dtype=np.int64),
             sparse=np.array([name in spec.patterns and spec.patterns[name].kind in faster for name in self._place]),
+            present=present,
         )
 
     def _indices(self, name: str, count: int) -> Counts:
@@ -120,6 +129,12 @@ def _inputs(layer: Layer, context: SpaceContext) -> int:
 
 def _inputs_per_group(layer: Layer) -> int:
     return 1 if layer.kind == "depthwise" else layer.shape[1]
+
+
+def _areas(context: SpaceContext) -> tuple[Counts, Counts]:
+    """Return the positions of each layer's output map, and of its input map."""
+    written = np.array([layer.area for layer in context.layers], dtype=np.int64)
+    return written, np.array(_read_areas(context), dtype=np.int64)
 
 
 def _read_areas(context: SpaceContext) -> list[int]:

@@ -8,14 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+BLOCK = "block:4x1"
+"""The kind of pattern whose zeros are blocks of four outputs at one input."""
+
 
 @dataclass(frozen=True)
 class Pattern:
     """A sparsity pattern of one layer's weights, which keeps the layer's shape.
 
     Attributes:
-        kind: "unstructured" (the `rate` smallest weights of the layer are zero) or "2:4" (two of every four
-            consecutive inputs are zero, rate 0.5). A dense layer has no pattern at all.
+        kind: "unstructured" (the `rate` smallest weights of the layer are zero), "2:4" (two of every four
+            consecutive inputs are zero, rate 0.5) or "block:4x1" (whole blocks of four consecutive outputs are zero at
+            an input). A dense layer has no pattern at all.
         rate: Part of the weights that is zero, 0 to 1.
     """
 
@@ -33,6 +37,10 @@ ADAMW_PART = 0.15
 """Of a learning rate of SGD, what AdamW takes: its peak of 0.003 was best where that of SGD was 0.02."""
 
 
+AIDS = ("attention", "hidden", "relation")
+"""What a teacher can show beside its outputs; each has a weight in `Recovery`, called after it."""
+
+
 @dataclass(frozen=True)
 class Recovery:
     """How a student is taught after it was shrunk (Hinton et al. 2015, arXiv:1503.02531, section 2).
@@ -47,6 +55,12 @@ class Recovery:
         optimizer: "sgd" or "adamw", which takes a part of the learning rate.
         tune: Which weights are trained, one of `TUNES`. All others stay as they are.
         rank: Of the updates of "lora" and "qlora".
+        attention_weight: Weight of looking where the teacher looks; this and the next two: see `compression.aids`.
+        hidden_weight: Weight of matching what lies within the network, through a learned projection.
+        relation_weight: Weight of finding the same examples of a batch alike.
+        ramp: "cubic" where the zeros of patterns come little by little while the student is taught; empty where they
+            are there from the start. See `compression.gradual`.
+        early: Whether the student begins with the weights that the teacher had early in its own training.
     """
 
     temperature: float = 4.0
@@ -58,6 +72,25 @@ class Recovery:
     optimizer: str = "sgd"
     tune: str = "full"
     rank: int = 8
+    attention_weight: float = 0.0
+    hidden_weight: float = 0.0
+    relation_weight: float = 0.0
+
+    @property
+    def aids(self) -> frozenset[str]:
+        """Which of `AIDS` the student is taught with."""
+        return frozenset(aid for aid in AIDS if self.weight(aid) > 0)
+
+    def weight(self, aid: str) -> float:
+        """Return the weight of one of `AIDS`."""
+        return float(getattr(self, f"{aid}_weight"))
+
+    def aids_in_words(self) -> str:
+        """Return the aids with their weights, each behind a comma."""
+        return "".join(f", {aid} {self.weight(aid):.3g}" for aid in AIDS if aid in self.aids)
+
+    ramp: str = ""
+    early: bool = False
 
     @property
     def peak_rate(self) -> float:
@@ -78,6 +111,13 @@ class Recovery:
             del found["tune"]
         if self.rank == Recovery.rank:
             del found["rank"]
+        for aid in AIDS:
+            if not self.weight(aid):
+                del found[f"{aid}_weight"]
+        if not self.ramp:
+            del found["ramp"]
+        if not self.early:
+            del found["early"]
         return found
 
 
@@ -99,6 +139,8 @@ class StudentSpec:
         replacements: Module name -> class of `torch.nn` that takes no arguments, such as "Hardswish". Only modules
             without weights can be replaced.
         dropped: Names of the blocks that are dropped, sorted (see `spaces.graph.block`).
+        size: Pixels of the shorter side of images, or tokens of sequences, that it looks at; 0 for all. It still
+            takes inputs of the full size (see `spaces.graph.resized`).
         channels: Group name -> channels kept, for groups that shrink.
         patterns: Layer name -> pattern, for layers that are not dense.
         bits: Layer name -> 16, 8 or 4, for layers that are not 32.
@@ -113,6 +155,7 @@ class StudentSpec:
     target: str = ""
     replacements: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+    size: int = 0
 
     def __post_init__(self) -> None:
         for name in ("channels", "bits", "patterns", "replacements"):
@@ -141,9 +184,9 @@ class StudentSpec:
 
         Students of one structure are exported once: the sizes and numbers of the others are written into that graph.
         """
-        if not (self.replacements or self.dropped):
+        if not (self.replacements or self.dropped or self.size):
             return PLAIN
-        return StudentSpec(replacements=self.replacements, dropped=self.dropped)
+        return StudentSpec(replacements=self.replacements, dropped=self.dropped, size=self.size)
 
     @property
     def changes_network(self) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import fx
+from torch import Tensor, fx, nn
 
 from ..compression.losses import Losses
+from ..spaces.graph.interface import ONE_INPUT, Interface
 from ..spaces.inputs import Inputs
 from .data.streams import StreamedData
 from .data.tensors import MemoryData
@@ -29,6 +31,10 @@ class PreparedTask:
         name: What the study is called.
         teacher_look: The metric of the teacher on a part of validation, as a search keeps it (higher is better); None
             where it is not defined there.
+        bare: The network that the graph shares its layers with, in eval mode; None where it is not known.
+        interface: How that is called.
+        early: Weights and buffers of the teacher early in its training, by their names in its graph; None where they
+            are not known.
     """
 
     teacher: fx.GraphModule
@@ -41,3 +47,6 @@ class PreparedTask:
     example_input: Inputs
     name: str
     teacher_look: float | None = None
+    bare: nn.Module | None = None
+    interface: Interface = ONE_INPUT
+    early: Mapping[str, Tensor] | None = None

@@ -20,7 +20,7 @@ TASK_BRINGS = {"data": None, "teacher": {"model", "width", "checkpoint"}}
 """Section -> the keys whose meaning a task of the user's own brings already; all keys if None."""
 
 
-BUILT_IN = {"channels", "width", "pattern", "bits", "recovery", "target"}
+BUILT_IN = {"depth", "channels", "width", "pattern", "bits", "recovery", "target"}
 """Axes of which it is known what they read; an installed one may read every key of [space]."""
 
 
@@ -76,6 +76,12 @@ def check_effect(study: StudySections, written: Written) -> None:
     for key, axis in (("bits", "bits"), ("patterns", "pattern")):
         if key in written.get("space", set()) and getattr(section, key) is not None and axis not in axes:
             raise StudyFileError(f"[space] {key} has no effect without the axis {axis!r}: add it, or remove {key}")
+    if study.recovery.aids and "aids" in written.get("recovery", set()) and "recovery" not in axes:
+        raise StudyFileError("[recovery] aids has no effect without the axis 'recovery': add it, or remove aids")
+    if "ramp" in written.get("recovery", set()) and study.recovery.ramp is not None and "pattern" not in axes:
+        raise StudyFileError("[recovery] ramp has no effect without the axis 'pattern': add it, or remove ramp")
+    if "criterion" in written.get("space", set()) and not {"channels", "width"} & set(axes):
+        raise StudyFileError("[space] criterion has no effect where no axis removes channels: add 'channels'")
 
 
 def written_in(study: StudySections) -> dict[str, set[str]]:

@@ -46,11 +46,11 @@ def space(study: str | None, task_spec: str | None, run_code: bool, as_json: boo
 
 def _described(settings: StudyFile) -> dict[str, Any]:
     """Return the space of a study as it is before its targets were measured; nothing is trained or measured."""
+    from ..search.evaluate.look import look_at_teacher
     from ..search.prepare.space import space_without_measuring
     from ..search.report.space_report import describe_space
-    from ..spaces.network import look_at_network
 
     task = settings.build_task().prepared()
-    network = look_at_network(task.teacher.cpu(), task.example_input)
+    network = look_at_teacher(task, settings.space.axes)
     space = space_without_measuring(network, settings)
     return describe_space(space, network.left_out, settings.target.targets(), {})

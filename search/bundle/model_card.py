@@ -205,7 +205,9 @@ def _place(facts: CardFacts, name: str, file: FileRecord) -> dict[str, Any]:
             ("latency, p50", f"{latency.p50_ms:.3f} ms {interval}"),
             ("latency, p90 / p95 / p99", f"{latency.p90_ms:.3f} / {latency.p95_ms:.3f} / {latency.p99_ms:.3f} ms"),
             ("size, compressed size", f"{file.size_bytes:,} bytes, {file.compressed_bytes:,} bytes"),
+            ("operators", file.operators_in_words or "not known"),
             ("peak memory of a process that runs it", memory),
+            *([("ranges of 8-bit activations", file.calibration)] if file.calibration else []),
             ("SHA-256", code(file.sha256)),
         ],
         # a bundle is given away: the name of the machine is nobody's business
@@ -228,13 +230,14 @@ def _made_of(facts: CardFacts) -> list[tuple[str, str]]:
         ("teacher", facts.task.network or "not named"),
         ("data", _data_name(facts)),
         ("channel groups that were shrunk", str(len(spec.channels))),
+        *([("blocks that were dropped", ", ".join(spec.dropped))] if spec.dropped else []),
         ("layers by bits", ", ".join(f"{n} in {b}" for b, n in sorted(bits.items())) or "all in 32"),
         ("layers with a sparsity pattern", str(len(spec.patterns))),
     ]
     if spec.recovery is None:
         return [*found, ("training", "none")]
     taught = spec.recovery
-    words = f"distilled with temperature {taught.temperature:g}, weight {taught.alpha:g}"
+    words = f"distilled with temperature {taught.temperature:g}, weight {taught.alpha:g}{taught.aids_in_words()}"
     words += f", learning rate {taught.peak_rate:g}"
     words += " of AdamW" if taught.optimizer == "adamw" else ""
     words += ", quantization-aware" if taught.quantization_aware else ""

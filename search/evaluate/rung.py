@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ...compression.gradual import begins_with
 from ...compression.memory import StepMeter
 from ...compression.recover import Stopped
 from ...errors import StorageError, one_line
@@ -50,8 +51,8 @@ def train_rung(context: EvaluationContext, job: Job, clock: Clock, meter: StepMe
             if job.rung and not path.exists():
                 _continue_from(earlier, path)
             # what was begun has weights of its own; where it began still says which of them patterns hold at zero
-            begun = path.exists() and not job.spec.patterns
-            student = start_student(context, job.spec, None if begun else job.warm_start)
+            begun = path.exists() and not begins_with(job.spec).patterns
+            student = start_student(context, begins_with(job.spec), None if begun else job.warm_start)
             recoverer = context.recoverer.with_seed(job.seed)
             fake = recoverer.recover(student, job.spec, job.rung, path, context.stop, meter)
             earlier.unlink(missing_ok=True)

@@ -121,9 +121,13 @@ def lay_context(
         bits=settings.space.bits,
         patterns=settings.space.patterns,
         profile=profile,
-        recovery=Recovery(optimizer=optimizer, tune=taught.ways[0], rank=taught.rank),
+        recovery=Recovery(optimizer=optimizer, tune=taught.ways[0], rank=taught.rank, ramp=taught.ramp or ""),
         ways=taught.ways,
+        aids=settings.recovery.aids,
+        starts=settings.recovery.starts,
         blocks=network.blocks,
+        resizings=network.resizings,
+        no_sizes=network.no_sizes,
     )
 
 

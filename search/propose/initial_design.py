@@ -16,6 +16,7 @@ from ...spaces.space import Space
 from ..trial import Origin
 from .by_hand import Design, by_hand, on_targets
 from .factorial import in_other_bits
+from .shallower import shallower
 
 OURS_AT_ONCE = 4
 """So many plans of ours come before each training of what is made by hand: they are more of a front."""
@@ -43,7 +44,8 @@ def initial_design(
     found = list(dict.fromkeys(solved)) or list(finer_widths(space))
     mixed = [Design(plan, Origin.DESIGN, "initial design") for plan in levels]
     # two by levels for each of the solver's: where harm does not add up, they are the better ones
-    each = [d for some in zip_longest(found, mixed[::2], mixed[1::2]) for d in some if d is not None]
+    rows = found, mixed[::2], mixed[1::2], list(shallower(space))
+    each = [d for some in zip_longest(*rows) for d in some if d is not None]
     ours = [design for design in each if design.plan not in known]
     untrained = [d for d in hand if space.spec(d.plan).recovery is None]
     trained: dict[str, list[Design]] = {}

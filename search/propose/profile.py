@@ -1,4 +1,4 @@
-"""The profile encoding: a level and a trend along the depth for each role of an axis that has many variables."""
+"""The profile encoding: a level and trends along the depth for each role of an axis that has many variables."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from ...spaces.plan import Plan
 from ...spaces.space import Space
 from ...spaces.variables import Number, Option, Value, Variable
+from .counts import Counted, on_or_off
 from .encoding import Choice, Parameter
 from .role_classes import role_classes
 
@@ -96,7 +97,7 @@ class ProfileEncoding:
             ranks: Variable name -> how sensitive it is beside others of its axis, -1 to 1; see `sensitivity_ranks`.
         """
         self._space = space
-        self._curves: list[_Curve] = []
+        self._curves: list[_Curve | Counted] = []
         self._single: list[Variable] = []
         rows: dict[str, list[Variable]] = {}
         for known in role_classes(space):
@@ -104,7 +105,9 @@ class ProfileEncoding:
             few = len(its) <= FEW_VARIABLES and all(len(v.options) <= FEW_OPTIONS for v in its)
             if its and not few:
                 rows[known.name] = its
-        self._curves += [_Curve(name, tuple(its), ranks or {}) for name, its in rows.items()]
+        for name, its in rows.items():
+            made = Counted if on_or_off(its) else _Curve
+            self._curves.append(made(name, tuple(its), ranks or {}))
         curved = {v.name for its in rows.values() for v in its}
         self._single += [v for v in space.variables if v.is_searched and v.name not in curved]
 

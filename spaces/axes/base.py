@@ -7,14 +7,16 @@ from typing import Literal, Protocol, runtime_checkable
 
 from ..context import SpaceContext
 from ..groups import LeftOut
+from ..presence import first_where_absent
 from ..spec import StudentSpec
 from ..variables import Option, Variable
 
 Decision = tuple[Variable, Option]
 """One of an axis's variables with its option."""
-Stage = Literal["target", "network", "numbers", "teaching"]
-STAGES: tuple[Stage, ...] = ("target", "network", "numbers", "teaching")
-"""The order in which axes are applied: where it runs, what it computes, in which numbers, how it is taught."""
+Stage = Literal["target", "structure", "network", "numbers", "teaching"]
+STAGES: tuple[Stage, ...] = ("target", "structure", "network", "numbers", "teaching")
+"""The order in which axes are applied: where it runs, which parts it has, how wide they are, in which numbers it
+computes, how it is taught."""
 
 
 @runtime_checkable
@@ -64,7 +66,7 @@ class Axis(Protocol):
 
 
 class AxisDefaults:
-    """What most axes have in common: they edit the network, are asked for by name, and need no repair."""
+    """What most axes have in common: they edit the network, are asked for by name, and mind what was dropped alone."""
 
     stage: Stage = "network"
     always: bool = False
@@ -74,5 +76,5 @@ class AxisDefaults:
         return ()
 
     def repair(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> Sequence[Decision]:
-        """Return `decisions` as they are: each is legal by itself."""
-        return decisions
+        """Return `decisions`, with the first option where nothing is left to decide about (see `spaces.presence`)."""
+        return first_where_absent(context, spec, decisions)

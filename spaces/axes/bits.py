@@ -14,6 +14,7 @@ from dataclasses import replace
 from ..context import SpaceContext
 from ..groups import LeftOut
 from ..layers import Layer
+from ..presence import absent_layers, first_where_absent
 from ..spec import StudentSpec
 from ..target import one_float_bits, width_on
 from ..variables import Variable
@@ -67,18 +68,20 @@ class BitsAxis(AxisDefaults):
     def repair(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> Sequence[Decision]:
         """Return bit-widths that the chosen target runs: the next wider one, and one precision for float layers."""
         can = context.capabilities_of(spec.target)
+        decisions = first_where_absent(context, spec, decisions)
         found = [(variable, width_on(can, int(option), context.bits)) for variable, option in decisions]
         if can.one_float and any(width == 16 for _, width in found):
             found = [(variable, min(width, 16)) for variable, width in found]
         return [(variable, width if width in variable.options else FULL) for variable, width in found]
 
     def apply(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> StudentSpec:
-        """Return `spec` with the bits of all layers of the regions that do not run in 32."""
+        """Return `spec` with the bits of all layers that it has in regions that do not run in 32."""
         bits = dict(spec.bits)
+        gone = absent_layers(context, spec)
         for variable, width in decisions:
-            bits |= dict.fromkeys(variable.layers, int(width))
+            bits |= {layer: int(width) for layer in variable.layers if layer not in gone}
         if context.capabilities_of(spec.target).one_float and 16 in bits.values():
-            bits = one_float_bits(bits, [layer.name for layer in context.layers])
+            bits = one_float_bits(bits, [layer.name for layer in context.layers if layer.name not in gone])
         return replace(spec, bits=bits)
 
 

@@ -15,8 +15,9 @@ METHOD = "recovery:method"
 NOT_TAUGHT, TAUGHT = "none", "full"
 AWARE, POST_TRAINING = "aware", "post_training"
 START = "recovery:start"
-"""The variable that says whose weights a student begins with. No search draws it."""
-TEACHERS, NEW = "teacher", "new"
+"""The variable that says whose weights a student begins with. A search draws what its study asks for."""
+TEACHERS, NEW, EARLY = "teacher", "new", "early"
+"""The teacher's, new random ones, and those that the teacher had early in its own training."""
 LOW_BITS = 16
 """Layers below this width are quantized to integers; only those can be trained with fake quantization."""
 NUMBERS = {
@@ -25,10 +26,16 @@ NUMBERS = {
     "learning_rate": Number(0.003, 0.1, log=True),
     "feature_weight": Number(0.0, 1.0),
 }
+AID_NUMBERS = {
+    "attention_weight": Number(0.0, 5.0),
+    "hidden_weight": Number(0.0, 1.0),
+    "relation_weight": Number(0.0, 5.0),
+}
+"""Weights of what a teacher shows beside its outputs. Only a study that asks for one has it in its space."""
 
 
 class RecoveryAxis(AxisDefaults):
-    """What is trained, temperature and alpha, learning rate, feature matching, and quantization-aware training.
+    """What is trained, temperature and alpha, learning rate, feature matching, aids, quantization-aware training.
 
     Every space knows whether and how a student is taught. A search decides how, where a study asks for this axis; else
     all its students are taught in the space's default way. Where a study offers no other way than to train all
@@ -46,11 +53,11 @@ class RecoveryAxis(AxisDefaults):
         others = tuple(way for way in TUNES if way != TAUGHT and way in context.ways)
         ways = context.ways if asked else context.ways[:1]
         found = [self._variable("method", (NOT_TAUGHT, TAUGHT, *others), searched=ways)]
-        for subject, bounds in NUMBERS.items():
+        for subject, bounds in _numbers(context).items():
             options = (getattr(default, subject),)
             held = () if asked else options
             found.append(Variable(self.name, subject, "teaching", "number", options, bounds=bounds, searched=held))
-        found.append(self._variable("start", (TEACHERS, NEW), searched=(TEACHERS,)))
+        found.append(self._variable("start", (TEACHERS, NEW, EARLY), searched=context.starts))
         if any(b < LOW_BITS for b in context.capabilities.latency_bits):
             usual = AWARE if default.quantization_aware else POST_TRAINING
             held = () if asked else (usual,)
@@ -87,11 +94,19 @@ class RecoveryAxis(AxisDefaults):
         default = context.recovery
         wanted = chosen.get("quantization", POST_TRAINING)
         low = any(width < LOW_BITS for width in spec.bits.values())
-        numbers = {name: float(chosen.get(name, getattr(default, name))) for name in NUMBERS}
-        aware, fresh = wanted == AWARE and low, chosen.get("start", TEACHERS) == NEW
-        rank = rank_of(tune, default.rank)
+        numbers = {name: float(chosen.get(name, getattr(default, name))) for name in _numbers(context)}
+        aware, start = wanted == AWARE and low, chosen.get("start", TEACHERS)
+        # updates of low rank are no weights whose magnitudes could say which of them go
+        gradual = bool(spec.patterns) and tune not in WITH_RANK
         taught = Recovery(
-            **numbers, quantization_aware=aware, fresh=fresh, optimizer=default.optimizer, tune=tune, rank=rank
+            **numbers,
+            quantization_aware=aware,
+            fresh=start == NEW,
+            optimizer=default.optimizer,
+            tune=tune,
+            rank=rank_of(tune, default.rank),
+            ramp=default.ramp if gradual else "",
+            early=start == EARLY,
         )
         return replace(spec, recovery=taught)
 
@@ -105,3 +120,7 @@ def rank_of(tune: str, rank: int) -> int:
     Students that are taught alike have one key, whatever rank others have.
     """
     return rank if tune in WITH_RANK else Recovery.rank
+
+
+def _numbers(context: SpaceContext) -> dict[str, Number]:
+    return NUMBERS | {name: AID_NUMBERS[name] for name in (f"{aid}_weight" for aid in context.aids)}

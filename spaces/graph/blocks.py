@@ -100,18 +100,19 @@ def _end(network: fx.GraphModule, points: Sequence[fx.Node], at: int) -> fx.Node
     while before and _passes_on(network, points[before]):
         before -= 1
     wanted = _operator(network, points[before])
-    for end in points[at:]:
-        if _operator(network, end) == wanted:
-            return end
-        if end is not points[at] and not _passes_on(network, end):
-            break
+    if not _is_layer(network, points[before]):
+        for end in points[at:]:
+            if _operator(network, end) == wanted:
+                return end
+            if end is not points[at] and not _passes_on(network, end):
+                break
     return points[at]
 
 
 def _layers(network: fx.GraphModule, entry: fx.Node, end: fx.Node, gone: set[fx.Node]) -> tuple[str, ...]:
     """Return the layers that go with a block, none where some of them run elsewhere or are needed behind it."""
     inside = set(_between(entry, end))
-    calls = [node for node in network.graph.nodes if node.op == "call_module" and kind_of(_module(network, node))]
+    calls = [node for node in network.graph.nodes if _is_layer(network, node)]
     found = {_module(network, node): str(node.target) for node in calls if node in inside}
     alone = all((node in gone) == (_module(network, node) in found) for node in calls)
     return tuple(found.values()) if alone else ()
@@ -155,6 +156,10 @@ def _operator(network: fx.GraphModule, node: fx.Node) -> str:
 def _passes_on(network: fx.GraphModule, node: fx.Node) -> bool:
     operator = _operator(network, node)
     return operator in PASSED_ON or "dropout" in operator
+
+
+def _is_layer(network: fx.GraphModule, node: fx.Node) -> bool:
+    return node.op == "call_module" and kind_of(_module(network, node)) is not None
 
 
 def _module(network: fx.GraphModule, node: fx.Node) -> torch.nn.Module:

@@ -20,7 +20,9 @@ EIGHTHS = (7, 6, 5, 4)
 COARSEST = 32
 """Sizes are multiples of a power of two up to this, as most networks halve their maps five times."""
 
-SAME = 1e-4
+ROUNDING = 1e-4
+"""Pixels on top, so that a factor times the full size is not a little less than a whole number."""
+SAME = 1e-3
 """Most that outputs may differ by from those of the network on inputs that were resized before, of the largest."""
 
 
@@ -31,12 +33,16 @@ class Resizing:
     Attributes:
         size: Pixels of the shorter side of an image, or tokens of a sequence.
         shape: (rows, columns) that images are resized to; (tokens,) that sequences are cut to.
+        full: The shape that they have.
         numbers: Node name -> position among the numbers of its arguments -> number.
+        areas: Layer name -> positions of its output map, as in `Layer.area`.
     """
 
     size: int
     shape: tuple[int, ...]
+    full: tuple[int, ...]
     numbers: Mapping[str, Mapping[int, float | None]] = field(default_factory=dict)
+    areas: Mapping[str, int] = field(default_factory=dict)
 
 
 def sizes_of(example_input: Inputs) -> tuple[tuple[int, ...], ...]:
@@ -84,7 +90,7 @@ def find_resizing(
     try:
         again = capture(model, _cut(example_input, shape), interface)
         numbers = dict(_differences(graph, again))
-        resizing = Resizing(min(shape), shape, numbers)
+        resizing = Resizing(min(shape), shape, tuple(tensors_of(example_input)[0].shape[-len(shape) :]), numbers)
         resized = fx.GraphModule(graph, _copied(graph.graph)).eval()
         resize(resized, resizing)
         with torch.no_grad():
@@ -120,9 +126,9 @@ def resize(module: fx.GraphModule, resizing: Resizing) -> None:
             if len(resizing.shape) == 1:
                 smaller = graph.call_function(torch.ops.aten.slice.Tensor, (node, 1, 0, resizing.shape[0]))
             else:
-                smaller = graph.call_function(
-                    torch.ops.aten.upsample_bilinear2d.vec, (node, list(resizing.shape), False, None)
-                )
+                factors = [(side + ROUNDING) / full for side, full in zip(resizing.shape, resizing.full, strict=True)]
+                # by factors, as sizes would hold the batch
+                smaller = graph.call_function(torch.ops.aten.upsample_bilinear2d.vec, (node, None, False, factors))
         node.replace_all_uses_with(smaller, lambda user, own=smaller: user is not own)
     graph.lint()
     module.recompile()

@@ -79,7 +79,7 @@ def test_the_end_of_a_training_is_a_student_like_any_other(way: str, tmp_path: P
     state = read_checkpoint(tmp_path / "c.pt")
     assert state is not None and set(state) == {"module", "optimizer", "ranges", "step"}
     again = bench.student()
-    load_recovered(again, tmp_path / "c.pt")
+    load_recovered(again, bench.spec, tmp_path / "c.pt")
     assert_identical(again.module, student.module)
     assert all(p.requires_grad for p in student.module.parameters())
     assert not any("forward" in vars(part) for part in student.module.modules())

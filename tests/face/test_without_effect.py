@@ -50,6 +50,8 @@ def test_options_that_would_have_no_effect_are_refused(
         ("[space]\naxes = ['bits']\npatterns = ['2:4']\n", "patterns"),
         ("[recovery]\nrank = 4\n", "rank"),
         ("[space]\naxes = ['bits']\n[recovery]\nways = ['full', 'lora']\n", r"ways = .*"),
+        ("[space]\naxes = ['bits']\n[recovery]\nramp = 'cubic'\n", "ramp"),
+        ("[space]\naxes = ['bits']\ncriterion = 'l1'\n", "criterion"),
     ],
 )
 def test_keys_that_would_have_no_effect_are_refused(text: str, key: str) -> None:

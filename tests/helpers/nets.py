@@ -18,10 +18,12 @@ from autocompress.compression.student import Student, make_student
 from autocompress.spaces.axes.base import Axis
 from autocompress.spaces.axes.bits import BitsAxis
 from autocompress.spaces.axes.channels import ChannelsAxis
+from autocompress.spaces.axes.depth import DepthAxis
 from autocompress.spaces.axes.patterns import PatternAxis
 from autocompress.spaces.axes.recovery import RecoveryAxis
 from autocompress.spaces.axes.width import WidthAxis
 from autocompress.spaces.context import SpaceContext
+from autocompress.spaces.graph.blocks import find_blocks
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.groups import LeftOut, find_groups
 from autocompress.spaces.layers import find_layers, find_leaf_modules
@@ -101,7 +103,7 @@ ALL = [pytest.param(name, marks=pytest.mark.slow) if name == "mobilenet_v2" else
 """For parametrize: finding the groups of the largest takes seconds."""
 
 AXES: dict[str, Axis] = {
-    axis.name: axis for axis in (ChannelsAxis(), WidthAxis(), PatternAxis(), BitsAxis(), RecoveryAxis())
+    axis.name: axis for axis in (DepthAxis(), ChannelsAxis(), WidthAxis(), PatternAxis(), BitsAxis(), RecoveryAxis())
 }
 CAPABILITIES = Capabilities(latency_bits=(32, 8), storage_bits=(16, 4), channel_multiple=8, patterns=("2:4",))
 
@@ -119,13 +121,17 @@ class Net:
     def context(self) -> SpaceContext:
         return self.space.context
 
+    @property
+    def parent(self) -> Parent:
+        return Parent(self.model, self.context.groups, self.context.blocks)
+
     def spec(self, plan: Plan | None = None, **options: Option) -> StudentSpec:
         """What a plan does to the teacher, or the plan that treats all variables of an axis alike (axis=option)."""
         return self.space.spec(self.space.uniform(options, plan))
 
     def student(self, spec: StudentSpec | None = None) -> Student:
         """A student of this specification; of an empty one it is the teacher."""
-        return make_student(Parent(self.model, self.context.groups), spec or StudentSpec())
+        return make_student(self.parent, spec or StudentSpec())
 
     def inputs(self, count: int) -> Tensor:
         generator = torch.Generator().manual_seed(7)
@@ -169,9 +175,12 @@ def net(name: str) -> Net:
     example = torch.zeros(1, *shape)
     model = capture(plain, example)
     layers = find_layers(model, example)
-    groups, left_out = find_groups(model, example, {layer.name: layer.depth for layer in layers})
+    depths = {layer.name: layer.depth for layer in layers}
+    groups, left_out = find_groups(model, example, depths)
     leaves = find_leaf_modules(model, example)
-    context = SpaceContext(layers, groups, CAPABILITIES, leaves, min_fraction=0.25)
+    context = SpaceContext(
+        layers, groups, CAPABILITIES, leaves, min_fraction=0.25, blocks=find_blocks(model, example, depths)
+    )
     return Net(model, example, space_over(context, "channels", "pattern", "bits", "recovery"), left_out)
 
 

@@ -10,12 +10,15 @@ import pytest
 from autocompress.spaces.axes.base import Axis
 from autocompress.spaces.axes.bits import BitsAxis
 from autocompress.spaces.axes.channels import ChannelsAxis
+from autocompress.spaces.axes.depth import DepthAxis
 from autocompress.spaces.axes.patterns import PatternAxis, pattern_of, word_of
 from autocompress.spaces.axes.recovery import RecoveryAxis
 from autocompress.spaces.axes.registry import AXES, DEFAULT
+from autocompress.spaces.axes.size import SizeAxis
 from autocompress.spaces.axes.target import TargetAxis
 from autocompress.spaces.axes.width import WidthAxis
 from autocompress.spaces.context import SpaceContext
+from autocompress.spaces.graph.resized import Resizing
 from autocompress.spaces.spec import Pattern
 from autocompress.spaces.target import Capabilities
 from autocompress.spaces.target_profile import BitsTime, ChannelTime, Ratio, TargetProfile
@@ -50,9 +53,37 @@ class TestWidthAxis(AxisConformance):
         return WidthAxis()
 
 
+class TestSizeAxis(AxisConformance):
+    def make_axis(self) -> Axis:
+        return SizeAxis()
+
+    def make_context(self) -> SpaceContext:
+        context = sample_context()
+        full = sum(layer.area for layer in context.layers)
+        areas = {layer.name: max(1, layer.area // 4) for layer in context.layers}
+        assert sum(areas.values()) < full
+        return replace(context, resizings=(Resizing(4, (4, 4), (8, 8), areas=areas),))
+
+
+class TestDepthAxis(AxisConformance):
+    def make_axis(self) -> Axis:
+        return DepthAxis()
+
+    def make_context(self) -> SpaceContext:
+        return nets.net("cifar_resnet20").context
+
+
 class TestPatternAxis(AxisConformance):
     def make_axis(self) -> Axis:
         return PatternAxis()
+
+
+class TestPatternAxisWithBlocks(AxisConformance):
+    def make_axis(self) -> Axis:
+        return PatternAxis()
+
+    def make_context(self) -> SpaceContext:
+        return replace(sample_context(), patterns=("block:4x1",))
 
 
 class TestBitsAxis(AxisConformance):
@@ -103,16 +134,28 @@ class TestTargetAxis(AxisConformance):
 
 
 def test_every_registered_axis_is_tried_here_and_has_its_own_name() -> None:
-    tried = {BitsAxis, ChannelsAxis, PatternAxis, RecoveryAxis, TargetAxis, WidthAxis}
+    tried = {BitsAxis, ChannelsAxis, DepthAxis, PatternAxis, RecoveryAxis, SizeAxis, TargetAxis, WidthAxis}
     ours = {name: AXES.load(name) for name in AXES.names() if AXES.load(name).__module__.startswith("autocompress.")}
     assert set(ours.values()) == tried
     assert all(cls.name == name for name, cls in ours.items())
     assert set(DEFAULT) <= set(ours)
 
 
-@pytest.mark.parametrize("pattern", [Pattern("2:4", 0.5), Pattern("unstructured", 0.3), Pattern("unstructured", 0.9)])
+@pytest.mark.parametrize(
+    "pattern",
+    [Pattern("2:4", 0.5), Pattern("unstructured", 0.3), Pattern("unstructured", 0.9), Pattern("block:4x1", 0.7)],
+)
 def test_a_pattern_survives_its_word(pattern: Pattern) -> None:
     assert pattern_of(word_of(pattern)) == pattern
+
+
+def test_blocks_of_zeros_are_offered_only_where_a_study_names_them() -> None:
+    def families(patterns: tuple[str, ...] | None) -> set[str]:
+        context = replace(sample_context(), storage_counts=True, patterns=patterns)
+        return {family for variable in PatternAxis().variables(context) for family in variable.families}
+
+    assert families(None) == {"", "unstructured", "2:4"}
+    assert families(("block:4x1", "2:4")) == {"", "2:4", "block:4x1"}
 
 
 def test_one_target_is_no_choice() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import nets
 import pytest
 import torch
-import torch.nn.functional as F
+from encoders import TOKENS, Encoder, Layer, unlike
 from torch import Tensor, fx, nn
 from torchvision import models
 
@@ -18,50 +18,6 @@ from autocompress.spaces.graph.blocks import find_blocks
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.inputs import Inputs, call
 from autocompress.spaces.layers import find_layers, kind_of
-
-
-class Layer(nn.Module):
-    """Attention and feed-forward, with norms in front as GPT-2 has them or behind as BERT has them."""
-
-    def __init__(self, first: bool) -> None:
-        super().__init__()
-        self.first = first
-        self.norm1, self.norm2 = nn.LayerNorm(16), nn.LayerNorm(16)
-        self.qkv, self.out = nn.Linear(16, 48), nn.Linear(16, 16)
-        self.up, self.down = nn.Linear(16, 32), nn.Linear(32, 16)
-        self.attends, self.feeds = True, True
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        if self.attends:
-            x = x + self.attention(self.norm1(x), mask) if self.first else self.norm1(x + self.attention(x, mask))
-        if self.feeds:
-            x = x + self.feed(self.norm2(x)) if self.first else self.norm2(x + self.feed(x))
-        return x
-
-    def attention(self, x: Tensor, mask: Tensor) -> Tensor:
-        q, k, v = (part.unflatten(-1, (2, 8)).transpose(1, 2) for part in self.qkv(x).chunk(3, -1))
-        return self.out(F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2))
-
-    def feed(self, x: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(x)))
-
-
-class Encoder(nn.Module):
-    """Embeddings with a norm, three layers, a norm where theirs come first, and a head; all layers read one mask."""
-
-    def __init__(self, first: bool, shared: bool = False) -> None:
-        super().__init__()
-        self.words, self.places, self.norm = nn.Embedding(20, 16), nn.Embedding(6, 16), nn.LayerNorm(16)
-        layers = [Layer(first)] * 3 if shared else [Layer(first) for _ in range(3)]
-        self.layers, self.last = nn.ModuleList(layers), nn.LayerNorm(16) if first else nn.Identity()
-        self.drop, self.head = nn.Dropout(0.1), nn.Linear(16, 5)
-
-    def forward(self, tokens: Tensor, seen: Tensor) -> Tensor:
-        mask = (1.0 - seen[:, None, None, :]) * -1e4
-        x = self.drop(self.norm(self.words(tokens) + self.places(torch.arange(tokens.shape[1]))))
-        for layer in self.layers:
-            x = layer(x, mask)
-        return self.head(self.last(x)[:, 0])
 
 
 class Changing(nn.Module):
@@ -87,9 +43,6 @@ class Late(nn.Module):
         x = self.a(x)
         inside = self.b(x).sigmoid()
         return self.c(x + inside) * inside
-
-
-TOKENS = (torch.randint(0, 20, (4, 6), generator=torch.Generator().manual_seed(0)), torch.ones(4, 6).tril(3))
 
 
 def found_in(module: nn.Module, inputs: Inputs) -> tuple[fx.GraphModule, tuple[Block, ...]]:
@@ -145,11 +98,7 @@ def test_an_inverted_residual_goes_whole() -> None:
 @pytest.mark.parametrize("first", [True, False], ids=["norms first", "norms last"])
 @pytest.mark.parametrize("gone", [(0,), (1,), (2, 3), (0, 3, 4), (1, 2, 5)])
 def test_attention_and_feed_forward_go_by_themselves_or_together(first: bool, gone: tuple[int, ...]) -> None:
-    torch.manual_seed(0)
-    plain = Encoder(first).eval()
-    for norm in (part for part in plain.modules() if isinstance(part, nn.LayerNorm)):
-        nn.init.normal_(norm.weight, 1.0, 0.3)
-        nn.init.normal_(norm.bias, 0.0, 0.3)
+    plain = unlike(Encoder(first))
     graph, blocks = found_in(plain, TOKENS)
     assert [block.role for block in blocks] == ["attention block", "feed-forward block"] * 3
     assert [block.name for block in blocks[:3]] == ["layers.0", "layers.0#2", "layers.1"]

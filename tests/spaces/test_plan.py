@@ -34,6 +34,7 @@ specs = st.builds(
     target=st.sampled_from(["", "onnxruntime", "tensorrt@cuda"]),
     replacements=st.dictionaries(names, st.sampled_from(["ReLU", "Identity"]), max_size=3),
     dropped=st.lists(names, max_size=3).map(tuple),
+    size=st.sampled_from([0, 16, 24]),
 )
 
 
@@ -121,10 +122,11 @@ def test_any_change_of_a_specification_changes_its_key(spec: StudentSpec, name: 
         replace(spec, patterns={**spec.patterns, name: Pattern("unstructured", 0.01)}),
         replace(spec, replacements={**spec.replacements, name: "Hardswish"}),
         replace(spec, target="elsewhere"),
+        replace(spec, size=spec.size + 1),
         replace(spec, dropped=tuple(set(spec.dropped) ^ {name})),
         replace(spec, recovery=Recovery() if spec.recovery is None else None),
     ]
-    parts = {"channels", "bits", "patterns", "recovery", "target", "replacements", "dropped"}
+    parts = {"channels", "bits", "patterns", "recovery", "target", "replacements", "dropped", "size"}
     assert {field.name for field in fields(StudentSpec)} == parts, "a new part needs a line above"
     if spec.recovery is not None:
         for field in fields(Recovery):

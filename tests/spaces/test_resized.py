@@ -101,7 +101,7 @@ def test_it_answers_as_the_network_does_on_smaller_inputs(make: Callable[[], nn.
         smaller = capture(model, example)
         resize(smaller, found)
         with torch.no_grad():
-            assert apart(smaller(batch), by_hand(model, batch, shape)) < 1e-4
+            assert apart(smaller(batch), by_hand(model, batch, shape)) < 1e-3
             assert apart(smaller(batch), model(batch)) > 1e-2, "another view of the same inputs"
 
 
@@ -124,7 +124,7 @@ def test_it_shrinks_as_the_full_one_does(make: Callable[[], nn.Module], example:
     assert again == resizing, "the same, however often it is asked"
     with torch.no_grad():
         if len(shape) == 2:  # a network with adaptive pooling takes smaller inputs by itself
-            assert apart(both(example), narrow(smaller)) < 1e-4
+            assert apart(both(example), narrow(smaller)) < 1e-3
         assert both(torch.cat([example] * 3)).shape == narrow(torch.cat([example] * 3)).shape
 
 

@@ -36,6 +36,7 @@ class PlanWords:
                 for kind, count in sorted(Counter(p.kind for p in spec.patterns.values()).items())
             ),
             *([f"{len(spec.replacements)} modules replaced"] if spec.replacements else []),
+            *([f"{len(spec.dropped)} blocks dropped"] if spec.dropped else []),
             *([f"for {spec.target}"] if spec.target else []),
             *([] if trial.plan.choices or spec.channels or spec.bits else ["the teacher as it is"]),
             teaching(spec.recovery),
@@ -60,8 +61,8 @@ def teaching(recovery: Recovery | None) -> str:
     aware = ", with fake quantization" if recovery.quantization_aware else ""
     by = " by AdamW" if recovery.optimizer == "adamw" else ""
     return (
-        f"taught{by} at temperature {recovery.temperature:.3g}, alpha {recovery.alpha:.3g}, "
-        f"learning rate {recovery.peak_rate:.3g}{aware}{few_weights(recovery)}"
+        f"taught{by} at temperature {recovery.temperature:.3g}, alpha {recovery.alpha:.3g}"
+        f"{recovery.aids_in_words()}, learning rate {recovery.peak_rate:.3g}{aware}{few_weights(recovery)}"
     )
 
 

@@ -1,0 +1,42 @@
+"""Presence: what of a network a student still has, where blocks of it are dropped."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from .context import SpaceContext
+from .graph.block import Block
+from .spec import StudentSpec
+from .variables import Option, Variable
+
+
+def absent_layers(context: SpaceContext, spec: StudentSpec) -> frozenset[str]:
+    """Return the layers that a student lacks.
+
+    Args:
+        context: What its space stands on.
+        spec: What becomes of the teacher.
+    """
+    return _layers_of(context.blocks, spec.dropped) if spec.dropped else frozenset()
+
+
+def first_where_absent(
+    context: SpaceContext, spec: StudentSpec, decisions: Sequence[tuple[Variable, Option]]
+) -> Sequence[tuple[Variable, Option]]:
+    """Return `decisions`, with the first option at variables all of whose layers are gone: a student has one plan.
+
+    Args:
+        context: What the space stands on.
+        spec: What the axes of earlier stages decided.
+        decisions: Variables, each with an option.
+    """
+    gone = absent_layers(context, spec)
+    if not gone:
+        return decisions
+    return [(v, v.options[0] if v.layers and gone.issuperset(v.layers) else option) for v, option in decisions]
+
+
+@functools.lru_cache(maxsize=4096)
+def _layers_of(blocks: tuple[Block, ...], dropped: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(layer for block in blocks if block.name in dropped for layer in block.layers)

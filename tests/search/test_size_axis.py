@@ -1,0 +1,67 @@
+"""Students that look at smaller images: their files take full ones, and answer as the students do."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from legality import changed_plan
+
+from autocompress.evaluators.runtimes.registry import get_runtime
+from autocompress.evaluators.score import predict
+from autocompress.search.evaluate.checkpoints import recovered_student
+from autocompress.search.evaluate.context import EvaluationContext, open_context
+from autocompress.search.evaluate.evaluation import evaluate
+from autocompress.search.evaluate.job import Job
+from autocompress.search.evaluate.look import look_at_teacher
+from autocompress.search.executors.base import ExecutorContext
+from autocompress.search.prepare.space import space_without_measuring
+from autocompress.spaces.plan import Plan
+from autocompress.spaces.spec import Recovery, StudentSpec
+from autocompress.spaces.target import Target
+
+
+@pytest.fixture(scope="module")
+def context(opened_context: ExecutorContext, tmp_path_factory: pytest.TempPathFactory) -> EvaluationContext:
+    settings = opened_context.settings.changed("space", axes=("channels", "bits", "recovery", "size"))
+    return open_context(opened_context.context.task, settings, tmp_path_factory.mktemp("sizes"))
+
+
+@pytest.mark.slow
+def test_a_student_of_another_size_is_taught_built_and_answers_as_its_file(context: EvaluationContext) -> None:
+    groups = {group.name: group.channels // 2 for group in context.network.groups}
+    spec = StudentSpec(groups, recovery=Recovery(), size=6)
+    assert evaluate(context, Job(1, spec, "gate")).latencies
+    for rung in range(len(context.recoverer.schedule.rungs)):
+        taught = evaluate(context, Job(1, spec, "rung", rung))
+        assert taught.accuracy is not None, taught.failure
+    built = evaluate(context, Job(1, spec, "build"))
+    assert built.measured, built.failure
+    student = recovered_student(context, spec)
+    images = context.task.validation.inputs(slice(0, 64))
+    assert isinstance(images, torch.Tensor) and images.shape[-1] == 8
+    with torch.no_grad():
+        expected = student.module.cpu().eval()(images).numpy()
+    (path,) = Path(context.folder / "trials").rglob("*.onnx")
+    got = predict(path, get_runtime("onnxruntime"), Target(batch=32), images.numpy())
+    assert np.abs(got - expected).max() / np.abs(expected).max() < 1e-3
+    eight = replace(spec, bits={layer.name: 8 for layer in context.network.layers})
+    result = evaluate(context, Job(2, eight, "build"))
+    assert result.measured and not result.failure, result.failure
+
+
+def test_the_space_offers_sizes_with_what_they_cost(opened_context: ExecutorContext) -> None:
+    task, settings = opened_context.context.task, opened_context.settings
+    assert look_at_teacher(task, ("channels", "bits")).resizings == (), "looked for only where it is asked for"
+    settings = settings.changed("space", axes=("channels", "size"))
+    network = look_at_teacher(task, settings.space.axes)
+    space = space_without_measuring(network, settings)
+    (size,) = space.of("size")
+    assert size.options == (0, 7, 6, 5, 4) and list(size.parts) == sorted(size.parts, reverse=True)
+    random_ = random.Random(0)
+    drawn = {space.spec(changed_plan(space, Plan(), random_)).size for _ in range(300)}
+    assert len(drawn) > 2 and drawn <= set(size.options)
