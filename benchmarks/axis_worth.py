@@ -38,6 +38,8 @@ def main() -> None:
         for name, axes in (("without", own), (f"with {options.axis}", (options.axis, *own))):
             study = settings.changed("search", seed=seed).changed("space", axes=axes)
             front = searched(study, options.runs / f"{name.replace(' ', '-')}-{seed}")
+            if front.teacher is None:
+                raise SystemExit(f"seed {seed}, {name}: the teacher was not measured in time; give more --minutes")
             fronts.append(front)
             print(f"seed {seed}, {name}: hypervolume {volume(front):.4f}, {len(front.trials)} trials", flush=True)
         for entry in new(fronts[1], fronts[0]):
