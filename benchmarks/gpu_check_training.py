@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from autocompress.compression.distill import Lesson, Lessons, distillation_loss
 from autocompress.compression.precision import module_to_training_layout, to_training_layout
-from autocompress.compression.recover import Recoverer, Schedule
+from autocompress.compression.recover import Recoverer
+from autocompress.compression.schedule import Schedule
 from autocompress.compression.student import Student
 from autocompress.spaces.spec import Recovery, StudentSpec
 from autocompress.studies.data.images import ImageData

@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from autocompress.compression.distill import Lessons
 from autocompress.compression.edits import Parent
 from autocompress.compression.precision import module_to_training_layout, training_device, training_dtype
-from autocompress.compression.recover import Recoverer, Schedule, fitting_schedule
+from autocompress.compression.recover import Recoverer
+from autocompress.compression.schedule import Schedule, fitting_schedule
 from autocompress.compression.student import make_student
 from autocompress.evaluators.timing.machine import conditions
 from autocompress.spaces.spec import Recovery, StudentSpec

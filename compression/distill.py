@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
+from ..errors import UsageError
 from ..spaces.inputs import Inputs, call
-from ..spaces.spec import Recovery
+from ..spaces.spec import AIDS, Recovery
+from .aids import Shown, show
 from .losses import CLASSIFICATION, Losses
+from .places import Places, find_places
 from .precision import autocast_context, to_training_layout
+from .taps import Tapped, read_taps, tapped
 
 LIMIT_BYTES = 2 * 2**30
 """The most that is kept of answers in memory. Beyond it the teacher is asked again."""
@@ -25,10 +30,17 @@ class Lesson:
     Attributes:
         outputs: [B, ...].
         features: The inputs of its last layer, [B, ..., D].
+        shown: What it shows beside, of the aids that were asked for.
     """
 
     outputs: Tensor
     features: Tensor
+    shown: Shown = field(default_factory=lambda: Shown(frozenset()))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of it."""
+        return self.outputs.nbytes + self.features.nbytes + self.shown.nbytes
 
 
 @dataclass
@@ -42,15 +54,62 @@ class Lessons:
         last_layer: Name of the linear layer whose inputs are the features; None when there is none.
         device: Where it runs.
         precise: Whether its answers are measured numbers; they are then computed and kept in float32.
+        offered: The aids that students may ask for.
     """
 
     teacher: nn.Module
     last_layer: str | None
     device: torch.device
     precise: bool = False
+    offered: frozenset[str] = frozenset()
     _kept: dict[tuple[int, int, int], Lesson] = field(default_factory=dict)
+    _kept_bytes: int = 0
 
-    def lesson(self, epoch: int, step: int, inputs: Inputs, keep: bool, seed: int = 0) -> Lesson:
+    @cached_property
+    def places(self) -> Places:
+        """Where the teacher is looked into, which is a captured graph where there are aids."""
+        return find_places(self._graph)
+
+    @cached_property
+    def _tapped(self) -> fx.GraphModule:
+        return tapped(self._graph, self.places.without_attention())
+
+    @cached_property
+    def _attending(self) -> fx.GraphModule:
+        return tapped(self._graph, self.places)
+
+    @property
+    def _graph(self) -> fx.GraphModule:
+        assert isinstance(self.teacher, fx.GraphModule), "aids look into captured graphs"
+        return self.teacher
+
+    def check_offered(self, example_input: Inputs) -> None:
+        """Refuse aids that this teacher cannot give.
+
+        Args:
+            example_input: [1, ...], of each input.
+
+        Raises:
+            UsageError: It has nothing of the kind.
+        """
+        if not self.offered:
+            return
+        shown = self.lesson(0, 0, example_input, keep=False, aids=frozenset(AIDS)).shown
+        given = {
+            "attention": any(part is not None for part in shown.attention),
+            "hidden": any(part is not None for part in shown.hidden),
+            "relation": shown.relation.numel() > 0,
+        }
+        for aid in sorted(self.offered):
+            if not given[aid]:
+                allowed = ", ".join(other for other, gives in given.items() if gives) or "none"
+                raise UsageError(
+                    f"[recovery] aids names {aid!r}, and the teacher has nothing to show of it; it can show: {allowed}"
+                )
+
+    def lesson(
+        self, epoch: int, step: int, inputs: Inputs, keep: bool, seed: int = 0, aids: frozenset[str] = frozenset()
+    ) -> Lesson:
         """Return the teacher's answer to one batch.
 
         Args:
@@ -59,23 +118,32 @@ class Lessons:
             inputs: The batch, [B, ...] each.
             keep: Whether (seed, epoch, step) always gives this batch, so that the answer may be kept.
             seed: Of the order of the batches.
+            aids: What the teacher shows beside its outputs.
         """
         place = seed, epoch, step
-        if keep and place in self._kept:
-            return self._kept[place]
-        with (
-            torch.no_grad(),
-            autocast_context(self.device, self.precise),
-            FeatureTap(self.teacher, self.last_layer) as tap,
-        ):
-            outputs = call(self.teacher, to_training_layout(inputs, self.device))
+        known = self._kept.get(place) if keep else None
+        if known is not None and aids <= known.shown.aids:
+            return known
+        if known is not None:
+            aids |= known.shown.aids  # students that are taught with other aids take turns
+        with torch.no_grad():
+            tapping = FeatureTap(self.teacher, self.last_layer)
+            with autocast_context(self.device, self.precise), tapping as tap:
+                given = self._answer(to_training_layout(inputs, self.device), aids)
+            shown = show(aids, self.places, given, tap.features) if aids else Shown(aids)
         # half the memory; distillation of logits does not see the difference
         kept = torch.float32 if self.precise else torch.bfloat16
-        lesson = Lesson(outputs.detach().to(kept), tap.features.detach().to(torch.bfloat16))
-        size = (lesson.outputs.nbytes + lesson.features.nbytes) * (len(self._kept) + 1)
+        features = tap.features.detach().to(torch.bfloat16)
+        lesson = Lesson(given.outputs.detach().to(kept), features, shown.kept(kept))
+        size = self._kept_bytes + lesson.nbytes - (0 if known is None else known.nbytes)
         if keep and size <= LIMIT_BYTES:
-            self._kept[place] = lesson
+            self._kept[place], self._kept_bytes = lesson, size
         return lesson
+
+    def _answer(self, inputs: Inputs, aids: frozenset[str]) -> Tapped:
+        if not aids:
+            return Tapped(call(self.teacher, inputs), (), ())
+        return read_taps(call(self._attending if "attention" in aids else self._tapped, inputs))
 
 
 class FeatureTap:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from ..errors import TrialFailed
 from ..spaces.context import SpaceContext
@@ -27,17 +27,33 @@ class Parent:
         groups: Its groups of channels.
         blocks: Its blocks, in order of execution; only a captured network has any.
         resizings: The sizes of inputs that it can look at; likewise.
+        early: The weights and buffers that it had early in its training, by name; None where they are not known.
     """
 
     module: nn.Module
     groups: Sequence[Group] = ()
     blocks: Sequence[Block] = ()
     resizings: Sequence[Resizing] = ()
+    early: Mapping[str, Tensor] | None = None
 
     @classmethod
-    def of(cls, module: nn.Module, found: Network | SpaceContext) -> Parent:
-        """Return a trained network with all that was found in it."""
-        return cls(module, found.groups, found.blocks, found.resizings)
+    def of(cls, module: nn.Module, found: Network | SpaceContext, early: Mapping[str, Tensor] | None = None) -> Parent:
+        """Return a trained network with all that was found in it, and with its early weights where they are known."""
+        return cls(module, found.groups, found.blocks, found.resizings, early)
+
+    def as_early(self) -> Parent:
+        """Return the same network with the weights that it had early in its training.
+
+        Raises:
+            TrialFailed: They are not known.
+        """
+        if self.early is None:
+            raise TrialFailed(
+                "this student begins with early weights, which the task does not have: give Task(early_weights=...)"
+            )
+        module = copy.deepcopy(self.module)
+        module.load_state_dict(self.early, strict=False)
+        return replace(self, module=module)
 
 
 def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, Sequence[int]]]:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .layer_forward import WeightOf, own_weight, with_weight
 
 RANGE_MOMENTUM = 0.05
 """How far a range of activations moves towards that of the latest batch."""
@@ -27,9 +28,17 @@ class FakeQuantizer:
         ranges: Layer name -> [2], the least and the largest input that was seen.
     """
 
-    def __init__(self, module: nn.Module, bits: Mapping[str, int]) -> None:
-        """Prepare for `module`; `bits` is layer name -> width, and layers of 16 bits are left alone."""
+    def __init__(self, module: nn.Module, bits: Mapping[str, int], weight_of: WeightOf = own_weight) -> None:
+        """Prepare for a network.
+
+        Args:
+            module: The network.
+            bits: Layer name -> width; layers of 16 bits are left alone.
+            weight_of: What is quantized where it is not the layer's own weight, such as its sum with an update.
+        """
         self._layers = {name: (module.get_submodule(name), width) for name, width in bits.items() if width < 16}
+        self._weight_of = weight_of
+        self._before: dict[str, Any] = {}
         self.ranges: dict[str, Tensor] = {}
 
     @property
@@ -40,21 +49,26 @@ class FakeQuantizer:
     def switch_on(self) -> None:
         """Let the layers compute with quantized weights and inputs."""
         for name, (layer, width) in self._layers.items():
+            self._before.setdefault(name, layer.__dict__.get("forward"))
             layer.forward = self._forward(name, layer, width)
 
     def switch_off(self) -> None:
-        """Give the layers their own arithmetic back."""
-        for layer, _ in self._layers.values():
+        """Give the layers the arithmetic back that they had before."""
+        for name, before in self._before.items():
+            layer, _ = self._layers[name]
             layer.__dict__.pop("forward", None)
+            if before is not None:
+                layer.forward = before
+        self._before.clear()
 
     def _forward(self, name: str, layer: nn.Module, width: int) -> Any:
         def forward(inputs: Tensor) -> Tensor:
-            weight = fake_quantized_weight(layer.weight, width)  # type: ignore[arg-type]
             if width == 8:
                 inputs = self._fake_quantized_inputs(name, inputs, layer.training)
-            if isinstance(layer, nn.Linear):
-                return F.linear(inputs, weight, layer.bias)
-            return layer._conv_forward(inputs, weight, layer.bias)  # type: ignore[operator, no-any-return]
+            made = self._weight_of is not own_weight
+            return with_weight(
+                layer, inputs, lambda: fake_quantized_weight(self._weight_of(name, layer), width), again=made
+            )
 
         return forward
 

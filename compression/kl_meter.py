@@ -19,10 +19,11 @@ from ..spaces.spec import StudentSpec
 from .edits import Parent
 from .fake_quant import FakeQuantizer
 from .losses import Divergence
+from .masks import mask_of
 from .norms import estimating, norms_of
 from .precision import module_to_training_layout, to_training_layout, training_device
 from .recover import Stopped
-from .student import make_student, mask_of
+from .student import make_student
 from .tape import Tape
 
 BATCH = 64

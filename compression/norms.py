@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import torch
 from torch import nn
@@ -37,7 +38,6 @@ def estimating(norms: Sequence[_BatchNorm]) -> Iterator[None]:
             norm.training = training
 
 
-@torch.no_grad()
 def reestimate_norms(module: nn.Module, inputs: Inputs, batch: int) -> None:
     """Set the running statistics of all batch norms to their plain means over the batches of `inputs`.
 
@@ -49,15 +49,32 @@ def reestimate_norms(module: nn.Module, inputs: Inputs, batch: int) -> None:
         inputs: [M, ...] each.
         batch: Inputs at a time, at least.
     """
+    if norms_of(module) and count_of(inputs) >= 2:
+        reestimate_norms_over(module, in_equal_parts(inputs, max(1, count_of(inputs) // batch)))
+
+
+@torch.no_grad()
+def reestimate_norms_over(module: nn.Module, batches: Iterable[Inputs]) -> None:
+    """Set the running statistics of all batch norms to their plain means over these batches.
+
+    Everything else runs as in eval mode, and stays as it was. Batches of fewer than two inputs have no variance, and
+    are left out; without any other, norms stay as they were.
+
+    Args:
+        module: The network, on any device.
+        batches: [B, ...] of each input.
+    """
     norms = norms_of(module)
-    if not norms or count_of(inputs) < 2:
+    usable = (part for part in batches if count_of(part) >= 2) if norms else iter(())
+    first = next(usable, None)
+    if first is None:
         return
     device = next(module.parameters()).device
     before = [(m, m.training) for m in module.modules()]
     module.eval()
     try:
         with estimating(norms):
-            for part in in_equal_parts(inputs, max(1, count_of(inputs) // batch)):
+            for part in chain((first,), usable):
                 with autocast_context(device):
                     call(module, to_training_layout(part, device))
     finally:

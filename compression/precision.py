@@ -17,21 +17,27 @@ def training_device() -> torch.device:
 
 
 def training_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 where the device has fast instructions for it, else float32."""
+    """Return bfloat16 where the device has fast instructions for it, float16 on other GPUs, float32 on other CPUs.
+
+    Gradients in float16 vanish unless losses are scaled; see `optimizers.make_scaler`.
+    """
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     return torch.bfloat16 if _cpu_has_fast_bf16() else torch.float32
 
 
-def autocast_context(device: torch.device, precise: bool = False) -> torch.autocast:
+def autocast_context(device: torch.device, precise: bool = False, scaled: bool = False) -> torch.autocast:
     """Return a fresh autocast to `training_dtype(device)` for one step, switched off where that is float32.
 
     Args:
         device: Where the step runs.
         precise: Whether to stay in float32 anyway.
+        scaled: Whether the loss is scaled. Without that a step stays in float32 where the format would be float16,
+            which ends at 65,504 and loses small gradients.
     """
-    coarse = training_dtype(device) == torch.bfloat16
-    return torch.autocast(device.type, torch.bfloat16, enabled=coarse and not precise)
+    coarse = training_dtype(device)
+    enabled = coarse == torch.bfloat16 or (coarse == torch.float16 and scaled)
+    return torch.autocast(device.type, coarse if enabled else torch.bfloat16, enabled=enabled and not precise)
 
 
 def to_training_layout(inputs: Inputs, device: torch.device) -> Inputs:

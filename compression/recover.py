@@ -2,87 +2,41 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import TrialFailed
-from ..files import write_bytes
-from ..spaces.inputs import Inputs, call
 from ..spaces.spec import Recovery, StudentSpec
+from .aids import StudentAids
 from .attention import attention_context
 from .distill import FeatureTap, Lessons, distillation_loss
 from .fake_quant import FakeQuantizer
+from .gradual import Ramp
+from .layer_forward import own_weight
 from .losses import CLASSIFICATION, Losses
+from .memory import StepMeter
+from .norms import reestimate_norms_over
+from .optimizers import descend, make_optimizer, make_scaler
 from .precision import autocast_context, module_to_training_layout, to_training_layout
-from .recovered import read_checkpoint
+from .recovered import read_checkpoint, write_checkpoint
+from .schedule import Batches, Schedule, learning_rate_factor
 from .student import Student
 from .training_data import TrainingData
+from .tuning import Tuning
 
 SLICE_STEPS = 5
 """Steps between looks at the clock of others: whether to stop, and whether a latency is being measured."""
-MOMENTUM = 0.9
-WARMUP = 0.05
-CLIP_NORM = 5.0
-EPOCHS, MOST_EPOCHS = 2.0, 10.0
-SMALL_BATCH, LARGE_BATCH = 16, 128
-ENOUGH_STEPS = 200
 AWARE_FROM = 0.5
 """Fake quantization sets in after this part of the training. Weights settle first, then the grid."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long a full recovery is.
-
-    Attributes:
-        epochs: Passes over the training data.
-        rungs: Fractions of it, ascending, the last 1.
-        batch_size: Inputs in a batch.
-        weight_decay: Of the weights of layers; biases and norms have none.
-        seed: Of the order of the data, and of dropout.
-    """
-
-    epochs: float
-    rungs: tuple[float, ...]
-    batch_size: int
-    weight_decay: float = 5e-4
-    seed: int = 0
-
-    def steps(self, data: TrainingData) -> int:
-        """Return the number of optimizer steps of a full recovery."""
-        return max(len(self.rungs), round(self.epochs * data.epoch_plan(0, self.batch_size, self.seed).steps))
-
-    def rung_step(self, rung: int, data: TrainingData) -> int:
-        """Return the step at which this rung (0 is the first) ends."""
-        return max(rung + 1, round(self.steps(data) * self.rungs[rung]))
-
-
-def fitting_schedule(examples: int, epochs: float | None = None, batch_size: int | None = None) -> tuple[float, int]:
-    """Return how many epochs, and which batch, a training on so many examples takes.
-
-    Students recover by steps: at half the width, a U-Net of 1,280 tiles came to an mIoU of 0.40 after 20 steps with
-    batches of 128, and to 0.73 after 160 with batches of 16, in about the same time.
-
-    Args:
-        examples: Of the training data.
-        epochs: As a user asks; None gives 2, and up to `MOST_EPOCHS` where the smallest batches are too few.
-        batch_size: As a user asks; None gives the largest power of two that makes `ENOUGH_STEPS`.
-    """
-    smallest = batch_size or SMALL_BATCH
-    if epochs is None:
-        epochs = min(MOST_EPOCHS, max(EPOCHS, ENOUGH_STEPS * smallest / max(1, examples)))
-    if batch_size is None:
-        most = max(1.0, epochs * examples / ENOUGH_STEPS)
-        batch_size = min(LARGE_BATCH, max(SMALL_BATCH, 2 ** math.floor(math.log2(most))))
-    return epochs, batch_size
+NORM_INPUTS = 512
+"""So many training inputs settle the norms of a network whose weights stand still, where there are as many."""
 
 
 class Stopped(Exception):
@@ -101,6 +55,7 @@ class Recoverer:
         quiet: Makes a context that is entered around every few steps, so that latencies are measured in peace.
         losses: What students are taught by.
         longest_sequence: That attention in the teacher has queries from; see `compression.attention`.
+        head: Name of the layer that answers, which is trained in every way; without it that of the lessons.
     """
 
     data: TrainingData
@@ -110,22 +65,31 @@ class Recoverer:
     quiet: Callable[[], AbstractContextManager[Any]]
     losses: Losses = CLASSIFICATION
     longest_sequence: int = 0
+    head: str | None = None
 
     def with_seed(self, seed: int) -> Recoverer:
         """Return what trains with this seed in place of the schedule's own."""
         return replace(self, schedule=replace(self.schedule, seed=seed))
 
     def recover(
-        self, student: Student, spec: StudentSpec, rung: int, checkpoint: Path, stop: Callable[[], bool]
+        self,
+        student: Student,
+        spec: StudentSpec,
+        rung: int,
+        checkpoint: Path,
+        stop: Callable[[], bool],
+        meter: StepMeter | None = None,
     ) -> FakeQuantizer:
         """Train a student up to the end of a rung, from its checkpoint if there is one, and write that anew.
 
         Args:
-            student: Trained in place, made by `make_student` of the same specification.
+            student: Trained in place, made by `make_student` of the same specification, or of what it begins with
+                where zeros come little by little (`gradual.begins_with`).
             spec: Its specification, with a recovery.
             rung: Number of the rung, from 0.
-            checkpoint: The file.
+            checkpoint: The file. Once the training is finished it holds the student alone, whatever was trained of it.
             stop: Whether to end early, asked before every step.
+            meter: Watches the memory of the first step, and of the first one with fake quantization.
 
         Returns:
             The fake quantization of its bits, switched off, with the ranges that the training saw, if it saw any.
@@ -140,17 +104,51 @@ class Recoverer:
         total = self.schedule.steps(self.data)
         until = self.schedule.rung_step(rung, self.data)
         module = module_to_training_layout(student.module, self.device)
-        optimizer = _optimizer(recovery, _parameter_sets(module, self.schedule.weight_decay))
-        fake = FakeQuantizer(module, spec.bits)
-        step = _load(checkpoint, module, optimizer, fake)
-        kept = student.stayed_inputs.get(self.lessons.last_layer or "")
-        module.train()
+        state = read_checkpoint(checkpoint)
+        step = 0
+        if state is not None:
+            module.load_state_dict(state["module"])
+            step = int(state["step"])
+        # what a finished training wrote has its updates within the weights
+        way = recovery if step < total else replace(recovery, tune=Recovery.tune)
+        tuning = Tuning(student, way, self.head or self.lessons.last_layer, self.schedule.seed)
+        optimizer = make_optimizer(recovery, tuning.trained, self.schedule.weight_decay)
+        fake = FakeQuantizer(module, spec.bits, tuning.weight if tuning.adapts else own_weight)
+        scaler = make_scaler(self.device, self.losses.precise)
+        # on the device already: taps share the buffers
+        aids = StudentAids(recovery, module, self.lessons.places if recovery.aids else None)
+        ramp = Ramp.of(spec, total)
+        if state is not None:
+            fake.ranges.update(state["ranges"])
+            tuning.load(state.get("updates", {}))
+            aids.projections.load(state.get("projections", {}))
+            if ramp is not None:
+                tuning.take_masks(state.get("masks", {}))
+            if state["optimizer"] is not None:
+                optimizer.load_state_dict(state["optimizer"])
+            if state.get("scaler"):
+                scaler.load_state_dict(state["scaler"])
+
+        def save() -> None:
+            going_on: dict[str, Any] = {"optimizer": optimizer.state_dict(), "updates": tuning.state()}
+            going_on |= {"scaler": scaler.state_dict(), "projections": aids.projections.state()}
+            if ramp is not None:
+                going_on["masks"] = {name: mask.bool() for name, mask in tuning.masks.items()}
+            # a finished training needs neither momentum, which is half of the file, nor masks, which are in its weights
+            parts = going_on if step < total else {"optimizer": None}
+            write_checkpoint(checkpoint, tuning.plain_state(), step, ranges=fake.ranges, **parts)
+
+        if tuning.body_stands and step == 0:
+            self._settle_norms(module)
+        tuning.train_mode()
         torch.manual_seed(self.schedule.seed + step)  # for networks with dropout
+        kept = student.stayed_inputs.get(self.lessons.last_layer or "")
+        watched = [step, max(step, math.ceil(AWARE_FROM * total))]
         try:
-            batches = _Batches(self.data, self.schedule)
+            work = _Work(recovery, kept, Batches(self.data, self.schedule), tuning, scaler, aids, total)
             while step < until:
                 if stop():
-                    _save(checkpoint, module, optimizer, fake, step)
+                    save()
                     raise Stopped
                 begun = step
                 with self.quiet():
@@ -159,9 +157,16 @@ class Recoverer:
                             break  # steps of a large network take seconds each
                         if recovery.quantization_aware and now >= AWARE_FROM * total:
                             fake.switch_on()
+                        if ramp is not None and ramp.changes_at(now):
+                            tuning.take_masks(ramp.masks(module, now))
+                            tuning.hold_masks()
                         for settings in optimizer.param_groups:
                             settings["lr"] = recovery.peak_rate * learning_rate_factor(now, total)
-                        loss = self._step(student, module, optimizer, recovery, kept, batches, now)
+                        watch = meter is not None and now in watched
+                        with (
+                            meter.watching(tuning.held, tuning.trained, optimizer) if meter and watch else nullcontext()
+                        ):
+                            loss = self._step(student, module, optimizer, work, now)
                         step = now + 1
                 if not math.isfinite(loss):
                     raise TrialFailed(
@@ -171,104 +176,44 @@ class Recoverer:
         finally:
             fake.switch_off()
             module.eval()
-        _save(checkpoint, module, optimizer if step < total else None, fake, step)
+        if step >= total:
+            tuning.merge()
+        save()
+        tuning.merge()  # whoever looks at the student after an earlier rung sees what it would be
         return fake
 
     def _step(
-        self,
-        student: Student,
-        module: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        recovery: Recovery,
-        kept: Sequence[int] | None,
-        batches: _Batches,
-        step: int,
+        self, student: Student, module: nn.Module, optimizer: torch.optim.Optimizer, work: _Work, step: int
     ) -> float:
-        epoch, index, inputs, labels = batches.at(step)
-        lesson = self.lessons.lesson(epoch, index, inputs, self.data.cacheable, self.schedule.seed)
+        epoch, index, inputs, labels = work.batches.at(step)
+        lesson = self.lessons.lesson(epoch, index, inputs, self.data.cacheable, self.schedule.seed, work.recovery.aids)
         inputs, labels = to_training_layout(inputs, self.device), labels.to(self.device)
         tapped = FeatureTap(module, self.lessons.last_layer)
         attention = attention_context(self.device, 0 if self.losses.precise else self.longest_sequence)
-        with autocast_context(self.device, self.losses.precise), attention, tapped as tap:
-            outputs = call(module, inputs)
-        loss = distillation_loss(recovery, outputs, labels, lesson, tap.features, kept, self.losses)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(module.parameters(), CLIP_NORM)
-        optimizer.step()
-        student.hold_masks()
+        with autocast_context(self.device, self.losses.precise, scaled=True), attention, tapped as tap:
+            outputs = work.aids.run(inputs)
+        loss = distillation_loss(work.recovery, outputs, labels, lesson, tap.features, work.kept, self.losses)
+        loss = work.aids.added_to(loss, lesson.shown, tap.features)
+        beside = work.aids.projections.optimizers(learning_rate_factor(step, work.total))
+        descend(loss, optimizer, work.scaler, work.tuning.trained, beside)
+        work.tuning.hold_masks()
         return float(loss.detach())
 
-
-def learning_rate_factor(step: int, total: int) -> float:
-    """Return the share of the peak learning rate at a step.
-
-    It is a short linear warm-up, then half a cosine to zero (Loshchilov and Hutter 2017, arXiv:1608.03983).
-
-    Args:
-        step: Number of the step, from 0.
-        total: Number of all steps.
-    """
-    warm = max(1, round(WARMUP * total))
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+    def _settle_norms(self, module: nn.Module) -> None:
+        """Give norms the statistics of a network that was shrunk, and whose weights do not follow."""
+        plan = self.data.epoch_plan(0, self.schedule.batch_size, self.schedule.seed)
+        count = min(plan.steps, math.ceil(NORM_INPUTS / self.schedule.batch_size))
+        with self.quiet():
+            reestimate_norms_over(module, (plan.batch(step)[0] for step in range(count)))
 
 
-class _Batches:
-    """The batches of a training by step, over the ends of epochs."""
+class _Work(NamedTuple):
+    """What the steps of one training have in common."""
 
-    def __init__(self, data: TrainingData, schedule: Schedule) -> None:
-        self._data, self._schedule = data, schedule
-        self._steps = data.epoch_plan(0, schedule.batch_size, schedule.seed).steps
-        self._epoch, self._first = -1, 0
-
-    def at(self, step: int) -> tuple[int, int, Inputs, Tensor]:
-        """Return (epoch, index within it, inputs [B, ...] each, labels [B, ...])."""
-        epoch, index = divmod(step, self._steps)
-        if epoch != self._epoch:
-            seed = self._schedule.seed
-            if index and not self._data.cacheable:
-                # a stream has no random access: a training that goes on within an epoch takes another order, or it
-                # would see the first part of this one twice and the rest never
-                seed += 1000 * index
-            self._plan = self._data.epoch_plan(epoch, self._schedule.batch_size, seed)
-            self._epoch, self._first = epoch, index
-        inputs, labels = self._plan.batch(index if self._data.cacheable else index - self._first)
-        return epoch, index, inputs, labels
-
-
-def _optimizer(recovery: Recovery, parameters: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """Return what trains these sets of parameters; the schedule sets its learning rate."""
-    if recovery.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=0.0)
-    return torch.optim.SGD(parameters, lr=0.0, momentum=MOMENTUM, nesterov=True)
-
-
-def _parameter_sets(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return the parameters for an optimizer, with no decay on biases and normalisation scales."""
-    decayed = [p for p in module.parameters() if p.ndim > 1]
-    plain = [p for p in module.parameters() if p.ndim <= 1]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-
-
-def _save(
-    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer | None, fake: FakeQuantizer, step: int
-) -> None:
-    # a finished training needs no momentum any more, which is half of the file
-    momentum = optimizer.state_dict() if optimizer else None
-    state = {"module": module.state_dict(), "optimizer": momentum, "ranges": fake.ranges, "step": step}
-    buffer = io.BytesIO()  # torch's own writer says nothing useful when a disk is full
-    torch.save(state, buffer)
-    write_bytes(path, buffer.getvalue())
-
-
-def _load(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, fake: FakeQuantizer) -> int:
-    state = read_checkpoint(path)
-    if state is None:
-        return 0
-    module.load_state_dict(state["module"])
-    if state["optimizer"] is not None:
-        optimizer.load_state_dict(state["optimizer"])
-    fake.ranges.update(state["ranges"])
-    return int(state["step"])
+    recovery: Recovery
+    kept: Sequence[int] | None
+    batches: Batches
+    tuning: Tuning
+    scaler: torch.amp.GradScaler
+    aids: StudentAids
+    total: int

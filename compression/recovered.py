@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,30 @@ import torch
 from torch import Tensor
 
 from ..errors import TrialFailed, one_line
+from ..files import write_bytes
 from ..remarks import remark
+from ..spaces.spec import StudentSpec
 from .student import Student
+
+
+def write_checkpoint(path: Path, weights: Mapping[str, Tensor], step: int, **parts: Any) -> None:
+    """Write what a training goes on from.
+
+    Args:
+        path: The file.
+        weights: Parameters and buffers of the student, by the same names whatever of it is trained.
+        step: Steps done.
+        parts: The rest: "optimizer" (None once the training is finished, which halves the file), "ranges" of
+            activations, "updates" of low rank with the codes of what they are added to, and the state of the loss's
+            "scaler" where there are any.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    state = {"module": weights, "step": step, **parts}
+    buffer = io.BytesIO()  # torch's own writer says nothing useful when a disk is full
+    torch.save(state, buffer)
+    write_bytes(path, buffer.getvalue())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any] | None:
@@ -33,13 +57,26 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
     return state
 
 
-def load_recovered(student: Student, checkpoint: Path) -> None:
-    """Give `student` the weights that a training of it wrote to `checkpoint`.
+def load_recovered(student: Student, spec: StudentSpec, checkpoint: Path) -> Student:
+    """Give `student` the weights that a training of it wrote to `checkpoint`, in place.
+
+    Args:
+        student: Made of the specification.
+        spec: What it was taught by.
+        checkpoint: What its training wrote.
+
+    Returns:
+        The student, with the ranges too that quantization-aware training learned.
 
     Raises:
         TrialFailed: They are gone, or cannot be read.
     """
-    student.module.load_state_dict(read_weights(checkpoint))
+    state = _state(checkpoint)
+    student.module.load_state_dict(state["module"])
+    if spec.recovery is None or not spec.recovery.quantization_aware:
+        return student  # what a look at it saw was not learned
+    ranges = {name: (float(low), float(high)) for name, (low, high) in state["ranges"].items()}
+    return replace(student, trained_ranges=ranges)
 
 
 def read_weights(checkpoint: Path) -> dict[str, Tensor]:
@@ -48,8 +85,12 @@ def read_weights(checkpoint: Path) -> dict[str, Tensor]:
     Raises:
         TrialFailed: They are gone, or cannot be read.
     """
+    weights: dict[str, Tensor] = _state(checkpoint)["module"]
+    return weights
+
+
+def _state(checkpoint: Path) -> dict[str, Any]:
     state = read_checkpoint(checkpoint)
     if state is None:
         raise TrialFailed(f"{checkpoint}: the weights of this student are gone")
-    weights: dict[str, Tensor] = state["module"]
-    return weights
+    return state

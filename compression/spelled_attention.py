@@ -52,8 +52,26 @@ def attention(
         enable_gqa: Whether several heads of queries share one of keys.
     """
     if enable_gqa:
-        shared = query.shape[-3] // key.shape[-3]
-        key, value = (part.repeat_interleave(shared, -3) for part in (key, value))
+        value = value.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
+    return attention_weights(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa) @ value
+
+
+def attention_weights(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Return how much each query takes of each key, [..., L, S], which sums to 1 over the keys.
+
+    Args are those of `attention`, of which the values are of no account.
+    """
+    if enable_gqa:
+        key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
     width: Any = query.shape[-1]
     scores = (query * (width**-0.5 if scale is None else scale)) @ key.transpose(-2, -1)
     if is_causal:
@@ -62,4 +80,4 @@ def attention(
     if attn_mask is not None:
         masked = attn_mask.dtype == torch.bool
         scores = scores.masked_fill(~attn_mask, -torch.inf) if masked else scores + attn_mask
-    return scores.softmax(-1) @ value
+    return scores.softmax(-1)

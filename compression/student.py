@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
-from ..spaces.spec import Pattern, StudentSpec
+from ..spaces.spec import StudentSpec
 from .edits import Parent, edited
+from .masks import mask_of
 
 
 @dataclass(frozen=True)
 class Student:
-    """A smaller network that starts from the teacher's weights, or from new ones where its recovery says so.
+    """A smaller network that starts from the teacher's weights, or from new or early ones where its recovery says so.
 
     Attributes:
         module: The network.
         masks: Layer name -> what holds its pattern, in the shape of its weight; 1 keeps, 0 drops.
         stayed_inputs: Name of a layer that lost inputs -> the teacher's input indices that stayed.
+        trained_ranges: Name of a layer -> the least and the largest input, as quantization-aware training learned them.
     """
 
     module: nn.Module
     masks: Mapping[str, torch.Tensor]
     stayed_inputs: Mapping[str, Sequence[int]]
+    trained_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @torch.no_grad()
-    def hold_masks(self) -> None:
-        """Set every masked weight back to zero (after an optimizer's step)."""
+    def hold_masks(self, but: Container[str] = ()) -> None:
+        """Set masked weights back to zero (after an optimizer's step).
+
+        Args:
+            but: Names of layers that are left alone.
+        """
         for name, mask in self.masks.items():
+            if name in but:
+                continue
             weight = self.module.get_submodule(name).weight
             assert isinstance(weight, torch.Tensor)
             weight.mul_(mask.to(weight.device))
@@ -38,14 +47,15 @@ class Student:
 def make_student(parent: Parent, spec: StudentSpec) -> Student:
     """Edit a copy of `parent` as `spec` says, then zero weights. Nothing is trained.
 
-    A network with new weights keeps the patterns of the trained ones.
+    A network with new or early weights keeps the channels and patterns of the trained ones.
 
     Args:
         parent: The trained network.
         spec: What becomes of it.
 
     Raises:
-        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, or there is no such block.
+        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, there is no such block, or early
+            weights are not known.
     """
     module, stayed = edited(parent, spec)
     for parameter in module.parameters():
@@ -57,6 +67,8 @@ def make_student(parent: Parent, spec: StudentSpec) -> Student:
         masks[name] = mask_of(weight.detach(), pattern)
     if spec.recovery is not None and spec.recovery.fresh:
         renew(module)
+    elif spec.recovery is not None and spec.recovery.early:
+        module.load_state_dict(edited(parent.as_early(), spec)[0].state_dict())
     student = Student(module, masks, stayed)
     student.hold_masks()
     return student
@@ -82,32 +94,3 @@ def renew(module: nn.Module, seed: int = 0) -> None:
             for parameter in part.parameters(recurse=False):
                 if parameter.is_floating_point() and parameter.numel() > 1:
                     parameter.normal_(float(parameter.mean()), float(parameter.std()))
-
-
-def mask_of(weight: torch.Tensor, pattern: Pattern) -> torch.Tensor:
-    """Return the mask that keeps the largest magnitudes of a weight.
-
-    "2:4" keeps two of every four consecutive inputs at each output and kernel position, as sparse tensor cores
-    want it (Mishra et al. 2021, arXiv:2104.08378, section 3). Inputs beyond the last full four stay dense.
-
-    Args:
-        weight: [out, in, ...].
-        pattern: Which zeros it gets.
-
-    Returns:
-        A tensor of the weight's shape and dtype; 1 keeps, 0 drops.
-    """
-    size = weight.abs()
-    mask = torch.ones(weight.shape, dtype=weight.dtype, device=weight.device)
-    if pattern.kind == "unstructured":
-        drop = int(pattern.rate * weight.numel())
-        if drop:
-            mask.view(-1)[size.flatten().argsort()[:drop]] = 0
-        return mask
-    fours = weight.shape[1] // 4 * 4
-    if fours:
-        last = size[:, :fours].movedim(1, -1)
-        blocks = last.reshape(*last.shape[:-1], fours // 4, 4)
-        keep = torch.zeros_like(blocks).scatter_(-1, blocks.topk(2, dim=-1).indices, 1.0)
-        mask[:, :fours] = keep.reshape(last.shape).movedim(-1, 1)
-    return mask

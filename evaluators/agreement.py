@@ -7,7 +7,7 @@ caches, their memory or their neighbours. So a control, whose ratio is far from 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .latency import LatencyMeter
@@ -19,6 +19,51 @@ PROCESSES = 3
 """Fresh processes for the control, on each machine."""
 MOST_UNSURE = 0.15
 """Half of the interval of the difference of two log-ratios, above which nothing is known of it."""
+
+
+@dataclass(frozen=True)
+class ControlRatio:
+    """What a control takes on a machine.
+
+    Attributes:
+        ratio: Its latency / the reference's there.
+        half_width: Half of the 95 % interval of the ratio's logarithm.
+        host: The machine's name.
+    """
+
+    ratio: float
+    half_width: float
+    host: str
+
+
+def control_ratio(meter: LatencyMeter, host: TimingHost, control: Path) -> ControlRatio:
+    """Return what a control takes on a machine, beside the reference there.
+
+    Args:
+        meter: Calibrated, on any machine.
+        host: The machine.
+        control: The file.
+
+    Raises:
+        MeasurementError: It cannot be timed.
+        TimingHostLost: The machine is gone.
+    """
+    assert meter.calibration is not None, "measure() asks for it"
+    # how fast the reference is there is not asked: only ratios count
+    calibration = replace(meter.calibration, floor_ms=math.inf) if host is not meter.host else meter.calibration
+    there = replace(meter, host=host, watch=None, calibration=calibration)
+    (latency,) = there.measure([control], PROCESSES, until=meter.precision)
+    return ControlRatio(latency.ratio, math.log(latency.ratio_high / latency.ratio_low) / 2, host.name)
+
+
+def difference(there: ControlRatio, here: ControlRatio) -> str:
+    """Return how what a control takes differs between two machines, in words; empty where it does not."""
+    unsure = math.hypot(here.half_width, there.half_width)
+    if unsure > MOST_UNSURE:
+        return f"other work runs there or on {here.host}, so that a control tells nothing"
+    if abs(math.log(there.ratio / here.ratio)) <= max(MATERIAL, unsure):
+        return ""
+    return f"a control takes {there.ratio:.3f} of the teacher's time there, and {here.ratio:.3f} on {here.host}"
 
 
 def disagreement(meter: LatencyMeter, other: TimingHost, control: Path) -> str:
@@ -36,16 +81,5 @@ def disagreement(meter: LatencyMeter, other: TimingHost, control: Path) -> str:
     there, here = other.conditions(meter.target), meter.conditions()
     if fingerprint(there) != fingerprint(here):
         return changes(here, there) or "its record has another form"
-    assert meter.calibration is not None, "measure() asks for it"
-    # how fast the reference is there is not asked: only ratios count
-    apart = replace(meter, host=other, watch=None, calibration=replace(meter.calibration, floor_ms=math.inf))
-    ratios = []
-    for each in (replace(meter, watch=None), apart):
-        (latency,) = each.measure([control], PROCESSES, until=meter.precision)
-        ratios.append((latency.ratio, math.log(latency.ratio_high / latency.ratio_low) / 2))
-    (first, half), (second, other_half) = ratios
-    if math.hypot(half, other_half) > MOST_UNSURE:
-        return f"other work runs there or on {meter.host.name}, so that a control tells nothing"
-    if abs(math.log(second / first)) <= max(MATERIAL, math.hypot(half, other_half)):
-        return ""
-    return f"a control takes {second:.3f} of the teacher's time there, and {first:.3f} on {meter.host.name}"
+    here_first = control_ratio(meter, meter.host, control)
+    return difference(control_ratio(meter, other, control), here_first)

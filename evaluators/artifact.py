@@ -10,13 +10,16 @@ import torch
 from torch import nn
 
 from ..compression.export import Template
+from ..compression.quantization_edits import EDITS, EQUALIZED, FOR_EDITS
 from ..errors import ExportError, MeasurementError, TrialFailed
 from ..files import PARTIAL, move, remove
 from ..spaces.inputs import Inputs, call, count_of, divided, joined, rows_of
 from ..spaces.spec import PLAIN, StudentSpec
 from ..spaces.target import Target
+from .activations import MINMAX_ALWAYS, Activations, Calibrated, calibrated, inputs_for_ranges, judged
 from .any_batch import OTHER_BATCH, check_file, check_graph
-from .runtimes.base import BuildRequest, Runtime
+from .runtimes.base import BuildRequest, Ranges, Runtime
+from .runtimes.calibrating import TRAINED
 from .score import PARITY, as_arrays, predict, relative_difference
 from .templates import ANY_BATCH, COMPARED, Templates
 
@@ -30,11 +33,14 @@ class Artifact:
         bits: Bits asked for of each layer in the graph, in its order; `Runtime.remark` compares them with what runs.
         difference: Largest difference of the float form from its network, relative to the largest output; None where
             the runtime cannot run files here.
+        calibration: Method by which the ranges of 8-bit activations were found, with "+equalized" and "+biases" where
+            weights were edited so; empty where there are none.
     """
 
     path: Path
     bits: tuple[int, ...]
     difference: float | None
+    calibration: str = ""
 
 
 class ArtifactBuilder:
@@ -58,6 +64,7 @@ class ArtifactBuilder:
         templates: Templates,
         calibration: Inputs,
         samples: Inputs,
+        activations: Activations = MINMAX_ALWAYS,
     ) -> None:
         """Build nothing yet.
 
@@ -67,11 +74,12 @@ class ArtifactBuilder:
             templates: Of the network.
             calibration: Inputs [M, ...] of the calibration split, for the ranges of activations.
             samples: Inputs [N, ...] on which each file in 32 bits is held against its network.
+            activations: How the ranges of 8-bit activations are found.
         """
         self.runtime, self.target, self.templates = runtime, target, templates
         self.batch: int | None = None
         self.free = True
-        self._calibration, self._samples = calibration, samples
+        self._calibration, self._samples, self._activations = calibration, samples, activations
         self._runs = runtime.available().ok
 
     def teacher_file(self, path: Path) -> Template:
@@ -99,7 +107,14 @@ class ArtifactBuilder:
         assert self.batch is not None
         return self.templates.get(self.batch)
 
-    def build(self, module: nn.Module, spec: StudentSpec, path: Path, calibration_count: int | None = None) -> Artifact:
+    def build(
+        self,
+        module: nn.Module,
+        spec: StudentSpec,
+        path: Path,
+        calibration_count: int | None = None,
+        trained: Ranges | None = None,
+    ) -> Artifact:
         """Build a student's file: in 32 bits first, held against the student, then with its bits.
 
         Args:
@@ -107,7 +122,8 @@ class ArtifactBuilder:
             spec: What became of the network; its bits and its structure count here.
             path: Where the file is to lie; what lies there is replaced once the file is whole.
             calibration_count: Calibration inputs to use, None for all. A file that is only timed needs few, as latency
-                does not depend on ranges.
+                does not depend on ranges, and none are chosen for it.
+            trained: Layer name -> range of its inputs, as quantization-aware training has learned it.
 
         Raises:
             TrialFailed: The file in 32 bits differs from the student by more than `PARITY`.
@@ -119,14 +135,19 @@ class ArtifactBuilder:
         count = count_of(self._calibration) if calibration_count is None else calibration_count
         try:
             request, difference = self._float_file(module, spec.structure(), plain, count)
+            method = ""
             if spec.bits:
-                self.runtime.build(replace(request, bits=spec.bits), part)
+                request = replace(request, bits=spec.bits, trained=trained or {})
+                if calibration_count is None:
+                    found = self._calibrated(module, spec, request, plain)
+                    request, method = found.request, found.method
+                self.runtime.build(request, part)
             move(part if spec.bits else plain, path)
         finally:
             remove(plain)
             remove(part)
         widths = tuple(spec.bits.get(name, 32) for name in request.layers.values())
-        return Artifact(path, widths, difference if self._runs else None)
+        return Artifact(path, widths, difference if self._runs else None, method)
 
     def difference(self, path: Path, module: nn.Module, inputs: Inputs | None = None) -> float:
         """Return how far a file's outputs are from its network's.
@@ -153,6 +174,39 @@ class ArtifactBuilder:
             for target in (replace(self.target, batch=batch) for batch in {self.target.batch} | others)
         )
 
+    def _calibrated(self, module: nn.Module, spec: StudentSpec, request: BuildRequest, plain: Path) -> Calibrated:
+        """Find ranges, and where they are judged, whether edits of the weights make the file better still."""
+        found = calibrated(self._activations, request, self.runtime, self.target, plain if self._runs else None)
+        if found.loss is None:
+            return found
+        few = min(FOR_EDITS, inputs_for_ranges(count_of(self._calibration))) if self.free else self.target.batch
+        inputs = rows_of(self._calibration, slice(0, few))
+        for name, edit in EDITS.items():
+            if name == EQUALIZED and found.method == TRAINED:
+                continue  # those ranges are of the channels as they were
+            edited = edit(module, spec.bits, inputs)
+            better = None if edited is None else self._edited(edited, spec, found, plain)
+            if edited is not None and better is not None:
+                module, found = edited, replace(better, method=found.method + name)
+        return found
+
+    def _edited(self, module: nn.Module, spec: StudentSpec, before: Calibrated, plain: Path) -> Calibrated | None:
+        """Return an edited student with its ranges; None where its file is not better than the one before."""
+        method = before.method.partition("+")[0]
+        other = _beside(plain, "edited")
+        try:
+            request, _ = self._float_file(module, spec.structure(), other, count_of(self._calibration))
+            request = replace(request, bits=spec.bits, trained=before.request.trained)
+            loss = judged(self._activations, request, self.runtime, self.target, plain, [method])[method]
+        except TrialFailed:  # it is held against its own network, as any other
+            return None
+        finally:
+            remove(other)
+        if before.loss is None or not loss < before.loss:
+            return None
+        with_its_own = replace(self._activations, method=method)
+        return replace(calibrated(with_its_own, request, self.runtime, self.target, None), loss=loss)
+
     def _answers(self, module: nn.Module, inputs: Inputs) -> torch.Tensor:
         # a network that fixes its batch takes no other number
         count = count_of(inputs)
@@ -164,28 +218,31 @@ class ArtifactBuilder:
         self, module: nn.Module, structure: StudentSpec, path: Path, count: int
     ) -> tuple[BuildRequest, float]:
         path.parent.mkdir(parents=True, exist_ok=True)
+        only = self.templates.exact and module is self.templates.network  # no other export could be right
         if self.batch is None:
             request = self._decide_batch(module, structure, path, count)
             off = self._off(path, module)
+        elif self.templates.exact and not only:
+            off = float("inf")  # a template of the network itself would write that
         else:
             try:
                 request = self._request(module, self.templates.get(self.batch, structure), count)
                 self.runtime.build(request, path)
                 off = self._off(path, module)
             except Exception:  # whatever a runtime makes of a graph that cannot be rewritten
-                if self.templates.exact:
+                if only:
                     raise
                 off = float("inf")
             if not off <= PARITY and self.templates.export_anew(self.batch, structure):
                 return self._float_file(module, structure, path, count)
-        if not off <= PARITY and not self.templates.exact:
+        if not off <= PARITY and not only:
             # weights that the exporter stores in another form cannot be written into it, nor numbers not learned yet
             assert self.batch is not None
             template = self.templates.exported(module, self.batch, exact=True)
             request = self._request(module, template, count)
             self.runtime.build(request, path)
             off = self._off(path, module)
-            if off <= PARITY:
+            if off <= PARITY and not self.templates.exact:
                 self.templates.teach(self.batch, structure, module, template)
         if not off <= PARITY:  # nor where it is no number
             raise TrialFailed(f"the exported file differs from its student by {off:.2g} of the largest output")

@@ -112,6 +112,9 @@ class Measurement:
         remark: Where that graph is not what the plan asked for, else empty.
         sha256: Of the file that all this is of; see `files.digest`. Empty in measurements of older versions.
         accuracy_sd: Standard error of `accuracy`, by resampling examples; None where it was not estimated.
+        written: Operator type -> count, of the file, before the runtime rewrites it; empty where that is not known.
+        calibration: Method by which the ranges of 8-bit activations were found; empty where there are none, and in
+            measurements of older versions, where it was "minmax".
     """
 
     accuracy: float
@@ -122,3 +125,23 @@ class Measurement:
     remark: str = ""
     sha256: str = ""
     accuracy_sd: float | None = None
+    written: Mapping[str, int] = field(default_factory=dict)
+    calibration: str = ""
+
+    @property
+    def operators_in_words(self) -> str:
+        """How many operators the file has, and how many the runtime makes of them; empty where that is not known."""
+        return fusion_in_words(self.written, self.operators)
+
+
+def fusion_in_words(written: Mapping[str, int], operators: Mapping[str, int]) -> str:
+    """Return how many operators a file has, and how many a runtime makes of them; empty where that is not known.
+
+    Args:
+        written: Operator type -> count, of the file; empty where that is not known.
+        operators: The same of the graph that really runs.
+    """
+    before, after = sum(written.values()), sum(operators.values())
+    if not after:
+        return ""
+    return f"{before} operators, {after} after fusion" if before else f"{after} operators"

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from ..cores import usable_cores
 from ..errors import UsageError
+from ..spaces.axes.recovery import EARLY
 from ..spaces.axes.registry import AXES
 from ..studies.schema import StudySections
+from ..studies.task import Task
 from .evaluate.target_session import usable_runtime
 from .executors.registry import executor_factory
 from .objectives import objectives_of
@@ -16,6 +18,19 @@ from .techniques import asked_for
 
 WORKERS_A_CORE = 4
 """Workers that may share a core: some wait while others train. Each has the network and the data in memory."""
+
+
+def check_starts(settings: StudySections, task: Task) -> None:
+    """Refuse students that begin with weights which the task does not bring.
+
+    Raises:
+        UsageError: It brings none.
+    """
+    if EARLY in settings.recovery.starts and task.early_weights is None:
+        raise UsageError(
+            f"[recovery] starts names {EARLY!r}, and the task has no early weights: give Task(early_weights=...), or "
+            "leave it out"
+        )
 
 
 def check_asked(settings: StudySections, say: Callable[[str], None] = lambda line: None) -> None:

@@ -6,7 +6,6 @@ and tells what came of it. Only this tells the proposer, and only it writes the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -29,6 +28,7 @@ from .promotion import Promotion
 from .propose.proposal import Proposal
 from .propose.proposer import Proposer
 from .shape_choice import ShapeChoice
+from .store.patience import WaitEnded
 from .store.trials import TrialStore
 from .time_left import TimeLeft
 from .trial import Trial, TrialState
@@ -81,7 +81,7 @@ class Decisions:
         self._knowledge = Knowledge(self.trials, proposer, promotion, learn_from_gated)
         self._deaths = Deaths(executor, store)
         self._next = NextJob(store.folder, promotion, self._knowledge.trainings, warm_starts)
-        self._shapes = ShapeChoice(space, promotion.limits, proposer.choose)
+        self._shapes = ShapeChoice(space, promotion.limits, proposer.choose, store.take_plan)
         self._log = JobLog(len(promotion.rungs))
         self.running: dict[int, Assignment] = {}
         self._proposals: dict[int, Proposal] = {}
@@ -114,7 +114,7 @@ class Decisions:
     @property
     def unfinished(self) -> tuple[Trial, ...]:
         """The trials that run, and those that wait at a rung, be it at other drivers of the study."""
-        return *(trial for trial, _ in self.running.values()), *self.room, *self._peers.running
+        return *self._running_trials, *self.room, *self._peers.running
 
     def meet(self) -> None:
         """Look at what other drivers of the study do, and take up what they left; see `peers.Peers.meet`."""
@@ -145,7 +145,7 @@ class Decisions:
             AutoCompressError: What ends a study.
         """
         while not self._over:
-            if (trial := self._who_goes_on()) is not None:
+            if (trial := self._left.next_waiting(self.trials, self._running_trials, self.exhausted)) is not None:
                 if not able(trial):
                     self.room.enter(trial)
                     return None
@@ -232,23 +232,19 @@ class Decisions:
             with suppress(StorageError):
                 self._deaths.keep(assigned.trial)
 
-    def _who_goes_on(self) -> Trial | None:
-        """Return the waiting student that should go on, if one should.
-
-        After a number of trials that was asked for, only students among the best go on. Where nothing new can be
-        drawn, or comes too late, any student may use the time.
-        """
-        running = [trial for trial, _ in self.running.values()]
-        left_s = self._pace.time_left_s() if self._left.too_late(self.trials) else None
-        if self.exhausted:
-            left_s = math.inf if (known_s := self._pace.time_left_s()) is None else known_s
-        return self.room.next(self.trials, running, left_s)
+    @property
+    def _running_trials(self) -> list[Trial]:
+        return [trial for trial, _ in self.running.values()]
 
     def _first(self, proposal: Proposal) -> Assignment | None:
         # a plan of an earlier run may stand for another one in the space of today
         plan, spec = self._space.repair(proposal.plan), self._space.spec(proposal.plan)
         make = partial(proposal.trial, plan=plan, spec=spec, seed=self._seed)
-        trial = self._store.claim(make) if proposal.number is None else make(proposal.number)
+        try:
+            trial = self._store.claim(make) if proposal.number is None else make(proposal.number)
+        except WaitEnded:
+            self.leave()  # nothing else can begin either
+            return None
         if trial is None:
             return None  # another driver tries it
         if proposal.number is not None:

@@ -10,20 +10,18 @@ from typing import Any
 
 import torch
 
-from ..compression.edits import Parent
-from ..compression.recovered import load_recovered
-from ..compression.student import make_student
 from ..errors import AutoCompressError, MeasurementError, RuntimeUnavailable, StorageError, UsageError, one_line
+from ..evaluators.activations import Activations
 from ..evaluators.artifact import ArtifactBuilder
 from ..evaluators.bench import bench
-from ..evaluators.runtimes.base import Runtime
+from ..evaluators.runtimes.base import Ranges, Runtime
 from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import PARITY, as_arrays, file_bytes, file_outputs, predict, relative_difference
 from ..evaluators.shipping import MeasuredFile
 from ..evaluators.templates import Templates
 from ..evaluators.timing.processes import TimedFile
+from ..evaluators.written import written_operators
 from ..files import PARTIAL, check_folder, digest, disk_errors, move, remove, write_json
-from ..spaces.axes.size import SizeAxis
 from ..spaces.inputs import call
 from ..spaces.layers import find_layers
 from ..spaces.spec import StudentSpec
@@ -33,8 +31,7 @@ from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task
 from ..temporary import temporary_folder
 from .bundle.replacing import read_noted
-from .evaluate.checkpoints import checkpoint_path
-from .evaluate.look import look_at_teacher
+from .evaluate.checkpoints import kept_student
 from .evaluate.target_session import timing_inputs
 from .exported import Exported, Exports
 from .report.front import Front
@@ -92,10 +89,12 @@ def export(
     task = task.bare()
     load_weights(task.teacher, folder / "teacher.safetensors")
     prepared = task.prepared()
-    student = recovered(prepared, trial, folder, len(settings.recovery.rungs))
+    student = kept_student(prepared, trial, folder, settings)
     first = settings.target.targets()[0]
     teacher = TimedFile(teacher_file(folder, first), first) if get_runtime(first.runtime).available().ok else None
-    job = _Work(prepared, student, trial.spec, Templates(student, prepared.example_input, exact=True), teacher)
+    templates = Templates(student.module, prepared.example_input, exact=True)
+    activations = Activations(settings.recovery.calibration, prepared.losses.soft)
+    job = _Work(prepared, student.module, trial.spec, templates, teacher, activations, student.trained_ranges)
     found: list[Exported] = []
     write_json(out / LIST, _list(folder, number, found, written))  # an export that is interrupted can be repeated
     for target in wanted:
@@ -129,28 +128,6 @@ def _measured_teacher(work: _Work, front: Front, found: Sequence[Exported]) -> M
         return None
     quality = front.teacher.quality if front.teacher else None
     return MeasuredFile(f"teacher on {work.teacher.target.name}", latency, file_bytes(work.teacher.path), quality)
-
-
-def recovered(task: PreparedTask, trial: Trial, folder: Path, rungs: int) -> torch.nn.Module:
-    """Return the student of a trial, in eval mode on the CPU, with the weights that its recovery ended with.
-
-    Args:
-        task: The study's task.
-        trial: The trial.
-        folder: The study's folder.
-        rungs: Number of rungs of a recovery.
-
-    Raises:
-        UsageError: The weights are gone.
-    """
-    network = look_at_teacher(task, (SizeAxis.name,) if trial.spec.size else ())
-    student = make_student(Parent.of(task.teacher, network), trial.spec)
-    if trial.spec.recovery is not None:
-        path = checkpoint_path(folder, trial.spec, rungs - 1, trial.warm_start)
-        if not path.exists():
-            raise UsageError(f"{path}: the weights of this trial are gone; keep the folder checkpoints of a study")
-        load_recovered(student, path)
-    return student.module.cpu().eval()
 
 
 def teacher_file(folder: Path, target: Target) -> Path:
@@ -216,6 +193,8 @@ class _Work:
     spec: StudentSpec
     templates: Templates
     teacher: TimedFile | None
+    activations: Activations
+    trained: Ranges
     other: TimedFile | None = None
 
     @property
@@ -236,9 +215,10 @@ def _one(work: _Work, target: Target, runtime: Runtime, out: Path) -> Exported:
     remove(path)  # of an earlier export: what is there is what this one says
     try:
         samples = work.task.validation.inputs(slice(0, SAMPLES))
-        builder = ArtifactBuilder(runtime, target, work.templates, work.task.calibration, samples)
+        calibration = work.task.calibration
+        builder = ArtifactBuilder(runtime, target, work.templates, calibration, samples, work.activations)
         # the student is the network here: whatever was replaced in it is part of it
-        artifact = builder.build(work.student, StudentSpec(bits=bits), part)
+        artifact = builder.build(work.student, StudentSpec(bits=bits), part, trained=work.trained)
         built = Exported(target.name, path, digest(part), file_bytes(part), bits)
         if state.ok:
             built = _checked(work, target, runtime, built, part, artifact.bits)
@@ -284,6 +264,7 @@ def _checked(
         latency=latency,
         beside=beside[0] if work.teacher is not None else None,
         operators=operators,
+        written=written_operators(part),
         remark=runtime.remark(operators, asked),
     )
 
@@ -293,6 +274,5 @@ def _list(folder: Path, number: int, found: Sequence[Exported], written: Sequenc
 
 
 def _plain(exported: Exported) -> dict[str, Any]:
-    values = asdict(exported)
     path = exported.path
-    return values | {"path": None if path is None else f"{path.parent.name}/{path.name}"}
+    return asdict(exported) | {"path": None if path is None else f"{path.parent.name}/{path.name}"}

@@ -30,6 +30,7 @@ class Exported:
             the files that runs where the teacher's does not.
         beside: What the teacher's file took in the same rounds, None where it does not run here.
         operators: Operator type -> count, of the graph that really runs.
+        written: The same of the file, before the runtime rewrites it; empty where that is not known.
         remark: Where that graph is not what was asked for.
         reason: Why something could not be had.
     """
@@ -46,6 +47,7 @@ class Exported:
     latency: Latency | None = None
     beside: Latency | None = None
     operators: Mapping[str, int] = field(default_factory=dict)
+    written: Mapping[str, int] = field(default_factory=dict)
     remark: str = ""
     reason: str = ""
 

@@ -62,6 +62,8 @@ def identity_of(task: PreparedTask) -> dict[str, str]:
             found[f"content of {name}"] = content
     if not isinstance(task.train, StreamedData):
         found["calibration inputs"] = _digest(*tensors_of(task.calibration))
+    if task.early is not None:
+        found["early weights"] = _digest(*(part for _, part in sorted(task.early.items())))
     found["metric"] = _metric(task, outputs)  # it differs with the data, too: that is the better thing to tell
     # a teacher that is right everywhere gives the same by many metrics; answers to other inputs do not
     found["metric on answers in reverse"] = _metric(task, outputs.flip(0))

@@ -32,7 +32,8 @@ def with_result(trial: Trial, job: Job, result: JobResult) -> Trial:
         return replace(trial, first_look=result.accuracy, warm_start=job.warm_start if result.warm else None)
     if job.step == "rung":
         assert result.accuracy is not None
-        return replace(trial, rungs=(*trial.rungs, result.accuracy))
+        held = [found for found in (trial.train_bytes, result.train_bytes) if found is not None]
+        return replace(trial, rungs=(*trial.rungs, result.accuracy), train_bytes=max(held, default=None))
     return replace(trial, measured=result.measured)
 
 

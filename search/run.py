@@ -25,8 +25,8 @@ from .evaluate.recalibration import keep_drift
 from .executors.base import Executor, ExecutorContext, TellsWorkers
 from .executors.registry import executor_factory
 from .followers.base import Follower
-from .followers.following import END_S, HURRIED_S, Followings
-from .followers.telling import Telling
+from .followers.following import HURRIED_S, LATE_S, Followings, seconds_to_end
+from .followers.telling import Telling, followed_study
 from .logs import DriverLog, driver_log, log
 from .pace import Stop
 from .prepare.surrogates import prepare_surrogates
@@ -129,7 +129,7 @@ def _searched(
     task: Task | None,
     runs: Path,
     fresh: bool,
-    watcher: Watcher,
+    watcher: Logged,
     stop: Stop,
     how: _How,
     logged: DriverLog,
@@ -151,6 +151,9 @@ def _searched(
         surrogates = prepare_surrogates(study.context, study.space, settings, watcher.say, stop.time_left_s())
         study = with_what_was_seen(study, watcher.say)
         tell_forecast(study, stop.time_left_s(), watcher.say)
+        if how.followers:
+            with contextlib.suppress(StorageError):  # followers try again, and tell
+                followed_study(study.folder, study.objectives)  # before other drivers come, which draw no other name
         study.access.release()
         if how.dry_run:
             seconds = time.monotonic() - begin_s
@@ -162,7 +165,7 @@ def _searched(
         devices = tuple(target.device for target in study.context.targets)
         report = ReportKeeper(study.folder, surrogates, devices, watcher.say)
         status = StatusKeeper(study.folder, executor.worker_states if isinstance(executor, TellsWorkers) else tuple)
-        followings = held.enter_context(_followed(study, how.followers, watcher.say, stop))
+        followings = held.enter_context(_followed(study, how.followers, watcher.say, stop, end_s))
         watch = Watch(study, decisions, watcher, stop, end_s, report, status, followings)
         exhausted, trouble = False, ""
         try:
@@ -172,8 +175,8 @@ def _searched(
             trouble = told_changed(changed)
         finally:
             _close(executor)
-            if study.access.keeps():
-                followings.look(driver.trials)
+            watcher.note(decisions.snapshot())  # what had ended when jobs were broken off
+            followings.look(driver.trials)
         done = not stop() and watch.patience.is_over(decisions.searched_s)
         search_s = time.monotonic() - loop_s
         if stop() and not driver.trials:
@@ -181,7 +184,10 @@ def _searched(
         front = replace(watch.known, trials=tuple(driver.trials))
         confirmed = bool(trouble)
         try:
-            if not study.access.is_last():
+            alone, hurried = study.access.leases is None, stop.hurried.is_set()
+            with followings.held(0.0 if alone else HURRIED_S if hurried else LATE_S):
+                last = study.access.is_last()
+            if not last:
                 confirmed = _leave_to_others(study, watcher.say)
                 front = read_front(study.folder, driver.trials)
             elif not stop.hurried.is_set() and not trouble:
@@ -190,7 +196,8 @@ def _searched(
                 confirmed = True
                 keep_drift(study.context, begun_s)
                 profile_models(study.context, front, watcher.say, end_s)
-                followings.look(driver.trials)  # what was heard of others meanwhile
+                watcher.note(decisions.snapshot())  # what was heard of others meanwhile
+                followings.look(driver.trials)
         except BrokenOff:
             pass  # the next run confirms
         except ConditionsChanged as changed:
@@ -236,17 +243,21 @@ def _told_in_time(stop: Stop) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _followed(study: OpenStudy, followers: Sequence[Follower], say: Say, stop: Stop) -> Iterator[Followings]:
+def _followed(
+    study: OpenStudy, followers: Sequence[Follower], say: Say, stop: Stop, end_s: float | None
+) -> Iterator[Followings]:
     """Have a study followed. Where the search has to end within seconds, what is not logged is left to the next run."""
     examples = len(study.context.task.validation)
     telling = Telling(study.folder, study.limits, study.objectives, study.space.variables, examples)
-    followings = Followings(followers, telling, say)
-    if followers and not study.access.keeps():
-        say("another driver keeps this study, and logs its trials elsewhere where it was asked to")
+    followings = Followings(followers, telling, say, study.access.logged_by)
     try:
         yield followings
     finally:
-        followings.close(HURRIED_S if stop.hurried.is_set() else END_S)
+        followings.close(seconds_to_end(stop.hurried.is_set(), _left_s(end_s)))
+
+
+def _left_s(end_s: float | None) -> float | None:
+    return None if end_s is None else end_s - time.monotonic()
 
 
 def _close(executor: Executor) -> None:

@@ -13,6 +13,7 @@ from .trial import Trial
 
 @dataclass
 class _Round:
+    own: Plan
     waiting: list[Plan]
     measured: list[Trial] = field(default_factory=list)
 
@@ -24,21 +25,28 @@ class ShapeChoice:
     was predicted to be too fast.
     """
 
-    def __init__(self, space: Space, limits: Limits, choose: Callable[[Sequence[Trial]], int]) -> None:
+    def __init__(
+        self,
+        space: Space,
+        limits: Limits,
+        choose: Callable[[Sequence[Trial]], int],
+        take: Callable[[Trial], bool] = lambda trial: True,
+    ) -> None:
         """Choose among plans of `space`.
 
         Args:
             space: The space.
             limits: What the study asks of a model.
             choose: Returns the number of the trial to go on with, of trials whose gates were measured.
+            take: Takes a plan that was not the trial's own for it; returns False where another driver tries that.
         """
-        self._space, self._limits, self._choose = space, limits, choose
+        self._space, self._limits, self._choose, self._take = space, limits, choose, take
         self._rounds: dict[int, _Round] = {}
 
     def open(self, trial: Trial, others: Sequence[Plan]) -> None:
         """Let a trial measure these plans after its own."""
         if others:
-            self._rounds[trial.number] = _Round(list(others))
+            self._rounds[trial.number] = _Round(trial.plan, list(others))
 
     def measured(self, trial: Trial, failed: bool = False) -> tuple[Trial, bool]:
         """Return what a trial whose gate ended goes on with.
@@ -62,5 +70,9 @@ class ShapeChoice:
         kept = [t for t in known.measured if not self._limits.surely_missed(t.gate, t.gate_bytes)] or known.measured
         if not kept:
             return trial, False
-        chosen = kept[self._choose(kept)]
+        while True:
+            chosen = kept[self._choose(kept)]
+            if chosen.plan == known.own or self._take(chosen) or len(kept) == 1:
+                break
+            kept = [other for other in kept if other is not chosen]
         return replace(trial, plan=chosen.plan, spec=chosen.spec, gate=chosen.gate, gate_bytes=chosen.gate_bytes), False

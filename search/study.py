@@ -28,9 +28,10 @@ from ..studies.task import Task
 from ..studies.teacher import epochs_told, prepare_teacher
 from ..studies.tracing import answers
 from ..temporary import sweep_temporary
-from .asked import check_asked
+from .asked import check_asked, check_starts
 from .evaluate.build import file_accuracy
 from .evaluate.context import EvaluationContext, open_context, training_slices
+from .evaluate.first_machine import check_first_machine
 from .evaluate.recalibration import recalibrated
 from .evaluate.target_session import TargetSession
 from .feasibility import Limits
@@ -129,6 +130,7 @@ def opened(
     say("reading the data and the teacher")
     # built before anything is written: a mistyped task leaves no study behind
     task = (task or settings.build_task()).bare(say)
+    check_starts(settings, task)
     limits, objectives = Limits.of(settings), objectives_of(settings)
     folder = study_folder(runs, settings.name, fresh)
     check_settings(folder, settings)
@@ -164,11 +166,12 @@ def opened(
         begun(folder)
         if settings.teacher.epochs == 0:
             save_weights(teacher, folder / "teacher.safetensors")
-        store = TrialStore(folder, settings.name, objectives, access.check_held, access.database, access.leases)
+        store = TrialStore(folder, settings.name, objectives, access.check_held, access.database, access.leases, stop)
         held.callback(store.close)
         if anew:
             begin_remeasuring(folder)
         context = open_context(prepared, settings, folder, stop, say, time_left_s=time_left_s, host=host)
+        check_first_machine(context, say)
         facts = _facts(context, settings, task)
         keeps = access.keeps() or not settings_path(folder).exists()  # a keeper that was killed while it opened
         if keeps:

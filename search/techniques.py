@@ -1,55 +1,16 @@
-"""The techniques that one would use by hand, and which of them a trial is."""
+"""Which technique a trial is, what its training took, and which techniques a study asks for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from ..errors import UnknownName
-from ..spaces.spec import PLAIN
+from .technique_kinds.facts import EIGHT, SIXTEEN
+from .technique_kinds.kind import TechniqueKind, parts_of
+from .technique_kinds.quantization import TEACHER
+from .technique_kinds.registry import BY_NAME, TECHNIQUES
 from .trial import Trial
-
-EIGHT, SIXTEEN = 8, 16
-
-
-class Technique(StrEnum):
-    """What is done to a network without a search, in the order in which a table shows it."""
-
-    TEACHER = "teacher"
-    SIXTEEN_BITS = "16 bits"
-    INT8_AFTER = "int8 after training"
-    INT8_WHILE = "int8 while training"
-    PRUNING = "pruning alone"
-    DISTILLATION = "distillation alone"
-    PRUNE_QUANTIZE = "prune then quantize"
-    QUANTIZE_PRUNE = "quantize then prune"
-    TUTORIALS = "pipeline of tutorials"
-
-    @property
-    def word(self) -> str:
-        """The name as it is written on a command line."""
-        return self.value.replace(" ", "-")
-
-    @property
-    def in_words(self) -> str:
-        """What is done, in one line."""
-        return MEANING[self]
-
-
-MEANING: Mapping[Technique, str] = {
-    Technique.TEACHER: "the trained network as it is",
-    Technique.SIXTEEN_BITS: "every layer in 16 bits",
-    Technique.INT8_AFTER: "every layer in 8 bits, ranges from calibration data, no training",
-    Technique.INT8_WHILE: "every layer in 8 bits, trained with fake quantization, taught by the teacher",
-    Technique.PRUNING: "all groups keep the same part of their channels, trained on labels alone",
-    Technique.DISTILLATION: "a narrower network with new weights, taught by the teacher",
-    Technique.PRUNE_QUANTIZE: "pruned alike everywhere and taught by the teacher, then 8 bits",
-    Technique.QUANTIZE_PRUNE: "8 bits with training first, then pruned alike everywhere and trained again",
-    Technique.TUTORIALS: "pruned alike everywhere, trained on labels alone, then 8 bits without training",
-}
-SEQUENCES = (Technique.PRUNE_QUANTIZE, Technique.QUANTIZE_PRUNE, Technique.TUTORIALS)
-"""Those that do one thing after the other, as a search does all together."""
 
 
 @dataclass(frozen=True)
@@ -80,33 +41,21 @@ class Coverage:
         return SIXTEEN if set(found) == {SIXTEEN} and len(found) == self.sixteen else None
 
 
-def technique_of(trial: Trial, coverage: Coverage) -> Technique | None:
+def technique_of(trial: Trial, coverage: Coverage) -> TechniqueKind | None:
     """Return which technique a trial is, None for all else.
 
-    It is told by what was done to the teacher. Only sequences of two trainings carry their name with them, since their
-    students are the same and differ in what they began with. Whoever proposed it, a student that only lost bits is one;
-    what lost channels is one where a user would have decided so by hand: alike everywhere.
+    What was made to show a technique carries its name. Any other trial is told by what was done to the teacher.
+    Whoever proposed it, a student that only lost bits is one; what lost channels is one where a user would have decided
+    so by hand: alike everywhere. A name that only a later version knows, or a student that such a one made, is none.
     """
     if trial.technique:
-        return Technique(trial.technique)
-    spec = trial.spec
-    bits, recovery = coverage.all_in(spec.bits), spec.recovery
-    if spec.patterns or spec.structure() != PLAIN or bits is None or trial.warm_start is not None:
+        return BY_NAME.get(trial.technique)
+    bits = coverage.all_in(trial.spec.bits)
+    if bits is None or trial.warm_start is not None:
         return None
-    if not spec.channels:
-        if recovery is None:
-            return {32: Technique.TEACHER, 16: Technique.SIXTEEN_BITS, 8: Technique.INT8_AFTER}[bits]
-        return Technique.INT8_WHILE if recovery.quantization_aware and bits == EIGHT else None
-    if not trial.by_hand or recovery is None or recovery.quantization_aware:
-        return None
-    on_labels = recovery.alpha == 0 and recovery.feature_weight == 0
-    if bits == 32 and recovery.fresh:
-        return None if on_labels else Technique.DISTILLATION
-    if recovery.fresh:
-        return None
-    if on_labels:
-        return {32: Technique.PRUNING, 8: Technique.TUTORIALS}.get(bits)
-    return Technique.PRUNE_QUANTIZE if bits == EIGHT else None
+    parts = parts_of(trial.spec)
+    marked = (kind for kind in TECHNIQUES if kind.marks is not None and kind.marks.fit(trial, parts, bits))
+    return next(marked, None)
 
 
 @dataclass(frozen=True)
@@ -116,10 +65,12 @@ class Training:
     Attributes:
         seconds: In all.
         times: Number of full trainings.
+        step_bytes: Of memory that a step held at most, in any of them; None where it was not noted.
     """
 
     seconds: float = 0.0
     times: int = 0
+    step_bytes: int | None = None
 
 
 class Trainings:
@@ -145,7 +96,10 @@ class Trainings:
             return Training()
         before = self._before(trial)
         earlier = Training() if before is None else self.of(before)
-        return Training(self._owner(trial).seconds.get("training", 0.0) + earlier.seconds, 1 + earlier.times)
+        owner = self._owner(trial)
+        held = [found for found in (owner.train_bytes, earlier.step_bytes) if found is not None]
+        seconds = owner.seconds.get("training", 0.0) + earlier.seconds
+        return Training(seconds, 1 + earlier.times, max(held, default=None))
 
     def seconds_behind(self, trials: Iterable[Trial]) -> float:
         """Return the seconds that went into these trials, with what others did for them, each counted once."""
@@ -172,7 +126,7 @@ def _training_key(trial: Trial) -> tuple[str, int | None]:
     return trial.spec.training_key(), trial.warm_start.number if trial.warm_start else None
 
 
-def asked_for(names: Sequence[str]) -> tuple[bool, tuple[Technique, ...]]:
+def asked_for(names: Sequence[str]) -> tuple[bool, tuple[TechniqueKind, ...]]:
     """Return what the key `baselines` of a study asks for.
 
     Args:
@@ -184,8 +138,8 @@ def asked_for(names: Sequence[str]) -> tuple[bool, tuple[Technique, ...]]:
     Raises:
         UnknownName: There is no such technique.
     """
-    known = {technique.word: technique for technique in Technique if technique is not Technique.TEACHER}
-    found: list[Technique] = []
+    known = {kind.word: kind for kind in TECHNIQUES if kind is not TEACHER}
+    found: list[TechniqueKind] = []
     for name in names:
         word = name.strip().replace(" ", "-")
         if word == "all":

@@ -94,8 +94,10 @@ class Trial:
         seconds: Time spent, by kind of work: "training", "measuring", "building".
         seed: Of the search.
         ended_s: Seconds of searching, over all runs of the study, after which it ended.
-        technique: What it was made by hand to show, where it was; see `techniques.Technique`.
+        technique: What it was made by hand to show, where it was; see `technique_kinds`.
         after: Number of the finished trial whose weights it begins with, where it is the second step of a sequence.
+        train_bytes: Of memory that a step of its training held at most: weights, gradients, the optimizer's own, and
+            what the forward pass keeps; None where another trial's training is its own, or none.
         deaths: Processes that died, or may have died, of the job that follows on what is known of it.
     """
 
@@ -118,6 +120,7 @@ class Trial:
     ended_s: float | None = None
     technique: str = ""
     after: int | None = None
+    train_bytes: int | None = None
     deaths: int = 0
 
     @property

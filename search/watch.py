@@ -62,11 +62,15 @@ class Logged:
 
     def show(self, snapshot: Snapshot, time_left_s: float | None) -> None:
         """Log the trials that ended since the last call, and show how the search stands."""
+        self.note(snapshot)
+        self._shown.show(snapshot, time_left_s)
+
+    def note(self, snapshot: Snapshot) -> None:
+        """Log the trials that ended since the last call, and show nothing."""
         told = len(snapshot.trials) - snapshot.new if self._told is None else self._told
         for trial in snapshot.trials[told:]:
             log(trial_line(trial, snapshot.limits.metric))
         self._told = len(snapshot.trials)
-        self._shown.show(snapshot, time_left_s)
 
 
 class Watch:
@@ -128,7 +132,7 @@ class Watch:
         self._watcher.show(snapshot, self._stop.time_left_s())
         if keeps:
             self._status.look(snapshot, self._stop.time_left_s())
-            self._followings.look(snapshot.trials)
+        self._followings.look(snapshot.trials)
 
     def should_stop(self) -> bool:
         """Tell whether to end."""

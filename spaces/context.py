@@ -33,6 +33,9 @@ class SpaceContext:
         patterns: Sparsity patterns that the user allows, None for all that pay.
         profile: What bits and channels were measured to win on the targets, None where that is not known.
         recovery: How students are taught where nothing else is decided.
+        ways: Which weights a recovery may train, of `spec.TUNES`; the first is that of students made by hand.
+        aids: What the teacher may show students beside its outputs, of `spec.AIDS`.
+        starts: Whose weights students may begin with; see `axes.recovery`.
         blocks: The teacher's blocks that can be dropped, in order of execution.
         resizings: The sizes of inputs that the teacher can look at besides the full one, largest first.
         no_sizes: Those that it cannot look at, with the reasons.
@@ -51,6 +54,9 @@ class SpaceContext:
     patterns: tuple[str, ...] | None = None
     profile: TargetProfile | None = None
     recovery: Recovery = field(default_factory=Recovery)
+    ways: tuple[str, ...] = (Recovery.tune,)
+    aids: tuple[str, ...] = ()
+    starts: tuple[str, ...] = ("teacher",)
     blocks: tuple[Block, ...] = ()
     resizings: tuple[Resizing, ...] = ()
     no_sizes: tuple[LeftOut, ...] = ()

@@ -84,6 +84,20 @@ class Group:
         return (*(c for c in range(step, self.channels, step) if c >= low), self.channels)
 
 
+def channel_sums(values: torch.Tensor, dim: int, pairs: Sequence[tuple[int, int]], count: int) -> torch.Tensor:
+    """Return what each channel of a group has in a weight, [count], on the CPU.
+
+    Args:
+        values: One number for each weight, [..., n, ...].
+        dim: The dimension in which the channels lie.
+        pairs: (r, i) says that index i of it goes with channel r.
+        count: Number of channels.
+    """
+    each = values.transpose(0, dim).flatten(1).sum(1) if values.ndim > 1 else values
+    r, i = torch.tensor(pairs).T
+    return torch.zeros(count).index_add_(0, r, each[i].cpu())
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """Something that cannot be searched, and why."""

@@ -24,7 +24,7 @@ from .graph.members import Slice
 from .graph.rules import rule_for
 from .graph.shrink import Number, Place
 from .graph.walk import Walk
-from .group import Group, LeftOut, Member, remove_channels
+from .group import Group, LeftOut, Member, channel_sums, remove_channels
 from .inputs import Inputs, call
 
 __all__ = ["Group", "LeftOut", "Member", "find_groups", "remove_channels"]
@@ -126,9 +126,7 @@ def _scores(
     """Return the squared magnitudes of each channel in a weight, in a list; empty where they say nothing."""
     if not weight.is_floating_point() or weight.ndim < 2 or blocks > 1:
         return []
-    each = weight.detach().float().square().transpose(0, dim).flatten(1).sum(1)
-    r, i = torch.tensor(pairs).T
-    return [torch.zeros(count).index_add_(0, r, each[i].cpu())]
+    return [channel_sums(weight.detach().float().square(), dim, pairs, count)]
 
 
 def _all_depths(walk: Walk, depths: Mapping[str, float]) -> dict[str, float]:

@@ -8,14 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+BLOCK = "block:4x1"
+"""The kind of pattern whose zeros are blocks of four outputs at one input."""
+
 
 @dataclass(frozen=True)
 class Pattern:
     """A sparsity pattern of one layer's weights, which keeps the layer's shape.
 
     Attributes:
-        kind: "unstructured" (the `rate` smallest weights of the layer are zero) or "2:4" (two of every four
-            consecutive inputs are zero, rate 0.5). A dense layer has no pattern at all.
+        kind: "unstructured" (the `rate` smallest weights of the layer are zero), "2:4" (two of every four
+            consecutive inputs are zero, rate 0.5) or "block:4x1" (whole blocks of four consecutive outputs are zero at
+            an input). A dense layer has no pattern at all.
         rate: Part of the weights that is zero, 0 to 1.
     """
 
@@ -23,8 +27,18 @@ class Pattern:
     rate: float
 
 
+TUNES = ("full", "classifier", "bitfit", "lora", "qlora")
+"""What a recovery may train: all weights; the last layer; biases, norms and the last layer (Ben Zaken et al. 2021,
+arXiv:2106.10199); or those and an update of low rank for each other layer (Hu et al. 2021, arXiv:2106.09685), over
+weights as they are, or kept in 8 bits meanwhile."""
+WITH_RANK = ("lora", "qlora")
+"""Those with updates of low rank."""
 ADAMW_PART = 0.15
 """Of a learning rate of SGD, what AdamW takes: its peak of 0.003 was best where that of SGD was 0.02."""
+
+
+AIDS = ("attention", "hidden", "relation")
+"""What a teacher can show beside its outputs; each has a weight in `Recovery`, called after it."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +53,14 @@ class Recovery:
         quantization_aware: Whether layers below 16 bits train with fake quantization in the second half.
         fresh: Whether the student begins with new random weights in place of the teacher's.
         optimizer: "sgd" or "adamw", which takes a part of the learning rate.
+        tune: Which weights are trained, one of `TUNES`. All others stay as they are.
+        rank: Of the updates of "lora" and "qlora".
+        attention_weight: Weight of looking where the teacher looks; this and the next two: see `compression.aids`.
+        hidden_weight: Weight of matching what lies within the network, through a learned projection.
+        relation_weight: Weight of finding the same examples of a batch alike.
+        ramp: "cubic" where the zeros of patterns come little by little while the student is taught; empty where they
+            are there from the start. See `compression.gradual`.
+        early: Whether the student begins with the weights that the teacher had early in its own training.
     """
 
     temperature: float = 4.0
@@ -48,6 +70,27 @@ class Recovery:
     quantization_aware: bool = False
     fresh: bool = False
     optimizer: str = "sgd"
+    tune: str = "full"
+    rank: int = 8
+    attention_weight: float = 0.0
+    hidden_weight: float = 0.0
+    relation_weight: float = 0.0
+
+    @property
+    def aids(self) -> frozenset[str]:
+        """Which of `AIDS` the student is taught with."""
+        return frozenset(aid for aid in AIDS if self.weight(aid) > 0)
+
+    def weight(self, aid: str) -> float:
+        """Return the weight of one of `AIDS`."""
+        return float(getattr(self, f"{aid}_weight"))
+
+    def aids_in_words(self) -> str:
+        """Return the aids with their weights, each behind a comma."""
+        return "".join(f", {aid} {self.weight(aid):.3g}" for aid in AIDS if aid in self.aids)
+
+    ramp: str = ""
+    early: bool = False
 
     @property
     def peak_rate(self) -> float:
@@ -64,6 +107,17 @@ class Recovery:
             del found["fresh"]
         if self.optimizer == Recovery.optimizer:
             del found["optimizer"]
+        if self.tune == Recovery.tune:
+            del found["tune"]
+        if self.rank == Recovery.rank:
+            del found["rank"]
+        for aid in AIDS:
+            if not self.weight(aid):
+                del found[f"{aid}_weight"]
+        if not self.ramp:
+            del found["ramp"]
+        if not self.early:
+            del found["early"]
         return found
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ..errors import ExportError, one_line
+from ..errors import DataError, ExportError, one_line
+from ..files import expanded
+from .checkpoint import fit_weights, load_weights
 
 WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
 """Class of a wrapper -> its attribute that holds the network."""
@@ -44,10 +47,7 @@ def bare_network(teacher: nn.Module) -> Bare:
     Raises:
         ExportError: It is compiled code without its Python, or has weights that cannot be folded.
     """
-    remarks: list[str] = []
-    while (held := WRAPPERS.get(type(teacher).__name__)) is not None:
-        remarks.append(f"teacher: taken out of {type(teacher).__name__}")
-        teacher = getattr(teacher, held)
+    teacher, remarks = _unwrapped(teacher)
     if isinstance(teacher, torch.jit.ScriptModule):
         raise ExportError(
             "the teacher is a TorchScript module, which cannot be changed: give the nn.Module it was made of"
@@ -63,6 +63,36 @@ def bare_network(teacher: nn.Module) -> Bare:
     formats = Counter(p.dtype for p in network.parameters() if p.is_floating_point() and p.dtype != torch.float32)
     remarks += [f"teacher: {str(kind).removeprefix('torch.')} weights taken as float32" for kind in formats]
     return Bare(network.eval(), tuple(remarks))
+
+
+def early_network(teacher: nn.Module, weights: Mapping[str, Tensor] | str | Path) -> nn.Module:
+    """Return a bare copy of a network with the weights that it had early in its training; see `bare_network`.
+
+    Args:
+        teacher: The user's network, or a bare one.
+        weights: Its state_dict from then, or a file that holds it.
+
+    Raises:
+        DataError: They are not those of this network, or the file cannot be read.
+        ExportError: The network cannot be copied.
+    """
+    teacher, _ = _unwrapped(teacher)
+    early = _copied(teacher)
+    if isinstance(weights, Mapping):
+        if odd := next((key for key, value in weights.items() if not isinstance(value, Tensor)), None):
+            raise DataError(f"early_weights: {odd!r} is no tensor: give model.state_dict() as it was early in training")
+        fit_weights(early, weights, "early_weights")
+    else:
+        load_weights(early, expanded(weights))
+    return bare_network(early).network
+
+
+def _unwrapped(teacher: nn.Module) -> tuple[nn.Module, list[str]]:
+    remarks = []
+    while (held := WRAPPERS.get(type(teacher).__name__)) is not None:
+        remarks.append(f"teacher: taken out of {type(teacher).__name__}")
+        teacher = getattr(teacher, held)
+    return teacher, remarks
 
 
 def _copied(network: nn.Module) -> nn.Module:

@@ -27,21 +27,33 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         DataError: The file is missing, is corrupt, holds code, or has a key that does not fit; the message names the
             first one.
     """
-    path = Path(path)
-    state = _read(path)
+    fit_weights(model, _read(Path(path)), str(path))
+
+
+def fit_weights(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Copy weights by name into the model; the prefix `module.` is dropped.
+
+    Args:
+        model: Changed in place; unchanged where an error is raised.
+        state: Its weights and buffers.
+        where: They come from, for messages.
+
+    Raises:
+        DataError: A key does not fit; the message names the first one.
+    """
     wanted = tensors_in(model)
     if not any(key.startswith("module.") for key in wanted):  # DataParallel's prefix, unless it is the model's own
         state = {key.removeprefix("module."): value for key, value in state.items()}
     # Files from before batch norms counted their batches are fine: the count does not change any output.
     for key in wanted:
         if key not in state and not key.endswith("num_batches_tracked"):
-            raise DataError(f"{path}: has no weights {key!r}, which the model needs; is it another architecture?")
+            raise DataError(f"{where}: has no weights {key!r}, which the model needs; is it another architecture?")
     for key, value in state.items():
         if key not in wanted:
-            raise DataError(f"{path}: weights {key!r} have no place in the model; is it another architecture?")
+            raise DataError(f"{where}: weights {key!r} have no place in the model; is it another architecture?")
         if value.shape != wanted[key].shape:
             raise DataError(
-                f"{path}: weights {key!r} have shape {list(value.shape)}, the model has "
+                f"{where}: weights {key!r} have shape {list(value.shape)}, the model has "
                 f"{list(wanted[key].shape)}; is it another width or number of classes?"
             )
     model.load_state_dict(state, strict=False)

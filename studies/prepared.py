@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from ..compression.losses import Losses
 from ..spaces.graph.interface import ONE_INPUT, Interface
@@ -32,6 +33,8 @@ class PreparedTask:
             where it is not defined there.
         bare: The network that the graph shares its layers with, in eval mode; None where it is not known.
         interface: How that is called.
+        early: Weights and buffers of the teacher early in its training, by their names in its graph; None where they
+            are not known.
     """
 
     teacher: fx.GraphModule
@@ -46,3 +49,4 @@ class PreparedTask:
     teacher_look: float | None = None
     bare: nn.Module | None = None
     interface: Interface = ONE_INPUT
+    early: Mapping[str, Tensor] | None = None

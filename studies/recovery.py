@@ -1,17 +1,21 @@
-"""The section of a study file that says how long a student is taught."""
+"""The section of a study file that says how a student becomes good again: by training, and by calibration."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from .section import Count, Positive, Section
+from ..spaces.spec import AIDS, Recovery
+from .section import Count, Positive, Section, named_once
+
+Calibration = Literal["minmax", "percentile-99.99", "percentile-99.9", "entropy", "mse", "trained", "auto"]
+"""How the ranges of 8-bit activations are found."""
 
 
 class RecoverySection(Section):
-    """Says how long a student is taught.
+    """Says how long a student is taught, and which of its weights may be.
 
     Attributes:
         epochs: Passes over the training data. Without it 2, and up to 10 where there are few examples.
@@ -20,6 +24,21 @@ class RecoverySection(Section):
             steps; see `compression.recover.fitting_schedule`.
         weight_decay: Of the weights of layers; biases and norms have none.
         optimizer: "sgd" or "adamw". Without it AdamW for networks that are normalised by layers, as transformers are.
+        ways: Which weights a training may change: "full" all of them, "classifier" the last layer, "bitfit" biases,
+            norms and the last layer, "lora" those and an update of low rank for each other layer, "qlora" the same
+            over weights that are kept in 8 bits meanwhile. A search chooses among them; the first is that of students
+            made by hand.
+        rank: Of the updates of "lora" and "qlora".
+        aids: What the teacher may show beside its outputs, with a weight that the search decides: "attention" (where it
+            looks), "hidden" (what lies within it), "relation" (which examples it finds alike). None by default.
+        ramp: "cubic" lets the zeros of patterns come little by little, over the first 60 % of a training. Without it
+            they are there from its start.
+        starts: Whose weights students may begin with: "teacher", "new" (random ones) or "early" (those that the task
+            brings as `early_weights`). With several, each plan chooses one.
+        calibration: How the ranges of 8-bit activations are found from calibration inputs; "trained" takes those of
+            quantization-aware training, and "auto" the method whose file answers most like its student, on calibration
+            inputs that gave no range, with weights edited where that is better still. Runtimes that have no choice of
+            ranges find them from the least to the largest value.
     """
 
     epochs: Positive | None = None
@@ -27,6 +46,32 @@ class RecoverySection(Section):
     batch_size: Count | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     optimizer: Literal["sgd", "adamw"] | None = None
+    ways: Annotated[
+        tuple[Literal["full", "classifier", "bitfit", "lora", "qlora"], ...], Field(strict=False, min_length=1)
+    ] = ("full",)
+    rank: Count = Recovery.rank
+
+    @model_validator(mode="after")
+    def _ways_named_once(self) -> RecoverySection:
+        named_once("ways", self.ways)
+        return self
+
+    aids: Annotated[tuple[Literal["attention", "hidden", "relation"], ...], Field(strict=False)] = ()
+
+    @field_validator("aids")
+    @classmethod
+    def _in_one_order(cls, aids: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(aid for aid in AIDS if aid in aids)
+
+    ramp: Literal["cubic"] | None = None
+    starts: Annotated[tuple[Literal["teacher", "new", "early"], ...], Field(strict=False, min_length=1)] = ("teacher",)
+
+    @model_validator(mode="after")
+    def _starts_named_once(self) -> RecoverySection:
+        named_once("starts", self.starts)
+        return self
+
+    calibration: Calibration = "minmax"
 
     @model_validator(mode="after")
     def _rungs_rise_to_one(self) -> RecoverySection:

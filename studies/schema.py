@@ -171,14 +171,20 @@ class SpaceSection(Section):
         keep: Names of layers that are left as they are.
         min_channels_fraction: Smallest part of a group's channels that may stay.
         bits: Bit-widths that may be chosen; None offers all that the targets can use.
-        patterns: Sparsity patterns that may be chosen; None offers all that the targets can use.
+        patterns: Sparsity patterns that may be chosen; None offers all that the targets can use. Blocks of zeros are
+            offered only where they are named here.
+        criterion: What tells which channels matter: "l2" or "l1" (magnitudes of weights), "taylor" (what the loss on
+            training data would change by), "bn_scale" (scales of batch norms), "random", or "compared" for the one
+            whose untrained student of half the width is best. It cannot change while a study goes on.
     """
 
     axes: Names = ("channels", "pattern", "bits", "recovery")
     keep: Annotated[tuple[str, ...], Field(strict=False)] = ()
     min_channels_fraction: Annotated[float, Field(ge=0.1, le=1)] = 0.25
     bits: Annotated[tuple[Literal[4, 8, 16, 32], ...], Field(strict=False, min_length=1)] | None = None
-    patterns: Annotated[tuple[Literal["unstructured", "2:4"], ...], Field(strict=False)] | None = None
+    patterns: Annotated[tuple[Literal["unstructured", "2:4", "block:4x1"], ...], Field(strict=False)] | None = None
+
+    criterion: Literal["l2", "l1", "taylor", "bn_scale", "random", "compared"] = "l2"
 
     @model_validator(mode="after")
     def _named_once(self) -> SpaceSection:

@@ -24,6 +24,7 @@ from .data.reading import Reading, check_finite, described, interface_of
 from .data.sources import as_data, first_batch, materialise
 from .data.streams import StreamedData
 from .data.tensors import MemoryData, TensorData
+from .early import EarlyWeights, bare_early, early_in_graph
 from .fitting import advice_on_labels, check_shapes, for_each_example, inputs_given, label_check, some_labels
 from .kinds import KINDS, Kind, KindName
 from .loading import load_function
@@ -78,6 +79,8 @@ class Task:
         labels: Names of the classes, in the order of the outputs; they are shipped with models. Numbers become texts.
         preprocessing: How a picture or a text became an input; it is shipped with models, and not applied here. None
             takes what is known of images that are kept as bytes.
+        early_weights: The state_dict that the teacher had early in its training, or a file that holds it, for students
+            that begin with it (Frankle et al. 2020, arXiv:1912.05671); see `[recovery] starts`.
     """
 
     teacher: nn.Module
@@ -97,6 +100,7 @@ class Task:
     size: tuple[int, int] | None = None
     labels: Sequence[Any] | None = None
     preprocessing: Preprocessing | None = None
+    early_weights: EarlyWeights | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", names_of_classes(self.labels))
@@ -106,11 +110,12 @@ class Task:
 
         Raises:
             ExportError: The teacher cannot be copied, or has weights that cannot be folded.
+            DataError: Its early weights are not those of this network.
         """
         bare = bare_network(self.teacher)
         for remark in bare.remarks:
             say(remark)
-        return replace(self, teacher=bare.network)
+        return replace(self, teacher=bare.network, early_weights=bare_early(self.teacher, self.early_weights))
 
     def reading(self) -> Reading:
         """Return how the items of all splits become inputs and labels, as the first of validation show.
@@ -208,9 +213,10 @@ class Task:
         named = None if self.kind == "language_model" else classes  # no split holds every token
         for remark in remarks_on_splits(train, validation, test, named):
             say(remark)
+        early = early_in_graph(self.teacher, self.early_weights, graph, reading.interface, few)
         return PreparedTask(
             graph, train, calibration, validation, test, metric, losses, example, self.name, look, network,
-            reading.interface,
+            reading.interface, early,
         )  # fmt: skip
 
     def _metric(self, kind: Kind | None) -> Metric:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 
 from ..errors import StudyFileError
+from ..spaces.spec import WITH_RANK
 from .data.source import DATA_SOURCES
 from .schema import StudySections
 from .section import Section
@@ -60,11 +61,27 @@ def check_effect(study: StudySections, written: Written) -> None:
     if idle and study.teacher.epochs == 0:
         raise StudyFileError(f"[teacher] {idle[0]} has no effect with epochs = 0: give epochs, or remove it")
     section, axes = study.space, study.space.axes
+    taught = study.recovery
+    if "rank" in written.get("recovery", set()) and not set(WITH_RANK) & set(taught.ways):
+        raise StudyFileError(
+            f"[recovery] rank has no effect without one of {', '.join(WITH_RANK)} among ways: add it, or remove rank"
+        )
+    if len(taught.ways) > 1 and "recovery" not in axes:
+        raise StudyFileError(
+            f"[recovery] ways = {list(taught.ways)} has no effect without the axis 'recovery', which chooses among "
+            "them: add it to [space] axes, or name one way"
+        )
     if not BUILT_IN.issuperset(axes):
         return
     for key, axis in (("bits", "bits"), ("patterns", "pattern")):
         if key in written.get("space", set()) and getattr(section, key) is not None and axis not in axes:
             raise StudyFileError(f"[space] {key} has no effect without the axis {axis!r}: add it, or remove {key}")
+    if study.recovery.aids and "aids" in written.get("recovery", set()) and "recovery" not in axes:
+        raise StudyFileError("[recovery] aids has no effect without the axis 'recovery': add it, or remove aids")
+    if "ramp" in written.get("recovery", set()) and study.recovery.ramp is not None and "pattern" not in axes:
+        raise StudyFileError("[recovery] ramp has no effect without the axis 'pattern': add it, or remove ramp")
+    if "criterion" in written.get("space", set()) and not {"channels", "width"} & set(axes):
+        raise StudyFileError("[space] criterion has no effect where no axis removes channels: add 'channels'")
 
 
 def written_in(study: StudySections) -> dict[str, set[str]]:

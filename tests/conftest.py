@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +30,10 @@ Said = tuple[int, str, str]
 
 SHARED = ("studies", "exported", "for_all", "any_of", "finished", "opened_context", "executor_context", "postgres")
 """Fixtures that take a search, a calibration or a server. Tests that want one run in one worker: it is made once."""
+IN_CLASS = ("artifact", "built")
+"""Fixtures of the runtimes' conformance suite, which keeps the files that it builds with the class."""
+AT_NO_COST = ("briefly", "quick")
+"""Fixtures of a module that any worker makes in no time."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,11 +43,32 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that share an expensive fixture together; see SHARED."""
+    """Keep the tests that share what takes long to make in one worker."""
     for item in items:
-        wanted = [name for name in SHARED if name in getattr(item, "fixturenames", ())]
-        if wanted and not any(item.iter_markers("xdist_group")):
-            item.add_marker(pytest.mark.xdist_group("finished" if "finished" in wanted else wanted[0]))
+        if isinstance(item, pytest.Function) and not any(item.iter_markers("xdist_group")):
+            group = _shares(item)
+            if group is not None:
+                item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _shares(item: pytest.Function) -> str | None:
+    """Return what a test shares with others, as the name of their group."""
+    if wanted := [name for name in SHARED if name in item.fixturenames]:
+        return "finished" if "finished" in wanted else wanted[0]
+    if item.cls is not None and any(name in item.fixturenames for name in IN_CLASS):
+        return str(item.cls.__name__)
+    scopes = {name: found[-1].scope for name, found in item._fixtureinfo.name2fixturedefs.items()}
+    if any(scope in ("class", "module") and name not in AT_NO_COST for name, scope in scopes.items()):
+        return item.path.stem
+    return None
+
+
+def pytest_runtest_setup() -> None:
+    """Let torch's exporter, once it is there, learn the same list of operators once: half of a small export is that."""
+    exporter: Any = sys.modules.get("torch.onnx._internal.exporter._registration")
+    listed = getattr(getattr(exporter, "onnxscript_apis", None), "get_torchlib_ops", None)
+    if listed is not None and not hasattr(listed, "cache_info"):
+        exporter.onnxscript_apis.get_torchlib_ops = functools.cache(listed)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,9 +76,11 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests neither read nor fill the cache of the user who runs them, and each worker has temporary files of its own.
 
     The locks of the quiet rule are temporary files. So workers do not wait for each other's measurements: each has a
-    core, and what tests say of latencies holds under a neighbour's load.
+    core, and what tests say of latencies holds under a neighbour's load. No test waits for the disk either: what is
+    there after a power cut is nothing that a test sees.
     """
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="ac-") as folder:
+        patch.setattr(os, "fsync", lambda handle: None)
         if "AUTOCOMPRESS_CACHE" not in os.environ:
             patch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         if "PYTEST_XDIST_WORKER" in os.environ:

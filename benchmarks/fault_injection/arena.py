@@ -154,12 +154,14 @@ class Arena:
         workers: Worker processes; 1 searches in the driver's own process.
         runs: Where studies are kept.
         executor: Words of the command for another executor.
+        program: What does commands.
     """
 
     folder: Path
     workers: int
     runs: Path
     executor: tuple[str, ...] = ()
+    program: tuple[str, ...] = (sys.executable, "-P", "-m", "autocompress")
 
     @classmethod
     def make(cls, folder: Path, workers: int = 2, runs: Path | None = None) -> Arena:
@@ -207,7 +209,7 @@ class Arena:
             "PYTHONUNBUFFERED": "1",
         }
         return subprocess.Popen(
-            [*prefix, sys.executable, "-P", "-m", "autocompress", *map(str, words)],
+            [*prefix, *self.program, *map(str, words)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

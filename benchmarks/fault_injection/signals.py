@@ -26,8 +26,27 @@ class Signals:
     """Sends signals into one study, in turn to each of its roles, and resumes it whenever it has ended."""
 
     def __init__(
-        self, arena: Arena, name: str, number: signal.Signals, longest_s: float, seed: int, say: Say = print
+        self,
+        arena: Arena,
+        name: str,
+        number: signal.Signals,
+        longest_s: float,
+        seed: int,
+        say: Say = print,
+        settles_s: float = 20.0,
     ) -> None:
+        """Send nothing yet.
+
+        Args:
+            arena: Where the study lies.
+            name: Of the signal.
+            number: The signal.
+            longest_s: Until the next signal.
+            seed: Of the moments and of the processes.
+            say: Takes a line about what became of a signal.
+            settles_s: In which a search ends, if it does, that lost a worker or a timing process.
+        """
+        self._settles_s = settles_s
         self._arena, self._signal, self._say = arena, number, say
         self._random, self._longest_s = random.Random(seed), longest_s
         self.ledger = Ledger(arena.study)
@@ -53,7 +72,7 @@ class Signals:
         if role == "driver":
             self._after_driver(run, row)
         else:
-            gone = run.wait(lambda: not run.alive, 20.0)
+            gone = run.wait(lambda: not run.alive, self._settles_s)
             row.ended.append(run.complaint or "without a word" if gone else "went on")
         self._settle(row)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -42,6 +42,9 @@ class Availability:
 Arrays = NDArray[Any] | tuple[NDArray[Any], ...]
 """The input of a network, [N, ...], or a tuple of them for a network that takes several."""
 
+Ranges = Mapping[str, tuple[float, float]]
+"""Name of a tensor or of a layer -> the least and the largest value that its 8 bits stand for."""
+
 
 @dataclass(frozen=True)
 class TensorInfo:
@@ -70,6 +73,9 @@ class BuildRequest:
         module: The student itself (torch.nn.Module in eval mode, on the CPU), for runtimes that do not start from ONNX.
         batch: Of the graph; 1 where it is free.
         target_batch: Inputs per inference on the target, which a file with a free batch is to be best at.
+        ranges: Of activations, by tensor, where they are known; see `calibrating.CalibratingRuntime`. Where there are
+            none, a runtime takes them from the calibration inputs in its own way.
+        trained: Layer name -> range of its inputs, as quantization-aware training has learned it.
     """
 
     model: Any
@@ -79,6 +85,8 @@ class BuildRequest:
     module: Any = None
     batch: int = 1
     target_batch: int = 1
+    ranges: Ranges = field(default_factory=dict)
+    trained: Ranges = field(default_factory=dict)
 
     def one_input(self, runtime: str) -> NDArray[Any]:
         """Return the calibration inputs of a network that takes one.

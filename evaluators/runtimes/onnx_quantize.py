@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...quieting import quietly
 from ...temporary import temporary_folder
-from .base import Arrays
+from .base import Arrays, Ranges
+from .onnx_float import in_batches, left_in_float, name_types, own_batch
 from .onnx_ranges import float_session, nodes_beyond_eight_bits
 
-CALIBRATION_BATCH = 32
-"""Inputs that calibration runs at a time where the graph's batch is free."""
-
-_FLOAT_OPERATORS = ("BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization")
-# Norms have no kernels in 8 bits: one would only lose the precision of its weights
+RANGES = "ranges.json"
 
 
-def quantize(model: Any, layers: Mapping[str, str], bits: Mapping[str, int], calibration: Arrays) -> Any:
+def quantize(
+    model: Any,
+    layers: Mapping[str, str],
+    bits: Mapping[str, int],
+    calibration: Arrays,
+    ranges: Ranges | None = None,
+) -> Any:
     """Return a copy of a graph with fewer bits.
 
     8 bits are QDQ pairs with uint8 activations and int8 weights per channel, the one form that x86 kernels of
@@ -32,6 +36,8 @@ def quantize(model: Any, layers: Mapping[str, str], bits: Mapping[str, int], cal
         layers: Node name -> layer name.
         bits: Layer name -> 16, 8 or 4.
         calibration: Inputs [M, ...] of the calibration split, for the activation ranges of 8-bit layers.
+        ranges: Those ranges, where they are known; see `onnx_calibrate.activation_ranges`. Else they go from the least
+            to the largest value.
 
     Returns:
         The copy, or `model` itself where nothing has fewer bits.
@@ -42,37 +48,18 @@ def quantize(model: Any, layers: Mapping[str, str], bits: Mapping[str, int], cal
     """
     widths = {node: bits.get(layer, 32) for node, layer in layers.items()}
     if 8 in widths.values():
-        model = _most_in_int8(model, widths, calibration)
+        model = _most_in_int8(model, widths, calibration, ranges or {})
     stored = {layer: width for layer, width in bits.items() if width in (4, 16)}
     return _store(model, layers, stored) if stored else model
 
 
-def node_bits(model: Any, widths: Mapping[str, int]) -> dict[str, int]:
-    """Return the bits of every node: its own if it is a layer, else those of the latest layer before it.
-
-    Args:
-        model: The graph (onnx.ModelProto).
-        widths: Node name -> bits, of the layers.
-    """
-    found: dict[str, int] = {}
-    made: dict[str, tuple[int, int]] = {}  # tensor -> (index of the latest layer behind it, its bits)
-    for index, node in enumerate(model.graph.node):
-        if node.name in widths:
-            state = (index, widths[node.name])
-        else:
-            state = max((made[t] for t in node.input if t in made), default=(-1, 32))
-        found[node.name] = state[1]
-        made.update(dict.fromkeys(node.output, state))
-    return found
-
-
-def _most_in_int8(model: Any, widths: Mapping[str, int], calibration: Arrays) -> Any:
+def _most_in_int8(model: Any, widths: Mapping[str, int], calibration: Arrays, ranges: Ranges) -> Any:
     far = nodes_beyond_eight_bits(model, calibration)
     try:
-        return _int8(model, _excluded(model, widths, far), calibration)
+        return _int8(model, left_in_float(model, widths, far), calibration, ranges)
     except Exception:  # whatever the quantizer does not know of an operator
         parts = calibration if isinstance(calibration, tuple) else (calibration,)
-        few = tuple(part[: model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1] for part in parts)
+        few = tuple(part[: own_batch(model) or 1] for part in parts)
         names = (given.name for given in model.graph.input)
         float_session(model).run(None, dict(zip(names, few, strict=True)))  # raises where no quantizer is to blame
     able = {node: 32 if width == 8 else width for node, width in widths.items()}
@@ -80,7 +67,7 @@ def _most_in_int8(model: Any, widths: Mapping[str, int], calibration: Arrays) ->
     def add(nodes: list[str]) -> None:
         more = {**able, **dict.fromkeys(nodes, 8)}
         try:
-            _int8(model, _excluded(model, more, far), few)
+            _int8(model, left_in_float(model, more, far), few, ranges)
         except Exception:
             if len(nodes) > 1:
                 add(nodes[: len(nodes) // 2])
@@ -89,65 +76,28 @@ def _most_in_int8(model: Any, widths: Mapping[str, int], calibration: Arrays) ->
             able.update(more)
 
     add([node for node, width in widths.items() if width == 8])
-    return _int8(model, _excluded(model, able, far), calibration) if 8 in able.values() else model
+    return _int8(model, left_in_float(model, able, far), calibration, ranges) if 8 in able.values() else model
 
 
-def _excluded(model: Any, widths: Mapping[str, int], far: set[str]) -> list[str]:
-    """Return the nodes that stay in float."""
-    found = node_bits(model, widths)
-    return [
-        node.name
-        for node in model.graph.node
-        if found[node.name] != 8 or node.op_type in _FLOAT_OPERATORS or node.name in far
-    ]
-
-
-def _name_types(model: Any) -> None:
-    """Let a graph say of every tensor whether it is float, in place.
-
-    onnx does not infer the type of what some operators return, a group norm for one, nor of anything behind them. The
-    quantizer leaves tensors without a type out, and then misses their scales.
-    """
-    import onnx
-    from onnx import helper
-
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    known = {value.name for value in (*inferred.value_info, *inferred.output)}
-    unknown = {name for node in model.graph.node for name in node.output} - known - {""}
-    if not unknown:
-        return
-    asked = onnx.ModelProto()
-    asked.CopyFrom(model)
-    asked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(unknown))
-    for output in float_session(asked).get_outputs():
-        if output.name in unknown and output.type == "tensor(float)":
-            value = helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, None)
-            model.graph.value_info.append(value)
-
-
-def _int8(model: Any, excluded: list[str], calibration: Arrays) -> Any:
+def _int8(model: Any, excluded: list[str], calibration: Arrays, ranges: Ranges) -> Any:
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Batches(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            # a graph with a batch of its own takes nothing else: what does not fill one is left out
-            own = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-            size = own or CALIBRATION_BATCH
-            parts = calibration if isinstance(calibration, tuple) else (calibration,)
-            names = [given.name for given in model.graph.input]
-            starts = range(0, len(parts[0]) - (own - 1 if own else 0), size)
-            self.batches = iter([dict(zip(names, (p[i : i + size] for p in parts), strict=True)) for i in starts])
+            self.batches = in_batches(model, calibration)
 
         def get_next(self) -> dict[str, np.ndarray[Any, Any]] | None:
             return next(self.batches, None)
 
     own = onnx.ModelProto()
     own.CopyFrom(model)  # quantize_static moves the weights of what it is given into files of its own
-    _name_types(own)
+    name_types(own)
     with temporary_folder() as folder, quietly(stdout=False):
         # onnxruntime advises on a preparation that the template has already had
         path = folder / "int8.onnx"
+        if ranges:
+            _write_ranges(folder / RANGES, ranges)
         quantize_static(
             own,
             path,
@@ -157,9 +107,19 @@ def _int8(model: Any, excluded: list[str], calibration: Arrays) -> Any:
             weight_type=QuantType.QInt8,
             per_channel=True,
             nodes_to_exclude=excluded,
+            calibration_cache_path=folder / RANGES if ranges else None,
             extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
         )
         return onnx.load(path)
+
+
+def _write_ranges(path: Path, ranges: Ranges) -> None:
+    """Write ranges as the quantizer keeps those of a calibration, which it then does not make."""
+    from onnxruntime.quantization import CalibrationMethod
+    from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
+
+    ends = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
+    save_tensors_data(TensorsData(CalibrationMethod.MinMax, ends), path)
 
 
 def _store(model: Any, layers: Mapping[str, str], stored: Mapping[str, int]) -> Any:

@@ -16,7 +16,7 @@ from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from ...temporary import temporary_folder
 from ..timing.machine import instruction_sets
-from .base import Availability, BuildRequest, Loaded, TensorInfo
+from .base import Availability, BuildRequest, Loaded, Ranges, TensorInfo
 from .profiling import WARM_UP, OperatorTime, run_repeatedly
 
 # Device -> the provider asked for, and those for what it has no kernel for.
@@ -94,10 +94,16 @@ class OnnxRuntime:
         from .onnx_quantize import quantize
 
         try:
-            model = quantize(request.model, request.layers, request.bits, request.calibration)
+            model = quantize(request.model, request.layers, request.bits, request.calibration, request.ranges)
         except Exception as error:
             raise MeasurementError(f"{path}: cannot be quantized: {one_line(error)}") from error
         path.write_bytes(model.SerializeToString())
+
+    def activation_ranges(self, request: BuildRequest, methods: Sequence[str]) -> Mapping[str, Ranges]:
+        """Return ranges of activations; see `CalibratingRuntime.activation_ranges`."""
+        from .onnx_calibrate import activation_ranges
+
+        return activation_ranges(request, methods)
 
     def remark(self, operators: Mapping[str, int], bits: Sequence[int]) -> str:
         """Compare the int8 kernels in the graph with the layers that were asked for in 8 bits."""

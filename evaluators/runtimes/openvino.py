@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from ..timing.machine import instruction_sets
-from .base import Availability, BuildRequest, Loaded, TensorInfo
+from .base import Availability, BuildRequest, Loaded, Ranges, TensorInfo
 from .profiling import OperatorTime
 
 PRECISION_KEY = "autocompress.float_precision"
@@ -68,7 +68,7 @@ class OpenVino:
 
         eight = {layer: bits for layer, bits in request.bits.items() if bits == 8}
         try:
-            model = quantize(request.model, request.layers, eight, request.calibration)
+            model = quantize(request.model, request.layers, eight, request.calibration, request.ranges)
         except Exception as error:
             raise MeasurementError(f"{path}: cannot be quantized: {one_line(error)}") from error
         model = copy.deepcopy(model)  # without quantization it is the request's own
@@ -79,6 +79,12 @@ class OpenVino:
         entry = model.metadata_props.add()
         entry.key, entry.value = PRECISION_KEY, "bf16" if 16 in request.bits.values() else "f32"
         path.write_bytes(model.SerializeToString())
+
+    def activation_ranges(self, request: BuildRequest, methods: Sequence[str]) -> Mapping[str, Ranges]:
+        """Return ranges of activations; see `CalibratingRuntime.activation_ranges`."""
+        from .onnx_calibrate import activation_ranges
+
+        return activation_ranges(request, methods)
 
     def remark(self, operators: Mapping[str, int], bits: Sequence[int]) -> str:
         """Compare the precisions in the compiled graph with those asked for."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .onnx_quantize import CALIBRATION_BATCH, node_bits
+from .onnx_float import CALIBRATION_BATCH, node_bits
 
 BLOCK = 128
 """Inputs that share one scale of a 4-bit weight."""

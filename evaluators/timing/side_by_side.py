@@ -20,6 +20,8 @@ from .statistics import Statistic, disturbances, undisturbed_wall_ms
 
 MOST_PROCESSES = 7
 """Processes at most when a precision is asked for, unless more are asked for outright."""
+TIMES_AGAIN = 1
+"""How often a process that was disturbed is run once more."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class SideBySide:
                     sights.append(_sight(runs[-1], statistics[0], bool(own)))
 
         time_more(processes)
-        again = sum(bool(troubles([run])) for run in runs)
+        again = TIMES_AGAIN * sum(bool(troubles([run])) for run in runs)
         time_more(again, times_as_long=2)
         if until is not None:
             while len(runs) < max(MOST_PROCESSES, processes) + again and half_width(given()) > until:

@@ -227,6 +227,8 @@ def _record(source: _Source, folder: Path, files: PerTarget[str], samples: Sampl
             operators=measured.operators,
             tolerance=TOLERANCES[bits],
             remark=measured.remark,
+            written=measured.written,
+            calibration=measured.calibration,
         )
     times = speed_up(entry.reported_latency)
     return Record(

@@ -15,6 +15,7 @@ from ...spaces.spec import StudentSpec
 from ...spaces.target import PerTarget
 from ...studies.metric import MetricLabel
 from ...studies.study_file import StudyFile
+from ..report.html.wording import few_weights
 from ..report.intervals import speed_up
 from ..store.facts import TaskFacts
 from .record import Figure, FileRecord, Record
@@ -204,7 +205,9 @@ def _place(facts: CardFacts, name: str, file: FileRecord) -> dict[str, Any]:
             ("latency, p50", f"{latency.p50_ms:.3f} ms {interval}"),
             ("latency, p90 / p95 / p99", f"{latency.p90_ms:.3f} / {latency.p95_ms:.3f} / {latency.p99_ms:.3f} ms"),
             ("size, compressed size", f"{file.size_bytes:,} bytes, {file.compressed_bytes:,} bytes"),
+            ("operators", file.operators_in_words or "not known"),
             ("peak memory of a process that runs it", memory),
+            *([("ranges of 8-bit activations", file.calibration)] if file.calibration else []),
             ("SHA-256", code(file.sha256)),
         ],
         # a bundle is given away: the name of the machine is nobody's business
@@ -234,10 +237,11 @@ def _made_of(facts: CardFacts) -> list[tuple[str, str]]:
     if spec.recovery is None:
         return [*found, ("training", "none")]
     taught = spec.recovery
-    words = f"distilled with temperature {taught.temperature:g}, weight {taught.alpha:g}"
+    words = f"distilled with temperature {taught.temperature:g}, weight {taught.alpha:g}{taught.aids_in_words()}"
     words += f", learning rate {taught.peak_rate:g}"
     words += " of AdamW" if taught.optimizer == "adamw" else ""
     words += ", quantization-aware" if taught.quantization_aware else ""
+    words += few_weights(taught)
     epochs = settings.recovery.epochs
     return [*found, ("training", words + (f", {epochs:g} epochs" if epochs else ""))]
 

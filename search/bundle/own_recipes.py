@@ -22,7 +22,9 @@ _KNOWN = "recipes"
 
 def recipe_key(recipe: Recipe) -> str:
     """Return what a recipe is known by: the same for the same recipe, however it was written."""
-    return hashlib.sha256(json.dumps(to_plain(recipe), sort_keys=True).encode()).hexdigest()
+    # without calibrations it is what an earlier version wrote, and knows by the same key
+    plain = {key: value for key, value in to_plain(recipe).items() if key != "calibration" or value}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def remember_recipe(recipe: Recipe, study: Path, settings: StudyFile) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from ...errors import BundleError, UsageError
@@ -25,6 +26,7 @@ from ..evaluate.job import Job, JobResult, Step
 from ..evaluate.target_session import TargetSession
 from ..identity import FILE, differences, identity_of, told
 from ..report.confirm import PROCESSES
+from ..store.importance import Importance, write_importance
 from ..store.layout import model_path
 from ..trial import WarmStart
 from .own_recipes import check_own_recipe, recipe_key
@@ -125,6 +127,9 @@ def rebuild(
     other = [f"another {told(difference)}" for difference in differences(recipe.identity, known)]
     named = code_files(settings)
     other += [f"{name} is not what it was" for name in changed(recipe.sources, settings.folder) if name in named]
+    if recipe.importance:
+        rated = {name: np.array(values, np.float32) for name, values in recipe.importance.items()}
+        write_importance(out, Importance(recipe.criterion, rated))
     context = open_context(prepared, settings, out, say=say)
     made: dict[int, WarmStart] = {}
     last: WarmStart | None = None
@@ -236,6 +241,8 @@ def _compared(
         value = label.shown(built.measured[name].accuracy)
         found.append(_metric(f"{label.name}, validation{where}", label, recipe.validation[name], value))
         found.append(_latency(f"p50{where}", session, recipe.latency[name], path, first.get(name), same))
+        if method := recipe.calibration.get(name, ""):  # of two that are as good, another may be found
+            found.append(Compared(f"calibration{where}", method, built.measured[name].calibration, True))
         if same:
             found.append(Compared(f"file{where}", recipe.sha256[name][:16], "the same bytes", True))
     if recipe.test is not None:

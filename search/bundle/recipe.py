@@ -16,6 +16,7 @@ from ...spaces.target import PerTarget
 from ...studies.study_file import StudyFile
 from ..report.entry import Entry
 from ..report.front import Front
+from ..store.importance import read_importance
 from ..trial import Trial
 from .record import Figure, Record
 from .sources import portable, sources_of
@@ -70,7 +71,11 @@ class Recipe:
         sha256: Of each file; see `files.digest`.
         sources: The files that the study was written in, from its folder, with their SHA-256; none for a study that
             comes with this package.
+        calibration: Method by which the ranges of 8-bit activations of each file were found; see
+            `Measurement.calibration`.
         folder: Of the study's file, in recipes of an earlier version.
+        criterion: That channels were rated by, where the study has one of its own.
+        importance: Group name -> importance of its channels, by that criterion.
         format: Of the recipe.
     """
 
@@ -85,13 +90,16 @@ class Recipe:
     files: PerTarget[str] = field(default_factory=dict)
     sha256: PerTarget[str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    calibration: PerTarget[str] = field(default_factory=dict)
     folder: str | None = None
+    criterion: str = ""
+    importance: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     format: int = field(default=FORMAT)
 
 
 def recipe_text(front: Front, entry: Entry, settings: StudyFile, record: Record) -> str:
     """Return the recipe of a model as TOML."""
-    latency = {}
+    latency, rated = {}, read_importance(front.folder)
     for name, file in record.files.items():
         numbers = {key: getattr(file.latency, key) for key in LatencyFigure.__dataclass_fields__}
         latency[name] = LatencyFigure(**numbers)
@@ -107,6 +115,9 @@ def recipe_text(front: Front, entry: Entry, settings: StudyFile, record: Record)
         files={name: file.file for name, file in record.files.items()},
         sha256={name: file.sha256 for name, file in record.files.items()},
         sources=sources_of(settings),
+        criterion="" if rated is None else rated.criterion,
+        importance={} if rated is None else {name: tuple(v.tolist()) for name, v in rated.channels.items()},
+        calibration={name: file.calibration for name, file in record.files.items() if file.calibration},
     )
     head = "# How this model was made. `autocompress rebuild` makes it again from its teacher and its data.\n\n"
     return head + toml_text(to_plain(recipe))

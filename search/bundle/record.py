@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import BundleError, one_line
-from ...evaluators.measurement import Latency
+from ...evaluators.measurement import Latency, fusion_in_words
 from ...files import read_json, write_json
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import PerTarget, Target
@@ -61,6 +61,9 @@ class FileRecord:
         operators: Operator type -> count, of the graph that really runs.
         tolerance: Largest difference of its answers to the samples, relative to the largest.
         remark: Where that graph is not what was asked for.
+        written: Operator type -> count, of the file, before the runtime rewrites it; empty where that is not known.
+        calibration: Method by which the ranges of 8-bit activations were found; empty where there are none, and in
+            bundles of older versions.
     """
 
     file: str
@@ -73,6 +76,13 @@ class FileRecord:
     operators: Mapping[str, int]
     tolerance: float
     remark: str = ""
+    written: Mapping[str, int] = field(default_factory=dict)
+    calibration: str = ""
+
+    @property
+    def operators_in_words(self) -> str:
+        """How many operators the file has, and how many the runtime makes of them; empty where that is not known."""
+        return fusion_in_words(self.written, self.operators)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...compression.training_data import LabelledData
 from ...evaluators.measurement import Measurement
 from ...evaluators.score import compressed_bytes, file_bytes, file_outputs
+from ...evaluators.written import written_operators
 from ...files import digest, write_json
 from ...spaces.plain import to_plain
 from ...spaces.target import PerTarget
@@ -48,7 +49,7 @@ def build_and_measure(context: EvaluationContext, job: Job, clock: Clock) -> Per
     for name, session in sessions.items():
         path = model_path(context.folder, job.number, name, session.runtime.suffix, alone=len(sessions) == 1)
         with clock.time("building"), context.slices():
-            built = session.builder.build(student.module, job.spec, path)
+            built = session.builder.build(student.module, job.spec, path, trained=student.trained_ranges)
         with clock.time("measuring"):
             operators = session.runtime.inspect(path, session.target)
             answers[name] = file_outputs(path, session.runtime, session.target, data, context.slices)
@@ -63,7 +64,9 @@ def build_and_measure(context: EvaluationContext, job: Job, clock: Clock) -> Per
                 operators=operators,
                 remark=session.runtime.remark(operators, built.bits),
                 sha256=digest(path),
+                written=written_operators(path),
                 accuracy_sd=standard_error(context.task.metric, torch.from_numpy(answers[name]), data.labels),
+                calibration=built.calibration,
             )
     write_answers(context.folder, job.number, answers)
     write_json(trial_folder(context.folder, job.number) / "measurement.json", to_plain(measured))

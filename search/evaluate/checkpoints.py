@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from ...compression.edits import Parent
 from ...compression.fake_quant import FakeQuantizer
 from ...compression.first_look import first_look, outputs_with_bits
+from ...compression.gradual import begins_with
 from ...compression.recovered import load_recovered, read_weights
 from ...compression.seeds import seeded_generator
 from ...compression.student import Student, make_student
 from ...compression.warm_start import warm_parent
-from ...errors import MetricError, TrialFailed
+from ...errors import MetricError, TrialFailed, UsageError
 from ...remarks import remark
+from ...spaces.axes.size import SizeAxis
 from ...spaces.spec import StudentSpec
+from ...studies.schema import StudySections
+from ...studies.task import PreparedTask
 from ..store.layout import checkpoints_folder
-from ..trial import WarmStart
+from ..trial import Trial, WarmStart
 from .context import LOOK_EXAMPLES, EvaluationContext
+from .criterion import rated_network
 from .job import Job
+from .look import look_at_teacher
 
 
 def checkpoint_path(study: Path, spec: StudentSpec, rung: int, warm_start: WarmStart | None = None) -> Path:
@@ -57,10 +65,15 @@ def first_accuracy(
 ) -> tuple[float | None, bool]:
     """Look at the untrained student with each of its two starts: the teacher's weights, and the warm start.
 
+    One that begins with early weights is looked at with the teacher's: those say what its channels and patterns are
+    worth, and early ones would say nothing.
+
     Returns:
         The metric with the better start, None where it is defined for neither; and whether that is the warm start.
     """
     task = context.task
+    if spec.recovery is not None and spec.recovery.early:
+        spec = replace(spec, recovery=replace(spec.recovery, early=False))
     looks: dict[WarmStart | None, float] = {}
     metric = task.metric.quality
     for start in dict.fromkeys((None, warm_start)):
@@ -110,10 +123,35 @@ def recovered_student(
         # zeros of patterns are in the weights: training holds them after each step
         path = checkpoint_path(context.folder, spec, last, warm_start)
         try:
-            load_recovered(student, path)
+            return load_recovered(student, spec, path)
         except TrialFailed as gone:
             remark(f"{gone}; it is taught again")
-            again = start_student(context, spec, warm_start)
+            again = start_student(context, begins_with(spec), warm_start)
             context.recoverer.with_seed(seed).recover(again, spec, last, path, context.stop)
-            load_recovered(student, path)
+            return load_recovered(student, spec, path)
+    return student
+
+
+def kept_student(task: PreparedTask, trial: Trial, folder: Path, settings: StudySections) -> Student:
+    """Return the student of a trial with the weights that its recovery ended with, in eval mode on the CPU.
+
+    Args:
+        task: The study's task.
+        trial: The trial.
+        folder: The study's folder.
+        settings: The study's settings.
+
+    Raises:
+        UsageError: The weights are gone.
+        StorageError: It is gone which channels the study keeps.
+    """
+    network = look_at_teacher(task, (SizeAxis.name,) if trial.spec.size else ())
+    network = rated_network(network, task, settings, folder, worker=True)
+    student = make_student(Parent.of(task.teacher, network, task.early), trial.spec)
+    if trial.spec.recovery is not None:
+        path = checkpoint_path(folder, trial.spec, len(settings.recovery.rungs) - 1, trial.warm_start)
+        if not path.exists():
+            raise UsageError(f"{path}: the weights of this trial are gone; keep the folder checkpoints of a study")
+        student = load_recovered(student, trial.spec, path)
+    student.module.cpu().eval()
     return student

@@ -12,7 +12,9 @@ from ...compression.attention import longest_sequence
 from ...compression.distill import Lessons
 from ...compression.edits import Parent
 from ...compression.precision import module_to_training_layout, training_device
-from ...compression.recover import Recoverer, Schedule, fitting_schedule
+from ...compression.recover import Recoverer
+from ...compression.schedule import Schedule, fitting_schedule
+from ...evaluators.activations import Activations
 from ...evaluators.microbenchmarks import Say
 from ...evaluators.templates import Templates
 from ...evaluators.timing.breathing import Slices
@@ -27,6 +29,7 @@ from ...studies.schema import StudySections
 from ...studies.task import PreparedTask
 from ..store.layout import remeasuring, target_folder
 from .batch_memory import check_batch
+from .criterion import rated_network
 from .look import look_at_teacher
 from .target_session import TargetSession, open_session
 
@@ -59,7 +62,7 @@ class EvaluationContext:
     @property
     def parent(self) -> Parent:
         """The network that students are cut from."""
-        return Parent.of(self.task.teacher, self.network)
+        return Parent.of(self.task.teacher, self.network, self.task.early)
 
     @property
     def slices(self) -> Slices:
@@ -103,6 +106,8 @@ def open_context(
         RuntimeUnavailable: A target cannot be used here.
         MeasurementError: A target cannot be measured.
         UnknownName: The study names a runtime that does not exist.
+        UsageError: The study names an aid that its teacher cannot give.
+        StorageError: What the study kept of its network is gone or damaged.
     """
     network = look_at_teacher(task, settings.space.axes)
     say(
@@ -110,15 +115,27 @@ def open_context(
         f"{len(network.left_out)} left out"
     )
     targets = settings.target.targets()
+    network = rated_network(network, task, settings, folder, worker, say, training_slices(targets))
     if not worker:
         check_batch(task, settings.target.batch)
     templates = Templates(task.teacher, task.example_input, parent=Parent.of(task.teacher, network))
     # any gate is compared with the calibration, that of a trial which still waits too
     measured = any((folder / "trials").glob("*/plan.json")) and not remeasuring(folder)
     precision = settings.target.precision
+    activations = Activations(settings.recovery.calibration, task.losses.soft)
     sessions = {
         t.name: open_session(
-            task, t, templates, target_folder(folder, t.name), precision, measured, worker, say, time_left_s, host
+            task,
+            t,
+            templates,
+            target_folder(folder, t.name),
+            precision,
+            measured,
+            worker,
+            say,
+            time_left_s,
+            host,
+            activations,
         )
         for t in targets
     }
@@ -136,15 +153,19 @@ def open_context(
     steps = schedule.steps(task.train)
     say(f"recovery: {steps} steps with batches of {batch_size}, {epochs:.3g} epochs")
     answering = module_to_training_layout(copy.deepcopy(task.teacher), device)
+    lessons = Lessons(answering, last, device, task.losses.precise, frozenset(settings.recovery.aids))
+    if not worker:
+        lessons.check_offered(task.example_input)
     train = task.train.to(device) if not isinstance(task.train, StreamedData) else task.train
     recoverer = Recoverer(
         train,
-        Lessons(answering, last, device, task.losses.precise),
+        lessons,
         schedule,
         device,
         training_slices(targets),
         task.losses,
         longest_sequence(task.teacher, task.example_input),
+        network.layers[-1].name if network.layers else None,
     )
     return EvaluationContext(task, network, sessions, recoverer, folder, stop, host)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from dataclasses import replace
 
+from ...compression.memory import StepMeter
 from ...compression.recover import Stopped
 from ...errors import (
     AutoCompressError,
@@ -69,5 +70,7 @@ def _done(context: EvaluationContext, job: Job, clock: Clock) -> JobResult:
             accuracy, warm = first_accuracy(context, job.spec, job.warm_start)
         return JobResult(accuracy=accuracy, warm=warm)
     if job.step == "rung":
-        return JobResult(accuracy=train_rung(context, job, clock))
+        meter = StepMeter()
+        accuracy = train_rung(context, job, clock, meter)
+        return JobResult(accuracy=accuracy, train_bytes=meter.largest.total if meter.largest else None)
     return JobResult(measured=build_and_measure(context, job, clock))

@@ -60,6 +60,7 @@ class JobResult:
         latencies: Of a shape, after a gate.
         size_bytes: Of its largest file, after a gate.
         accuracy: Metric of the student, after a look or a rung; None where it is not defined.
+        train_bytes: Of memory that a step of its training held, after a rung; None where nothing was trained.
         warm: After a look, whether the warm start is the better one.
         measured: What the files are worth, after a build.
         failure: Why the trial cannot go on.
@@ -70,6 +71,7 @@ class JobResult:
     latencies: PerTarget[Latency] = field(default_factory=dict)
     size_bytes: int = 0
     accuracy: float | None = None
+    train_bytes: int | None = None
     warm: bool = False
     measured: PerTarget[Measurement] = field(default_factory=dict)
     failure: str = ""

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from ...errors import StorageError
 from ...files import PARTIAL, disk_errors, remove, write_bytes
+from ..store.importance import FILE as IMPORTANCE
 from ..store.layout import checkpoints_folder
 from .checkpoints import checkpoint_stem
 from .job import Job
@@ -47,7 +48,7 @@ def opening_parcel(folder: Path, teacher: bool = False) -> Parcel:
         folder: The study's folder.
         teacher: Whether it needs the teacher's weights.
     """
-    known = [folder / "identity.json", folder / "samples.npz", *(folder / "profile").rglob("*")]
+    known = [folder / "identity.json", folder / "samples.npz", folder / IMPORTANCE, *(folder / "profile").rglob("*")]
     known += [folder / "teacher.safetensors"] if teacher else []
     targets = [path for path in (folder / "targets").rglob("*") if "latency" not in path.relative_to(folder).parts]
     return _packed(folder, (*known, *targets))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ...compression.gradual import begins_with
+from ...compression.memory import StepMeter
 from ...compression.recover import Stopped
 from ...errors import StorageError, one_line
 from ...files import PARTIAL, read_json, write_json
@@ -20,13 +22,14 @@ from .context import EvaluationContext
 from .job import Clock, Job
 
 
-def train_rung(context: EvaluationContext, job: Job, clock: Clock) -> float:
+def train_rung(context: EvaluationContext, job: Job, clock: Clock, meter: StepMeter | None = None) -> float:
     """Teach a student up to the end of the job's rung.
 
     Args:
         context: What this process has of the study.
         job: The trial's student, its rung, and whose weights it begins with.
         clock: Adds up where the time went.
+        meter: Watches the memory of training, where anything is left to train.
 
     Returns:
         The student's metric on a part of the validation split.
@@ -48,10 +51,10 @@ def train_rung(context: EvaluationContext, job: Job, clock: Clock) -> float:
             if job.rung and not path.exists():
                 _continue_from(earlier, path)
             # what was begun has weights of its own; where it began still says which of them patterns hold at zero
-            begun = path.exists() and not job.spec.patterns
-            student = start_student(context, job.spec, None if begun else job.warm_start)
+            begun = path.exists() and not begins_with(job.spec).patterns
+            student = start_student(context, begins_with(job.spec), None if begun else job.warm_start)
             recoverer = context.recoverer.with_seed(job.seed)
-            fake = recoverer.recover(student, job.spec, job.rung, path, context.stop)
+            fake = recoverer.recover(student, job.spec, job.rung, path, context.stop, meter)
             earlier.unlink(missing_ok=True)
         with clock.time("measuring"):
             accuracy = look_at(context, student.module, fake)

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import MeasurementError, RuntimeUnavailable, StorageError
+from ...evaluators.activations import MINMAX_ALWAYS, Activations
 from ...evaluators.artifact import ArtifactBuilder
 from ...evaluators.latency import Calibration, LatencyMeter
 from ...evaluators.microbenchmarks import Say
 from ...evaluators.runtimes.base import Runtime
+from ...evaluators.runtimes.calibrating import MINMAX, CalibratingRuntime
 from ...evaluators.runtimes.registry import get_runtime
 from ...evaluators.templates import Templates
 from ...evaluators.timing.host import HERE, TimingHost
@@ -90,6 +92,7 @@ def open_session(
     say: Say,
     time_left_s: Callable[[], float | None] = lambda: None,
     host: TimingHost = HERE,
+    activations: Activations = MINMAX_ALWAYS,
 ) -> TargetSession:
     """Build the teacher's file and calibrate the target; what is in `folder` already is taken from there.
 
@@ -104,6 +107,7 @@ def open_session(
         say: Takes a line about what is going on.
         time_left_s: Returns the seconds of the search that are left, None without an end.
         host: The machine that times files.
+        activations: How the ranges of 8-bit activations are found.
 
     Raises:
         ExportError: The teacher cannot be exported.
@@ -113,7 +117,10 @@ def open_session(
     """
     runtime = usable_runtime(target)
     folder.mkdir(parents=True, exist_ok=True)
-    builder = ArtifactBuilder(runtime, target, templates, task.calibration, task.validation.inputs(slice(0, SAMPLES)))
+    samples = task.validation.inputs(slice(0, SAMPLES))
+    builder = ArtifactBuilder(runtime, target, templates, task.calibration, samples, activations)
+    if not worker and activations.method != MINMAX and not isinstance(runtime, CalibratingRuntime):
+        say(f"{target.name}: ranges of activations are from the least to the largest value, it has no choice of them")
     reference = folder / f"teacher{runtime.suffix}"
     builder.teacher_file(reference)
     kept = folder / "calibration.json"

@@ -56,6 +56,8 @@ class WarmStarts:
         Returns:
             The start; None when none is near.
         """
+        if spec.recovery is not None and (spec.recovery.fresh or spec.recovery.early):
+            return None  # it begins with weights of its own
         best: tuple[float, float] | None = None
         found = None
         for trial in ended:

@@ -85,6 +85,7 @@ class Executor(Protocol):
         """End what still runs, within seconds. Those trials then count as interrupted.
 
         Trainings may save how far they came. Afterwards every future is done: what was ended is cancelled.
+        Closed once more, it does nothing.
         """
         ...
 

@@ -23,7 +23,7 @@ from .ray_deaths import why_ended
 from .ray_logs import WorkerLogs
 from .ray_machines import Machines
 from .ray_opening import hides_gpus, opening_of
-from .ray_pool import pooled
+from .ray_pool import TimingMachines
 from .ray_worker import Bulletin, Done, RayWorker
 from .worker import WorkerUnusable
 
@@ -66,7 +66,8 @@ class RayExecutor:
         self._joined = join(self._search)
         most = None if self._joined and workers == 1 else workers
         self._machines = Machines(self._search, most, not self._joined, context.say)
-        self.host = pooled(context.context, context.say)
+        self._timing = TimingMachines(context.context, context.say)
+        self.host = self._timing.host
         self._opening = ray.put(opening_of(context, self.host))
         here = on(ray.get_runtime_context().get_node_id())
         self._bulletin = ray.remote(Bulletin).options(num_cpus=0, scheduling_strategy=here).remote()
@@ -148,6 +149,7 @@ class RayExecutor:
         """Start workers on machines that have room for more, and leave those that are gone."""
         found = nodes()
         self._machines.tell(found)
+        self._timing.look(found)
         for worker in [each for each in self._workers if each.node.key not in {node.key for node in found}]:
             self._end(worker, JobLost(f"{worker.node.name} is gone"))
         taken = Counter(worker.node.key for worker in self._workers)

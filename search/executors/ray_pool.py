@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ...evaluators.timing.processes import ProcessTimes, TimingRequest
 from ...spaces.target import Target
 from ..evaluate.context import EvaluationContext
 from ..evaluate.control import control_files
-from .ray_cluster import Say, nodes, on
+from .ray_cluster import Node, Say, nodes, on
 from .ray_timing import RayTimingHost, TimingService
 
 ANSWER_S = 10.0
@@ -27,20 +27,28 @@ FORGOTTEN_S = 1800.0
 
 
 class Turns:
-    """Says which machine measures next: the one with the fewest measurements under way."""
+    """Says which machine measures next: the one with the fewest measurements under way. More may come at any time."""
 
-    def __init__(self, count: int) -> None:
-        """Begin with so many machines, all free."""
-        self._begun_s: dict[int, dict[str, float]] = {number: {} for number in range(count)}
+    def __init__(self, first: RayTimingHost) -> None:
+        """Begin with the machine that a study is calibrated on, which stays."""
+        self._hosts = {0: first}
+        self._begun_s: dict[int, dict[str, float]] = {0: {}}
+        self._came = 1
 
-    def take(self, turn: str) -> int:
-        """Return the number of a machine, for one measurement with a name of its own."""
+    def add(self, host: RayTimingHost) -> int:
+        """Take in another machine; return how many there are."""
+        self._hosts[self._came], self._begun_s[self._came] = host, {}
+        self._came += 1
+        return len(self._hosts)
+
+    def take(self, turn: str) -> tuple[int, RayTimingHost]:
+        """Return a machine and its number, for one measurement with a name of its own."""
         now_s = time.monotonic()
         for number, begun in self._begun_s.items():  # some are of workers that died while they measured
             self._begun_s[number] = {each: at_s for each, at_s in begun.items() if now_s - at_s < FORGOTTEN_S}
         number = min(self._begun_s, key=lambda each: len(self._begun_s[each]))
         self._begun_s[number][turn] = now_s
-        return number
+        return number, self._hosts[number]
 
     def give_back(self, turn: str) -> None:
         """Note that a measurement is over."""
@@ -49,11 +57,12 @@ class Turns:
 
     def count(self) -> int:
         """Return how many machines there are."""
-        return len(self._begun_s)
+        return len(self._hosts)
 
     def leave(self, number: int) -> None:
         """Give no machine of this number any more; the first one stays."""
         if number:
+            self._hosts.pop(number, None)
             self._begun_s.pop(number, None)
 
 
@@ -62,37 +71,39 @@ class RayTimingPool:
     """Machines of a cluster that agree. It can be sent to every worker.
 
     Attributes:
-        hosts: The machines; the study is calibrated on the first.
-        turns: Handle of the actor `Turns`.
+        first: The machine that the study is calibrated on.
+        turns: Handle of the actor `Turns`, which knows all of them.
     """
 
-    hosts: tuple[RayTimingHost, ...]
+    first: RayTimingHost
     turns: Any
+    _known: dict[int, RayTimingHost] = field(default_factory=dict)  # they remember what files hold
 
     @property
     def name(self) -> str:
         """The first machine's name."""
-        return self.hosts[0].name
+        return self.first.name
 
     def time(self, request: TimingRequest) -> ProcessTimes:
         """Time files on the first machine; see `TimingHost`."""
-        return self.hosts[0].time(request)
+        return self.first.time(request)
 
     def conditions(self, target: Target) -> dict[str, Any]:
         """Return the first machine as it is; see `TimingHost`."""
-        return self.hosts[0].conditions(target)
+        return self.first.conditions(target)
 
     @contextlib.contextmanager
     def chosen(self) -> Iterator[TimingHost]:
         """Give the machine that has least to do; see `TimingHost`."""
         import ray
 
-        turn, number = uuid.uuid4().hex, 0
+        turn, number, host = uuid.uuid4().hex, 0, self.first
         try:
             # Out of reach, or slow: the first machine can always be asked.
             with contextlib.suppress(ray.exceptions.RayError):
-                number = int(ray.get(self.turns.take.remote(turn), timeout=ANSWER_S))
-            yield self.hosts[number]
+                number, found = ray.get(self.turns.take.remote(turn), timeout=ANSWER_S)
+                host = self._known.setdefault(number, found) if number else self.first
+            yield host
         except TimingHostLost:
             if number == 0:
                 raise  # all milliseconds hang on this one
@@ -102,52 +113,76 @@ class RayTimingPool:
             self.turns.give_back.remote(turn)
 
 
-def pooled(context: EvaluationContext, say: Say) -> TimingHost:
-    """Return what workers have their files timed by: all machines with the target's hardware that agree with the first.
+class TimingMachines:
+    """The machines of a cluster that time files for a search: also those that join while it runs.
 
-    Args:
-        context: The driver's, calibrated on the first machine.
-        say: Takes a line about each machine that is left out.
+    Attributes:
+        host: What workers have their files timed by.
     """
-    first = context.host
-    if not isinstance(first, RayTimingHost):
-        return first
-    import ray
 
-    taken = first.node
-    others = [node for node in nodes() if node.is_target and node.key != taken]
-    if not others:
-        return first
-    agreeing = [first]
-    with control_files(context) as controls:
-        if not controls:
-            say(f"all files are timed on {first.name}: this target has no control to hold other machines against")
-        for node in others if controls else ():
-            if context.stop():
-                break
-            service = ray.remote(TimingService).options(num_cpus=0, scheduling_strategy=on(node.key)).remote()
-            host = RayTimingHost(service, node.name, patience_s=0.0)
-            why = _why_not(context, host, controls)
-            if why:
-                say(f"nothing is timed on {node.name}: {why}")
-                ray.kill(service)
-            else:
-                agreeing.append(host)
-    if len(agreeing) == 1:
-        return first
-    say(f"files are timed on {len(agreeing)} machines that agree; what is confirmed is on {first.name}")
-    here = on(ray.get_runtime_context().get_node_id())
-    turns = ray.remote(Turns).options(num_cpus=0, scheduling_strategy=here).remote(len(agreeing))
-    ray.get(turns.count.remote())  # a process that only begins would answer nobody in time
-    return RayTimingPool(tuple(agreeing), turns)
+    def __init__(self, context: EvaluationContext, say: Say) -> None:
+        """Look at the machines that are there.
 
+        Args:
+            context: The driver's, calibrated on the first machine.
+            say: Takes a line about each machine that is used or left out.
+        """
+        self.host: TimingHost = context.host
+        self._context, self._say = context, say
+        self._seen: set[str] = set()
+        self._turns: Any = None
+        self._hosts: list[RayTimingHost] = []  # an actor ends with the last handle of it
+        if isinstance(context.host, RayTimingHost):
+            import ray
 
-def _why_not(context: EvaluationContext, host: RayTimingHost, controls: Mapping[str, Path]) -> str:
-    """Return why nothing is to be timed on a machine; empty where nothing speaks against it."""
-    import ray
+            self._seen.add(context.host.node)
+            here = on(ray.get_runtime_context().get_node_id())
+            self._turns = ray.remote(Turns).options(num_cpus=0, scheduling_strategy=here).remote(context.host)
+            ray.get(self._turns.count.remote())  # a process that only begins would answer nobody in time
+            self.host = RayTimingPool(context.host, self._turns)
+            self.look(nodes())
 
-    try:
-        told = (disagreement(context.sessions[name].meter, host, path) for name, path in controls.items())
-        return next(filter(None, told), "")
-    except (AutoCompressError, ray.exceptions.RayError, OSError) as error:
-        return one_line(error)[:200]
+    def look(self, found: Sequence[Node]) -> None:
+        """Take in the machines with the target's hardware that are new and agree with the first.
+
+        To hold one against the first takes some seconds, once.
+
+        Args:
+            found: The machines of the cluster.
+        """
+        new = [node for node in found if node.is_target and node.key not in self._seen]
+        if self._turns is None or not new:
+            return
+        self._seen |= {node.key for node in new}
+        with control_files(self._context) as controls:
+            if not controls:
+                first = self.host.name
+                self._say(f"all files are timed on {first}: this target has no control to hold other machines against")
+            for node in new if controls else ():
+                if self._context.stop():
+                    break
+                self._hold_against_first(node, controls)
+
+    def _hold_against_first(self, node: Node, controls: Mapping[str, Path]) -> None:
+        import ray
+
+        service = ray.remote(TimingService).options(num_cpus=0, scheduling_strategy=on(node.key)).remote()
+        host = RayTimingHost(service, node.name, patience_s=0.0)
+        if why := self._why_not(host, controls):
+            self._say(f"nothing is timed on {node.name}: {why}")
+            ray.kill(service)
+            return
+        self._hosts.append(host)
+        count = ray.get(self._turns.add.remote(host))
+        self._say(f"files are timed on {count} machines that agree; what is confirmed is on {self.host.name}")
+
+    def _why_not(self, host: RayTimingHost, controls: Mapping[str, Path]) -> str:
+        """Return why nothing is to be timed on a machine; empty where nothing speaks against it."""
+        import ray
+
+        sessions = self._context.sessions
+        try:
+            told = (disagreement(sessions[name].meter, host, path) for name, path in controls.items())
+            return next(filter(None, told), "")
+        except (AutoCompressError, ray.exceptions.RayError, OSError) as error:
+            return one_line(error)[:200]

@@ -1,4 +1,8 @@
-"""Followers beside a search: each in a thread of its own, so that a server that is slow or away costs no training."""
+"""Followers beside a search: each in a thread of its own, so that a server that is slow or away costs no training.
+
+Of several drivers of one study, one logs to a place at a time, all trials, whoever ran them. Where it ends or dies,
+another one that was asked to goes on.
+"""
 
 from __future__ import annotations
 
@@ -17,71 +21,130 @@ from .telling import Telling, followed_study
 
 END_S = 30.0
 """Seconds that followers have for what is still to be logged when a search has ended."""
+LATE_S = 5.0
+"""The same, at least, where its minutes are over."""
 HURRIED_S = 1.0
-"""The same where the search has to end within seconds."""
+"""The same where the search has to end within seconds, and how long is waited for without a word."""
+LOOK_S = 5.0
+"""Seconds between two looks whether another driver still logs."""
 Say = Callable[[str], None]
+LoggedBy = Callable[[str], str]
+"""Returns, in words, the other driver that logs to a place; empty where this one does from now on."""
+
+
+def seconds_to_end(hurried: bool, left_s: float | None) -> float:
+    """Return how long followers may hold the end of a search.
+
+    Args:
+        hurried: Whether it has to end within seconds.
+        left_s: Seconds of its minutes that are left, None where it has no end.
+    """
+    if hurried:
+        return HURRIED_S
+    return END_S if left_s is None else min(END_S, max(LATE_S, left_s))
 
 
 class Following:
     """One follower, and the trials that it has still to log."""
 
-    def __init__(self, follower: Follower, telling: Telling) -> None:
-        """Begin to follow the study that `telling` tells of."""
-        self._follower, self._telling = follower, telling
+    def __init__(self, follower: Follower, telling: Telling, logged_by: LoggedBy = lambda place: "") -> None:
+        """Begin to follow the study that `telling` tells of.
+
+        Args:
+            follower: Logs.
+            telling: Makes plain figures of trials.
+            logged_by: See `LoggedBy`; the follower's thread calls it.
+        """
+        self._follower, self._telling, self._logged_by = follower, telling, logged_by
         self._given: queue.Queue[list[Trial] | None] = queue.Queue()
         self._said: deque[str] = deque()
         self._logged: set[int] | None = None
         self._there: set[int] = set()
-        self._late = threading.Event()
+        self._held = threading.Event()
         self._waiting: deque[EndedTrial] = deque()
         self._failing = False
+        self._other = ""
         self._seen: tuple[int, ...] = ()
+        self._trials: list[Trial] = []
         self._thread = threading.Thread(target=self._follow, daemon=True, name="follower")
         self._thread.start()
+
+    @property
+    def left(self) -> int:
+        """Number of the trials that are still to be logged, by this driver."""
+        return 0 if self._other else len(set(self._seen) - self._there)
+
+    def words(self, what: str) -> str:
+        """Return a line about them, such as "3 trials are not logged to ...".
+
+        Args:
+            what: What they are, such as "not logged".
+        """
+        return f"{'1 trial is' if self.left == 1 else f'{self.left} trials are'} {what} to {self._follower.where}"
 
     def look(self, trials: Sequence[Trial]) -> None:
         """Take in all trials that ended so far."""
         if len(trials) != len(self._seen):
             self._seen = tuple(trial.number for trial in trials)
-            self._given.put(list(trials))
+            self._trials = list(trials)
+            self._given.put(self._trials)
 
     def tell(self, say: Say) -> None:
         """Say what went wrong since the last call."""
         while self._said:
             say(self._said.popleft())
 
+    def hold(self, held: bool) -> None:
+        """Have it log nothing more, once it is through with a trial, or go on."""
+        if held:
+            self._held.set()
+        else:
+            self._held.clear()
+            self._given.put(self._trials)
+
+    def is_through(self) -> bool:
+        """Tell whether nothing is to be waited for: all is logged, or cannot be now."""
+        return not self.left or (self._failing and self._given.empty())
+
     def ask_to_end(self) -> None:
         """Let it log what waits, and end."""
         self._given.put(None)
 
-    def wait(self, seconds: float) -> None:
-        """Wait for its end, and note what is left."""
+    def wait(self, seconds: float) -> bool:
+        """Wait for its end; return whether it came."""
         self._thread.join(max(0.0, seconds))
-        self._late.set()  # the next run may log them now
-        if left := len(set(self._seen) - self._there):
-            trials = "1 trial is" if left == 1 else f"{left} trials are"
-            self._said.append(f"{trials} not logged to {self._follower.where}; the next run of this study does so")
+        return not self._thread.is_alive()
+
+    def leave(self) -> None:
+        """Leave what is not logged to others; it has been asked to end."""
+        self.hold(True)  # others may log them now
+        if self.left:
+            self._said.append(f"{self.words('not logged')}; the next run of this study does so")
 
     def _follow(self) -> None:
-        known = 0
-        while (trials := self._given.get()) is not None:
-            while not self._given.empty() and self._given.queue[0] is not None:
-                trials = self._given.get()  # those of before are among them
-                assert trials is not None
+        known, ends = 0, False
+        while not ends:
+            trials: list[Trial] | None = None
+            with contextlib.suppress(queue.Empty):
+                trials = self._given.get(timeout=LOOK_S if self._other else None)
+                ends = trials is None
+                while not self._given.empty() and self._given.queue[0] is not None:
+                    trials = self._given.get()  # those of before are among them
             with self._trouble_told():
-                self._waiting += self._telling.of(trials, known)
-                known = len(trials)
+                if trials is not None:
+                    self._waiting += self._telling.of(trials, known)
+                    known = len(trials)
                 self._log_waiting()
-        with self._trouble_told():
-            self._log_waiting()
         with self._trouble_told():
             self._follower.close()
 
     def _log_waiting(self) -> None:
-        if self._logged is None and self._waiting:
+        if not self._waiting or not self._has_the_turn():
+            return
+        if self._logged is None:
             self._logged = set(self._follower.open(self._study()))
             self._there |= self._logged
-        while self._waiting and self._logged is not None and not self._late.is_set():
+        while self._waiting and not self._held.is_set():
             number = self._waiting[0].number
             if number not in self._logged:
                 self._follower.add(self._waiting[0])
@@ -91,6 +154,14 @@ class Following:
         if self._failing:
             self._failing = False
             self._said.append(f"trials are logged to {self._follower.where} again")
+
+    def _has_the_turn(self) -> bool:
+        before, self._other = self._other, self._logged_by(self._follower.where)
+        if self._other:
+            self._logged = None  # it is asked anew what is there
+            if self._other != before:
+                self._said.append(f"{self._other} logs the trials of this study to {self._follower.where}")
+        return not self._other
 
     def _study(self) -> FollowedStudy:
         return followed_study(self._telling.folder, self._telling.objectives)
@@ -113,9 +184,11 @@ class Following:
 class Followings:
     """All followers of a search."""
 
-    def __init__(self, followers: Sequence[Follower], telling: Telling, say: Say) -> None:
+    def __init__(
+        self, followers: Sequence[Follower], telling: Telling, say: Say, logged_by: LoggedBy = lambda place: ""
+    ) -> None:
         """Begin to follow; see `Following`."""
-        self._each = [Following(follower, telling) for follower in followers]
+        self._each = [Following(follower, telling, logged_by) for follower in followers]
         self._say = say
 
     def look(self, trials: Sequence[Trial]) -> None:
@@ -124,11 +197,28 @@ class Followings:
             each.look(trials)
             each.tell(self._say)
 
-    def close(self, seconds: float) -> None:
-        """Let followers log what is left, within some seconds."""
+    @contextlib.contextmanager
+    def held(self, seconds: float) -> Iterator[None]:
+        """Meanwhile, log nothing: another driver may be about to. What is to be logged is waited for, some seconds."""
         until_s = time.monotonic() + seconds
+        while not all(each.is_through() for each in self._each) and time.monotonic() < until_s:
+            time.sleep(0.05)
+        for each in self._each:
+            each.hold(True)
+        yield
+        for each in self._each:
+            each.hold(False)
+
+    def close(self, seconds: float) -> None:
+        """Let followers log what is left, within some seconds. Where that takes longer than a moment, it is told."""
+        until_s, told = time.monotonic() + seconds, False
         for each in self._each:
             each.ask_to_end()
         for each in self._each:
-            each.wait(until_s - time.monotonic())
+            if not each.wait(min(HURRIED_S, until_s - time.monotonic())):
+                if each.left and not told and (left_s := until_s - time.monotonic()) >= 1:
+                    self._say(f"{each.words('still being logged')}: waiting {left_s:.0f} s for that, at most")
+                    told = True
+                each.wait(until_s - time.monotonic())
+            each.leave()
             each.tell(self._say)

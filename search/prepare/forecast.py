@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from ...compression.recover import Schedule
+from ...compression.schedule import Schedule
 from ...compression.step_time import StepTime, time_steps
 from ...compression.student import make_student
 from ...spaces.spec import Recovery, StudentSpec

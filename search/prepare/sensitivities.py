@@ -23,6 +23,7 @@ from ...studies.checkpoint import load_weights
 from ...studies.study_file import StudyFile
 from ...studies.task import PreparedTask, Task
 from ...studies.teacher import epochs_told, prepare_teacher
+from ..evaluate.criterion import rated_network
 from ..evaluate.look import look_at_teacher
 from ..store.settings import task_of
 from .space import space_without_measuring
@@ -106,7 +107,8 @@ def sensitivity_without_measuring_latency(
     else:
         load_weights(task.teacher, folder / "teacher.safetensors")
     prepared = task.prepared()
-    network = look_at_teacher(prepared, settings.space.axes)
+    found = look_at_teacher(prepared, settings.space.axes)
+    network = rated_network(found, prepared, settings, folder, worker=folder is not None)
     return study_sensitivity(prepared, space_without_measuring(network, settings), say=say)
 
 

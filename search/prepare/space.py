@@ -105,7 +105,8 @@ def lay_context(
         patterns: Sparsity patterns that were measured to be faster.
         optimizer: That students of the study were taught by; None where none was.
     """
-    optimizer = optimizer or settings.recovery.optimizer or ("adamw" if network.norms_layers else "sgd")
+    taught = settings.recovery
+    optimizer = optimizer or taught.optimizer or ("adamw" if network.norms_layers else "sgd")
     found = {t.name: usable_runtime(t).capabilities(t) for t in settings.target.targets()}
     joint = joint_capabilities(list(found.values()), settings.target.any_of)
     return SpaceContext(
@@ -120,7 +121,10 @@ def lay_context(
         bits=settings.space.bits,
         patterns=settings.space.patterns,
         profile=profile,
-        recovery=Recovery(optimizer=optimizer),
+        recovery=Recovery(optimizer=optimizer, tune=taught.ways[0], rank=taught.rank, ramp=taught.ramp or ""),
+        ways=taught.ways,
+        aids=settings.recovery.aids,
+        starts=settings.recovery.starts,
         blocks=network.blocks,
         resizings=network.resizings,
         no_sizes=network.no_sizes,

@@ -8,55 +8,33 @@ same width. A student of a sequence has as many steps of training as one of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Sequence
+from dataclasses import replace
 
-from ...spaces.axes.bits import FULL
-from ...spaces.axes.recovery import AWARE, NEW, POST_TRAINING, START
-from ...spaces.axes.registry import SIZES
 from ...spaces.plan import Plan
 from ...spaces.space import Space
+from ...spaces.spec import StudentSpec
 from ...spaces.surrogates import Surrogates
 from ...spaces.target import PerTarget
-from ...spaces.variables import Option
-from ..techniques import EIGHT, SEQUENCES, SIXTEEN, Coverage, Technique, Trainings, technique_of
+from ..technique_kinds.context import DesignContext
+from ..technique_kinds.facts import SpaceFacts
+from ..technique_kinds.kind import STEP_OF, Steps, TechniqueKind
+from ..technique_kinds.registry import TECHNIQUES
+from ..techniques import Coverage, Trainings, technique_of
 from ..trial import Origin, Trial
-from .by_hand import Design, uniform
+from .by_hand import Design
 
-WIDTHS = tuple(i / 16 for i in range(15, 2, -1))
-USUAL_WIDTH = 0.5
-"""Where no budget says how narrow a student must be: the one that tutorials take."""
 MARGIN = 1.05
 """A width fits a budget where this many times its predicted latency does: the upper end of its interval must."""
-RATES = (1.0, 0.5, 2.0)
-"""Learning rates that are tried, as multiples of the usual one."""
-FRESH_RATE = 0.05
-"""Of students with new weights, which have further to go."""
 TRIES = 3
 """So many settings of a technique are tried at least, while none meets the budget."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One way to carry a technique out.
-
-    Attributes:
-        width: Part of its channels that each group keeps.
-        rate: Of learning, as a multiple of the usual one.
-        trained: Whether quantization after pruning is trained too.
-    """
-
-    width: float = 1.0
-    rate: float = 1.0
-    trained: bool = False
 
 
 class Baselines:
     """Proposes the techniques that a user asked for, one after the other."""
 
     def __init__(
-        self, space: Space, surrogates: Surrogates, budgets: PerTarget[float], wanted: Sequence[Technique]
+        self, space: Space, surrogates: Surrogates, budgets: PerTarget[float], wanted: Sequence[TechniqueKind]
     ) -> None:
         """Begin with nothing tried.
 
@@ -67,10 +45,14 @@ class Baselines:
             wanted: The techniques.
         """
         self._space, self._surrogates, self._budgets = space, surrogates, budgets
-        self._wanted = [technique for technique in Technique if technique in wanted and self._possible(technique)]
+        facts = SpaceFacts.of(space)
+        self._wanted = [kind for kind in TECHNIQUES if kind in wanted and not kind.why_not(facts)]
+        predicted = bool(budgets) and set(budgets) <= set(surrogates.latency)
+        self._context = DesignContext(space, self._fits if predicted else None)
         self._ended: list[Trial] = []
         self._begun: set[tuple[int | None, str]] = set()
         self._first: tuple[Design | None] | None = None
+        self._sorted: dict[TechniqueKind | None, list[Trial]] | None = None
 
     def note(self, trial: Trial) -> None:
         """Take in a trial that ended or waits."""
@@ -78,6 +60,7 @@ class Baselines:
         self._first = None
         if trial.state.ended:
             self._ended.append(trial)
+            self._sorted = None
 
     def begun(self, plan: Plan, after: int | None) -> None:
         """Take in what is being tried.
@@ -94,9 +77,9 @@ class Baselines:
         return (None, self._space.spec(plan).key()) in self._begun
 
     @property
-    def missing(self) -> list[Technique]:
+    def missing(self) -> list[TechniqueKind]:
         """The techniques that have no model yet, or none within the budget while that may still be found."""
-        return [technique for technique in self._wanted if self._is_missing(technique)]
+        return [kind for kind in self._wanted if self._is_missing(kind)]
 
     def first(self) -> Design | None:
         """Return the next trial of a technique that is missing; None where there is none to begin now."""
@@ -105,33 +88,35 @@ class Baselines:
         if self._first is None:
             # the teacher comes first: all are compared with it
             known = any(t.origin is Origin.TEACHER and t.finished for t in self._ended)
-            found = (design for technique in self.missing if known and (design := self._next(technique)))
+            found = (design for kind in self.missing if known and (design := self._next(kind)))
             self._first = (next(found, None),)
         return self._first[0]
 
     def further(self) -> Design | None:
         """Return a further setting of the sequence that had least time, None where all have had what the search had."""
-        spent_s = {technique: self.spent_s(technique) for technique in SEQUENCES if technique in self._wanted}
+        spent_s = {kind: self.spent_s(kind) for kind in self._wanted if kind.sequence}
         search_s = self._trainings().seconds_behind(t for t in self._ended if not t.by_hand) if spent_s else 0.0
-        waiting = sorted((s, technique) for technique, s in spent_s.items() if s < search_s)
-        return next((design for _, technique in waiting if (design := self._next(technique))), None)
+        waiting = sorted((s, kind.name, kind) for kind, s in spent_s.items() if s < search_s)
+        return next((design for *_, kind in waiting if (design := self._next(kind))), None)
 
-    def spent_s(self, technique: Technique) -> float:
+    def spent_s(self, kind: TechniqueKind) -> float:
         """Return the seconds that went into all trials of a technique, with those that they began with."""
-        return self._trainings().seconds_behind(self._trials(technique))
+        return self._trainings().seconds_behind(self._trials(kind))
 
     def _trainings(self) -> Trainings:
         return Trainings(self._ended)
 
-    def _trials(self, technique: Technique) -> list[Trial]:
-        coverage = Coverage.of(self._ended)
-        return [trial for trial in self._ended if technique_of(trial, coverage) is technique]
+    def _trials(self, kind: TechniqueKind) -> list[Trial]:
+        if self._sorted is None:
+            self._sorted, coverage = {}, Coverage.of(self._ended)
+            for trial in self._ended:
+                self._sorted.setdefault(technique_of(trial, coverage), []).append(trial)
+        return self._sorted.get(kind, [])
 
-    def _is_missing(self, technique: Technique) -> bool:
-        trials = self._trials(technique)
+    def _is_missing(self, kind: TechniqueKind) -> bool:
+        trials = self._trials(kind)
         done = [trial for trial in trials if trial.finished]
-        narrows = technique in (*SEQUENCES, Technique.PRUNING, Technique.DISTILLATION)
-        if narrows and self._budgets and not any(map(self._meets, done)):
+        if kind.narrows and self._budgets and not any(map(self._meets, done)):
             return len(trials) < TRIES
         return not done and len(trials) < TRIES
 
@@ -139,108 +124,44 @@ class Baselines:
         latencies = {name: file.latency for name, file in trial.measured.items()}
         return all(latencies[name].high_ms <= ms for name, ms in self._budgets.items() if name in latencies)
 
-    def _possible(self, technique: Technique) -> bool:
-        bits, sizes = self._space.options("bits"), any(self._space.of(axis) for axis in SIZES)
-        if technique is Technique.SIXTEEN_BITS:
-            return SIXTEEN in bits
-        low = EIGHT in bits
-        if technique is Technique.INT8_AFTER:
-            return low
-        if technique in (Technique.INT8_WHILE, Technique.QUANTIZE_PRUNE):
-            return low and AWARE in self._space.options("recovery") and (sizes or technique is Technique.INT8_WHILE)
-        return technique is Technique.TEACHER or (sizes and (low or technique not in SEQUENCES))
-
-    def _next(self, technique: Technique) -> Design | None:
-        """Return the first step of the next setting that was not begun yet; None while another one is awaited."""
-        for setting in self._settings(technique):
-            design = self._design(technique, setting)
-            if design is None:
-                return None
-            if (design.after, self._space.spec(design.plan).key()) not in self._begun:
-                return design
-            if design.technique != technique:
-                return None  # the first step of a sequence runs, or failed
-        return None
-
-    def _settings(self, technique: Technique) -> Iterator[Setting]:
-        if technique in (Technique.TEACHER, Technique.SIXTEEN_BITS, Technique.INT8_AFTER):
-            yield Setting()
-            return
-        if technique is Technique.INT8_WHILE:
-            yield from (Setting(rate=rate) for rate in RATES)
-            return
-        for width, rate in product(self._widths(technique), RATES if technique in SEQUENCES else RATES[:1]):
-            yield Setting(width, rate)
-            if technique is Technique.PRUNE_QUANTIZE and AWARE in self._space.options("recovery"):
-                yield Setting(width, rate, trained=True)
-
-    def _widths(self, technique: Technique) -> list[float]:
-        """Return the widths to try: those within the budget, widest first; without one, from the usual width on."""
-        bits = FULL if technique in (Technique.PRUNING, Technique.DISTILLATION) else EIGHT
-        narrower = [w for w in WIDTHS if self._space.spec(uniform(self._space, w, bits)).channels]
-        if not self._budgets or not set(self._budgets) <= set(self._surrogates.latency):
-            return sorted(narrower, key=lambda width: abs(width - USUAL_WIDTH))
-        return [width for width in narrower if self._fits(width, bits)] or narrower[-1:]
-
-    def _fits(self, width: float, bits: int) -> bool:
-        spec = self._space.spec(uniform(self._space, width, bits))
+    def _fits(self, spec: StudentSpec) -> bool:
         alike = [t for t in self._ended if t.measured and t.spec.shape_key() == spec.shape_key()]
         if alike:
             return any(map(self._meets, alike))
         latency = self._surrogates.latency
         return all(MARGIN * latency[name].predict_ms(spec) <= ms for name, ms in self._budgets.items())
 
-    def _design(self, technique: Technique, setting: Setting) -> Design | None:
-        """Return what is to be trained for a setting; None while its first step is not there."""
-        space, width, rate = self._space, setting.width, setting.rate
-        part = f"{width:.0%}"
-        at = "" if rate == 1.0 else f", rate {rate * self._usual_rate:.3g}"
-        if technique is Technique.TEACHER:
-            return Design(Plan(), Origin.TEACHER, "teacher")
-        if technique in (Technique.SIXTEEN_BITS, Technique.INT8_AFTER):
-            bits = SIXTEEN if technique is Technique.SIXTEEN_BITS else EIGHT
-            return self._made(technique, f"teacher {'16 bits' if bits == SIXTEEN else 'int8'}", Plan(), 1.0, bits)
-        if technique is Technique.INT8_WHILE:
-            return self._made(technique, f"teacher int8, trained{at}", self._taught(rate, aware=True), 1.0, EIGHT)
-        if technique is Technique.PRUNING:
-            return self._made(technique, f"prune {part}{at}", self._taught(rate, alpha=0.0), width, FULL)
-        if technique is Technique.DISTILLATION:
-            like = self._taught(FRESH_RATE / self._usual_rate).changed({START: NEW})
-            return self._made(technique, f"distil {part}, new weights", like, width, FULL)
-        if technique is Technique.TUTORIALS:
-            label = f"prune {part}, fine-tune, int8{at}"
-            return self._made(technique, label, self._taught(rate, alpha=0.0), width, EIGHT)
-        if technique is Technique.QUANTIZE_PRUNE:
-            first = self._design(Technique.INT8_WHILE, Setting())
-            label = f"int8, then prune {part}{at}"
-        elif setting.trained:
-            first = Design(uniform(space, width, FULL, self._taught(rate)), Origin.BY_HAND, f"uniform {part}{at}")
-            label = f"prune {part}, then train int8{at}"
-        else:
-            return self._made(technique, f"prune {part}, then int8{at}", self._taught(rate), width, EIGHT)
-        assert first is not None
-        done = self._done(first.plan)
-        if done is None:
-            return first
-        second = self._made(technique, label, self._taught(rate, aware=True), width, EIGHT)
-        return Design(second.plan, second.origin, second.label, None, technique.value, done.number)
+    def _next(self, kind: TechniqueKind) -> Design | None:
+        """Return the first step of the next setting that was not begun yet; None while another one is awaited."""
+        for steps in kind.designs(self._context):
+            design = self._in_turn(steps, kind)
+            if (design.after, self._space.spec(design.plan).key()) not in self._begun:
+                return design
+            if design.technique != kind.name:
+                return None  # the first step of a sequence runs, or failed
+        return None
 
-    def _done(self, plan: Plan) -> Trial | None:
-        """Return the finished trial of this very student, from the teacher's weights or from what the plan says."""
-        key = self._space.spec(plan).key()
-        return next((t for t in self._ended if t.finished and t.spec.key() == key and t.warm_start is None), None)
+    def _in_turn(self, steps: Steps, kind: TechniqueKind) -> Design:
+        """Return the first of these steps that is not done, the last at the latest; each goes on from the one before.
 
-    def _made(self, technique: Technique, label: str, like: Plan, width: float, bits: int) -> Design:
-        return Design(uniform(self._space, width, bits, like), Origin.BY_HAND, label, None, technique.value)
+        A step on the way that others would make by hand too is theirs; any other one is the technique's alone.
+        """
+        after: int | None = None
+        for step in steps[:-1]:
+            own = "" if after is None and kind.sequence else f"{STEP_OF}{kind.name}"
+            step = replace(step, after=after, technique=step.technique or own)
+            done = self._done(step)
+            if done is None:
+                return step
+            after = done.number
+        return replace(steps[-1], after=after, technique=kind.name)
 
-    @property
-    def _usual_rate(self) -> float:
-        return self._space.context.recovery.learning_rate
+    def _done(self, step: Design) -> Trial | None:
+        """Return the finished trial of this very student, from the teacher's weights or from what the step says."""
+        key, after = self._space.spec(step.plan).key(), step.after
+        return next((t for t in self._ended if t.finished and t.spec.key() == key and _begins(t, after)), None)
 
-    def _taught(self, rate: float = 1.0, alpha: float | None = None, aware: bool = False) -> Plan:
-        choices: dict[str, Option] = {"recovery:quantization": AWARE if aware else POST_TRAINING}
-        if rate != 1.0:
-            choices["recovery:learning_rate"] = rate * self._usual_rate
-        if alpha is not None:
-            choices |= {"recovery:alpha": alpha, "recovery:feature_weight": 0.0}
-        return self._space.taught.changed(choices)
+
+def _begins(trial: Trial, after: int | None) -> bool:
+    """Tell whether a trial began with the weights of another one, or with the teacher's where that is None."""
+    return trial.warm_start is None if after is None else trial.after == after

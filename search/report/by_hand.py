@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..technique_kinds.kind import STEP_OF
 from .entry import Entry
 from .explain import closest
 from .front import Front
@@ -36,6 +37,7 @@ def shown_by_hand(front: Front) -> list[Entry]:
     found = [entry for entry in front.entries if entry.trial.by_hand and not entry.trial.technique]
     tried: dict[str, list[Entry]] = {}
     for entry in front.entries:
-        if entry.trial.by_hand and entry.trial.technique:
+        # what only is on the way to a model of a technique is nothing that one would ship
+        if entry.trial.by_hand and entry.trial.technique and not entry.trial.technique.startswith(STEP_OF):
             tried.setdefault(entry.trial.technique, []).append(entry)
     return found + [best_of(front, entries) for entries in tried.values()]

@@ -70,11 +70,14 @@ def _row(
             row |= {f"p90_ms{at}": latency.p90_ms, f"p95_ms{at}": latency.p95_ms, f"p99_ms{at}": latency.p99_ms}
             row |= {f"disturbed{at}": latency.disturbed, f"peak_memory_mb{at}": latency.peak_memory_mb}
             row |= {f"size_bytes{at}": file.size_bytes, f"compressed_bytes{at}": file.compressed_bytes}
+            row[f"operators{at}"] = sum(file.operators.values()) or None
+            row[f"operators_written{at}"] = sum(file.written.values()) or None
             row[f"remark{at}"] = file.remark
             if several:
                 row[f"{metric.key}{at}"] = metric.shown(file.accuracy)
     row |= {f"seconds.{kind}": value for kind, value in trial.seconds.items()}
     if trial.spec.recovery is not None:
         row |= {"optimizer": trial.spec.recovery.optimizer, "peak_learning_rate": trial.spec.recovery.peak_rate}
+        row |= {"trained_weights": trial.spec.recovery.tune, "train_bytes": trial.train_bytes}
     row |= {name.replace(":", ".", 1): option for name, option in trial.plan.choices.items()}
     return row | {f"drawn.{name}": value for name, value in (trial.latent or {}).items()}

@@ -78,7 +78,8 @@ def remarks(table: TechniqueTable) -> Iterator[str]:
     better = "" if metric.maximized else "; lower is better"
     yield (
         f"intervals: 95 %; {metric.name}: validation split{better}; training: that of the model itself and of the one "
-        "whose weights it began with; tried: models and seconds that the technique had in all"
+        "whose weights it began with, and the memory of a step (weights, gradients, optimizer, activations); tried: "
+        "models and seconds that the technique had in all"
     )
     yield (
         f"search, no slower: the search's best model by {metric.name} whose ratio to the teacher's latency is "
@@ -115,7 +116,9 @@ def _training(row: Row) -> Cell:
         return "none", ""
     times = "" if row.training.times == 1 else f" in {row.training.times}"
     epochs = f"{row.epochs:.3g} epochs{times}" if row.epochs is not None else f"{row.training.times} trainings"
-    return epochs, _seconds(row.training.seconds)
+    held = row.training.step_bytes
+    memory = "" if held is None else f"{BELOW}{held / 1e6:.3g} MB"
+    return epochs, _seconds(row.training.seconds) + memory
 
 
 def _against(row: Row, metric: MetricLabel) -> Cell:
@@ -148,6 +151,7 @@ def as_plain(table: TechniqueTable) -> Sequence[dict[str, object]]:
             "size_bytes": row.size_bytes,
             "training_s": row.training.seconds,
             "trainings": row.training.times,
+            "training_step_bytes": row.training.step_bytes,
             "epochs": row.epochs,
             "tried": row.tried,
             "spent_s": row.spent_s,

@@ -12,24 +12,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ...files import read_object
-from ...spaces.axes.registry import SIZES
 from ...studies.metric import MetricLabel
 from ..store.facts import read_facts
 from ..store.settings import read_settings
-from ..techniques import EIGHT, SEQUENCES, SIXTEEN, Coverage, Technique, Training, Trainings, technique_of
+from ..technique_kinds.facts import SpaceFacts
+from ..technique_kinds.kind import TechniqueKind
+from ..technique_kinds.quantization import INT8_AFTER, TEACHER
+from ..technique_kinds.registry import TECHNIQUES
+from ..technique_kinds.sequences import PRUNE_QUANTIZE, QUANTIZE_PRUNE, TUTORIALS
+from ..techniques import Coverage, Training, Trainings, technique_of
 from .by_hand import best_of
 from .entry import Entry
 from .front import Front
 from .intervals import Interval, MetricIntervals, median_ms, speed_up
 
 SEARCH, UNTRAINED = "joint search", Training()
-BESIDE = (
-    Technique.TUTORIALS,
-    Technique.PRUNE_QUANTIZE,
-    Technique.QUANTIZE_PRUNE,
-    Technique.INT8_AFTER,
-    Technique.TEACHER,
-)
+BESIDE = (TUTORIALS, PRUNE_QUANTIZE, QUANTIZE_PRUNE, INT8_AFTER, TEACHER)
 """Where no limit says which model of the search is wanted, it is the one at the latency of the first of these."""
 
 
@@ -114,11 +112,11 @@ def techniques(front: Front) -> TechniqueTable:
         StorageError: A file of the folder cannot be read.
     """
     table = _Table(front)
-    rows = [table.row(technique) for technique in Technique]
+    rows = [table.row(kind) for kind in TECHNIQUES]
     found = {row.name: row for row in rows}
     missing = tuple(row.name for row in rows if row.entry is None and not row.note)
     return TechniqueTable(
-        (*rows, table.search_row([found[technique] for technique in BESIDE])),
+        (*rows, table.search_row([found[kind.name] for kind in BESIDE])),
         missing,
         command(front) if missing else "",
         front.limits.metric,
@@ -153,21 +151,21 @@ class _Table:
         self._front, self._intervals = front, MetricIntervals.of(front.folder)
         self._trainings, coverage = Trainings(front.trials), Coverage.of(front.trials)
         self._epochs = read_facts(front.folder).epochs or read_settings(front.folder).recovery.epochs
-        self._space = read_object(front.folder / "space.json") or {}
-        self._tried: dict[Technique | None, list[Entry]] = {}
+        self._facts = SpaceFacts.read(read_object(front.folder / "space.json") or {})
+        self._tried: dict[TechniqueKind | None, list[Entry]] = {}
         for entry in front.entries:
             self._tried.setdefault(technique_of(entry.trial, coverage), []).append(entry)
         self._searched = [entry for entry in front.entries if not entry.trial.by_hand]
 
-    def row(self, technique: Technique) -> Row:
-        tried = self._tried.get(technique, [])
-        if technique is Technique.TEACHER and self._front.teacher is not None:
+    def row(self, kind: TechniqueKind) -> Row:
+        tried = self._tried.get(kind, [])
+        if kind is TEACHER and self._front.teacher is not None:
             tried = [self._front.teacher]
         if not tried:
-            return Row(technique.value, technique.in_words, note=self._impossible(technique))
+            return Row(kind.name, kind.meaning, note=kind.why_not(self._facts))
         best = best_of(self._front, tried)
         spent_s = self._trainings.seconds_behind(entry.trial for entry in tried)
-        return self._filled(technique.value, technique.in_words, best, len(tried), spent_s, self._against(best))
+        return self._filled(kind.name, kind.meaning, best, len(tried), spent_s, self._against(best))
 
     def search_row(self, sequences: Sequence[Row]) -> Row:
         """Return the row of the search: its best model under the limits, else the one beside the first of `sequences`.
@@ -227,19 +225,3 @@ class _Table:
     ) -> Against:
         around = self._intervals.around(values[0], split, sds[0])
         return Against(best, around, self._intervals.difference(*values, split, sds), split)
-
-    def _impossible(self, technique: Technique) -> str:
-        """Return why a technique cannot be tried in this study, empty where it can."""
-        variables = self._space.get("variables", [])
-        axes = {variable["axis"] for variable in variables}
-        bits = {option for variable in variables if variable["axis"] == "bits" for option in variable["options"]}
-        reasons = {entry["name"]: entry["reason"] for entry in self._space.get("left_out", [])}
-        wanted = {Technique.SIXTEEN_BITS: SIXTEEN, Technique.INT8_AFTER: EIGHT, Technique.INT8_WHILE: EIGHT}
-        wanted |= dict.fromkeys(SEQUENCES, EIGHT)
-        width = wanted.get(technique)
-        if width is not None and width not in bits:
-            return f"not offered here: {width} bits {reasons.get(f'{width} bits', 'win nothing on this target')}"
-        narrows = (*SEQUENCES, Technique.PRUNING, Technique.DISTILLATION)
-        if technique in narrows and not axes & set(SIZES):
-            return "not offered here: no axis of this study makes a network narrower"
-        return ""

@@ -16,12 +16,15 @@ import sqlalchemy
 
 from ...errors import StorageError, StudyOpen
 from .database import Database, check_storage, database_for_search, database_of, reach
-from .leases import Leases, Living
+from .lease_tables import Living
+from .leases import DEAD_S, Leases
 from .lock import locked
 from .place import read_place
 from .sqlite_file import Direction
 
 Say = Callable[[str], None]
+OPENING_S = 30.0
+"""A driver that opens a shared study, and gives no sign of life for so long, is dead."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,22 @@ class Access:
             return []
         try:
             return self.leases.others()
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            raise StorageError(self.database.reason(error)) from error
+
+    def logged_by(self, place: str) -> str:
+        """Return, in words, the other driver that logs the study's trials to a place.
+
+        Returns:
+            The words; empty where this process does from now on.
+
+        Raises:
+            StorageError: The server cannot be read.
+        """
+        if self.leases is None:
+            return ""
+        try:
+            return self.leases.logged_by(place)
         except sqlalchemy.exc.SQLAlchemyError as error:
             raise StorageError(self.database.reason(error)) from error
 
@@ -111,7 +130,14 @@ def access_for_search(
             leases.keep()
         except sqlalchemy.exc.SQLAlchemyError as error:
             raise StorageError(database.reason(error)) from error
-        yield Access(database, leases.check_held, leases, turn.close)
+        checks = [check_held]
+        turn.callback(checks.clear)  # once others may open it, leases alone tell
+
+        def check_both() -> None:
+            for check in (*checks, leases.check_held):
+                check()
+
+        yield Access(database, check_both, leases, turn.close)
 
 
 @contextlib.contextmanager
@@ -141,7 +167,7 @@ def _in_turn(folder: Path, say: Say, stop: Callable[[], bool]) -> Iterator[Calla
     with contextlib.ExitStack() as held:
         while True:
             try:
-                check_held = held.enter_context(locked(folder))
+                check_held = held.enter_context(locked(folder, min(OPENING_S, DEAD_S)))
                 break
             except StudyOpen:
                 if stop():

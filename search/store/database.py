@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +11,8 @@ import sqlalchemy
 
 from ...errors import StorageError
 from ..trial import Trial
-from .leases import Leases, Living
+from .lease_tables import Living
+from .leases import Leases
 from .place import check_address, new_place, note_place, read_place, without_password
 from .rows import parsed
 from .server import Server
@@ -68,6 +69,16 @@ class Database(Protocol):
 
         Raises:
             StorageError: They cannot be read.
+        """
+        ...
+
+    def note_ended(self, engine: sqlalchemy.Engine, study: int, numbers: Collection[int]) -> None:
+        """Note for drivers that trials have ended whose rows were written while no driver had the study.
+
+        Args:
+            engine: As `open` returns it.
+            study: Optuna's number of the study.
+            numbers: Of all trials that have a row.
         """
         ...
 

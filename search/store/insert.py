@@ -16,8 +16,10 @@ import optuna
 import sqlalchemy
 from sqlalchemy import text
 
+from ...spaces.plain import to_plain
+from ...spaces.space import Space
 from ...spaces.variables import Variable
-from ..trial import TrialState
+from ..trial import Trial, TrialState
 
 FIRST = text("UPDATE studies SET study_name = study_name WHERE study_id = :study")
 """Holds a study's row, so that of several that add trials each counts those of the others."""
@@ -45,6 +47,35 @@ STATES = {
     TrialState.GATED: optuna.trial.TrialState.PRUNED,
     TrialState.FAILED: optuna.trial.TrialState.FAIL,
 }
+
+
+def insert_ended(
+    engine: sqlalchemy.Engine,
+    study: int,
+    trial: Trial,
+    values: Sequence[float] | None,
+    space: Space | None,
+    key: str,
+    times: tuple[datetime, datetime],
+    also: Callable[[sqlalchemy.Connection], None],
+) -> None:
+    """Write a trial of ours that ended, with its decisions as Optuna's parameters; see `insert_trial`.
+
+    Args:
+        engine: Of the database.
+        study: Optuna's number of the study.
+        trial: The trial.
+        values: Its objectives; None where it was not measured.
+        space: What its plan is a point of; None where that is not known.
+        key: Of the user attribute that has all of it.
+        times: When it began and ended.
+        also: Does more in the transaction.
+    """
+    attributes: dict[str, Any] = {key: json.dumps(to_plain(trial)), "origin": trial.label}
+    variables = space or ()
+    params = {v.name: v.legal(trial.plan.choices.get(v.name, v.options[0])) for v in variables}
+    ranges = {v.name: distribution(v) for v in variables}
+    insert_trial(engine, study, STATES[trial.state], values, params, ranges, attributes, times, also)
 
 
 def insert_trial(

@@ -8,69 +8,24 @@ driver left that died is taken over by one other.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import platform
 import secrets
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Boolean, Column, DateTime, Integer, String, Text
 
 from ...errors import StorageError
 from .insert import FIRST
+from .lease_tables import DRIVERS, LOGGED, TRIALS, Living, digest_of
 
 DEAD_S = float(os.environ.get("AUTOCOMPRESS_LEASE_S", "90"))
 """A driver that has given no sign of life for so long, by the server's clock, is dead."""
 BEAT_S = DEAD_S * 20 / 90
 """Seconds between two signs of life."""
-TABLES = sqlalchemy.MetaData()
-DRIVERS = sqlalchemy.Table(
-    "autocompress_drivers",
-    TABLES,
-    Column("driver", String(32), primary_key=True),
-    Column("study_id", Integer, nullable=False, index=True),
-    Column("host", String(255), nullable=False),
-    Column("process", Integer, nullable=False),
-    Column("beat", DateTime(timezone=True), nullable=False),
-    Column("keeper", Boolean, nullable=False),
-)
-TRIALS = sqlalchemy.Table(
-    "autocompress_trials",
-    TABLES,
-    Column("study_id", Integer, primary_key=True, autoincrement=False),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("driver", String(32)),
-    Column("plan", String(64), nullable=False),
-    Column("record", Text, nullable=False),
-    Column("ended", Boolean, nullable=False),
-)
-
-
-@dataclass(frozen=True)
-class Living:
-    """A driver that lives.
-
-    Attributes:
-        driver: What it is known by.
-        host: Name of its machine.
-        process: Its number there.
-        keeper: Whether it keeps the study's files.
-    """
-
-    driver: str
-    host: str
-    process: int
-    keeper: bool
-
-    @property
-    def words(self) -> str:
-        """What users see of it."""
-        return f"process {self.process} on {self.host}"
 
 
 class Leases:
@@ -162,19 +117,34 @@ class Leases:
         Raises:
             StorageError: Others took this driver for dead.
         """
-        digest = hashlib.sha256(plan.encode()).hexdigest()
+        digest = digest_of(plan)
         with self._first() as connection:
             if connection.execute(self._own(sqlalchemy.select(DRIVERS.c.driver))).first() is None:
                 self._lost.set()
             self.check_held()
-            same = sqlalchemy.select(TRIALS.c.number, TRIALS.c.driver).where(*self._here, TRIALS.c.plan == digest)
-            if any(d != self._driver and number not in known for number, d in connection.execute(same)):
+            if self._is_tried(connection, digest, known):
                 return None
             last = connection.execute(sqlalchemy.select(sqlalchemy.func.max(TRIALS.c.number)).where(*self._here))
             number = max(least, 1 + (last.scalar() or 0))
             row = {"number": number, "driver": self._driver, "plan": digest, "record": record(number), "ended": False}
             connection.execute(TRIALS.insert().values(study_id=self._study, **row))
         return number
+
+    def claim_plan(self, number: int, plan: str, known: Collection[int]) -> bool:
+        """Let a trial of this driver be known by another plan; return False where another driver tries that.
+
+        Args:
+            number: Of the trial.
+            plan: What the plan is known by.
+            known: Numbers of the trials that this driver knows the ends of.
+        """
+        digest = digest_of(plan)
+        with self._first() as connection:
+            if self._is_tried(connection, digest, known):
+                return False
+            own = (*self._here, TRIALS.c.number == number, TRIALS.c.driver == self._driver)
+            connection.execute(TRIALS.update().where(*own).values(plan=digest))
+        return True
 
     def note(self, number: int, record: str) -> None:
         """Note how a trial of this driver stands, for the others; a server that is away learns it later."""
@@ -233,6 +203,25 @@ class Leases:
                 connection.execute(TRIALS.update().where(*where).values(driver=self._driver))
         return found
 
+    def logged_by(self, place: str) -> str:
+        """Return, in words, the other driver that logs the study's trials to a place.
+
+        Returns:
+            The words; empty where this driver does from now on, until it ends.
+        """
+        here = (LOGGED.c.study_id == self._study, LOGGED.c.place == digest_of(place))
+        with self._first() as connection:
+            alive = {each.driver: each for each in living(connection, self._study)}
+            who = connection.execute(sqlalchemy.select(LOGGED.c.driver).where(*here)).scalar()
+            if who == self._driver and who in alive:
+                return ""
+            if who in alive or self._driver not in alive or (who is not None and not self._is_steady):
+                return alive[who].words if who in alive else "another driver"
+            connection.execute(LOGGED.delete().where(*here))
+            row = {"study_id": self._study, "place": digest_of(place), "driver": self._driver}
+            connection.execute(LOGGED.insert().values(row))
+        return ""
+
     @property
     def _is_steady(self) -> bool:
         """Whether others that seem dead are: they may have been cut off from the server as this driver was."""
@@ -241,6 +230,11 @@ class Leases:
     @property
     def _here(self) -> tuple[sqlalchemy.ColumnElement[bool]]:
         return (TRIALS.c.study_id == self._study,)
+
+    def _is_tried(self, connection: sqlalchemy.Connection, digest: str, known: Collection[int]) -> bool:
+        """Tell whether another driver tries a plan, or ended it just now."""
+        same = sqlalchemy.select(TRIALS.c.number, TRIALS.c.driver).where(*self._here, TRIALS.c.plan == digest)
+        return any(d != self._driver and number not in known for number, d in connection.execute(same))
 
     def _own(self, statement: Any) -> Any:
         return statement.where(DRIVERS.c.driver == self._driver)
@@ -259,6 +253,7 @@ class Leases:
     def _let_go(self, connection: sqlalchemy.Connection) -> None:
         mine = (*self._here, TRIALS.c.driver == self._driver, ~TRIALS.c.ended)
         connection.execute(TRIALS.update().where(*mine).values(driver=None))
+        connection.execute(LOGGED.delete().where(LOGGED.c.driver == self._driver))
         connection.execute(self._own(DRIVERS.delete()))
 
     def _beat(self) -> None:

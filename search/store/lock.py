@@ -20,11 +20,11 @@ from ...files import disk_errors, read_json, write_json
 BEAT_S = 20.0
 """Seconds between two signs of life in the record of a lock's owner."""
 DEAD_S = 90.0
-"""An owner on another host that has given none for so long is dead."""
+"""An owner on another host that has given none for so long is dead, unless its record says another time."""
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[Callable[[], None]]:
+def locked(folder: Path, dead_s: float = DEAD_S) -> Iterator[Callable[[], None]]:
     """Have a study alone.
 
     The operating system's lock holds within a host, whatever becomes of its owner, and between containers on it. Some
@@ -33,6 +33,7 @@ def locked(folder: Path) -> Iterator[Callable[[], None]]:
 
     Args:
         folder: The study's folder, which is there.
+        dead_s: Seconds without a sign of life after which others may take this process for dead.
 
     Yields:
         What raises StorageError once another host has taken the study over, because this process stood still.
@@ -50,11 +51,12 @@ def locked(folder: Path) -> Iterator[Callable[[], None]]:
                 f"{folder}: another search has this study open{_who(_record(folder))}; wait for it, or use --fresh"
             ) from None
     try:
-        known, here = _record(folder), _here()
-        if known.get("host") not in (None, here["host"]) and _age_s(folder) < DEAD_S:
+        # it is opened first: a network's disk then tells anew how old it is
+        known, here = _record(folder), {**_here(), "dead_s": dead_s}
+        if known.get("host") not in (None, here["host"]) and _age_s(folder) < _dead_s(known):
             raise StudyOpen(
                 f"{folder}: another search has this study open{_who(known)}; wait for it, or use --fresh. If it has "
-                f"died, run the same command again after {DEAD_S:.0f} s"
+                f"died, run the same command again after {_dead_s(known):.0f} s"
             )
         write_json(_path(folder), here)
         done = threading.Event()
@@ -79,8 +81,9 @@ def owner(folder: Path) -> dict[str, Any]:
         folder: The study's folder.
     """
     with contextlib.suppress(OSError):
-        if time.time() - _path(folder).stat().st_mtime < DEAD_S:
-            return _record(folder)
+        known = _record(folder)
+        if time.time() - _path(folder).stat().st_mtime < _dead_s(known):
+            return known
     return {}
 
 
@@ -93,7 +96,7 @@ def _check_held(folder: Path, here: dict[str, Any]) -> None:
         who = _who(known) if isinstance(known, dict) else ""
         raise StorageError(
             f"{folder}: another search took this study over{who} while this process stood still for more than "
-            f"{DEAD_S:.0f} s; it goes on there, with all trials that had ended"
+            f"{here['dead_s']:.0f} s; it goes on there, with all trials that had ended"
         )
 
 
@@ -118,6 +121,12 @@ def _here() -> dict[str, Any]:
     return {"host": boot, "name": platform.node(), "process": os.getpid(), "since": time.time()}
 
 
+def _dead_s(record: dict[str, Any]) -> float:
+    """Return the seconds without a sign of life after which the owner is dead."""
+    said = record.get("dead_s")
+    return said if isinstance(said, float) and said > 0 else DEAD_S
+
+
 def _who(record: dict[str, Any]) -> str:
     return f" (process {record['process']} on {record['name']})" if {"process", "name"} <= record.keys() else ""
 
@@ -135,7 +144,7 @@ def _age_s(folder: Path) -> float:
 
 
 def _beat(folder: Path, here: dict[str, Any], done: threading.Event) -> None:
-    while not done.wait(BEAT_S):
+    while not done.wait(min(BEAT_S, BEAT_S * here["dead_s"] / DEAD_S)):
         with contextlib.suppress(OSError):
             if _record(folder) == here:
                 os.utime(_path(folder))  # on a network's disk, the server's clock sets it

@@ -7,10 +7,11 @@ from pathlib import Path
 from ...errors import StorageError
 from ...files import PARTIAL, disk_errors, read_object, remove, write_json
 from ...studies.study_file import StudyFile
-from .settings import FIXED, first_change, settings_path
+from .settings import first_change, fixed_part, settings_path
 
 MADE = (
     *("identity.json", "task.json", "samples.npz", "space.json", "teacher.safetensors", "targets", "profile"),
+    "importance.npz",
     "study.db",
     "storage.json",
 )
@@ -44,7 +45,7 @@ def begin_opening(folder: Path, settings: StudyFile) -> bool:
                 for name in MADE:
                     removed = removed or (folder / name).exists()
                     remove(folder / name)
-    write_json(path, {name: getattr(settings, name).model_dump(mode="json", by_alias=True) for name in FIXED})
+    write_json(path, fixed_part(settings))
     return removed
 
 

@@ -13,14 +13,25 @@ from .database import Database
 T = TypeVar("T")
 PATIENCE_S = 60.0
 """How long a database is waited for that somebody else has locked, or that is out of reach."""
+STOPPED_S = 1.0
+"""The same from when the search is to end."""
+
+
+class WaitEnded(StorageError):
+    """A database was not waited for any longer, because the search is to end."""
 
 
 class Patience:
     """Does things with a database, again while it cannot be used."""
 
-    def __init__(self, database: Database) -> None:
-        """Ask this database."""
-        self._database = database
+    def __init__(self, database: Database, stop: Callable[[], bool] = lambda: False) -> None:
+        """Ask this database.
+
+        Args:
+            database: The database.
+            stop: Tells whether the search is to end: nothing is waited for long any more.
+        """
+        self._database, self._stop = database, stop
 
     def patiently(self, act: Callable[[], T], patience_s: float | None = None) -> T:
         """Do something with the database; again, for `PATIENCE_S` or so, while it is locked or out of reach.
@@ -34,7 +45,11 @@ class Patience:
             try:
                 return act()
             except Exception as error:
-                if not self.is_away(error) or time.monotonic() > until_s:
+                if not self.is_away(error):
+                    raise
+                if self._stop():
+                    until_s = min(until_s, time.monotonic() + STOPPED_S)
+                if time.monotonic() > until_s:
                     raise
             if not told:
                 remark(
@@ -47,6 +62,7 @@ class Patience:
         """Do the same, and tell in a line what goes wrong.
 
         Raises:
+            WaitEnded: The database is away, and the search is to end.
             StorageError: The database cannot be used.
         """
         try:
@@ -54,7 +70,8 @@ class Patience:
         except StorageError:
             raise
         except Exception as error:
-            raise StorageError(self._database.reason(error)) from error
+            kind = WaitEnded if self.is_away(error) and self._stop() else StorageError
+            raise kind(self._database.reason(error)) from error
 
     def is_away(self, error: BaseException) -> bool:
         """Tell whether the database can be used again later."""

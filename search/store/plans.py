@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from ...errors import StorageError, one_line
 from ...evaluators.measurement import Measurement
-from ...files import disk_errors, is_trouble, read_json
+from ...files import disk_errors, is_trouble, read_json, write_json
 from ...remarks import remark
 from ...spaces.plain import from_plain
 from ..trial import Trial, TrialState
@@ -49,6 +50,27 @@ def read_plans(folder: Path, known: Collection[int] = ()) -> list[Trial]:
         else:
             found.append(trial)
     return sorted(found, key=lambda trial: trial.number)
+
+
+def begin_plans(folder: Path, records: Mapping[int, str]) -> None:
+    """Write the plans that drivers left which died before they had written them.
+
+    Args:
+        folder: The study's folder.
+        records: Number -> the trial as text, as others knew it; empty where they did not.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    for number, record in records.items():
+        path = trial_folder(folder, number) / "plan.json"
+        if record and not path.exists():
+            write_json(path, json.loads(record))
+
+
+def plan_key(trial: Trial) -> str:
+    """Return what drivers know a trial's plan by."""
+    return f"{trial.technique}|{trial.after}|{trial.spec.key()}"
 
 
 def finished_by_files(folder: Path, plan: Trial) -> Trial:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
 
 from ...errors import StorageError, one_line
 from ...remarks import remark
@@ -28,6 +29,21 @@ NEWS = PLACES.replace(" ORDER BY", " AND t.trial_id > :last ORDER BY", 1)
 """The same of those that were written after another."""
 VERSION = "SELECT version_num FROM alembic_version"
 """Reads the version of Optuna's tables."""
+
+
+def with_places(engine: sqlalchemy.Engine, study: str, after: int | None = None) -> Sequence[Any]:
+    """Return Optuna's number and the text of each trial that ended, in the order they did.
+
+    Args:
+        engine: Of the database.
+        study: Name of the study in it.
+        after: Optuna's number after which trials were written; None for all of them.
+    """
+    asked = {"name": study, "key": ATTRIBUTE}
+    with engine.connect() as connection:
+        if after is None:
+            return connection.execute(sqlalchemy.text(PLACES), asked).all()
+        return connection.execute(sqlalchemy.text(NEWS), {**asked, "last": after}).all()
 
 
 def parsed(where: str, texts: list[str]) -> tuple[list[Trial], set[int]]:

@@ -57,7 +57,9 @@ def write_samples(study: Path, samples: Samples) -> None:
     Raises:
         StorageError: The disk is full or cannot be written.
     """
-    _save(_path(study), {"rows": samples.rows, **{f"input:{name}": part for name, part in samples.inputs.items()}})
+    write_arrays(
+        _path(study), {"rows": samples.rows, **{f"input:{name}": part for name, part in samples.inputs.items()}}
+    )
 
 
 def read_samples(study: Path) -> Samples | None:
@@ -103,7 +105,7 @@ def write_answers(study: Path, number: int, outputs: PerTarget[NDArray[Any]]) ->
     """
     samples = known_samples(study)
     if samples is not None:
-        _save(_answers_path(study, number), {name: all_of[samples.rows] for name, all_of in outputs.items()})
+        write_arrays(_answers_path(study, number), {name: all_of[samples.rows] for name, all_of in outputs.items()})
 
 
 def read_answers(study: Path, number: int) -> PerTarget[NDArray[Any]]:
@@ -138,7 +140,12 @@ def _answers_path(study: Path, number: int) -> Path:
     return trial_folder(study, number) / "answers.npz"
 
 
-def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays as an .npz file, whole or not at all.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
     held = io.BytesIO()
     np.savez_compressed(held, **arrays)  # type: ignore[arg-type]
     write_bytes(path, held.getvalue())

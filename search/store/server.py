@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import sqlalchemy
 from sqlalchemy import text
 
 from ...errors import StorageError
-from .leases import DRIVERS, TABLES, Leases, Living, living
+from .lease_tables import DRIVERS, TABLES, TRIALS, Living
+from .leases import Leases, living
 from .place import Place, passwords
 from .rows import ATTRIBUTE, ENDED, VERSION, cause, check_tables
 from .sqlite_file import Direction
@@ -124,6 +125,14 @@ class Server:
                 return list(connection.execute(text(ENDED), {"name": self.study, "key": ATTRIBUTE}).scalars())
         except sqlalchemy.exc.SQLAlchemyError as error:
             raise StorageError(self.reason(error)) from error
+
+    def note_ended(self, engine: sqlalchemy.Engine, study: int, numbers: Collection[int]) -> None:
+        """Note for drivers that trials have ended whose rows were written while no driver had the study."""
+        here = TRIALS.c.study_id == study
+        with engine.begin() as connection:
+            found = set(connection.execute(sqlalchemy.select(TRIALS.c.number).where(here, ~TRIALS.c.ended)).scalars())
+            if over := sorted(found & set(numbers)):
+                connection.execute(TRIALS.update().where(here, TRIALS.c.number.in_(over)).values(ended=True))
 
     def put_aside(self) -> str:
         """Do nothing: a server sees to its files itself, and rows that are missing are made anew."""

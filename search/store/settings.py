@@ -20,6 +20,8 @@ FORMAT = 2
 """Of a study's folder. Plans and trials of another format cannot be read."""
 FIXED = ("task", "data", "teacher", "target", "recovery")
 """Sections that cannot change while a study goes on: their trials would not compare."""
+FIXED_KEYS = {"space": {"criterion"}}
+"""Keys of other sections that cannot either: the students of one width would not be the same."""
 FREE = {"profile_seconds", "learn_seconds", "precision"}
 """Keys of those sections that may: how long to look does not change what is seen."""
 
@@ -148,13 +150,21 @@ def first_change(old: dict[str, Any], settings: StudyFile) -> tuple[str, str, An
         The section, the key, what it was and what it is.
     """
     new = settings.model_dump(mode="json", by_alias=True)
-    for section in FIXED:
+    for section in (*FIXED, *FIXED_KEYS):
         # a key that came with a later version had its default
         before = getattr(StudySections(), section).model_dump(mode="json", by_alias=True) | _section(old, section)
         for key, now in new[section].items():
-            if key not in FREE and before.get(key) != now:
+            fixed = key in FIXED_KEYS.get(section, {key}) and key not in FREE
+            if fixed and before.get(key) != now:
                 return section, key, before.get(key), now
     return None
+
+
+def fixed_part(settings: StudySections) -> dict[str, dict[str, Any]]:
+    """Return what cannot change while a study goes on, as plain values."""
+    plain = settings.model_dump(mode="json", by_alias=True)
+    keys = {section: {key: plain[section][key] for key in sorted(found)} for section, found in FIXED_KEYS.items()}
+    return {section: plain[section] for section in FIXED} | keys
 
 
 def _section(old: dict[str, Any], name: str) -> dict[str, Any]:

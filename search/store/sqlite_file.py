@@ -7,7 +7,7 @@ import itertools
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -18,7 +18,8 @@ import sqlalchemy
 from ...errors import StorageError
 from ...files import PARTIAL, move
 from ...temporary import temporary_folder
-from .leases import Leases, Living
+from .lease_tables import Living
+from .leases import Leases
 from .lock import owner
 from .rows import ATTRIBUTE, ENDED, VERSION, cause, check_tables
 
@@ -107,6 +108,9 @@ class SqliteFile:
                 return [text for (text,) in rows]
         except sqlite3.Error as error:
             raise StorageError(reason(self.path, error)) from error
+
+    def note_ended(self, engine: sqlalchemy.Engine, study: int, numbers: Collection[int]) -> None:
+        """Do nothing: no drivers share a file."""
 
     def put_aside(self) -> str:
         """Put a database that cannot be used aside; return a line about that, empty where nothing was done.

@@ -15,7 +15,7 @@ from ...files import read_json, write_json
 from ...spaces.plain import from_plain, to_plain
 from ..pace import Snapshot
 from ..worker_state import WorkerState, by_host
-from .leases import Living
+from .lease_tables import Living
 from .lock import owner
 
 FILE = "status.json"

@@ -11,7 +11,6 @@ import contextlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
 import sqlalchemy
@@ -24,13 +23,13 @@ from ...spaces.space import Space
 from ..objectives import directions_of, objective_value
 from ..trial import Trial
 from .database import Database, database_of
-from .insert import STATES, distribution, insert_trial, replace_trial
+from .insert import STATES, insert_ended, replace_trial
 from .layout import trial_folder
 from .leases import Leases
 from .naming import name_objectives
 from .patience import Patience
-from .plans import finished_by_files, read_plans
-from .rows import ATTRIBUTE, NEWS, PLACES, parsed, places
+from .plans import begin_plans, finished_by_files, plan_key, read_plans
+from .rows import ATTRIBUTE, parsed, places, with_places
 from .scale import Scale
 from .times import TrialTimes
 
@@ -55,6 +54,7 @@ class TrialStore:
         check_held: Callable[[], None] = lambda: None,
         database: Database | None = None,
         leases: Leases | None = None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """Open the database, or make one; trials that have no row get theirs from their files.
 
@@ -65,6 +65,7 @@ class TrialStore:
             check_held: Raises StorageError where this process must not write the study any more; see `locked`.
             database: Where its rows lie; by default where the folder says.
             leases: See the class.
+            stop: Tells whether the search is to end; a database that is away is not waited for long then.
 
         Raises:
             StorageError: The database cannot be used, or stays locked or away.
@@ -72,7 +73,7 @@ class TrialStore:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.folder, self._objectives, self._check_held = folder, tuple(objectives), check_held
         self.database, self.leases = database or database_of(folder, name), leases
-        self._asked = Patience(self.database)
+        self._asked = Patience(self.database, stop)
         self._rows: tuple[list[Trial], set[int]] | None = None
         self._unwritten: list[tuple[Trial, Sequence[float] | None, Space | None]] = []
         self._places: dict[int, int] = {}
@@ -131,12 +132,12 @@ class TrialStore:
             make: Returns the trial that has a number.
 
         Raises:
+            WaitEnded: The database is away, and the search is to end.
             StorageError: The disk cannot be written, or the database stays away.
         """
         self._next = number = self._next or self.next_number()
         if (leases := self.leases) is not None:
-            first, known = make(number), self._numbers()
-            key = f"{first.technique}|{first.after}|{first.spec.key()}"
+            key, known = plan_key(make(number)), self._numbers()
             taken = self._asked.when_there(
                 lambda: leases.claim(key, known, lambda n: json.dumps(to_plain(make(n))), number), CLAIM_S
             )
@@ -146,6 +147,16 @@ class TrialStore:
         self._next, trial = number + 1, make(number)
         self.begin(trial)
         return trial
+
+    def take_plan(self, trial: Trial) -> bool:
+        """Let others know a trial that has begun by its plan of now; return False where another driver tries that.
+
+        Where the server is away, nobody is asked: a plan that is tried twice costs less than waiting.
+        """
+        if self.leases is not None:
+            with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+                return self.leases.claim_plan(trial.number, plan_key(trial), self._numbers())
+        return True
 
     def end(self, trial: Trial, values: Sequence[float] | None, space: Space | None) -> None:
         """Write a trial that ended: whole into its folder, then as a row with its decisions as Optuna's parameters.
@@ -187,9 +198,7 @@ class TrialStore:
     def news(self) -> list[Trial]:
         """Return the trials that other drivers ended since this was asked last, in the order they did."""
         trials, numbers = self._read()
-        with self._engine.connect() as connection:
-            asked = {"name": self.database.study, "key": ATTRIBUTE, "last": self._last}
-            rows = connection.execute(sqlalchemy.text(NEWS), asked).all()
+        rows = with_places(self._engine, self.database.study, self._last)
         self._last = max([self._last, *(row for row, _ in rows)])
         new = [t for t in parsed(self.database.where, [text for _, text in rows])[0] if t.number not in numbers]
         trials += new
@@ -222,14 +231,9 @@ class TrialStore:
         return self._rows
 
     def _read_rows(self) -> tuple[list[Trial], set[int]]:
-        found = self._asked.when_there(self._rows_with_places)
+        found = self._asked.when_there(lambda: with_places(self._engine, self.database.study))
         self._last = max((row for row, _ in found), default=0)
         return parsed(self.database.where, [text for _, text in found])
-
-    def _rows_with_places(self) -> Sequence[Any]:
-        with self._engine.connect() as connection:
-            asked = {"name": self.database.study, "key": ATTRIBUTE}
-            return connection.execute(sqlalchemy.text(PLACES), asked).all()
 
     def _numbers(self) -> set[int]:
         return self._read()[1] | {trial.number for trial, _, _ in self._unwritten}
@@ -249,6 +253,8 @@ class TrialStore:
             remark(f"{self.database.where}: was missing; made anew with {len(missing)} trials from their own files")
         self._put(missing)
         self._write_rows()
+        numbers = self._read()[1]
+        self._asked.when_there(lambda: self.database.note_ended(self._engine, self._study, numbers))
 
     def _put(self, missing: Sequence[Trial]) -> None:
         for trial in sorted(missing, key=lambda t: (t.ended_s or 0.0, t.number)):
@@ -258,10 +264,7 @@ class TrialStore:
     def _take_over(self) -> set[int]:
         """Take the trials of drivers that ended or died; one that never wrote its plan is begun here."""
         taken = {} if self.leases is None else self.leases.take_over()
-        for number, record in taken.items():
-            path = trial_folder(self.folder, number) / "plan.json"
-            if record and not path.exists():
-                write_json(path, json.loads(record))
+        begin_plans(self.folder, taken)
         return set(taken)
 
     def _write_rows(self, patience_s: float | None = None) -> None:
@@ -280,19 +283,15 @@ class TrialStore:
             remark(f"{self.database.reason(error)}. Until then, trials that end are kept in their own files")
 
     def _add(self, trial: Trial, values: Sequence[float] | None, space: Space | None) -> None:
-        attributes: dict[str, Any] = {ATTRIBUTE: json.dumps(to_plain(trial)), "origin": trial.label}
-        state, variables = STATES[trial.state], space or ()
-        params = {v.name: v.legal(trial.plan.choices.get(v.name, v.options[0])) for v in variables}
-        ranges, times = {v.name: distribution(v) for v in variables}, self._times.of(trial)
-
         def note_end(connection: sqlalchemy.Connection) -> None:
             if self.leases is not None:
                 self.leases.end(connection, trial.number)
 
-        insert_trial(self._engine, self._study, state, values, params, ranges, attributes, times, note_end)
+        times = self._times.of(trial)
+        insert_ended(self._engine, self._study, trial, values, space, ATTRIBUTE, times, note_end)
 
     def _replace(self, trial: Trial, values: Sequence[float] | None) -> None:
         if trial.number not in self._places:
-            self._places = places(self._rows_with_places())
+            self._places = places(with_places(self._engine, self.database.study))
         if (row := self._places.get(trial.number)) is not None:
             replace_trial(self._engine, row, STATES[trial.state], values, ATTRIBUTE, json.dumps(to_plain(trial)))

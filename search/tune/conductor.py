@@ -70,6 +70,7 @@ class Conductor:
         self._space, self._decisions, self._watch, self._stop, self._room = space, decisions, watch, stop, room
         self._desk, self._ticket = desk, 0
         self._trials: dict[int, Any] = {}
+        self._sent: dict[int, Trial] = {}  # trials as they stood when their last jobs were sent
         self._reports: set[int] = set()  # trials whose next step only reports
         self._paused: set[int] = set()  # trials that were told to pause
         self._held: dict[int, Assignment] = {}  # what goes on before Tune knows that it waits
@@ -84,9 +85,11 @@ class Conductor:
         """
         seconds = time_budget.total_seconds() if isinstance(time_budget, datetime.timedelta) else time_budget
         self._stop.deadline_s = None if seconds is None else time.monotonic() + seconds
-        for number in [n for n in self._decisions.running if not self._is_alive(n)]:
+        for number in list(self._decisions.running):
             self._decisions.set_aside(number)  # an earlier run of Tune was broken off
-        self._unborn = None
+        for number in list(self._trials):
+            self._forget(number)
+        self._trials, self._unborn = {}, None
 
     def propose(self) -> dict[str, Any] | str | None:
         """Return the configuration of a new trial; None where there is no room, FINISHED where nothing more begins.
@@ -98,6 +101,7 @@ class Conductor:
         """
         if self._unborn is not None:
             raise UsageError("the searcher of a study needs its scheduler: TuneConfig(scheduler=study.scheduler())")
+        self._decisions.meet()
         while self._has_room(no_more=False):
             assigned = None if self._watch.should_stop() else self._decisions.begin()
             if assigned is None:
@@ -145,18 +149,17 @@ class Conductor:
         Raises:
             AutoCompressError: What ends a study.
         """
-        number = _number(tune_trial)
+        number, again = _number(tune_trial), tune_trial.should_recover()
         if number not in self._decisions.running or number in self._reports:
             tune_trial.max_failures = tune_trial.num_failures  # one more try: all is done but to report it
-            return
-        found = ray.get(self._desk.collect.remote(number))
-        if isinstance(found, Done):  # it died after the job
+        elif isinstance(found := ray.get(self._desk.collect.remote(number)), Done):  # it died after the job
             self._follow(number, self._taken(number, found))
-            return
-        machine = str((tune_trial.run_metadata.last_result or {}).get("hostname", "its machine"))
-        self._follow(number, self._decisions.broke_off(number, why_ended(_error(tune_trial), machine)))
-        if not tune_trial.should_recover():
+        else:
+            machine = str((tune_trial.run_metadata.last_result or {}).get("hostname", "its machine"))
+            self._follow(number, self._decisions.broke_off(number, why_ended(_error(tune_trial), machine)))
+        if not again:  # for Tune it is over
             self._decisions.set_aside(number)
+            self._forget(number)
 
     def left(self, tune_trial: Any) -> None:
         """Take in that a trial is over for Tune: what the study has not ended of it is left to its next run."""
@@ -175,6 +178,8 @@ class Conductor:
         Args:
             no_more: Whether Tune asks for no more trials.
         """
+        if no_more:
+            self._decisions.meet()
         while no_more and self._has_room(no_more) and not self._watch.should_stop():
             assigned = self._decisions.begin(new=False, able=lambda trial: self._is_alive(trial.number))
             if assigned is None:
@@ -242,13 +247,14 @@ class Conductor:
         if waiting is not None:
             report = metrics_of(waiting, known.limits.metric)
         else:
-            ended = next(t for t in reversed(self._decisions.trials) if t.number == number)
-            report = {**final_metrics(ended, known), "done": True}
+            over = [t for t in self._decisions.trials if t.number == number] or [self._sent[number]]
+            report = {**final_metrics(over[-1], known), "done": True}  # or it is left to the next run
         self._reports.add(number)
         self._post(number, Post(self._next_ticket(), report=report))
 
     def _put(self, assigned: Assignment) -> None:
         parcel = job_parcel(self.folder, assigned.job)
+        self._sent[assigned.trial.number] = assigned.trial
         self._post(assigned.trial.number, Post(self._next_ticket(), assigned, parcel))
 
     def _post(self, number: int, post: Post) -> None:

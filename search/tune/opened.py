@@ -24,7 +24,7 @@ from ..executors.base import ExecutorContext
 from ..executors.ray_cluster import nodes, on, timing_host
 from ..executors.ray_machines import USUAL_CPUS
 from ..executors.ray_opening import hides_gpus, opening_of
-from ..executors.ray_pool import pooled
+from ..executors.ray_pool import TimingMachines
 from ..followers.following import Followings
 from ..followers.telling import Telling
 from ..pace import Stop
@@ -98,10 +98,12 @@ class OpenForTune:
             study = with_what_was_seen(study, shown.say)
             self._given = ExecutorContext(study.context, study.settings, study.folder, shown.say)
             study.access.release()
-            self._opening = opening_of(self._given, pooled(study.context, shown.say))
+            self._timing = TimingMachines(study.context, shown.say)
+            self._opening = opening_of(self._given, self._timing.host)
             here = on(ray.get_runtime_context().get_node_id())
             self._desk = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote()
             held.callback(_end, self._desk)
+            ray.get(self._desk.ends.remote())  # Tune copies its handle: Ray may drop an actor that only begins
             self._decisions = decisions_of(study, _Apart(), surrogates, self._stop.time_left_s, loop_s)
             devices = tuple(target.device for target in study.context.targets)
             self._report = ReportKeeper(study.folder, surrogates, devices, shown.say)

@@ -18,13 +18,29 @@ NOT_HERE = (
 )
 
 
-class StudySearcher(Searcher):  # type: ignore[misc]
+class AsksConductor:
+    """Asks the conductor, in the process that has the study open, and nowhere else."""
+
+    _conductor: Conductor | None
+
+    @property
+    def _here(self) -> Conductor:
+        if self._conductor is None:
+            raise UsageError(NOT_HERE)
+        return self._conductor
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune writes its own settings beside its results; a study is held by one process
+        return {**self.__dict__, "_conductor": None}
+
+
+class StudySearcher(AsksConductor, Searcher):  # type: ignore[misc]
     """Begins trials. What becomes of them is the scheduler's to tell."""
 
     def __init__(self, conductor: Conductor) -> None:
         """Ask a conductor what begins."""
         super().__init__()
-        self._conductor: Conductor | None = conductor
+        self._conductor = conductor
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: Any, **spec: Any) -> bool:
         """Take Tune's word for what is shown; what is searched is the study's."""
@@ -55,18 +71,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         """
         raise UsageError(NOT_HERE)
 
-    @property
-    def _here(self) -> Conductor:
-        if self._conductor is None:
-            raise UsageError(NOT_HERE)
-        return self._conductor
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Tune writes its own settings beside its results; a study is held by one process
-        return {**self.__dict__, "_conductor": None}
-
-
-class StudyScheduler(TrialScheduler):  # type: ignore[misc]
+class StudyScheduler(AsksConductor, TrialScheduler):  # type: ignore[misc]
     """Lets trials go on, wait at their rungs and end, as the study decides."""
 
     _supports_buffered_results = False
@@ -74,7 +80,7 @@ class StudyScheduler(TrialScheduler):  # type: ignore[misc]
     def __init__(self, conductor: Conductor) -> None:
         """Ask a conductor what follows."""
         super().__init__()
-        self._conductor: Conductor | None = conductor
+        self._conductor = conductor
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Take in that Tune begins, and when it will end."""
@@ -116,12 +122,3 @@ class StudyScheduler(TrialScheduler):  # type: ignore[misc]
     def debug_string(self) -> str:
         """Return a line for Tune's own display."""
         return "AutoCompress: trials wait at their rungs until it is their turn."
-
-    @property
-    def _here(self) -> Conductor:
-        if self._conductor is None:
-            raise UsageError(NOT_HERE)
-        return self._conductor
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_conductor": None}

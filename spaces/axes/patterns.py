@@ -7,20 +7,23 @@ from dataclasses import replace
 
 from ..context import SpaceContext
 from ..groups import LeftOut
-from ..spec import Pattern, StudentSpec
+from ..spec import BLOCK, Pattern, StudentSpec
 from ..variables import Variable
 from .base import AxisDefaults, Decision, Stage
 
 KINDS = ("unstructured", "2:4")
+"""What is offered where size counts, or where it is faster on a target."""
+ASKED = (BLOCK,)
+"""What is offered only where a study names it: no runtime here has a faster kernel for it."""
 RATES = (0.3, 0.5, 0.7, 0.8, 0.9)
-"""Rates of unstructured zeros."""
+"""Rates of zeros that may be anywhere, and of blocks of them."""
 MIN_WEIGHTS = 512
 """Smaller layers stay dense: their zeros save nothing."""
 DENSE = "dense"
 
 
 class PatternAxis(AxisDefaults):
-    """One variable for each layer: dense, unstructured zeros at some rate, or two zeros in every four weights."""
+    """One variable for each layer: dense, zeros at some rate (single ones or blocks), or two in every four weights."""
 
     name = "pattern"
     stage: Stage = "numbers"
@@ -30,6 +33,7 @@ class PatternAxis(AxisDefaults):
         kinds = offered_kinds(context)
         patterns = [Pattern("unstructured", rate) for rate in RATES if "unstructured" in kinds]
         patterns += [Pattern("2:4", 0.5)] if "2:4" in kinds else []
+        patterns += [Pattern(BLOCK, rate) for rate in RATES if BLOCK in kinds]
         patterns.sort(key=lambda p: p.rate)
         if not patterns:
             return ()
@@ -65,14 +69,14 @@ class PatternAxis(AxisDefaults):
 def offered_kinds(context: SpaceContext) -> tuple[str, ...]:
     """Return the kinds of patterns that can be chosen besides dense."""
     if context.patterns is not None:
-        return tuple(kind for kind in KINDS if kind in context.patterns)
+        return tuple(kind for kind in (*KINDS, *ASKED) if kind in context.patterns)
     if context.storage_counts:
         return KINDS
     return tuple(kind for kind in KINDS if kind in context.capabilities.patterns)
 
 
 def word_of(pattern: Pattern) -> str:
-    """Return the option that stands for a pattern: "unstructured:0.5" or "2:4"."""
+    """Return the option that stands for a pattern: "unstructured:0.5", "block:4x1:0.5" or "2:4"."""
     return pattern.kind if pattern.kind == "2:4" else f"{pattern.kind}:{pattern.rate:g}"
 
 
@@ -80,5 +84,5 @@ def pattern_of(option: str) -> Pattern:
     """Return the pattern that `word_of` wrote."""
     if option == "2:4":
         return Pattern("2:4", 0.5)
-    kind, _, rate = option.partition(":")
+    kind, _, rate = option.rpartition(":")
     return Pattern(kind, float(rate))

@@ -1,4 +1,4 @@
-"""The axis `recovery`: whether and how the student is taught."""
+"""The axis `recovery`: whether the student is taught, which of its weights are, and how."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..context import SpaceContext
-from ..spec import Recovery, StudentSpec
+from ..spec import TUNES, WITH_RANK, Recovery, StudentSpec
 from ..variables import Number, Option, Variable
 from .base import AxisDefaults, Decision, Stage
 
 METHOD = "recovery:method"
-"""The variable that tells students that are taught from those that are not."""
+"""The variable that tells students that are taught from those that are not, and says which weights are trained."""
 NOT_TAUGHT, TAUGHT = "none", "full"
 AWARE, POST_TRAINING = "aware", "post_training"
 START = "recovery:start"
-"""The variable that says whose weights a student begins with. No search draws it."""
-TEACHERS, NEW = "teacher", "new"
+"""The variable that says whose weights a student begins with. A search draws what its study asks for."""
+TEACHERS, NEW, EARLY = "teacher", "new", "early"
+"""The teacher's, new random ones, and those that the teacher had early in its own training."""
 LOW_BITS = 16
 """Layers below this width are quantized to integers; only those can be trained with fake quantization."""
 NUMBERS = {
@@ -25,13 +26,20 @@ NUMBERS = {
     "learning_rate": Number(0.003, 0.1, log=True),
     "feature_weight": Number(0.0, 1.0),
 }
+AID_NUMBERS = {
+    "attention_weight": Number(0.0, 5.0),
+    "hidden_weight": Number(0.0, 1.0),
+    "relation_weight": Number(0.0, 5.0),
+}
+"""Weights of what a teacher shows beside its outputs. Only a study that asks for one has it in its space."""
 
 
 class RecoveryAxis(AxisDefaults):
-    """Distillation temperature and alpha, learning rate, feature matching, and quantization-aware training.
+    """What is trained, temperature and alpha, learning rate, feature matching, aids, quantization-aware training.
 
     Every space knows whether and how a student is taught. A search decides how, where a study asks for this axis; else
-    all its students are taught in the space's default way.
+    all its students are taught in the space's default way. Where a study offers no other way than to train all
+    weights, the space is the one that it always was: no sampler's history is lost.
     """
 
     name = "recovery"
@@ -42,12 +50,14 @@ class RecoveryAxis(AxisDefaults):
         """Return whether the student is taught, and how."""
         default = context.recovery
         asked = self.name in context.axes
-        found = [self._variable("method", (NOT_TAUGHT, TAUGHT), searched=(TAUGHT,))]
-        for subject, bounds in NUMBERS.items():
+        others = tuple(way for way in TUNES if way != TAUGHT and way in context.ways)
+        ways = context.ways if asked else context.ways[:1]
+        found = [self._variable("method", (NOT_TAUGHT, TAUGHT, *others), searched=ways)]
+        for subject, bounds in _numbers(context).items():
             options = (getattr(default, subject),)
             held = () if asked else options
             found.append(Variable(self.name, subject, "teaching", "number", options, bounds=bounds, searched=held))
-        found.append(self._variable("start", (TEACHERS, NEW), searched=(TEACHERS,)))
+        found.append(self._variable("start", (TEACHERS, NEW, EARLY), searched=context.starts))
         if any(b < LOW_BITS for b in context.capabilities.latency_bits):
             usual = AWARE if default.quantization_aware else POST_TRAINING
             held = () if asked else (usual,)
@@ -55,13 +65,20 @@ class RecoveryAxis(AxisDefaults):
         return tuple(found)
 
     def repair(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> Sequence[Decision]:
-        """Return what makes sense together: nothing about teaching without it, no awareness without low bits."""
+        """Return what makes sense together.
+
+        Nothing about teaching is decided without it, there is no awareness without low bits, and new weights are all
+        trained: few of them have nothing to start from.
+        """
         taught = any(v.name == METHOD and option != NOT_TAUGHT for v, option in decisions)
+        fresh = any(v.name == START and option == NEW for v, option in decisions)
         low = any(width < LOW_BITS for width in spec.bits.values())
         found = []
         for variable, option in decisions:
             legal = option
-            if variable.name != METHOD and not taught:
+            if variable.name == METHOD and taught and fresh:
+                legal = TAUGHT
+            elif variable.name != METHOD and not taught:
                 legal = variable.options[0]
             elif variable.subject == "quantization" and not low:
                 legal = POST_TRAINING
@@ -71,15 +88,39 @@ class RecoveryAxis(AxisDefaults):
     def apply(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> StudentSpec:
         """Return `spec` with the recovery, None for a student that is not taught."""
         chosen = {variable.subject: option for variable, option in decisions}
-        if chosen.get("method", NOT_TAUGHT) == NOT_TAUGHT:
+        tune = str(chosen.get("method", NOT_TAUGHT))
+        if tune == NOT_TAUGHT:
             return replace(spec, recovery=None)
         default = context.recovery
         wanted = chosen.get("quantization", POST_TRAINING)
         low = any(width < LOW_BITS for width in spec.bits.values())
-        numbers = {name: float(chosen.get(name, getattr(default, name))) for name in NUMBERS}
-        aware, fresh = wanted == AWARE and low, chosen.get("start", TEACHERS) == NEW
-        taught = Recovery(**numbers, quantization_aware=aware, fresh=fresh, optimizer=default.optimizer)
+        numbers = {name: float(chosen.get(name, getattr(default, name))) for name in _numbers(context)}
+        aware, start = wanted == AWARE and low, chosen.get("start", TEACHERS)
+        # updates of low rank are no weights whose magnitudes could say which of them go
+        gradual = bool(spec.patterns) and tune not in WITH_RANK
+        taught = Recovery(
+            **numbers,
+            quantization_aware=aware,
+            fresh=start == NEW,
+            optimizer=default.optimizer,
+            tune=tune,
+            rank=rank_of(tune, default.rank),
+            ramp=default.ramp if gradual else "",
+            early=start == EARLY,
+        )
         return replace(spec, recovery=taught)
 
     def _variable(self, subject: str, options: tuple[Option, ...], searched: tuple[Option, ...] = ()) -> Variable:
         return Variable(self.name, subject, "teaching", "unordered", options, searched=searched)
+
+
+def rank_of(tune: str, rank: int) -> int:
+    """Return the rank that a recovery has: the one asked for where it has updates of low rank, else the default.
+
+    Students that are taught alike have one key, whatever rank others have.
+    """
+    return rank if tune in WITH_RANK else Recovery.rank
+
+
+def _numbers(context: SpaceContext) -> dict[str, Number]:
+    return NUMBERS | {name: AID_NUMBERS[name] for name in (f"{aid}_weight" for aid in context.aids)}

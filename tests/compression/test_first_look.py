@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from autocompress.compression.distill import Lessons
 from autocompress.compression.fake_quant import FakeQuantizer
 from autocompress.compression.first_look import LOOK_IMAGES, NORM_INPUTS, first_look, outputs_with_bits
-from autocompress.compression.recover import Recoverer, Schedule
+from autocompress.compression.recover import Recoverer
+from autocompress.compression.schedule import Schedule
 from autocompress.compression.student import Student
 from autocompress.spaces.spec import Recovery, StudentSpec
 from autocompress.studies.data.images import ImageData

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from autocompress.compression.edits import Parent
 from autocompress.compression.fake_quant import FakeQuantizer
 from autocompress.compression.first_look import outputs_with_bits
+from autocompress.compression.masks import mask_of
 from autocompress.compression.sensitivity import measure_sensitivity
-from autocompress.compression.student import make_student, mask_of
+from autocompress.compression.student import make_student
 from autocompress.spaces.axes.base import AxisDefaults, Decision
 from autocompress.spaces.axes.patterns import pattern_of
 from autocompress.spaces.context import SpaceContext

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nets
 import pytest
@@ -17,19 +18,18 @@ from torch import Tensor, nn
 
 from autocompress.compression.distill import FeatureTap, Lesson, Lessons
 from autocompress.compression.edits import Parent
-from autocompress.compression.recover import (
+from autocompress.compression.recover import Recoverer, Stopped
+from autocompress.compression.recovered import load_recovered, read_weights
+from autocompress.compression.schedule import (
     ENOUGH_STEPS,
     EPOCHS,
     LARGE_BATCH,
     MOST_EPOCHS,
     SMALL_BATCH,
-    Recoverer,
     Schedule,
-    Stopped,
     fitting_schedule,
     learning_rate_factor,
 )
-from autocompress.compression.recovered import load_recovered, read_weights
 from autocompress.compression.student import Student, make_student
 from autocompress.compression.warm_start import warm_parent
 from autocompress.errors import TrialFailed
@@ -86,10 +86,10 @@ class Bench:
 class _OwnNames(Lessons):
     """Lessons of a counted teacher, whose layers lie one level deeper than the student's."""
 
-    def lesson(self, epoch: int, step: int, inputs: Tensor, keep: bool, seed: int = 0) -> Lesson:
+    def lesson(self, *args: Any, **more: Any) -> Lesson:
         name, self.last_layer = self.last_layer, f"inner.{self.last_layer}"
         try:
-            return super().lesson(epoch, step, inputs, keep, seed)
+            return super().lesson(*args, **more)
         finally:
             self.last_layer = name
 
@@ -120,9 +120,24 @@ def test_training_in_rungs_is_training_straight_through(tmp_path: Path) -> None:
     bench.recoverer.recover(later, bench.spec, 1, tmp_path / "rungs.pt", Never)
     assert_same(later.module, straight.module)
     again = bench.student()
-    load_recovered(again, tmp_path / "rungs.pt")
+    load_recovered(again, bench.spec, tmp_path / "rungs.pt")
     assert_same(again.module, straight.module)
     assert not again.module.training and not later.module.training
+
+
+@pytest.mark.parametrize("aware", [True, False])
+def test_ranges_that_were_learned_come_with_the_weights(tmp_path: Path, aware: bool) -> None:
+    bench = Bench()
+    assert bench.spec.recovery is not None
+    spec = replace(bench.spec, recovery=replace(bench.spec.recovery, quantization_aware=aware))
+    fake = bench.recoverer.recover(bench.student(spec), spec, 1, tmp_path / "last.pt", Never)
+    again = load_recovered(bench.student(spec), spec, tmp_path / "last.pt")
+    if not aware:
+        assert again.trained_ranges == {}
+        return
+    assert set(again.trained_ranges) == {"layer2.0.conv1"}, "layers of 4 bits have inputs in float"
+    learned = fake.ranges["layer2.0.conv1"].tolist()
+    assert list(again.trained_ranges["layer2.0.conv1"]) == pytest.approx(learned)
 
 
 def test_answers_belong_to_the_order_of_their_seed(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from autocompress.compression.edits import Parent, replaced
-from autocompress.compression.student import make_student, mask_of, renew
+from autocompress.compression.masks import mask_of
+from autocompress.compression.student import make_student, renew
 from autocompress.errors import TrialFailed
 from autocompress.spaces.spec import Pattern, Recovery, StudentSpec
 
@@ -55,6 +56,19 @@ def test_two_of_every_four_inputs_are_zero_and_the_larger_two_stay(shape: tuple[
 def test_equal_weights_still_give_exactly_two_of_four(shape: tuple[int, ...], seed: int) -> None:
     mask = mask_of(torch.zeros(shape), Pattern("2:4", 0.5))
     assert int((mask == 0).sum()) == mask.numel() // shape[1] * (shape[1] // 4) * 2
+
+
+@given(shapes, st.floats(0.0, 0.99), st.integers(0, 1000))
+def test_blocks_of_four_outputs_go_together_and_the_smallest_go(shape: tuple[int, ...], rate: float, seed: int) -> None:
+    weight = weights(shape, seed)
+    mask = mask_of(weight, Pattern("block:4x1", rate))
+    full = shape[0] // 4 * 4
+    assert mask.shape == weight.shape and bool((mask[full:] == 1).all()), "outputs beyond the last full four stay"
+    blocks = mask[:full].reshape(full // 4, 4, *shape[1:])
+    assert torch.equal(blocks.amin(1), blocks.amax(1))
+    size, kept = weight[:full].abs().reshape(full // 4, 4, *shape[1:]).sum(1), blocks.amin(1)
+    assert int((kept == 0).sum()) == int(rate * kept.numel())
+    assert bool((kept == 1).all()) or size[kept == 0].max() <= size[kept == 1].min()
 
 
 @pytest.mark.parametrize("name", nets.ALL)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from autocompress.compression.edits import Parent
 from autocompress.compression.student import make_student
 from autocompress.errors import ExportError, TrialFailed
-from autocompress.evaluators import artifact
+from autocompress.evaluators import templates as templates_module
 from autocompress.evaluators.artifact import ArtifactBuilder
 from autocompress.evaluators.runtimes.base import Availability, BuildRequest
 from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
@@ -120,7 +120,7 @@ def test_a_student_with_replaced_modules_goes_through_a_template_of_its_own(
     small, build = student(templates, groups, spec), builder(templates)
     build.teacher_file(tmp_path / "teacher.onnx")
     templates.get(1, spec.structure())  # exported now; nothing needs to be afterwards
-    monkeypatch.setattr(artifact, "make_template", None)
+    monkeypatch.setattr(templates_module, "make_template", None)
     built = build.build(small, replace(spec, bits={}), tmp_path / "model.onnx")
     assert built.difference is not None and built.difference <= PARITY
     assert build.difference(built.path, small, INPUTS) <= PARITY
@@ -209,7 +209,7 @@ def test_a_runtime_that_only_builds_gets_its_files_unchecked(templates: Template
 def test_an_exact_template_is_not_exported_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exact = Templates(small_net(), EXAMPLE, exact=True)
     exact.get(1)
-    monkeypatch.setattr(artifact, "make_template", None)
+    monkeypatch.setattr(templates_module, "make_template", None)
     with pytest.raises(TrialFailed):
         builder(exact, _Wrong(1.5)).build(exact.network, StudentSpec(), tmp_path / "model.onnx")
     assert builder(exact).build(exact.network, StudentSpec(), tmp_path / "model.onnx").difference is not None
@@ -217,7 +217,7 @@ def test_an_exact_template_is_not_exported_again(tmp_path: Path, monkeypatch: py
 
 def test_the_least_recently_used_templates_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     made: Iterator[int] = iter(range(100))
-    monkeypatch.setattr(artifact, "make_template", lambda *_, **__: next(made))
+    monkeypatch.setattr(templates_module, "make_template", lambda *_, **__: next(made))
     found: Any = Templates(small_net(), EXAMPLE)
     first = found.get(1)
     for batch in range(2, KEPT + 1):
@@ -274,8 +274,8 @@ def test_templates_learn_the_numbers_of_students_that_they_could_not_write(
     groups, _ = find_groups(graph, example, {layer.name: layer.depth for layer in find_layers(graph, example)})
     builder = ArtifactBuilder(OnnxRuntime(), Target(), Templates(graph, example), inputs, inputs)
     builder.teacher_file(tmp_path / "teacher.onnx")
-    before, exports = artifact.make_template, []
-    monkeypatch.setattr(artifact, "make_template", lambda *a, **k: (exports.append(1), before(*a, **k))[1])
+    before, exports = templates_module.make_template, []
+    monkeypatch.setattr(templates_module, "make_template", lambda *a, **k: (exports.append(1), before(*a, **k))[1])
     for step in range(6):
         options = {group.name: group.choices(1, 0.0) for group in groups}
         spec = StudentSpec({group: counts[step * 5 % len(counts)] for group, counts in options.items()})

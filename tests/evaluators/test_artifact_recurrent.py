@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from autocompress.compression.edits import Parent
 from autocompress.compression.student import make_student
-from autocompress.evaluators import artifact
+from autocompress.evaluators import templates as templates_module
 from autocompress.evaluators.artifact import ArtifactBuilder
 from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
 from autocompress.evaluators.templates import Templates
@@ -72,7 +72,7 @@ def test_files_with_recurrent_layers_take_any_batch_and_students_are_written_int
     builder = ArtifactBuilder(OnnxRuntime(), Target(), Templates(graph, EXAMPLE), inputs, inputs)
     builder.teacher_file(tmp_path / "teacher.onnx")
     assert builder.free
-    monkeypatch.setattr(artifact, "make_template", None)
+    monkeypatch.setattr(templates_module, "make_template", None)
     bits = dict.fromkeys(("conv", "again", "inner", "head"), 8)
     for part in (1, 4):
         spec = StudentSpec({group.name: group.channels // part for group in groups})

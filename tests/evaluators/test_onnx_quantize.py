@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from autocompress.compression.export import Template, make_template
 from autocompress.evaluators.runtimes import onnx_quantize
+from autocompress.evaluators.runtimes.base import BuildRequest
+from autocompress.evaluators.runtimes.onnx_calibrate import activation_ranges
 from autocompress.evaluators.runtimes.onnx_quantize import quantize
 from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
 from autocompress.spaces.target import Target
@@ -140,6 +142,16 @@ def test_whatever_lies_between_the_layers_they_run_in_int8(name: str, tmp_path: 
     assert alike(answers(small, inputs), answers(model, inputs)) > NEAR.get(name, 0.98)
 
 
+@pytest.mark.parametrize("name", [n if n == "gru" else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS])
+def test_ranges_by_another_method_do_for_whatever_lies_between(name: str, tmp_path: Path) -> None:
+    template, model, inputs = made(name)
+    bits = dict.fromkeys(template.layers.values(), 8)
+    found = activation_ranges(BuildRequest(model, template.layers, bits, inputs), ["percentile-99.99"])
+    small = quantize(model, template.layers, bits, inputs, found["percentile-99.99"])
+    assert remark(small, tmp_path / "int8.onnx", len(template.layers)) == ""
+    assert alike(answers(small, inputs), answers(model, inputs)) > NEAR.get(name, 0.98) - 0.02
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["group norm", "layer norm of images", "attention", "gru"])
 def test_a_single_layer_behind_a_norm_runs_in_int8(name: str, tmp_path: Path) -> None:
@@ -157,12 +169,12 @@ def test_a_layer_that_cannot_be_quantized_stays_in_float_and_is_told(
     bits = dict.fromkeys(template.layers.values(), 8)
     before, refused = onnx_quantize._int8, []
 
-    def refuses(model: Any, excluded: list[str], calibration: np.ndarray[Any, Any]) -> Any:
+    def refuses(model: Any, excluded: list[str], calibration: np.ndarray[Any, Any], ranges: Any) -> Any:
         wrong = {n for n, layer in template.layers.items() if layer in ("middle.down", "head")} - set(excluded)
         refused.append(wrong)
         if wrong:
             raise ValueError("no scale")
-        return before(model, excluded, calibration)
+        return before(model, excluded, calibration, ranges)
 
     monkeypatch.setattr(onnx_quantize, "_int8", refuses)
     small = quantize(model, template.layers, bits, inputs)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from autocompress.compression.export import make_template
-from autocompress.compression.student import mask_of
+from autocompress.compression.masks import mask_of
 from autocompress.errors import MeasurementError, RuntimeUnavailable
 from autocompress.evaluators.runtimes.base import BuildRequest
 from autocompress.evaluators.runtimes.registry import get_runtime

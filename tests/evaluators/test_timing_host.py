@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from elsewhere import Elsewhere
 
 from autocompress.evaluators.agreement import disagreement
 from autocompress.evaluators.latency import LatencyMeter
 from autocompress.evaluators.timing.host import HERE, AnotherMachine, TimingHost
 from autocompress.evaluators.timing.moments import Watch
-from autocompress.evaluators.timing.processes import ModelTimes, ProcessTimes, TimingRequest
+from autocompress.evaluators.timing.processes import ProcessTimes, TimingRequest
 from autocompress.spaces.target import Target
 from autocompress.testing import TimingHostConformance
 
@@ -26,40 +26,6 @@ from autocompress.testing import TimingHostConformance
 class TestThisMachine(TimingHostConformance):
     def make_host(self) -> TimingHost:
         return HERE
-
-
-@dataclass(frozen=True)
-class Elsewhere:
-    """A machine on which the teacher takes 2 ms, and any other file 1 ms.
-
-    Attributes:
-        speed: How many times as fast it is in all.
-        second: How many times as long every file but the teacher takes as on others.
-    """
-
-    name: str = "board-3"
-    asked: list[TimingRequest] = field(default_factory=list)
-    speed: float = 1.0
-    second: float = 1.0
-    device: str = "another CPU"
-
-    def time(self, request: TimingRequest) -> ProcessTimes:
-        self.asked.append(request)
-        random = np.random.default_rng(len(self.asked))
-
-        def times(ms: float) -> ModelTimes:
-            wall = ms * (1 + 0.01 * np.abs(random.standard_normal((12, 5))))
-            return ModelTimes(wall, wall, np.zeros(12), 1.0, 1, 1.0)
-
-        taken = (2.0 if file.path.name == "teacher.onnx" else self.second for file in request.files)
-        return ProcessTimes(tuple(times(ms / self.speed) for ms in taken))
-
-    def conditions(self, target: Target) -> dict[str, Any]:
-        return {**HERE.conditions(target), "host": self.name, "device_name": self.device}
-
-    @contextmanager
-    def chosen(self) -> Iterator[TimingHost]:
-        yield self
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from brief import brief_command
 
 import autocompress
 from autocompress import api, errors
@@ -226,8 +227,9 @@ print(repr(front))
 
 @pytest.mark.slow
 def test_ctrl_c_in_compress_gives_the_front_so_far(tiny_task: Path, tmp_path: Path) -> None:
-    code = INTERRUPTED.format(folder=str(tiny_task.parent), runs=str(tmp_path))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED.format(folder=str(tiny_task.parent), runs=str(tmp_path)))
+    done = subprocess.run(brief_command(script), capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     numbers, *shown = done.stdout.strip().splitlines()
     assert 2 <= len(json.loads(numbers)) <= 3, "it ended after the step under way"

@@ -213,6 +213,7 @@ def one_axis(folder: Path, task: str) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("briefly")
 def test_a_budget_out_of_reach_tells_the_fastest_measured(cli: Cli, tmp_path: Path, tiny_task: Path) -> None:
     said = cli("search", one_axis(tmp_path, f"{tiny_task}"), "--trials", 1, "--budget-ms", "0.000001")
     assert_one_line(said, "out of reach", "fastest plan", "measured at", "ms")

@@ -48,6 +48,10 @@ def test_options_that_would_have_no_effect_are_refused(
         ("[teacher]\nbatch_size = 8\nepochs = 0\n", "batch_size"),
         ("[space]\naxes = ['channels']\nbits = [8]\n", "bits"),
         ("[space]\naxes = ['bits']\npatterns = ['2:4']\n", "patterns"),
+        ("[recovery]\nrank = 4\n", "rank"),
+        ("[space]\naxes = ['bits']\n[recovery]\nways = ['full', 'lora']\n", r"ways = .*"),
+        ("[space]\naxes = ['bits']\n[recovery]\nramp = 'cubic'\n", "ramp"),
+        ("[space]\naxes = ['bits']\ncriterion = 'l1'\n", "criterion"),
     ],
 )
 def test_keys_that_would_have_no_effect_are_refused(text: str, key: str) -> None:

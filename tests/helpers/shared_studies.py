@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from autocompress.search.store.access import access_for_search
@@ -12,37 +12,33 @@ from autocompress.search.store.trials import TrialStore
 
 OBJECTIVES = ("accuracy", "latency_ms")
 STUDY = """
-[data]
-kind = "digits"
-mean = [0.305]
-std = [0.376]
-
-[teacher]
-model = "digits_net"
-epochs = 2
-learning_rate = 0.05
-batch_size = 64
+[task]
+from = "{task}"
 
 [target]
 batch = 32
 profile_seconds = 0.0
-learn_seconds = 2.0
 precision = 0.5
 
 [recovery]
 epochs = 1
 batch_size = 64
+
+[search]
+without = ["latency_model", "sensitivity", "initial_design"]
 """
-"""A study of digits in which nothing takes long."""
+"""A study of a task file, in which nothing takes long and nothing is learned before the first trial."""
 
 
 @contextlib.contextmanager
-def a_driver(folder: Path, address: str, name: str = "simulated") -> Iterator[TrialStore]:
+def a_driver(
+    folder: Path, address: str, name: str = "simulated", stop: Callable[[], bool] = lambda: False
+) -> Iterator[TrialStore]:
     """The trials of a study as one of its drivers has them."""
     folder.mkdir(parents=True, exist_ok=True)
-    given = (folder, name, ("maximize", "minimize"), address, lambda: None, lambda line: None, lambda: False)
+    given = (folder, name, ("maximize", "minimize"), address, lambda: None, lambda line: None, stop)
     with access_for_search(*given) as access:
-        store = TrialStore(folder, name, OBJECTIVES, access.check_held, access.database, access.leases)
+        store = TrialStore(folder, name, OBJECTIVES, access.check_held, access.database, access.leases, stop)
         access.release()
         try:
             yield store

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from brief import brief
 
 if TYPE_CHECKING:
     from autocompress import Front
@@ -29,7 +30,8 @@ def opened_context(
         settings = settings.changed(name, **values)
     task = settings.build_task()
     save_weights(task.teacher, folder / "teacher.safetensors")
-    return ExecutorContext(open_context(task.prepared(), settings, folder), settings, folder)
+    with brief():
+        return ExecutorContext(open_context(task.prepared(), settings, folder), settings, folder)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from autocompress import BundleError, Front, UsageError
-from autocompress.search.bundle.own_recipes import check_own_recipe
+from autocompress.search.bundle.own_recipes import check_own_recipe, recipe_key
 from autocompress.search.bundle.rebuild import _settings
-from autocompress.search.bundle.recipe import read_recipe
+from autocompress.search.bundle.recipe import Recipe, read_recipe, toml_text
 from autocompress.search.bundle.sources import sources_of
 from autocompress.search.store.made_here import FILE
 from autocompress.search.store.settings import read_settings, write_settings
+from autocompress.spaces.plain import from_plain, to_plain
 from autocompress.studies.study_file import StudyFile
 
 EVIL = """
@@ -95,7 +99,6 @@ def test_a_file_of_another_study_is_no_source(tmp_path: Path) -> None:
 
 def test_what_was_begun_is_gone_on_with_and_other_folders_are_left(study: Front, cli: Cli, tmp_path: Path) -> None:
     from autocompress.files import write_json
-    from autocompress.search.bundle.own_recipes import recipe_key
     from autocompress.search.bundle.rebuild import BEGUN
 
     folder = study.pick().save(tmp_path / "deploy").parent
@@ -127,3 +130,14 @@ def test_a_recipe_that_lacks_something_is_told_in_one_line(bundle: Path, tmp_pat
     (tmp_path / "recipe.toml").write_text("\n".join(lines))
     with pytest.raises(BundleError, match="is no recipe: it has no"):
         read_recipe(tmp_path / "recipe.toml")
+
+
+def test_a_recipe_of_an_earlier_version_keeps_its_key(tmp_path: Path) -> None:
+    now = Recipe({}, (), {}, {}, {}, {}, None, {})
+    then = {key: value for key, value in to_plain(now).items() if key != "calibration"}
+    assert recipe_key(now) == hashlib.sha256(json.dumps(then, sort_keys=True).encode()).hexdigest()
+    other = replace(now, calibration={"onnxruntime": "mse+biases"})
+    assert recipe_key(other) != recipe_key(now)
+    assert recipe_key(from_plain(Recipe, {"test": None, **tomllib.loads(toml_text(to_plain(other)))})) == recipe_key(
+        other
+    )

@@ -99,13 +99,13 @@ def test_everybody_goes_on_where_nothing_new_can_be_drawn() -> None:
 
 @pytest.mark.slow
 def test_students_wait_at_rungs_and_only_some_go_on(problem: Problem, tmp_path: Path) -> None:
-    driver, _ = search(problem, tmp_path / "study", 3)
+    driver, _ = search(problem, tmp_path / "study", 1.5)
     own = [t for t in driver.trials if t.finished and not t.by_hand]
     assert driver.waiting > 0 and own
     assert all(len(t.rungs) in (0, len(RUNGS)) for t in own), "through all rungs, or taught before in other bits"
     designs = [t for t in driver.trials if t.origin is Origin.DESIGN and t.state is not TrialState.GATED]
     assert designs and all(t.finished for t in designs), "they stand for whole regions"
-    everyone, _ = search(problem, tmp_path / "all", 3, ("rungs",))
+    everyone, _ = search(problem, tmp_path / "all", 1, ("rungs",))
     assert everyone.waiting == 0
 
 
@@ -176,7 +176,7 @@ def test_a_job_that_fails_ends_its_trial_alone(problem: Problem, tmp_path: Path,
 
     executor = Failing(problem)
     driver = make_driver(problem, executor, tmp_path)
-    driver.run(lambda: executor.clock_s > 3 * HOUR_S, lambda _: None)
+    driver.run(lambda: executor.clock_s > 0.75 * HOUR_S, lambda _: None)
     failed = [t for t in driver.trials if t.state is TrialState.FAILED]
     assert failed and all(t.reason == "it cannot be" and not t.measured for t in failed)
     assert any(t.finished for t in driver.trials)

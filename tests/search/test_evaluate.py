@@ -10,8 +10,12 @@ from torch import Tensor
 
 from autocompress.compression.recover import Stopped
 from autocompress.errors import MetricError
+from autocompress.evaluators.activations import Activations
+from autocompress.evaluators.artifact import ArtifactBuilder
+from autocompress.evaluators.measurement import Measurement
+from autocompress.evaluators.templates import Templates
 from autocompress.search.evaluate import evaluation
-from autocompress.search.evaluate.checkpoints import checkpoint_path
+from autocompress.search.evaluate.checkpoints import checkpoint_path, recovered_student
 from autocompress.search.evaluate.context import EvaluationContext
 from autocompress.search.evaluate.evaluation import evaluate
 from autocompress.search.evaluate.gate import shape_path, time_shape
@@ -19,6 +23,7 @@ from autocompress.search.evaluate.job import Job
 from autocompress.search.executors.base import ExecutorContext
 from autocompress.search.prepare.latency_samples import samples
 from autocompress.search.trial import WarmStart
+from autocompress.spaces.plain import from_plain, to_plain
 from autocompress.spaces.spec import Pattern, Recovery, StudentSpec
 from autocompress.studies.metric import metric_of
 
@@ -76,21 +81,44 @@ def test_a_fault_in_one_plan_is_a_failure_with_its_traceback_on_disk(
     assert evaluate(context, Job(905, StudentSpec(recovery=Recovery()), "rung")).stopped
 
 
-def test_a_student_goes_through_its_rungs_and_its_file_scores(context: EvaluationContext) -> None:
-    spec = replace(int8(context), recovery=Recovery(), channels={context.network.groups[0].name: 8})
+@pytest.mark.parametrize("recovery", [Recovery(), Recovery(tune="lora", rank=2)], ids=lambda r: r.tune)
+def test_a_student_goes_through_its_rungs_and_its_file_scores(context: EvaluationContext, recovery: Recovery) -> None:
+    spec = replace(int8(context), recovery=recovery, channels={context.network.groups[0].name: 8})
     looked = evaluate(context, Job(906, spec, "look"))
-    assert looked.accuracy is not None and not looked.warm
+    teacher = context.task.teacher
+    assert looked.accuracy is not None and not looked.warm and looked.train_bytes is None
     for rung in (0, 1):
         taught = evaluate(context, Job(906, spec, "rung", rung))
         assert taught.accuracy is not None and taught.seconds.get("training", 0) > 0
+        assert taught.train_bytes is not None and taught.train_bytes > sum(p.nbytes for p in teacher.parameters())
     paths = [checkpoint_path(context.folder, spec, rung) for rung in (0, 1)]
     assert [path.exists() for path in paths] == [False, True], "the next rung takes the place of the one before"
     again = evaluate(context, Job(907, spec, "rung", 1))
     assert again.accuracy == taught.accuracy and not again.seconds.get("training"), "what is taught alike is shared"
+    assert again.train_bytes is None
     built = evaluate(context, Job(906, spec, "build"))
     file = built.measured["onnxruntime"]
     assert file.accuracy == pytest.approx(taught.accuracy, abs=0.05) and file.size_bytes > 0
     assert (context.folder / "trials" / "0906" / "model.onnx").is_file()
+
+
+def test_what_quantization_aware_training_learned_reaches_the_file(context: EvaluationContext) -> None:
+    spec = replace(int8(context), recovery=Recovery(quantization_aware=True))
+    for rung in (0, 1):
+        evaluate(context, Job(909, spec, "rung", rung))
+    learned = recovered_student(context, spec).trained_ranges
+    assert set(learned) == set(spec.bits)
+    ((name, session),) = context.sessions.items()
+    task = context.task
+    templates, samples = Templates(task.teacher, task.example_input), task.validation.inputs(slice(0, 4))
+    for method in ("minmax", "trained", "auto"):
+        how = Activations(method, task.losses.soft)
+        builder = ArtifactBuilder(session.runtime, session.target, templates, task.calibration, samples, how)
+        builder.teacher_file(context.folder / f"teacher-{method}.onnx")
+        chosen = replace(context, sessions={name: replace(session, builder=builder)})
+        file = evaluate(chosen, Job(909, spec, "build")).measured[name]
+        assert method in (file.calibration, "auto") and file.accuracy > 0.2
+        assert from_plain(Measurement, to_plain(file)) == file
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "empty"])

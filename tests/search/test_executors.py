@@ -23,6 +23,8 @@ from autocompress.spaces.spec import StudentSpec
 from autocompress.testing import ExecutorConformance
 from autocompress.testing.executor import result_of
 
+pytestmark = pytest.mark.usefixtures("briefly")
+
 
 @pytest.mark.slow
 class TestLocalExecutor(ExecutorConformance):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from brief import brief_command
 
 from benchmarks.fault_injection.arena import Arena, Run
 from benchmarks.fault_injection.ledger import Ledger
@@ -15,8 +17,8 @@ from benchmarks.fault_injection.signals import Signals
 @pytest.mark.slow
 def test_a_search_whose_processes_are_killed_loses_nothing(tmp_path: Path) -> None:
     """Two searches of a real task: killed in turn, then resumed to their end, and held against what they said."""
-    arena = Arena.make(tmp_path, workers=2)
-    sender = Signals(arena, "SIGKILL", signal.SIGKILL, 4.0, seed=1)
+    arena = replace(Arena.make(tmp_path, workers=2), program=tuple(brief_command()))
+    sender = Signals(arena, "SIGKILL", signal.SIGKILL, 4.0, seed=1, settles_s=4.0)
     for role in ("timing", "worker", "driver"):
         sender.send(role)
     last = sender.finish(2)

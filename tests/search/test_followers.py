@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,8 +17,8 @@ import pytest
 from simulated_study import EXAMPLES, write_study
 from synthetic_spaces import chain
 
-from autocompress.search.followers.base import EndedTrial, Follower
-from autocompress.search.followers.following import Followings
+from autocompress.search.followers.base import EndedTrial, FollowedStudy, Follower
+from autocompress.search.followers.following import Followings, seconds_to_end
 from autocompress.search.followers.mlflow import STUDY, TRIAL, MlflowFollower
 from autocompress.search.followers.telling import Telling, followed_study
 from autocompress.search.followers.tensorboard import TensorBoardFollower
@@ -127,6 +128,81 @@ def test_tensorboard_has_each_trial_once_also_when_a_study_goes_on(front: Front,
     tensorboard_holds(folder / "simulated", ended(front))
 
 
+def test_no_point_is_there_twice_after_a_kill_in_the_midst_of_a_trial(front: Front, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
+    folder = tmp_path / "board" / "simulated"
+    follow(TensorBoardFollower(tmp_path / "board"), front, 9)
+    for trial in front.trials[6:9]:
+        name = f"trial-{trial.number:04d}"
+        (folder / name).rename(folder / f".unfinished-{name}")  # as it is before the trial is whole
+    assert follow(TensorBoardFollower(tmp_path / "board"), front, 14) == []
+    tensorboard_holds(folder, ended(front))
+
+
+def test_of_two_drivers_one_logs_at_a_time_and_each_trial_once(front: Front, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
+    who, said = ["first"], list[str]()
+    both = {
+        name: Followings(
+            [TensorBoardFollower(tmp_path / "board")],
+            telling(front),
+            said.append,
+            lambda place, name=name: "" if who[0] == name else f"the {who[0]} one",  # type: ignore[misc]
+        )
+        for name in ("first", "second")
+    }
+    for count in (3, 6, 9):
+        for followings in both.values():
+            followings.look(front.trials[:count])
+        time.sleep(0.3)
+    with both["first"].held(PATIENCE_S):
+        who[0] = "second"  # it has left
+    for followings in both.values():
+        followings.look(front.trials)
+    for followings in both.values():
+        followings.close(PATIENCE_S)
+    where = f"the trials of this study to TensorBoard's files in {tmp_path / 'board'}"
+    assert sorted(said) == [f"the first one logs {where}", f"the second one logs {where}"]
+    tensorboard_holds(tmp_path / "board" / "simulated", ended(front))
+
+
+class Stuck:
+    """A server that takes what it is given, and does not answer."""
+
+    where = "a server"
+
+    def __init__(self) -> None:
+        self.answers = threading.Event()
+
+    def open(self, study: FollowedStudy) -> set[int]:
+        return set()
+
+    def add(self, trial: EndedTrial) -> None:
+        self.answers.wait(PATIENCE_S)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_follower_holds_the_end_for_some_seconds_and_says_so(front: Front) -> None:
+    said, stuck = list[str](), Stuck()
+    followings = Followings([stuck], telling(front), said.append)
+    followings.look(front.trials)
+    begun_s = time.monotonic()
+    followings.close(3.2)
+    assert time.monotonic() - begun_s < 5
+    assert said == [
+        "14 trials are still being logged to a server: waiting 2 s for that, at most",
+        "14 trials are not logged to a server; the next run of this study does so",
+    ]
+    stuck.answers.set()
+
+
+def test_followers_hold_the_end_no_longer_than_is_left_of_the_minutes() -> None:
+    assert seconds_to_end(True, None) == 1 and seconds_to_end(False, None) == 30
+    assert [seconds_to_end(False, left_s) for left_s in (-3.0, 2.0, 12.0, 600.0)] == [5, 5, 12, 30]
+
+
 def test_another_study_of_one_name_has_a_folder_of_its_own(front: Front, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
     other = write_study(tmp_path / "elsewhere" / "simulated", 6, layers=6, seed=1)
@@ -212,7 +288,10 @@ def test_mlflow_has_each_trial_once_also_when_a_study_goes_on(front: Front, mlfl
 
 
 @pytest.mark.slow
-def test_a_server_that_is_away_costs_two_lines_without_its_password(front: Front, mlflow_uri: str) -> None:
+def test_a_server_that_is_away_costs_two_lines_without_its_password(
+    front: Front, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # that is so by itself, after longer waits
     said = follow(MlflowFollower("http://somebody:secret@127.0.0.1:9"), front, 14)
     assert len(said) == 2 and "cannot be logged to MLflow at http://somebody:***@127.0.0.1:9" in said[0]
     assert "14 trials are not logged" in said[1] and not any("secret" in line for line in said)
@@ -235,6 +314,7 @@ def test_a_library_that_is_missing_is_told_before_anything_begins(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("briefly")
 def test_a_search_is_followed_as_a_user_asks_for_it(
     tiny_task: Path, sections: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -242,11 +322,10 @@ def test_a_search_is_followed_as_a_user_asks_for_it(
     import autocompress
     from autocompress.studies.task import load_task
 
-    board = tmp_path / "board"
+    board, without = tmp_path / "board", {"without": ("latency_model", "sensitivity", "initial_design")}
+    given = {"runs": tmp_path / "runs", "tensorboard": board, "search": without, **sections}
     for trials in (2, 1):  # the second run goes on
-        found = autocompress.compress(
-            load_task(str(tiny_task)), trials=trials, runs=tmp_path / "runs", tensorboard=board, **sections
-        )
+        found = autocompress.compress(load_task(str(tiny_task)), trials=trials, **given)
     folder = board / found.folder.name
     accuracy = events(folder).Scalars("accuracy")
     assert sorted(event.step for event in accuracy) == sorted(t.number for t in found.trials if t.finished)

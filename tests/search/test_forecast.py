@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autocompress.compression.recover import Schedule
+from autocompress.compression.schedule import Schedule
 from autocompress.search.prepare.forecast import Forecast, forecast
 
 if TYPE_CHECKING:
@@ -131,5 +131,5 @@ def test_minutes_that_end_while_the_study_is_opened_are_told(
 ) -> None:
     study = tmp_path / "short.toml"
     study.write_text(f'name = "short"\n[task]\nfrom = "{tiny_task}"\n[target]\nprofile_seconds = 0\nprecision = 0.5\n')
-    code, out, _ = cli("search", study, "--minutes", 0.02, "--quiet", "--runs", tmp_path)
+    code, out, _ = cli("search", study, "--minutes", 0.01, "--quiet", "--runs", tmp_path)
     assert code == 0 and "nothing could be tried" in out and "more --minutes" in out

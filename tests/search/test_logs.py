@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from simulation import SimulatedExecutor, make_driver, make_problem
 
 from autocompress.quieting import quietly
 from autocompress.search.logs import LEVELS, about_trial, driver_log, log
 from autocompress.search.store.logs import MOST_BYTES, add_to_log, driver_log_path, take_log, trim_log, worker_log_path
+from autocompress.search.watch import Logged, Silent
 
 LINE = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} (debug|info|warning|error) +(\S+)/(\d+)( trial \d+:)? (.*)"
@@ -148,12 +150,40 @@ def test_a_program_that_asks_for_it_gets_the_lines_too(tmp_path: Path, caplog: p
     assert [record.getMessage() for record in caplog.records] == ["asked for"]
 
 
+def test_trials_that_end_as_a_search_takes_its_leave_are_logged_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Closing(SimulatedExecutor):
+        """Does the last job as it is closed, as workers do that were about to end it."""
+
+        def run_pending(self) -> None:
+            if not self.closes_next:
+                super().run_pending()
+
+        def close(self) -> None:
+            super().run_pending()
+
+        @property
+        def closes_next(self) -> bool:
+            return bool(self.waiting) and self.waiting[0][0].step == "build"
+
+    problem = make_problem()
+    executor, logged = Closing(problem), Logged(Silent())
+    driver = make_driver(problem, executor, tmp_path)
+    with caplog.at_level(logging.INFO), driver_log("info"):
+        driver.run(lambda: executor.closes_next, lambda snapshot: logged.show(snapshot, None))
+        logged.note(driver.decisions.snapshot())
+    (last,) = [trial for trial in driver.trials if trial.finished]
+    said = [record.getMessage() for record in caplog.records]
+    assert sum(line.startswith(f"trial {last.number} ({last.label}): finished") for line in said) == 1
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("briefly")
 def test_a_search_logs_what_it_says_and_what_becomes_of_jobs(
     tiny_task: Path, sections: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     from autocompress.search.run import run_search
-    from autocompress.search.watch import Silent
     from autocompress.studies.study_file import StudyFile
 
     class Told(Silent):
@@ -166,7 +196,8 @@ def test_a_search_logs_what_it_says_and_what_becomes_of_jobs(
     settings = StudyFile().changed("task", **{"from": str(tiny_task)})
     for name, values in sections.items():
         settings = settings.changed(name, **values)
-    settings = settings.changed("search", trials=2, executor="processes", workers=1)
+    without = ("latency_model", "sensitivity", "initial_design")
+    settings = settings.changed("search", trials=2, executor="processes", workers=1, without=without)
     told = Told()
     front = run_search(settings, None, tmp_path, watcher=told, log_level="debug").front
     lines = said(front.folder)

@@ -14,7 +14,8 @@ import pytest
 
 from autocompress.errors import StorageError
 from autocompress.files import copy, digest, move, read_json, write_json
-from autocompress.search.store.lock import DEAD_S, locked
+from autocompress.search.store.access import access_for_search
+from autocompress.search.store.lock import DEAD_S, locked, owner
 from autocompress.search.store.opening import begin_opening, end_opening
 from autocompress.search.store.settings import check_settings, read_settings, settings_path, write_settings
 from autocompress.search.store.trials import TrialStore
@@ -58,6 +59,27 @@ def test_a_search_of_another_host_is_believed_while_it_lives(tmp_path: Path) -> 
     record.write_text("no record at all")
     with locked(tmp_path):
         pass
+
+
+def test_who_opens_a_shared_study_and_dies_is_waited_for_as_long_as_its_record_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autocompress.search.store.access.OPENING_S", 1.5)
+    said: list[str] = []
+    given = ("study", ("maximize", "minimize"), "", lambda: None, said.append, lambda: False)
+    write_json(tmp_path / "storage.json", {"address": "postgresql+psycopg://nobody@/none?host=/nowhere", "study": "x"})
+    with pytest.raises(StorageError, match="cannot be reached"), access_for_search(tmp_path, *given):
+        pass
+    record, other = tmp_path / "lock.json", {"host": "another", "name": "node-7", "process": 7}
+    with locked(tmp_path, 1.5):
+        write_json(record, {**read_json(record), **other})  # as that driver leaves it when it is killed
+    assert record.exists() and owner(tmp_path)["name"] == "node-7"
+    begun_s = time.monotonic()
+    with pytest.raises(StorageError, match="cannot be reached"), access_for_search(tmp_path, *given):
+        pass
+    assert time.monotonic() - begun_s < 10 and said == [
+        "another driver is opening this study: waiting until it is through"
+    ]
 
 
 def test_a_host_that_stood_still_leaves_the_lock_of_the_one_that_took_over(

@@ -88,43 +88,54 @@ def test_a_node_that_dies_loses_its_job_alone_and_a_new_one_is_used(
         executor.close()
 
 
-def test_files_are_timed_where_the_hardware_is_and_students_are_trained_elsewhere(
-    opened_context: ExecutorContext, cluster: Any, tmp_path: Path
-) -> None:
-    from autocompress.search.executors.on_ray import RayExecutor
-    from autocompress.search.executors.ray_timing import RESOURCE, RayTimingHost
-
-    target = cluster.add_node(num_cpus=1, resources={RESOURCE: 1})
-    cluster.add_node(num_cpus=1)
-    said: list[str] = []
-    settings = on_cluster(opened_context, cluster.address, said).settings
-    host = RayExecutor.timing_host(settings, said.append)
-    assert isinstance(host, RayTimingHost) and any("files are timed on" in line for line in said)
-    context = open_context(opened_context.context.task, settings, tmp_path, host=host)
-    given = on_cluster(opened_context, cluster.address, said, context=context, folder=tmp_path)
-    executor: Any = make_executor("ray", given, 1)
-    try:
-        spec = StudentSpec(bits={layer.name: 8 for layer in context.network.layers})
-        gate = result(executor.submit(Job(971, spec, "gate")), executor)
-        (latency,) = gate.latencies.values()
-        assert latency.conditions["host"] == host.name and latency.p50_ms > 0
-        assert executor.slots == 1, "the machine with the hardware trains nothing"
-        assert all(worker.node.key != target.node_id for worker in executor._workers)
-        built = result(executor.submit(Job(971, spec, "build")), executor)
-        (file,) = built.measured.values()
-        assert file.latency.conditions["host"] == host.name and file.accuracy > 0.5
-    finally:
-        executor.close()
-
-
-def test_several_machines_that_agree_time_files_and_one_that_dies_costs_nothing(
+def test_files_are_timed_where_the_hardware_is_and_a_machine_of_several_that_dies_costs_nothing(
     opened_context: ExecutorContext, cluster: Any, tmp_path: Path
 ) -> None:
     from autocompress.search.executors.on_ray import RayExecutor
     from autocompress.search.executors.ray_pool import RayTimingPool
-    from autocompress.search.executors.ray_timing import RESOURCE
+    from autocompress.search.executors.ray_timing import RESOURCE, RayTimingHost
 
     targets = [cluster.add_node(num_cpus=1, resources={RESOURCE: 1}) for _ in range(2)]
+    cluster.add_node(num_cpus=1)
+    said: list[str] = []
+    settings = on_cluster(opened_context, cluster.address, said).settings
+    first = RayExecutor.timing_host(settings, said.append)
+    assert isinstance(first, RayTimingHost) and any("files are timed on" in line for line in said)
+    context = open_context(opened_context.context.task, settings, tmp_path, host=first)
+    executor: Any = make_executor(
+        "ray", on_cluster(opened_context, cluster.address, said, context=context, folder=tmp_path), 1
+    )
+    try:
+        assert any("on 2 machines that agree" in line for line in said), said
+        pool = executor.host
+        assert isinstance(pool, RayTimingPool) and pool.first is first
+        with pool.chosen() as one, pool.chosen() as second:
+            assert one is first and second.node in {n.node_id for n in targets} - {first.node}
+        spec = StudentSpec(bits={layer.name: 8 for layer in context.network.layers})
+        (latency,) = result(executor.submit(Job(981, spec, "gate")), executor).latencies.values()
+        assert latency.conditions["host"] in {first.name, second.name} and latency.p50_ms > 0
+        assert executor.slots == 1, "the machines with the hardware train nothing"
+        keys = {node.node_id for node in targets}
+        assert executor._workers and all(worker.node.key not in keys for worker in executor._workers)
+        node = next(n for n in targets if n.node_id == second.node)
+        cluster.remove_node(node, allow_graceful=False)
+        for number in (982, 983):
+            channels = StudentSpec(channels={group.name: number - 980 for group in context.network.groups[:1]})
+            assert result(executor.submit(Job(number, channels, "gate")), executor).latencies, "on the other one"
+        built = result(executor.submit(Job(984, spec, "build")), executor)
+        (file,) = built.measured.values()
+        assert file.latency.conditions["host"] == first.name and file.accuracy > 0.5
+    finally:
+        executor.close()
+
+
+def test_a_machine_with_the_hardware_that_joins_a_running_search_times_files_too(
+    opened_context: ExecutorContext, cluster: Any, tmp_path: Path
+) -> None:
+    from autocompress.search.executors.on_ray import RayExecutor
+    from autocompress.search.executors.ray_timing import RESOURCE
+
+    cluster.add_node(num_cpus=1, resources={RESOURCE: 1})
     cluster.add_node(num_cpus=1)
     said: list[str] = []
     settings = on_cluster(opened_context, cluster.address, said).settings
@@ -134,19 +145,15 @@ def test_several_machines_that_agree_time_files_and_one_that_dies_costs_nothing(
         "ray", on_cluster(opened_context, cluster.address, said, context=context, folder=tmp_path), 1
     )
     try:
-        assert any("on 2 machines that agree" in line for line in said), said
-        pool = executor.host
-        assert isinstance(pool, RayTimingPool) and pool.hosts[0] is first
-        with pool.chosen() as one, pool.chosen() as other:
-            assert {one.service, other.service} == {host.service for host in pool.hosts}
         spec = StudentSpec(bits={layer.name: 8 for layer in context.network.layers})
-        assert result(executor.submit(Job(981, spec, "gate")), executor).latencies
-        second = pool.hosts[1]
-        node = next(n for n in targets if n.node_id == second.node)
-        cluster.remove_node(node, allow_graceful=False)
-        for number in (982, 983):
-            spec = StudentSpec(channels={group.name: number - 980 for group in context.network.groups[:1]})
-            assert result(executor.submit(Job(number, spec, "gate")), executor).latencies, "on the other one"
+        assert result(executor.submit(Job(991, spec, "gate")), executor).latencies, "its worker knows the first alone"
+        late = cluster.add_node(num_cpus=1, resources={RESOURCE: 1})
+        until(lambda: any("on 2 machines that agree" in line for line in said), executor)
+        with executor.host.chosen():
+            spec = StudentSpec(channels={group.name: 3 for group in context.network.groups[:1]})
+            assert result(executor.submit(Job(992, spec, "gate")), executor).latencies, "by the worker of before"
+        with executor.host.chosen(), executor.host.chosen() as other:
+            assert other.node == late.node_id
     finally:
         executor.close()
 

@@ -8,6 +8,8 @@ import pytest
 
 from autocompress.search.executors.ray_cluster import Node
 from autocompress.search.executors.ray_machines import MOST_LOST, Machines
+from autocompress.search.executors.ray_pool import Turns
+from autocompress.search.executors.ray_timing import RayTimingHost
 from autocompress.studies.schema import SearchSection
 
 HEAD = Node("head", "head", 0, 0, False)
@@ -65,3 +67,17 @@ def test_a_machine_that_loses_one_job_after_the_other_is_left_out_and_the_last_o
     found.leave(SMALL, "cannot open the study (no module named x)")
     assert "its process died" in found.why_none([HEAD, BIG, SMALL])
     assert found.why_none([HEAD]) == "", "others may join"
+
+
+def test_a_machine_that_comes_late_times_files_too_and_one_that_left_does_not() -> None:
+    first, second, late = (RayTimingHost(None, name) for name in ("board-1", "board-2", "board-3"))
+    turns = Turns(first)
+    assert turns.take("a") == (0, first) == turns.take("b"), "the only one"
+    assert turns.add(second) == 2
+    assert [turns.take(each)[1].name for each in ("c", "d", "e")] == ["board-2", "board-2", "board-1"]
+    for turn in ("a", "b", "e"):
+        turns.give_back(turn)
+    turns.leave(1)
+    turns.leave(0)
+    assert turns.count() == 1 and turns.take("f") == (0, first), "all milliseconds hang on the first one"
+    assert turns.add(late) == 2 and turns.take("g") == (2, late), "no number is given twice: workers know them by it"

@@ -10,15 +10,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from postgres import Postgres, postgres_server
-from shared_studies import STUDY
+from shared_studies import STUDY, a_driver
 from simulated_study import write_study
+from simulation import SimulatedExecutor, make_driver, make_problem
 from stored_trials import a_store, a_trial, end
 
 from autocompress.errors import StorageError, UsageError
-from autocompress.search.store.database import database_for_search, read_trials
+from autocompress.search.repair import repair
+from autocompress.search.store.database import database_for_search, database_of, read_trials
+from autocompress.search.store.lease_tables import TRIALS
 from autocompress.search.store.place import check_address, passwords, read_place, without_password
 from autocompress.search.store.server import Server
+from autocompress.search.store.settings import write_settings
+from autocompress.search.trial import TrialState
 from autocompress.studies.study_file import StudyFile
 
 Said = tuple[int, str, str]
@@ -157,18 +163,55 @@ def test_a_running_search_waits_for_its_server(
     assert "waited for since" in said and "kept in their own files" in said
 
 
+def test_a_search_that_waits_for_its_server_ends_when_it_is_asked_to(tmp_path: Path) -> None:
+    stop = threading.Event()
+    with postgres_server() as server, a_driver(tmp_path / "study", server.address, stop=stop.is_set) as store:
+        problem = make_problem()
+        driver = make_driver(problem, SimulatedExecutor(problem), tmp_path / "study", max_trials=9, store=store)
+        server.end()
+        asked = threading.Timer(1.0, stop.set)
+        begun_s = time.monotonic()
+        asked.start()
+        driver.run(stop.is_set, lambda snapshot: None)
+        assert stop.is_set() and time.monotonic() - begun_s < 20 and not driver.trials
+        assert not list((tmp_path / "study").glob("trials/*")), "nothing has begun"
+
+
+def test_what_a_repair_wrote_counts_as_ended_to_the_drivers_of_later(tmp_path: Path, postgres: Postgres) -> None:
+    folder = tmp_path / "study"
+    with a_driver(folder, postgres.address) as store:
+        trial = store.claim(lambda number: a_trial(number, TrialState.RUNNING))
+        assert trial is not None
+        store.begin(a_trial(trial.number))  # it ended, and its driver died before it had its row
+    assert unended(folder) == [1]
+    write_settings(folder, StudyFile(name="simulated"))
+    assert "1 trials that ended" in " ".join(repair(folder))
+    assert unended(folder) == [] and [t.number for t in read_trials(folder, "simulated")] == [1]
+
+
+def unended(folder: Path) -> list[int]:
+    """Numbers of the trials that have not ended as drivers know it."""
+    engine, study = database_of(folder, "simulated").open(("maximize", "minimize"))
+    with engine.connect() as connection:
+        asked = sqlalchemy.select(TRIALS.c.number).where(TRIALS.c.study_id == study, ~TRIALS.c.ended)
+        return list(connection.execute(asked).scalars())
+
+
 @pytest.mark.slow
-def test_a_search_keeps_its_trials_on_a_server(tmp_path: Path, postgres: Postgres, cli: Callable[..., Said]) -> None:
+@pytest.mark.usefixtures("briefly")
+def test_a_search_keeps_its_trials_on_a_server(
+    tmp_path: Path, tiny_task: Path, postgres: Postgres, cli: Callable[..., Said]
+) -> None:
     runs, file = tmp_path / "runs", tmp_path / "digits.toml"
-    file.write_text(STUDY)
-    given = ("search", file, "--runs", runs, "--trials", 3, "--budget-ms", 50)
+    file.write_text(STUDY.format(task=tiny_task))
+    given = ("search", file, "--runs", runs, "--trials", 2, "--budget-ms", 50)
     code, out, err = cli(*given, "--storage", with_password(postgres))
     assert code == 0, err
     folder = runs / "digits"
-    assert not (folder / "study.db").exists() and len(read_trials(folder, "digits")) == 3
+    assert not (folder / "study.db").exists() and len(read_trials(folder, "digits")) == 2
     assert "tell" not in out + err
     for path in folder.rglob("*"):
         assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path
     code, out, err = cli(*given)  # it goes on where its folder says
-    assert code == 0 and len(read_trials(folder, "digits")) == 6, err
+    assert code == 0 and len(read_trials(folder, "digits")) == 4, err
     shutil.rmtree(folder)

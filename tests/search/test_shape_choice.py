@@ -51,6 +51,25 @@ def test_a_shape_that_cannot_be_measured_is_left_out() -> None:
     assert not further and now.plan == PROBLEM.space.repair(plans[0]) and now.gate[TARGET].p50_ms == 1.0
 
 
+@pytest.mark.parametrize(("others_try", "chosen"), [((), 2), ((2,), 1), ((1, 2), 0)])
+def test_what_another_driver_tries_is_not_chosen(others_try: tuple[int, ...], chosen: int) -> None:
+    plans = [PROBLEM.space.uniform({"channels": width}, PROBLEM.space.taught) for width in (0.75, 0.5, 0.25)]
+    theirs = [PROBLEM.space.repair(plans[number]) for number in others_try]
+    limits, taken = Limits((TARGET,)), list[Plan]()
+
+    def take(trial: Trial) -> bool:
+        taken.append(trial.plan)
+        return trial.plan not in theirs
+
+    shapes = ShapeChoice(PROBLEM.space, limits, lambda trials: len(trials) - 1, take)
+    now = trial(plans[0])
+    shapes.open(now, plans[1:])
+    for ms in (1.0, 2.0, 3.0):
+        now, further = shapes.measured(gated(now, ms))
+    assert not further and now.plan == PROBLEM.space.repair(plans[chosen])
+    assert chosen == 0 or taken[-1] == now.plan, "others know of it"
+
+
 @pytest.mark.slow
 def test_a_search_measures_several_shapes_and_trains_one_of_them(tmp_path: Path) -> None:
     class Failing(SimulatedExecutor):
@@ -61,7 +80,7 @@ def test_a_search_measures_several_shapes_and_trains_one_of_them(tmp_path: Path)
 
     executor = Failing(make_problem())
     driver = make_driver(executor.problem, executor, tmp_path / "study")
-    driver.run(lambda: executor.clock_s > 4 * HOUR_S, lambda _: None)
+    driver.run(lambda: executor.clock_s > 1.5 * HOUR_S, lambda _: None)
     gates: dict[int, list[str]] = {}
     for job in executor.jobs:
         if job.step == "gate":

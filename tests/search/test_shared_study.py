@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from brief import brief_command
 from postgres import Postgres, postgres_server
 from shared_studies import STUDY, a_driver
 from simulation import SimulatedExecutor, make_driver, make_problem
@@ -121,6 +122,32 @@ def test_a_driver_that_stood_still_writes_nothing_more(
         assert finish(other, trial).number == 1 and len(read_trials(folder, "study")) == 1
 
 
+def test_of_the_drivers_that_were_asked_to_log_to_a_place_one_does(tmp_path: Path, postgres: Postgres) -> None:
+    folder, place = tmp_path / "study", "MLflow at http://server:5000"
+    with a_driver(folder, postgres.address) as keeper, a_driver(folder, "") as other:
+        assert keeper.leases is not None and other.leases is not None and keeper.leases.keeper
+        with a_driver(folder, "") as third:
+            assert third.leases is not None
+            assert other.leases.logged_by(place) == "" == other.leases.logged_by(place), "whoever keeps the study"
+            assert third.leases.logged_by(place) == keeper.leases.logged_by(place) == other.leases.others()[0].words
+            assert third.leases.logged_by("elsewhere") == ""
+            assert other.leases.logged_by("elsewhere")
+        assert other.leases.logged_by("elsewhere") == "", "it has left"
+        assert not other.leases.is_last() and other.leases.logged_by(place) != "", "this one has, too"
+        assert keeper.leases.logged_by(place) == ""
+
+
+def test_a_plan_that_is_chosen_at_the_gate_is_not_tried_by_two(two: tuple[TrialStore, TrialStore]) -> None:
+    one, other = two
+    first, second = begun(one, 1), begun(other, 2)
+    assert not one.take_plan(of_plan(2)(first.number)), "the other one tries it"
+    assert one.take_plan(of_plan(3)(first.number)) and other.claim(of_plan(3)) is None
+    assert begun(other, 1).number == 3, "it was not chosen"
+    finish(other, second)
+    assert not one.take_plan(of_plan(2)(first.number)), "it has just ended"
+    assert [t.number for t in one.news()] == [2] and one.take_plan(of_plan(2)(first.number))
+
+
 def test_drivers_that_a_server_left_alone_do_not_take_each_other_for_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,10 +230,10 @@ def searching(folder: Path, address: str, trials: int, seed: int, pause_s: float
 
 @pytest.mark.slow
 def test_trials_of_a_driver_that_was_killed_are_taken_over(tmp_path: Path, postgres: Postgres) -> None:
-    folder, trials = tmp_path / "study", 40
+    folder, trials = tmp_path / "study", 20
     with searching(folder, postgres.address, 200, 1, 0.1) as killed:
         assert killed.stdout is not None and killed.stdout.readline() == "searching\n"
-        with searching(folder, postgres.address, trials, 2, 0.1) as survivor:
+        with searching(folder, postgres.address, trials, 2, 0.2) as survivor:
             assert survivor.stdout is not None and survivor.stdout.readline() == "searching\n"
             time.sleep(3)
             killed.send_signal(signal.SIGKILL)
@@ -221,10 +248,11 @@ def test_trials_of_a_driver_that_was_killed_are_taken_over(tmp_path: Path, postg
 
 
 @pytest.mark.slow
-def test_two_searches_at_once_share_a_study(tmp_path: Path, postgres: Postgres, cli: Callable[..., Said]) -> None:
-    (tmp_path / "digits.toml").write_text(STUDY)
-    given = ["search", "digits.toml", "--runs", "runs", "--trials", "5", "--storage", postgres.address]
-    command = [sys.executable, "-m", "autocompress", *given]
+def test_two_searches_at_once_share_a_study(
+    tmp_path: Path, tiny_task: Path, postgres: Postgres, cli: Callable[..., Said]
+) -> None:
+    (tmp_path / "digits.toml").write_text(STUDY.format(task=tiny_task))
+    command = brief_command("search", "digits.toml", "--runs", "runs", "--trials", 4, "--storage", postgres.address)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     both = [
@@ -235,7 +263,7 @@ def test_two_searches_at_once_share_a_study(tmp_path: Path, postgres: Postgres, 
     assert [process.returncode for process in both] == [0, 0], "\n".join(said)
     assert any("sharing this study with process" in text for text in said)
     folder = tmp_path / "runs" / "digits"
-    check_shared(folder, 10)
+    check_shared(folder, 8)
     code, out, err = cli("front", folder)
     assert code == 0 and "teacher" in out, err
     assert not list(folder.glob("lock.json")) and not database_of(folder, "digits").drivers()

@@ -18,7 +18,12 @@ from autocompress.search.report.front import Front
 from autocompress.search.report.intervals import MetricIntervals
 from autocompress.search.report.reading import read_front
 from autocompress.search.report.techniques import SEARCH, TechniqueTable, techniques
-from autocompress.search.techniques import Technique
+from autocompress.search.technique_kinds.distillation import DISTILLATION
+from autocompress.search.technique_kinds.pruning import GLOBAL, ITERATIVE, PRUNING
+from autocompress.search.technique_kinds.quantization import INT8_AFTER, SIXTEEN_BITS, TEACHER
+from autocompress.search.technique_kinds.registry import BY_NAME
+from autocompress.search.technique_kinds.sequences import QUANTIZE_PRUNE
+from autocompress.search.technique_kinds.sparsity import UNSTRUCTURED
 from autocompress.studies.metric import MetricLabel
 from autocompress.studies.task import load_task
 
@@ -86,25 +91,26 @@ def test_a_usual_study_has_some_rows_and_names_the_others(finished: Front) -> No
     table = techniques(read_front(finished.folder))
     assert_recomputed(finished.folder, table)
     found = {row.name: row for row in table.rows}
-    assert [row.name for row in table.rows] == [*Technique, SEARCH]
-    for technique in (Technique.TEACHER, Technique.INT8_AFTER):
+    assert [row.name for row in table.rows] == [*BY_NAME, SEARCH]
+    for technique in (TEACHER.name, INT8_AFTER.name):
         assert found[technique].entry is not None
-    assert found[Technique.TEACHER].training.times == 0
-    assert {Technique.PRUNING, Technique.DISTILLATION, Technique.QUANTIZE_PRUNE} <= set(table.missing)
+    assert found[TEACHER.name].training.times == 0
+    assert {PRUNING.name, DISTILLATION.name, QUANTIZE_PRUNE.name} <= set(table.missing)
     assert 'search={"baselines": ("all",)}' in table.command, "a study made in Python goes on in Python"
-    assert "16 bits" in found[Technique.SIXTEEN_BITS].note, "what cannot be here is not asked for"
-    assert Technique.SIXTEEN_BITS not in table.missing
+    assert "16 bits" in found[SIXTEEN_BITS.name].note, "what cannot be here is not asked for"
+    assert SIXTEEN_BITS.name not in table.missing
+    assert "zeros have no faster kernel" in found[UNSTRUCTURED.name].note
 
 
 def test_the_command_prints_it(finished: Front, cli: Cli) -> None:
     code, said, _ = cli("front", finished.folder, "--techniques")
     assert code == 0
-    for technique in Technique:
-        assert technique in said
+    for name in BY_NAME:
+        assert name in said
     assert "not tried yet" in said and "95 %" in said
     code, said, _ = cli("front", finished.folder, "--techniques", "--json")
     rows = json.loads(said)
-    assert [row["technique"] for row in rows] == [*Technique, SEARCH]
+    assert [row["technique"] for row in rows] == [*BY_NAME, SEARCH]
     assert rows[0]["metric"]["low"] < rows[0]["metric"]["value"] < rows[0]["metric"]["high"]
 
 
@@ -133,7 +139,7 @@ def test_what_is_missing_is_tried_when_asked_and_only_once(
     first = more(4)
     assert techniques(first).missing
     before = rows_in_the_database(first.folder)
-    table = techniques(more(9))
+    table = techniques(more(14))
     assert table.missing == () and table.command == ""
     after = rows_in_the_database(first.folder)
     assert {number: after[number] for number in before} == before, "nothing is run again"
@@ -141,8 +147,8 @@ def test_what_is_missing_is_tried_when_asked_and_only_once(
     assert len(asked) == len(set(asked))
     assert all(trial["state"] == "finished" for trial in after.values() if trial["technique"]), "and all of it worked"
     assert_recomputed(first.folder, table)
-    chain = next(row for row in table.rows if row.name == Technique.QUANTIZE_PRUNE)
-    assert chain.training.times == 2
-    fresh = next(row for row in table.rows if row.name == Technique.DISTILLATION)
+    times = {row.name: row.training.times for row in table.rows}
+    assert times[QUANTIZE_PRUNE.name] == 2 and times[ITERATIVE.name] > 1 and times[GLOBAL.name] == 1
+    fresh = next(row for row in table.rows if row.name == DISTILLATION.name)
     assert fresh.entry is not None and fresh.entry.trial.spec.recovery is not None
     assert fresh.entry.trial.spec.recovery.fresh and fresh.entry.trial.warm_start is None

@@ -53,14 +53,6 @@ class TestWidthAxis(AxisConformance):
         return WidthAxis()
 
 
-class TestDepthAxis(AxisConformance):
-    def make_axis(self) -> Axis:
-        return DepthAxis()
-
-    def make_context(self) -> SpaceContext:
-        return nets.net("cifar_resnet20").context
-
-
 class TestSizeAxis(AxisConformance):
     def make_axis(self) -> Axis:
         return SizeAxis()
@@ -73,9 +65,25 @@ class TestSizeAxis(AxisConformance):
         return replace(context, resizings=(Resizing(4, (4, 4), (8, 8), areas=areas),))
 
 
+class TestDepthAxis(AxisConformance):
+    def make_axis(self) -> Axis:
+        return DepthAxis()
+
+    def make_context(self) -> SpaceContext:
+        return nets.net("cifar_resnet20").context
+
+
 class TestPatternAxis(AxisConformance):
     def make_axis(self) -> Axis:
         return PatternAxis()
+
+
+class TestPatternAxisWithBlocks(AxisConformance):
+    def make_axis(self) -> Axis:
+        return PatternAxis()
+
+    def make_context(self) -> SpaceContext:
+        return replace(sample_context(), patterns=("block:4x1",))
 
 
 class TestBitsAxis(AxisConformance):
@@ -108,6 +116,14 @@ class TestRecoveryAxis(AxisConformance):
         return replace(sample_context(), axes=("recovery",))
 
 
+class TestRecoveryAxisWithEveryWay(AxisConformance):
+    def make_axis(self) -> Axis:
+        return RecoveryAxis()
+
+    def make_context(self) -> SpaceContext:
+        return replace(sample_context(), axes=("recovery",), ways=("lora", "bitfit", "classifier", "full"))
+
+
 class TestTargetAxis(AxisConformance):
     def make_axis(self) -> Axis:
         return TargetAxis()
@@ -125,9 +141,21 @@ def test_every_registered_axis_is_tried_here_and_has_its_own_name() -> None:
     assert set(DEFAULT) <= set(ours)
 
 
-@pytest.mark.parametrize("pattern", [Pattern("2:4", 0.5), Pattern("unstructured", 0.3), Pattern("unstructured", 0.9)])
+@pytest.mark.parametrize(
+    "pattern",
+    [Pattern("2:4", 0.5), Pattern("unstructured", 0.3), Pattern("unstructured", 0.9), Pattern("block:4x1", 0.7)],
+)
 def test_a_pattern_survives_its_word(pattern: Pattern) -> None:
     assert pattern_of(word_of(pattern)) == pattern
+
+
+def test_blocks_of_zeros_are_offered_only_where_a_study_names_them() -> None:
+    def families(patterns: tuple[str, ...] | None) -> set[str]:
+        context = replace(sample_context(), storage_counts=True, patterns=patterns)
+        return {family for variable in PatternAxis().variables(context) for family in variable.families}
+
+    assert families(None) == {"", "unstructured", "2:4"}
+    assert families(("block:4x1", "2:4")) == {"", "2:4", "block:4x1"}
 
 
 def test_one_target_is_no_choice() -> None:

@@ -77,6 +77,29 @@ def test_without_the_axis_students_are_taught_in_the_default_way() -> None:
     assert space.spec(space.uniform({"bits": 8}, space.taught)).recovery == default
 
 
+def test_other_ways_to_teach_are_offered_only_where_they_are_asked_for() -> None:
+    before, context = rich_space(), replace(rich_context(), recovery=Recovery(tune="lora", rank=4))
+    method = before.variable("recovery:method")
+    assert method is not None and method.options == ("none", "full") and not method.is_searched
+    space = nets.space_over(replace(context, ways=("lora", "full", "bitfit")), "bits", "recovery")
+    method = space.variable("recovery:method")
+    assert method is not None and method.options == ("none", "full", "bitfit", "lora")
+    assert method.drawn == ("lora", "full", "bitfit"), "the teacher's own way is never drawn"
+    assert space.spec(space.taught).recovery == Recovery(tune="lora", rank=4)
+    for way in ("full", "bitfit"):
+        found = space.spec(space.taught.changed({"recovery:method": way})).recovery
+        assert found == Recovery(tune=way), "a rank that nothing has makes no other student"
+    held = nets.space_over(replace(context, ways=("lora",)), "bits")
+    assert held.spec(held.taught).recovery == Recovery(tune="lora", rank=4)
+    assert not any(variable.is_searched for variable in held.of("recovery"))
+
+
+def test_new_weights_are_all_trained() -> None:
+    space = nets.space_over(replace(rich_context(), ways=("classifier", "full")), "bits", "recovery")
+    recovery = space.spec(space.taught.changed({"recovery:start": "new"})).recovery
+    assert recovery is not None and recovery.fresh and recovery.tune == "full"
+
+
 @settings(max_examples=30, suppress_health_check=SLOW_TO_FIND)
 @given(data=st.data())
 def test_one_float_precision_goes_for_all_layers_of_any_target(data: st.DataObject) -> None:

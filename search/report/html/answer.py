@@ -44,6 +44,7 @@ class Choice:
         speed_up_interval: Its interval.
         size: Of the largest file.
         plan: In words.
+        operators: How many its files have, and how many are left after fusion; empty where that is not known.
         command: That ships it.
     """
 
@@ -61,6 +62,7 @@ class Choice:
     speed_up_interval: str
     size: str
     plan: str
+    operators: str
     command: str
 
 
@@ -144,6 +146,7 @@ def describe(record: Record, entry: Entry, title: str, words: PlanWords) -> Choi
         speed_up_interval="" if times.low == times.high else f"{times.low:.2f} to {times.high:.2f}",
         size=kilobytes(entry.size_bytes),
         plan="; ".join(words.of(entry.trial)),
+        operators=_operators(entry),
         command=pick_command(record, entry.number),
     )
 
@@ -151,6 +154,12 @@ def describe(record: Record, entry: Entry, title: str, words: PlanWords) -> Choi
 def pick_command(record: Record, number: int) -> str:
     """Return the command that ships a trial."""
     return f"autocompress pick {shlex.quote(str(record.front.folder))} --trial {number}{SHIPPED}"
+
+
+def _operators(entry: Entry) -> str:
+    measured = entry.trial.measured
+    found = {name: file.operators_in_words for name, file in measured.items() if file.operators_in_words}
+    return "; ".join(f"{name}: {words}" if len(measured) > 1 else words for name, words in found.items())
 
 
 def _metric_interval(record: Record, quality: float, split: str, sd: float | None = None) -> str:

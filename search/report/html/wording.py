@@ -61,9 +61,19 @@ def teaching(recovery: Recovery | None) -> str:
     aware = ", with fake quantization" if recovery.quantization_aware else ""
     by = " by AdamW" if recovery.optimizer == "adamw" else ""
     return (
-        f"taught{by} at temperature {recovery.temperature:.3g}, alpha {recovery.alpha:.3g}, "
-        f"learning rate {recovery.peak_rate:.3g}{aware}"
+        f"taught{by} at temperature {recovery.temperature:.3g}, alpha {recovery.alpha:.3g}"
+        f"{recovery.aids_in_words()}, learning rate {recovery.peak_rate:.3g}{aware}{few_weights(recovery)}"
     )
+
+
+def few_weights(recovery: Recovery) -> str:
+    """Return which weights are trained, after a comma; nothing where all are."""
+    return {
+        "classifier": ", the last layer alone",
+        "bitfit": ", biases, norms and the last layer alone (BitFit)",
+        "lora": f", by updates of rank {recovery.rank} (LoRA)",
+        "qlora": f", by updates of rank {recovery.rank} of weights in 8 bits (QLoRA)",
+    }.get(recovery.tune, "")
 
 
 def kilobytes(size_bytes: float) -> str:

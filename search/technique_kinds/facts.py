@@ -1,0 +1,104 @@
+"""What a study's space offers, as far as techniques ask: from the space itself, or from what its folder keeps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...spaces.axes.channels import ChannelsAxis
+from ...spaces.axes.recovery import AWARE
+from ...spaces.axes.registry import SIZES
+from ...spaces.space import Space
+from ...spaces.variables import Option
+
+EIGHT, SIXTEEN = 8, 16
+
+
+@dataclass(frozen=True)
+class SpaceFacts:
+    """What can be decided in a study.
+
+    Attributes:
+        options: Axis -> the options that some variable of it has; axes without variables are left out.
+        reasons: Name of what is not offered -> why.
+    """
+
+    options: Mapping[str, frozenset[Option]]
+    reasons: Mapping[str, str]
+
+    @classmethod
+    def of(cls, space: Space) -> SpaceFacts:
+        """Return the facts of a space."""
+        options: dict[str, frozenset[Option]] = {}
+        for variable in space:
+            options[variable.axis] = options.get(variable.axis, frozenset()) | set(variable.options)
+        return cls(options, {entry.name: entry.reason for entry in space.left_out()})
+
+    @classmethod
+    def read(cls, described: Mapping[str, Any]) -> SpaceFacts:
+        """Return the facts of what `describe_space` wrote; none at all where it is empty."""
+        options: dict[str, frozenset[Option]] = {}
+        for variable in described.get("variables", []):
+            axis = variable["axis"]
+            options[axis] = options.get(axis, frozenset()) | set(variable["options"])
+        return cls(options, {entry["name"]: entry["reason"] for entry in described.get("left_out", [])})
+
+    def offers(self, axis: str, option: Option) -> bool:
+        """Tell whether some variable of an axis has this option."""
+        return option in self.options.get(axis, ())
+
+
+Need = Callable[[SpaceFacts], str]
+"""Returns why a study does not offer something that a technique needs, empty where it does."""
+
+
+def bits(width: int) -> Need:
+    """Return the need of layers in so many bits."""
+
+    def missing(facts: SpaceFacts) -> str:
+        why = facts.reasons.get(f"{width} bits", "win nothing on this target")
+        return "" if facts.offers("bits", width) else f"{width} bits {why}"
+
+    return missing
+
+
+def zeros(kind: str, option: str) -> Need:
+    """Return the need of layers with zeros in their weights.
+
+    Args:
+        kind: Of the pattern, as `spaces.spec.Pattern` has it.
+        option: The option of the axis that stands for it.
+    """
+
+    def missing(facts: SpaceFacts) -> str:
+        why = facts.reasons.get(f"pattern {kind}", "no decision of this study sets weights to zero")
+        return "" if facts.offers("pattern", option) else why
+
+    return missing
+
+
+def axis(name: str, otherwise: str) -> Need:
+    """Return the need of an axis that decides something here.
+
+    Args:
+        name: Of the axis.
+        otherwise: What is said of a study without it.
+    """
+    return lambda facts: "" if name in facts.options else otherwise
+
+
+def narrower(facts: SpaceFacts) -> str:
+    """Tell why no student can have fewer channels."""
+    return "" if facts.options.keys() & set(SIZES) else "no axis of this study makes a network narrower"
+
+
+def trained_bits(facts: SpaceFacts) -> str:
+    """Tell why no student can be trained with fake quantization."""
+    taught = facts.options.get("recovery")
+    # of studies that keep nothing of their teaching nothing is known
+    return "" if taught is None or AWARE in taught else "no layer of this target is trained with fake quantization"
+
+
+eight_bits, sixteen_bits = bits(EIGHT), bits(SIXTEEN)
+own_counts = axis(ChannelsAxis.name, "no axis of this study gives each group of channels a count of its own")

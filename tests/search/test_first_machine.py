@@ -1,0 +1,62 @@
+"""A study whose files another machine would time than the one that it is calibrated on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from elsewhere import Elsewhere
+
+from autocompress.errors import StorageError
+from autocompress.search.evaluate.context import EvaluationContext, open_context
+from autocompress.search.evaluate.first_machine import check_first_machine
+from autocompress.search.executors.base import ExecutorContext
+
+
+def opened(given: ExecutorContext, folder: Path, host: Elsewhere) -> EvaluationContext:
+    return open_context(given.context.task, given.settings, folder, host=host)
+
+
+def checked(context: EvaluationContext, host: Elsewhere) -> list[str]:
+    """What is said of a machine that would time the files of a study."""
+    said: list[str] = []
+    sessions = {
+        name: replace(session, meter=replace(session.meter, host=host)) for name, session in context.sessions.items()
+    }
+    check_first_machine(replace(context, host=host, sessions=sessions), said.append)
+    return said
+
+
+def test_another_machine_is_held_against_what_a_control_took_on_the_first(
+    opened_context: ExecutorContext, tmp_path: Path
+) -> None:
+    context = opened(opened_context, tmp_path, Elsewhere("board-1"))
+    assert checked(context, Elsewhere("board-1")) == []
+    asked = Elsewhere("board-1")
+    assert checked(context, asked) == [] and not asked.asked, "it was measured once"
+    faster = Elsewhere("board-2", speed=2.0)
+    (line,) = checked(context, faster)
+    assert "calibrated on board-1; board-2 times its files now, and agrees" in line and faster.asked
+    faster.asked.clear()
+    assert checked(context, faster) == [] and not faster.asked
+    other = Elsewhere("board-3", second=1.3)
+    with pytest.raises(StorageError, match="board-3, which would time its files now, measures otherwise") as caught:
+        checked(context, other)
+    assert "--remeasure" in str(caught.value) and "\n" not in str(caught.value)
+    for path in tmp_path.rglob("calibration.json"):
+        path.unlink()  # as --remeasure does
+    context = opened(opened_context, tmp_path, other)
+    assert checked(context, other) == []
+    (line,) = checked(context, Elsewhere("board-4", second=1.3))
+    assert "calibrated on board-3; board-4 times its files now, and agrees" in line
+
+
+def test_where_nothing_was_kept_of_the_first_machine_it_is_said(
+    opened_context: ExecutorContext, tmp_path: Path
+) -> None:
+    context = opened(opened_context, tmp_path, Elsewhere("board-1"))  # all that an earlier version did
+    other = Elsewhere("board-2", second=1.3)
+    (line,) = checked(context, other)
+    assert "calibrated on board-1, and board-2 times its files now" in line and not other.asked
+    assert not list(tmp_path.rglob("control.json"))
