@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,32 +21,42 @@ class SpaceFacts:
 
     Attributes:
         options: Axis -> the options that some variable of it has; axes without variables are left out.
+        most: Axis -> the largest number of options that one variable of it has.
         reasons: Name of what is not offered -> why.
     """
 
     options: Mapping[str, frozenset[Option]]
+    most: Mapping[str, int]
     reasons: Mapping[str, str]
 
     @classmethod
     def of(cls, space: Space) -> SpaceFacts:
         """Return the facts of a space."""
-        options: dict[str, frozenset[Option]] = {}
-        for variable in space:
-            options[variable.axis] = options.get(variable.axis, frozenset()) | set(variable.options)
-        return cls(options, {entry.name: entry.reason for entry in space.left_out()})
+        return _facts(
+            ((variable.axis, variable.options) for variable in space),
+            {entry.name: entry.reason for entry in space.left_out()},
+        )
 
     @classmethod
     def read(cls, described: Mapping[str, Any]) -> SpaceFacts:
         """Return the facts of what `describe_space` wrote; none at all where it is empty."""
-        options: dict[str, frozenset[Option]] = {}
-        for variable in described.get("variables", []):
-            axis = variable["axis"]
-            options[axis] = options.get(axis, frozenset()) | set(variable["options"])
-        return cls(options, {entry["name"]: entry["reason"] for entry in described.get("left_out", [])})
+        return _facts(
+            ((variable["axis"], variable["options"]) for variable in described.get("variables", [])),
+            {entry["name"]: entry["reason"] for entry in described.get("left_out", [])},
+        )
 
     def offers(self, axis: str, option: Option) -> bool:
         """Tell whether some variable of an axis has this option."""
         return option in self.options.get(axis, ())
+
+
+def _facts(variables: Iterable[tuple[str, Sequence[Option]]], reasons: Mapping[str, str]) -> SpaceFacts:
+    options: dict[str, frozenset[Option]] = {}
+    most: dict[str, int] = {}
+    for axis, offered in variables:
+        options[axis] = options.get(axis, frozenset()) | set(offered)
+        most[axis] = max(most.get(axis, 0), len(offered))
+    return SpaceFacts(options, most, reasons)
 
 
 Need = Callable[[SpaceFacts], str]
@@ -91,6 +101,12 @@ def axis(name: str, otherwise: str) -> Need:
 def narrower(facts: SpaceFacts) -> str:
     """Tell why no student can have fewer channels."""
     return "" if facts.options.keys() & set(SIZES) else "no axis of this study makes a network narrower"
+
+
+def twice_narrower(facts: SpaceFacts) -> str:
+    """Tell why no student can get narrower again after it did once."""
+    most = max((facts.most.get(name, 0) for name in SIZES), default=0)
+    return narrower(facts) or ("" if most > 2 else "no group of channels can shrink more than once")
 
 
 def trained_bits(facts: SpaceFacts) -> str:

@@ -9,7 +9,7 @@ from ...spaces.plan import Plan
 from ..propose.by_hand import uniform
 from ..propose.ranked import ranked
 from .context import DesignContext, design
-from .facts import narrower, own_counts
+from .facts import narrower, own_counts, twice_narrower
 from .kind import Marks, Steps, TechniqueKind, on_labels
 
 ROUNDS = (0.8, 0.65, 0.5, 0.4, 0.32, 0.25)
@@ -39,7 +39,9 @@ def _ranked(context: DesignContext) -> Iterator[Steps]:
 def _in_rounds(context: DesignContext) -> Iterator[Steps]:
     for width in context.widths(lambda width: _alike(context, width)):
         through = [each for each in ROUNDS if width < LEAST_ROUND * each]
-        rounds = {_alike(context, each): each for each in (*through, width)}
+        plans = {_alike(context, each): each for each in (*through, width)}
+        # where the nearest count is the full one, nothing would be pruned
+        rounds = {plan: each for plan, each in plans.items() if context.space.spec(plan).channels}
         if len(rounds) == 1:
             continue  # that is pruning alone
         *first, last = (design(plan, f"prune {each:.0%}, a round") for plan, each in rounds.items())
@@ -69,6 +71,6 @@ ITERATIVE = TechniqueKind(
     "iterative pruning",
     "pruned alike everywhere in rounds, each trained on labels alone before the next",
     _in_rounds,
-    needs=(narrower,),
+    needs=(twice_narrower,),
     narrows=True,
 )

@@ -139,9 +139,18 @@ def test_iterative_pruning_goes_on_from_round_to_round_down_to_the_budget(tmp_pa
     assert len(rounds) > 2
     groups = space.context.groups
     widths = [sum(t.spec.channels.get(g.name, g.channels) for g in groups) for t in rounds]
+    assert all(t.spec.channels for t in rounds), "each round prunes"
     assert widths == sorted(set(widths)), "each round is narrower than the one before"
     assert {t.technique for t in rounds[1:]} == {f"{STEP_OF}{ITERATIVE.name}"}
     assert all(t.spec.recovery is not None and t.spec.recovery.alpha == 0 for t in rounds)
+
+
+def test_there_are_no_rounds_where_channels_can_go_but_once() -> None:
+    for multiple, reason in ((16, "not offered here: no group of channels can shrink more than once"), (8, "")):
+        space = chain([32, 32, 10], multiple=multiple, axes=("channels", "recovery"))
+        assert ITERATIVE.why_not(SpaceFacts.of(space)) == reason
+        assert all(len(steps) > 1 for steps in ITERATIVE.designs(DesignContext(space)))
+        assert any(ITERATIVE.designs(DesignContext(space))) is not bool(reason)
 
 
 @settings(max_examples=30)
