@@ -18,6 +18,7 @@ from ...studies.study_file import StudyFile
 from ..report.html.wording import few_weights
 from ..report.intervals import speed_up
 from ..store.facts import TaskFacts
+from .card_inputs import inputs_in_words
 from .record import Figure, FileRecord, Record
 from .scripts import ScriptFacts, usage
 from .sources import sources_of, without_place
@@ -98,7 +99,7 @@ def model_card(facts: CardFacts) -> str:
         metric_note=_metric_note(facts),
         made_of=_made_of(facts),
         plan=sorted((name, str(value)) for name, value in facts.plan.choices.items()),
-        inputs=_inputs(facts),
+        inputs=inputs_in_words(facts.inputs, facts.task, facts.record.samples),
         limits=_limits(facts),
         recipe=Ready("recipe.toml"),
         sources=list(sources_of(facts.settings)),
@@ -244,42 +245,6 @@ def _made_of(facts: CardFacts) -> list[tuple[str, str]]:
     words += few_weights(taught)
     epochs = settings.recovery.epochs
     return [*found, ("training", words + (f", {epochs:g} epochs" if epochs else ""))]
-
-
-def _inputs(facts: CardFacts) -> list[str]:
-    lines = []
-    for name, part in facts.inputs.items():
-        shape = ", ".join(map(str, part.shape[1:]))
-        lines.append(f"{name}: a batch of [{shape}], {part.dtype}")
-    known = facts.task.preprocessing
-    if known is not None and known.size is not None:
-        mean = f", minus the mean {_numbers(known.mean)}" if known.mean else ""
-        std = f", divided by the deviation {_numbers(known.std)}" if known.std else ""
-        height, width = known.size
-        lines.append(
-            f"a picture becomes {height} x {width} pixels of {known.channels} channels ({known.layout}), times "
-            f"{known.scale:.6g}{mean}{std}; see preprocessing.json"
-        )
-    elif known is not None and known.tokenizer:
-        lines.append(f"a text becomes numbers by the tokenizer {known.tokenizer}; see preprocessing.json")
-    else:
-        lines.append("how a picture or a text becomes an input is not known to the study: give arrays, prepared alike")
-    labels = facts.task.labels
-    few = ", ".join(labels[:20]) + (f" and {len(labels) - 20} more" if len(labels) > 20 else "")
-    lines.append(f"classes: {few}; see labels.json" if labels else "classes have no names")
-    samples = facts.record.samples
-    if samples is None:
-        lines.append("no sample inputs: the study kept none")
-    else:
-        lines.append(
-            f"samples.npz holds {len(samples.rows)} inputs of the {samples.split} split with the answers of each file, "
-            f"computed {samples.answered}"
-        )
-    return lines
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
 
 
 def _limits(facts: CardFacts) -> list[str]:

@@ -66,17 +66,21 @@ class _Look(fx.Interpreter):
         super().__init__(network)
         self.forms: dict[fx.Node, Any] = {}
         self.changed: set[fx.Node] = set()
-        self._points, self._sums = points, sums
-        self._versions: dict[fx.Node, int] = {}
+        self._points, self._sums, self._entries = points, sums, frozenset(sums.values())
+        self._held: dict[fx.Node, tuple[torch.Tensor, int]] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         """Compute one node."""
         entry = self._sums.get(n)
-        if entry is not None and self.env[entry]._version != self._versions[entry]:
-            self.changed.add(entry)
+        if entry is not None:
+            held, version = self._held.pop(entry)
+            if held._version != version:
+                self.changed.add(entry)
         value = super().run_node(n)
         if n in self._points:
-            self.forms[n], self._versions[n] = (value.shape, value.dtype), value._version
+            self.forms[n] = value.shape, value.dtype
+        if n in self._entries:
+            self._held[n] = value, value._version
         return value
 
 

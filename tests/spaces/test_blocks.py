@@ -128,6 +128,28 @@ def test_parameters_of_a_dropped_block_go_with_it() -> None:
     assert not {name for name in cut.state_dict() if "layer_scale" in name}
 
 
+class Forgetting(nn.Module):
+    """Dropout on the shortcut, and an addition in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (nn.Linear(8, 8) for _ in range(3))
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x).relu()
+        x = self.drop(x).add_(self.b(x))
+        return self.c(x.relu())
+
+
+def test_a_shortcut_may_forget_at_random() -> None:
+    torch.manual_seed(0)
+    plain, inputs = Forgetting().eval(), torch.randn(3, 8)
+    graph, blocks = found_in(plain, inputs)
+    assert [block.layers for block in blocks] == [("b",)]
+    check(graph, blocks, nn.Sequential(plain.a, nn.ReLU(), plain.c), inputs)
+
+
 NONE: dict[str, tuple[Callable[[], nn.Module], Inputs]] = {
     "no shortcut": (lambda: models.vgg11(weights=None), torch.zeros(1, 3, 32, 32)),
     "concatenated": (nets.ConcatNet, torch.zeros(1, 3, 16, 16)),
