@@ -57,7 +57,8 @@ class RecoveryAxis(AxisDefaults):
             options = (getattr(default, subject),)
             held = () if asked else options
             found.append(Variable(self.name, subject, "teaching", "number", options, bounds=bounds, searched=held))
-        found.append(self._variable("start", (TEACHERS, NEW, EARLY), searched=context.starts))
+        starts = (TEACHERS, NEW, *((EARLY,) if EARLY in context.starts else ()))
+        found.append(self._variable("start", starts, searched=context.starts))
         if any(b < LOW_BITS for b in context.capabilities.latency_bits):
             usual = AWARE if default.quantization_aware else POST_TRAINING
             held = () if asked else (usual,)
