@@ -49,7 +49,6 @@ from autocompress.spaces.plan import Plan
 from autocompress.spaces.space import Space
 from autocompress.spaces.spec import StudentSpec
 from autocompress.studies.study_file import load_study
-from autocompress.studies.task import score
 
 POOL = 30
 """Draws for each plan that is taken: bands are narrow."""
@@ -116,7 +115,7 @@ def known_before(context: EvaluationContext, spec: StudentSpec, taught: torch.nn
 
     def metric(outputs: Tensor, labels: Tensor) -> float:
         seen.append(outputs)
-        return score(task.metric, outputs, labels)
+        return task.metric.quality(outputs, labels)
 
     rows = torch.randperm(len(task.validation), generator=seeded_generator("look"))[:LOOK_IMAGES]
     stale = make_student(Parent(taught, groups), spec).module.to(device)
@@ -133,7 +132,7 @@ def known_before(context: EvaluationContext, spec: StudentSpec, taught: torch.nn
     weights = sum(parameter.numel() for parameter in student.module.parameters())
     return {
         "first look": accuracy,
-        "look, stale norms": score(task.metric, outputs, task.validation.labels[rows]),
+        "look, stale norms": task.metric.quality(outputs, task.validation.labels[rows]),
         "look, -KL from the teacher": -float(F.kl_div(seen[0].log_softmax(1), said.softmax(1), reduction="batchmean")),
         "cost": cost(context, spec),
         "MACs kept": cost(context, replace(spec, bits={})),

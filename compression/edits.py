@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, fx, nn
 
-from ..errors import TrialFailed
+from ..errors import TrialFailed, one_line
 from ..spaces.context import SpaceContext
 from ..spaces.graph.block import Block, drop_blocks
 from ..spaces.graph.resized import Resizing, resize
@@ -94,7 +94,10 @@ def _drop(module: nn.Module, blocks: Sequence[Block], names: Sequence[str]) -> N
     missing = sorted(set(names) - {block.name for block in blocks})
     if missing or not isinstance(module, fx.GraphModule):
         raise TrialFailed(f"block {(missing or names)[0]} cannot be dropped: the network has no block of this name")
-    drop_blocks(module, [block for block in blocks if block.name in names])
+    try:
+        drop_blocks(module, [block for block in blocks if block.name in names])
+    except Exception as error:  # whatever a graph says where blocks cannot go together
+        raise TrialFailed(f"blocks {', '.join(names)} cannot be dropped together: {one_line(error)[:120]}") from error
 
 
 def replaced(teacher: nn.Module, replacements: Mapping[str, str]) -> nn.Module:

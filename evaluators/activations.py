@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..compression.losses import CLASSIFICATION, Divergence
+from ..errors import MeasurementError
 from ..files import remove
 from ..spaces.target import Target
 from .runtimes.base import Arrays, BuildRequest, Ranges, Runtime
@@ -129,8 +130,13 @@ def judged(
     part = plain.with_name(f"{plain.stem}-judged{runtime.suffix}")
     try:
         for method in methods:
-            runtime.build(replace(learned, ranges=ranges.get(method, {})), part)
-            got = _outputs(part, runtime, target, others)
+            try:
+                runtime.build(replace(learned, ranges=ranges.get(method, {})), part)
+                got = _outputs(part, runtime, target, others)
+            except MeasurementError:
+                if method == MINMAX:
+                    raise  # what is built without any choice
+                continue
             loss = float(activations.divergence(got, expected, 1.0).mean())
             found[method] = loss if math.isfinite(loss) else math.inf
     finally:

@@ -197,8 +197,10 @@ class ArtifactBuilder:
         try:
             request, _ = self._float_file(module, spec.structure(), other, count_of(self._calibration))
             request = replace(request, bits=spec.bits, trained=before.request.trained)
-            loss = judged(self._activations, request, self.runtime, self.target, plain, [method])[method]
-        except TrialFailed:  # it is held against its own network, as any other
+            loss = judged(self._activations, request, self.runtime, self.target, plain, [method]).get(
+                method, float("inf")
+            )
+        except (TrialFailed, ExportError, MeasurementError):  # it is held against its own network, as any other
             return None
         finally:
             remove(other)

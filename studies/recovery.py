@@ -67,8 +67,11 @@ class RecoverySection(Section):
     starts: Annotated[tuple[Literal["teacher", "new", "early"], ...], Field(strict=False, min_length=1)] = ("teacher",)
 
     @model_validator(mode="after")
-    def _starts_named_once(self) -> RecoverySection:
+    def _starts_can_be_taught(self) -> RecoverySection:
         named_once("starts", self.starts)
+        other = next((start for start in self.starts if start != "teacher"), None)
+        if other is not None and "full" not in self.ways:
+            raise ValueError(f"starts names {other!r}, whose weights are all trained: add 'full' to ways, or remove it")
         return self
 
     calibration: Calibration = "minmax"

@@ -22,7 +22,7 @@ from autocompress.studies.task import Task
 
 from .points import Terms
 
-SHARED = ("teacher.*", "identity.json", "targets", "profile")
+SHARED = ("teacher.*", "identity.json", "importance.npz", "targets", "profile")
 """What of a study's folder is handed to every run. Of students it has the latencies of the few shapes that show how
 fast the space reaches; no weights are among it, and nothing that one method alone finds out."""
 

@@ -15,7 +15,7 @@ from ...spaces.spec import StudentSpec
 from ...spaces.target import PerTarget
 from ...studies.metric import MetricLabel
 from ...studies.study_file import StudyFile
-from ..report.html.wording import few_weights
+from ..report.html.wording import beginning, few_weights
 from ..report.intervals import speed_up
 from ..store.facts import TaskFacts
 from .card_inputs import inputs_in_words
@@ -232,6 +232,7 @@ def _made_of(facts: CardFacts) -> list[tuple[str, str]]:
         ("data", _data_name(facts)),
         ("channel groups that were shrunk", str(len(spec.channels))),
         *([("blocks that were dropped", ", ".join(spec.dropped))] if spec.dropped else []),
+        *([("size of inputs that it looks at", str(spec.size))] if spec.size else []),
         ("layers by bits", ", ".join(f"{n} in {b}" for b, n in sorted(bits.items())) or "all in 32"),
         ("layers with a sparsity pattern", str(len(spec.patterns))),
     ]
@@ -242,7 +243,7 @@ def _made_of(facts: CardFacts) -> list[tuple[str, str]]:
     words += f", learning rate {taught.peak_rate:g}"
     words += " of AdamW" if taught.optimizer == "adamw" else ""
     words += ", quantization-aware" if taught.quantization_aware else ""
-    words += few_weights(taught)
+    words += few_weights(taught) + beginning(taught)
     epochs = settings.recovery.epochs
     return [*found, ("training", words + (f", {epochs:g} epochs" if epochs else ""))]
 

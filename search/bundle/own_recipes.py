@@ -12,18 +12,30 @@ from pathlib import Path
 from ...cache import Cache
 from ...errors import UsageError
 from ...spaces.plain import to_plain
+from ...spaces.spec import FIRST_PARTS, Recovery
 from ...studies.study_file import StudyFile
 from ..store.made_here import is_made_here
 from .recipe import Recipe
 from .sources import changed, code_files
 
 _KNOWN = "recipes"
+LATER = ("calibration", "criterion", "importance")
+"""Parts that earlier versions did not write: a recipe without them is known by the key that it had then."""
+FIRST_TEACHING = frozenset(
+    ("temperature", "alpha", "learning_rate", "feature_weight", "quantization_aware", "fresh", "optimizer")
+)
+"""Settings of a recovery that they did write."""
 
 
 def recipe_key(recipe: Recipe) -> str:
     """Return what a recipe is known by: the same for the same recipe, however it was written."""
-    # without calibrations it is what an earlier version wrote, and knows by the same key
-    plain = {key: value for key, value in to_plain(recipe).items() if key != "calibration" or value}
+    plain = {key: value for key, value in to_plain(recipe).items() if key not in LATER or value}
+    for student in plain["students"]:
+        spec = student["spec"]
+        student["spec"] = {key: value for key, value in spec.items() if key in FIRST_PARTS or value}
+        if spec["recovery"] is not None:
+            usual, taught = vars(Recovery()), spec["recovery"]
+            student["spec"]["recovery"] = {k: v for k, v in taught.items() if k in FIRST_TEACHING or v != usual[k]}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 

@@ -65,15 +65,14 @@ def first_accuracy(
 ) -> tuple[float | None, bool]:
     """Look at the untrained student with each of its two starts: the teacher's weights, and the warm start.
 
-    One that begins with early weights is looked at with the teacher's: those say what its channels and patterns are
-    worth, and early ones would say nothing.
+    One that begins with early or new weights is looked at with the teacher's: those say what its channels and patterns
+    are worth, and the others would say nothing.
 
     Returns:
         The metric with the better start, None where it is defined for neither; and whether that is the warm start.
     """
     task = context.task
-    if spec.recovery is not None and spec.recovery.early:
-        spec = replace(spec, recovery=replace(spec.recovery, early=False))
+    spec = _with_trained_weights(spec)
     looks: dict[WarmStart | None, float] = {}
     metric = task.metric.quality
     for start in dict.fromkeys((None, warm_start)):
@@ -91,6 +90,12 @@ def first_accuracy(
         return None, False
     best = max(looks, key=looks.__getitem__)
     return looks[best], best is not None
+
+
+def _with_trained_weights(spec: StudentSpec) -> StudentSpec:
+    """Return what a student is cut by where it does not matter which weights it begins with."""
+    recovery = spec.recovery
+    return spec if recovery is None else replace(spec, recovery=replace(recovery, early=False, fresh=False))
 
 
 def look_at(context: EvaluationContext, module: torch.nn.Module, fake: FakeQuantizer) -> float:
@@ -117,7 +122,7 @@ def recovered_student(
         TrialFailed: The weights are gone, and so are those that it began with.
         Stopped: The context's `stop` came true.
     """
-    student = make_student(context.parent, spec)
+    student = make_student(context.parent, _with_trained_weights(spec))
     if spec.recovery is not None:
         last = len(context.recoverer.schedule.rungs) - 1
         # zeros of patterns are in the weights: training holds them after each step
@@ -147,7 +152,10 @@ def kept_student(task: PreparedTask, trial: Trial, folder: Path, settings: Study
     """
     network = look_at_teacher(task, (SizeAxis.name,) if trial.spec.size else ())
     network = rated_network(network, task, settings, folder, worker=True)
-    student = make_student(Parent.of(task.teacher, network, task.early), trial.spec)
+    try:
+        student = make_student(Parent.of(task.teacher, network), _with_trained_weights(trial.spec))
+    except TrialFailed as error:
+        raise UsageError(f"trial {trial.number} cannot be made of this task: {error}") from error
     if trial.spec.recovery is not None:
         path = checkpoint_path(folder, trial.spec, len(settings.recovery.rungs) - 1, trial.warm_start)
         if not path.exists():

@@ -78,9 +78,9 @@ def rated_network(
             criterion, groups = _Rating(network, task, settings, breathe, say).rated()
     found = known or Importance.of(criterion, groups)
     if folder is not None:
-        _check(folder, found, worker)
         if known is None:
-            write_importance(folder, found)
+            write_importance(folder, found)  # first: once it is noted, it has to be there
+        _check(folder, found, worker)
     return replace(network, groups=groups)
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ...errors import RuntimeUnavailable, one_line
 from ...evaluators.timing.host import HERE, TimingHost
-from ...spaces.network import look_at_network
+from ...spaces.axes.size import SizeAxis
 from ...studies.loading import USERS
 from ...studies.prepared import PreparedTask
 from ...studies.schema import SearchSection
 from ...studies.study_file import StudyFile
+from ..evaluate.look import look_at_teacher
 from .ray_timing import RESOURCE, RayTimingHost, TimingService
 
 Say = Callable[[str], None]
@@ -149,22 +150,28 @@ def _started(say: Say, where: dict[str, Any]) -> RayTimingHost:
 def pickled(task: PreparedTask, settings: StudyFile) -> bytes | None:
     """Return a task as bytes that a worker anywhere can read; None where it cannot travel.
 
-    Code of the user's own files travels with it, so that no worker needs them.
+    Code of the user's own files travels with it, so that no worker needs them. The network as it was before it was
+    captured goes along only where an axis asks for it.
     """
     from ray import cloudpickle
 
+    axes = settings.space.axes
+    if SizeAxis.name not in axes:
+        task = replace(task, bare=None)
     try:
         with _by_value(settings.folder):
             found = bytes(cloudpickle.dumps(task))
-        return found if _is_same(task, pickle.loads(found)) else None
+        return found if _is_same(task, pickle.loads(found), axes) else None
     except Exception:  # pickling runs the user's own code, which may raise anything
         return None
 
 
-def _is_same(task: PreparedTask, again: PreparedTask) -> bool:
+def _is_same(task: PreparedTask, again: PreparedTask, axes: Collection[str]) -> bool:
     """Tell whether a teacher is what it was: the code of its graph is traced anew where it is unpickled."""
-    one, other = (look_at_network(each.teacher, each.example_input) for each in (task, again))
-    return (one.layers, one.groups) == (other.layers, other.groups)
+    one, other = (look_at_teacher(each, axes) for each in (task, again))
+    blocks = [[(block.name, block.layers) for block in each.blocks] for each in (one, other)]
+    sizes = [[resizing.size for resizing in each.resizings] for each in (one, other)]
+    return (one.layers, one.groups, blocks[0], sizes[0]) == (other.layers, other.groups, blocks[1], sizes[1])
 
 
 @contextmanager

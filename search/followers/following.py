@@ -205,9 +205,11 @@ class Followings:
             time.sleep(0.05)
         for each in self._each:
             each.hold(True)
-        yield
-        for each in self._each:
-            each.hold(False)
+        try:
+            yield
+        finally:
+            for each in self._each:
+                each.hold(False)
 
     def close(self, seconds: float) -> None:
         """Let followers log what is left, within some seconds. Where that takes longer than a moment, it is told."""

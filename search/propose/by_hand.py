@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ...spaces.axes.bits import FULL
 from ...spaces.axes.registry import SIZES
 from ...spaces.plan import Plan
+from ...spaces.presence import absent_layers
 from ...spaces.space import Space
 from ...spaces.variables import Value
 from ..trial import Origin
@@ -91,6 +92,8 @@ def on_targets(
     for target in targets or [""]:
         # the target comes first: bits that another target does not have would be lost for this one
         plan = uniform(space, width, bits, like.changed({"target": target}) if target else like)
-        if all(plan.choices.get(v.name, FULL) == bits for v in space.of("bits") if bits in v.options):
+        gone = absent_layers(space.context, space.spec(plan))
+        there = (v for v in space.of("bits") if bits in v.options and not gone.issuperset(v.layers))
+        if all(plan.choices.get(v.name, FULL) == bits for v in there):
             named = target in targets[1:] and origin in (Origin.TEACHER, Origin.BY_HAND)
             yield Design(plan, origin, f"{label}, {target}" if named else label)

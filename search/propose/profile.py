@@ -131,8 +131,11 @@ class ProfileEncoding:
 
     def encode(self, plan: Plan) -> dict[str, Value] | None:
         """Return the numbers that come nearest to a plan; None for a plan that is not trained."""
-        if any(plan.choices.get(name) != option for name, option in self._space.taught.choices.items()):
-            return None
+        for name, usual in self._space.taught.choices.items():
+            variable, option = self._space.variable(name), plan.choices.get(name)
+            drawn = variable is not None and option in variable.drawn
+            if option != usual and not drawn:
+                return None
         found: dict[str, Value] = {}
         for curve in self._curves:
             found |= curve.encode(plan)

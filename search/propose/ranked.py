@@ -11,8 +11,9 @@ from ...spaces.space import Space
 def ranked(space: Space, part: float, like: Plan | None = None) -> Plan:
     """Return the plan that keeps the most important channels of the network, whichever group they are in.
 
-    The importance of a channel is a sum of squared weights. It is divided by the mean of its group, since layers have
-    weights of different scales. Each group takes its nearest legal count. All layers keep 32 bits.
+    The importance of a channel is what the study's criterion says, a sum of squared weights by default. It is divided
+    by the mean of its group, since layers have weights of different scales. Each group takes its nearest legal count.
+    All layers keep 32 bits.
 
     Args:
         space: A space in which each group has channels of its own to decide.

@@ -150,8 +150,9 @@ class _Table:
     def __init__(self, front: Front) -> None:
         self._front, self._intervals = front, MetricIntervals.of(front.folder)
         self._trainings, coverage = Trainings(front.trials), Coverage.of(front.trials)
-        self._epochs = read_facts(front.folder).epochs or read_settings(front.folder).recovery.epochs
-        self._facts = SpaceFacts.read(read_object(front.folder / "space.json") or {})
+        recovery = read_settings(front.folder).recovery
+        self._epochs = read_facts(front.folder).epochs or recovery.epochs
+        self._facts = SpaceFacts.read(read_object(front.folder / "space.json") or {}, bool(recovery.ramp))
         self._tried: dict[TechniqueKind | None, list[Entry]] = {}
         for entry in front.entries:
             self._tried.setdefault(technique_of(entry.trial, coverage), []).append(entry)

@@ -22,6 +22,8 @@ FIXED = ("task", "data", "teacher", "target", "recovery")
 """Sections that cannot change while a study goes on: their trials would not compare."""
 FIXED_KEYS = {"space": {"criterion"}}
 """Keys of other sections that cannot either: the students of one width would not be the same."""
+NEEDED_FOR_EVER = ("size",)
+"""Axes that a study cannot lose: what they need of the network is only looked for where they are named."""
 FREE = {"profile_seconds", "learn_seconds", "precision"}
 """Keys of those sections that may: how long to look does not change what is seen."""
 
@@ -117,6 +119,12 @@ def check_settings(folder: Path, settings: StudyFile) -> None:
             f"{folder} was begun with [{section}] {key} = {before!r}, now it is {now!r}: its trials would not compare; "
             "use --fresh, or change it back"
         )
+    for axis in NEEDED_FOR_EVER:
+        if axis in _section(old, "space").get("axes", ()) and axis not in settings.space.axes:
+            raise StorageError(
+                f"{folder} was searched with the axis {axis!r}, and without it what it made cannot be made again: "
+                "add it to [space] axes, or use --fresh"
+            )
     objectives = _section(old, "search").get("objectives", settings.search.objectives)
     if tuple(objectives) != settings.search.objectives:
         raise StorageError(f"{folder} was begun with other objectives ({', '.join(objectives)}); use --fresh")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...spaces.axes.recovery import AWARE, METHOD, POST_TRAINING, TAUGHT
+from ...spaces.axes.recovery import AWARE, METHOD, POST_TRAINING, START, TAUGHT, TEACHERS
 from ...spaces.plan import Plan
 from ...spaces.space import Space
 from ...spaces.spec import StudentSpec
@@ -55,7 +55,11 @@ class DesignContext:
             on_labels: Whether it learns from labels alone, without the teacher.
             aware: Whether layers of low bits are trained with fake quantization.
         """
-        choices: dict[str, Option] = {METHOD: TAUGHT, "recovery:quantization": AWARE if aware else POST_TRAINING}
+        choices: dict[str, Option] = {
+            METHOD: TAUGHT,
+            START: TEACHERS,
+            "recovery:quantization": AWARE if aware else POST_TRAINING,
+        }
         if rate != 1.0:
             choices["recovery:learning_rate"] = rate * self.usual_rate
         if on_labels:

@@ -23,11 +23,13 @@ class SpaceFacts:
         options: Axis -> the options that some variable of it has; axes without variables are left out.
         most: Axis -> the largest number of options that one variable of it has.
         reasons: Name of what is not offered -> why.
+        gradual: Whether zeros come little by little while a student is taught.
     """
 
     options: Mapping[str, frozenset[Option]]
     most: Mapping[str, int]
     reasons: Mapping[str, str]
+    gradual: bool = False
 
     @classmethod
     def of(cls, space: Space) -> SpaceFacts:
@@ -35,14 +37,21 @@ class SpaceFacts:
         return _facts(
             ((variable.axis, variable.options) for variable in space),
             {entry.name: entry.reason for entry in space.left_out()},
+            bool(space.context.recovery.ramp),
         )
 
     @classmethod
-    def read(cls, described: Mapping[str, Any]) -> SpaceFacts:
-        """Return the facts of what `describe_space` wrote; none at all where it is empty."""
+    def read(cls, described: Mapping[str, Any], gradual: bool = False) -> SpaceFacts:
+        """Return the facts of what `describe_space` wrote; none at all where it is empty.
+
+        Args:
+            described: What it wrote.
+            gradual: Whether zeros come little by little.
+        """
         return _facts(
             ((variable["axis"], variable["options"]) for variable in described.get("variables", [])),
             {entry["name"]: entry["reason"] for entry in described.get("left_out", [])},
+            gradual,
         )
 
     def offers(self, axis: str, option: Option) -> bool:
@@ -50,13 +59,13 @@ class SpaceFacts:
         return option in self.options.get(axis, ())
 
 
-def _facts(variables: Iterable[tuple[str, Sequence[Option]]], reasons: Mapping[str, str]) -> SpaceFacts:
+def _facts(variables: Iterable[tuple[str, Sequence[Option]]], reasons: Mapping[str, str], gradual: bool) -> SpaceFacts:
     options: dict[str, frozenset[Option]] = {}
     most: dict[str, int] = {}
     for axis, offered in variables:
         options[axis] = options.get(axis, frozenset()) | set(offered)
         most[axis] = max(most.get(axis, 0), len(offered))
-    return SpaceFacts(options, most, reasons)
+    return SpaceFacts(options, most, reasons, gradual)
 
 
 Need = Callable[[SpaceFacts], str]
@@ -114,6 +123,11 @@ def trained_bits(facts: SpaceFacts) -> str:
     taught = facts.options.get("recovery")
     # of studies that keep nothing of their teaching nothing is known
     return "" if taught is None or AWARE in taught else "no layer of this target is trained with fake quantization"
+
+
+def one_mask(facts: SpaceFacts) -> str:
+    """Tell why students of this study that have the same zeros at their end do not have them from their start."""
+    return "zeros of this study come little by little" if facts.gradual else ""
 
 
 eight_bits, sixteen_bits = bits(EIGHT), bits(SIXTEEN)

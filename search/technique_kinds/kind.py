@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 
 from ...spaces.axes.bits import FULL
@@ -20,8 +20,6 @@ BESIDE = frozenset({"recovery", "target"})
 """Parts of a specification that do not change the network."""
 STEP_OF = "step of "
 """Before the name of a technique, in trials that only are on the way to one of its models."""
-
-DEFAULTS: Mapping[type, StudentSpec | Recovery] = {StudentSpec: StudentSpec(), Recovery: Recovery()}
 
 Steps = Sequence[Design]
 """Students of which each begins with the trained weights of the one before; the last is what the technique makes."""
@@ -110,5 +108,5 @@ def on_labels(recovery: Recovery) -> bool:
 
 
 def _changed(value: StudentSpec | Recovery) -> frozenset[str]:
-    default = DEFAULTS[type(value)]
+    default = type(value)()
     return frozenset(f.name for f in fields(value) if getattr(value, f.name) != getattr(default, f.name))

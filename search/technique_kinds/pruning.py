@@ -62,7 +62,7 @@ PRUNING = TechniqueKind(
 )
 GLOBAL = TechniqueKind(
     "global pruning",
-    "channels of all groups in one ranking by weight magnitude, the last are gone, trained on labels alone",
+    "channels of all groups in one ranking by the study's criterion, the last are gone, trained on labels alone",
     _ranked,
     needs=(own_counts,),
     narrows=True,

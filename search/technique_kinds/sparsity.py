@@ -14,7 +14,7 @@ from ...spaces.axes.recovery import NEW, START
 from ...spaces.plan import Plan
 from ...spaces.spec import Pattern
 from .context import DesignContext, design
-from .facts import zeros
+from .facts import one_mask, zeros
 from .kind import Steps, TechniqueKind
 
 UNSTRUCTURED_ZEROS = word_of(Pattern("unstructured", 0.8))
@@ -63,11 +63,11 @@ REWINDING = TechniqueKind(
     "learning-rate rewinding",
     "the mask of unstructured pruning, the trained weights, trained at the rate of a training from the start",
     _with(UNSTRUCTURED_ZEROS, "80% zeros, rate rewound", _rewound),
-    needs=(needs_unstructured,),
+    needs=(needs_unstructured, one_mask),
 )
 REINITIALIZED = TechniqueKind(
     "random reinitialization",
     "the mask of unstructured pruning, new random weights: the control of lottery tickets",
     _with(UNSTRUCTURED_ZEROS, "80% zeros, new weights", _renewed),
-    needs=(needs_unstructured,),
+    needs=(needs_unstructured, one_mask),
 )

@@ -68,11 +68,11 @@ class RecoveryAxis(AxisDefaults):
     def repair(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> Sequence[Decision]:
         """Return what makes sense together.
 
-        Nothing about teaching is decided without it, there is no awareness without low bits, and new weights are all
-        trained: few of them have nothing to start from.
+        Nothing about teaching is decided without it, there is no awareness without low bits, and new or early weights
+        are all trained: few of them have nothing to start from.
         """
         taught = any(v.name == METHOD and option != NOT_TAUGHT for v, option in decisions)
-        fresh = any(v.name == START and option == NEW for v, option in decisions)
+        fresh = any(v.name == START and option in (NEW, EARLY) for v, option in decisions)
         low = any(width < LOW_BITS for width in spec.bits.values())
         found = []
         for variable, option in decisions:
@@ -97,8 +97,8 @@ class RecoveryAxis(AxisDefaults):
         low = any(width < LOW_BITS for width in spec.bits.values())
         numbers = {name: float(chosen.get(name, getattr(default, name))) for name in _numbers(context)}
         aware, start = wanted == AWARE and low, chosen.get("start", TEACHERS)
-        # updates of low rank are no weights whose magnitudes could say which of them go
-        gradual = bool(spec.patterns) and tune not in WITH_RANK
+        # which zeros come is for trained weights to say, and they come while all weights can make up for them
+        gradual = bool(spec.patterns) and tune == TAUGHT and start == TEACHERS
         taught = Recovery(
             **numbers,
             quantization_aware=aware,

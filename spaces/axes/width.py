@@ -38,7 +38,7 @@ class WidthAxis(AxisDefaults):
         gone = absent_layers(context, spec)
         for _, width in decisions:
             for group in ChannelsAxis().variables(context):
-                if gone.issuperset(group.layers):
+                if group.layers and gone.issuperset(group.layers):
                     continue
                 full = int(group.options[0])
                 at = min(range(len(group.parts)), key=lambda i: abs(group.parts[i] - float(width)))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from ..inputs import Inputs, call, joined, tensors_of
+from ..inputs import Inputs, call, joined, mapped, tensors_of
 from ..layers import kind_of
 from .block import Block, drop_blocks, nodes_gone
 from .operator_rules import name_of
@@ -40,7 +40,7 @@ def find_blocks(network: fx.GraphModule, example_input: Inputs, depths: Mapping[
         return ()
     seen = _Look(network, frozenset(points), {first: points[at - 1] for at, first in found.items()})
     with torch.no_grad():
-        seen.run(*tensors_of(example_input))
+        seen.run(*tensors_of(mapped(torch.clone, example_input)))
     blocks: list[Block] = []
     for at in found:
         entry, end = points[at - 1], _end(network, points, at)

@@ -14,6 +14,7 @@ from ...errors import one_line
 from ..inputs import Inputs, call, joined, mapped, tensors_of
 from .capture import capture
 from .interface import Interface
+from .single_precision import in_single_precision
 
 EIGHTHS = (7, 6, 5, 4)
 """Parts of the full size that are tried, in eighths."""
@@ -65,7 +66,8 @@ def sizes_of(example_input: Inputs) -> tuple[tuple[int, ...], ...]:
     found = []
     for eighths in EIGHTHS:
         shape = tuple(_snapped(side, eighths) for side in full)
-        if all(0 < s < side for s, side in zip(shape, full, strict=True)) and shape not in found:
+        known = {min(each) for each in found}
+        if all(0 < s < side for s, side in zip(shape, full, strict=True)) and min(shape) not in known:
             found.append(shape)
     return tuple(found)
 
@@ -88,13 +90,17 @@ def find_resizing(
     few = joined([example_input] * 2)
     smaller = _cut(few, shape)
     try:
-        again = capture(model, _cut(example_input, shape), interface)
+        again = in_single_precision(capture(model, _as_taken(model, _cut(example_input, shape)), interface))
         numbers = dict(_differences(graph, again))
         resizing = Resizing(min(shape), shape, tuple(tensors_of(example_input)[0].shape[-len(shape) :]), numbers)
         resized = fx.GraphModule(graph, _copied(graph.graph)).eval()
         resize(resized, resizing)
         with torch.no_grad():
-            full, wanted, got = call(graph, few), call(again, smaller), call(resized, few)
+            # some networks change their inputs in place
+            full, wanted, got = (
+                call(network, mapped(torch.clone, given))
+                for network, given in ((graph, few), (again, smaller), (resized, few))
+            )
     except _Another as error:
         return str(error)
     except Exception as error:  # whatever the network, or torch.export, says of other sizes
@@ -194,6 +200,12 @@ def _cut(inputs: Inputs, shape: tuple[int, ...]) -> Inputs:
     if len(shape) == 1:
         return mapped(lambda part: part[:, : shape[0]], inputs)
     return mapped(lambda part: nn.functional.interpolate(part, shape, mode="bilinear", align_corners=False), inputs)
+
+
+def _as_taken(model: nn.Module, inputs: Inputs) -> Inputs:
+    """Return inputs in the number format of the network, which may be another than single precision."""
+    kind = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    return mapped(lambda part: part.to(kind) if part.is_floating_point() else part, inputs)
 
 
 def _snapped(side: int, eighths: int) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import tomllib
 from collections.abc import Callable
@@ -15,11 +13,12 @@ import pytest
 from autocompress import BundleError, Front, UsageError
 from autocompress.search.bundle.own_recipes import check_own_recipe, recipe_key
 from autocompress.search.bundle.rebuild import _settings
-from autocompress.search.bundle.recipe import Recipe, read_recipe, toml_text
+from autocompress.search.bundle.recipe import Ingredient, Recipe, read_recipe, toml_text
 from autocompress.search.bundle.sources import sources_of
 from autocompress.search.store.made_here import FILE
 from autocompress.search.store.settings import read_settings, write_settings
 from autocompress.spaces.plain import from_plain, to_plain
+from autocompress.spaces.spec import Recovery, StudentSpec
 from autocompress.studies.study_file import StudyFile
 
 EVIL = """
@@ -133,9 +132,11 @@ def test_a_recipe_that_lacks_something_is_told_in_one_line(bundle: Path, tmp_pat
 
 
 def test_a_recipe_of_an_earlier_version_keeps_its_key(tmp_path: Path) -> None:
-    now = Recipe({}, (), {}, {}, {}, {}, None, {})
-    then = {key: value for key, value in to_plain(now).items() if key != "calibration"}
-    assert recipe_key(now) == hashlib.sha256(json.dumps(then, sort_keys=True).encode()).hexdigest()
+    taught = StudentSpec({"g": 4}, {"x": 8}, recovery=Recovery(alpha=0.5))
+    students = (Ingredient(3, taught), Ingredient(5, StudentSpec()))
+    now = Recipe({"name": "a"}, students, {}, {}, {}, {}, None, {})
+    then = "166f231e0ae851372655ddfc8dc61d2a16d0a8152a4df07e52589b672cdd9c7c"
+    assert recipe_key(now) == then, "as the version before these parts has it"
     other = replace(now, calibration={"onnxruntime": "mse+biases"})
     assert recipe_key(other) != recipe_key(now)
     assert recipe_key(from_plain(Recipe, {"test": None, **tomllib.loads(toml_text(to_plain(other)))})) == recipe_key(

@@ -132,7 +132,7 @@ def test_a_search_draws_them_only_where_its_study_asks_for_them() -> None:
         (variable,) = (v for v in space.variables if v.name == START)
         assert variable.is_searched == searched and variable.drawn == (starts or ("teacher",))
         spec = space.spec(space.taught.changed({START: "early"}))
-        assert spec.recovery is not None and spec.recovery.early and not spec.recovery.fresh
+        assert spec.recovery is not None and spec.recovery.early == searched and not spec.recovery.fresh
         assert space.spec(Plan({START: "early"})) == StudentSpec(), "who is not taught begins with nothing"
     asked = StudyFile().changed("recovery", starts=("teacher", "early"))
     check_starts(asked, task(young()))

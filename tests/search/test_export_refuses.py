@@ -83,7 +83,7 @@ def test_a_file_beside_a_model_is_nobodys_but_the_users(
     class Builder:
         def __init__(self, *_: object) -> None: ...
 
-        def build(self, module: object, spec: object, path: Path) -> Any:
+        def build(self, module: object, spec: object, path: Path, **other: object) -> Any:
             path.write_text("built")
             if fails:
                 raise MeasurementError("not to be had")
@@ -94,8 +94,9 @@ def test_a_file_beside_a_model_is_nobodys_but_the_users(
     validation = SimpleNamespace(inputs=lambda rows: torch.zeros(1, 2))
     task = SimpleNamespace(example_input=torch.zeros(1, 2), validation=validation, calibration=None)
     work: Any = SimpleNamespace(
-        student=torch.nn.Sequential(torch.nn.Linear(2, 2)), spec=StudentSpec(), templates=None, task=task
-    )
+        student=torch.nn.Sequential(torch.nn.Linear(2, 2)), spec=StudentSpec(), templates=None, task=task,
+        activations=None, trained={},
+    )  # fmt: skip
     runtime: Any = SimpleNamespace(
         suffix=".onnx",
         available=lambda: Availability(False, "not here", builds_only=True),

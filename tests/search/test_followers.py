@@ -39,14 +39,17 @@ def telling(front: Front) -> Telling:
 
 
 def follow(follower: Follower, front: Front, *counts: int) -> list[str]:
-    """Let a follower see so many trials, more and more of them, as a search would; what was said meanwhile."""
+    """Let a follower see so many trials, more and more of them, as a search would; what was said meanwhile.
+
+    That something is still being logged is a matter of the machine, and left out.
+    """
     said: list[str] = []
     followings = Followings([follower], telling(front), said.append)
     for count in counts:
         followings.look(front.trials[:count])
         time.sleep(0.05)
     followings.close(PATIENCE_S)
-    return said
+    return [line for line in said if "still being logged" not in line]
 
 
 def ended(front: Front) -> dict[int, EndedTrial]:

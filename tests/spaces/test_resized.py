@@ -148,3 +148,6 @@ def test_inputs_of_other_forms_have_no_sizes() -> None:
     assert sizes_of((torch.ones(1, 64).long(), torch.ones(1, 64).long())) == ((56,), (48,), (40,), (32,))
     assert sizes_of(torch.randn(1, 3, 224, 224)) == ((192, 192), (160, 160), (144, 144), (112, 112))
     assert sizes_of(torch.randn(1, 1, 8, 8)) == ((7, 7), (6, 6), (5, 5), (4, 4))
+    for rows in range(2, 12):
+        found = [min(shape) for shape in sizes_of(torch.randn(1, 1, rows, 64))]
+        assert len(set(found)) == len(found), "each has a name of its own"

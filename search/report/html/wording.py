@@ -37,6 +37,7 @@ class PlanWords:
             ),
             *([f"{len(spec.replacements)} modules replaced"] if spec.replacements else []),
             *([f"{len(spec.dropped)} blocks dropped"] if spec.dropped else []),
+            *([f"looks at inputs of size {spec.size}"] if spec.size else []),
             *([f"for {spec.target}"] if spec.target else []),
             *([] if trial.plan.choices or spec.channels or spec.bits else ["the teacher as it is"]),
             teaching(spec.recovery),
@@ -62,8 +63,15 @@ def teaching(recovery: Recovery | None) -> str:
     by = " by AdamW" if recovery.optimizer == "adamw" else ""
     return (
         f"taught{by} at temperature {recovery.temperature:.3g}, alpha {recovery.alpha:.3g}"
-        f"{recovery.aids_in_words()}, learning rate {recovery.peak_rate:.3g}{aware}{few_weights(recovery)}"
+        f"{recovery.aids_in_words()}, learning rate {recovery.peak_rate:.3g}{aware}"
+        f"{few_weights(recovery)}{beginning(recovery)}"
     )
+
+
+def beginning(recovery: Recovery) -> str:
+    """Return what a training begins with, after a comma; nothing where that is the trained weights with all zeros."""
+    start = ", from new weights" if recovery.fresh else ", from early weights of the teacher" if recovery.early else ""
+    return start + (", zeros little by little" if recovery.ramp else "")
 
 
 def few_weights(recovery: Recovery) -> str:
