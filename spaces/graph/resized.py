@@ -63,7 +63,7 @@ def sizes_of(example_input: Inputs) -> tuple[tuple[int, ...], ...]:
         full = tuple(first.shape[1:])
     else:
         return ()
-    found = []
+    found: list[tuple[int, ...]] = []
     for eighths in EIGHTHS:
         shape = tuple(_snapped(side, eighths) for side in full)
         known = {min(each) for each in found}
