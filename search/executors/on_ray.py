@@ -17,6 +17,7 @@ from ..evaluate.job import Job, JobResult
 from ..evaluate.parcel import job_parcel, unpack
 from ..worker_state import IDLE, OPENING, WorkerState
 from .base import ExecutorContext, JobLost, WorkerDied
+from .last_words import LastWords
 from .ray_actor import ActorHandle
 from .ray_cluster import Node, Say, join, nodes, on, timing_host
 from .ray_deaths import why_ended
@@ -64,6 +65,10 @@ class RayExecutor:
         self._ray: Any = ray
         self._given, self._search = context, context.settings.search
         self._joined = join(self._search)
+        self._last_words = LastWords(
+            "autocompress: ended from outside, by Ray if its cluster is gone; the same command goes on with "
+            f"{context.folder}"
+        )
         most = None if self._joined and workers == 1 else workers
         self._machines = Machines(self._search, most, not self._joined, context.say)
         self._timing = TimingMachines(context.context, context.say)
@@ -139,6 +144,7 @@ class RayExecutor:
             self._ray.kill(self._bulletin)
         if not self._joined:
             self._ray.shutdown()
+        self._last_words.close()
 
     def _state(self, worker: ActorHandle) -> WorkerState:
         since_s, job = time.time() - (time.monotonic() - worker.begun_s), worker.job
