@@ -14,7 +14,7 @@ ENDS_S = 5.0
 class LastWords:
     """Says a line on standard error where this process ends before `close`, whatever ended it.
 
-    Ray ends a driver at once, with exit code 1, when it loses the cluster that it is part of: no code of ours runs then.
+    Ray ends a driver at once, with exit code 1, when it loses its cluster: no code of ours runs then.
     A small process waits for that.
     """
 
