@@ -81,16 +81,11 @@ def join(search: SearchSection) -> bool:
             configure_logging=False,
             include_dashboard=False,
         )
-    except ray.exceptions.AuthenticationError as error:
-        raise RuntimeUnavailable(
-            f"the Ray cluster at {address} asks for a token: set RAY_AUTH_MODE=token, with RAY_AUTH_TOKEN or "
-            "~/.ray/auth_token as on its head"
-        ) from error
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         where = "this machine" if address == "local" else address
         raise RuntimeUnavailable(
-            f"no Ray cluster answers at {where} ({one_line(error)[:160]}); start one with `ray start --head`, or "
-            "correct --address"
+            f"no Ray cluster answers at {where} ({one_line(error)[:160]}); start one with `ray start --head`, correct "
+            "--address, or set RAY_AUTH_MODE=token where it asks for the token in ~/.ray/auth_token"
         ) from error
     return address != "local"
 
