@@ -57,14 +57,14 @@ def main() -> None:
         opening.append(len(pickle.dumps(found.parcel)) + len(found.task or b""))
         return found
 
-    on_opening: Callable[..., Any] = on_ray.Opening
+    on_opening: Callable[..., Any] = on_ray.opening_of
     settings = load_study(options.study)
     settings = settings.changed("search", executor="ray", workers=1, minutes=options.minutes)
     with (
         TemporaryDirectory() as runs,
         mock.patch.object(on_ray, "job_parcel", counted_parcel),
         mock.patch.object(on_ray, "unpack", counted_unpack),
-        mock.patch.object(on_ray, "Opening", counted_opening),
+        mock.patch.object(on_ray, "opening_of", counted_opening),
     ):
         outcome = run_search(settings, runs=Path(runs))
     trials = max(1, len(outcome.front.trials))
