@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, fx, nn
@@ -28,6 +28,7 @@ class Parent:
         blocks: Its blocks, in order of execution; only a captured network has any.
         resizings: The sizes of inputs that it can look at; likewise.
         early: The weights and buffers that it had early in its training, by name; None where they are not known.
+        students: Networks of the user's own that stand beside it, by name.
     """
 
     module: nn.Module
@@ -35,11 +36,26 @@ class Parent:
     blocks: Sequence[Block] = ()
     resizings: Sequence[Resizing] = ()
     early: Mapping[str, Tensor] | None = None
+    students: Mapping[str, Parent] = field(default_factory=dict)
 
     @classmethod
     def of(cls, module: nn.Module, found: Network | SpaceContext, early: Mapping[str, Tensor] | None = None) -> Parent:
         """Return a trained network with all that was found in it, and with its early weights where they are known."""
         return cls(module, found.groups, found.blocks, found.resizings, early)
+
+    def beside(self, modules: Mapping[str, nn.Module], found: Mapping[str, Network]) -> Parent:
+        """Return the same network with networks of the user's own beside it, by name, and what was found in each."""
+        return replace(self, students={name: Parent.of(module, found[name]) for name, module in modules.items()})
+
+    def named(self, student: str) -> Parent:
+        """Return the network of this name, itself for an empty one.
+
+        Raises:
+            TrialFailed: There is none.
+        """
+        if student and student not in self.students:
+            raise TrialFailed(f"the task has no student {student!r}, which this one is cut from")
+        return self.students[student] if student else self
 
     def as_early(self) -> Parent:
         """Return the same network with the weights that it had early in its training.
@@ -71,6 +87,7 @@ def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, S
     Raises:
         TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, or there is no such block or size.
     """
+    parent = parent.named(spec.student)
     module = replaced(parent.module, spec.replacements)
     if spec.size:
         _resize(module, parent.resizings, spec.size)

@@ -111,7 +111,8 @@ class Recoverer:
             step = int(state["step"])
         # what a finished training wrote has its updates within the weights
         way = recovery if step < total else replace(recovery, tune=Recovery.tune)
-        tuning = Tuning(student, way, self.head or self.lessons.last_layer, self.schedule.seed)
+        head = None if spec.student else self.head or self.lessons.last_layer  # that of another network is its own
+        tuning = Tuning(student, way, head, self.schedule.seed)
         optimizer = make_optimizer(recovery, tuning.trained, self.schedule.weight_decay)
         fake = FakeQuantizer(module, spec.bits, tuning.weight if tuning.adapts else own_weight)
         scaler = make_scaler(self.device, self.losses.precise)

@@ -34,6 +34,9 @@ def warm_parent(parent: Parent, neighbour: StudentSpec, state: Mapping[str, Tens
     Raises:
         TrialFailed: `state` is not that of a student of this specification.
     """
+    if name := neighbour.student:
+        own = warm_parent(parent.named(name), replace(neighbour, student=""), state)
+        return replace(parent, students={**parent.students, name: own})
     taught = copy.deepcopy(parent.module)
     values: dict[str, Tensor] = {}
     origins = _origins(parent, neighbour)

@@ -83,7 +83,7 @@ class Templates:
         batch, structure = key
         if key in self._exported or not structure.dropped or self.exact:
             return None
-        gone = [block for block in self._parent.blocks if block.name in structure.dropped]
+        gone = [block for block in self._parent.named(structure.student).blocks if block.name in structure.dropped]
         made = cut_template(self.get(batch, replace(structure, dropped=())), network, gone)
         if made is None:
             self._exported.add(key)

@@ -141,6 +141,8 @@ class StudentSpec:
         dropped: Names of the blocks that are dropped, sorted (see `spaces.graph.block`).
         size: Pixels of the shorter side of images, or tokens of sequences, that it looks at; 0 for all. It still
             takes inputs of the full size (see `spaces.graph.resized`).
+        student: Name of the network of the user's own that it is cut from; empty for the teacher. Names of all other
+            parts are then those of that network.
         channels: Group name -> channels kept, for groups that shrink.
         patterns: Layer name -> pattern, for layers that are not dense.
         bits: Layer name -> 16, 8 or 4, for layers that are not 32.
@@ -156,6 +158,7 @@ class StudentSpec:
     replacements: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     size: int = 0
+    student: str = ""
 
     def __post_init__(self) -> None:
         for name in ("channels", "bits", "patterns", "replacements"):
@@ -184,9 +187,14 @@ class StudentSpec:
 
         Students of one structure are exported once: the sizes and numbers of the others are written into that graph.
         """
-        if not (self.replacements or self.dropped or self.size):
+        if not (self.replacements or self.dropped or self.size or self.student):
             return PLAIN
-        return StudentSpec(replacements=self.replacements, dropped=self.dropped, size=self.size)
+        return StudentSpec(
+            replacements=self.replacements,
+            dropped=self.dropped,
+            size=self.size,
+            student=self.student,
+        )
 
     @property
     def changes_network(self) -> bool:

@@ -35,6 +35,7 @@ specs = st.builds(
     replacements=st.dictionaries(names, st.sampled_from(["ReLU", "Identity"]), max_size=3),
     dropped=st.lists(names, max_size=3).map(tuple),
     size=st.sampled_from([0, 16, 24]),
+    student=st.sampled_from(["", "mobile@0.5"]),
 )
 
 
@@ -123,10 +124,11 @@ def test_any_change_of_a_specification_changes_its_key(spec: StudentSpec, name: 
         replace(spec, replacements={**spec.replacements, name: "Hardswish"}),
         replace(spec, target="elsewhere"),
         replace(spec, size=spec.size + 1),
+        replace(spec, student=f"{spec.student}x"),
         replace(spec, dropped=tuple(set(spec.dropped) ^ {name})),
         replace(spec, recovery=Recovery() if spec.recovery is None else None),
     ]
-    parts = {"channels", "bits", "patterns", "recovery", "target", "replacements", "dropped", "size"}
+    parts = {"channels", "bits", "patterns", "recovery", "target", "replacements", "dropped", "size", "student"}
     assert {field.name for field in fields(StudentSpec)} == parts, "a new part needs a line above"
     if spec.recovery is not None:
         for field in fields(Recovery):
