@@ -230,6 +230,7 @@ def _made_of(facts: CardFacts) -> list[tuple[str, str]]:
     found = [
         ("teacher", facts.task.network or "not named"),
         ("data", _data_name(facts)),
+        *([("student that it is cut from", spec.student)] if spec.student else []),
         ("channel groups that were shrunk", str(len(spec.channels))),
         *([("blocks that were dropped", ", ".join(spec.dropped))] if spec.dropped else []),
         *([("size of inputs that it looks at", str(spec.size))] if spec.size else []),

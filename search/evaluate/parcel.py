@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from ...errors import StorageError
 from ...files import PARTIAL, disk_errors, remove, write_bytes
 from ..store.importance import FILE as IMPORTANCE
-from ..store.layout import checkpoints_folder
+from ..store.layout import checkpoints_folder, students_folder
 from .checkpoints import checkpoint_stem
 from .job import Job
 
@@ -50,6 +50,7 @@ def opening_parcel(folder: Path, teacher: bool = False) -> Parcel:
     """
     known = [folder / "identity.json", folder / "samples.npz", folder / IMPORTANCE, *(folder / "profile").rglob("*")]
     known += [folder / "teacher.safetensors"] if teacher else []
+    known += students_folder(folder).glob("*.pt")
     targets = [path for path in (folder / "targets").rglob("*") if "latency" not in path.relative_to(folder).parts]
     return _packed(folder, (*known, *targets))
 

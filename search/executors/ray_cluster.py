@@ -171,7 +171,14 @@ def _is_same(task: PreparedTask, again: PreparedTask, axes: Collection[str]) -> 
     one, other = (look_at_teacher(each, axes) for each in (task, again))
     blocks = [[(block.name, block.layers) for block in each.blocks] for each in (one, other)]
     sizes = [[resizing.size for resizing in each.resizings] for each in (one, other)]
-    return (one.layers, one.groups, blocks[0], sizes[0]) == (other.layers, other.groups, blocks[1], sizes[1])
+    own = [{name: (s.layers, s.groups) for name, s in each.students.items()} for each in (one, other)]
+    return (one.layers, one.groups, blocks[0], sizes[0], own[0]) == (
+        other.layers,
+        other.groups,
+        blocks[1],
+        sizes[1],
+        own[1],
+    )
 
 
 @contextmanager

@@ -70,6 +70,16 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_task_with_students_of_its_own_is_one(tmp_path: Path) -> None:
+    from autocompress.studies.task import load_task
+
+    (code,) = (block for block in blocks("python") if "students={" in block)
+    (tmp_path / "students.py").write_text(code)
+    shutil.copy(ROOT / "studies" / "my_task.py", tmp_path)
+    assert list(load_task(str(tmp_path / "students.py")).prepared().students) == ["small", "small@0.75", "small@0.5"]
+
+
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_the_example_in_ray_tune_runs(tmp_path: Path) -> None:
     """As shown, but for a few quick trials, and a budget that any machine keeps."""

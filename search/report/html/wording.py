@@ -37,6 +37,7 @@ class PlanWords:
             ),
             *([f"{len(spec.replacements)} modules replaced"] if spec.replacements else []),
             *([f"{len(spec.dropped)} blocks dropped"] if spec.dropped else []),
+            *([f"cut from student {spec.student}"] if spec.student else []),
             *([f"looks at inputs of size {spec.size}"] if spec.size else []),
             *([f"for {spec.target}"] if spec.target else []),
             *([] if trial.plan.choices or spec.channels or spec.bits else ["the teacher as it is"]),
