@@ -117,7 +117,7 @@ def _built(student: str, maker: Maker, wanted: Wanted, width: float) -> nn.Modul
             arguments = {"width": max(1, round(width * full)) if isinstance(full, int) and full > 1 else width}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = maker(**arguments)
+            network: Any = maker(**arguments)
     except AutoCompressError:
         raise
     except Exception as error:  # whatever the user's code raises

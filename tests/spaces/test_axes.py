@@ -15,9 +15,10 @@ from autocompress.spaces.axes.patterns import PatternAxis, pattern_of, word_of
 from autocompress.spaces.axes.recovery import RecoveryAxis
 from autocompress.spaces.axes.registry import AXES, DEFAULT
 from autocompress.spaces.axes.size import SizeAxis
+from autocompress.spaces.axes.student import StudentAxis
 from autocompress.spaces.axes.target import TargetAxis
 from autocompress.spaces.axes.width import WidthAxis
-from autocompress.spaces.context import SpaceContext
+from autocompress.spaces.context import NamedNetwork, SpaceContext
 from autocompress.spaces.graph.resized import Resizing
 from autocompress.spaces.spec import Pattern
 from autocompress.spaces.target import Capabilities
@@ -63,6 +64,16 @@ class TestSizeAxis(AxisConformance):
         areas = {layer.name: max(1, layer.area // 4) for layer in context.layers}
         assert sum(areas.values()) < full
         return replace(context, resizings=(Resizing(4, (4, 4), (8, 8), areas=areas),))
+
+
+class TestStudentAxis(AxisConformance):
+    def make_axis(self) -> Axis:
+        return StudentAxis()
+
+    def make_context(self) -> SpaceContext:
+        names = tuple(layer.name for layer in sample_context().layers)
+        networks = NamedNetwork("", names[:1], (), (), ()), NamedNetwork("own", names[1:], (), (), ())
+        return replace(sample_context(), networks=networks)
 
 
 class TestDepthAxis(AxisConformance):

@@ -64,14 +64,6 @@ def space() -> Space:
     return Space(context, AXES)
 
 
-class TestStudentAxis(AxisConformance):
-    def make_axis(self) -> Axis:
-        return StudentAxis()
-
-    def make_context(self) -> SpaceContext:
-        return union()
-
-
 class TestChannelsAxisOverSeveralNetworks(AxisConformance):
     def make_axis(self) -> Axis:
         return ChannelsAxis()
