@@ -8,7 +8,7 @@ from typing import Any
 
 from ...spaces.axes.channels import ChannelsAxis
 from ...spaces.axes.recovery import AWARE
-from ...spaces.axes.registry import SIZES
+from ...spaces.axes.registry import SCALED, SIZES
 from ...spaces.space import Space
 from ...spaces.variables import Option
 
@@ -116,6 +116,12 @@ def twice_narrower(facts: SpaceFacts) -> str:
     """Tell why no student can get narrower again after it did once."""
     most = max((facts.most.get(name, 0) for name in SIZES), default=0)
     return narrower(facts) or ("" if most > 2 else "no group of channels can shrink more than once")
+
+
+def scaled_together(facts: SpaceFacts) -> str:
+    """Tell why depth, width and the size of inputs cannot shrink together."""
+    there = sum(bool(facts.options.keys() & kind) for kind in SCALED)
+    return "" if there > 1 else "of depth, width and the size of inputs this study decides at most one"
 
 
 def trained_bits(facts: SpaceFacts) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import distillation, pruning, quantization, sequences, sparsity
+from . import distillation, pruning, quantization, scaling, sequences, sparsity
 from .kind import TechniqueKind
 
 TECHNIQUES: tuple[TechniqueKind, ...] = (
@@ -13,6 +13,7 @@ TECHNIQUES: tuple[TechniqueKind, ...] = (
     pruning.PRUNING,
     pruning.GLOBAL,
     pruning.ITERATIVE,
+    scaling.COMPOUND,
     distillation.DISTILLATION,
     sparsity.UNSTRUCTURED,
     sparsity.TWO_FOUR,
