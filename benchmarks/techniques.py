@@ -7,8 +7,8 @@ seed with `--baselines all`: every technique alone, and sequences of them in bot
 grid of widths and rates until it had as many seconds as the search. So the search has a part of the minutes only.
 
 A row is the model of a technique that one would ship: the fastest that is about as good as the teacher, unless the
-study has a budget. Metrics are those of the test split, which chose nothing. The last column is the best model of the search
-that is no slower than the row's, minus the row's, of the same seed. Means over seeds with 95 % intervals (t).
+study has a budget. Metrics are those of the test split, which chose nothing. The last column is the best model of the
+search that is no slower than the row's, minus the row's, of the same seed. Means over seeds with 95 % intervals (t).
 
 What a seed brought is kept in the folder as JSON, so that a second run goes on where the first one ended.
 """

@@ -118,6 +118,16 @@ def twice_narrower(facts: SpaceFacts) -> str:
     return narrower(facts) or ("" if most > 2 else "no group of channels can shrink more than once")
 
 
+def asked_in_recovery(key: str, option: str) -> Need:
+    """Return the need of what students have only where a study's section `[recovery]` names it.
+
+    Args:
+        key: Of the section, such as "ways".
+        option: The option of the axis `recovery` that stands for it.
+    """
+    return lambda facts: "" if facts.offers("recovery", option) else f"[recovery] {key} of this study does not name it"
+
+
 def scaled_together(facts: SpaceFacts) -> str:
     """Tell why depth, width and the size of inputs cannot shrink together."""
     there = sum(bool(facts.options.keys() & kind) for kind in SCALED)
