@@ -61,6 +61,7 @@ class Recovery:
         ramp: "cubic" where the zeros of patterns come little by little while the student is taught; empty where they
             are there from the start. See `compression.gradual`.
         early: Whether the student begins with the weights that the teacher had early in its own training.
+        learned_steps: Whether fake quantization learns the ends of its grids. See `compression.learned_steps`.
     """
 
     temperature: float = 4.0
@@ -91,6 +92,7 @@ class Recovery:
 
     ramp: str = ""
     early: bool = False
+    learned_steps: bool = False
 
     @property
     def peak_rate(self) -> float:
@@ -116,8 +118,9 @@ class Recovery:
                 del found[f"{aid}_weight"]
         if not self.ramp:
             del found["ramp"]
-        if not self.early:
-            del found["early"]
+        for name in ("early", "learned_steps"):
+            if not found[name]:
+                del found[name]
         return found
 
 

@@ -33,6 +33,8 @@ class RecoverySection(Section):
             looks), "hidden" (what lies within it), "relation" (which examples it finds alike). None by default.
         ramp: "cubic" lets the zeros of patterns come little by little, over the first 60 % of a training. Without it
             they are there from its start.
+        learned_steps: Whether quantization-aware training learns the ends of its grids too, by LSQ, of weights and of the
+            inputs of 8-bit layers. Files have the learned ends of weights; those of inputs with `calibration = "trained"`.
         starts: Whose weights students may begin with: "teacher", "new" (random ones) or "early" (those that the task
             brings as `early_weights`). With several, each plan chooses one.
         calibration: How the ranges of 8-bit activations are found from calibration inputs; "trained" takes those of
@@ -64,6 +66,7 @@ class RecoverySection(Section):
         return tuple(aid for aid in AIDS if aid in aids)
 
     ramp: Literal["cubic"] | None = None
+    learned_steps: bool = False
     starts: Annotated[tuple[Literal["teacher", "new", "early"], ...], Field(strict=False, min_length=1)] = ("teacher",)
 
     @model_validator(mode="after")

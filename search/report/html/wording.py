@@ -59,7 +59,8 @@ def teaching(recovery: Recovery | None) -> str:
     """Return how a student is taught, in a few words."""
     if recovery is None:
         return "not trained"
-    aware = ", with fake quantization" if recovery.quantization_aware else ""
+    learned = " of learned steps" if recovery.learned_steps else ""
+    aware = f", with fake quantization{learned}" if recovery.quantization_aware else ""
     by = " by AdamW" if recovery.optimizer == "adamw" else ""
     return (
         f"taught{by} at temperature {recovery.temperature:.3g}, alpha {recovery.alpha:.3g}"
