@@ -8,9 +8,9 @@ where blocks and channels decide (the width of the embedding is among them), and
 embeddings.
 
 A model is chosen on the validation split: the smallest whose accuracy there is at least 97 % of the teacher's, by the
-lower end of its interval if any reaches so far. What is printed is its accuracy on the test split, which chose nothing, as a
-part of the teacher's there, and its file as a part of the teacher's. Needs transformers and pandas, and the file that
-`studies/bert_ag_news.py` names. What a seed brought is kept in the folder, so that a second run goes on.
+lower end of its interval if any reaches so far. What is printed is its accuracy on the test split, which chose nothing,
+as a part of the teacher's there, and its file as a part of the teacher's. Needs transformers and pandas, and the file
+that `studies/bert_ag_news.py` names. What a seed brought is kept in the folder, so that a second run goes on.
 """
 
 from __future__ import annotations

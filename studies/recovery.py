@@ -33,8 +33,9 @@ class RecoverySection(Section):
             looks), "hidden" (what lies within it), "relation" (which examples it finds alike). None by default.
         ramp: "cubic" lets the zeros of patterns come little by little, over the first 60 % of a training. Without it
             they are there from its start.
-        learned_steps: Whether quantization-aware training learns the ends of its grids too, by LSQ, of weights and of the
-            inputs of 8-bit layers. Files have the learned ends of weights; those of inputs with `calibration = "trained"`.
+        learned_steps: Whether quantization-aware training learns the ends of its grids too, by LSQ, of weights and of
+            the inputs of 8-bit layers. Files have the learned ends of weights, and with `calibration = "trained"` those
+            of inputs.
         starts: Whose weights students may begin with: "teacher", "new" (random ones) or "early" (those that the task
             brings as `early_weights`). With several, each plan chooses one.
         calibration: How the ranges of 8-bit activations are found from calibration inputs; "trained" takes those of

@@ -82,8 +82,8 @@ def check_effect(study: StudySections, written: Written) -> None:
         raise StudyFileError("[recovery] ramp has no effect without the axis 'pattern': add it, or remove ramp")
     if taught.learned_steps and not {"bits", "recovery"} <= set(axes):
         raise StudyFileError(
-            "[recovery] learned_steps has no effect without the axes 'bits' and 'recovery', by which layers are trained "
-            "in low bits: add them, or remove learned_steps"
+            "[recovery] learned_steps has no effect without the axes 'bits' and 'recovery', by which layers are "
+            "trained in low bits: add them, or remove learned_steps"
         )
     if "criterion" in written.get("space", set()) and not {"channels", "width"} & set(axes):
         raise StudyFileError("[space] criterion has no effect where no axis removes channels: add 'channels'")

@@ -145,5 +145,5 @@ def test_the_quantizer_computes_with_learned_ends_and_without_them_as_ever() -> 
         fake.switch_off()
     torch.testing.assert_close(answers[1], answers[0], rtol=0, atol=0.05)
     assert len(steps.optimizers(1.0)) == 2, "of its weights and of its inputs"
-    assert not SPEC.recovery == Recovery(quantization_aware=True)
+    assert SPEC.recovery != Recovery(quantization_aware=True)
     assert "learned_steps" not in Recovery(quantization_aware=True).parts(), "keys of others stay what they were"
