@@ -60,9 +60,7 @@ def main() -> None:
 def beside(work: str, options: argparse.Namespace) -> None:
     """Measure with and without a neighbour that does this work, and print what came of it."""
     network, order = Network(options.network), random.Random(0)
-    print(
-        f"{machine_line()}; {options.network} int8, {options.repeats} repeats, {work} on {options.threads} threads beside"
-    )
+    print(f"{machine_line()}; {options.network} int8, {options.repeats} repeats, {work} by {options.threads} threads")
     pairs: list[tuple[Latency, Latency]] = []
     free, slowed, waits = [], [], []
     with tempfile.TemporaryDirectory() as name:
