@@ -21,7 +21,7 @@ class LearnedSteps:
     """The ends of the grids of one training: of the weights of each output channel, and of the inputs of 8-bit layers.
 
     An end is learned as the logarithm of what it is of the end that it began with: the largest weight, or the range
-    that was seen. Adam trains them, so that the size of a gradient does not matter; rounding passes it straight through.
+    that was seen. Adam trains them, so that the size of a gradient does not matter; rounding lets it through as it is.
     """
 
     def __init__(self) -> None:

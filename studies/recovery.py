@@ -26,9 +26,10 @@ class RecoverySection(Section):
         optimizer: "sgd" or "adamw". Without it AdamW for networks that are normalised by layers, as transformers are.
         ways: Which weights a training may change: "full" all of them, "classifier" the last layer, "bitfit" biases,
             norms and the last layer, "lora" those and an update of low rank for each other layer, "qlora" the same
-            over weights that are kept in 8 bits meanwhile. A search chooses among them; the first is that of students
-            made by hand.
-        rank: Of the updates of "lora" and "qlora".
+            over weights that are kept in 8 bits meanwhile, "adapters" biases, norms, the last layer and bottlenecks
+            that are put into every block and stay in the file. A search chooses among them; the first is that of
+            students made by hand.
+        rank: Of the updates of "lora" and "qlora", and channels of the bottlenecks of "adapters".
         aids: What the teacher may show beside its outputs, with a weight that the search decides: "attention" (where it
             looks), "hidden" (what lies within it), "relation" (which examples it finds alike). None by default.
         ramp: "cubic" lets the zeros of patterns come little by little, over the first 60 % of a training. Without it
@@ -50,7 +51,8 @@ class RecoverySection(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     optimizer: Literal["sgd", "adamw"] | None = None
     ways: Annotated[
-        tuple[Literal["full", "classifier", "bitfit", "lora", "qlora"], ...], Field(strict=False, min_length=1)
+        tuple[Literal["full", "classifier", "bitfit", "lora", "qlora", "adapters"], ...],
+        Field(strict=False, min_length=1),
     ] = ("full",)
     rank: Count = Recovery.rank
 

@@ -35,3 +35,4 @@ CLASSIFIER = _kind("classifier only", "classifier", "the last layer alone is tra
 BITFIT = _kind("BitFit", "bitfit", "biases, norms and the last layer are trained")
 LORA = _kind("LoRA", "lora", "updates of low rank are trained and merged into the weights")
 QLORA = _kind("QLoRA", "qlora", "updates of low rank are trained over weights in 8 bits and merged")
+ADAPTERS = _kind("adapters", "adapters", "bottlenecks are put into every block and trained, and stay in the file")

@@ -26,6 +26,7 @@ TECHNIQUES: tuple[TechniqueKind, ...] = (
     few_weights.BITFIT,
     few_weights.LORA,
     few_weights.QLORA,
+    few_weights.ADAPTERS,
     sequences.PRUNE_QUANTIZE,
     sequences.QUANTIZE_PRUNE,
     sequences.TUTORIALS,

@@ -82,6 +82,7 @@ def few_weights(recovery: Recovery) -> str:
         "bitfit": ", biases, norms and the last layer alone (BitFit)",
         "lora": f", by updates of rank {recovery.rank} (LoRA)",
         "qlora": f", by updates of rank {recovery.rank} of weights in 8 bits (QLoRA)",
+        "adapters": f", by adapters of {recovery.rank} channels, biases, norms and the last layer",
     }.get(recovery.tune, "")
 
 
