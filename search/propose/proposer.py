@@ -177,10 +177,8 @@ class Proposer:
         """Let what predicts latency learn from the gate of a trial."""
         for name, latency in trial.gate.items():
             surrogate = self._surrogates.latency.get(name)
-            # of adapters, which a way to teach leaves in a file, predictions know nothing
-            if isinstance(surrogate, LatencyLearner) and not (
-                trial.spec.recovery and trial.spec.recovery.kept_adapters
-            ):
+            # predictions know nothing of adapters, which a way to teach leaves in a file
+            if isinstance(surrogate, LatencyLearner) and trial.spec.structure().recovery is None:
                 surrogate.add(trial.spec, latency.p50_ms)
         if self._learned is not None:
             self._learned.measured(trial)

@@ -1,4 +1,4 @@
-"""Adapters: they change nothing before they are trained, stay in files, and nothing else of a network moves with them."""
+"""Adapters: they change nothing before they are trained, stay in files, and nothing else moves with them."""
 
 from __future__ import annotations
 
