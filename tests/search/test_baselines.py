@@ -9,10 +9,10 @@ from simulation import SimulatedExecutor, make_driver, make_problem
 
 from autocompress.errors import UnknownName
 from autocompress.search.technique_kinds.distillation import DISTILLATION
+from autocompress.search.technique_kinds.facts import SpaceFacts
 from autocompress.search.technique_kinds.kind import TechniqueKind
 from autocompress.search.technique_kinds.pruning import PRUNING
 from autocompress.search.technique_kinds.quantization import INT8_WHILE, SIXTEEN_BITS, TEACHER
-from autocompress.search.technique_kinds.facts import SpaceFacts
 from autocompress.search.technique_kinds.registry import SEQUENCES, TECHNIQUES
 from autocompress.search.technique_kinds.sequences import PRUNE_QUANTIZE, QUANTIZE_PRUNE, TUTORIALS
 from autocompress.search.technique_kinds.sparsity import REINITIALIZED, REWINDING, TWO_FOUR, UNSTRUCTURED
