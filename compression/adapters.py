@@ -77,9 +77,11 @@ def add_adapters(network: fx.GraphModule, blocks: Sequence[Block], bottleneck: i
         made = Adapter(behind, bottleneck, f"{block.name} {layer}").train(network.training)
         network.add_submodule(name, made)
         end = _end_of_branch(network, calls[layer])
+        readers = list(end.users)
         with network.graph.inserting_after(end):
             added = network.graph.call_module(name, (end,))
-        end.replace_all_uses_with(added, delete_user_cb=lambda user, own=added: user is not own)
+        for reader in readers:
+            reader.replace_input_with(end, added)
     network.graph.lint()
     network.recompile()
 
