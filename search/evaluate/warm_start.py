@@ -61,6 +61,8 @@ class WarmStarts:
         """
         if spec.recovery is not None and (spec.recovery.fresh or spec.recovery.early):
             return None  # it begins with weights of its own
+        if spec.structure().recovery is not None:
+            return None  # the weights around its adapters are the teacher's
         own = self.students.get(spec.student)
         groups, blocks = (self.groups, self.blocks) if own is None else (own.groups, own.blocks)
         best: tuple[float, float] | None = None

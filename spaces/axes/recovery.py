@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..context import SpaceContext
-from ..spec import TUNES, WITH_RANK, Recovery, StudentSpec
+from ..spec import ADAPTERS, TUNES, WITH_RANK, Recovery, StudentSpec
 from ..variables import Number, Option, Variable
 from .base import AxisDefaults, Decision, Stage
 
@@ -81,7 +81,7 @@ class RecoveryAxis(AxisDefaults):
         found = []
         for variable, option in decisions:
             legal = option
-            if variable.name == METHOD and taught and fresh:
+            if variable.name == METHOD and taught and (fresh or (option == ADAPTERS and _lacks_blocks(context, spec))):
                 legal = TAUGHT
             elif (variable.name != METHOD and not taught) or (spec.student and _of_teacher(variable, option)):
                 legal = variable.options[0]
@@ -112,6 +112,7 @@ class RecoveryAxis(AxisDefaults):
             rank=rank_of(tune, default.rank),
             ramp=default.ramp if gradual else "",
             early=start == EARLY,
+            learned_steps=default.learned_steps and aware,
         )
         return replace(spec, recovery=taught)
 
@@ -122,6 +123,11 @@ class RecoveryAxis(AxisDefaults):
 def _of_teacher(variable: Variable, option: Option) -> bool:
     """Tell whether a decision is about something that only students cut from the teacher have."""
     return variable.subject in OF_PLACES or (variable.name == START and option == EARLY)
+
+
+def _lacks_blocks(context: SpaceContext, spec: StudentSpec) -> bool:
+    """Tell whether a network of the user's own has no place for adapters; of a teacher that is asked before."""
+    return bool(spec.student) and not context.only(spec.student).blocks
 
 
 def rank_of(tune: str, rank: int) -> int:
