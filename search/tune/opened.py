@@ -207,6 +207,7 @@ class OpenForTune:
             self._decisions.set_aside(number)
 
     def _room(self) -> int:
+        self._timing.look_at_first()  # Tune asks again and again
         gpus = self._study.settings.search.gpus_per_job
         each = [min(n.cpus // self._cpus, n.gpus // gpus if gpus else n.cpus) for n in nodes()]
         return max(1, int(sum(each)))
