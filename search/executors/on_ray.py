@@ -70,6 +70,16 @@ class RayExecutor:
             "autocompress: ended from outside, by Ray if its cluster is gone; the same command goes on with "
             f"{context.folder}"
         )
+        try:
+            self._begin(context, workers)
+        except BaseException:
+            self._last_words.close()  # the error tells more
+            if not self._joined:
+                ray.shutdown()
+            raise
+
+    def _begin(self, context: ExecutorContext, workers: int) -> None:
+        ray = self._ray
         most = None if self._joined and workers == 1 else workers
         self._machines = Machines(self._search, most, not self._joined, context.say)
         self._timing = TimingMachines(context.context, context.say)

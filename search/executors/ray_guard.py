@@ -73,7 +73,7 @@ class Guard:
             if why:
                 said = (
                     f"{life.machine} took the place of {self._first.machine}, which timed this study's files and died, "
-                    f"and cannot: {why}. Have {self._first.machine} back, and run the same command again"
+                    f"and cannot: {why}. Run the same command again, with {self._first.machine} back if that can be"
                 )
                 ray.get(service.refuse.remote(life.key, said))
                 return

@@ -27,7 +27,9 @@ PATIENCE_S = 600.0
 """Seconds that the only machine which times files is waited for."""
 PAUSE_S = 2.0
 MOST_KEPT = 200
-"""Files that are kept on the target's machine, those that were used last."""
+"""Files that are kept on the target's machine beside those that are about to be timed, those that were used last."""
+FORGOTTEN_S = 1800.0
+"""No file waits so long for its timing: whoever sent it died."""
 T = TypeVar("T")
 
 
@@ -48,6 +50,7 @@ class TimingService:
         self._held = contextlib.ExitStack()
         self._folder = self._held.enter_context(temporary_folder())
         self._used: dict[str, None] = {}
+        self._awaited_s: dict[str, float] = {}  # when it was said last that a file is about to be timed
 
     def name(self) -> str:
         """Return the machine's name."""
@@ -80,29 +83,43 @@ class TimingService:
     def lacks(self, digests: list[str]) -> list[str]:
         """Return which of these files were not sent yet. The others are kept for what is asked of them now."""
         for each in digests:
+            self._awaited_s[each] = time.monotonic()
             if each in self._used:
                 self._used[each] = self._used.pop(each)  # used last
         return [each for each in digests if each not in self._used]
 
-    def keep(self, sha256: str, parts: Mapping[str, bytes]) -> None:
+    def keep(self, sha256: str, parts: Mapping[str, bytes]) -> TimingHostLost | None:
         """Keep a file, with what lies beside it.
 
         Args:
             sha256: Of the file.
             parts: Names, from the folder that it lies in, and content.
+
+        Returns:
+            Why it cannot be kept, where the disk is full or fails.
         """
         if sha256 in self._used:
-            return
-        for old in list(self._used)[:-MOST_KEPT]:
+            return None
+        since_s = time.monotonic() - FORGOTTEN_S
+        idle = [each for each in self._used if self._awaited_s.get(each, since_s) <= since_s]
+        for old in idle[:-MOST_KEPT]:
             shutil.rmtree(self._folder / old, ignore_errors=True)
             del self._used[old]
-        with temporary_folder() as apart:
-            for name, content in parts.items():
-                path = apart / sha256 / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            (apart / sha256).rename(self._folder / sha256)
+            self._awaited_s.pop(old, None)
+        try:
+            with temporary_folder() as apart:
+                for name, content in parts.items():
+                    path = apart / sha256 / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content)
+                (apart / sha256).rename(self._folder / sha256)
+        except OSError as error:
+            return TimingHostLost(
+                f"{self.name()}, which times files, cannot keep one ({one_line(error)[:120]}); see to its disk and run "
+                "the same command again"
+            )
         self._used[sha256] = None
+        return None
 
     def time(self, request: TimingRequest, key: str = "") -> ProcessTimes | AutoCompressError | Untrusted:
         """Time files that were sent, named by their SHA-256 and name; see `TimingHost.time`.
@@ -111,7 +128,11 @@ class TimingService:
             request: What to time.
             key: Of the life that is asked though it is not trusted.
         """
-        return self._if_trusted(key, lambda: HERE.time(placed(request, lambda path: self._folder / path)))
+        found = self._if_trusted(key, lambda: HERE.time(placed(request, lambda path: self._folder / path)))
+        if not isinstance(found, Untrusted):
+            for path in _files_of(request):
+                self._awaited_s.pop(path.parts[0], None)
+        return found
 
     def _if_trusted(self, key: str, act: Callable[[], T]) -> T | AutoCompressError | Untrusted:
         if self._refused:
@@ -155,17 +176,17 @@ class RayTimingHost:
             TimingHostLost: The machine is gone, and no other one came in its place.
         """
         sent: dict[Path, Path] = {}
-        for file in request.files:
-            for path in (file.path, file.inputs):
-                if path is not None and path not in sent:
-                    sent[path] = Path(self._digest(path)) / path.name
+        for path in _files_of(request):
+            if path not in sent:
+                sent[path] = Path(self._digest(path)) / path.name
 
         def ask() -> Any:
             wanted = {str(place.parent): path for path, place in sent.items()}
             for sha256 in self._get(self.service.lacks.remote(list(wanted))):
                 path = wanted[sha256]
                 parts = {p.relative_to(path.parent).as_posix(): p.read_bytes() for p in parts_of(path)}
-                self._get(self.service.keep.remote(sha256, parts))
+                if (trouble := self._get(self.service.keep.remote(sha256, parts))) is not None:
+                    raise trouble
             return self._get(self.service.time.remote(placed(request, sent.__getitem__), self.key))
 
         found: ProcessTimes | AutoCompressError = self._patiently(ask)
@@ -238,6 +259,10 @@ def placed(request: TimingRequest, place: Callable[[Path], Path]) -> TimingReque
         return replace(file, path=place(file.path), inputs=None if file.inputs is None else place(file.inputs))
 
     return replace(request, files=tuple(map(moved, request.files)))
+
+
+def _files_of(request: TimingRequest) -> list[Path]:
+    return [path for file in request.files for path in (file.path, file.inputs) if path is not None]
 
 
 def _told(act: Callable[[], T]) -> T | AutoCompressError:

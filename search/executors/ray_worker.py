@@ -24,6 +24,7 @@ from ..evaluate.parcel import Parcel, made_since, stamps, unpack
 from ..evaluate.shared import NotSeen, SharedFolder
 from ..identity import check_identity
 from ..job_log import evaluate_in_worker
+from ..store.layout import checkpoints_folder
 from ..store.logs import take_log
 from .base import JobLost
 from .ray_logs import Printed
@@ -235,9 +236,15 @@ class RayWorker:
         return task.prepared()
 
     def _tidy(self, names: set[str]) -> None:
+        """Remove what only this job needed: a worker does thousands of them."""
         for name in names:
             if not name.startswith(("targets/", "profile/")) or "/latency/" in name:
                 (self._folder / name).unlink(missing_ok=True)
+        for lock in checkpoints_folder(self._folder).glob("*.lock"):
+            lock.unlink(missing_ok=True)
+        for folder in (self._folder / "trials").glob("*"):
+            with contextlib.suppress(OSError):  # something is left in it
+                folder.rmdir()
 
     def _stop(self) -> bool:
         """Tell whether to end, by a look at the bulletin once in a while."""

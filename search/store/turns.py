@@ -71,7 +71,7 @@ class LoggingTurns:
             who = connection.execute(sqlalchemy.select(LOGGED.c.driver).where(*here)).scalar()
             if who == self._driver and who in alive:
                 return ""
-            if who in leaving and who not in alive:
+            if who in leaving and who not in alive and who != self._driver:
                 raise StillLogging(leaving[who].words)
             if who in alive or self._driver not in alive or (who is not None and not self._is_steady()):
                 return alive[who].words if who in alive else "another driver"

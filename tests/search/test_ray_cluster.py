@@ -205,7 +205,7 @@ def test_what_takes_the_place_of_the_machine_that_times_files_is_held_against_it
             assert result(answer, executor).latencies
             assert any("times files in place of" in line and "agrees with it" in line for line in said), said
         else:
-            with pytest.raises(TimingHostLost, match=r"took the place of .* a control takes .* Have .* back"):
+            with pytest.raises(TimingHostLost, match=r"took the place of .* a control takes .* Run the same"):
                 result(answer, executor)
             with pytest.raises(TimingHostLost, match="took the place of"):
                 first.conditions(context.targets[0])

@@ -95,6 +95,10 @@ def trained(given: ExecutorContext, address: str, shared: bool, said: list[str],
             answers: list[Future[JobResult]] = [executor.submit(job) for job in jobs]
             until(lambda answers=answers: all(a.done() for a in answers), executor)  # type: ignore[misc]
             results += [answer.result(0) for answer in answers]
+        for worker in executor._workers:
+            own = Path(executor._ray.get(worker.printed_to)).parent / "study"
+            left = [path for name in ("checkpoints", "trials") for path in (own / name).rglob("*")]
+            assert not left, "a worker keeps nothing of jobs that are done"
         return results
     finally:
         executor.close()
