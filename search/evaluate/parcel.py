@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ...errors import StorageError
-from ...files import PARTIAL, disk_errors, remove, write_bytes
+from ...files import PARTIAL, disk_errors, make_folder, remove, write_bytes
 from ..store.importance import FILE as IMPORTANCE
 from ..store.layout import checkpoints_folder
 from .checkpoints import checkpoint_stem
@@ -104,7 +104,7 @@ def made_since(folder: Path, before: Mapping[str, Stamp]) -> Parcel:
 
 
 def unpack(folder: Path, parcel: Parcel) -> None:
-    """Write what a parcel holds into a study's folder, each file whole or not at all.
+    """Write what a parcel holds into a study's folder, each file whole or not at all, and tails at the ends of files.
 
     Args:
         folder: The study's folder.
@@ -118,8 +118,9 @@ def unpack(folder: Path, parcel: Parcel) -> None:
         for name, content in parcel.files.items():
             write_bytes(folder / name, content)
         for name, content in parcel.tails.items():
-            before = (folder / name).read_bytes() if (folder / name).exists() else b""
-            write_bytes(folder / name, before + content)
+            make_folder((folder / name).parent)
+            with (folder / name).open("ab") as file:  # other drivers of the study may add to it, too
+                file.write(content)
         for name in parcel.gone:
             remove(folder / name)
 
