@@ -73,10 +73,10 @@ class Counted:
         monkeypatch.setattr(StudyFiles, "take_in", take_in)
 
 
-def until(done: Callable[[], bool], executor: Any) -> None:
+def until(done: Callable[[], bool], executor: Any, said: list[str]) -> None:
     end_s = time.monotonic() + PATIENCE_S
     while not done():
-        assert time.monotonic() < end_s, "it never came"
+        assert time.monotonic() < end_s, f"it never came: {said}, {executor.worker_states()}"
         executor.run_pending()
         time.sleep(0.1)
 
@@ -86,14 +86,14 @@ def trained(given: ExecutorContext, address: str, shared: bool, said: list[str],
     settings = given.settings.changed("search", executor="ray", address=address, cpus_per_job=1, shared=shared)
     executor: Any = make_executor("ray", replace(given, settings=settings, say=said.append), 1)
     try:
-        until(lambda: executor.slots == nodes, executor)
+        until(lambda: executor.slots == nodes, executor, said)
         results: list[JobResult] = []
         group = given.context.network.groups[0].name
         specs = [StudentSpec(recovery=Recovery(alpha=alpha), channels={group: 8}) for alpha in (0.35, 0.45)]
         for index, step in enumerate(JOBS):
             jobs = [Job(701 + n, spec, step, max(0, index - 1) % 2) for n, spec in enumerate(specs)]  # type: ignore[arg-type]
             answers: list[Future[JobResult]] = [executor.submit(job) for job in jobs]
-            until(lambda answers=answers: all(a.done() for a in answers), executor)  # type: ignore[misc]
+            until(lambda answers=answers: all(a.done() for a in answers), executor, said)  # type: ignore[misc]
             results += [answer.result(0) for answer in answers]
         for worker in executor._workers:
             own = Path(executor._ray.get(worker.printed_to)).parent / "study"
