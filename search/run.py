@@ -257,7 +257,7 @@ def _followed(
     """Have a study followed. Where the search has to end within seconds, what is not logged is left to the next run."""
     examples = len(study.context.task.validation)
     telling = Telling(study.folder, study.limits, study.objectives, study.space.variables, examples)
-    followings = Followings(followers, telling, say, study.access.logged_by)
+    followings = Followings(followers, telling, say, study.access)
     try:
         yield followings
     finally:

@@ -227,6 +227,10 @@ class StudentSpec:
 
     def training_key(self) -> str:
         """Return the key of what decides the trained weights. Bits count only when training sees them."""
+        return self._training_key
+
+    @cached_property
+    def _training_key(self) -> str:  # asked for of all trials and all workers each time that something begins
         aware = self.recovery is not None and self.recovery.quantization_aware
         return replace(self, bits=self.bits if aware else {}, target="").key()
 
