@@ -39,6 +39,10 @@ class SpaceContext:
         blocks: The teacher's blocks that can be dropped, in order of execution.
         resizings: The sizes of inputs that the teacher can look at besides the full one, largest first.
         no_sizes: Those that it cannot look at, with the reasons.
+        tables: The teacher's embeddings, where their bits are decided too (see `spaces.tables`).
+        no_tables: Those that stay as they are, with the reasons.
+        recurrent: The teacher's recurrent layers.
+        batch: Inputs per inference on the targets.
     """
 
     layers: tuple[Layer, ...]
@@ -60,6 +64,10 @@ class SpaceContext:
     blocks: tuple[Block, ...] = ()
     resizings: tuple[Resizing, ...] = ()
     no_sizes: tuple[LeftOut, ...] = ()
+    tables: tuple[Layer, ...] = ()
+    no_tables: tuple[LeftOut, ...] = ()
+    recurrent: tuple[str, ...] = ()
+    batch: int = 1
 
     def capabilities_of(self, target: str) -> Capabilities:
         """Return what the target of this name can use, or all targets together for an empty name."""

@@ -35,6 +35,7 @@ specs = st.builds(
     replacements=st.dictionaries(names, st.sampled_from(["ReLU", "Identity"]), max_size=3),
     dropped=st.lists(names, max_size=3).map(tuple),
     size=st.sampled_from([0, 16, 24]),
+    activations=st.dictionaries(names, st.sampled_from(["dynamic", "float"]), max_size=3),
 )
 
 
@@ -102,7 +103,7 @@ def test_a_specification_survives_json(spec: StudentSpec) -> None:
 
 @given(specs, st.randoms())
 def test_the_order_of_its_parts_does_not_matter(spec: StudentSpec, random: Any) -> None:
-    names_of_parts = ("channels", "bits", "patterns", "replacements")
+    names_of_parts = ("channels", "bits", "patterns", "replacements", "activations")
     parts = {name: shuffled(getattr(spec, name), random) for name in names_of_parts}
     other = replace(spec, **parts, dropped=spec.dropped[::-1])
     assert other == spec and hash(other) == hash(spec)
@@ -125,8 +126,9 @@ def test_any_change_of_a_specification_changes_its_key(spec: StudentSpec, name: 
         replace(spec, size=spec.size + 1),
         replace(spec, dropped=tuple(set(spec.dropped) ^ {name})),
         replace(spec, recovery=Recovery() if spec.recovery is None else None),
+        replace(spec, activations={**spec.activations, name: "float" if name not in spec.activations else "other"}),
     ]
-    parts = {"channels", "bits", "patterns", "recovery", "target", "replacements", "dropped", "size"}
+    parts = {"channels", "bits", "patterns", "recovery", "target", "replacements", "dropped", "size", "activations"}
     assert {field.name for field in fields(StudentSpec)} == parts, "a new part needs a line above"
     if spec.recovery is not None:
         for field in fields(Recovery):
