@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from encoders import TOKENS, Encoder, unlike
+from encoders import EXAMPLE, TOKENS, Encoder, answers, unlike
 from torch import Tensor, nn
 
 from autocompress.compression.export import Template, make_template
@@ -21,7 +21,6 @@ from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.target import Target
 
-EXAMPLE = tuple(part[:1] for part in TOKENS)
 ROWS = 3000
 
 
@@ -51,12 +50,6 @@ def request_of(module: nn.Module, template: Template, bits: dict[str, int]) -> B
     )
 
 
-def outputs(runtime: Any, path: Path) -> np.ndarray[Any, Any]:
-    loaded = runtime.load(path, Target(runtime.name, batch=4))
-    found: np.ndarray[Any, Any] = loaded.run(*(part.numpy() for part in TOKENS))
-    return found
-
-
 def rounded(module: nn.Module, bits: dict[str, int]) -> np.ndarray[Any, Any]:
     fake = FakeQuantizer(module, bits)
     fake.switch_on()
@@ -84,7 +77,7 @@ def test_a_file_is_smaller_by_its_table_and_answers_as_in_training(
     table, scales = ROWS * 32 * 4, ROWS * 4 if width < 16 else 0
     assert plain - small == pytest.approx(table * (1 - part) - scales, abs=4000)
     wanted = rounded(module, {"words": width})
-    np.testing.assert_allclose(outputs(chosen, tmp_path / "small.onnx"), wanted, atol=2e-3)
+    np.testing.assert_allclose(answers(chosen, tmp_path / "small.onnx"), wanted, atol=2e-3)
     if width < 16:
         assert not np.allclose(wanted, rounded(module, {}), atol=1e-4), "rounding is seen in the answers"
 
@@ -104,7 +97,7 @@ def test_the_table_stays_small_in_the_graph_that_runs(tmp_path: Path) -> None:
 def test_rows_of_odd_length_have_eight_bits_instead_of_four(tmp_path: Path) -> None:
     module, template = made(Classifier(33))
     OnnxRuntime().build(request_of(module, template, {"words": 4}), tmp_path / "odd.onnx")
-    np.testing.assert_allclose(outputs(OnnxRuntime(), tmp_path / "odd.onnx"), rounded(module, {"words": 8}), atol=1e-5)
+    np.testing.assert_allclose(answers(OnnxRuntime(), tmp_path / "odd.onnx"), rounded(module, {"words": 8}), atol=1e-5)
 
 
 def test_a_table_that_something_else_reads_stays_as_it_is() -> None:
@@ -123,5 +116,5 @@ def test_eight_bits_of_layers_and_of_embeddings_go_together(tmp_path: Path) -> N
     operators = OnnxRuntime().inspect(tmp_path / "int8.onnx", Target("onnxruntime"))
     assert OnnxRuntime().remark(operators, [bits[layer] for layer in template.layers.values()]) == ""
     OnnxRuntime().build(request_of(module, template, bits | {"words": 32}), tmp_path / "layers.onnx")
-    got, without = (outputs(OnnxRuntime(), tmp_path / f"{name}.onnx") for name in ("int8", "layers"))
+    got, without = (answers(OnnxRuntime(), tmp_path / f"{name}.onnx") for name in ("int8", "layers"))
     assert 0 < np.abs(got - without).max() < 0.1 * np.abs(without).max()

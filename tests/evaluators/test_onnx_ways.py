@@ -8,8 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from encoders import TOKENS, Encoder, unlike
-from test_onnx_tables import EXAMPLE, outputs
+from encoders import EXAMPLE, TOKENS, Encoder, answers, unlike
 from torch import nn
 
 from autocompress.compression.export import Template, make_template
@@ -97,7 +96,7 @@ def test_what_runs_is_what_was_asked_for(
     assert OnnxRuntime().remark(operators, widths) == "", operators
     kind = "MatMulNBits" if way == "float" else "DynamicQuantizeMatMul"
     assert operators.get(kind, 0) + operators.get("MatMulIntegerToFloat", 0) == len(widths), operators
-    assert outputs(OnnxRuntime(), path).shape == (4, 5)
+    assert answers(OnnxRuntime(), path).shape == (4, 5)
     found = layers_in(onnx.load(path), template.layers)
     assert set(found.nodes.values()) == set(template.layers.values()), "reports know each layer again"
 
@@ -115,7 +114,7 @@ def test_known_ranges_and_dynamic_ones_share_a_file(tmp_path: Path, small: tuple
     operators = OnnxRuntime().inspect(tmp_path / "mixed.onnx", HERE)
     assert OnnxRuntime().remark(operators, list(bits.values())) == "", operators
     assert operators["MatMulNBits"] == sum(way == "float" for way in ways.values())
-    assert np.isfinite(outputs(OnnxRuntime(), tmp_path / "mixed.onnx")).all()
+    assert np.isfinite(answers(OnnxRuntime(), tmp_path / "mixed.onnx")).all()
     assert any(kind.startswith("QLinear") for kind in operators), "the rest runs over known ranges"
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_tables import context_of, encoder
+from encoders import EXAMPLE, Encoder, context_of, unlike
 from torch import Tensor, nn
 
 from autocompress.evaluators.latency_features import Features
@@ -18,7 +18,7 @@ from autocompress.spaces.axes.depth import DepthAxis
 from autocompress.spaces.axes.target import TargetAxis
 from autocompress.spaces.context import SpaceContext
 from autocompress.spaces.graph.capture import capture
-from autocompress.spaces.network import look_at_network
+from autocompress.spaces.network import Network, look_at_network
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.sensitivity import questions_of
 from autocompress.spaces.space import Space
@@ -28,6 +28,11 @@ from autocompress.testing import AxisConformance, sample_context
 
 WAYS = {8: ("dynamic", "float"), 4: ("float",)}
 CAN = Capabilities((32, 8), (16, 4), 8, ways=WAYS)
+
+
+def encoder() -> Network:
+    with torch.random.fork_rng(devices=[]):
+        return look_at_network(capture(unlike(Encoder(first=False)), EXAMPLE), EXAMPLE)
 
 
 def context(can: Capabilities = CAN, storage_counts: bool = True) -> SpaceContext:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from encoders import TOKENS, Encoder, unlike
+from encoders import EXAMPLE, Encoder, context_of, unlike
 from torch import Tensor, nn
 
 from autocompress.spaces.axes.base import Axis
@@ -19,7 +19,6 @@ from autocompress.spaces.space import Space
 from autocompress.spaces.target import Capabilities, bits_on, joint_capabilities
 from autocompress.testing import AxisConformance
 
-EXAMPLE = tuple(part[:1] for part in TOKENS)
 CAN = Capabilities((32, 8), (16, 4), 8, table_bits=(16, 8, 4))
 
 
@@ -41,18 +40,12 @@ def encoder() -> Network:
         return look_at_network(capture(unlike(Encoder(first=False)), EXAMPLE), EXAMPLE)
 
 
-def context_of(network: Network, can: Capabilities = CAN) -> SpaceContext:
-    return SpaceContext(
-        network.layers, network.groups, can, network.modules, tables=network.tables, no_tables=network.no_tables
-    )
-
-
 class TestBitsAxisWithEmbeddings(AxisConformance):
     def make_axis(self) -> Axis:
         return BitsAxis()
 
     def make_context(self) -> SpaceContext:
-        return context_of(encoder())
+        return context_of(encoder(), CAN)
 
 
 def test_embeddings_that_inputs_look_up_are_found() -> None:
@@ -74,7 +67,9 @@ def test_a_table_that_is_a_weight_elsewhere_stays() -> None:
 
 def test_embeddings_are_a_decision_of_their_own_where_a_study_asks_for_them() -> None:
     network = encoder()
-    asked, silent = (Space(c, [BitsAxis()]) for c in (context_of(network), replace(context_of(network), tables=())))
+    asked, silent = (
+        Space(c, [BitsAxis()]) for c in (context_of(network, CAN), replace(context_of(network, CAN), tables=()))
+    )
     before = [variable.name for variable in silent]
     assert [variable.name for variable in asked] == [*before, "bits:words"]
     spec = asked.spec(Plan({"bits:words": 4}))
