@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..spaces.spec import DYNAMIC, FLOAT, GROUP, STATIC
 from .layer_forward import WeightOf, own_weight, with_weight
+from .learned_steps import LearnedSteps
 
 RANGE_MOMENTUM = 0.05
 """How far a range of activations moves towards that of the latest batch."""
@@ -38,6 +39,7 @@ class FakeQuantizer:
         module: nn.Module,
         bits: Mapping[str, int],
         weight_of: WeightOf = own_weight,
+        steps: LearnedSteps | None = None,
         activations: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare for a network.
@@ -46,11 +48,12 @@ class FakeQuantizer:
             module: The network.
             bits: Layer name -> width; layers of 16 bits are left alone.
             weight_of: What is quantized where it is not the layer's own weight, such as its sum with an update.
-            activations: As a specification has them, for layers whose ranges are not known beforehand.
+            steps: The ends of the grids, where they are learned. Else they are those of what is quantized.
+            activations: As a specification has them, for layers whose ranges are not known beforehand; their grids are
+                not learned.
         """
         self._layers = {name: (module.get_submodule(name), width) for name, width in bits.items() if width < 16}
-        self._weight_of = weight_of
-        self._ways = activations or {}
+        self._weight_of, self._steps, self._ways = weight_of, steps, activations or {}
         self._before: dict[str, Any] = {}
         self.ranges: dict[str, Tensor] = {}
 
@@ -79,19 +82,29 @@ class FakeQuantizer:
             return lambda tokens: fake_quantized_rows(type(layer).forward(layer, tokens), width)
 
         way = self._ways.get(name, STATIC)
-        rounded = fake_quantized_groups if way == FLOAT else fake_quantized_weight
 
         def forward(inputs: Tensor) -> Tensor:
             if width == 8 and way != FLOAT:
                 inputs = self._fake_quantized_inputs(name, inputs, layer.training, way)
             made = self._weight_of is not own_weight
-            return with_weight(layer, inputs, lambda: rounded(self._weight_of(name, layer), width), again=made)
+            return with_weight(layer, inputs, lambda: self._weight(name, layer, width, way), again=made)
 
         return forward
+
+    def _weight(self, name: str, layer: nn.Module, width: int, way: str) -> Tensor:
+        weight = self._weight_of(name, layer)
+        if way == FLOAT:
+            return fake_quantized_groups(weight, width)
+        if self._steps is None or way != STATIC:
+            return fake_quantized_weight(weight, width)
+        return self._steps.weight(name, weight, width)
 
     def _fake_quantized_inputs(self, name: str, inputs: Tensor, training: bool, way: str) -> Tensor:
         if way == DYNAMIC:
             low, high = _range_of(inputs)
+        elif self._steps is not None and name in self.ranges:
+            found, self.ranges[name] = self._steps.inputs(name, inputs, self.ranges[name].to(inputs.device))
+            return found
         else:
             if training or name not in self.ranges:
                 now = _range_of(inputs)
