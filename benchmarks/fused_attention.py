@@ -35,12 +35,12 @@ HEAD, WORDS = 64, 2000
 class Encoder(nn.Module):
     """A classifier of BERT's form that takes token numbers [N, T] and gives logits [N, 4]."""
 
-    def __init__(self, width: int, layers: int) -> None:
+    def __init__(self, width: int, layers: int, words: int = WORDS) -> None:
         super().__init__()
         from transformers import BertConfig, BertForSequenceClassification
 
         config = BertConfig(
-            vocab_size=WORDS, hidden_size=width, num_hidden_layers=layers, num_attention_heads=width // HEAD,
+            vocab_size=words, hidden_size=width, num_hidden_layers=layers, num_attention_heads=width // HEAD,
             intermediate_size=4 * width, num_labels=4,
         )  # fmt: skip
         self.network = BertForSequenceClassification(config)

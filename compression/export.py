@@ -46,6 +46,7 @@ class Template:
         seen: The same of students that had to be exported by themselves.
         numbers: What was learned of them: constants of the graph -> numbers of the student.
         rows: Name of an initializer -> rows of parameters that it is put together of.
+        tables: Name of a node -> the embedding whose rows it looks up.
     """
 
     model: Any
@@ -57,6 +58,7 @@ class Template:
     seen: tuple[Lesson, ...] = ()
     numbers: Mapping[Use, Key] = field(default_factory=dict)
     rows: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
+    tables: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, student: nn.Module) -> Any:
         """Return the student's onnx.ModelProto: this graph with the student's weights and channel counts in it."""
@@ -146,8 +148,11 @@ def make_template(
     readers = {s: name.rpartition(".")[0] for s, (name, _) in sources.items() if name.endswith(".weight")}
     nodes = [n for n in model.graph.node if n.op_type in ("Conv", "Gemm", "MatMul")]
     layers = {n.name: readers[n.input[1]] for n in nodes if n.input[1] in readers}
+    embeddings = {name for name, part in teacher.named_modules() if isinstance(part, nn.Embedding)}
+    lookups = [n for n in model.graph.node if n.op_type == "Gather" and readers.get(n.input[0]) in embeddings]
+    tables = {n.name: readers[n.input[0]] for n in lookups}
     batch = 1 if symbolic_batch or compared_with is not None else count_of(example_input)
-    return Template(model, batch, pairs, {} if exact else sources, layers, own, rows=rows)
+    return Template(model, batch, pairs, {} if exact else sources, layers, own, rows=rows, tables=tables)
 
 
 def export_onnx(module: nn.Module, example_input: Inputs, symbolic_batch: bool = False) -> Any:

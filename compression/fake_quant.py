@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..spaces.spec import DYNAMIC, FLOAT, GROUP, STATIC
 from .layer_forward import WeightOf, own_weight, with_weight
 from .learned_steps import LearnedSteps
 
@@ -23,7 +25,10 @@ class FakeQuantizer:
 
     Inputs of 8-bit layers lie on a uint8 grid over one running range, which holds 0. Weights lie on a symmetric grid of
     8 or 4 bits for each output channel. A batch norm folded later scales whole output channels, which leaves this grid
-    as it is.
+    as it is. Rows of embeddings lie on a symmetric grid each.
+
+    Inputs of layers with dynamic activations lie on a grid over the range of the batch. Those with float ones are left
+    alone, and each output's weights have a grid for every GROUP of them.
 
     Attributes:
         ranges: Layer name -> [2], the least and the largest input that was seen.
@@ -35,6 +40,7 @@ class FakeQuantizer:
         bits: Mapping[str, int],
         weight_of: WeightOf = own_weight,
         steps: LearnedSteps | None = None,
+        activations: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare for a network.
 
@@ -43,9 +49,11 @@ class FakeQuantizer:
             bits: Layer name -> width; layers of 16 bits are left alone.
             weight_of: What is quantized where it is not the layer's own weight, such as its sum with an update.
             steps: The ends of the grids, where they are learned. Else they are those of what is quantized.
+            activations: As a specification has them, for layers whose ranges are not known beforehand; their grids are
+                not learned.
         """
         self._layers = {name: (module.get_submodule(name), width) for name, width in bits.items() if width < 16}
-        self._weight_of, self._steps = weight_of, steps
+        self._weight_of, self._steps, self._ways = weight_of, steps, activations or {}
         self._before: dict[str, Any] = {}
         self.ranges: dict[str, Tensor] = {}
 
@@ -70,31 +78,48 @@ class FakeQuantizer:
         self._before.clear()
 
     def _forward(self, name: str, layer: nn.Module, width: int) -> Any:
+        if isinstance(layer, nn.Embedding):
+            return lambda tokens: fake_quantized_rows(type(layer).forward(layer, tokens), width)
+
+        way = self._ways.get(name, STATIC)
+
         def forward(inputs: Tensor) -> Tensor:
-            if width == 8:
-                inputs = self._fake_quantized_inputs(name, inputs, layer.training)
+            if width == 8 and way != FLOAT:
+                inputs = self._fake_quantized_inputs(name, inputs, layer.training, way)
             made = self._weight_of is not own_weight
-            return with_weight(layer, inputs, lambda: self._weight(name, layer, width), again=made)
+            return with_weight(layer, inputs, lambda: self._weight(name, layer, width, way), again=made)
 
         return forward
 
-    def _weight(self, name: str, layer: nn.Module, width: int) -> Tensor:
+    def _weight(self, name: str, layer: nn.Module, width: int, way: str) -> Tensor:
         weight = self._weight_of(name, layer)
-        return fake_quantized_weight(weight, width) if self._steps is None else self._steps.weight(name, weight, width)
+        if way == FLOAT:
+            return fake_quantized_groups(weight, width)
+        if self._steps is None or way != STATIC:
+            return fake_quantized_weight(weight, width)
+        return self._steps.weight(name, weight, width)
 
-    def _fake_quantized_inputs(self, name: str, inputs: Tensor, training: bool) -> Tensor:
-        if self._steps is not None and name in self.ranges:
+    def _fake_quantized_inputs(self, name: str, inputs: Tensor, training: bool, way: str) -> Tensor:
+        if way == DYNAMIC:
+            low, high = _range_of(inputs)
+        elif self._steps is not None and name in self.ranges:
             found, self.ranges[name] = self._steps.inputs(name, inputs, self.ranges[name].to(inputs.device))
             return found
-        if training or name not in self.ranges:
-            low, high = torch.aminmax(inputs.detach())
-            now = torch.stack([low.clamp(max=0), high.clamp(min=0)]).float()
-            old = self.ranges.get(name, now).to(now.device)
-            self.ranges[name] = old + RANGE_MOMENTUM * (now - old)
-        low, high = self.ranges[name].to(inputs.device)
+        else:
+            if training or name not in self.ranges:
+                now = _range_of(inputs)
+                old = self.ranges.get(name, now).to(now.device)
+                self.ranges[name] = old + RANGE_MOMENTUM * (now - old)
+            low, high = self.ranges[name].to(inputs.device)
         scale = ((high - low) / 255).clamp_min(1e-8)
         zero = (-low / scale).round().clamp(0, 255).to(torch.int32)
         return torch.fake_quantize_per_tensor_affine(inputs, scale, zero, 0, 255)
+
+
+def _range_of(inputs: Tensor) -> Tensor:
+    """Return [2], the least and the largest input; 0 lies between."""
+    low, high = torch.aminmax(inputs.detach())
+    return torch.stack([low.clamp(max=0), high.clamp(min=0)]).float()
 
 
 def fake_quantized_weight(weight: Tensor, width: int) -> Tensor:
@@ -103,3 +128,15 @@ def fake_quantized_weight(weight: Tensor, width: int) -> Tensor:
     scale = (weight.detach().abs().flatten(1).amax(dim=1) / top).clamp_min(1e-12).float()
     zero = torch.zeros(len(scale), dtype=torch.int32, device=weight.device)
     return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -top, top)
+
+
+def fake_quantized_rows(rows: Tensor, width: int) -> Tensor:
+    """Return `rows` [..., numbers] on the symmetric grid of `width` bits that each row has by itself."""
+    return fake_quantized_weight(rows.flatten(0, -2), width).view_as(rows)
+
+
+def fake_quantized_groups(weight: Tensor, width: int) -> Tensor:
+    """Return `weight` [out, in] on symmetric grids of `width` bits, one for every GROUP of an output's weights."""
+    outputs, inputs = weight.shape
+    whole = F.pad(weight, (0, -inputs % GROUP))
+    return fake_quantized_weight(whole.reshape(-1, GROUP), width).view(outputs, -1)[:, :inputs]

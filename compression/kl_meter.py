@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -130,9 +131,11 @@ class KLMeter:
         assert isinstance(weight, Tensor)
         if name in spec.patterns:
             return _forward(layer, weight.detach() * mask_of(weight.detach(), spec.patterns[name]))
+        if spec.bits[name] == 16 and isinstance(layer, nn.Embedding):
+            return functools.partial(F.embedding, weight=weight.detach().half().to(weight.dtype))
         if spec.bits[name] == 16:
             return _forward(layer, weight.detach().bfloat16().to(weight.dtype), rounded=True)
-        fake = FakeQuantizer(self._copy, {name: spec.bits[name]})
+        fake = FakeQuantizer(self._copy, {name: spec.bits[name]}, activations=spec.activations)
         fake.ranges |= {name: self._ranges[name]} if name in self._ranges else {}
         fake.switch_on()
         forward: Forward = layer.forward

@@ -76,7 +76,7 @@ def calibrated(
     Raises:
         MeasurementError: A file cannot be built or run.
     """
-    if 8 not in request.bits.values():
+    if 8 not in request.static_bits.values():
         return Calibrated(request)
     choosing = isinstance(runtime, CalibratingRuntime)
     method, loss = activations.method, None

@@ -137,7 +137,7 @@ class ArtifactBuilder:
             request, difference = self._float_file(module, spec.structure(), plain, count)
             method = ""
             if spec.bits:
-                request = replace(request, bits=spec.bits, trained=trained or {})
+                request = _numbers(request, spec, trained or {})
                 if calibration_count is None:
                     found = self._calibrated(module, spec, request, plain)
                     request, method = found.request, found.method
@@ -184,7 +184,7 @@ class ArtifactBuilder:
         for name, edit in EDITS.items():
             if name == EQUALIZED and found.method == TRAINED:
                 continue  # those ranges are of the channels as they were
-            edited = edit(module, spec.bits, inputs)
+            edited = edit(module, found.request.static_bits, inputs)
             better = None if edited is None else self._edited(edited, spec, found, plain)
             if edited is not None and better is not None:
                 module, found = edited, replace(better, method=found.method + name)
@@ -196,7 +196,7 @@ class ArtifactBuilder:
         other = _beside(plain, "edited")
         try:
             request, _ = self._float_file(module, spec.structure(), other, count_of(self._calibration))
-            request = replace(request, bits=spec.bits, trained=before.request.trained)
+            request = _numbers(request, spec, before.request.trained)
             loss = judged(self._activations, request, self.runtime, self.target, plain, [method]).get(
                 method, float("inf")
             )
@@ -286,7 +286,13 @@ class ArtifactBuilder:
                 value.type.tensor_type.shape.dim[0].dim_value = self.target.batch
         # a graph of a fixed batch needs a full one for its ranges
         inputs = as_arrays(rows_of(self._calibration, slice(0, max(count, self.target.batch))))
-        return BuildRequest(model, template.layers, {}, inputs, module, template.batch, self.target.batch)
+        return BuildRequest(
+            model, template.layers, {}, inputs, module, template.batch, self.target.batch, tables=template.tables
+        )
+
+
+def _numbers(request: BuildRequest, spec: StudentSpec, trained: Ranges) -> BuildRequest:
+    return replace(request, bits=spec.bits, activations=spec.activations, trained=trained)
 
 
 def _beside(path: Path, what: str) -> Path:

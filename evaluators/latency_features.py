@@ -6,11 +6,13 @@ are but the terms of a formula whose factors are fitted to whole networks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..spaces.axes.activations import ActivationsAxis
 from ..spaces.context import SpaceContext
 from ..spaces.shapes import Shapes, StudentShapes
 from ..spaces.spec import StudentSpec
@@ -24,6 +26,8 @@ BYTES = (1.0, 1.0, 2.0, 4.0)
 """Bytes of a number in such a layer: 4 bits are unpacked before they are used."""
 RATES = (0.8, 0.5, 0.7, 1.0)
 """Time of a multiply-accumulate in so many bits over that in 32, where the target has no profile."""
+WITH_WAYS = ((8, 1), (8, 2), (4, 2))
+"""(bits, how activations are quantized) of classes of their own, where a study decides about that."""
 REPLACED_BY = ("ReLU", "ReLU6", "Hardswish", "Hardsigmoid", "LeakyReLU", "Identity", "")
 """Classes of modules that others are replaced by, told apart; the last one stands for all others."""
 # Relative costs on common CPUs: arithmetic and memory traffic of a layer in their usual proportion. Only their
@@ -54,10 +58,13 @@ class Features:
         self.shapes = Shapes(context)
         kinds = tuple(dict.fromkeys(layer.kind for layer in context.layers))
         self._kind = np.array([kinds.index(layer.kind) for layer in context.layers])
-        self._classes = len(kinds) * len(BITS) * 2
-        self._bytes = np.array(BYTES)
+        # a study that does not decide about activations has the terms that it always had
+        self._ways = WITH_WAYS if ActivationsAxis.name in context.axes else ()
+        self._numbers = len(BITS) + len(self._ways)
+        self._classes = len(kinds) * self._numbers * 2
+        self._bytes = np.array([*BYTES, *(BYTES[BITS.index(bits)] for bits, _ in self._ways)])
         self._size_of = {module.name: module.size for module in context.modules}
-        layers = [cost for kind in kinds for cost in _priors(context, kind)]
+        layers = [cost for kind in kinds for cost in _priors(context, kind, self._ways)]
         self.prior = np.array([*layers, _BORDER, _BORDER_NUMBER, *[0.0] * 2 * len(REPLACED_BY)])
 
     def of(self, spec: StudentSpec) -> tuple[Vector, Vector]:
@@ -103,7 +110,9 @@ class Features:
     def _columns(self, shapes: StudentShapes) -> tuple[NDArray[Any], tuple[NDArray[Any], ...]]:
         """Return the class of each layer, and the terms of each layer in its class."""
         width = np.searchsorted(BITS, np.minimum(shapes.bits, BITS[-1]))
-        label = (self._kind * len(BITS) + width) * 2 + shapes.sparse
+        for number, (bits, way) in enumerate(self._ways, len(BITS)):
+            width = np.where((shapes.bits == bits) & (shapes.ways == way), number, width)
+        label = (self._kind * self._numbers + width) * 2 + shapes.sparse
         size = self._bytes[width]
         # the few inputs of a first layer are laid out in a way of their own
         ragged = (shapes.outputs % STEP != 0) | ((shapes.inputs % STEP != 0) & (shapes.inputs > 4))
@@ -125,10 +134,10 @@ def _place(shapes: StudentShapes) -> Vector:
     return np.asarray(np.concatenate(parts) / np.sqrt(len(shapes.bits)), dtype=np.float64)
 
 
-def _priors(context: SpaceContext, kind: str) -> list[float]:
+def _priors(context: SpaceContext, kind: str, ways: Sequence[tuple[int, int]]) -> list[float]:
     # the relative costs of one kind's terms, in each precision, dense and sparse
     found = []
-    for bits, rate in zip(BITS, RATES, strict=True):
+    for bits, rate in (*zip(BITS, RATES, strict=True), *((bits, RATES[BITS.index(bits)]) for bits, _ in ways)):
         measured = context.profile.bits_time(kind, bits) if context.profile else None
         mac = _MAC.get(kind, 1.0) * (measured.ratio.value if measured else rate)
         for share in (1.0, 0.7):

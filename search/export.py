@@ -25,7 +25,8 @@ from ..files import PARTIAL, check_folder, digest, disk_errors, move, remove, wr
 from ..spaces.inputs import call
 from ..spaces.layers import find_layers
 from ..spaces.spec import StudentSpec
-from ..spaces.target import Target, bits_on
+from ..spaces.tables import find_tables
+from ..spaces.target import Target, bits_on, ways_on
 from ..studies.checkpoint import load_weights
 from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task
@@ -208,7 +209,10 @@ def _one(work: _Work, target: Target, runtime: Runtime, out: Path) -> Exported:
     if not state.builds:
         raise RuntimeUnavailable(f"not built: {state.reason}")
     layers = [layer.name for layer in find_layers(work.student, work.task.example_input)]
-    bits = bits_on(runtime.capabilities(target), work.spec.bits, layers)
+    tables = {layer.name for layer in find_tables(work.student, work.task.example_input)[0]}
+    can = runtime.capabilities(target)
+    bits = bits_on(can, work.spec.bits, layers, tables)
+    spec = StudentSpec(bits=bits, activations=ways_on(can, bits, work.spec.activations))
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"model{runtime.suffix}"
     part = path.with_name(f"{PARTIAL}{path.name}")  # nobody's own file is called that
@@ -218,7 +222,7 @@ def _one(work: _Work, target: Target, runtime: Runtime, out: Path) -> Exported:
         calibration = work.task.calibration
         builder = ArtifactBuilder(runtime, target, work.templates, calibration, samples, work.activations)
         # the student is the network here: whatever was replaced in it is part of it
-        artifact = builder.build(work.student, StudentSpec(bits=bits), part, trained=work.trained)
+        artifact = builder.build(work.student, spec, part, trained=work.trained)
         built = Exported(target.name, path, digest(part), file_bytes(part), bits)
         if state.ok:
             built = _checked(work, target, runtime, built, part, artifact.bits)

@@ -20,7 +20,7 @@ class NamedNetwork:
 
     Attributes:
         name: Of the network; empty for the teacher.
-        layers: Its layers.
+        layers: Its layers, embeddings among them where their bits are decided.
         groups: Its groups of channels.
         blocks: Its blocks.
         modules: Its modules without submodules or weights.
@@ -61,6 +61,10 @@ class SpaceContext:
         networks: The networks that students can be cut from, the teacher first, where the task brings networks of its
             own; else empty. Layers, groups, blocks and modules are then those of all of them, one network after the
             other; no two share a name. Depths are places in their own network.
+        tables: The teacher's embeddings, where their bits are decided too (see `spaces.tables`).
+        no_tables: Those that stay as they are, with the reasons.
+        recurrent: The teacher's recurrent layers.
+        batch: Inputs per inference on the targets.
     """
 
     layers: tuple[Layer, ...]
@@ -83,6 +87,10 @@ class SpaceContext:
     resizings: tuple[Resizing, ...] = ()
     no_sizes: tuple[LeftOut, ...] = ()
     networks: tuple[NamedNetwork, ...] = ()
+    tables: tuple[Layer, ...] = ()
+    no_tables: tuple[LeftOut, ...] = ()
+    recurrent: tuple[str, ...] = ()
+    batch: int = 1
 
     def capabilities_of(self, target: str) -> Capabilities:
         """Return what the target of this name can use, or all targets together for an empty name."""
@@ -115,6 +123,7 @@ class SpaceContext:
             groups=tuple(group for group in self.groups if group.name in its.groups),
             blocks=tuple(block for block in self.blocks if block.name in its.blocks),
             modules=tuple(module for module in self.modules if module.name in its.modules),
+            tables=tuple(table for table in self.tables if table.name in its.layers),
             networks=(),
         )
 

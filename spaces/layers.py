@@ -62,7 +62,7 @@ class LeafModule:
 def find_layers(model: nn.Module, example_input: Inputs) -> tuple[Layer, ...]:
     """Return the layers that run on `example_input` [1, ...], in order of first use."""
     modules = {name: module for name, module in model.named_modules() if kind_of(module)}
-    areas = {name: _area(modules[name], output) for name, output in _calls(model, example_input, modules).items()}
+    areas = {name: _area(modules[name], output) for name, output in outputs_of(model, example_input, modules).items()}
     last = max(1, len(areas) - 1)
     layers = []
     for i, (name, area) in enumerate(areas.items()):
@@ -76,7 +76,7 @@ def find_layers(model: nn.Module, example_input: Inputs) -> tuple[Layer, ...]:
 def find_leaf_modules(model: nn.Module, example_input: Inputs) -> tuple[LeafModule, ...]:
     """Return the modules without submodules or parameters that run on `example_input` [1, ...], in order."""
     leaves = {name: module for name, module in model.named_modules() if name and not any(module.children())}
-    outputs = _calls(model, example_input, leaves)
+    outputs = outputs_of(model, example_input, leaves)
     last = max(1, len(outputs) - 1)
     return tuple(
         LeafModule(name, type(leaves[name]).__name__, i / last, shape.numel())
@@ -96,7 +96,7 @@ def kind_of(module: nn.Module) -> str | None:
     return kind
 
 
-def _calls(model: nn.Module, example_input: Inputs, modules: dict[str, nn.Module]) -> dict[str, torch.Size]:
+def outputs_of(model: nn.Module, example_input: Inputs, modules: dict[str, nn.Module]) -> dict[str, torch.Size]:
     """Run the model; return the shape of the first output of each of these modules, in order of first use."""
     seen: dict[str, torch.Size] = {}
 

@@ -16,6 +16,10 @@ from .graph.resized import Resizing
 from .groups import Group, LeftOut, find_groups
 from .inputs import Inputs
 from .layers import Layer, LeafModule, find_layers, find_leaf_modules
+from .tables import find_tables
+
+RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+"""Operators that run a whole recurrent layer."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,9 @@ class Network:
         resizings: The sizes of inputs that it can look at besides the full one, where they were asked for.
         no_sizes: Those that it cannot look at, with the reasons.
         students: Networks of the user's own that stand beside a teacher, by name.
+        tables: Its embeddings whose bits can be chosen, in order of execution.
+        no_tables: Those that stay as they are, with the reasons.
+        recurrent: Names of its recurrent layers, which are read and run as they are.
     """
 
     layers: tuple[Layer, ...]
@@ -42,6 +49,9 @@ class Network:
     blocks: tuple[Block, ...] = ()
     resizings: tuple[Resizing, ...] = ()
     no_sizes: tuple[LeftOut, ...] = ()
+    tables: tuple[Layer, ...] = ()
+    no_tables: tuple[LeftOut, ...] = ()
+    recurrent: tuple[str, ...] = ()
     students: Mapping[str, Network] = field(default_factory=dict)
 
     @property
@@ -71,7 +81,19 @@ def look_at_network(model: nn.Module, example_input: Inputs) -> Network:
     depths = {layer.name: layer.depth for layer in layers}
     groups, left_out = find_groups(model, example_input, depths)
     blocks = find_blocks(model, example_input, depths) if isinstance(model, fx.GraphModule) else ()
-    return Network(layers, groups, find_leaf_modules(model, example_input), left_out, _norms_layers(model), blocks)
+    modules = find_leaf_modules(model, example_input)
+    tables, no_tables = find_tables(model, example_input)
+    return Network(
+        layers,
+        groups,
+        modules,
+        left_out,
+        _norms_layers(model),
+        blocks,
+        tables=tables,
+        no_tables=no_tables,
+        recurrent=_recurrent(model),
+    )
 
 
 def _norms_layers(model: nn.Module) -> bool:
@@ -87,3 +109,10 @@ def _norms_layers(model: nn.Module) -> bool:
         by_batch = by_batch or any("batch_norm" in name for name in names)
         by_layer = by_layer or bool(names & {"layer_norm", "rms_norm", "rsqrt"})
     return by_layer and not by_batch
+
+
+def _recurrent(model: nn.Module) -> tuple[str, ...]:
+    nodes = model.graph.nodes if isinstance(model, fx.GraphModule) else ()
+    run = (node for node in nodes if node.op == "call_function" and name_of(node) in RECURRENT)
+    held = (next((given for given in node.all_input_nodes if given.op == "get_attr"), node) for node in run)
+    return tuple(dict.fromkeys(str(weight.target).rpartition(".")[0] or weight.name for weight in held))

@@ -145,7 +145,8 @@ def alone(space: Space, variable: Variable, option: Option) -> StudentSpec:
     of_network = StudentSpec(student=space.context.network_of(variable.layers))
     spec = of_one_network(space.context, axis.apply(space.context, of_network, [(variable, option)]))
     bits = {layer: width for layer, width in spec.bits.items() if layer in variable.layers}
-    return replace(spec, bits=bits, recovery=None, target="", student="")
+    ways = {layer: way for layer, way in spec.activations.items() if layer in bits}
+    return replace(spec, bits=bits, activations=ways, recovery=None, target="", student="")
 
 
 def at_option(row: Sequence[Measured], variable: Variable, i: int) -> float:
@@ -190,7 +191,8 @@ def _asked(variable: Variable) -> tuple[int, ...]:
 def _of_layer(spec: StudentSpec, layer: str) -> StudentSpec:
     bits = {name: width for name, width in spec.bits.items() if name == layer}
     patterns = {name: pattern for name, pattern in spec.patterns.items() if name == layer}
-    return replace(spec, bits=bits, patterns=patterns)
+    ways = {name: way for name, way in spec.activations.items() if name == layer}
+    return replace(spec, bits=bits, patterns=patterns, activations=ways)
 
 
 def _rising(nats: Iterable[float], variable: Variable) -> tuple[float, ...]:

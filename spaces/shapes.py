@@ -12,9 +12,10 @@ from .context import SpaceContext
 from .groups import Group
 from .layers import Layer
 from .presence import absent_layers
-from .spec import StudentSpec
+from .spec import DYNAMIC, FLOAT, STATIC, StudentSpec
 
 Counts = NDArray[np.int64]
+WAYS = (STATIC, DYNAMIC, FLOAT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,7 @@ class StudentShapes:
         reads: Numbers in the input map as the layers before left it, pooled or not.
         writes: Numbers in the output map.
         bits: Of the weights.
+        ways: How activations are quantized: 0 over known ranges, 1 dynamic, 2 float, where bits are few.
         sparse: Whether the weights hold a pattern that the target has faster kernels for.
         present: Whether the student has the layer at all; of one that it lacks, all else is 0, in 32 bits.
     """
@@ -40,6 +42,7 @@ class StudentShapes:
     reads: Counts
     writes: Counts
     bits: Counts
+    ways: Counts
     sparse: NDArray[np.bool_]
     present: NDArray[np.bool_]
 
@@ -90,6 +93,7 @@ class Shapes:
             reads=inputs * read_area,
             writes=outputs * area,
             bits=np.array([spec.bits.get(layer.name, 32) for layer in layers], dtype=np.int64),
+            ways=np.array([WAYS.index(spec.activations.get(layer.name, STATIC)) for layer in layers], dtype=np.int64),
             sparse=np.array([name in spec.patterns and spec.patterns[name].kind in faster for name in self._place]),
             present=present,
         )

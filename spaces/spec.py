@@ -12,6 +12,13 @@ BLOCK = "block:4x1"
 """The kind of pattern whose zeros are blocks of four outputs at one input."""
 
 
+STATIC, DYNAMIC, FLOAT = "static", "dynamic", "float"
+"""How activations of a layer of few bits are quantized: over a range from calibration, over the range of each batch as
+it comes, or not at all; its weights have a scale for each output channel, or with "float" for each `GROUP` of them."""
+GROUP = 32
+"""Weights of one output that share a scale in a layer of float activations."""
+
+
 @dataclass(frozen=True)
 class Pattern:
     """A sparsity pattern of one layer's weights, which keeps the layer's shape.
@@ -158,6 +165,8 @@ class StudentSpec:
         bits: Layer name -> 16, 8 or 4, for layers that are not 32.
         recovery: How the student is taught; None when it is not trained at all.
         target: Name of the target that its file is for, where each plan chooses one; empty where it is for all.
+        activations: Layer name -> `DYNAMIC` or `FLOAT`, for linear layers of few bits whose activations are not
+            quantized over ranges that are known before the file runs.
     """
 
     channels: Mapping[str, int] = field(default_factory=dict)
@@ -169,9 +178,10 @@ class StudentSpec:
     dropped: tuple[str, ...] = ()
     size: int = 0
     student: str = ""
+    activations: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("channels", "bits", "patterns", "replacements"):
+        for name in ("channels", "bits", "patterns", "replacements", "activations"):
             found = getattr(self, name)
             object.__setattr__(self, name, dict(sorted(found.items())) if len(found) > 1 else dict(found))
         object.__setattr__(self, "dropped", tuple(sorted(set(self.dropped))))
@@ -232,7 +242,7 @@ class StudentSpec:
     @cached_property
     def _training_key(self) -> str:  # asked for of all trials and all workers each time that something begins
         aware = self.recovery is not None and self.recovery.quantization_aware
-        return replace(self, bits=self.bits if aware else {}, target="").key()
+        return replace(self if aware else replace(self, bits={}, activations={}), target="").key()
 
 
 def _counts(name: str, value: object) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -48,6 +48,9 @@ class Capabilities:
         patterns: Sparsity patterns that can be faster.
         one_float: All float layers of a file run in one precision, so that 16 bits anywhere means 16 bits wherever
             it is not less.
+        table_bits: Bit-widths besides 32 in which embeddings can be stored; their rows are looked up in so many bits.
+        ways: Bit-width -> how activations of linear layers in so many bits can be quantized besides over known ranges,
+            of `spec.DYNAMIC` and `spec.FLOAT`.
     """
 
     latency_bits: tuple[int, ...]
@@ -55,6 +58,8 @@ class Capabilities:
     channel_multiple: int
     patterns: tuple[str, ...] = ()
     one_float: bool = False
+    table_bits: tuple[int, ...] = ()
+    ways: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     def with_patterns(self, patterns: tuple[str, ...]) -> Capabilities:
         """Return the same with these patterns as those that can be faster."""
@@ -75,21 +80,46 @@ def width_on(can: Capabilities, width: int, allowed: Sequence[int] | None = None
         allowed: The widths that a user allows besides 32, None for all.
     """
     runnable = can.runnable_bits if allowed is None else can.runnable_bits & set(allowed)
+    return _next_wider(runnable, width)
+
+
+def table_width_on(can: Capabilities, width: int, allowed: Sequence[int] | None = None) -> int:
+    """Return the bit-width in which a target stores an embedding in place of `width`; see `width_on`."""
+    return _next_wider({b for b in can.table_bits if allowed is None or b in allowed}, width)
+
+
+def _next_wider(runnable: Collection[int], width: int) -> int:
     return min(b for b in {32, *runnable} if b >= width)
 
 
-def bits_on(can: Capabilities, bits: Mapping[str, int], layers: Sequence[str]) -> dict[str, int]:
+def bits_on(
+    can: Capabilities, bits: Mapping[str, int], layers: Sequence[str], tables: Collection[str] = ()
+) -> dict[str, int]:
     """Return the bits of all layers below 32 as a target runs them.
 
     Args:
         can: What the target can use.
         bits: Layer name -> bit-width, for layers that are not 32.
         layers: Names of all layers.
+        tables: Names of embeddings, which `layers` does not hold.
     """
-    found = {layer: width_on(can, width) for layer, width in bits.items()}
+    stored = {table: table_width_on(can, width) for table, width in bits.items() if table in tables}
+    found = {layer: width_on(can, width) for layer, width in bits.items() if layer not in tables}
     if can.one_float and 16 in found.values():
         found = one_float_bits(found, layers)
+    found |= stored
     return {layer: width for layer, width in found.items() if width < 32}
+
+
+def ways_on(can: Capabilities, bits: Mapping[str, int], activations: Mapping[str, str]) -> dict[str, str]:
+    """Return how activations of layers are quantized on a target, for those that are not over known ranges.
+
+    Args:
+        can: What the target can use.
+        bits: Layer name -> bit-width as the target runs it, for layers that are not 32.
+        activations: Layer name -> how they were to be quantized; what the target cannot do is left out.
+    """
+    return {layer: way for layer, way in activations.items() if way in can.ways.get(bits.get(layer, 32), ())}
 
 
 def one_float_bits(bits: Mapping[str, int], layers: Sequence[str]) -> dict[str, int]:
@@ -114,10 +144,23 @@ def joint_capabilities(found: Sequence[Capabilities], any_of: bool) -> Capabilit
     runnable = [c.runnable_bits for c in found]
     bits = frozenset.union(*runnable) if any_of else frozenset.intersection(*runnable)
     faster = bits & {b for c in found for b in c.latency_bits} | {32}
+    stored = [frozenset(c.table_bits) for c in found]
+    tables = frozenset.union(*stored) if any_of else frozenset.intersection(*stored)
     return Capabilities(
         latency_bits=tuple(sorted(faster, reverse=True)),
         storage_bits=tuple(sorted(bits - faster, reverse=True)),
         channel_multiple=math.lcm(*(c.channel_multiple for c in found)),
         patterns=tuple(sorted({p for c in found for p in c.patterns})),
         one_float=not any_of and any(c.one_float for c in found),
+        table_bits=tuple(sorted(tables, reverse=True)),
+        ways=_joint_ways(found, any_of),
     )
+
+
+def _joint_ways(found: Sequence[Capabilities], any_of: bool) -> dict[int, tuple[str, ...]]:
+    joint = {}
+    for width in sorted({width for can in found for width in can.ways}):
+        each = [can.ways.get(width, ()) for can in found]
+        known = dict.fromkeys(way for ways in each for way in ways)
+        joint[width] = tuple(way for way in known if any_of or all(way in ways for ways in each))
+    return {width: ways for width, ways in joint.items() if ways}

@@ -49,5 +49,6 @@ def of_one_network(context: SpaceContext, spec: StudentSpec) -> StudentSpec:
 
 
 def _named(name: str, found: SpaceContext | Network) -> NamedNetwork:
-    parts = (found.layers, found.groups, found.blocks, found.modules)
+    layers = (*found.layers, *(found.tables if isinstance(found, SpaceContext) else ()))
+    parts = (layers, found.groups, found.blocks, found.modules)
     return NamedNetwork(name, *(tuple(part.name for part in each) for each in parts))

@@ -176,6 +176,7 @@ class SpaceSection(Section):
         criterion: What tells which channels matter: "l2" or "l1" (magnitudes of weights), "taylor" (what the loss on
             training data would change by), "bn_scale" (scales of batch norms), "random", or "compared" for the one
             whose untrained student of half the width is best. It cannot change while a study goes on.
+        embeddings: Whether `bits` decides about embeddings too. It cannot change while a study goes on.
     """
 
     axes: Names = ("channels", "pattern", "bits", "recovery")
@@ -185,6 +186,7 @@ class SpaceSection(Section):
     patterns: Annotated[tuple[Literal["unstructured", "2:4", "block:4x1"], ...], Field(strict=False)] | None = None
 
     criterion: Literal["l2", "l1", "taylor", "bn_scale", "random", "compared"] = "l2"
+    embeddings: bool = False
 
     @model_validator(mode="after")
     def _named_once(self) -> SpaceSection:

@@ -39,6 +39,8 @@ def describe_runtimes() -> list[dict[str, Any]]:
                 "storage_bits": list(can.storage_bits),
                 "channel_multiple": can.channel_multiple,
                 "patterns": list(can.patterns),
+                "table_bits": list(can.table_bits),
+                "ways": {str(bits): list(ways) for bits, ways in can.ways.items()},
             }
         found.append(entry)
     return found

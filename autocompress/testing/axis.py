@@ -69,7 +69,7 @@ class AxisConformance:
         assert variables, "over this context it must have something to decide"
         assert variables == axis.variables(context) == self.make_axis().variables(context)
         assert len({v.name for v in variables}) == len(variables)
-        known = {layer.name for layer in context.layers}
+        known = {layer.name for layer in (*context.layers, *context.tables)}
         for variable in variables:
             assert variable.axis == axis.name
             assert variable.role

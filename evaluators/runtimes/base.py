@@ -76,6 +76,9 @@ class BuildRequest:
         ranges: Of activations, by tensor, where they are known; see `calibrating.CalibratingRuntime`. Where there are
             none, a runtime takes them from the calibration inputs in its own way.
         trained: Layer name -> range of its inputs, as quantization-aware training has learned it.
+        tables: Name of a node that looks rows up -> name of the embedding that they are of.
+        activations: Layer name -> "dynamic" or "float", as `spaces.spec.StudentSpec` has them; only what the runtime
+            has among the ways of its capabilities.
     """
 
     model: Any
@@ -87,6 +90,14 @@ class BuildRequest:
     target_batch: int = 1
     ranges: Ranges = field(default_factory=dict)
     trained: Ranges = field(default_factory=dict)
+    tables: Mapping[str, str] = field(default_factory=dict)
+    activations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def static_bits(self) -> Mapping[str, int]:
+        """The bits of layers whose activations, if they have few bits too, have ranges known before the file runs."""
+        others = {*self.tables.values(), *self.activations}
+        return {layer: width for layer, width in self.bits.items() if layer not in others}
 
     def one_input(self, runtime: str) -> NDArray[Any]:
         """Return the calibration inputs of a network that takes one.

@@ -39,7 +39,7 @@ def activation_ranges(request: BuildRequest, methods: Sequence[str]) -> dict[str
         found: dict[str, Ranges] = {}
         asked = [method for method in methods if method in HISTOGRAM_METHODS]
         if asked:
-            widths = {node: request.bits.get(layer, 32) for node, layer in request.layers.items()}
+            widths = {node: request.static_bits.get(layer, 32) for node, layer in request.layers.items()}
             histograms = calibrator.histograms(ends, quantized_tensors(request.model, widths, request.calibration))
             for method in asked:
                 found[method] = ends | {name: clipped(each, method) for name, each in histograms.items()}
@@ -64,7 +64,7 @@ def trained_ranges(request: BuildRequest) -> Ranges:
     found: dict[str, tuple[float, float]] = {}
     for node in request.model.graph.node:
         layer = request.layers.get(node.name, "")
-        if request.bits.get(layer) != 8 or layer not in request.trained:
+        if request.static_bits.get(layer) != 8 or layer not in request.trained:
             continue
         name = node.input[0]
         while name in makers and makers[name].op_type in _SAME_GRID:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_WEIGHTED = ("Conv", "Gemm", "MatMul")
+_WEIGHTED = ("Conv", "Gemm", "MatMul", "MatMulInteger", "MatMulNBits")
 _PREPARING = ("DequantizeLinear", "QuantizeLinear", "Cast", "Transpose", "Reshape")
-_STORED = ("_quantized", "_int4", "_fp16")  # what quantizers add to the names of weights
+_STORED = ("_quantized", "_int4", "_fp16", "_Q4", "_Q8")  # what quantizers add to the names of weights
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from ...spaces.target import Capabilities, Target
 from ...temporary import temporary_folder
 from ..timing.machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded, Ranges, TensorInfo
+from .onnx_tables import TABLE_BITS, store_tables
+from .onnx_ways import WAYS, compute_otherwise
 from .profiling import WARM_UP, OperatorTime, run_repeatedly
 
 # Device -> the provider asked for, and those for what it has no kernel for.
@@ -26,7 +28,14 @@ _PROVIDERS = {
     "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
 }
 _RECORD_PLACES = "session.record_ep_graph_assignment_info"
-_INT8_OPERATORS = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "DynamicQuantizeMatMul")
+_INT8_OPERATORS = (
+    "QLinearConv",
+    "QGemm",
+    "QLinearMatMul",
+    "MatMulIntegerToFloat",
+    "DynamicQuantizeMatMul",
+    "MatMulInteger",
+)
 _DTYPES = {"float": "float32", "double": "float64"}
 
 
@@ -82,11 +91,11 @@ class OnnxRuntime:
         present = instruction_sets()
         x86 = platform.machine().lower() in ("x86_64", "amd64")
         if x86 and present is not None and "avx2" not in present:
-            return Capabilities(latency_bits=(32,), storage_bits=(16, 8, 4), channel_multiple=16)
-        return Capabilities(latency_bits=(32, 8), storage_bits=(16, 4), channel_multiple=16)
+            return Capabilities(latency_bits=(32,), storage_bits=(16, 8, 4), channel_multiple=16, table_bits=TABLE_BITS)
+        return Capabilities((32, 8), (16, 4), channel_multiple=16, table_bits=TABLE_BITS, ways=WAYS)
 
     def build(self, request: BuildRequest, path: Path) -> None:
-        """Write an ONNX file, quantized as `onnx_quantize.quantize` says.
+        """Write an ONNX file, quantized as `onnx_quantize`, `onnx_ways` and `onnx_tables` say.
 
         Raises:
             MeasurementError: It cannot be quantized.
@@ -94,7 +103,9 @@ class OnnxRuntime:
         from .onnx_quantize import quantize
 
         try:
-            model = quantize(request.model, request.layers, request.bits, request.calibration, request.ranges)
+            model = quantize(request.model, request.layers, request.static_bits, request.calibration, request.ranges)
+            model = compute_otherwise(model, request.layers, request.bits, request.activations)
+            model = store_tables(model, request.tables, request.bits)
         except Exception as error:
             raise MeasurementError(f"{path}: cannot be quantized: {one_line(error)}") from error
         path.write_bytes(model.SerializeToString())
@@ -109,6 +120,9 @@ class OnnxRuntime:
         """Compare the int8 kernels in the graph with the layers that were asked for in 8 bits."""
         asked = sum(b == 8 for b in bits)
         built = sum(operators.get(kind, 0) for kind in _INT8_OPERATORS)
+        # with float activations 8 bits run in the operator that runs 4 bits; the latter may be unpacked before, too
+        either = operators.get("MatMulNBits", 0)
+        built += min(either, max(0, asked - built))
         if built > asked > 0 and operators.get("QLinearMatMul"):
             return ""  # attention multiplies activations with each other: no layers, but quantized with their region
         return "" if built == asked else f"{built} layers run in int8, {asked} were asked for"

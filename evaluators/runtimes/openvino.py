@@ -16,6 +16,7 @@ from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from ..timing.machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded, Ranges, TensorInfo
+from .onnx_tables import TABLE_BITS, store_tables
 from .profiling import OperatorTime
 
 PRECISION_KEY = "autocompress.float_precision"
@@ -53,7 +54,7 @@ class OpenVino:
             raise RuntimeUnavailable(f"openvino: unknown device {target.device!r}, allowed: cpu; change the target")
         fast_bf16 = bool({"amx_bf16", "avx512_bf16"} & set(instruction_sets() or ()))
         bits = (32, 16, 8) if fast_bf16 else (32, 8)
-        return Capabilities(latency_bits=bits, storage_bits=(), channel_multiple=8, one_float=True)
+        return Capabilities(bits, storage_bits=(), channel_multiple=8, one_float=True, table_bits=TABLE_BITS)
 
     def build(self, request: BuildRequest, path: Path) -> None:
         """Write an ONNX file in OpenVINO's favourite form.
@@ -66,9 +67,10 @@ class OpenVino:
         """
         from .onnx_quantize import quantize
 
-        eight = {layer: bits for layer, bits in request.bits.items() if bits == 8}
+        eight = {layer: bits for layer, bits in request.static_bits.items() if bits == 8}
         try:
             model = quantize(request.model, request.layers, eight, request.calibration, request.ranges)
+            model = store_tables(model, request.tables, request.bits)
         except Exception as error:
             raise MeasurementError(f"{path}: cannot be quantized: {one_line(error)}") from error
         model = copy.deepcopy(model)  # without quantization it is the request's own
@@ -77,7 +79,7 @@ class OpenVino:
             if first.WhichOneof("value") != "dim_value":
                 first.dim_value = request.target_batch
         entry = model.metadata_props.add()
-        entry.key, entry.value = PRECISION_KEY, "bf16" if 16 in request.bits.values() else "f32"
+        entry.key, entry.value = PRECISION_KEY, "bf16" if 16 in request.static_bits.values() else "f32"
         path.write_bytes(model.SerializeToString())
 
     def activation_ranges(self, request: BuildRequest, methods: Sequence[str]) -> Mapping[str, Ranges]:

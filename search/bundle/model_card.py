@@ -226,7 +226,7 @@ def _plain(value: object) -> str:
 
 def _made_of(facts: CardFacts) -> list[tuple[str, str]]:
     spec, settings = facts.spec, facts.settings
-    bits = Counter(spec.bits.values())
+    bits, ways = Counter(spec.bits.values()), Counter(spec.activations.values())
     found = [
         ("teacher", facts.task.network or "not named"),
         ("data", _data_name(facts)),
@@ -235,6 +235,7 @@ def _made_of(facts: CardFacts) -> list[tuple[str, str]]:
         *([("blocks that were dropped", ", ".join(spec.dropped))] if spec.dropped else []),
         *([("size of inputs that it looks at", str(spec.size))] if spec.size else []),
         ("layers by bits", ", ".join(f"{n} in {b}" for b, n in sorted(bits.items())) or "all in 32"),
+        *([("activations", ", ".join(f"{way} in {n}" for way, n in sorted(ways.items())))] if ways else []),
         ("layers with a sparsity pattern", str(len(spec.patterns))),
     ]
     if spec.recovery is None:

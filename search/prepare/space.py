@@ -150,6 +150,10 @@ def lay_context(
         blocks=network.blocks,
         resizings=network.resizings,
         no_sizes=network.no_sizes,
+        recurrent=network.recurrent,
+        batch=settings.target.batch,
+        tables=network.tables if settings.space.embeddings else (),
+        no_tables=network.no_tables if settings.space.embeddings else (),
     )
     return united(context, network.students)
 

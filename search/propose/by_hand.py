@@ -45,14 +45,17 @@ class Design:
 def by_hand(space: Space) -> Iterator[Design]:
     """Yield what a user would do by hand, on every target that plans choose from.
 
-    It is the teacher as it is and in every plain precision of the targets; uniform pruning with recovery, in every
-    precision; and the fixed pipeline of tutorials: prune half, fine-tune on labels, quantize, export.
+    It is the teacher as it is and in every plain precision of the targets, with activations in every way; uniform
+    pruning with recovery, in every precision; and the fixed pipeline of tutorials: prune half, fine-tune on labels,
+    quantize, export.
     """
     offered = [bits for bits in PRECISIONS if bits in space.options("bits")]
     yield from on_targets(space, Origin.TEACHER, "teacher", Plan())
     for bits in offered:
         label = f"teacher {'int' if bits < 16 else ''}{bits}{' bits' if bits >= 16 else ''}"
-        yield from on_targets(space, Origin.BY_HAND, label, Plan(), bits=bits)
+        for design in on_targets(space, Origin.BY_HAND, label, Plan(), bits=bits):
+            yield design
+            yield from in_other_ways(space, design)
     if any(space.of(axis) for axis in SIZES):
         for width in WIDTHS:
             for bits in (8, 32) if 8 in offered else (32,):
@@ -61,6 +64,14 @@ def by_hand(space: Space) -> Iterator[Design]:
             if width == WIDTHS[0] and 8 in offered:
                 like = space.taught.changed({"recovery:alpha": 0.0})
                 yield from on_targets(space, Origin.BY_HAND, "prune, fine-tune, int8", like, width, 8)
+
+
+def in_other_ways(space: Space, design: Design) -> Iterator[Design]:
+    """Yield a design with all activations quantized in each other way that its bits have on its target."""
+    for way in (str(option) for option in space.options("activations")):
+        plan = space.uniform({"activations": way}, design.plan)
+        if plan != design.plan:
+            yield Design(plan, design.origin, f"{design.label}, {way} activations")
 
 
 def uniform(space: Space, width: float, bits: int, like: Plan | None = None) -> Plan:

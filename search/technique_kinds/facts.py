@@ -97,6 +97,16 @@ def zeros(kind: str, option: str) -> Need:
     return missing
 
 
+def way(option: str) -> Need:
+    """Return the need of layers whose activations are quantized in a way of their own."""
+
+    def missing(facts: SpaceFacts) -> str:
+        why = facts.reasons.get(f"{option} activations", "no axis of this study decides how activations are quantized")
+        return "" if facts.offers("activations", option) else why
+
+    return missing
+
+
 def axis(name: str, otherwise: str) -> Need:
     """Return the need of an axis that decides something here.
 

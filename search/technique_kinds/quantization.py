@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...spaces.plan import Plan
+from ...spaces.spec import DYNAMIC, FLOAT
+from ...spaces.variables import Option
 from ..propose.by_hand import Design, uniform
 from .context import RATES, DesignContext, design
-from .facts import EIGHT, SIXTEEN, eight_bits, sixteen_bits, trained_bits
+from .facts import EIGHT, SIXTEEN, eight_bits, sixteen_bits, trained_bits, way
 from .kind import Marks, Steps, TechniqueKind
+
+FOUR = 4
 
 
 def int8_trained(context: DesignContext, rate: float = 1.0) -> Design:
@@ -33,6 +37,31 @@ def _int8_while(context: DesignContext) -> Iterator[Steps]:
     yield from ((int8_trained(context, rate),) for rate in RATES)
 
 
+def _dynamic(context: DesignContext) -> Iterator[Steps]:
+    plan = _in_linear_layers(context, EIGHT, DYNAMIC)
+    if plan is not None:
+        yield (design(plan, "linear layers int8, dynamic"),)
+
+
+def _weight_only(context: DesignContext) -> Iterator[Steps]:
+    for bits in (FOUR, EIGHT):
+        plan = _in_linear_layers(context, bits, FLOAT)
+        if plan is not None:
+            yield (design(plan, f"linear layers int{bits}, weights only"),)
+
+
+def _in_linear_layers(context: DesignContext, bits: int, wanted: str) -> Plan | None:
+    """Return the plan of all regions of linear layers in so many bits in this way; None where there are none."""
+    space = context.space
+    choices: dict[str, Option] = {}
+    for variable in (v for v in space.of("activations") if wanted in v.options):
+        precision = space.variable(f"bits:{variable.subject}")
+        if precision is not None and bits in precision.options:
+            choices |= {precision.name: bits, variable.name: wanted}
+    plan = space.repair(Plan(choices))
+    return plan if space.spec(plan).activations else None
+
+
 TEACHER = TechniqueKind("teacher", "the trained network as it is", _nothing, marks=Marks())
 SIXTEEN_BITS = TechniqueKind(
     "16 bits",
@@ -54,4 +83,16 @@ INT8_WHILE = TechniqueKind(
     _int8_while,
     needs=(eight_bits, trained_bits),
     marks=Marks(frozenset({"bits"}), EIGHT, taught=True, tells=lambda trial, recovery: recovery.quantization_aware),
+)
+DYNAMIC_INT8 = TechniqueKind(
+    "dynamic quantization",
+    "regions of linear layers in 8 bits, their inputs over the range of each batch as it comes, no training",
+    _dynamic,
+    needs=(way(DYNAMIC), eight_bits),
+)
+WEIGHT_ONLY = TechniqueKind(
+    "weight-only quantization",
+    "regions of linear layers in 4 or 8 bits by groups of weights, their inputs in float, no training",
+    _weight_only,
+    needs=(way(FLOAT),),
 )

@@ -10,6 +10,8 @@ TECHNIQUES: tuple[TechniqueKind, ...] = (
     quantization.SIXTEEN_BITS,
     quantization.INT8_AFTER,
     quantization.INT8_WHILE,
+    quantization.DYNAMIC_INT8,
+    quantization.WEIGHT_ONLY,
     pruning.PRUNING,
     pruning.GLOBAL,
     pruning.ITERATIVE,

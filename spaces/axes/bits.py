@@ -16,13 +16,15 @@ from ..groups import LeftOut
 from ..layers import Layer
 from ..presence import absent_layers, first_where_absent
 from ..spec import StudentSpec
-from ..target import one_float_bits, width_on
+from ..target import one_float_bits, table_width_on, width_on
 from ..variables import Variable
 from .base import AxisDefaults, Decision, Stage
 
 MIN_REGIONS = 4
 MAX_REGIONS = 6
 FULL = 32
+TABLE = "table"
+"""The role of the variable over embeddings."""
 
 
 class BitsAxis(AxisDefaults):
@@ -54,7 +56,7 @@ class BitsAxis(AxisDefaults):
                         coupled=coupled,
                     )
                 )
-        return tuple(found)
+        return (*found, *_of_tables(self.name, context))
 
     def left_out(self, context: SpaceContext) -> tuple[LeftOut, ...]:
         """Return bit-widths without a faster kernel, and those that were measured not to pay, with their ratios."""
@@ -63,26 +65,32 @@ class BitsAxis(AxisDefaults):
         else:
             gone = context.capabilities.runnable_bits - set(_allowed(context))
             why = "makes files smaller but has no faster kernel on this target; offered when size counts"
-        return (*(LeftOut(f"{b} bits", why) for b in sorted(gone)), *_frozen_kinds(context))
+        left = (*(LeftOut(f"{b} bits", why) for b in sorted(gone)), *_frozen_kinds(context), *context.no_tables)
+        if context.tables and not context.capabilities.table_bits:
+            return (*left, LeftOut("bits of embeddings", "no form of files here looks rows up in fewer than 32 bits"))
+        return left
 
     def repair(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> Sequence[Decision]:
         """Return bit-widths that the chosen target runs: the next wider one, and one precision for float layers."""
         can = context.capabilities_of(spec.target)
         decisions = first_where_absent(context, spec, decisions)
-        found = [(variable, width_on(can, int(option), context.bits)) for variable, option in decisions]
+        tables = [(v, table_width_on(can, int(option), context.bits)) for v, option in decisions if v.role == TABLE]
+        found = [(v, width_on(can, int(option), context.bits)) for v, option in decisions if v.role != TABLE]
         if can.one_float and any(width == 16 for _, width in found):
             found = [(variable, min(width, 16)) for variable, width in found]
-        return [(variable, width if width in variable.options else FULL) for variable, width in found]
+        return [(variable, width if width in variable.options else FULL) for variable, width in (*found, *tables)]
 
     def apply(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> StudentSpec:
         """Return `spec` with the bits of all layers that it has in regions that do not run in 32."""
         bits = dict(spec.bits)
         gone = absent_layers(context, spec)
+        tables: dict[str, int] = {}
         for variable, width in decisions:
-            bits |= {layer: int(width) for layer in variable.layers if layer not in gone}
+            held = tables if variable.role == TABLE else bits
+            held |= {layer: int(width) for layer in variable.layers if layer not in gone}
         if context.capabilities_of(spec.target).one_float and 16 in bits.values():
             bits = one_float_bits(bits, [layer.name for layer in context.layers if layer.name not in gone])
-        return replace(spec, bits=bits)
+        return replace(spec, bits=bits | tables)
 
 
 def regions(context: SpaceContext) -> tuple[tuple[Layer, ...], ...]:
@@ -105,6 +113,27 @@ def _regions(context: SpaceContext) -> tuple[tuple[Layer, ...], ...]:
         i = min(pairs, key=lambda k: _macs(runs[k]) + _macs(runs[k + 1]))
         runs[i : i + 2] = [runs[i] + runs[i + 1]]
     return tuple(tuple(layer for layer in run if layer.name not in context.keep) for run in runs)
+
+
+def _of_tables(axis: str, context: SpaceContext) -> tuple[Variable, ...]:
+    """Return one variable over all embeddings that are not kept; layers behind them compute as before."""
+    tables = [table for table in context.tables if table.name not in context.keep]
+    asked = (b for b in context.capabilities.table_bits if context.bits is None or b in context.bits)
+    widths = (FULL, *sorted(asked, reverse=True))
+    if not tables or len(widths) == 1:
+        return ()
+    return (
+        Variable(
+            axis=axis,
+            subject=tables[0].name,
+            role=TABLE,
+            kind="ordered",
+            options=widths,
+            parts=tuple(width / FULL for width in widths),
+            layers=tuple(table.name for table in tables),
+            depth=tables[0].depth,
+        ),
+    )
 
 
 def _allowed(context: SpaceContext) -> tuple[int, ...]:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from autocompress.spaces.context import SpaceContext
+from autocompress.spaces.network import Network
+from autocompress.spaces.target import Capabilities, Target
 
 
 class Layer(nn.Module):
@@ -62,3 +70,18 @@ def unlike(encoder: Encoder) -> Encoder:
 
 
 TOKENS = (torch.randint(0, 20, (4, 6), generator=torch.Generator().manual_seed(0)), torch.ones(4, 6).tril(3))
+EXAMPLE = tuple(part[:1] for part in TOKENS)
+
+
+def context_of(network: Network, can: Capabilities) -> SpaceContext:
+    """The context of a study that decides about embeddings too."""
+    return SpaceContext(
+        network.layers, network.groups, can, network.modules, tables=network.tables, no_tables=network.no_tables
+    )
+
+
+def answers(runtime: Any, path: Path) -> np.ndarray[Any, Any]:
+    """What a file says of TOKENS, all at once."""
+    loaded = runtime.load(path, Target(runtime.name, batch=len(TOKENS[0])))
+    found: np.ndarray[Any, Any] = loaded.run(*(part.numpy() for part in TOKENS))
+    return found

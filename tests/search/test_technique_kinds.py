@@ -21,14 +21,17 @@ from autocompress.search.technique_kinds.context import DesignContext
 from autocompress.search.technique_kinds.facts import SpaceFacts
 from autocompress.search.technique_kinds.kind import STEP_OF
 from autocompress.search.technique_kinds.pruning import GLOBAL, ITERATIVE, PRUNING
-from autocompress.search.technique_kinds.quantization import INT8_AFTER, INT8_WHILE, TEACHER
+from autocompress.search.technique_kinds.quantization import DYNAMIC_INT8, INT8_AFTER, INT8_WHILE, TEACHER, WEIGHT_ONLY
 from autocompress.search.technique_kinds.registry import TECHNIQUES
 from autocompress.search.technique_kinds.sparsity import REINITIALIZED, REWINDING, TWO_FOUR, UNSTRUCTURED
 from autocompress.search.techniques import Coverage, asked_for, technique_of
 from autocompress.search.trial import Origin, Trial
+from autocompress.spaces.axes.activations import ActivationsAxis
+from autocompress.spaces.axes.bits import BitsAxis
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.space import Space
 from autocompress.spaces.spec import Pattern, Recovery, StudentSpec
+from autocompress.spaces.target import Capabilities
 
 ZEROS = (UNSTRUCTURED, TWO_FOUR, REWINDING, REINITIALIZED)
 COVERAGE = Coverage(eight=2)
@@ -202,3 +205,15 @@ def test_techniques_of_one_mask_differ_in_the_weights_and_the_rate_alone() -> No
     assert students[0].masks
     assert pruned.recovery and rewound.recovery and renewed.recovery
     assert pruned.recovery.learning_rate < rewound.recovery.learning_rate == renewed.recovery.learning_rate
+
+
+def test_dynamic_and_weight_only_quantization_are_of_linear_layers_alone() -> None:
+    can = Capabilities((32, 8), (4,), 8, ways={8: ("dynamic", "float"), 4: ("float",)})
+    plain = replace(net("digits").context, capabilities=can, storage_counts=True)
+    space = Space(replace(plain, axes=("bits", "activations")), [BitsAxis(), ActivationsAxis()])
+    linear = {layer.name for layer in space.context.layers if layer.kind == "linear"}
+    for kind, ways in ((DYNAMIC_INT8, {(8, "dynamic")}), (WEIGHT_ONLY, {(4, "float"), (8, "float")})):
+        assert kind.why_not(SpaceFacts.of(space)) == ""
+        specs = [space.spec(steps[-1].plan) for steps in kind.designs(DesignContext(space))]
+        assert all(set(spec.activations) == linear for spec in specs)
+        assert {(spec.bits[name], way) for spec in specs for name, way in spec.activations.items()} == ways

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from autocompress.spaces.spec import Pattern, Recovery, StudentSpec
@@ -53,3 +55,12 @@ def test_students_of_earlier_versions_keep_their_keys(
     spec: StudentSpec, key: str, shape_key: str, training_key: str
 ) -> None:
     assert (spec.key(), spec.shape_key(), spec.training_key()) == (key, shape_key, training_key)
+
+
+def test_bits_and_activations_do_not_divide_a_training_that_does_not_see_them() -> None:
+    plain = StudentSpec(bits={"x": 8}, recovery=Recovery())
+    dynamic = replace(plain, activations={"x": "dynamic"})
+    assert dynamic.key() != plain.key() and dynamic.shape_key() != plain.shape_key()
+    assert dynamic.training_key() == plain.training_key()
+    seen = [replace(spec, recovery=AWARE).training_key() for spec in (plain, dynamic)]
+    assert seen[0] != seen[1]

@@ -36,6 +36,7 @@ specs = st.builds(
     dropped=st.lists(names, max_size=3).map(tuple),
     size=st.sampled_from([0, 16, 24]),
     student=st.sampled_from(["", "mobile@0.5"]),
+    activations=st.dictionaries(names, st.sampled_from(["dynamic", "float"]), max_size=3),
 )
 
 
@@ -103,7 +104,7 @@ def test_a_specification_survives_json(spec: StudentSpec) -> None:
 
 @given(specs, st.randoms())
 def test_the_order_of_its_parts_does_not_matter(spec: StudentSpec, random: Any) -> None:
-    names_of_parts = ("channels", "bits", "patterns", "replacements")
+    names_of_parts = ("channels", "bits", "patterns", "replacements", "activations")
     parts = {name: shuffled(getattr(spec, name), random) for name in names_of_parts}
     other = replace(spec, **parts, dropped=spec.dropped[::-1])
     assert other == spec and hash(other) == hash(spec)
@@ -127,8 +128,10 @@ def test_any_change_of_a_specification_changes_its_key(spec: StudentSpec, name: 
         replace(spec, student=f"{spec.student}x"),
         replace(spec, dropped=tuple(set(spec.dropped) ^ {name})),
         replace(spec, recovery=Recovery() if spec.recovery is None else None),
+        replace(spec, activations={**spec.activations, name: "float" if name not in spec.activations else "other"}),
     ]
-    parts = {"channels", "bits", "patterns", "recovery", "target", "replacements", "dropped", "size", "student"}
+    parts = {"channels", "bits", "patterns", "recovery", "target", "replacements", "dropped", "size"}
+    parts |= {"student", "activations"}
     assert {field.name for field in fields(StudentSpec)} == parts, "a new part needs a line above"
     if spec.recovery is not None:
         for field in fields(Recovery):

@@ -32,6 +32,10 @@ class PlanWords:
                 for bits, count in sorted(Counter(spec.bits.values()).items())
             ),
             *(
+                f"{way} activations in {self._of_layers(count)}"
+                for way, count in sorted(Counter(spec.activations.values()).items())
+            ),
+            *(
                 f"{kind} zeros in {self._of_layers(count)}"
                 for kind, count in sorted(Counter(p.kind for p in spec.patterns.values()).items())
             ),
