@@ -16,6 +16,7 @@ from ..spaces.graph.resized import Resizing, resize
 from ..spaces.groups import Group, remove_channels
 from ..spaces.network import Network
 from ..spaces.spec import StudentSpec
+from .factored import factor_layers
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,10 @@ class Parent:
 
 
 def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, Sequence[int]]]:
-    """Return a copy of a network with its modules replaced, its inputs made smaller, its channels and blocks removed.
+    """Return a copy of a network with its modules replaced, its inputs smaller, channels, layers and blocks changed.
 
-    Blocks go last: channels are removed by what was found in the whole network.
+    Channels are removed by what was found in the whole network, then layers are factored as they are left. Blocks go
+    last.
 
     Args:
         parent: The network.
@@ -69,13 +71,15 @@ def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, S
         The copy, and of each layer that lost inputs the parent's input indices that stayed.
 
     Raises:
-        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, or there is no such block or size.
+        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, a layer cannot be factored, or
+            there is no such block or size.
     """
     module = replaced(parent.module, spec.replacements)
     if spec.size:
         _resize(module, parent.resizings, spec.size)
     with torch.no_grad():
         stayed = remove_channels(module, parent.groups, spec.channels)
+    factor_layers(module, spec.factors)
     if spec.dropped:
         _drop(module, parent.blocks, spec.dropped)
         left = {name for name, _ in module.named_modules()}

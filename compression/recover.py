@@ -113,7 +113,7 @@ class Recoverer:
         way = recovery if step < total else replace(recovery, tune=Recovery.tune)
         tuning = Tuning(student, way, self.head or self.lessons.last_layer, self.schedule.seed)
         optimizer = make_optimizer(recovery, tuning.trained, self.schedule.weight_decay)
-        fake = FakeQuantizer(module, spec.bits, tuning.weight if tuning.adapts else own_weight)
+        fake = FakeQuantizer(module, spec.realised(spec.bits), tuning.weight if tuning.adapts else own_weight)
         scaler = make_scaler(self.device, self.losses.precise)
         # on the device already: taps share the buffers
         aids = StudentAids(recovery, module, self.lessons.places if recovery.aids else None)
