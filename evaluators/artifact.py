@@ -133,20 +133,21 @@ class ArtifactBuilder:
         module = module.cpu().eval()
         plain, part = _beside(path, "float"), _beside(path, "file")
         count = count_of(self._calibration) if calibration_count is None else calibration_count
+        bits = spec.realised(spec.bits)
         try:
             request, difference = self._float_file(module, spec.structure(), plain, count)
             method = ""
-            if spec.bits:
-                request = replace(request, bits=spec.bits, trained=trained or {})
+            if bits:
+                request = replace(request, bits=bits, trained=trained or {})
                 if calibration_count is None:
                     found = self._calibrated(module, spec, request, plain)
                     request, method = found.request, found.method
                 self.runtime.build(request, part)
-            move(part if spec.bits else plain, path)
+            move(part if bits else plain, path)
         finally:
             remove(plain)
             remove(part)
-        widths = tuple(spec.bits.get(name, 32) for name in request.layers.values())
+        widths = tuple(bits.get(name, 32) for name in request.layers.values())
         return Artifact(path, widths, difference if self._runs else None, method)
 
     def difference(self, path: Path, module: nn.Module, inputs: Inputs | None = None) -> float:
@@ -184,7 +185,7 @@ class ArtifactBuilder:
         for name, edit in EDITS.items():
             if name == EQUALIZED and found.method == TRAINED:
                 continue  # those ranges are of the channels as they were
-            edited = edit(module, spec.bits, inputs)
+            edited = edit(module, request.bits, inputs)
             better = None if edited is None else self._edited(edited, spec, found, plain)
             if edited is not None and better is not None:
                 module, found = edited, replace(better, method=found.method + name)
@@ -196,7 +197,7 @@ class ArtifactBuilder:
         other = _beside(plain, "edited")
         try:
             request, _ = self._float_file(module, spec.structure(), other, count_of(self._calibration))
-            request = replace(request, bits=spec.bits, trained=before.request.trained)
+            request = replace(request, bits=before.request.bits, trained=before.request.trained)
             loss = judged(self._activations, request, self.runtime, self.target, plain, [method]).get(
                 method, float("inf")
             )

@@ -208,7 +208,7 @@ def _one(work: _Work, target: Target, runtime: Runtime, out: Path) -> Exported:
     if not state.builds:
         raise RuntimeUnavailable(f"not built: {state.reason}")
     layers = [layer.name for layer in find_layers(work.student, work.task.example_input)]
-    bits = bits_on(runtime.capabilities(target), work.spec.bits, layers)
+    bits = bits_on(runtime.capabilities(target), work.spec.realised(work.spec.bits), layers)
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"model{runtime.suffix}"
     part = path.with_name(f"{PARTIAL}{path.name}")  # nobody's own file is called that
