@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import distillation, pruning, quantization, sequences, sparsity
+from . import distillation, factors, pruning, quantization, sequences, sparsity
 from .kind import TechniqueKind
 
 TECHNIQUES: tuple[TechniqueKind, ...] = (
@@ -14,6 +14,8 @@ TECHNIQUES: tuple[TechniqueKind, ...] = (
     pruning.GLOBAL,
     pruning.ITERATIVE,
     distillation.DISTILLATION,
+    factors.LOW_RANK,
+    factors.SEPARABLE_CONVOLUTIONS,
     sparsity.UNSTRUCTURED,
     sparsity.TWO_FOUR,
     sparsity.REWINDING,

@@ -13,10 +13,10 @@ from ..variables import Option, Variable
 
 Decision = tuple[Variable, Option]
 """One of an axis's variables with its option."""
-Stage = Literal["target", "structure", "network", "numbers", "teaching"]
-STAGES: tuple[Stage, ...] = ("target", "structure", "network", "numbers", "teaching")
-"""The order in which axes are applied: where it runs, which parts it has, how wide they are, in which numbers it
-computes, how it is taught."""
+Stage = Literal["target", "structure", "network", "layers", "numbers", "teaching"]
+STAGES: tuple[Stage, ...] = ("target", "structure", "network", "layers", "numbers", "teaching")
+"""The order in which axes are applied: where it runs, which parts it has, how wide they are, what its layers are made
+of, in which numbers it computes, how it is taught."""
 
 
 @runtime_checkable

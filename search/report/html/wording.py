@@ -38,6 +38,7 @@ class PlanWords:
             *([f"{len(spec.replacements)} modules replaced"] if spec.replacements else []),
             *([f"{len(spec.dropped)} blocks dropped"] if spec.dropped else []),
             *([f"looks at inputs of size {spec.size}"] if spec.size else []),
+            *([f"two factors in the place of {self._of_layers(len(spec.factors))}"] if spec.factors else []),
             *([f"for {spec.target}"] if spec.target else []),
             *([] if trial.plan.choices or spec.channels or spec.bits else ["the teacher as it is"]),
             teaching(spec.recovery),
