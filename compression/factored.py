@@ -80,7 +80,7 @@ def _layer(module: nn.Module, name: str) -> Any:
 def _fits(layer: Any, factor: Factor) -> bool:
     if isinstance(layer, nn.Linear):
         return factor.kind != SEPARABLE
-    return layer.groups == 1 and (factor.kind == SEPARABLE or set(layer.kernel_size) == {1})
+    return bool(layer.groups == 1 and (factor.kind == SEPARABLE or set(layer.kernel_size) == {1}))
 
 
 def _parts(layer: Any, between: int, separable: bool) -> tuple[Any, Any]:
@@ -99,7 +99,8 @@ def _parts(layer: Any, between: int, separable: bool) -> tuple[Any, Any]:
 
 def _empty(cls: type[nn.Module], *sizes: Any, **settings: Any) -> Any:
     # random numbers that nobody sees would move those of whoever trains
-    return nn.utils.skip_init(cls, *sizes, **settings)
+    make: Any = nn.utils.skip_init
+    return make(cls, *sizes, **settings)
 
 
 def _factored(weight: Tensor, factor: Factor) -> tuple[Tensor, Tensor]:
