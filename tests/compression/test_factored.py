@@ -110,9 +110,9 @@ def test_a_separable_convolution_is_found_again(make: object) -> None:
 def test_a_convolution_that_is_not_separable_is_approximated_channel_by_channel() -> None:
     network, _ = made(CONVOLUTIONS["plain"])
     first, second = factored(network, SEPARABLE)[0]
-    near = second.weight * first.weight.transpose(0, 1)
+    near = (second.weight * first.weight.transpose(0, 1)).detach()
     for i in range(8):
-        own = network[0].weight[:, i].flatten(1)
+        own = network[0].weight[:, i].detach().flatten(1)
         least = torch.linalg.svdvals(own)[1:].norm()
         assert float((near[:, i].flatten(1) - own).norm()) == pytest.approx(float(least), rel=1e-3)
 
@@ -261,3 +261,11 @@ def test_sensitivity_is_what_factoring_a_layer_does() -> None:
         answers = net.student(StudentSpec(factors=factor)).module.eval()(inputs)
         expected = float(categorical_divergence(answers.double(), net.model(inputs).double(), 1.0).mean())
     assert found[-1] == pytest.approx(expected, rel=1e-3)
+
+
+def test_adapters_stand_behind_both_parts_of_a_layer() -> None:
+    parent, factors = encoder()
+    spec = StudentSpec(factors=factors, recovery=Recovery(tune="adapters", rank=4))
+    student, plain = (make_student(parent, each).module.eval() for each in (spec, replace(spec, recovery=None)))
+    assert sum(p.numel() for p in student.parameters()) > sum(p.numel() for p in plain.parameters())
+    torch.testing.assert_close(call(student, TOKENS), call(plain, TOKENS))
