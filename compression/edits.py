@@ -17,6 +17,7 @@ from ..spaces.groups import Group, remove_channels
 from ..spaces.network import Network
 from ..spaces.spec import StudentSpec
 from .adapters import add_adapters
+from .factored import factor_layers
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,10 @@ class Parent:
 
 
 def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, Sequence[int]]]:
-    """Return a copy of a network with its modules replaced, its inputs made smaller, its channels and blocks removed.
+    """Return a copy of a network with its modules replaced, its inputs smaller, channels, layers and blocks changed.
 
-    Channels are removed by what was found in the whole network, before blocks go. Adapters come last.
+    Channels are removed by what was found in the whole network, then layers are factored as they are left. Blocks go
+    after that, and adapters come last.
 
     Args:
         parent: The network.
@@ -86,8 +88,8 @@ def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, S
         The copy, and of each layer that lost inputs the parent's input indices that stayed.
 
     Raises:
-        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, or there is no such block or size,
-            or no block for adapters.
+        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, a layer cannot be factored, or
+            there is no such block or size, or no block for adapters.
     """
     parent = parent.named(spec.student)
     module = replaced(parent.module, spec.replacements)
@@ -95,6 +97,7 @@ def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, S
         _resize(module, parent.resizings, spec.size)
     with torch.no_grad():
         stayed = remove_channels(module, parent.groups, spec.channels)
+    factor_layers(module, spec.factors)
     if spec.dropped:
         _drop(module, parent.blocks, spec.dropped)
         left = {name for name, _ in module.named_modules()}

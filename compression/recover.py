@@ -117,7 +117,8 @@ class Recoverer:
         optimizer = make_optimizer(recovery, tuning.trained, self.schedule.weight_decay)
         # what a finished training wrote is cut at its learned ends
         steps = LearnedSteps() if recovery.learned_steps and step < total else None
-        fake = FakeQuantizer(module, spec.bits, tuning.weight if tuning.adapts else own_weight, steps, spec.activations)
+        bits, ways = spec.realised(spec.bits), spec.realised(spec.activations)
+        fake = FakeQuantizer(module, bits, tuning.weight if tuning.adapts else own_weight, steps, ways)
         scaler = make_scaler(self.device, self.losses.precise)
         # on the device already: taps share the buffers
         aids = StudentAids(recovery, module, self.lessons.places if recovery.aids else None)

@@ -61,7 +61,7 @@ def make_student(parent: Parent, spec: StudentSpec) -> Student:
     for parameter in module.parameters():
         parameter.requires_grad_(True)
     masks = {}
-    for name, pattern in spec.patterns.items():
+    for name, pattern in spec.realised(spec.patterns).items():
         weight = module.get_submodule(name).weight
         assert isinstance(weight, torch.Tensor)
         masks[name] = mask_of(weight.detach(), pattern)

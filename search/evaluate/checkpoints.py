@@ -80,7 +80,8 @@ def first_accuracy(
             student = start_student(context, spec, start)
         except TrialFailed:
             continue  # the other student's weights are gone: the teacher's are still there
-        fake = FakeQuantizer(student.module, spec.bits, activations=spec.activations)
+        bits, ways = spec.realised(spec.bits), spec.realised(spec.activations)
+        fake = FakeQuantizer(student.module, bits, activations=ways)
         with suppress(MetricError):  # some metrics are not defined for a student that says one class for all
             device = context.recoverer.device
             looks[start] = first_look(

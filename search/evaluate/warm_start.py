@@ -70,7 +70,7 @@ class WarmStarts:
         for trial in ended:
             if trial.technique or not trial.measured or trial.spec.recovery is None or len(trial.rungs) < self.rungs:
                 continue
-            if replace(trial.spec.structure(), dropped=()) != replace(spec.structure(), dropped=()):
+            if _lasting(trial.spec) != _lasting(spec):
                 continue
             apart = distance(spec, trial.spec, groups, blocks)
             rank = (round(apart, 3), -objective_value("accuracy", trial.measured))
@@ -79,3 +79,8 @@ class WarmStarts:
                 if (checkpoints_folder(self.folder) / start.checkpoint).exists():
                     best, found = rank, start
         return found
+
+
+def _lasting(spec: StudentSpec) -> StudentSpec:
+    """Return what students must have in common for one to begin with weights of the other."""
+    return replace(spec.structure(), dropped=(), factors={})

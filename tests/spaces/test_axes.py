@@ -11,6 +11,7 @@ from autocompress.spaces.axes.base import Axis
 from autocompress.spaces.axes.bits import BitsAxis
 from autocompress.spaces.axes.channels import ChannelsAxis
 from autocompress.spaces.axes.depth import DepthAxis
+from autocompress.spaces.axes.factors import FactorsAxis
 from autocompress.spaces.axes.patterns import PatternAxis, pattern_of, word_of
 from autocompress.spaces.axes.recovery import RecoveryAxis
 from autocompress.spaces.axes.registry import AXES, DEFAULT
@@ -84,6 +85,19 @@ class TestDepthAxis(AxisConformance):
         return nets.net("cifar_resnet20").context
 
 
+class TestFactorsAxis(AxisConformance):
+    def make_axis(self) -> Axis:
+        return FactorsAxis()
+
+
+class TestFactorsAxisWithRanks(AxisConformance):
+    def make_axis(self) -> Axis:
+        return FactorsAxis()
+
+    def make_context(self) -> SpaceContext:
+        return nets.net("flatten").context
+
+
 class TestPatternAxis(AxisConformance):
     def make_axis(self) -> Axis:
         return PatternAxis()
@@ -146,6 +160,7 @@ class TestTargetAxis(AxisConformance):
 
 def test_every_registered_axis_is_tried_here_and_has_its_own_name() -> None:
     tried = {BitsAxis, ChannelsAxis, DepthAxis, PatternAxis, RecoveryAxis, SizeAxis, TargetAxis, WidthAxis}
+    tried |= {FactorsAxis}
     ours = {name: AXES.load(name) for name in AXES.names() if AXES.load(name).__module__.startswith("autocompress.")}
     assert set(ours.values()) == tried
     assert all(cls.name == name for name, cls in ours.items())

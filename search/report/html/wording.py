@@ -43,6 +43,7 @@ class PlanWords:
             *([f"{len(spec.dropped)} blocks dropped"] if spec.dropped else []),
             *([f"cut from student {spec.student}"] if spec.student else []),
             *([f"looks at inputs of size {spec.size}"] if spec.size else []),
+            *([f"two factors in the place of {self._of_layers(len(spec.factors))}"] if spec.factors else []),
             *([f"for {spec.target}"] if spec.target else []),
             *([] if trial.plan.choices or spec.channels or spec.bits else ["the teacher as it is"]),
             teaching(spec.recovery),
