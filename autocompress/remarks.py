@@ -17,3 +17,13 @@ def remark(line: str) -> None:
         line: Names the file, what is wrong with it, and what it costs.
     """
     logging.getLogger(LOGGER).warning("autocompress: %s", " ".join(line.split()))
+
+
+@functools.cache
+def notice(line: str) -> None:
+    """Say what goes on, once in a process. Nothing is wrong yet, so that it is not told as an error is.
+
+    Args:
+        line: What is waited for, and since when.
+    """
+    logging.getLogger(LOGGER).warning("%s", " ".join(line.split()))

@@ -1,9 +1,10 @@
-"""Is a latency the same while a neighbour trains under the project's own lock, and what does that cost the training?
+"""Is a latency the same while a neighbour works under the project's own lock, and what does that cost the neighbour?
 
-    python benchmarks/quiet_lock.py [--network resnet20] [--repeats 10] [--threads 2]
+    python benchmarks/quiet_lock.py [--network resnet20] [--repeats 10] [--threads 2] [--work training scoring]
 
 It measures one int8 candidate with and without the neighbour, in random order. It prints the ratio of the two with its
-95 % interval, and how many batches the neighbour trained per second while it was measured beside and while it was not.
+95 % interval, and how many batches the neighbour did per second while it was measured beside and while it was not. The
+neighbour trains a network, or scores a file as a search does.
 """
 
 from __future__ import annotations
@@ -48,15 +49,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="resnet20")
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=2, help="Of the neighbour's training.")
+    parser.add_argument("--threads", type=int, default=2, help="Of the neighbour's work.")
     parser.add_argument("--precision", type=float, default=0.02, help="Within which the two must agree.")
+    parser.add_argument("--work", nargs="+", choices=("training", "scoring"), default=["training"])
     options = parser.parse_args()
+    for work in options.work:
+        beside(work, options)
+
+
+def beside(work: str, options: argparse.Namespace) -> None:
+    """Measure with and without a neighbour that does this work, and print what came of it."""
     network, order = Network(options.network), random.Random(0)
-    print(
-        f"{machine_line()}; {options.network} int8, {options.repeats} repeats, neighbour of {options.threads} threads"
-    )
+    print(f"{machine_line()}; {options.network} int8, {options.repeats} repeats, {work} by {options.threads} threads")
     pairs: list[tuple[Latency, Latency]] = []
-    free, beside, waits = [], [], []
+    free, slowed, waits = [], [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         lock = folder / "lock"  # of its own: other work under the rule must not stand in for the neighbour
@@ -69,7 +75,7 @@ def main() -> None:
             found: dict[bool, Latency] = {}
             for loaded in order.sample((False, True), 2):
                 with ExitStack() as street:
-                    neighbour = street.enter_context(Neighbour(options.threads, lock)) if loaded else None
+                    neighbour = street.enter_context(Neighbour(options.threads, lock, work)) if loaded else None
                     if neighbour is not None:
                         before, start = neighbour.steps(), time.perf_counter()
                         time.sleep(3)
@@ -79,7 +85,7 @@ def main() -> None:
                     found[loaded] = meter.measure([candidate.path], until=options.precision)[0]
                     if neighbour is not None:
                         waits.append(time.perf_counter() - start)
-                        beside.append((neighbour.steps() - before) / waits[-1])
+                        slowed.append((neighbour.steps() - before) / waits[-1])
             pairs.append((found[True], found[False]))
             marked = ", ".join("yes" if found[loaded].disturbed else "no" for loaded in (True, False))
             print(
@@ -92,9 +98,9 @@ def main() -> None:
         within = max(1 / low, high) <= 1 + options.precision
         verdict = "agree" if within else "too wide to tell" if low <= 1 <= high else "DIFFER"
         print(f"{kind}, with to without: {value:.4f} ({low:.4f} to {high:.4f}): {verdict}")
-    slower = statistics.fmean(free) / max(statistics.fmean(beside), 1e-9)
+    slower = statistics.fmean(free) / max(statistics.fmean(slowed), 1e-9)
     print(
-        f"training: {statistics.fmean(free):.1f} batches/s alone, {statistics.fmean(beside):.1f} while measured beside "
+        f"{work}: {statistics.fmean(free):.1f} batches/s alone, {statistics.fmean(slowed):.1f} while measured beside "
         f"(1 / {slower:.1f}); one measurement takes {statistics.fmean(waits):.1f} s"
     )
 

@@ -13,13 +13,15 @@ from dataclasses import fields
 import torch
 from torchvision import models
 
+from autocompress.compression.edits import Parent
 from autocompress.compression.memory import StepBytes, StepMeter
 from autocompress.compression.optimizers import descend, make_optimizer
-from autocompress.compression.student import Student
+from autocompress.compression.student import make_student
 from autocompress.compression.tuning import Tuning
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.layers import find_layers
-from autocompress.spaces.spec import TUNES, Recovery
+from autocompress.spaces.network import look_at_network
+from autocompress.spaces.spec import TUNES, Recovery, StudentSpec
 
 
 def step_bytes(network: str, batch: int, size: int, recovery: Recovery) -> StepBytes:
@@ -33,7 +35,10 @@ def step_bytes(network: str, batch: int, size: int, recovery: Recovery) -> StepB
     """
     inputs = torch.randn(batch, 3, size, size)
     module = capture(models.get_model(network, weights=None), inputs[:1])
-    tuning = Tuning(Student(module, {}, {}), recovery, find_layers(module, inputs[:1])[-1].name)
+    student = make_student(Parent.of(module, look_at_network(module, inputs[:1])), StudentSpec(recovery=recovery))
+    last = find_layers(module, inputs[:1])[-1].name
+    module = student.module
+    tuning = Tuning(student, recovery, last)
     optimizer = make_optimizer(recovery, tuning.trained, 0.0)
     scaler, meter = torch.amp.GradScaler("cpu", enabled=False), StepMeter()
     tuning.train_mode()

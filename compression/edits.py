@@ -16,6 +16,7 @@ from ..spaces.graph.resized import Resizing, resize
 from ..spaces.groups import Group, remove_channels
 from ..spaces.network import Network
 from ..spaces.spec import StudentSpec
+from .adapters import add_adapters
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Parent:
 def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, Sequence[int]]]:
     """Return a copy of a network with its modules replaced, its inputs made smaller, its channels and blocks removed.
 
-    Blocks go last: channels are removed by what was found in the whole network.
+    Channels are removed by what was found in the whole network, before blocks go. Adapters come last.
 
     Args:
         parent: The network.
@@ -69,7 +70,8 @@ def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, S
         The copy, and of each layer that lost inputs the parent's input indices that stayed.
 
     Raises:
-        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, or there is no such block or size.
+        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, or there is no such block or size,
+            or no block for adapters.
     """
     module = replaced(parent.module, spec.replacements)
     if spec.size:
@@ -80,6 +82,9 @@ def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, S
         _drop(module, parent.blocks, spec.dropped)
         left = {name for name, _ in module.named_modules()}
         stayed = {name: indices for name, indices in stayed.items() if name in left}
+    added = None if spec.recovery is None else spec.recovery.kept_adapters
+    if added is not None:
+        _add(module, [block for block in parent.blocks if block.name not in spec.dropped], added.rank)
     return module, stayed
 
 
@@ -88,6 +93,12 @@ def _resize(module: nn.Module, resizings: Sequence[Resizing], size: int) -> None
     if resizing is None or not isinstance(module, fx.GraphModule):
         raise TrialFailed(f"the network cannot look at inputs of size {size}")
     resize(module, resizing)
+
+
+def _add(module: nn.Module, blocks: Sequence[Block], bottleneck: int) -> None:
+    if not blocks or not isinstance(module, fx.GraphModule):
+        raise TrialFailed("no part of the network has a shortcut past it, so there is no place for adapters")
+    add_adapters(module, blocks, bottleneck)
 
 
 def _drop(module: nn.Module, blocks: Sequence[Block], names: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .layer_forward import WeightOf, own_weight, with_weight
+from .learned_steps import LearnedSteps
 
 RANGE_MOMENTUM = 0.05
 """How far a range of activations moves towards that of the latest batch."""
@@ -28,16 +29,23 @@ class FakeQuantizer:
         ranges: Layer name -> [2], the least and the largest input that was seen.
     """
 
-    def __init__(self, module: nn.Module, bits: Mapping[str, int], weight_of: WeightOf = own_weight) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        bits: Mapping[str, int],
+        weight_of: WeightOf = own_weight,
+        steps: LearnedSteps | None = None,
+    ) -> None:
         """Prepare for a network.
 
         Args:
             module: The network.
             bits: Layer name -> width; layers of 16 bits are left alone.
             weight_of: What is quantized where it is not the layer's own weight, such as its sum with an update.
+            steps: The ends of the grids, where they are learned. Else they are those of what is quantized.
         """
         self._layers = {name: (module.get_submodule(name), width) for name, width in bits.items() if width < 16}
-        self._weight_of = weight_of
+        self._weight_of, self._steps = weight_of, steps
         self._before: dict[str, Any] = {}
         self.ranges: dict[str, Tensor] = {}
 
@@ -66,13 +74,18 @@ class FakeQuantizer:
             if width == 8:
                 inputs = self._fake_quantized_inputs(name, inputs, layer.training)
             made = self._weight_of is not own_weight
-            return with_weight(
-                layer, inputs, lambda: fake_quantized_weight(self._weight_of(name, layer), width), again=made
-            )
+            return with_weight(layer, inputs, lambda: self._weight(name, layer, width), again=made)
 
         return forward
 
+    def _weight(self, name: str, layer: nn.Module, width: int) -> Tensor:
+        weight = self._weight_of(name, layer)
+        return fake_quantized_weight(weight, width) if self._steps is None else self._steps.weight(name, weight, width)
+
     def _fake_quantized_inputs(self, name: str, inputs: Tensor, training: bool) -> Tensor:
+        if self._steps is not None and name in self.ranges:
+            found, self.ranges[name] = self._steps.inputs(name, inputs, self.ranges[name].to(inputs.device))
+            return found
         if training or name not in self.ranges:
             low, high = torch.aminmax(inputs.detach())
             now = torch.stack([low.clamp(max=0), high.clamp(min=0)]).float()

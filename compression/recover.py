@@ -20,6 +20,7 @@ from .distill import FeatureTap, Lessons, distillation_loss
 from .fake_quant import FakeQuantizer
 from .gradual import Ramp
 from .layer_forward import own_weight
+from .learned_steps import LearnedSteps
 from .losses import CLASSIFICATION, Losses
 from .memory import StepMeter
 from .norms import reestimate_norms_over
@@ -113,7 +114,9 @@ class Recoverer:
         way = recovery if step < total else replace(recovery, tune=Recovery.tune)
         tuning = Tuning(student, way, self.head or self.lessons.last_layer, self.schedule.seed)
         optimizer = make_optimizer(recovery, tuning.trained, self.schedule.weight_decay)
-        fake = FakeQuantizer(module, spec.bits, tuning.weight if tuning.adapts else own_weight)
+        # what a finished training wrote is cut at its learned ends
+        steps = LearnedSteps() if recovery.learned_steps and step < total else None
+        fake = FakeQuantizer(module, spec.bits, tuning.weight if tuning.adapts else own_weight, steps)
         scaler = make_scaler(self.device, self.losses.precise)
         # on the device already: taps share the buffers
         aids = StudentAids(recovery, module, self.lessons.places if recovery.aids else None)
@@ -122,6 +125,8 @@ class Recoverer:
             fake.ranges.update(state["ranges"])
             tuning.load(state.get("updates", {}))
             aids.projections.load(state.get("projections", {}))
+            if steps is not None:
+                steps.load(state.get("steps", {}))
             if ramp is not None:
                 tuning.take_masks(state.get("masks", {}))
             if state["optimizer"] is not None:
@@ -132,6 +137,8 @@ class Recoverer:
         def save() -> None:
             going_on: dict[str, Any] = {"optimizer": optimizer.state_dict(), "updates": tuning.state()}
             going_on |= {"scaler": scaler.state_dict(), "projections": aids.projections.state()}
+            if steps is not None:
+                going_on["steps"] = steps.state()
             if ramp is not None:
                 going_on["masks"] = {name: mask.bool() for name, mask in tuning.masks.items()}
             # a finished training needs neither momentum, which is half of the file, nor masks, which are in its weights
@@ -145,7 +152,7 @@ class Recoverer:
         kept = student.stayed_inputs.get(self.lessons.last_layer or "")
         watched = [step, max(step, math.ceil(AWARE_FROM * total))]
         try:
-            work = _Work(recovery, kept, Batches(self.data, self.schedule), tuning, scaler, aids, total)
+            work = _Work(recovery, kept, Batches(self.data, self.schedule), tuning, scaler, aids, steps, total)
             while step < until:
                 if stop():
                     save()
@@ -177,9 +184,9 @@ class Recoverer:
             fake.switch_off()
             module.eval()
         if step >= total:
-            tuning.merge()
+            _come_to_rest(tuning, steps, module)
         save()
-        tuning.merge()  # whoever looks at the student after an earlier rung sees what it would be
+        _come_to_rest(tuning, steps, module)  # whoever looks at it after an earlier rung sees what it would be
         return fake
 
     def _step(
@@ -194,7 +201,8 @@ class Recoverer:
             outputs = work.aids.run(inputs)
         loss = distillation_loss(work.recovery, outputs, labels, lesson, tap.features, work.kept, self.losses)
         loss = work.aids.added_to(loss, lesson.shown, tap.features)
-        beside = work.aids.projections.optimizers(learning_rate_factor(step, work.total))
+        rate = learning_rate_factor(step, work.total)
+        beside = (*work.aids.projections.optimizers(rate), *(work.steps.optimizers(rate) if work.steps else ()))
         descend(loss, optimizer, work.scaler, work.tuning.trained, beside)
         work.tuning.hold_masks()
         return float(loss.detach())
@@ -216,4 +224,12 @@ class _Work(NamedTuple):
     tuning: Tuning
     scaler: torch.amp.GradScaler
     aids: StudentAids
+    steps: LearnedSteps | None
     total: int
+
+
+def _come_to_rest(tuning: Tuning, steps: LearnedSteps | None, module: nn.Module) -> None:
+    """Put all that was learned beside the weights into them."""
+    tuning.merge()
+    if steps is not None:
+        steps.cut(module)

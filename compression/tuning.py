@@ -10,7 +10,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, fx, nn
 
-from ..spaces.spec import WITH_RANK, Recovery
+from ..spaces.spec import ADAPTERS, WITH_UPDATES, Recovery
+from .adapters import PREFIX
 from .coded_weight import CodedWeight
 from .layer_forward import ADAPTABLE, own_weight, with_weight
 from .norms import norms_of
@@ -51,8 +52,9 @@ class Tuning:
     and stay. "bitfit" trains every bias and the scale of every norm, and the last layer. "lora" trains these, and an
     update of low rank of each other linear layer and convolution, where that is smaller than the weight itself: small
     weights, such as those of depthwise convolutions, are trained whole. "qlora" does the same over weights that are
-    rounded to 8 bits and kept so (after Dettmers et al. 2023, arXiv:2305.14314, whose grid has 4 bits). With all but
-    "classifier" norms go on with the statistics of batches, as what lies before them changes.
+    rounded to 8 bits and kept so (after Dettmers et al. 2023, arXiv:2305.14314, whose grid has 4 bits). "adapters"
+    trains what "bitfit" does, and the adapters that the student was made with. With all but "classifier" norms go on
+    with the statistics of batches, as what lies before them changes.
 
     Names in `plain_state` are those of a student that is trained in full.
     """
@@ -78,7 +80,9 @@ class Tuning:
         chosen = set(map(id, self._module.get_submodule(last).parameters())) if last else set()
         if recovery.tune != "classifier":
             chosen |= {id(p) for p in self._module.parameters() if p.ndim <= 1}
-        if recovery.tune in WITH_RANK:
+        if recovery.tune == ADAPTERS:
+            chosen |= {id(p) for name, p in self._module.named_parameters() if name.startswith(PREFIX)}
+        if recovery.tune in WITH_UPDATES:
             for name, layer in adaptable(self._module).items():
                 weight = own_weight(name, layer)
                 if id(weight) in chosen:

@@ -27,12 +27,14 @@ class Pattern:
     rate: float
 
 
-TUNES = ("full", "classifier", "bitfit", "lora", "qlora")
+WITH_UPDATES, ADAPTERS = ("lora", "qlora"), "adapters"
+TUNES = ("full", "classifier", "bitfit", *WITH_UPDATES, ADAPTERS)
 """What a recovery may train: all weights; the last layer; biases, norms and the last layer (Ben Zaken et al. 2021,
 arXiv:2106.10199); or those and an update of low rank for each other layer (Hu et al. 2021, arXiv:2106.09685), over
-weights as they are, or kept in 8 bits meanwhile."""
-WITH_RANK = ("lora", "qlora")
-"""Those with updates of low rank."""
+weights as they are, or kept in 8 bits meanwhile; or those and adapters, which stay in the network (Houlsby et al. 2019,
+arXiv:1902.00751)."""
+WITH_RANK = (*WITH_UPDATES, ADAPTERS)
+"""Those with something of low rank: updates, or adapters."""
 ADAMW_PART = 0.15
 """Of a learning rate of SGD, what AdamW takes: its peak of 0.003 was best where that of SGD was 0.02."""
 
@@ -54,13 +56,14 @@ class Recovery:
         fresh: Whether the student begins with new random weights in place of the teacher's.
         optimizer: "sgd" or "adamw", which takes a part of the learning rate.
         tune: Which weights are trained, one of `TUNES`. All others stay as they are.
-        rank: Of the updates of "lora" and "qlora".
+        rank: Of the updates of "lora" and "qlora"; channels of the bottleneck of "adapters".
         attention_weight: Weight of looking where the teacher looks; this and the next two: see `compression.aids`.
         hidden_weight: Weight of matching what lies within the network, through a learned projection.
         relation_weight: Weight of finding the same examples of a batch alike.
         ramp: "cubic" where the zeros of patterns come little by little while the student is taught; empty where they
             are there from the start. See `compression.gradual`.
         early: Whether the student begins with the weights that the teacher had early in its own training.
+        learned_steps: Whether fake quantization learns the ends of its grids. See `compression.learned_steps`.
     """
 
     temperature: float = 4.0
@@ -91,6 +94,12 @@ class Recovery:
 
     ramp: str = ""
     early: bool = False
+    learned_steps: bool = False
+
+    @property
+    def kept_adapters(self) -> Recovery | None:
+        """What decides the adapters that stay in the network, None where there are none."""
+        return Recovery(tune=ADAPTERS, rank=self.rank) if self.tune == ADAPTERS else None
 
     @property
     def peak_rate(self) -> float:
@@ -116,8 +125,9 @@ class Recovery:
                 del found[f"{aid}_weight"]
         if not self.ramp:
             del found["ramp"]
-        if not self.early:
-            del found["early"]
+        for name in ("early", "learned_steps"):
+            if not found[name]:
+                del found[name]
         return found
 
 
@@ -184,9 +194,10 @@ class StudentSpec:
 
         Students of one structure are exported once: the sizes and numbers of the others are written into that graph.
         """
-        if not (self.replacements or self.dropped or self.size):
+        added = self._added
+        if not (self.replacements or self.dropped or self.size or added):
             return PLAIN
-        return StudentSpec(replacements=self.replacements, dropped=self.dropped, size=self.size)
+        return StudentSpec(replacements=self.replacements, dropped=self.dropped, size=self.size, recovery=added)
 
     @property
     def changes_network(self) -> bool:
@@ -194,12 +205,16 @@ class StudentSpec:
         return bool(self.channels) or self.structure() != PLAIN
 
     def shape_key(self) -> str:
-        """Return the key of what decides latency, which is everything but how the student is taught."""
+        """Return the key of what decides latency: all but how the student is taught, unless that adds to it."""
         return self._shape_key
 
     @cached_property
     def _shape_key(self) -> str:  # asked for thousands of times while plans are looked for
-        return replace(self, recovery=None).key()
+        return replace(self, recovery=self._added).key()
+
+    @property
+    def _added(self) -> Recovery | None:
+        return None if self.recovery is None else self.recovery.kept_adapters
 
     def training_key(self) -> str:
         """Return the key of what decides the trained weights. Bits count only when training sees them."""

@@ -26,13 +26,17 @@ class RecoverySection(Section):
         optimizer: "sgd" or "adamw". Without it AdamW for networks that are normalised by layers, as transformers are.
         ways: Which weights a training may change: "full" all of them, "classifier" the last layer, "bitfit" biases,
             norms and the last layer, "lora" those and an update of low rank for each other layer, "qlora" the same
-            over weights that are kept in 8 bits meanwhile. A search chooses among them; the first is that of students
-            made by hand.
-        rank: Of the updates of "lora" and "qlora".
+            over weights that are kept in 8 bits meanwhile, "adapters" biases, norms, the last layer and bottlenecks
+            that are put into every block and stay in the file. A search chooses among them; the first is that of
+            students made by hand.
+        rank: Of the updates of "lora" and "qlora", and channels of the bottlenecks of "adapters".
         aids: What the teacher may show beside its outputs, with a weight that the search decides: "attention" (where it
             looks), "hidden" (what lies within it), "relation" (which examples it finds alike). None by default.
         ramp: "cubic" lets the zeros of patterns come little by little, over the first 60 % of a training. Without it
             they are there from its start.
+        learned_steps: Whether quantization-aware training learns the ends of its grids too, by LSQ, of weights and of
+            the inputs of 8-bit layers. Files have the learned ends of weights, and with `calibration = "trained"` those
+            of inputs.
         starts: Whose weights students may begin with: "teacher", "new" (random ones) or "early" (those that the task
             brings as `early_weights`). With several, each plan chooses one.
         calibration: How the ranges of 8-bit activations are found from calibration inputs; "trained" takes those of
@@ -47,7 +51,8 @@ class RecoverySection(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     optimizer: Literal["sgd", "adamw"] | None = None
     ways: Annotated[
-        tuple[Literal["full", "classifier", "bitfit", "lora", "qlora"], ...], Field(strict=False, min_length=1)
+        tuple[Literal["full", "classifier", "bitfit", "lora", "qlora", "adapters"], ...],
+        Field(strict=False, min_length=1),
     ] = ("full",)
     rank: Count = Recovery.rank
 
@@ -64,6 +69,7 @@ class RecoverySection(Section):
         return tuple(aid for aid in AIDS if aid in aids)
 
     ramp: Literal["cubic"] | None = None
+    learned_steps: bool = False
     starts: Annotated[tuple[Literal["teacher", "new", "early"], ...], Field(strict=False, min_length=1)] = ("teacher",)
 
     @model_validator(mode="after")

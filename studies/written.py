@@ -80,6 +80,11 @@ def check_effect(study: StudySections, written: Written) -> None:
         raise StudyFileError("[recovery] aids has no effect without the axis 'recovery': add it, or remove aids")
     if "ramp" in written.get("recovery", set()) and study.recovery.ramp is not None and "pattern" not in axes:
         raise StudyFileError("[recovery] ramp has no effect without the axis 'pattern': add it, or remove ramp")
+    if taught.learned_steps and not {"bits", "recovery"} <= set(axes):
+        raise StudyFileError(
+            "[recovery] learned_steps has no effect without the axes 'bits' and 'recovery', by which layers are "
+            "trained in low bits: add them, or remove learned_steps"
+        )
     if "criterion" in written.get("space", set()) and not {"channels", "width"} & set(axes):
         raise StudyFileError("[space] criterion has no effect where no axis removes channels: add 'channels'")
 

@@ -243,6 +243,7 @@ def _made_of(facts: CardFacts) -> list[tuple[str, str]]:
     words += f", learning rate {taught.peak_rate:g}"
     words += " of AdamW" if taught.optimizer == "adamw" else ""
     words += ", quantization-aware" if taught.quantization_aware else ""
+    words += " with learned steps" if taught.learned_steps else ""
     words += few_weights(taught) + beginning(taught)
     epochs = settings.recovery.epochs
     return [*found, ("training", words + (f", {epochs:g} epochs" if epochs else ""))]

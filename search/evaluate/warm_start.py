@@ -58,6 +58,8 @@ class WarmStarts:
         """
         if spec.recovery is not None and (spec.recovery.fresh or spec.recovery.early):
             return None  # it begins with weights of its own
+        if spec.structure().recovery is not None:
+            return None  # the weights around its adapters are the teacher's
         best: tuple[float, float] | None = None
         found = None
         for trial in ended:

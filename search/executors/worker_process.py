@@ -33,7 +33,7 @@ def _without_ctrl_c() -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    start_resource_tracker()  # later, its start would let the signal through again
+    start_resource_tracker()  # a pool would start it with words, and its start lets the signal through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -68,8 +68,9 @@ class WorkerProcess:
         self.unusable = ""
         self._done, self._warm_bytes, self._begun_s = 0, 0, time.monotonic()
         spawn = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, spawn, prepare_worker, (threads, os.getpid(), self._log, context.log_level))
+        how = (threads, os.getpid(), self._log, context.log_level)
         with _without_ctrl_c():  # else it would end by it with a traceback while it imports PyTorch
+            self._pool = ProcessPoolExecutor(1, spawn, prepare_worker, how)
             opened = self._pool.submit(open_study, context.settings, context.folder)
         self._processes = list(self._pool._processes.values())
         opened.add_done_callback(self._opened)

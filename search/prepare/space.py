@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ...errors import MeasurementError, TrialFailed
+from ...errors import MeasurementError, TrialFailed, UsageError
 from ...evaluators.microbenchmarks import Say, study_profile
 from ...spaces.axes.patterns import MIN_WEIGHTS, PatternAxis
 from ...spaces.context import SpaceContext
 from ...spaces.network import Network
 from ...spaces.space import Space, build_space
-from ...spaces.spec import Pattern, Recovery, StudentSpec
+from ...spaces.spec import ADAPTERS, Pattern, Recovery, StudentSpec
 from ...spaces.target import PerTarget, joint_capabilities
 from ...spaces.target_profile import Ratio, TargetProfile
 from ...studies.schema import StudySections
@@ -104,8 +104,16 @@ def lay_context(
         profile: What was measured to pay.
         patterns: Sparsity patterns that were measured to be faster.
         optimizer: That students of the study were taught by; None where none was.
+
+    Raises:
+        UsageError: The network has no place for adapters, which the study asks for.
     """
     taught = settings.recovery
+    if ADAPTERS in taught.ways and not network.blocks:
+        raise UsageError(
+            "[recovery] ways names 'adapters', which lie in parts that a shortcut leads past; the network has none: "
+            "remove it"
+        )
     optimizer = optimizer or taught.optimizer or ("adamw" if network.norms_layers else "sgd")
     found = {t.name: usable_runtime(t).capabilities(t) for t in settings.target.targets()}
     joint = joint_capabilities(list(found.values()), settings.target.any_of)
@@ -121,7 +129,13 @@ def lay_context(
         bits=settings.space.bits,
         patterns=settings.space.patterns,
         profile=profile,
-        recovery=Recovery(optimizer=optimizer, tune=taught.ways[0], rank=taught.rank, ramp=taught.ramp or ""),
+        recovery=Recovery(
+            optimizer=optimizer,
+            tune=taught.ways[0],
+            rank=taught.rank,
+            ramp=taught.ramp or "",
+            learned_steps=taught.learned_steps,
+        ),
         ways=taught.ways,
         aids=settings.recovery.aids,
         starts=settings.recovery.starts,

@@ -15,6 +15,7 @@ from ...spaces.plan import Plan
 from ...spaces.space import Space
 from ..trial import Origin
 from .by_hand import Design, by_hand, on_targets
+from .compound import scaled_designs
 from .factorial import in_other_bits
 from .shallower import shallower
 
@@ -44,7 +45,7 @@ def initial_design(
     found = list(dict.fromkeys(solved)) or list(finer_widths(space))
     mixed = [Design(plan, Origin.DESIGN, "initial design") for plan in levels]
     # two by levels for each of the solver's: where harm does not add up, they are the better ones
-    rows = found, mixed[::2], mixed[1::2], list(shallower(space))
+    rows = found, mixed[::2], mixed[1::2], list(shallower(space)), list(scaled_designs(space))
     each = [d for some in zip_longest(*rows) for d in some if d is not None]
     ours = [design for design in each if design.plan not in known]
     untrained = [d for d in hand if space.spec(d.plan).recovery is None]

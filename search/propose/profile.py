@@ -131,17 +131,24 @@ class ProfileEncoding:
 
     def encode(self, plan: Plan) -> dict[str, Value] | None:
         """Return the numbers that come nearest to a plan; None for a plan that is not trained."""
-        for name, usual in self._space.taught.choices.items():
-            variable, option = self._space.variable(name), plan.choices.get(name)
-            drawn = variable is not None and option in variable.drawn
-            if option != usual and not drawn:
-                return None
+        if not is_drawn(self._space, plan):
+            return None
         found: dict[str, Value] = {}
         for curve in self._curves:
             found |= curve.encode(plan)
         for variable in self._single:
             found[variable.name] = value_of(variable, plan)
         return found
+
+
+def is_drawn(space: Space, plan: Plan) -> bool:
+    """Tell whether a plan is taught as those are that samplers draw."""
+    for name, usual in space.taught.choices.items():
+        variable, option = space.variable(name), plan.choices.get(name)
+        drawn = variable is not None and option in variable.drawn
+        if option != usual and not drawn:
+            return False
+    return True
 
 
 def parameter_of(variable: Variable) -> Parameter:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...spaces.plan import Plan
 from ...spaces.spec import StudentSpec
 from ...spaces.variables import Value
-from ..trial import Origin, Trial
+from ..trial import Origin, Trial, TrialState
 from .by_hand import Design
 from .encoding import Encoding
 from .samplers import Sampler
@@ -25,6 +25,29 @@ class Arm:
 
     encoding: Encoding
     sampler: Sampler
+
+    def draw(self) -> Proposal:
+        """Return what the sampler draws."""
+        ticket, drawn = self.sampler.ask()
+        return Proposal(self.encoding.decode(drawn), Origin.SEARCH, "search", drawn, ticket)
+
+    def give_back(self, proposal: Proposal) -> None:
+        """Take back what was drawn and is not tried."""
+        assert proposal.latent is not None
+        self.sampler.reject(-1, proposal.latent, proposal.ticket)
+
+    def learn(
+        self, trial: Trial, costs: Sequence[float] | None, violation: float | None, proposal: Proposal | None
+    ) -> None:
+        """Let the sampler learn what became of a trial; see `Proposer.learn`."""
+        # numbers of an earlier run that knew less do not go with those of today, nor those of another arm
+        own = trial.latent is not None and trial.latent.keys() == self.encoding.latent().keys()
+        latent = trial.latent if own else self.encoding.encode(trial.plan)
+        ticket = proposal.ticket if proposal is not None and own else None
+        if latent is not None and costs is not None:
+            self.sampler.tell(trial.number, latent, costs, ticket)
+        elif latent is not None and trial.state in (TrialState.GATED, TrialState.FAILED):
+            self.sampler.reject(trial.number, latent, ticket, violation)
 
 
 @dataclass(frozen=True)

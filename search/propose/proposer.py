@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -19,15 +19,14 @@ from ...spaces.plan import Plan
 from ...spaces.space import Space
 from ...spaces.surrogates import Surrogates
 from ...spaces.target import PerTarget
-from ...spaces.variables import Value
-from ..trial import Origin, Trial, TrialState
+from ..trial import Origin, Trial
 from .baselines import Baselines
 from .by_hand import Design
 from .learned.source import LearnedSource
 from .planned import Planned
 from .proposal import Arm, Proposal
 from .solved import BUDGET, same_budget
-from .sources import EXPECTED, LEVELS, Gains, Sources, source_of
+from .sources import COMPOUND, EXPECTED, LEVELS, Gains, Sources, source_of
 
 REDRAWS = 60
 """Draws before the space counts as exhausted."""
@@ -53,6 +52,7 @@ class Proposer:
         levels: Sequence[Plan] = (),
         limit: float | None = None,
         floor: float | None = None,
+        compound: Arm | None = None,
     ) -> None:
         """Propose plans of `space`.
 
@@ -68,12 +68,13 @@ class Proposer:
             levels: Uniform designs that give each role a level, in the order in which they are worth a trial.
             limit: Largest latency (ms of the first target) or size (bytes) that counts as a gain; None for any.
             floor: Largest cost of the metric that does; None for any.
+            compound: An encoding of networks that are scaled as a whole, with its sampler; None to do without.
         """
-        self._space, self._arm = space, arm
+        self._space, self._arm, self._compound = space, arm, compound
         self._surrogates, self._budgets = surrogates or Surrogates(), dict(budgets or {})
         self._learned = learned
         self._levels = deque(levels)
-        self._sources = Sources(EXPECTED)
+        self._sources = Sources({n: gain for n, gain in EXPECTED.items() if compound is not None or n != COMPOUND})
         self._gains = Gains(limit, floor)
         self._baselines = baselines or Baselines(space, self._surrogates, self._budgets, ())
         self._random = random.Random(seed)
@@ -144,7 +145,11 @@ class Proposer:
         if (shared := self.share()) is not None:
             return shared
         self._over = None
-        ways: dict[str, Callable[[], Proposal | None]] = {"sampler": self._drawn if self._arm else self._anywhere}
+        ways: dict[str, Callable[[], Proposal | None]] = {"sampler": self._anywhere}
+        if self._arm is not None:
+            ways["sampler"] = partial(self._drawn, self._arm)
+        if self._compound is not None:
+            ways[COMPOUND] = partial(self._drawn, self._compound)
         if self._learned is not None and self._learned.ready:
             ways["learned"] = partial(self._learned.propose, self._is_new)
         if self._levels:
@@ -172,7 +177,8 @@ class Proposer:
         """Let what predicts latency learn from the gate of a trial."""
         for name, latency in trial.gate.items():
             surrogate = self._surrogates.latency.get(name)
-            if isinstance(surrogate, LatencyLearner):
+            # predictions know nothing of adapters, which a way to teach leaves in a file
+            if isinstance(surrogate, LatencyLearner) and trial.spec.structure().recovery is None:
                 surrogate.add(trial.spec, latency.p50_ms)
         if self._learned is not None:
             self._learned.measured(trial)
@@ -191,14 +197,10 @@ class Proposer:
         self._baselines.note(trial)
         self._queue.heard(trial.spec, trial.finished)
         self._let_learn(trial, costs)
-        if self._arm is None or trial.technique:
+        if trial.technique:
             return  # the search takes nothing over from what was made to be compared with it
-        latent = self._encoded(self._arm, trial)
-        ticket = proposal.ticket if proposal is not None else None
-        if latent is not None and costs is not None:
-            self._arm.sampler.tell(trial.number, latent, costs, ticket)
-        elif latent is not None and trial.state in (TrialState.GATED, TrialState.FAILED):
-            self._arm.sampler.reject(trial.number, latent, ticket, violation)
+        for arm in filter(None, (self._arm, self._compound)):
+            arm.learn(trial, costs, violation, proposal)
 
     def _let_learn(self, trial: Trial, costs: Sequence[float] | None) -> None:
         if self._learned is None or trial.technique:
@@ -208,13 +210,6 @@ class Proposer:
             gain = self._gains.of(*found)
             self._sources.credit(source_of(trial), gain)
             self._learned.gained(trial, gain)
-
-    @staticmethod
-    def _encoded(arm: Arm, trial: Trial) -> Mapping[str, Value] | None:
-        """Return what an arm knows of a plan: the numbers that were drawn, else those that come nearest to it."""
-        # numbers of an earlier run that knew less do not go with those of today
-        drawn = trial.latent is not None and trial.latent.keys() == arm.encoding.latent().keys()
-        return trial.latent if drawn else arm.encoding.encode(trial.plan)
 
     def _note(self, proposal: Proposal) -> Proposal:
         if not proposal.technique:
@@ -247,14 +242,12 @@ class Proposer:
                 found = max(found, surrogate.predict_ms(spec) / allowed)
         return found
 
-    def _drawn(self) -> Proposal | None:
-        """Return what the sampler draws, None where that is not new."""
-        assert self._arm is not None
-        ticket, drawn = self._arm.sampler.ask()
-        proposal = Proposal(self._arm.encoding.decode(drawn), Origin.SEARCH, "search", drawn, ticket)
+    def _drawn(self, arm: Arm) -> Proposal | None:
+        """Return what an arm's sampler draws, None where that is not new."""
+        proposal = arm.draw()
         if self._is_new(proposal):
             return proposal
-        self._arm.sampler.reject(-1, drawn, ticket)
+        arm.give_back(proposal)
         return None
 
     def _anywhere(self) -> Proposal | None:

@@ -6,9 +6,11 @@ import random
 from collections.abc import Mapping, Sequence
 
 from ..trial import Origin, Trial
+from .compound import SCALE
 from .learned.source import SHARED
 
-EXPECTED = {"learned": 8.0, "sampler": 1.0, "levels": 1.0}
+COMPOUND = "compound"
+EXPECTED = {"learned": 8.0, "sampler": 1.0, "levels": 1.0, COMPOUND: 1.0}
 """What sources are expected to gain before they have gained anything, against each other."""
 LEVELS = "levels by role"
 """The label of uniform designs that give each role a level, which had to earn their trials."""
@@ -113,4 +115,6 @@ def source_of(trial: Trial) -> str:
         return "learned"
     if trial.label == LEVELS:
         return "levels"
+    if trial.origin is Origin.SEARCH and SCALE in (trial.latent or {}):
+        return COMPOUND
     return "sampler" if trial.origin is Origin.SEARCH and trial.latent is not None else ""

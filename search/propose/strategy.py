@@ -14,6 +14,8 @@ from ...studies.schema import SearchSection
 from ..objectives import is_latency
 from ..techniques import asked_for
 from .baselines import Baselines
+from .compound import CompoundEncoding, can_scale
+from .encoding import Encoding
 from .factorial import factorial
 from .initial_design import initial_design
 from .learned.learned import LearnedProposals
@@ -51,10 +53,14 @@ def make_proposer(
     without = settings.without
     usual, techniques = asked_for(settings.baselines)
     starts = starts_of(space, surrogates, targets, budgets)
-    profile = ProfileEncoding(space, sensitivity_ranks(space, surrogates.sensitivity))
-    arm = None
-    if "profile" not in without and profile.latent():
-        arm = Arm(profile, Sampler(profile.latent(), len(objectives), settings.seed, settings.sampler))
+    ranks = sensitivity_ranks(space, surrogates.sensitivity)
+    profile, compound = ProfileEncoding(space, ranks), CompoundEncoding(space, ranks)
+
+    def arm_of(encoding: Encoding, describes: bool) -> Arm | None:
+        if "profile" in without or not describes:
+            return None
+        return Arm(encoding, Sampler(encoding.latent(), len(objectives), settings.seed, settings.sampler))
+
     guided = "initial_design" not in without and set(targets) <= set(surrogates.latency)
     levels = [] if "levels" in without else _levels(space, surrogates, starts)
     design = initial_design(space, solved(space, surrogates, starts) if guided else (), levels[:FIRST_LEVELS], usual)
@@ -68,7 +74,7 @@ def make_proposer(
         learned = LearnedSource(model, objectives)
     return Proposer(
         space,
-        arm,
+        arm_of(profile, bool(profile.latent())),
         settings.seed,
         design,
         surrogates,
@@ -78,6 +84,7 @@ def make_proposer(
         levels[FIRST_LEVELS:],
         limit_ms,
         None if min_accuracy is None else -min_accuracy,
+        arm_of(compound, can_scale(space)),
     )
 
 

@@ -43,10 +43,15 @@ def cells(row: Row, metric: MetricLabel) -> tuple[Cell, ...]:
     )
 
 
+def shown(table: TechniqueTable) -> list[Row]:
+    """Return the rows that have figures, and those that could have; what is not offered is told by `remarks`."""
+    return [row for row in table.rows if not _is_left_out(row)]
+
+
 def plain_lines(table: TechniqueTable, title: str) -> list[str]:
     """Return the table as aligned text, with what is missing below it."""
     lines = [heads(table)]
-    for row in table.rows:
+    for row in shown(table):
         made = cells(row, table.metric)
         name = row.name  # its trial says which setting it is
         lines.append(
@@ -65,7 +70,7 @@ def rich_table(table: TechniqueTable, title: str) -> Table:
     found = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", padding=(0, 1, 0, 0))
     for head in heads(table):
         found.add_column(head, justify="left", no_wrap=head != "technique")
-    for row in table.rows:
+    for row in shown(table):
         style = "bold" if row.name == SEARCH else "dim" if row.entry is None else ""
         made = cells(row, table.metric)
         found.add_row(*("\n".join(part for part in cell if part) for cell in made), style=style)
@@ -88,11 +93,18 @@ def remarks(table: TechniqueTable) -> Iterator[str]:
     )
     if any(row.metric is not None and row.metric.low is None for row in table.rows):
         yield f"{metric.name} has no interval: it is no share of right answers, and was not resampled"
+    left_out: dict[str, list[str]] = {}
     for row in table.rows:
         if row.note:
-            yield f"{row.name}: {row.note}"
+            left_out.setdefault(row.note, []).append(row.name)
+    for note, names in left_out.items():
+        yield f"{', '.join(names)}: {note}"
     if table.missing:
         yield f"not tried yet: {', '.join(table.missing)}; to try them: {table.command}"
+
+
+def _is_left_out(row: Row) -> bool:
+    return row.entry is None and bool(row.note) and row.name != SEARCH
 
 
 def _of_metric(value: Interval, metric: MetricLabel) -> Cell:

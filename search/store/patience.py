@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ...errors import StorageError
-from ...remarks import remark
+from ...remarks import notice
 from .database import Database
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class Patience:
                 if time.monotonic() > until_s:
                     raise
             if not told:
-                remark(
+                notice(
                     f"{self._database.where}: cannot be used now, and is waited for since {time.strftime('%H:%M:%S')}"
                 )
                 told = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ...spaces.axes.recovery import AWARE, METHOD, POST_TRAINING, START, TAUGHT, TEACHERS
@@ -46,6 +46,22 @@ class DesignContext:
         if self.fits is None:
             return sorted(found, key=lambda width: abs(width - USUAL_WIDTH))
         return [width for width in found if self.fits(specs[width])] or found[-1:]
+
+    def within(self, plans: Mapping[str, Plan], usual: str) -> list[tuple[str, Plan]]:
+        """Return the plans to try, each once: those within the budget, or the last; without one, from the usual one on.
+
+        Args:
+            plans: Label -> plan, from the largest network to the smallest.
+            usual: Label of the one that is tried first where no budget says how small a student must be.
+        """
+        labels: dict[Plan, str] = {}
+        for label, plan in plans.items():
+            labels.setdefault(plan, label)
+        found = [(label, plan) for plan, label in labels.items()]
+        if self.fits is not None:
+            return [each for each in found if self.fits(self.space.spec(each[1]))] or found[-1:]
+        first = list(labels).index(plans[usual]) if usual in plans else 0
+        return sorted(found, key=lambda each: abs(found.index(each) - first))
 
     def taught(self, rate: float = 1.0, on_labels: bool = False, aware: bool = False) -> Plan:
         """Return the plan of a student that only is taught.

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...spaces.axes.channels import ChannelsAxis
 from ...spaces.axes.recovery import AWARE
-from ...spaces.axes.registry import SIZES
+from ...spaces.axes.registry import SCALED, SIZES
 from ...spaces.space import Space
 from ...spaces.variables import Option
 
@@ -116,6 +116,22 @@ def twice_narrower(facts: SpaceFacts) -> str:
     """Tell why no student can get narrower again after it did once."""
     most = max((facts.most.get(name, 0) for name in SIZES), default=0)
     return narrower(facts) or ("" if most > 2 else "no group of channels can shrink more than once")
+
+
+def asked_in_recovery(key: str, option: str) -> Need:
+    """Return the need of what students have only where a study's section `[recovery]` names it.
+
+    Args:
+        key: Of the section, such as "ways".
+        option: The option of the axis `recovery` that stands for it.
+    """
+    return lambda facts: "" if facts.offers("recovery", option) else f"[recovery] {key} of this study does not name it"
+
+
+def scaled_together(facts: SpaceFacts) -> str:
+    """Tell why depth, width and the size of inputs cannot shrink together."""
+    there = sum(bool(facts.options.keys() & kind) for kind in SCALED)
+    return "" if there > 1 else "of depth, width and the size of inputs this study decides at most one"
 
 
 def trained_bits(facts: SpaceFacts) -> str:

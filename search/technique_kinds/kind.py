@@ -13,9 +13,9 @@ from .context import DesignContext
 from .facts import Need, SpaceFacts
 
 USUAL_TEACHING = frozenset(
-    {"temperature", "alpha", "learning_rate", "feature_weight", "quantization_aware", "optimizer"}
+    {"temperature", "alpha", "learning_rate", "feature_weight", "quantization_aware", "optimizer", "learned_steps"}
 )
-"""Settings of a recovery that a search may draw beside any technique."""
+"""Settings of a recovery that a search may draw, or a study have, beside any technique."""
 BESIDE = frozenset({"recovery", "target"})
 """Parts of a specification that do not change the network."""
 STEP_OF = "step of "

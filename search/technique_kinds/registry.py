@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import distillation, pruning, quantization, sequences, sparsity
+from . import distillation, few_weights, pruning, quantization, scaling, sequences, sparsity
 from .kind import TechniqueKind
 
 TECHNIQUES: tuple[TechniqueKind, ...] = (
@@ -13,11 +13,20 @@ TECHNIQUES: tuple[TechniqueKind, ...] = (
     pruning.PRUNING,
     pruning.GLOBAL,
     pruning.ITERATIVE,
+    scaling.SHALLOWER,
+    scaling.SMALLER_INPUTS,
+    scaling.COMPOUND,
     distillation.DISTILLATION,
     sparsity.UNSTRUCTURED,
     sparsity.TWO_FOUR,
+    sparsity.LOTTERY,
     sparsity.REWINDING,
     sparsity.REINITIALIZED,
+    few_weights.CLASSIFIER,
+    few_weights.BITFIT,
+    few_weights.LORA,
+    few_weights.QLORA,
+    few_weights.ADAPTERS,
     sequences.PRUNE_QUANTIZE,
     sequences.QUANTIZE_PRUNE,
     sequences.TUTORIALS,

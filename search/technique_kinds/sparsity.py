@@ -1,6 +1,6 @@
 """Techniques that set single weights to zero and keep every layer's shape, trained on labels alone.
 
-The three with unstructured zeros have one mask, that of the trained network, and differ in how the weights that are
+Those with unstructured zeros have one mask, that of the trained network, and differ in how the weights that are
 left are trained: so a table shows what the trained weights are worth beside the mask (Frankle and Carbin 2019,
 arXiv:1803.03635; Renda et al. 2020, arXiv:2003.02389).
 """
@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ...spaces.axes.patterns import word_of
-from ...spaces.axes.recovery import NEW, START
+from ...spaces.axes.recovery import EARLY, NEW, START
 from ...spaces.plan import Plan
 from ...spaces.spec import Pattern
 from .context import DesignContext, design
-from .facts import one_mask, zeros
+from .facts import asked_in_recovery, one_mask, zeros
 from .kind import Steps, TechniqueKind
 
 UNSTRUCTURED_ZEROS = word_of(Pattern("unstructured", 0.8))
@@ -43,6 +43,10 @@ def _rewound(context: DesignContext) -> Plan:
     return context.taught(context.full_rate, on_labels=True)
 
 
+def _early(context: DesignContext) -> Plan:
+    return _rewound(context).changed({START: EARLY})
+
+
 def _renewed(context: DesignContext) -> Plan:
     return _rewound(context).changed({START: NEW})
 
@@ -64,6 +68,12 @@ REWINDING = TechniqueKind(
     "the mask of unstructured pruning, the trained weights, trained at the rate of a training from the start",
     _with(UNSTRUCTURED_ZEROS, "80% zeros, rate rewound", _rewound),
     needs=(needs_unstructured, one_mask),
+)
+LOTTERY = TechniqueKind(
+    "lottery ticket",
+    "the mask of unstructured pruning, the weights that the network had early in its training",
+    _with(UNSTRUCTURED_ZEROS, "80% zeros, early weights", _early),
+    needs=(needs_unstructured, one_mask, asked_in_recovery("starts", EARLY)),
 )
 REINITIALIZED = TechniqueKind(
     "random reinitialization",

@@ -108,6 +108,7 @@ class RecoveryAxis(AxisDefaults):
             rank=rank_of(tune, default.rank),
             ramp=default.ramp if gradual else "",
             early=start == EARLY,
+            learned_steps=default.learned_steps and aware,
         )
         return replace(spec, recovery=taught)
 

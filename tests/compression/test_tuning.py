@@ -19,7 +19,7 @@ from autocompress.compression.recover import Stopped
 from autocompress.compression.recovered import load_recovered, read_checkpoint
 from autocompress.compression.student import Student
 from autocompress.compression.tuning import Tuning, adaptable
-from autocompress.spaces.spec import WITH_RANK, Recovery, StudentSpec
+from autocompress.spaces.spec import WITH_UPDATES, Recovery, StudentSpec
 
 WAYS = ("classifier", "bitfit", "lora", "qlora")
 
@@ -69,7 +69,7 @@ def test_what_is_not_trained_stands_still_bit_by_bit(way: str, tmp_path: Path) -
     flat = {name for name, parameter in parameters.items() if parameter.ndim <= 1}
     last = {"linear.weight", "linear.bias"}
     assert changed == (last if way == "classifier" else flat | last)
-    assert bool(state["updates"]) == (way in WITH_RANK), "the rest is kept beside the weights"
+    assert bool(state["updates"]) == (way in WITH_UPDATES), "the rest is kept beside the weights"
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -122,7 +122,7 @@ def test_a_checkpoint_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [{}, {"layer2.0.conv1": 8, "linear": 4, "layer3.0.conv2": 4}], ids=["32", "low"])
-@pytest.mark.parametrize("way", WITH_RANK)
+@pytest.mark.parametrize("way", WITH_UPDATES)
 def test_merged_updates_answer_as_they_did_beside_the_weights(bits: dict[str, int], way: str) -> None:
     bench = bench_of(way)
     student = bench.student()

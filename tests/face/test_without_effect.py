@@ -51,6 +51,7 @@ def test_options_that_would_have_no_effect_are_refused(
         ("[recovery]\nrank = 4\n", "rank"),
         ("[space]\naxes = ['bits']\n[recovery]\nways = ['full', 'lora']\n", r"ways = .*"),
         ("[space]\naxes = ['bits']\n[recovery]\nramp = 'cubic'\n", "ramp"),
+        ("[space]\naxes = ['bits']\n[recovery]\nlearned_steps = true\n", "learned_steps"),
         ("[space]\naxes = ['bits']\ncriterion = 'l1'\n", "criterion"),
     ],
 )

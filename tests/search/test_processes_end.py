@@ -158,6 +158,9 @@ def test_sigterm_ends_a_search_with_its_front_and_nothing_outlives_it(tiny_task:
     search.wait_for_trials(3)
     tree = search.tree()
     assert len(tree) >= 2
+    commands = [psutil.Process(pid).cmdline() for pid in tree if psutil.pid_exists(pid)]
+    trackers = [command for command in commands if "resource_tracker" in " ".join(command)]
+    assert trackers and all("-Wignore:resource_tracker:UserWarning" in command for command in trackers)
     begun = time.monotonic()
     search.process.send_signal(signal.SIGTERM)
     assert search.end() == 0

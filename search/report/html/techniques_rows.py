@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..front import Front
-from ..technique_table import Cell, cells, heads, remarks
+from ..technique_table import Cell, cells, heads, remarks, shown
 from ..techniques import SEARCH, techniques
 
 
@@ -39,7 +39,7 @@ def technique_rows(front: Front) -> TechniqueRows:
     table = techniques(front)
     return TechniqueRows(
         heads=heads(table),
-        rows=tuple((row.name, row.meaning, cells(row, table.metric)) for row in table.rows),
+        rows=tuple((row.name, row.meaning, cells(row, table.metric)) for row in shown(table)),
         strong=SEARCH,
         remarks=tuple(line for line in remarks(table) if not line.startswith("not tried yet")),
         missing=table.missing,

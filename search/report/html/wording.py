@@ -59,7 +59,8 @@ def teaching(recovery: Recovery | None) -> str:
     """Return how a student is taught, in a few words."""
     if recovery is None:
         return "not trained"
-    aware = ", with fake quantization" if recovery.quantization_aware else ""
+    learned = " of learned steps" if recovery.learned_steps else ""
+    aware = f", with fake quantization{learned}" if recovery.quantization_aware else ""
     by = " by AdamW" if recovery.optimizer == "adamw" else ""
     return (
         f"taught{by} at temperature {recovery.temperature:.3g}, alpha {recovery.alpha:.3g}"
@@ -81,6 +82,7 @@ def few_weights(recovery: Recovery) -> str:
         "bitfit": ", biases, norms and the last layer alone (BitFit)",
         "lora": f", by updates of rank {recovery.rank} (LoRA)",
         "qlora": f", by updates of rank {recovery.rank} of weights in 8 bits (QLoRA)",
+        "adapters": f", by adapters of {recovery.rank} channels, biases, norms and the last layer",
     }.get(recovery.tune, "")
 
 
