@@ -293,8 +293,8 @@ class ArtifactBuilder:
 
 
 def _numbers(request: BuildRequest, spec: StudentSpec, trained: Ranges) -> BuildRequest:
-    bits, ways = spec.realised(spec.bits), spec.realised(spec.activations)
-    return replace(request, bits=bits, activations=ways, trained=trained)
+    ways = spec.realised(spec.activations)
+    return replace(request, bits=spec.realised(spec.bits), activations=ways, trained=trained)
 
 
 def _beside(path: Path, what: str) -> Path:
