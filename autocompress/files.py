@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from .terminal import terminal_is_gone
 
 PARTIAL = ".part-"
 """How the name of what is not yet finished begins. Only a kill leaves such a file; see `sweep`."""
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""How an address such as s3://bucket begins, once it was taken for a path."""
 _NAMES = ("EIO", "ESTALE", "ETIMEDOUT", "ENXIO", "ENODEV", "EREMOTEIO")
 TROUBLE = frozenset(vars(errno)[name] for name in _NAMES if name in vars(errno))
 """What a system says of a disk that fails, or of a network's that is out of reach: nothing is wrong with a file."""
@@ -175,8 +178,13 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder that cannot be one, because it or one above it is a file. It need not be there.
 
     Raises:
-        UsageError: It is a file.
+        UsageError: It is a file, or an address of object storage.
     """
+    if _ADDRESS.match(str(folder)) and not folder.exists():
+        raise UsageError(
+            f"{str(folder).replace(':/', '://', 1)} is no folder: studies need locks and files that grow, which object "
+            "storage has not; give a folder of a disk, and copy what was found there afterwards"
+        )
     for path in (folder, *folder.parents):
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; give the name of a folder")

@@ -1,9 +1,10 @@
 """What a sweep costs in network and object store: measured on a small search, then reckoned for many nodes.
 
-    python benchmarks/cluster_traffic.py digits --minutes 3 [--nodes 100] [--hours 8]
+    python benchmarks/cluster_traffic.py digits --minutes 3 [--nodes 100] [--hours 8] [--shared]
 
 A real search runs on a Ray cluster that is started here. Counted are what a worker is opened with (the task with its data,
 the teacher, what was calibrated), which the object store holds once a node, and what travels with each job and back.
+With --shared, the workers have the folder of runs in common with the driver, and read and write most of it there.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from unittest import mock
 from networks import machine_line
 
 from autocompress.search.evaluate.job import Job
-from autocompress.search.evaluate.parcel import Parcel, job_parcel, unpack
+from autocompress.search.evaluate.parcel import Parcel
 from autocompress.search.executors import on_ray
+from autocompress.search.executors.ray_actor import ActorHandle
+from autocompress.search.executors.ray_files import StudyFiles
 from autocompress.search.run import run_search
 from autocompress.studies.study_file import load_study
 
@@ -35,6 +38,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--nodes", type=int, default=100)
     parser.add_argument("--hours", type=float, default=8.0)
+    parser.add_argument("--shared", action="store_true")
     options = parser.parse_args()
     print(machine_line(), flush=True)
     sent: Counter[str] = Counter()
@@ -42,15 +46,15 @@ def main() -> None:
     opening: list[int] = []
     back: list[int] = []
 
-    def counted_parcel(folder: Path, job: Job) -> Parcel:
-        found = job_parcel(folder, job)
+    def counted_parcel(files: StudyFiles, worker: ActorHandle, job: Job) -> Parcel:
+        found = parcel(files, worker, job)
         sent[job.step] += found.size_bytes
         jobs[job.step] += 1
         return found
 
-    def counted_unpack(folder: Path, parcel: Parcel) -> None:
-        back.append(parcel.size_bytes)
-        unpack(folder, parcel)
+    def counted_return(files: StudyFiles, worker: ActorHandle, made: Parcel) -> None:
+        back.append(made.size_bytes)
+        take_in(files, worker, made)
 
     def counted_opening(*words: Any) -> Any:
         found = on_opening(*words)
@@ -58,12 +62,13 @@ def main() -> None:
         return found
 
     on_opening: Callable[..., Any] = on_ray.opening_of
+    parcel, take_in = StudyFiles.parcel, StudyFiles.take_in
     settings = load_study(options.study)
-    settings = settings.changed("search", executor="ray", workers=1, minutes=options.minutes)
+    settings = settings.changed("search", executor="ray", workers=1, minutes=options.minutes, shared=options.shared)
     with (
         TemporaryDirectory() as runs,
-        mock.patch.object(on_ray, "job_parcel", counted_parcel),
-        mock.patch.object(on_ray, "unpack", counted_unpack),
+        mock.patch.object(StudyFiles, "parcel", counted_parcel),
+        mock.patch.object(StudyFiles, "take_in", counted_return),
         mock.patch.object(on_ray, "opening_of", counted_opening),
     ):
         outcome = run_search(settings, runs=Path(runs))

@@ -1,6 +1,6 @@
 """What a driver costs a sweep of many workers: its time for each trial, and how long workers wait for it.
 
-    python -m benchmarks.sweep_scale [--workers 1 8 64 256] [--trials 100 1000 10000] [--decisions 60]
+    python -m benchmarks.sweep_scale [--workers 1 8 64 256] [--trials 100 1000 10000] [--decisions 60] [--minutes 10]
 
 Jobs are simulated: each has a price in seconds (a gate 2, a training 50, a file 8: a minute for a trial that shares
 nothing with another), and ends when a simulated clock has run so far. That clock runs on while the driver computes, for
@@ -8,16 +8,25 @@ as long as it really does: it is the real driver, with its database and its fold
 idle as they would on a cluster. What travels over a network is not in it; see `cluster_traffic.py`.
 
 Each row goes on with a study of so many trials on disk, for as many trials as there are workers four times over (at
-least 100), after as many that are not counted.
+least 100). What ends before is not counted: what every study begins with, and as many trials as there are workers. Each
+is a process of its own, of which the most memory is told; it ends after some minutes, with fewer trials counted where
+the driver is slow, or with none. To write a study of 10,000 trials takes minutes, once for all rows.
+Not in it: weights that students start from (there are no networks), the report and what is shown.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import resource
+import shutil
+import sys
 import tempfile
 import time
-from concurrent.futures import Future
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from autocompress.search.evaluate.job import Job, JobResult
 from benchmarks.driver_scale import made_up, write_study
@@ -81,30 +90,63 @@ class ChargedExecutor(SimulatedExecutor):
         self.driver_s += spent_s
 
 
-def row(network: SimulatedNetwork, known: int, workers: int) -> str:
-    """Return one row of the table: a study of `known` trials goes on with so many workers."""
-    with tempfile.TemporaryDirectory(prefix="sweep-scale-") as folder:
-        write_study(network, made_up(network, known), Path(folder))
-        executor = ChargedExecutor(network, workers)
-        driver = make_search(network, executor, Path(folder), seed=0)
-        # one run without an end between what is counted and what is not: the workers stay busy
-        marks: list[tuple[int, float, float, float]] = []
-        first, last = known + workers, known + workers + max(LEAST, COUNTED * workers)
+Given, Found = ParamSpec("Given"), TypeVar("Found")
 
-        def over() -> bool:
-            ended = len(driver.trials)
-            if not marks and ended >= first and not driver.decisions.opening:
-                marks.append((ended, executor.clock_s, executor.driver_s, executor.busy_s))
-            return bool(marks) and ended >= marks[0][0] + last - first
 
-        driver.run(over, lambda snapshot: None)
-        ended, clock_s, driver_s, busy_s = marks[0]
-        trials = len(driver.trials) - ended
-        wall_s = executor.clock_s - clock_s
-        busy_s = executor.busy_s - busy_s
-        each_s = (executor.driver_s - driver_s) / trials
+def network_of(decisions: int) -> SimulatedNetwork:
+    """Return what is searched."""
+    return SimulatedNetwork(decisions, 0, "interacting")
+
+
+def write(decisions: int, known: int, folder: Path) -> None:
+    """Write the study that rows go on with."""
+    network = network_of(decisions)
+    folder.mkdir(parents=True)
+    write_study(network, made_up(network, known), folder)
+
+
+def row(decisions: int, known: int, workers: int, folder: Path, minutes: float) -> str:
+    """Return one row of the table: a study of `known` trials goes on with so many workers.
+
+    Args:
+        decisions: Of the network.
+        known: Trials of the study.
+        workers: Jobs at a time.
+        folder: Of the study; it is written into.
+        minutes: After which it ends.
+    """
+    network, end_s = network_of(decisions), time.monotonic() + 60 * minutes
+    executor = ChargedExecutor(network, workers)
+    driver = make_search(network, executor, folder, seed=0)
+    # one run without an end between what is counted and what is not: the workers stay busy
+    first, count = known + workers, max(LEAST, COUNTED * workers)
+    marks: list[tuple[int, float, float, float]] = []
+
+    def mark() -> None:
+        marks.append((len(driver.trials), executor.clock_s, executor.driver_s, executor.busy_s))
+
+    def over() -> bool:
+        if not marks and len(driver.trials) >= first and not driver.decisions.opening:
+            mark()
+        return time.monotonic() > end_s or (bool(marks) and len(driver.trials) >= marks[0][0] + count)
+
+    driver.run(over, lambda snapshot: None)
+    mark()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    before, after = marks[0], marks[-1]
+    trials, wall_s, driver_s, busy_s = (late - early for early, late in zip(before, after, strict=True))
+    if len(marks) == 1 or not trials:
+        ended = after[0] - known
+        return f"| {known:,} | {workers} | none in {minutes:g} min; {ended} before | | | | {peak / 1e6:.0f} |"
     idle = max(0.0, 1 - busy_s / (workers * wall_s))
-    return f"| {known:,} | {workers} | {trials} | {busy_s / trials:.0f} | {each_s:.3f} | {100 * idle:.1f} % |"
+    figures = f"{trials:.0f} | {busy_s / trials:.0f} | {driver_s / trials:.3f} | {100 * idle:.1f} %"
+    return f"| {known:,} | {workers} | {figures} | {peak / 1e6:.0f} |"
+
+
+def apart(act: Callable[Given, Found], *given: Given.args, **named: Given.kwargs) -> Found:
+    """Return what a function returns in a process of its own, which ends with it and leaves its memory free."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(act, *given, **named).result()
 
 
 def main() -> None:
@@ -113,13 +155,19 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 8, 64, 256])
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--decisions", type=int, default=60)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of a row, at most")
     options = parser.parse_args()
-    network = SimulatedNetwork(options.decisions, 0, "interacting")
-    print("| trials before | workers | trials counted | work of a trial, s | driver's time for it, s | workers idle |")
-    print("| ---: | ---: | ---: | ---: | ---: | ---: |")
-    for known in options.trials:
-        for workers in options.workers:
-            print(row(network, known, workers), flush=True)
+    print("| trials before | workers | counted | work of a trial, s | driver's time for it, s | workers idle | MB |")
+    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
+    with tempfile.TemporaryDirectory(prefix="sweep-scale-") as folder:
+        for known in options.trials:
+            study, copy = Path(folder) / str(known), Path(folder) / "copy"
+            apart(write, options.decisions, known, study)
+            for workers in options.workers:
+                shutil.copytree(study, copy)
+                print(apart(row, options.decisions, known, workers, copy, options.minutes), flush=True)
+                shutil.rmtree(copy)
+            shutil.rmtree(study)
 
 
 if __name__ == "__main__":

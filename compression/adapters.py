@@ -74,6 +74,7 @@ def add_adapters(network: fx.GraphModule, blocks: Sequence[Block], bottleneck: i
     for number, block in enumerate(blocks):
         layer = next(name for name in reversed(block.layers) if name in calls)
         behind, name = network.get_submodule(layer), f"{PREFIX}{number}"
+        behind = behind[-1] if isinstance(behind, nn.Sequential) else behind  # the second of two factors
         made = Adapter(behind, bottleneck, f"{block.name} {layer}").train(network.training)
         network.add_submodule(name, made)
         end = _end_of_branch(network, calls[layer])

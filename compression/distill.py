@@ -154,9 +154,9 @@ class FeatureTap:
     """
 
     def __init__(self, module: nn.Module, layer: str | None) -> None:
-        """Prepare for a layer of `module`; None catches nothing."""
+        """Prepare for a layer of `module`; None, and one that it lacks as another network, catches nothing."""
         self.features = torch.empty(0)
-        self._module = module.get_submodule(layer) if layer else None
+        self._module = _part(module, layer) if layer else None
 
     def __enter__(self) -> FeatureTap:
         if self._module is not None:
@@ -169,6 +169,13 @@ class FeatureTap:
 
     def _catch(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self.features = inputs[0]
+
+
+def _part(module: nn.Module, name: str) -> nn.Module | None:
+    try:
+        return module.get_submodule(name)
+    except AttributeError:
+        return None
 
 
 def distillation_loss(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, fx, nn
@@ -17,6 +17,7 @@ from ..spaces.groups import Group, remove_channels
 from ..spaces.network import Network
 from ..spaces.spec import StudentSpec
 from .adapters import add_adapters
+from .factored import factor_layers
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Parent:
         blocks: Its blocks, in order of execution; only a captured network has any.
         resizings: The sizes of inputs that it can look at; likewise.
         early: The weights and buffers that it had early in its training, by name; None where they are not known.
+        students: Networks of the user's own that stand beside it, by name.
     """
 
     module: nn.Module
@@ -36,11 +38,26 @@ class Parent:
     blocks: Sequence[Block] = ()
     resizings: Sequence[Resizing] = ()
     early: Mapping[str, Tensor] | None = None
+    students: Mapping[str, Parent] = field(default_factory=dict)
 
     @classmethod
     def of(cls, module: nn.Module, found: Network | SpaceContext, early: Mapping[str, Tensor] | None = None) -> Parent:
         """Return a trained network with all that was found in it, and with its early weights where they are known."""
         return cls(module, found.groups, found.blocks, found.resizings, early)
+
+    def beside(self, modules: Mapping[str, nn.Module], found: Mapping[str, Network]) -> Parent:
+        """Return the same network with networks of the user's own beside it, by name, and what was found in each."""
+        return replace(self, students={name: Parent.of(module, found[name]) for name, module in modules.items()})
+
+    def named(self, student: str) -> Parent:
+        """Return the network of this name, itself for an empty one.
+
+        Raises:
+            TrialFailed: There is none.
+        """
+        if student and student not in self.students:
+            raise TrialFailed(f"the task has no student {student!r}, which this one is cut from")
+        return self.students[student] if student else self
 
     def as_early(self) -> Parent:
         """Return the same network with the weights that it had early in its training.
@@ -58,9 +75,10 @@ class Parent:
 
 
 def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, Sequence[int]]]:
-    """Return a copy of a network with its modules replaced, its inputs made smaller, its channels and blocks removed.
+    """Return a copy of a network with its modules replaced, its inputs smaller, channels, layers and blocks changed.
 
-    Channels are removed by what was found in the whole network, before blocks go. Adapters come last.
+    Channels are removed by what was found in the whole network, then layers are factored as they are left. Blocks go
+    after that, and adapters come last.
 
     Args:
         parent: The network.
@@ -70,14 +88,16 @@ def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, S
         The copy, and of each layer that lost inputs the parent's input indices that stayed.
 
     Raises:
-        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, or there is no such block or size,
-            or no block for adapters.
+        TrialFailed: A replacement is no class of `torch.nn` that takes no arguments, a layer cannot be factored, or
+            there is no such block or size, or no block for adapters.
     """
+    parent = parent.named(spec.student)
     module = replaced(parent.module, spec.replacements)
     if spec.size:
         _resize(module, parent.resizings, spec.size)
     with torch.no_grad():
         stayed = remove_channels(module, parent.groups, spec.channels)
+    factor_layers(module, spec.factors)
     if spec.dropped:
         _drop(module, parent.blocks, spec.dropped)
         left = {name for name, _ in module.named_modules()}

@@ -26,7 +26,7 @@ class Ramp:
     where most weights do not matter, and slowly at the end.
 
     Attributes:
-        patterns: Layer name -> pattern that it ends with.
+        patterns: Name of a layer of the student -> pattern that it ends with.
         end: The step at which they are complete.
     """
 
@@ -43,7 +43,7 @@ class Ramp:
         """
         if spec.recovery is None or not spec.recovery.ramp or not spec.patterns:
             return None
-        return cls(spec.patterns, int(RAMP_END * total))
+        return cls(spec.realised(spec.patterns), int(RAMP_END * total))
 
     def changes_at(self, step: int) -> bool:
         """Tell whether masks are made anew before this step, counted from 0."""

@@ -145,7 +145,7 @@ class KLMeter:
     def _student(self, question: Question, spec: StudentSpec) -> _Variant:
         module = module_to_training_layout(make_student(self._parent, spec).module, self._device).eval()
         changed = {member.layer for g in self._parent.groups if g.name in spec.channels for member in g.members}
-        firsts = [self._first_call(name) for name in (*changed, *spec.replacements)]
+        firsts = [self._first_call(name) for name in (*changed, *spec.replacements, *spec.factors)]
         until = min([*firsts, *([self._first_missing(module)] if spec.dropped else []), *([0] if spec.size else [])])
         # norms in front of the first change see what they saw: their statistics stay
         behind = {part for name, part in module.named_modules() if self._tape.first.get(name, -1) >= until}

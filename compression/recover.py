@@ -112,11 +112,13 @@ class Recoverer:
             step = int(state["step"])
         # what a finished training wrote has its updates within the weights
         way = recovery if step < total else replace(recovery, tune=Recovery.tune)
-        tuning = Tuning(student, way, self.head or self.lessons.last_layer, self.schedule.seed)
+        head = None if spec.student else self.head or self.lessons.last_layer  # that of another network is its own
+        tuning = Tuning(student, way, head, self.schedule.seed)
         optimizer = make_optimizer(recovery, tuning.trained, self.schedule.weight_decay)
         # what a finished training wrote is cut at its learned ends
         steps = LearnedSteps() if recovery.learned_steps and step < total else None
-        fake = FakeQuantizer(module, spec.bits, tuning.weight if tuning.adapts else own_weight, steps, spec.activations)
+        bits, ways = spec.realised(spec.bits), spec.realised(spec.activations)
+        fake = FakeQuantizer(module, bits, tuning.weight if tuning.adapts else own_weight, steps, ways)
         scaler = make_scaler(self.device, self.losses.precise)
         # on the device already: taps share the buffers
         aids = StudentAids(recovery, module, self.lessons.places if recovery.aids else None)

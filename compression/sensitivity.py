@@ -35,6 +35,7 @@ def measure_sensitivity(
     known: Sensitivity | None = None,
     keep: Callable[[Sensitivity], None] = lambda found: None,
     soft: Divergence = categorical_divergence,
+    network: str = "",
 ) -> Sensitivity:
     """Measure what the decisions that `space` offers do, each alone, to the answers of `teacher`.
 
@@ -52,9 +53,10 @@ def measure_sensitivity(
         known: Measured before on the same teacher and inputs; what it has is not measured again.
         keep: Called now and then with `known` and all that was measured so far.
         soft: How far answers are from the teacher's.
+        network: Name of the network in the space that `teacher` is, where that is one of the user's own.
 
     Returns:
-        The divergences of all decisions of the space.
+        The divergences of all decisions of the space that are about this network.
 
     Raises:
         Stopped: `stop()` came true.
@@ -62,13 +64,14 @@ def measure_sensitivity(
     """
     if not count_of(inputs):
         raise DataError("sensitivity is measured on calibration inputs, got none: give the task some")
-    asked = questions_of(space)
+    asked = questions_of(space, network)
     found = {} if known is None or known.inputs != count_of(inputs) else known.known()
     missing = {question: spec for question, (spec, _) in asked.items() if question not in found}
     if missing:
         say(f"sensitivity: {len(missing)} decisions on {count_of(inputs)} inputs")
-        meter = KLMeter(Parent.of(teacher, space.context), inputs, soft, stop)
-        macs = count_of(inputs) * sum(layer.macs for layer in space.context.layers)
+        context = space.context.only(network)
+        meter = KLMeter(Parent.of(teacher, context), inputs, soft, stop)
+        macs = count_of(inputs) * sum(layer.macs for layer in context.layers)
         most = min(PACK, max(1, PACK_MACS // max(1, macs)))
         for done, pack in _packs(missing, most, meter.bytes):
             for question, nats in meter.measure({question: missing[question] for question in pack}).items():

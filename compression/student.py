@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -61,14 +61,14 @@ def make_student(parent: Parent, spec: StudentSpec) -> Student:
     for parameter in module.parameters():
         parameter.requires_grad_(True)
     masks = {}
-    for name, pattern in spec.patterns.items():
+    for name, pattern in spec.realised(spec.patterns).items():
         weight = module.get_submodule(name).weight
         assert isinstance(weight, torch.Tensor)
         masks[name] = mask_of(weight.detach(), pattern)
     if spec.recovery is not None and spec.recovery.fresh:
         renew(module)
     elif spec.recovery is not None and spec.recovery.early:
-        module.load_state_dict(edited(parent.as_early(), spec)[0].state_dict())
+        module.load_state_dict(edited(parent.named(spec.student).as_early(), replace(spec, student=""))[0].state_dict())
     student = Student(module, masks, stayed)
     student.hold_masks()
     return student

@@ -11,20 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import TrialFailed
+from ..spaces.factors import Factor
 from ..spaces.graph.block import Block
 from ..spaces.groups import Group
 from ..spaces.spec import StudentSpec
 from .edits import Parent, edited
+from .factored import merged
 
 
 @torch.no_grad()
 def warm_parent(parent: Parent, neighbour: StudentSpec, state: Mapping[str, Tensor]) -> Parent:
     """Return a copy of `parent` with the neighbour's weights and buffers wherever the neighbour has kept any.
 
-    What belongs to blocks that the neighbour lacks stays the parent's. `make_student` shrinks the copy as it shrinks
-    the parent; for the neighbour's own specification it gives back the neighbour. Which channels stay is still for the
-    groups to say, whose importance is the teacher's, so the wider of two students has all channels of the narrower one.
-    What patterns had set to zero stays zero until it is trained.
+    What belongs to blocks that the neighbour lacks stays the parent's. Of a layer that it has in two parts the copy has
+    their product, whose nearest parts of the same rank have that product again. `make_student` shrinks the copy as it
+    shrinks the parent; for the neighbour's own specification it gives back the neighbour. Which channels stay is still
+    for the groups to say, whose importance is the teacher's, so the wider of two students has all channels of the
+    narrower one. What patterns had set to zero stays zero until it is trained.
 
     Args:
         parent: The trained network.
@@ -34,6 +37,10 @@ def warm_parent(parent: Parent, neighbour: StudentSpec, state: Mapping[str, Tens
     Raises:
         TrialFailed: `state` is not that of a student of this specification.
     """
+    if name := neighbour.student:
+        own = warm_parent(parent.named(name), replace(neighbour, student=""), state)
+        return replace(parent, students={**parent.students, name: own})
+    state, neighbour = merged(state, neighbour.factors), replace(neighbour, factors={})
     taught = copy.deepcopy(parent.module)
     values: dict[str, Tensor] = {}
     origins = _origins(parent, neighbour)
@@ -61,7 +68,8 @@ def distance(a: StudentSpec, b: StudentSpec, groups: Sequence[Group], blocks: Se
     It is the mean over groups of |log(channels of a / channels of b)|, each group counted as often as it has members,
     as that many weights change with it. It is a metric on shapes: 0 for equal channels (bits, patterns and recovery do
     not count), log 2 where one is twice as wide as the other everywhere. Members in blocks that one of the two lacks
-    add log 2 each.
+    add log 2 each, and so do layers that have other parts in one of the two; where only the rank of those differs, they
+    add |log(rank in a / rank in b)|.
 
     Args:
         a: One specification.
@@ -73,7 +81,14 @@ def distance(a: StudentSpec, b: StudentSpec, groups: Sequence[Group], blocks: Se
     lone = set(a.dropped) ^ set(b.dropped)
     inside = {layer for block in blocks if block.name in lone for layer in block.layers}
     apart += [math.log(2) for group in groups for member in group.members if member.layer in inside]
+    apart += [_of_layer(a.factors.get(name), b.factors.get(name)) for name in {**a.factors, **b.factors}]
     return sum(apart) / max(1, sum(len(group.members) for group in groups))
+
+
+def _of_layer(one: Factor | None, other: Factor | None) -> float:
+    if one is None or other is None or one.kind != other.kind:
+        return math.log(2)
+    return abs(math.log(max(1, one.rank)) - math.log(max(1, other.rank)))
 
 
 def _kept(spec: StudentSpec, group: Group) -> int:

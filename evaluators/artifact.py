@@ -133,20 +133,21 @@ class ArtifactBuilder:
         module = module.cpu().eval()
         plain, part = _beside(path, "float"), _beside(path, "file")
         count = count_of(self._calibration) if calibration_count is None else calibration_count
+        bits = spec.realised(spec.bits)
         try:
             request, difference = self._float_file(module, spec.structure(), plain, count)
             method = ""
-            if spec.bits:
+            if bits:
                 request = _numbers(request, spec, trained or {})
                 if calibration_count is None:
                     found = self._calibrated(module, spec, request, plain)
                     request, method = found.request, found.method
                 self.runtime.build(request, part)
-            move(part if spec.bits else plain, path)
+            move(part if bits else plain, path)
         finally:
             remove(plain)
             remove(part)
-        widths = tuple(spec.bits.get(name, 32) for name in request.layers.values())
+        widths = tuple(bits.get(name, 32) for name in request.layers.values())
         return Artifact(path, widths, difference if self._runs else None, method)
 
     def difference(self, path: Path, module: nn.Module, inputs: Inputs | None = None) -> float:
@@ -292,7 +293,8 @@ class ArtifactBuilder:
 
 
 def _numbers(request: BuildRequest, spec: StudentSpec, trained: Ranges) -> BuildRequest:
-    return replace(request, bits=spec.bits, activations=spec.activations, trained=trained)
+    ways = spec.realised(spec.activations)
+    return replace(request, bits=spec.realised(spec.bits), activations=ways, trained=trained)
 
 
 def _beside(path: Path, what: str) -> Path:

@@ -13,11 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..spaces.axes.activations import ActivationsAxis
+from ..spaces.axes.factors import FactorsAxis
 from ..spaces.context import SpaceContext
+from ..spaces.factored_shapes import FIRST_KIND, SECOND_KIND, in_parts
 from ..spaces.shapes import Shapes, StudentShapes
 from ..spaces.spec import StudentSpec
 
 Vector = NDArray[np.float64]
+Parts = tuple[tuple[StudentShapes, NDArray[np.int64]], ...]
+"""Shapes of layers with their kinds, and those of second parts (see `spaces.factored_shapes`)."""
 
 STEP = 16
 """Channels that CPU and GPU kernels take at a time: other counts are padded, or fall out of the fast layout."""
@@ -56,7 +60,10 @@ class Features:
             context: What the students are students of.
         """
         self.shapes = Shapes(context)
-        kinds = tuple(dict.fromkeys(layer.kind for layer in context.layers))
+        self._has_factors = FactorsAxis.name in context.axes
+        made = (FIRST_KIND, SECOND_KIND) if self._has_factors else ()
+        kinds = tuple(dict.fromkeys((*(layer.kind for layer in context.layers), *made)))
+        self._made = [kinds.index(kind) for kind in made] or [0, 0]
         self._kind = np.array([kinds.index(layer.kind) for layer in context.layers])
         # a study that does not decide about activations has the terms that it always had
         self._ways = WITH_WAYS if ActivationsAxis.name in context.axes else ()
@@ -76,8 +83,10 @@ class Features:
         Returns:
             Its terms [terms] and its place [places].
         """
-        shapes = self.shapes.of(spec)
-        return np.concatenate([self._terms(shapes), self._replaced(spec)]), _place(shapes)
+        whole = self.shapes.of(spec)
+        parts = self._parts(whole, spec)
+        place = [_place(whole), *([_place_of_parts(whole, parts)] if self._has_factors else [])]
+        return np.concatenate([self._terms(parts), self._replaced(spec)]), np.concatenate(place)
 
     def _replaced(self, spec: StudentSpec) -> Vector:
         # costs are never negative, but another module may be faster or slower: each sum stands there with both signs
@@ -94,25 +103,37 @@ class Features:
         Costs that are fitted to whole networks do not tell layers apart: what every student has alike, such as a last
         layer of its kind, takes on what the network costs at any time.
         """
-        label, columns = self._columns(self.shapes.of(spec))
-        each = self.prior[: self._classes * len(columns)].reshape(self._classes, len(columns))[label]
-        found = (np.stack(columns, axis=1) * each).sum(axis=1)
+        found = np.zeros(len(self._kind))
+        for shapes, kind in self._parts(self.shapes.of(spec), spec):
+            label, columns = self._columns(shapes, kind)
+            each = self.prior[: self._classes * len(columns)].reshape(self._classes, len(columns))[label]
+            found += (np.stack(columns, axis=1) * each).sum(axis=1)
         return np.asarray(found / found.sum(), dtype=np.float64)
 
-    def _terms(self, shapes: StudentShapes) -> Vector:
-        label, columns = self._columns(shapes)
+    def _parts(self, whole: StudentShapes, spec: StudentSpec) -> Parts:
+        """Return the shapes of layers and their kinds, and then of the second parts of those that have two."""
+        if not spec.factors:
+            return ((whole, self._kind),)
+        parts = in_parts(whole, self.shapes.context.layers, spec.factors)
+        first, second = (np.where(parts.separable, kind, self._kind) for kind in self._made)
+        return (parts.first, first), (parts.second, second)
+
+    def _terms(self, parts: Parts) -> Vector:
+        labels, rows = zip(*(self._columns(*part) for part in parts), strict=True)
+        label, columns = np.concatenate(labels), [np.concatenate(column) for column in zip(*rows, strict=True)]
         sums = [np.bincount(label, weights=column, minlength=self._classes) for column in columns]
+        shapes, _ = parts[0]  # both parts of a layer are in one precision
         bits, reads = shapes.bits[shapes.present], shapes.reads[shapes.present]
         borders = bits[1:] != bits[:-1]
         crossing = [np.count_nonzero(borders), (reads[1:] * borders).sum()]
         return np.concatenate([np.stack(sums, axis=1).ravel(), np.array(crossing, dtype=np.float64)])
 
-    def _columns(self, shapes: StudentShapes) -> tuple[NDArray[Any], tuple[NDArray[Any], ...]]:
+    def _columns(self, shapes: StudentShapes, kind: NDArray[np.int64]) -> tuple[NDArray[Any], tuple[NDArray[Any], ...]]:
         """Return the class of each layer, and the terms of each layer in its class."""
         width = np.searchsorted(BITS, np.minimum(shapes.bits, BITS[-1]))
         for number, (bits, way) in enumerate(self._ways, len(BITS)):
             width = np.where((shapes.bits == bits) & (shapes.ways == way), number, width)
-        label = (self._kind * self._numbers + width) * 2 + shapes.sparse
+        label = (kind * self._numbers + width) * 2 + shapes.sparse
         size = self._bytes[width]
         # the few inputs of a first layer are laid out in a way of their own
         ragged = (shapes.outputs % STEP != 0) | ((shapes.inputs % STEP != 0) & (shapes.inputs > 4))
@@ -132,6 +153,13 @@ def _place(shapes: StudentShapes) -> Vector:
     outputs, writes = np.maximum(1, shapes.outputs), np.maximum(1, shapes.writes)
     parts = [np.log2(outputs), np.log2(writes / outputs), np.log2(shapes.bits)]
     return np.asarray(np.concatenate(parts) / np.sqrt(len(shapes.bits)), dtype=np.float64)
+
+
+def _place_of_parts(whole: StudentShapes, parts: Parts) -> Vector:
+    # doublings of the weights of each layer that its parts leave
+    weights = sum(shapes.weights for shapes, _ in parts)
+    doublings = np.log2(np.maximum(1, weights)) - np.log2(np.maximum(1, whole.weights))
+    return np.asarray(doublings / np.sqrt(len(doublings)), dtype=np.float64)
 
 
 def _priors(context: SpaceContext, kind: str, ways: Sequence[tuple[int, int]]) -> list[float]:

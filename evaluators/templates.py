@@ -10,6 +10,7 @@ from torch import nn
 from ..compression.edits import Parent, edited
 from ..compression.export import Template, make_template
 from ..compression.template_cut import cut_template
+from ..compression.template_factored import factor_template
 from ..spaces.inputs import Inputs, joined
 from ..spaces.spec import PLAIN, StudentSpec
 
@@ -22,8 +23,8 @@ KEPT = 8
 class Templates:
     """A network's graph, exported once for each batch and for each structure: an export takes seconds.
 
-    What lacks blocks is cut out of the graph that has them. The least recently used are forgotten when there are more
-    than `KEPT`.
+    What lacks blocks is cut out of the graph that has them, and factored layers are put into that of whole ones. The
+    least recently used are forgotten when there are more than `KEPT`.
 
     Attributes:
         network: The network, in eval mode.
@@ -59,35 +60,46 @@ class Templates:
         """
         key = (batch, structure)
         if key not in self._made:
-            network = edited(self._parent, structure)[0]
-            self._made[key] = self._cut(key, network) or self.exported(network, batch, self.exact)
+            made = self._derived(key)
+            self._made[key] = made or self.exported(edited(self._parent, structure)[0], batch, self.exact)
         self._made.move_to_end(key)
         while len(self._made) > KEPT:
             self._made.popitem(last=False)
         return self._made[key]
 
     def export_anew(self, batch: int, structure: StudentSpec) -> bool:
-        """Export a structure that was cut out of another one's graph by itself, when it is asked for next.
+        """Export a structure that was made of another one's graph by itself, when it is asked for next.
 
         Returns:
-            False where it was not cut.
+            False where it was not made so.
         """
         key = (batch, structure)
-        if key in self._exported or not structure.dropped or self.exact:
+        if key in self._exported or not _is_derived(structure) or self.exact:
             return False
         self._exported.add(key)
         self._made.pop(key, None)
         return True
 
-    def _cut(self, key: tuple[int, StudentSpec], network: nn.Module) -> Template | None:
+    def _derived(self, key: tuple[int, StudentSpec]) -> Template | None:
         batch, structure = key
-        if key in self._exported or not structure.dropped or self.exact:
+        if key in self._exported or not _is_derived(structure) or self.exact:
             return None
-        gone = [block for block in self._parent.blocks if block.name in structure.dropped]
-        made = cut_template(self.get(batch, replace(structure, dropped=())), network, gone)
+        if structure.dropped:
+            made = self._cut(batch, structure)
+        else:
+            made = factor_template(self.get(batch, replace(structure, factors={})), structure.factors)
         if made is None:
             self._exported.add(key)
         return made
+
+    def _cut(self, batch: int, structure: StudentSpec) -> Template | None:
+        gone = [
+            replace(block, layers=tuple(structure.realised(dict.fromkeys(block.layers))))
+            for block in self._parent.named(structure.student).blocks
+            if block.name in structure.dropped
+        ]
+        network = edited(self._parent, structure)[0]
+        return cut_template(self.get(batch, replace(structure, dropped=())), network, gone)
 
     def teach(self, batch: int, structure: StudentSpec, student: nn.Module, export: Template) -> None:
         """Let the template for a batch learn from a student that had to be exported by itself; see `get`."""
@@ -103,3 +115,7 @@ class Templates:
     def many(self, count: int) -> Inputs:
         """Return the example input `count` times, [count, ...] each."""
         return joined([self._example] * count)
+
+
+def _is_derived(structure: StudentSpec) -> bool:
+    return bool(structure.dropped or structure.factors)

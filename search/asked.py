@@ -55,7 +55,7 @@ def check_asked(settings: StudySections, say: Callable[[str], None] = lambda lin
     executor_factory(settings.search.executor)
     if settings.search.storage:
         check_address(settings.search.storage)
-    on_ray = [key for key in ("address", "cpus_per_job", "gpus_per_job") if getattr(settings.search, key)]
+    on_ray = [key for key in ("address", "cpus_per_job", "gpus_per_job", "shared") if getattr(settings.search, key)]
     if on_ray and settings.search.executor != "ray":
         raise UsageError(
             f"[search] {on_ray[0]} is for a Ray cluster, and executor = {settings.search.executor!r}; give executor ray"

@@ -63,7 +63,8 @@ def decisions_of(
         budgets,
         study.limits.min_accuracy,
     )
-    starts = WarmStarts(study.folder, context.network.groups, len(promotion.rungs), context.network.blocks)
+    network = context.network
+    starts = WarmStarts(study.folder, network.groups, len(promotion.rungs), network.blocks, network.students)
     return Decisions(
         study.space,
         study.store,

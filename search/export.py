@@ -211,8 +211,8 @@ def _one(work: _Work, target: Target, runtime: Runtime, out: Path) -> Exported:
     layers = [layer.name for layer in find_layers(work.student, work.task.example_input)]
     tables = {layer.name for layer in find_tables(work.student, work.task.example_input)[0]}
     can = runtime.capabilities(target)
-    bits = bits_on(can, work.spec.bits, layers, tables)
-    spec = StudentSpec(bits=bits, activations=ways_on(can, bits, work.spec.activations))
+    bits = bits_on(can, work.spec.realised(work.spec.bits), layers, tables)
+    spec = StudentSpec(bits=bits, activations=ways_on(can, bits, work.spec.realised(work.spec.activations)))
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"model{runtime.suffix}"
     part = path.with_name(f"{PARTIAL}{path.name}")  # nobody's own file is called that

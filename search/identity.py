@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, fx
 
 from ..errors import MetricError, StorageError
 from ..files import is_trouble, read_object, write_json
@@ -45,6 +45,8 @@ SAME_ANSWERS = 1e-3
 DECIDING = ("torch", "onnx", "onnxscript")
 """Libraries whose version decides what a student computes and what file it becomes."""
 FILE = "identity.json"
+STUDENTS = "students"
+"""Of the user's own, with the form of each: not their weights, as the study keeps those that they begin with."""
 OWN_METRICS = {kind.metric.function for kind in KINDS.values()}
 
 
@@ -64,6 +66,8 @@ def identity_of(task: PreparedTask) -> dict[str, str]:
         found["calibration inputs"] = _digest(*tensors_of(task.calibration))
     if task.early is not None:
         found["early weights"] = _digest(*(part for _, part in sorted(task.early.items())))
+    if task.students:
+        found[STUDENTS] = ", ".join(f"{name} {_form(module)}" for name, module in task.students.items())
     found["metric"] = _metric(task, outputs)  # it differs with the data, too: that is the better thing to tell
     # a teacher that is right everywhere gives the same by many metrics; answers to other inputs do not
     found["metric on answers in reverse"] = _metric(task, outputs.flip(0))
@@ -73,13 +77,23 @@ def identity_of(task: PreparedTask) -> dict[str, str]:
     return found | {f"version of {name}": version for name in DECIDING if (version := _version(name))}
 
 
-def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[tuple[str, str, str]]:
+def differences(before: Mapping[str, str], now: Mapping[str, str], forms: bool = True) -> list[tuple[str, str, str]]:
     """Return what of two identities differs: its name, what it was, and what it is now.
 
-    What either of them does not know is no difference: studies of older versions know less of their tasks.
+    What either of them does not know is no difference, but for students of the user's own: studies of older versions
+    know less of their tasks.
+
+    Args:
+        before: What was known.
+        now: What is known.
+        forms: Whether students of the user's own must be the same ones.
     """
     found = []
+    if forms and before and (was := before.get(STUDENTS, "")) != (are := now.get(STUDENTS, "")):
+        found.append((STUDENTS, was or "none", are or "none"))  # other choices are another space
     for name, value in now.items():
+        if name == STUDENTS:
+            continue
         if name == "answers":
             if (apart := _apart(before.get(name), value)) > SAME_ANSWERS:
                 found.append(("forward pass of the teacher", "", f"its answers differ by {apart:.2g} of the largest"))
@@ -131,6 +145,13 @@ def _weights(task: PreparedTask) -> str:
     for held in plain_bytes(task.teacher):
         digest.update(held)
     return digest.hexdigest()[:16]
+
+
+def _form(graph: fx.GraphModule) -> str:
+    """Return a digest of what a network computes, whatever its weights are."""
+    nodes = [f"{node.op} {node.name}" for node in graph.graph.nodes]
+    weights = [f"{name} {list(value.shape)}" for name, value in graph.state_dict().items()]
+    return hashlib.sha256("\n".join([*nodes, *weights]).encode()).hexdigest()[:16]
 
 
 def _metric(task: PreparedTask, outputs: Tensor) -> str:

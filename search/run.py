@@ -21,6 +21,7 @@ from ..studies.task import Task
 from ..studies.teacher import TeacherStopped
 from .assemble import driver_of
 from .decisions import Decisions
+from .evaluate.first_weights import StudentsStopped
 from .evaluate.recalibration import keep_drift
 from .executors.base import Executor, ExecutorContext, TellsWorkers
 from .executors.registry import executor_factory
@@ -227,6 +228,13 @@ def _told_in_time(stop: Stop) -> Iterator[None]:
     """Say in a line that the minutes of a search ended before its teacher was trained."""
     try:
         yield
+    except StudentsStopped:
+        if stop.asked.is_set():
+            raise KeyboardInterrupt from None
+        raise UsageError(
+            "the minutes of this search ended before the students of its task were taught for the first time; the same "
+            "command goes on"
+        ) from None
     except Stopped:
         if stop.asked.is_set():
             raise KeyboardInterrupt from None
@@ -249,7 +257,7 @@ def _followed(
     """Have a study followed. Where the search has to end within seconds, what is not logged is left to the next run."""
     examples = len(study.context.task.validation)
     telling = Telling(study.folder, study.limits, study.objectives, study.space.variables, examples)
-    followings = Followings(followers, telling, say, study.access.logged_by)
+    followings = Followings(followers, telling, say, study.access)
     try:
         yield followings
     finally:

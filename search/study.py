@@ -186,7 +186,7 @@ def opened(
         for session in context.sessions.values():
             _compare_teacher(session, limits, say)
         if keeps:
-            left_out, ratios = context.network.left_out, found.pattern_ratios
+            left_out, ratios = context.network.all_left_out, found.pattern_ratios
             write_json(folder / "space.json", describe_space(found.space, left_out, context.targets, ratios))
             write_settings(folder, settings)
             end_opening(folder)

@@ -28,7 +28,8 @@ class Coverage:
     @classmethod
     def of(cls, trials: Iterable[Trial]) -> Coverage:
         """Return the coverage that these trials show."""
-        counts = [(list(t.spec.bits.values()).count(EIGHT), list(t.spec.bits.values()).count(SIXTEEN)) for t in trials]
+        of_teacher = [list(t.spec.bits.values()) for t in trials if not t.spec.student]  # others have other layers
+        counts = [(bits.count(EIGHT), bits.count(SIXTEEN)) for bits in of_teacher]
         return cls(max((c[0] for c in counts), default=0), max((c[1] for c in counts), default=0))
 
     def all_in(self, bits: Mapping[str, int]) -> int | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from .graph.block import Block
 from .graph.resized import Resizing
@@ -12,6 +12,25 @@ from .layers import Layer, LeafModule
 from .spec import Recovery
 from .target import Capabilities
 from .target_profile import TargetProfile
+
+
+@dataclass(frozen=True)
+class NamedNetwork:
+    """What belongs to one of several networks that students can be cut from, by names.
+
+    Attributes:
+        name: Of the network; empty for the teacher.
+        layers: Its layers, embeddings among them where their bits are decided.
+        groups: Its groups of channels.
+        blocks: Its blocks.
+        modules: Its modules without submodules or weights.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    groups: tuple[str, ...]
+    blocks: tuple[str, ...]
+    modules: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -39,6 +58,9 @@ class SpaceContext:
         blocks: The teacher's blocks that can be dropped, in order of execution.
         resizings: The sizes of inputs that the teacher can look at besides the full one, largest first.
         no_sizes: Those that it cannot look at, with the reasons.
+        networks: The networks that students can be cut from, the teacher first, where the task brings networks of its
+            own; else empty. Layers, groups, blocks and modules are then those of all of them, one network after the
+            other; no two share a name. Depths are places in their own network.
         tables: The teacher's embeddings, where their bits are decided too (see `spaces.tables`).
         no_tables: Those that stay as they are, with the reasons.
         recurrent: The teacher's recurrent layers.
@@ -64,6 +86,7 @@ class SpaceContext:
     blocks: tuple[Block, ...] = ()
     resizings: tuple[Resizing, ...] = ()
     no_sizes: tuple[LeftOut, ...] = ()
+    networks: tuple[NamedNetwork, ...] = ()
     tables: tuple[Layer, ...] = ()
     no_tables: tuple[LeftOut, ...] = ()
     recurrent: tuple[str, ...] = ()
@@ -84,3 +107,26 @@ class SpaceContext:
         kinds = {layer.kind for layer in self.layers if layer.name in touched}
         multiples = [self.profile.multiple(kind, self.capabilities) for kind in kinds]
         return max(multiples, default=self.capabilities.channel_multiple)
+
+    def network_of(self, layers: Sequence[str]) -> str:
+        """Return the name of the network that the first of these layers lies in; empty for the teacher."""
+        return next((net.name for net in self.networks if layers and layers[0] in net.layers), "")
+
+    def only(self, network: str) -> SpaceContext:
+        """Return this context with one of its networks alone; itself where there is only the teacher."""
+        its = next((net for net in self.networks if net.name == network), None)
+        if its is None:
+            return self
+        return replace(
+            self,
+            layers=tuple(layer for layer in self.layers if layer.name in its.layers),
+            groups=tuple(group for group in self.groups if group.name in its.groups),
+            blocks=tuple(block for block in self.blocks if block.name in its.blocks),
+            modules=tuple(module for module in self.modules if module.name in its.modules),
+            tables=tuple(table for table in self.tables if table.name in its.layers),
+            networks=(),
+        )
+
+    def parts(self) -> tuple[SpaceContext, ...]:
+        """Return a context for each of the networks, the teacher's first."""
+        return tuple(self.only(net.name) for net in self.networks) or (self,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ class Layer:
         macs: Multiply-accumulates for one example.
         area: Positions of the output map; 1 for a linear layer on [N, F].
         shape: Shape of the weight tensor, [out, in, ...].
+        groups: Of a convolution; 1 where each output has all inputs.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Layer:
     macs: int
     area: int
     shape: tuple[int, ...]
+    groups: int = field(default=1, repr=False)  # what was kept of earlier versions names layers by the rest
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,9 @@ def find_layers(model: nn.Module, example_input: Inputs) -> tuple[Layer, ...]:
     for i, (name, area) in enumerate(areas.items()):
         weight = modules[name].weight
         assert isinstance(weight, torch.Tensor)
-        kind = kind_of(modules[name]) or ""
-        layers.append(Layer(name, kind, i / last, weight.numel(), weight.numel() * area, area, tuple(weight.shape)))
+        kind, shape = kind_of(modules[name]) or "", tuple(weight.shape)
+        groups = _groups(modules[name])
+        layers.append(Layer(name, kind, i / last, weight.numel(), weight.numel() * area, area, shape, groups))
     return tuple(layers)
 
 
@@ -94,6 +97,10 @@ def kind_of(module: nn.Module) -> str | None:
         if module.groups == 1 and set(module.kernel_size) == {1}:
             return "pointwise"
     return kind
+
+
+def _groups(module: nn.Module) -> int:
+    return module.groups if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) else 1
 
 
 def outputs_of(model: nn.Module, example_input: Inputs, modules: dict[str, nn.Module]) -> dict[str, torch.Size]:

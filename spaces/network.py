@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -34,6 +35,7 @@ class Network:
         blocks: Its blocks that can be dropped, in order of execution.
         resizings: The sizes of inputs that it can look at besides the full one, where they were asked for.
         no_sizes: Those that it cannot look at, with the reasons.
+        students: Networks of the user's own that stand beside a teacher, by name.
         tables: Its embeddings whose bits can be chosen, in order of execution.
         no_tables: Those that stay as they are, with the reasons.
         recurrent: Names of its recurrent layers, which are read and run as they are.
@@ -50,6 +52,17 @@ class Network:
     tables: tuple[Layer, ...] = ()
     no_tables: tuple[LeftOut, ...] = ()
     recurrent: tuple[str, ...] = ()
+    students: Mapping[str, Network] = field(default_factory=dict)
+
+    @property
+    def all_layers(self) -> tuple[Layer, ...]:
+        """The layers of the network and of all students beside it."""
+        return (*self.layers, *(layer for student in self.students.values() for layer in student.layers))
+
+    @property
+    def all_left_out(self) -> tuple[LeftOut, ...]:
+        """The groups that cannot shrink, of the network and of all students beside it."""
+        return (*self.left_out, *(entry for student in self.students.values() for entry in student.left_out))
 
 
 def look_at_network(model: nn.Module, example_input: Inputs) -> Network:

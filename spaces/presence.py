@@ -1,11 +1,11 @@
-"""Presence: what of a network a student still has, where blocks of it are dropped."""
+"""Presence: what of a space's layers a student has, where it is cut from one of several networks or lacks blocks."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
 
-from .context import SpaceContext
+from .context import NamedNetwork, SpaceContext
 from .graph.block import Block
 from .spec import StudentSpec
 from .variables import Option, Variable
@@ -18,7 +18,8 @@ def absent_layers(context: SpaceContext, spec: StudentSpec) -> frozenset[str]:
         context: What its space stands on.
         spec: What becomes of the teacher.
     """
-    return _layers_of(context.blocks, spec.dropped) if spec.dropped else frozenset()
+    gone = _layers_of(context.blocks, spec.dropped) if spec.dropped else frozenset()
+    return gone | _layers_of_others(context.networks, spec.student) if context.networks else gone
 
 
 def first_where_absent(
@@ -40,3 +41,8 @@ def first_where_absent(
 @functools.lru_cache(maxsize=4096)
 def _layers_of(blocks: tuple[Block, ...], dropped: tuple[str, ...]) -> frozenset[str]:
     return frozenset(layer for block in blocks if block.name in dropped for layer in block.layers)
+
+
+@functools.lru_cache(maxsize=256)
+def _layers_of_others(networks: tuple[NamedNetwork, ...], student: str) -> frozenset[str]:
+    return frozenset(layer for network in networks if network.name != student for layer in network.layers)

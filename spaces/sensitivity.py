@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from .space import Space
 from .spec import StudentSpec
+from .union import of_one_network
 from .variables import Option, Variable
 
 TINY_NATS = 1e-9
@@ -116,10 +117,18 @@ def rows_of(space: Space, variable: Variable) -> dict[str, str | None]:
     return {f"{variable.axis}:{layer}": layer for layer in variable.layers}
 
 
-def questions_of(space: Space) -> dict[Question, tuple[StudentSpec, float]]:
-    """Return every decision to measure, with its specification and the part of the teacher that it leaves."""
+def questions_of(space: Space, network: str = "") -> dict[Question, tuple[StudentSpec, float]]:
+    """Return every decision to measure, with its specification and the part of the network that it leaves.
+
+    Args:
+        space: The space.
+        network: Name of the network that the decisions are about; empty for the teacher. Specifications are edits of
+            that network.
+    """
     found: dict[Question, tuple[StudentSpec, float]] = {}
     for variable in space.network:
+        if space.context.network_of(variable.layers) != network:
+            continue
         for i in _asked(variable):
             option, part = variable.options[i], variable.parts[i]
             spec = alone(space, variable, option)
@@ -131,12 +140,13 @@ def questions_of(space: Space) -> dict[Question, tuple[StudentSpec, float]]:
 
 
 def alone(space: Space, variable: Variable, option: Option) -> StudentSpec:
-    """Return what one decision does by itself, to the layers that it is about."""
+    """Return what one decision does by itself, to the layers that it is about, as an edit of their own network."""
     axis = next(axis for axis in space.axes if axis.name == variable.axis)
-    spec = axis.apply(space.context, StudentSpec(), [(variable, option)])
+    of_network = StudentSpec(student=space.context.network_of(variable.layers))
+    spec = of_one_network(space.context, axis.apply(space.context, of_network, [(variable, option)]))
     bits = {layer: width for layer, width in spec.bits.items() if layer in variable.layers}
     ways = {layer: way for layer, way in spec.activations.items() if layer in bits}
-    return replace(spec, bits=bits, activations=ways, recovery=None, target="")
+    return replace(spec, bits=bits, activations=ways, recovery=None, target="", student="")
 
 
 def at_option(row: Sequence[Measured], variable: Variable, i: int) -> float:

@@ -138,11 +138,12 @@ def _inputs_per_group(layer: Layer) -> int:
 def _areas(context: SpaceContext) -> tuple[Counts, Counts]:
     """Return the positions of each layer's output map, and of its input map."""
     written = np.array([layer.area for layer in context.layers], dtype=np.int64)
-    return written, np.array(_read_areas(context), dtype=np.int64)
+    read = [area for part in context.parts() for area in _read_areas(part)]
+    return written, np.array(read, dtype=np.int64)
 
 
 def _read_areas(context: SpaceContext) -> list[int]:
-    """Return the positions of each layer's input map.
+    """Return the positions of each layer's input map in one network.
 
     They are those of the last layer before it that writes into the same channels, else of the last one before it; of
     the first layer its own, since nothing is known of the input.

@@ -12,6 +12,7 @@ from .context import SpaceContext
 from .groups import LeftOut
 from .plan import Plan
 from .spec import StudentSpec
+from .union import of_one_network, told_apart
 from .variables import Option, Variable
 
 CACHED = 20_000
@@ -41,7 +42,7 @@ class Space:
         """
         self.context = context
         self.axes = tuple(sorted(axes, key=lambda axis: STAGES.index(axis.stage)))
-        self._of = {axis.name: axis.variables(context) for axis in self.axes}
+        self._of = {axis.name: told_apart(context, axis.variables(context)) for axis in self.axes}
         self.variables: tuple[Variable, ...] = tuple(v for axis in self.axes for v in self._of[axis.name])
         self._named = {variable.name: variable for variable in self.variables}
         self.network = tuple(variable for variable in self.variables if variable.in_network)
@@ -130,7 +131,7 @@ class Space:
             decisions = [(v, o) for v, o in axis.repair(self.context, spec, decisions) if o != v.options[0]]
             spec = axis.apply(self.context, spec, decisions)
             choices |= {v.name: o for v, o in decisions}
-        return Plan(choices), spec
+        return Plan(choices), of_one_network(self.context, spec)
 
 
 def build_space(context: SpaceContext, axes: Sequence[str] = DEFAULT) -> Space:

@@ -7,6 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TypeVar
+
+from .factors import Factor, names_of_parts
+
+T = TypeVar("T")
 
 BLOCK = "block:4x1"
 """The kind of pattern whose zeros are blocks of four outputs at one input."""
@@ -158,9 +163,12 @@ class StudentSpec:
         dropped: Names of the blocks that are dropped, sorted (see `spaces.graph.block`).
         size: Pixels of the shorter side of images, or tokens of sequences, that it looks at; 0 for all. It still
             takes inputs of the full size (see `spaces.graph.resized`).
+        student: Name of the network of the user's own that it is cut from; empty for the teacher. Names of all other
+            parts are then those of that network.
         channels: Group name -> channels kept, for groups that shrink.
         patterns: Layer name -> pattern, for layers that are not dense.
         bits: Layer name -> 16, 8 or 4, for layers that are not 32.
+        factors: Layer name -> what stands in its place, for layers that are two smaller ones (see `spaces.factors`).
         recovery: How the student is taught; None when it is not trained at all.
         target: Name of the target that its file is for, where each plan chooses one; empty where it is for all.
         activations: Layer name -> `DYNAMIC` or `FLOAT`, for linear layers of few bits whose activations are not
@@ -175,10 +183,12 @@ class StudentSpec:
     replacements: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     size: int = 0
+    student: str = ""
     activations: Mapping[str, str] = field(default_factory=dict)
+    factors: Mapping[str, Factor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("channels", "bits", "patterns", "replacements", "activations"):
+        for name in ("channels", "bits", "patterns", "replacements", "activations", "factors"):
             found = getattr(self, name)
             object.__setattr__(self, name, dict(sorted(found.items())) if len(found) > 1 else dict(found))
         object.__setattr__(self, "dropped", tuple(sorted(set(self.dropped))))
@@ -193,6 +203,8 @@ class StudentSpec:
         # not `asdict`, which copies every value: a search asks for thousands of keys
         said = {name: value for name, value in vars(self).items() if name in FIRST_PARTS or _counts(name, value)}
         parts = {**said, "patterns": patterns, "recovery": recovery}
+        if self.factors:
+            parts["factors"] = {name: vars(factor) for name, factor in self.factors.items()}
         return json.dumps(parts, sort_keys=True, separators=(",", ":"))
 
     def key(self) -> str:
@@ -205,9 +217,24 @@ class StudentSpec:
         Students of one structure are exported once: the sizes and numbers of the others are written into that graph.
         """
         added = self._added
-        if not (self.replacements or self.dropped or self.size or added):
+        if not (self.replacements or self.dropped or self.size or self.student or self.factors or added):
             return PLAIN
-        return StudentSpec(replacements=self.replacements, dropped=self.dropped, size=self.size, recovery=added)
+        factors = {name: replace(factor, rank=0) for name, factor in self.factors.items()}
+        return StudentSpec(
+            replacements=self.replacements,
+            dropped=self.dropped,
+            size=self.size,
+            student=self.student,
+            factors=factors,
+            recovery=added,
+        )
+
+    def realised(self, by_layer: Mapping[str, T]) -> dict[str, T]:
+        """Return what is said of the teacher's layers, said of those that the student has in their place."""
+        if not self.factors:
+            return dict(by_layer)
+        both = {name: names_of_parts(name) if name in self.factors else (name,) for name in by_layer}
+        return {part: value for name, value in by_layer.items() for part in both[name]}
 
     @property
     def changes_network(self) -> bool:
@@ -228,6 +255,10 @@ class StudentSpec:
 
     def training_key(self) -> str:
         """Return the key of what decides the trained weights. Bits count only when training sees them."""
+        return self._training_key
+
+    @cached_property
+    def _training_key(self) -> str:  # asked for of all trials and all workers each time that something begins
         aware = self.recovery is not None and self.recovery.quantization_aware
         return replace(self if aware else replace(self, bits={}, activations={}), target="").key()
 

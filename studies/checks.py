@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, fx, nn
@@ -25,6 +25,8 @@ from .kinds import KINDS
 from .metric import Metric
 from .tracing import answers
 
+SPLIT_BYTES = 4 * 2**30
+"""The most that the outputs for a split may take in memory."""
 FEW = 8
 """Training examples that one step is tried on."""
 LOOK = 1000
@@ -41,6 +43,25 @@ FEW_EXAMPLES = 100
 KNOWN = {kind.metric.function for kind in KINDS.values()}
 """Metrics whose direction is known."""
 NO_GRADIENT = "the loss reaches no weight of the teacher: take detach() and no_grad() out of its forward pass"
+
+
+def check_memory(splits: Mapping[str, int], each_bytes: int) -> None:
+    """Refuse splits whose outputs do not fit into memory together, where the metric sees them.
+
+    Args:
+        splits: Number of items by name.
+        each_bytes: Of the output for one item.
+
+    Raises:
+        DataError: One of them does not.
+    """
+    most = SPLIT_BYTES // max(1, each_bytes)
+    for split, count in splits.items():
+        if count > most:
+            raise DataError(
+                f"the outputs of {split} need {count * each_bytes / 2**30:.1f} GiB in memory, where the metric sees "
+                f"them together: give at most {most} items, for instance by torch.utils.data.Subset"
+            )
 
 
 def check_training(graph: fx.GraphModule, train: MemoryData | StreamedData, losses: Losses, few: int = FEW) -> None:

@@ -1,4 +1,4 @@
-"""Networks by name: residual networks for small images, torchvision's, and the user's own."""
+"""Networks by name: residual networks for small images, torchvision's, timm's, and the user's own."""
 
 from __future__ import annotations
 
@@ -131,8 +131,8 @@ def build_model(
     """Make an untrained network by its name, in eval mode.
 
     Args:
-        name: cifar_resnet20 and so on, digits_net, torchvision/<name>, or the user's `file.py:function` or
-            `module:function`, which is called without arguments.
+        name: cifar_resnet20 and so on, digits_net, torchvision/<name>, timm/<name>, or the user's `file.py:function`
+            or `module:function`, which is called without arguments.
         classes: Number of outputs.
         channels: Channels of the images, for networks of ours.
         width: Channels of the first stage, for networks that have a choice; None for their own.
@@ -141,7 +141,7 @@ def build_model(
 
     Raises:
         UnknownName: There is no network of this name.
-        UsageError: The network has no choice of width.
+        UsageError: The network has no choice of width, or timm is not installed.
         StudyFileError: The user's function cannot be found, raises, or returns something else.
     """
     # Random state of the caller's is left as it was.
@@ -166,13 +166,17 @@ def _build(name: str, classes: int, channels: int, width: int | None, folder: Pa
         raise UsageError(f"width = {width} does not apply to model {name!r}: leave it out")
     if name.startswith("torchvision/"):
         return _torchvision_model(name.removeprefix("torchvision/"), classes)
+    if name.startswith("timm/"):
+        return _timm_model(name.removeprefix("timm/"), classes, channels)
     if is_code(name):
         model = load_function(name, "model", folder)()
         if not isinstance(model, nn.Module):
             raise StudyFileError(f"{name} returned a {type(model).__name__}: return a torch.nn.Module")
         return model
     known = ["digits_net", *(f"cifar_resnet{depth}" for depth in CIFAR_DEPTHS), "torchvision/resnet18"]
-    raise UnknownName("model", name, known, "Also torchvision/<name>, file.py:function or module:function.")
+    raise UnknownName(
+        "model", name, known, "Also torchvision/<name>, timm/<name>, file.py:function or module:function."
+    )
 
 
 def _torchvision_model(name: str, classes: int) -> nn.Module:
@@ -182,6 +186,21 @@ def _torchvision_model(name: str, classes: int) -> nn.Module:
     if name not in known:
         raise UnknownName("torchvision model", name, known)
     model = models.get_model(name, weights=None, num_classes=classes)
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def _timm_model(name: str, classes: int, channels: int) -> nn.Module:
+    try:
+        import timm
+    except ImportError as error:
+        raise UsageError(
+            f"model 'timm/{name}' needs timm, which is not installed: pip install 'autocompress[zoo]'"
+        ) from error
+    known = timm.list_models()
+    if name not in known:
+        raise UnknownName("timm model", name, known)
+    model = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=channels)
     assert isinstance(model, nn.Module)
     return model
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, fx, nn
 
@@ -35,6 +35,8 @@ class PreparedTask:
         interface: How that is called.
         early: Weights and buffers of the teacher early in its training, by their names in its graph; None where they
             are not known.
+        students: Networks of the user's own that students may be cut from, as graphs in eval mode on the CPU, by name.
+            All names in a graph begin with a name of its own.
     """
 
     teacher: fx.GraphModule
@@ -50,3 +52,4 @@ class PreparedTask:
     bare: nn.Module | None = None
     interface: Interface = ONE_INPUT
     early: Mapping[str, Tensor] | None = None
+    students: Mapping[str, fx.GraphModule] = field(default_factory=dict)

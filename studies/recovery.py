@@ -39,6 +39,8 @@ class RecoverySection(Section):
             of inputs.
         starts: Whose weights students may begin with: "teacher", "new" (random ones) or "early" (those that the task
             brings as `early_weights`). With several, each plan chooses one.
+        student_epochs: Passes over the training data for which each of the task's own students is taught by the teacher
+            before the search; four times `epochs` without it, and 0 leaves their weights as they are.
         calibration: How the ranges of 8-bit activations are found from calibration inputs; "trained" takes those of
             quantization-aware training, and "auto" the method whose file answers most like its student, on calibration
             inputs that gave no range, with weights edited where that is better still. Runtimes that have no choice of
@@ -80,6 +82,7 @@ class RecoverySection(Section):
             raise ValueError(f"starts names {other!r}, whose weights are all trained: add 'full' to ways, or remove it")
         return self
 
+    student_epochs: Annotated[float, Field(ge=0)] | None = None
     calibration: Calibration = "minmax"
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PlainSerializer, model_validator
+from pydantic import Field, PlainSerializer, field_validator, model_validator
 
 from ..errors import StudyFileError
 from ..spaces.target import Target
@@ -216,6 +216,8 @@ class SearchSection(Section):
         address: Of the Ray cluster: "auto" for the one that this machine has joined, or "host:port".
         cpus_per_job: Cores that a job has on a Ray cluster. Without it 4, or fewer where a machine has fewer.
         gpus_per_job: GPUs that a job has there; parts of one are shared.
+        shared: Whether the machines of the cluster see the folder of runs by the same path, so that weights and models
+            need not travel.
         sampler: What proposes plans.
         infeasible: What the sampler is told of plans over the budget.
         eta: Of the students that reach a rung, one in so many goes on.
@@ -238,6 +240,7 @@ class SearchSection(Section):
     address: str = ""
     cpus_per_job: Count | None = None
     gpus_per_job: Annotated[float, Field(ge=0)] = 0.0
+    shared: bool = False
     sampler: Literal["auto", "tpe", "gp", "random", "nsga2"] = "auto"
     infeasible: Literal["reject", "constraint"] = "reject"
     eta: Count = 2
@@ -245,6 +248,16 @@ class SearchSection(Section):
     baselines: Names = ("default",)
     storage: Annotated[str, Field(repr=False), PlainSerializer(lambda address: "", when_used="json")] = ""
     checkpoints_gb: Positive = 20.0
+
+    @field_validator("shared", mode="before")
+    @classmethod
+    def _shared_is_no_path(cls, given: object) -> object:
+        if isinstance(given, str):
+            raise ValueError(
+                f"{given!r} is no answer; allowed: true or false. The folder itself is given by --runs: one of a disk "
+                "that all machines see by the same path"
+            )
+        return given
 
     @model_validator(mode="after")
     def _named_once(self) -> SearchSection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..errors import DataError, StudyFileError, UnknownName
 from ..spaces.graph.interface import ONE_INPUT
 from ..spaces.inputs import Inputs, count_of, joined, rows_of, tensors_of
 from .bare import bare_network
-from .checks import check_training, look_at_metric, remarks_on_outputs, remarks_on_splits
+from .checks import check_memory, check_training, look_at_metric, remarks_on_outputs, remarks_on_splits
 from .data.images import ImageData
 from .data.one_shape import OneShape
 from .data.reading import Reading, check_finite, described, interface_of
@@ -29,6 +29,7 @@ from .fitting import advice_on_labels, check_shapes, for_each_example, inputs_gi
 from .kinds import KINDS, Kind, KindName
 from .loading import load_function
 from .metric import Direction, Metric, MetricFunction, metric_of, top1
+from .own_students import Maker, Wanted, captured_students
 from .prepared import PreparedTask
 from .preprocessing import Preprocessing, names_of_classes
 from .tracing import captured_teacher, checked_answers, computes_in_16_bits
@@ -40,8 +41,6 @@ Say = Callable[[str], None]
 
 CALIBRATION_INPUTS = 512
 """The most that is taken of train where a task brings no calibration inputs."""
-SPLIT_BYTES = 4 * 2**30
-"""The most that the outputs for a split may take in memory."""
 LOOKED_AT = 8
 """Validation inputs that the teacher is tried on."""
 
@@ -81,6 +80,9 @@ class Task:
             takes what is known of images that are kept as bytes.
         early_weights: The state_dict that the teacher had early in its training, or a file that holds it, for students
             that begin with it (Frankle et al. 2020, arXiv:1912.05671); see `[recovery] starts`.
+        students: Name -> a function that builds another network for the task, or the name of one ("torchvision/..." or
+            "timm/..."). A search teaches them, and compresses them as it compresses the teacher. A function with a
+            parameter `width` is also asked for 75 % and 50 % of it.
     """
 
     teacher: nn.Module
@@ -101,6 +103,7 @@ class Task:
     labels: Sequence[Any] | None = None
     preprocessing: Preprocessing | None = None
     early_weights: EarlyWeights | None = None
+    students: Mapping[str, Maker] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", names_of_classes(self.labels))
@@ -160,8 +163,8 @@ class Task:
             say: Takes a line about what was noticed.
 
         Raises:
-            DataError: A split is empty or cannot be used, labels do not fit the kind of task, or the teacher does not
-                give one answer to each input.
+            DataError: A split is empty or cannot be used, labels do not fit the kind of task, the teacher does not
+                give one answer to each input, or a student of the user's own does not fit.
             MetricError: The metric gives no number on the teacher, or a better one for shuffled outputs.
             ExportError: The teacher's forward pass cannot be traced.
             UnknownName: There is no such kind of task.
@@ -185,13 +188,7 @@ class Task:
         outputs = checked_answers(network, reading.interface, few)
         if computes_in_16_bits(network, reading.interface, few):
             say("teacher: what it computes in 16 bits is computed in float32, so answers differ a little")
-        for split, data in (("validation", validation), ("test", test)):
-            most = SPLIT_BYTES // max(1, outputs[0].nbytes)
-            if len(data) > most:
-                raise DataError(
-                    f"the outputs of {split} need {len(data) * outputs[0].nbytes / 2**30:.1f} GiB in memory, where the "
-                    f"metric sees them together: give at most {most} items, for instance by torch.utils.data.Subset"
-                )
+        check_memory({"validation": len(validation), "test": len(test)}, outputs[0].nbytes)
         classes = self._check_labels(kind, outputs, validation, test, train)
         if self.labels is not None and classes is not None and len(self.labels) != classes:
             raise DataError(f"{len(self.labels)} labels for {classes} classes: name each class once, in their order")
@@ -214,9 +211,10 @@ class Task:
         for remark in remarks_on_splits(train, validation, test, named):
             say(remark)
         early = early_in_graph(self.teacher, self.early_weights, graph, reading.interface, few)
+        students = captured_students(self.students, Wanted.of(graph, reading.interface, few, outputs))
         return PreparedTask(
             graph, train, calibration, validation, test, metric, losses, example, self.name, look, network,
-            reading.interface, early,
+            reading.interface, early, students,
         )  # fmt: skip
 
     def _metric(self, kind: Kind | None) -> Metric:

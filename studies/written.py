@@ -20,7 +20,7 @@ TASK_BRINGS = {"data": None, "teacher": {"model", "width", "checkpoint"}}
 """Section -> the keys whose meaning a task of the user's own brings already; all keys if None."""
 
 
-BUILT_IN = {"depth", "size", "channels", "width", "pattern", "bits", "recovery", "target"}
+BUILT_IN = {"depth", "size", "factors", "channels", "width", "pattern", "bits", "recovery", "target"}
 """Axes of which it is known what they read; an installed one may read every key of [space]."""
 
 

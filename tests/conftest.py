@@ -81,6 +81,8 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="ac-") as folder:
         patch.setattr(os, "fsync", lambda handle: None)
+        # else each process that a test starts compiles the package for itself, which takes it a second
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         if "AUTOCOMPRESS_CACHE" not in os.environ:
             patch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         if "PYTEST_XDIST_WORKER" in os.environ:

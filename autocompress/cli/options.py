@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..studies.study_file import StudyFile
 
 DEFAULT_STUDY = "autocompress.toml"
-ON_RAY = ("address", "cpus_per_job", "gpus_per_job")
+ON_RAY = ("address", "cpus_per_job", "gpus_per_job", "shared")
 SEARCH = ("trials", "patience", "workers", "executor", "seed", "storage", *ON_RAY)
 """Options that are keys of the section [search]."""
 

@@ -34,6 +34,7 @@ from .show import print_front, print_outcome
 @click.option("--address", help="Of a Ray cluster: auto for the one that this machine has joined, or host:port.")
 @click.option("--cpus-per-job", type=int, help="Cores of a job on a Ray cluster.  [default: up to 4]")
 @click.option("--gpus-per-job", type=float, help="GPUs of a job on a Ray cluster.  [default: none]")
+@click.option("--shared", is_flag=True, default=None, help="Its machines all see --runs by that path.")
 @click.option("--storage", help="Database server for the trials: postgresql+psycopg://user@host/database.")
 @click.option("--baselines", help="Made by hand to compare with: all, none, default, or techniques: pruning-alone,...")
 @click.option("--seed", type=int, help="Of the search.")

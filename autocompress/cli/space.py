@@ -53,4 +53,4 @@ def _described(settings: StudyFile) -> dict[str, Any]:
     task = settings.build_task().prepared()
     network = look_at_teacher(task, settings.space.axes)
     space = space_without_measuring(network, settings)
-    return describe_space(space, network.left_out, settings.target.targets(), {})
+    return describe_space(space, network.all_left_out, settings.target.targets(), {})

@@ -107,8 +107,9 @@ class AxisConformance:
         axis, context = self.make_axis(), self._context()
         for variable in axis.variables(context):
             if variable.in_network:
-                specs = {axis.apply(context, StudentSpec(), [(variable, option)]) for option in variable.options[1:]}
-                assert specs - {StudentSpec()}, f"no option of {variable.name} changes the student"
+                its = StudentSpec(student=context.network_of(variable.layers))
+                specs = {axis.apply(context, its, [(variable, option)]) for option in variable.options[1:]}
+                assert specs - {its}, f"no option of {variable.name} changes the student"
 
     def test_repair_keeps_to_its_own_variables(self) -> None:
         """What it returns are its own variables with options that they have."""

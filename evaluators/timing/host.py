@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ...spaces.target import Target
 from ..runtimes.registry import get_runtime
@@ -55,6 +56,19 @@ class TimingHost(Protocol):
         Raises:
             AnotherMachine: On leaving, where that machine is gone and there are others.
         """
+        ...
+
+
+Judge = Callable[[TimingHost], str]
+"""Returns why a machine cannot take the place of the one that a study is calibrated on; empty where it can."""
+
+
+@runtime_checkable
+class Replaceable(Protocol):
+    """A timing host whose machine may die, and another one take its place, while a study is open."""
+
+    def judged_by(self, judge: Judge) -> None:
+        """Let no other machine time files before it was judged, in the process that opened the study."""
         ...
 
 

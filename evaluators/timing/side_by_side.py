@@ -80,6 +80,8 @@ class SideBySide:
     def _take(self, processes: int, until: float | None, limit_seconds: float | None, peaks: bool) -> Readings:
         ends = time.monotonic() + (float("inf") if limit_seconds is None else limit_seconds)
         facts = tuple(self.host.conditions(file.target) for file in self.files)
+        if facts[0].get("host", self.host.name) != self.host.name:  # another machine took its place
+            self = replace(self, floor_ms=None, spread=Spread())
         statistics = tuple(statistic_of(file) for file in self.files)
         runs: list[ProcessTimes] = []
         sights: list[Sight] = []

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...spaces.factors import Factor
 from ...spaces.plan import Plan
 from ...spaces.spec import StudentSpec
 from ...spaces.target import PerTarget
@@ -230,9 +231,11 @@ def _made_of(facts: CardFacts) -> list[tuple[str, str]]:
     found = [
         ("teacher", facts.task.network or "not named"),
         ("data", _data_name(facts)),
+        *([("student that it is cut from", spec.student)] if spec.student else []),
         ("channel groups that were shrunk", str(len(spec.channels))),
         *([("blocks that were dropped", ", ".join(spec.dropped))] if spec.dropped else []),
         *([("size of inputs that it looks at", str(spec.size))] if spec.size else []),
+        *([("layers in two factors", _of_each(spec.factors))] if spec.factors else []),
         ("layers by bits", ", ".join(f"{n} in {b}" for b, n in sorted(bits.items())) or "all in 32"),
         *([("activations", ", ".join(f"{way} in {n}" for way, n in sorted(ways.items())))] if ways else []),
         ("layers with a sparsity pattern", str(len(spec.patterns))),
@@ -248,6 +251,10 @@ def _made_of(facts: CardFacts) -> list[tuple[str, str]]:
     words += few_weights(taught) + beginning(taught)
     epochs = settings.recovery.epochs
     return [*found, ("training", words + (f", {epochs:g} epochs" if epochs else ""))]
+
+
+def _of_each(factors: Mapping[str, Factor]) -> str:
+    return ", ".join(f"{n} {kind}" for kind, n in sorted(Counter(f.kind for f in factors.values()).items()))
 
 
 def _limits(facts: CardFacts) -> list[str]:

@@ -22,6 +22,7 @@ from ..evaluate.build import file_accuracy
 from ..evaluate.checkpoints import checkpoint_path
 from ..evaluate.context import EvaluationContext, open_context
 from ..evaluate.evaluation import evaluate
+from ..evaluate.first_weights import identity_of_students
 from ..evaluate.job import Job, JobResult, Step
 from ..evaluate.target_session import TargetSession
 from ..identity import FILE, differences, identity_of, told
@@ -130,7 +131,10 @@ def rebuild(
     if recipe.importance:
         rated = {name: np.array(values, np.float32) for name, values in recipe.importance.items()}
         write_importance(out, Importance(recipe.criterion, rated))
+    used = {student.spec.student for student in recipe.students}
+    prepared = replace(prepared, students={n: each for n, each in prepared.students.items() if n in used})
     context = open_context(prepared, settings, out, say=say)
+    other += [f"another {told(d)}" for d in differences(recipe.identity, identity_of_students(prepared), forms=False)]
     made: dict[int, WarmStart] = {}
     last: WarmStart | None = None
     students = [replace(s, seed=settings.search.seed if s.seed is None else s.seed) for s in recipe.students]

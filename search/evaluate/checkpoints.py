@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from ...compression.edits import Parent
 from ...compression.fake_quant import FakeQuantizer
 from ...compression.first_look import first_look, outputs_with_bits
 from ...compression.gradual import begins_with
@@ -24,8 +23,9 @@ from ...studies.schema import StudySections
 from ...studies.task import PreparedTask
 from ..store.layout import checkpoints_folder
 from ..trial import Trial, WarmStart
-from .context import LOOK_EXAMPLES, EvaluationContext
+from .context import LOOK_EXAMPLES, EvaluationContext, parent_of
 from .criterion import rated_network
+from .first_weights import load_first_weights
 from .job import Job
 from .look import look_at_teacher
 
@@ -80,7 +80,8 @@ def first_accuracy(
             student = start_student(context, spec, start)
         except TrialFailed:
             continue  # the other student's weights are gone: the teacher's are still there
-        fake = FakeQuantizer(student.module, spec.bits, activations=spec.activations)
+        bits, ways = spec.realised(spec.bits), spec.realised(spec.activations)
+        fake = FakeQuantizer(student.module, bits, activations=ways)
         with suppress(MetricError):  # some metrics are not defined for a student that says one class for all
             device = context.recoverer.device
             looks[start] = first_look(
@@ -150,10 +151,12 @@ def kept_student(task: PreparedTask, trial: Trial, folder: Path, settings: Study
         UsageError: The weights are gone.
         StorageError: It is gone which channels the study keeps.
     """
+    if trial.spec.student:
+        load_first_weights(task, folder)
     network = look_at_teacher(task, (SizeAxis.name,) if trial.spec.size else ())
     network = rated_network(network, task, settings, folder, worker=True)
     try:
-        student = make_student(Parent.of(task.teacher, network), _with_trained_weights(trial.spec))
+        student = make_student(parent_of(task, network), _with_trained_weights(trial.spec))
     except TrialFailed as error:
         raise UsageError(f"trial {trial.number} cannot be made of this task: {error}") from error
     if trial.spec.recovery is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...compression.attention import longest_sequence
@@ -30,6 +30,7 @@ from ...studies.task import PreparedTask
 from ..store.layout import remeasuring, target_folder
 from .batch_memory import check_batch
 from .criterion import rated_network
+from .first_weights import check_first_weights, load_first_weights, look_at_students, teach_students
 from .look import look_at_teacher
 from .target_session import TargetSession, open_session
 
@@ -62,7 +63,7 @@ class EvaluationContext:
     @property
     def parent(self) -> Parent:
         """The network that students are cut from."""
-        return Parent.of(self.task.teacher, self.network, self.task.early)
+        return parent_of(self.task, self.network)
 
     @property
     def slices(self) -> Slices:
@@ -77,6 +78,11 @@ class EvaluationContext:
     def sessions_for(self, spec: StudentSpec) -> PerTarget[TargetSession]:
         """Return the sessions that files of this student are built for."""
         return {name: session for name, session in self.sessions.items() if spec.target in ("", name)}
+
+
+def parent_of(task: PreparedTask, network: Network) -> Parent:
+    """Return the network that students are cut from, with those of the user's own beside it."""
+    return Parent.of(task.teacher, network, task.early).beside(task.students, network.students)
 
 
 def open_context(
@@ -118,7 +124,14 @@ def open_context(
     network = rated_network(network, task, settings, folder, worker, say, training_slices(targets))
     if not worker:
         check_batch(task, settings.target.batch)
-    templates = Templates(task.teacher, task.example_input, parent=Parent.of(task.teacher, network))
+    recoverer = _recoverer(task, settings, network, worker, say)
+    if task.students:
+        if not worker:
+            teach_students(task, recoverer, settings.recovery, folder, stop, say)
+        load_first_weights(task, folder)
+        check_first_weights(task, folder, worker)
+        network = replace(network, students=look_at_students(task))
+    templates = Templates(task.teacher, task.example_input, parent=parent_of(task, network))
     # any gate is compared with the calibration, that of a trial which still waits too
     measured = any((folder / "trials").glob("*/plan.json")) and not remeasuring(folder)
     precision = settings.target.precision
@@ -139,6 +152,11 @@ def open_context(
         )
         for t in targets
     }
+    return EvaluationContext(task, network, sessions, recoverer, folder, stop, host)
+
+
+def _recoverer(task: PreparedTask, settings: StudySections, network: Network, worker: bool, say: Say) -> Recoverer:
+    """Return what teaches students of a study; see `open_context`."""
     device = training_device()
     last = next((layer.name for layer in reversed(network.layers) if layer.kind == "linear"), None)
     epochs, batch_size = fitting_schedule(len(task.train), settings.recovery.epochs, settings.recovery.batch_size)
@@ -157,17 +175,16 @@ def open_context(
     if not worker:
         lessons.check_offered(task.example_input)
     train = task.train.to(device) if not isinstance(task.train, StreamedData) else task.train
-    recoverer = Recoverer(
+    return Recoverer(
         train,
         lessons,
         schedule,
         device,
-        training_slices(targets),
+        training_slices(settings.target.targets()),
         task.losses,
         longest_sequence(task.teacher, task.example_input),
         network.layers[-1].name if network.layers else None,
     )
-    return EvaluationContext(task, network, sessions, recoverer, folder, stop, host)
 
 
 def training_slices(targets: Sequence[Target]) -> Callable[[], contextlib.AbstractContextManager[None]]:

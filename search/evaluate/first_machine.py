@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...errors import StorageError
 from ...evaluators.agreement import ControlRatio, control_ratio, difference
-from ...evaluators.timing.host import ThisMachine
+from ...evaluators.timing.host import Replaceable, ThisMachine, TimingHost
 from ...files import read_object, write_json
 from ...spaces.plain import from_plain, to_plain
 from ..store.layout import target_folder
@@ -21,6 +21,10 @@ from .control import control_files
 from .target_session import TargetSession
 
 Say = Callable[[str], None]
+BUSY = "other work"
+"""How a difference begins that tells nothing."""
+TRIES = 3
+"""Times that a machine is held against the first where other work ran meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class KnownControl:
 
 def check_first_machine(context: EvaluationContext, say: Say) -> None:
     """Hold the machine that times files against the one that the study is calibrated on, where it is another one.
+
+    One that takes its place later, while the study is open, is held against it likewise, and left out if it differs.
 
     On that one itself, what is needed for that in a later run is measured, once. Where files are timed on the driver's
     own machine, nothing is done: a container has another name each time, and a study moves with its user.
@@ -67,6 +73,41 @@ def check_first_machine(context: EvaluationContext, say: Say) -> None:
         with control_files(context) as controls:
             _keep(context, own, controls)
             _compare(context, others, known, controls, say)
+    if isinstance(context.host, Replaceable):
+        context.host.judged_by(lambda machine: why_not_in_its_place(context, machine))
+
+
+def why_not_in_its_place(context: EvaluationContext, machine: TimingHost) -> str:
+    """Return why a machine cannot time files in place of one that died while the study is open; empty where it can.
+
+    Args:
+        context: The driver's, whose study is calibrated.
+        machine: The machine.
+
+    Raises:
+        MeasurementError: The control cannot be timed.
+        TimingHostLost: The machine is gone, too.
+        StorageError: The disk cannot be written.
+    """
+    for session in context.sessions.values():
+        there = replace(session.meter, host=machine)
+        if not there.is_current():
+            return there.what_changed()
+    known = {target: _read(context.folder, target, session) for target, session in context.sessions.items()}
+    with control_files(context) as controls:
+        for target, session in context.sessions.items():
+            kept = known[target]
+            if kept is None or target not in controls:
+                return "nothing is known by which to tell whether it measures alike"
+            for _ in range(TRIES):
+                found = control_ratio(session.meter, machine, controls[target])
+                if not (why := difference(found, kept.measured)).startswith(BUSY):
+                    break
+            if why:
+                return why
+            if found.host not in (kept.measured.host, *kept.agree):
+                _write(context.folder, target, replace(kept, agree=(*kept.agree, found.host)))
+    return ""
 
 
 def _keep(context: EvaluationContext, own: Mapping[str, TargetSession], controls: Mapping[str, Path]) -> None:
@@ -93,7 +134,7 @@ def _compare(
         if not why:
             say(f"this study was calibrated on {first}; {name} times its files now, and agrees with it on a control")
             _write(context.folder, target, replace(kept, agree=(*kept.agree, name)))
-        elif why.startswith("other work"):
+        elif why.startswith(BUSY):
             say(f"this study was calibrated on {first}, and {name} times its files now: {why}")
         else:
             raise StorageError(

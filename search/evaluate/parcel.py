@@ -1,15 +1,16 @@
-"""Parcels: files of a study that travel with a job, where a worker shares no folder with the driver."""
+"""Parcels: files of a study that travel with a job, or are named in it where a worker sees the study's folder."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ...errors import StorageError
-from ...files import PARTIAL, disk_errors, remove, write_bytes
+from ...files import PARTIAL, disk_errors, make_folder, remove, write_bytes
 from ..store.importance import FILE as IMPORTANCE
-from ..store.layout import checkpoints_folder
+from ..store.layout import checkpoints_folder, students_folder
 from .checkpoints import checkpoint_stem
 from .job import Job
 
@@ -19,6 +20,8 @@ LEFT = (".lock",)
 """Suffixes of files that mean something on their own machine alone."""
 Stamp = tuple[int, int, int]
 """Size in bytes, time of change in nanoseconds and number of a file."""
+Link = tuple[int, int]
+"""Size in bytes and time of change in milliseconds of a file that is read where it lies."""
 
 
 @dataclass(frozen=True)
@@ -29,44 +32,51 @@ class Parcel:
         files: Their content.
         tails: What was added to files that grow.
         gone: Files that were removed.
+        links: Files that do not travel, since driver and worker see one folder; see `SharedFolder`.
+        place: Folder in that one which they lie in, until the driver moves them to their own; empty where they do.
     """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     tails: Mapping[str, bytes] = field(default_factory=dict)
     gone: tuple[str, ...] = ()
+    links: Mapping[str, Link] = field(default_factory=dict)
+    place: str = ""
 
     @property
     def size_bytes(self) -> int:
-        """Of all its content."""
+        """Of all content that travels."""
         return sum(map(len, (*self.files.values(), *self.tails.values())))
 
 
-def opening_parcel(folder: Path, teacher: bool = False) -> Parcel:
+def opening_parcel(folder: Path, teacher: bool = False, linked: bool = False) -> Parcel:
     """Return what a worker opens a study with: what the driver learned of its task and of its targets.
 
     Args:
         folder: The study's folder.
         teacher: Whether it needs the teacher's weights.
+        linked: Whether the files are named alone, since the worker sees the folder.
     """
     known = [folder / "identity.json", folder / "samples.npz", folder / IMPORTANCE, *(folder / "profile").rglob("*")]
     known += [folder / "teacher.safetensors"] if teacher else []
+    known += students_folder(folder).glob("*.pt")
     targets = [path for path in (folder / "targets").rglob("*") if "latency" not in path.relative_to(folder).parts]
-    return _packed(folder, (*known, *targets))
+    return (_linked if linked else _packed)(folder, (*known, *targets))
 
 
-def job_parcel(folder: Path, job: Job) -> Parcel:
+def job_parcel(folder: Path, job: Job, linked: bool = False) -> Parcel:
     """Return what is there already of a job: the weights that it goes on from, and its shape if that was measured.
 
     Args:
         folder: The study's folder.
         job: The job.
+        linked: Whether the files are named alone, since the worker sees the folder.
     """
     stem = checkpoint_stem(job.spec, job.warm_start)
     found = list(checkpoints_folder(folder).glob(f"{stem}-[0-9]*"))
     if job.warm_start is not None:
         found.append(checkpoints_folder(folder) / job.warm_start.checkpoint)
     found += (folder / "targets").glob(f"*/latency/{job.spec.shape_key()}.json")
-    return _packed(folder, found)
+    return (_linked if linked else _packed)(folder, found)
 
 
 def stamps(folder: Path) -> dict[str, Stamp]:
@@ -95,7 +105,7 @@ def made_since(folder: Path, before: Mapping[str, Stamp]) -> Parcel:
 
 
 def unpack(folder: Path, parcel: Parcel) -> None:
-    """Write what a parcel holds into a study's folder, each file whole or not at all.
+    """Write what a parcel holds into a study's folder, each file whole or not at all, and tails at the ends of files.
 
     Args:
         folder: The study's folder.
@@ -104,18 +114,28 @@ def unpack(folder: Path, parcel: Parcel) -> None:
     Raises:
         StorageError: The disk is full or cannot be written, or a path leads out of the folder.
     """
-    for name in (*parcel.files, *parcel.tails, *parcel.gone):
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts:
-            raise StorageError(f"a worker sent {name!r}, which leads out of the study {folder}")
+    check_inside(folder, parcel)
     with disk_errors(folder):
         for name, content in parcel.files.items():
             write_bytes(folder / name, content)
         for name, content in parcel.tails.items():
-            before = (folder / name).read_bytes() if (folder / name).exists() else b""
-            write_bytes(folder / name, before + content)
+            make_folder((folder / name).parent)
+            with (folder / name).open("ab") as file:  # other drivers of the study may add to it, too
+                file.write(content)
         for name in parcel.gone:
             remove(folder / name)
+
+
+def check_inside(folder: Path, parcel: Parcel) -> None:
+    """Refuse a parcel of files that do not lie in the study's folder.
+
+    Raises:
+        StorageError: A path leads out of it.
+    """
+    for name in (*parcel.files, *parcel.tails, *parcel.gone, *parcel.links, parcel.place):
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise StorageError(f"a worker sent {name!r}, which leads out of the study {folder}")
 
 
 def _packed(folder: Path, paths: Iterable[Path]) -> Parcel:
@@ -126,6 +146,23 @@ def _packed(folder: Path, paths: Iterable[Path]) -> Parcel:
         except FileNotFoundError:
             continue  # another trial that is taught alike took it away
     return Parcel(found)
+
+
+def _linked(folder: Path, paths: Iterable[Path]) -> Parcel:
+    links, files = {}, {}
+    for path in _files(paths):
+        with suppress(FileNotFoundError):  # as above
+            if path.name.endswith(GROWING):
+                files[_name(folder, path)] = path.read_bytes()  # small, and no more the same when a worker reads it
+            else:
+                links[_name(folder, path)] = link(path)
+    return Parcel(files, links=links)
+
+
+def link(path: Path) -> Link:
+    """Return how a file stands, as all machines that see it say alike."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns // 10**6
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:

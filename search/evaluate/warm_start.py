@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...compression.warm_start import distance
 from ...spaces.graph.block import Block
 from ...spaces.groups import Group
+from ...spaces.network import Network
 from ...spaces.spec import StudentSpec
 from ..objectives import objective_value
 from ..store.layout import checkpoints_folder
@@ -39,12 +40,14 @@ class WarmStarts:
         groups: The teacher's groups of channels.
         rungs: Number of rungs of a full recovery.
         blocks: The teacher's blocks.
+        students: What was found in students of the user's own, by name.
     """
 
     folder: Path
     groups: tuple[Group, ...]
     rungs: int
     blocks: tuple[Block, ...] = ()
+    students: Mapping[str, Network] = field(default_factory=dict)
 
     def nearest(self, spec: StudentSpec, ended: Sequence[Trial]) -> WarmStart | None:
         """Return the nearest student that was taught to the end, the most accurate of equally near ones.
@@ -60,17 +63,24 @@ class WarmStarts:
             return None  # it begins with weights of its own
         if spec.structure().recovery is not None:
             return None  # the weights around its adapters are the teacher's
+        own = self.students.get(spec.student)
+        groups, blocks = (self.groups, self.blocks) if own is None else (own.groups, own.blocks)
         best: tuple[float, float] | None = None
         found = None
         for trial in ended:
             if trial.technique or not trial.measured or trial.spec.recovery is None or len(trial.rungs) < self.rungs:
                 continue
-            if replace(trial.spec.structure(), dropped=()) != replace(spec.structure(), dropped=()):
+            if _lasting(trial.spec) != _lasting(spec):
                 continue
-            apart = distance(spec, trial.spec, self.groups, self.blocks)
+            apart = distance(spec, trial.spec, groups, blocks)
             rank = (round(apart, 3), -objective_value("accuracy", trial.measured))
             if apart <= NEAR and (best is None or rank < best):
                 start = start_at(self.folder, trial, self.rungs)
                 if (checkpoints_folder(self.folder) / start.checkpoint).exists():
                     best, found = rank, start
         return found
+
+
+def _lasting(spec: StudentSpec) -> StudentSpec:
+    """Return what students must have in common for one to begin with weights of the other."""
+    return replace(spec.structure(), dropped=(), factors={})

@@ -14,18 +14,18 @@ from ...evaluators.timing.host import TimingHost
 from ...studies.study_file import StudyFile
 from ..evaluate.checkpoints import training_of
 from ..evaluate.job import Job, JobResult
-from ..evaluate.parcel import job_parcel, unpack
 from ..worker_state import IDLE, OPENING, WorkerState
 from .base import ExecutorContext, JobLost, WorkerDied
 from .last_words import LastWords
 from .ray_actor import ActorHandle
 from .ray_cluster import Node, Say, join, nodes, on, timing_host
 from .ray_deaths import why_ended
+from .ray_files import StudyFiles
 from .ray_logs import WorkerLogs
 from .ray_machines import Machines
 from .ray_opening import hides_gpus, opening_of
 from .ray_pool import TimingMachines
-from .ray_worker import Bulletin, Done, RayWorker
+from .ray_worker import Bulletin, Done, Opened, RayWorker, Unseen
 from .worker import WorkerUnusable
 
 LOOK_S = 5.0
@@ -39,8 +39,9 @@ WAIT_S = 60.0
 class RayExecutor:
     """Does jobs on all machines of a cluster, on new ones as soon as they join.
 
-    A machine needs AutoCompress and nothing else: the task, its data and the weights travel. Machines with the target's
-    hardware train only where there are no others.
+    A machine needs AutoCompress and nothing else: the task, its data and the weights travel. Where it shares the folder
+    of runs, and the user says so, weights and models do not. Machines with the target's hardware train only where there
+    are no others.
 
     Attributes:
         apart: Always True.
@@ -69,11 +70,22 @@ class RayExecutor:
             "autocompress: ended from outside, by Ray if its cluster is gone; the same command goes on with "
             f"{context.folder}"
         )
+        try:
+            self._begin(context, workers)
+        except BaseException:
+            self._last_words.close()  # the error tells more
+            if not self._joined:
+                ray.shutdown()
+            raise
+
+    def _begin(self, context: ExecutorContext, workers: int) -> None:
+        ray = self._ray
         most = None if self._joined and workers == 1 else workers
         self._machines = Machines(self._search, most, not self._joined, context.say)
         self._timing = TimingMachines(context.context, context.say)
         self.host = self._timing.host
-        self._opening = ray.put(opening_of(context, self.host))
+        self._files = StudyFiles(context.folder, self._search.shared, context.say)
+        self._opening = ray.put(opening_of(context, self.host, self._files.shared))
         here = on(ray.get_runtime_context().get_node_id())
         self._bulletin = ray.remote(Bulletin).options(num_cpus=0, scheduling_strategy=here).remote()
         self._hide_gpus = hides_gpus(context)
@@ -142,6 +154,7 @@ class RayExecutor:
         self._logs.close(until_s)
         with contextlib.suppress(self._ray.exceptions.RayError):
             self._ray.kill(self._bulletin)
+        self._files.close()
         if not self._joined:
             self._ray.shutdown()
         self._last_words.close()
@@ -201,11 +214,17 @@ class RayExecutor:
                 self._logs.add(worker.node.name, worker.number, found.text)
                 self._ended(worker, found.found)
 
-    def _ended(self, worker: ActorHandle, found: Done | BaseException | str) -> None:
+    def _ended(self, worker: ActorHandle, found: Opened | Done | Unseen | BaseException) -> None:
+        if isinstance(found, Unseen) and worker.job is not None:
+            whole = self._files.whole_parcel(worker, worker.job, found)
+            worker.answer = worker.actor.do.remote(worker.job, whole, worker.shares)
+            return
         future, worker.answer, worker.begun_s = worker.future, None, time.monotonic()
         if future is None:
-            worker.ready = not isinstance(found, BaseException)
-            if isinstance(found, TimingHostLost):
+            worker.ready = isinstance(found, Opened)
+            if isinstance(found, Opened):
+                self._files.meet(worker, found)
+            elif isinstance(found, TimingHostLost):
                 self._give_back(found)
             elif isinstance(found, WorkerUnusable):
                 self._machines.leave(worker.node, f"cannot open the study ({found})")
@@ -214,15 +233,15 @@ class RayExecutor:
             return
         if isinstance(found, Done):
             try:
-                unpack(self._given.folder, found.made)
-            except AutoCompressError as error:
+                self._files.take_in(worker, found.made)
+            except (AutoCompressError, JobLost) as error:
                 found = error
             else:
                 self._machines.went_well(worker.node)
                 if found.result.stopped and not self._closing:
                     self._end(worker, JobLost(f"{worker.node.name} could not ask the driver whether to go on"))
                     return
-        elif isinstance(found, JobLost):
+        if isinstance(found, JobLost):
             self._machines.lost(worker.node, str(found))
         worker.job = worker.future = None
         with contextlib.suppress(InvalidStateError):
@@ -267,6 +286,6 @@ class RayExecutor:
                 continue
             worker = free.popleft()
             worker.job, worker.future, worker.begun_s = job, future, time.monotonic()
-            worker.answer = worker.actor.do.remote(job, job_parcel(self._given.folder, job))
+            worker.answer = worker.actor.do.remote(job, self._files.parcel(worker, job), worker.shares)
             running |= {training_of(job)} - {""}
         self._queue.extendleft(reversed(waiting))

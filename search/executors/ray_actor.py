@@ -23,6 +23,7 @@ class ActorHandle:
         job: What it does; None while it opens the study.
         future: What the result goes to.
         ready: Whether it has opened the study.
+        shares: Whether it reads and writes the study's folder itself; see `SharedFolder`.
         begun_s: When it began that, or has had nothing to do since, on the monotonic clock.
     """
 
@@ -34,4 +35,5 @@ class ActorHandle:
     job: Job | None = None
     future: Future[JobResult] | None = None
     ready: bool = False
+    shares: bool = False
     begun_s: float = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import sys
@@ -20,6 +21,7 @@ from ...studies.prepared import PreparedTask
 from ...studies.schema import SearchSection
 from ...studies.study_file import StudyFile
 from ..evaluate.look import look_at_teacher
+from .ray_guard import Guard, Life
 from .ray_timing import RESOURCE, RayTimingHost, TimingService
 
 Say = Callable[[str], None]
@@ -74,13 +76,14 @@ def join(search: SearchSection) -> bool:
             )
         return bool(here.namespace != OWN)
     try:
-        ray.init(
-            address=address,
-            namespace=OWN if address == "local" else None,
-            log_to_driver=False,
-            configure_logging=False,
-            include_dashboard=False,
-        )
+        with _quiet_about_tokens():
+            ray.init(
+                address=address,
+                namespace=OWN if address == "local" else None,
+                log_to_driver=False,
+                configure_logging=False,
+                include_dashboard=False,
+            )
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         where = "this machine" if address == "local" else address
         raise RuntimeUnavailable(
@@ -88,6 +91,18 @@ def join(search: SearchSection) -> bool:
             "--address, or set RAY_AUTH_MODE=token where it asks for the token in ~/.ray/auth_token"
         ) from error
     return address != "local"
+
+
+@contextmanager
+def _quiet_about_tokens() -> Iterator[None]:
+    """Meanwhile, drop what Ray warns of in every process: whether its cluster asks for the token in ~/.ray."""
+    logger = logging.getLogger("ray._private.authentication")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def nodes() -> list[Node]:
@@ -135,16 +150,17 @@ def on(node: str) -> Any:
 def _started(say: Say, where: dict[str, Any]) -> RayTimingHost:
     import ray
 
-    service = ray.remote(TimingService).options(num_cpus=0, max_restarts=-1, **where).remote()
+    service = ray.remote(TimingService).options(num_cpus=0, max_restarts=-1, **where).remote(trusted=False)
     try:
-        name = str(ray.get(service.name.remote(), timeout=ANSWER_S))
+        life: Life = ray.get(service.life.remote(), timeout=ANSWER_S)
+        ray.get(service.trust.remote(life.key), timeout=ANSWER_S)
     except ray.exceptions.RayError as error:
         raise RuntimeUnavailable(
             f"the machine that is to time files does not answer ({one_line(error)[:160]}); see that AutoCompress is "
             "installed there"
         ) from error
-    say(f"files are timed on {name}")
-    return RayTimingHost(service, name)
+    say(f"files are timed on {life.machine}")
+    return RayTimingHost(service, life.machine, guard=Guard(life, say))
 
 
 def pickled(task: PreparedTask, settings: StudyFile) -> bytes | None:
@@ -171,7 +187,14 @@ def _is_same(task: PreparedTask, again: PreparedTask, axes: Collection[str]) -> 
     one, other = (look_at_teacher(each, axes) for each in (task, again))
     blocks = [[(block.name, block.layers) for block in each.blocks] for each in (one, other)]
     sizes = [[resizing.size for resizing in each.resizings] for each in (one, other)]
-    return (one.layers, one.groups, blocks[0], sizes[0]) == (other.layers, other.groups, blocks[1], sizes[1])
+    own = [{name: (s.layers, s.groups) for name, s in each.students.items()} for each in (one, other)]
+    return (one.layers, one.groups, blocks[0], sizes[0], own[0]) == (
+        other.layers,
+        other.groups,
+        blocks[1],
+        sizes[1],
+        own[1],
+    )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ def why_ended(error: BaseException, machine: str, gone: bool = False) -> WorkerD
         machine: Name of the machine.
         gone: Whether the machine is known to be gone.
     """
-    from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
+    from ray.exceptions import ActorDiedError, ObjectLostError, OutOfMemoryError, RayActorError, RayTaskError
 
     if isinstance(error, RayTaskError) and not gone:
         return JobLost(f"{machine}: {one_line(str(error.cause))[:160]}")
@@ -25,4 +25,6 @@ def why_ended(error: BaseException, machine: str, gone: bool = False) -> WorkerD
     if isinstance(error, (ActorDiedError, OutOfMemoryError)) and not gone and "node has died" not in said:
         why = one_line(said[max(0, said.find(SAID)) :])[:160]
         return WorkerDied(f"the process that did it died on {machine} ({why})")
-    return JobLost(f"{machine} is gone")
+    if gone or isinstance(error, (RayActorError, ObjectLostError)):
+        return JobLost(f"{machine} is gone")
+    return JobLost(f"{machine}: what it sent cannot be read ({one_line(error)[:160]})")

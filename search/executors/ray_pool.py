@@ -132,6 +132,7 @@ class TimingMachines:
         self._seen: set[str] = set()
         self._turns: Any = None
         self._hosts: list[RayTimingHost] = []  # an actor ends with the last handle of it
+        self._asked: Any = None
         if isinstance(context.host, RayTimingHost):
             import ray
 
@@ -145,11 +146,12 @@ class TimingMachines:
     def look(self, found: Sequence[Node]) -> None:
         """Take in the machines with the target's hardware that are new and agree with the first.
 
-        To hold one against the first takes some seconds, once.
+        To hold one against the first takes some seconds, once. So does looking at one that took the place of the first.
 
         Args:
             found: The machines of the cluster.
         """
+        self.look_at_first()
         new = [node for node in found if node.is_target and node.key not in self._seen]
         if self._turns is None or not new:
             return
@@ -162,6 +164,19 @@ class TimingMachines:
                 if self._context.stop():
                     break
                 self._hold_against_first(node, controls)
+
+    def look_at_first(self) -> None:
+        """See whether the first machine died and another took its place, as far as it has answered since last time."""
+        import ray
+
+        if not isinstance(first := self._context.host, RayTimingHost):
+            return
+        with contextlib.suppress(ray.exceptions.RayError):  # it is gone: another one may come
+            asked, self._asked = self._asked or first.service.life.remote(), None
+            if not ray.wait([asked], timeout=0)[0]:
+                self._asked = asked  # it measures
+                return
+            first.look_over(ray.get(asked))
 
     def _hold_against_first(self, node: Node, controls: Mapping[str, Path]) -> None:
         import ray

@@ -21,8 +21,10 @@ from ...temporary import sweep_temporary, temporary_folder
 from ..evaluate.context import EvaluationContext, open_context
 from ..evaluate.job import Job, JobResult
 from ..evaluate.parcel import Parcel, made_since, stamps, unpack
+from ..evaluate.shared import NotSeen, SharedFolder
 from ..identity import check_identity
 from ..job_log import evaluate_in_worker
+from ..store.layout import checkpoints_folder
 from ..store.logs import take_log
 from .base import JobLost
 from .ray_logs import Printed
@@ -46,6 +48,8 @@ class Opening:
         task: The prepared task as Ray pickles it; None where it cannot travel, and is made from the settings.
         parcel: Files of the study.
         host: The machine that times files.
+        shared: The study's folder where machines may see it; the parcel only names files then.
+        whole: Reference to the parcel with all content, for a worker that does not see the folder.
     """
 
     version: str
@@ -54,6 +58,21 @@ class Opening:
     task: bytes | None
     parcel: Parcel
     host: TimingHost
+    shared: SharedFolder | None = None
+    whole: Any = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A worker that has opened the study.
+
+    Attributes:
+        machine: Its machine's name.
+        greeting: Where in the shared folder it wrote something for the driver to see; empty where it cannot.
+    """
+
+    machine: str
+    greeting: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +81,19 @@ class Done:
 
     result: JobResult
     made: Parcel
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """A job whose files a worker does not see in the shared folder as the driver does: it is to be sent with them.
+
+    Attributes:
+        why: In a line.
+        all_of_it: Whether the worker does not see the folder any more.
+    """
+
+    why: str
+    all_of_it: bool
 
 
 class Bulletin:
@@ -81,7 +113,10 @@ class Bulletin:
 
 
 class RayWorker:
-    """Does jobs, one after the other, in a folder of its own: no folder is shared with the driver."""
+    """Does jobs, one after the other, in a folder of its own.
+
+    Files of the study travel, or are taken from its folder and written beside it where that is shared with the driver.
+    """
 
     def __init__(self, threads: int, bulletin: Any, hide_gpus: bool, log_level: str) -> None:
         """Set up this process.
@@ -103,6 +138,7 @@ class RayWorker:
         prepare_worker(threads, log=self._log, log_level=log_level)
         self._bulletin, self._looked_s, self._ends = bulletin, time.monotonic(), False
         self._context: EvaluationContext | None = None
+        self._shared: SharedFolder | None = None
         self._drivers_folder, self._rungs = Path(), 1
 
     def printed_to(self) -> Path:
@@ -113,21 +149,28 @@ class RayWorker:
         """Open the study.
 
         Returns:
-            The machine's name, or why it cannot be opened here: what Ray makes of an error has many lines.
+            `Opened`, or why it cannot be opened here: what Ray makes of an error has many lines.
         """
         return self._with_text(self._open(given))
 
-    def do(self, job: Job, parcel: Parcel) -> Printed:
+    def do(self, job: Job, parcel: Parcel, shares: bool = False) -> Printed:
         """Do a job.
 
         Args:
             job: What to do.
             parcel: What is there of it already.
+            shares: Whether the driver sees what this worker writes into the shared folder.
 
         Returns:
-            What came of it (`Done`); `JobLost` where this machine's own disk fails, or the error that ends the study.
+            What came of it (`Done`); `Unseen` where files of the parcel are not here; `JobLost` where this machine's
+            own disk fails, or the error that ends the study.
         """
-        return self._with_text(self._do(job, parcel))
+        if self._shared is not None:
+            try:
+                parcel = self._shared.taken(parcel)
+            except NotSeen as error:
+                return self._with_text(Unseen(str(error), not self._shared.is_seen()))
+        return self._with_text(self._do(job, parcel, shares))
 
     def _with_text(self, found: Any) -> Printed:
         for stream in (sys.stdout, sys.stderr):
@@ -135,11 +178,12 @@ class RayWorker:
                 stream.flush()
         return Printed(found, take_log(self._log))
 
-    def _open(self, given: Opening) -> str | WorkerUnusable | TimingHostLost:
+    def _open(self, given: Opening) -> Opened | WorkerUnusable | TimingHostLost:
         if given.version != (there := version("autocompress")):
             return WorkerUnusable(f"AutoCompress {there} is installed there, {given.version} here")
         try:
-            unpack(self._folder, given.parcel)
+            parcel, greeting = self._first_parcel(given)
+            unpack(self._folder, parcel)
             task = self._task(given)
             check_identity(self._folder, task, worker=True)
             self._context = open_context(task, given.settings, self._folder, self._stop, worker=True, host=given.host)
@@ -148,17 +192,30 @@ class RayWorker:
             return error
         except Exception as error:  # whatever a task's code, its data, or this machine say
             return WorkerUnusable(one_line(error))
-        return platform.node()
+        return Opened(platform.node(), greeting)
 
-    def _do(self, job: Job, parcel: Parcel) -> Done | JobLost | AutoCompressError:
+    def _first_parcel(self, given: Opening) -> tuple[Parcel, str]:
+        """Return the files of the study, and the worker's greeting in the shared folder; empty where it has none."""
+        if given.shared is None:
+            return given.parcel, ""
+        self._shared = given.shared
+        if greeting := self._shared.greet():
+            with contextlib.suppress(NotSeen):
+                return self._shared.taken(given.parcel), greeting
+        import ray
+
+        whole: Parcel = ray.get(given.whole)
+        return whole, greeting
+
+    def _do(self, job: Job, parcel: Parcel, shares: bool) -> Done | JobLost | AutoCompressError:
         try:
-            return self._done(job, parcel)
+            return self._done(job, parcel, shares)
         except (StorageError, OSError) as error:  # of this machine: the driver writes the study
             return JobLost(f"{platform.node()}: {one_line(error)}")
         except AutoCompressError as error:
             return error
 
-    def _done(self, job: Job, parcel: Parcel) -> Done:
+    def _done(self, job: Job, parcel: Parcel, shares: bool) -> Done:
         assert self._context is not None, "open() comes first"
         unpack(self._folder, parcel)
         before = stamps(self._folder)
@@ -166,6 +223,9 @@ class RayWorker:
         made = made_since(self._folder, before)
         failure = result.failure.replace(str(self._folder), str(self._drivers_folder))
         self._tidy({*parcel.files, *made.files})
+        if shares and self._shared is not None:
+            with contextlib.suppress(StorageError, OSError):  # it travels then, and the driver tells what its disk says
+                made = self._shared.given(made)
         return Done(replace(result, failure=failure), made)
 
     def _task(self, given: Opening) -> Any:
@@ -176,9 +236,15 @@ class RayWorker:
         return task.prepared()
 
     def _tidy(self, names: set[str]) -> None:
+        """Remove what only this job needed: a worker does thousands of them."""
         for name in names:
             if not name.startswith(("targets/", "profile/")) or "/latency/" in name:
                 (self._folder / name).unlink(missing_ok=True)
+        for lock in checkpoints_folder(self._folder).glob("*.lock"):
+            lock.unlink(missing_ok=True)
+        for folder in (self._folder / "trials").glob("*"):
+            with contextlib.suppress(OSError):  # something is left in it
+                folder.rmdir()
 
     def _stop(self) -> bool:
         """Tell whether to end, by a look at the bulletin once in a while."""

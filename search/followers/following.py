@@ -12,9 +12,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from ...errors import one_line
 from ..logs import log
+from ..store.turns import StillLogging
 from ..trial import Trial
 from .base import EndedTrial, FollowedStudy, Follower, without_password
 from .telling import Telling, followed_study
@@ -27,9 +29,40 @@ HURRIED_S = 1.0
 """The same where the search has to end within seconds, and how long is waited for without a word."""
 LOOK_S = 5.0
 """Seconds between two looks whether another driver still logs."""
+AGAIN_S = 1.0
+"""The same, where that one has left the study."""
 Say = Callable[[str], None]
-LoggedBy = Callable[[str], str]
-"""Returns, in words, the other driver that logs to a place; empty where this one does from now on."""
+
+
+class Turns(Protocol):
+    """Says whose turn it is to log, of several drivers of a study. Threads of followers call it."""
+
+    def logged_by(self, place: str) -> str:
+        """Return, in words, the other driver that logs to a place; empty where this one does from now on.
+
+        Raises:
+            StillLogging: The one that did has left the study, and is not through with a trial.
+        """
+        ...
+
+    def logging(self, place: str) -> contextlib.AbstractContextManager[None]:
+        """Keep the turn at a place meanwhile, even if this driver leaves the study."""
+        ...
+
+
+class Alone:
+    """The turns of a driver that has its study alone."""
+
+    def logged_by(self, place: str) -> str:
+        """See `Turns`."""
+        return ""
+
+    def logging(self, place: str) -> contextlib.AbstractContextManager[None]:
+        """See `Turns`."""
+        return contextlib.nullcontext()
+
+
+ALONE = Alone()
 
 
 def seconds_to_end(hurried: bool, left_s: float | None) -> float:
@@ -47,15 +80,15 @@ def seconds_to_end(hurried: bool, left_s: float | None) -> float:
 class Following:
     """One follower, and the trials that it has still to log."""
 
-    def __init__(self, follower: Follower, telling: Telling, logged_by: LoggedBy = lambda place: "") -> None:
+    def __init__(self, follower: Follower, telling: Telling, turns: Turns = ALONE) -> None:
         """Begin to follow the study that `telling` tells of.
 
         Args:
             follower: Logs.
             telling: Makes plain figures of trials.
-            logged_by: See `LoggedBy`; the follower's thread calls it.
+            turns: Says whether this driver logs.
         """
-        self._follower, self._telling, self._logged_by = follower, telling, logged_by
+        self._follower, self._telling, self._turns = follower, telling, turns
         self._given: queue.Queue[list[Trial] | None] = queue.Queue()
         self._said: deque[str] = deque()
         self._logged: set[int] | None = None
@@ -63,7 +96,7 @@ class Following:
         self._held = threading.Event()
         self._waiting: deque[EndedTrial] = deque()
         self._failing = False
-        self._other = ""
+        self._other = self._awaited = ""
         self._seen: tuple[int, ...] = ()
         self._trials: list[Trial] = []
         self._thread = threading.Thread(target=self._follow, daemon=True, name="follower")
@@ -123,11 +156,12 @@ class Following:
 
     def _follow(self) -> None:
         known, ends = 0, False
-        while not ends:
+        while not ends or (self._awaited and not self._held.is_set()):
             trials: list[Trial] | None = None
             with contextlib.suppress(queue.Empty):
-                trials = self._given.get(timeout=LOOK_S if self._other else None)
-                ends = trials is None
+                again_s = AGAIN_S if self._awaited else LOOK_S if self._other else None
+                trials = self._given.get(timeout=again_s)
+                ends = ends or trials is None
                 while not self._given.empty() and self._given.queue[0] is not None:
                     trials = self._given.get()  # those of before are among them
             with self._trouble_told():
@@ -139,28 +173,38 @@ class Following:
             self._follower.close()
 
     def _log_waiting(self) -> None:
-        if not self._waiting or not self._has_the_turn():
-            return
-        if self._logged is None:
-            self._logged = set(self._follower.open(self._study()))
-            self._there |= self._logged
-        while self._waiting and not self._held.is_set():
+        where = self._follower.where
+        while self._waiting:
             number = self._waiting[0].number
-            if number not in self._logged:
-                self._follower.add(self._waiting[0])
-                self._logged.add(number)
-                self._there.add(number)
+            # first it is noted that this driver logs, then looked whether it may: else it could hand over in between
+            with self._turns.logging(where):
+                if self._held.is_set() or not self._has_the_turn():
+                    return
+                if self._logged is None:
+                    self._logged = set(self._follower.open(self._study()))
+                    self._there |= self._logged
+                if number not in self._logged:
+                    self._follower.add(self._waiting[0])
+                    self._logged.add(number)
+                    self._there.add(number)
             self._waiting.popleft()
         if self._failing:
             self._failing = False
             self._said.append(f"trials are logged to {self._follower.where} again")
 
     def _has_the_turn(self) -> bool:
-        before, self._other = self._other, self._logged_by(self._follower.where)
+        before, where = self._other or self._awaited, self._follower.where
+        try:
+            self._other, self._awaited = self._turns.logged_by(where), ""
+        except StillLogging as other:
+            self._other, self._awaited, self._logged = "", str(other), None
+            if self._awaited != before:
+                self._said.append(f"{other} ends, and still logs a trial to {where}: waiting until it is through")
+            return False
         if self._other:
             self._logged = None  # it is asked anew what is there
             if self._other != before:
-                self._said.append(f"{self._other} logs the trials of this study to {self._follower.where}")
+                self._said.append(f"{self._other} logs the trials of this study to {where}")
         return not self._other
 
     def _study(self) -> FollowedStudy:
@@ -184,11 +228,9 @@ class Following:
 class Followings:
     """All followers of a search."""
 
-    def __init__(
-        self, followers: Sequence[Follower], telling: Telling, say: Say, logged_by: LoggedBy = lambda place: ""
-    ) -> None:
+    def __init__(self, followers: Sequence[Follower], telling: Telling, say: Say, turns: Turns = ALONE) -> None:
         """Begin to follow; see `Following`."""
-        self._each = [Following(follower, telling, logged_by) for follower in followers]
+        self._each = [Following(follower, telling, turns) for follower in followers]
         self._say = say
 
     def look(self, trials: Sequence[Trial]) -> None:

@@ -63,7 +63,8 @@ class MlflowFollower:
             number = run.data.tags.get(TRIAL, "")
             if not number:
                 self._parent = run.info.run_id
-            elif run.info.status == "RUNNING":  # its search was killed while it was logged
+            elif run.info.status == "RUNNING" or int(number) in found:
+                # its search was killed while it was logged, or the server did late what one had asked for that ended
                 self._client.delete_run(run.info.run_id)
             else:
                 found.add(int(number))

@@ -13,6 +13,7 @@ from ...errors import ExportError, MeasurementError, TrialFailed
 from ...evaluators.latency_model import UNKNOWN_ERROR, LatencyLearner, LatencyModel
 from ...evaluators.microbenchmarks import Say
 from ...spaces.axes.registry import SIZES
+from ...spaces.axes.student import TEACHER
 from ...spaces.plan import Plan
 from ...spaces.space import Space
 from ...spaces.spec import StudentSpec
@@ -86,13 +87,12 @@ def learn_latency(
     Raises:
         StorageError: The disk is full, or a file in the study's folder cannot be read.
     """
-    targets = space.options("target")
-    for target in targets:
-        plans = sample_plans(space, MOST_SAMPLES, like=Plan({"target": target}))
-        _measure(context, [space.spec(plan) for plan in plans], seconds)
-    if not targets:
-        plans = sample_plans(space, MOST_SAMPLES)
-        _measure(context, [space.spec(plan) for plan in plans], seconds * len(context.sessions))
+    targets, students = space.options("target"), space.options("student") or (TEACHER,)
+    each_s = (seconds if targets else seconds * len(context.sessions)) / len(students)
+    for target, student in itertools.product(targets or ("",), students):
+        like = Plan({"student": student, **({"target": target} if target else {})})
+        plans = sample_plans(space, MOST_SAMPLES, like=space.repair(like))
+        _measure(context, [space.spec(plan) for plan in plans], each_s)
     learners = {n: LatencyLearner(space.context, samples(session)) for n, session in context.sessions.items()}
     for name, learner in learners.items():
         say(describe(name, learner.model))

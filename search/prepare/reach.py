@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 
 from ...errors import BudgetError, MeasurementError, TrialFailed
 from ...evaluators.measurement import Latency
 from ...spaces.axes.registry import SIZES
+from ...spaces.axes.student import TEACHER
 from ...spaces.plan import Plan
 from ...spaces.space import Space
 from ...spaces.target import PerTarget
@@ -39,9 +41,10 @@ def measure_reach(context: EvaluationContext, space: Space, limits: Limits) -> P
     found: dict[str, dict[str, Latency]] = {name: {} for name in context.sessions}
     smallest: dict[str, dict[str, Plan]] = {name: {} for name in context.sessions}
     for bits in space.options("bits") or (32,):
-        words = f"smallest width in {'fp32' if bits == 32 else f'{bits} bits'}"
-        for target in space.options("target") or ("",):
-            like = Plan({"target": target} if target else {})
+        plain = f"smallest width in {'fp32' if bits == 32 else f'{bits} bits'}"
+        for target, student in product(space.options("target") or ("",), space.options("student") or (TEACHER,)):
+            like = Plan({"student": student, **({"target": target} if target else {})})
+            words = plain if student == TEACHER else f"{plain} of {student}"
             plan = space.uniform({**dict.fromkeys(SIZES, 0.0), "bits": bits}, like)
             for name, latency in _latencies(context, space, plan).items():
                 found[name][words], smallest[name][words] = latency, plan

@@ -24,6 +24,7 @@ from ...studies.study_file import StudyFile
 from ...studies.task import PreparedTask, Task
 from ...studies.teacher import epochs_told, prepare_teacher
 from ..evaluate.criterion import rated_network
+from ..evaluate.first_weights import load_first_weights
 from ..evaluate.look import look_at_teacher
 from ..store.settings import task_of
 from .space import space_without_measuring
@@ -44,9 +45,10 @@ def study_sensitivity(
     say: Say = lambda line: None,
     slices: Slices = nullcontext,
 ) -> Sensitivity:
-    """Measure what each decision of `space` alone does to the answers of the task's teacher.
+    """Measure what each decision of `space` alone does to the answers of the network that it is about.
 
-    What was measured before, in any study of this user, is not measured again.
+    What was measured before, in any study of this user, is not measured again. What students of the user's own lose
+    counts against their own answers, after they were taught for the first time.
 
     Args:
         task: The task.
@@ -59,9 +61,26 @@ def study_sensitivity(
         Stopped: `stop()` came true.
         DataError: The task has no calibration inputs.
     """
-    inputs = sensitivity_inputs(space.context, task.calibration)
+    found = _of_network(task, task.teacher, "", space, stop, say, slices)
+    for name, module in task.students.items():
+        say(f"sensitivity of student {name}")
+        found = found.merged(_of_network(task, module, name, space, stop, say, slices))
+    return found
+
+
+def _of_network(
+    task: PreparedTask,
+    network: torch.nn.Module,
+    name: str,
+    space: Space,
+    stop: Callable[[], bool],
+    say: Say,
+    slices: Slices,
+) -> Sensitivity:
+    context = space.context.only(name)
+    inputs = sensitivity_inputs(context, task.calibration)
     cache = sensitivity_cache()
-    key = sensitivity_key(task.teacher, space.context, inputs)
+    key = sensitivity_key(network, context, inputs)
 
     def keep(found: Sensitivity) -> None:
         before = cache.read(key)
@@ -75,7 +94,7 @@ def study_sensitivity(
             return stop()
 
         known = cache.read(key)
-        return measure_sensitivity(task.teacher, space, inputs, stop_and_breathe, say, known, keep, task.losses.soft)
+        return measure_sensitivity(network, space, inputs, stop_and_breathe, say, known, keep, task.losses.soft, name)
 
 
 def sensitivity_without_measuring_latency(
@@ -107,6 +126,8 @@ def sensitivity_without_measuring_latency(
     else:
         load_weights(task.teacher, folder / "teacher.safetensors")
     prepared = task.prepared()
+    if folder is not None:
+        load_first_weights(prepared, folder)
     found = look_at_teacher(prepared, settings.space.axes)
     network = rated_network(found, prepared, settings, folder, worker=folder is not None)
     return study_sensitivity(prepared, space_without_measuring(network, settings), say=say)

@@ -14,6 +14,7 @@ from ...spaces.space import Space, build_space
 from ...spaces.spec import ADAPTERS, Pattern, Recovery, StudentSpec
 from ...spaces.target import PerTarget, joint_capabilities
 from ...spaces.target_profile import Ratio, TargetProfile
+from ...spaces.union import united
 from ...studies.schema import StudySections
 from ..evaluate.context import EvaluationContext
 from ..evaluate.gate import time_shape
@@ -70,7 +71,14 @@ def prepare_space(
     seconds = settings.target.profile_seconds
     seconds = seconds if left_s is None else min(seconds, max(1.0, PROFILE_SHARE * left_s))
     profile = study_profile(
-        context.targets, context.network.layers, context.folder, seconds, begun, say, context.stop, host=context.host
+        context.targets,
+        context.network.all_layers,
+        context.folder,
+        seconds,
+        begun,
+        say,
+        context.stop,
+        host=context.host,
     )
     ratios = _pattern_ratios(context) if PatternAxis.name in settings.space.axes else {}
     paying = tuple(sorted({kind for each in ratios.values() for kind, r in each.items() if r.high < PATTERN_GAIN}))
@@ -117,7 +125,7 @@ def lay_context(
     optimizer = optimizer or taught.optimizer or ("adamw" if network.norms_layers else "sgd")
     found = {t.name: usable_runtime(t).capabilities(t) for t in settings.target.targets()}
     joint = joint_capabilities(list(found.values()), settings.target.any_of)
-    return SpaceContext(
+    context = SpaceContext(
         layers=network.layers,
         groups=network.groups,
         capabilities=joint.with_patterns(patterns),
@@ -147,6 +155,7 @@ def lay_context(
         tables=network.tables if settings.space.embeddings else (),
         no_tables=network.no_tables if settings.space.embeddings else (),
     )
+    return united(context, network.students)
 
 
 def storage_counts(settings: StudySections) -> bool:

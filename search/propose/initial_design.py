@@ -17,6 +17,7 @@ from ..trial import Origin
 from .by_hand import Design, by_hand, on_targets
 from .compound import scaled_designs
 from .factorial import in_other_bits
+from .own_designs import own_students
 from .shallower import shallower
 
 OURS_AT_ONCE = 4
@@ -40,7 +41,7 @@ def initial_design(
         usual: Whether what a user would do by hand is among them; else it is the teacher alone.
     """
     made = [design for design in by_hand(space) if usual or design.origin is Origin.TEACHER]
-    hand = [*made, *whole_students(space)]
+    hand = [*made, *whole_students(space), *own_students(space)]
     known = {design.plan for design in hand}  # in a small space the solver may find the very same
     found = list(dict.fromkeys(solved)) or list(finer_widths(space))
     mixed = [Design(plan, Origin.DESIGN, "initial design") for plan in levels]

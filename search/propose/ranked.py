@@ -20,7 +20,7 @@ def ranked(space: Space, part: float, like: Plan | None = None) -> Plan:
         part: Of all channels that can go, the part that stays, 0.0 to 1.0.
         like: The plan that all other decisions are taken from; one that is taught in the default way if None.
     """
-    groups = {group.name: group for group in space.context.groups}
+    groups = {group.name: group for group in space.context.only("").groups}
     variables = {v.subject: v for v in space.of(ChannelsAxis.name) if v.subject in groups}
     # equal importance says nothing: then all groups lose the same part
     order = sorted(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 
 from ...spaces.allocate.within import fastest_plan, forecast_for, plan_within
+from ...spaces.axes.student import TEACHER
 from ...spaces.plan import Plan
 from ...spaces.space import Space
 from ...spaces.surrogates import Surrogates
@@ -23,7 +24,7 @@ SAME_BUDGET = 0.05
 
 
 def solved(space: Space, surrogates: Surrogates, starts: Mapping[str, tuple[Plan, float]]) -> Iterator[Design]:
-    """Yield the plans of least harm for several budgets, taught in the default way.
+    """Yield the plans of least harm for several budgets, taught in the default way, of each network there is.
 
     Args:
         space: The space.
@@ -34,19 +35,28 @@ def solved(space: Space, surrogates: Surrogates, starts: Mapping[str, tuple[Plan
     known = {name: found for name, found in starts.items() if surrogates.latency_for(name) is not None}
     if not surrogates.sensitivity:
         return
-    likes = {name: space.repair(space.taught.changed(plan.choices)) for name, (plan, _) in known.items()}
-    forecasts = {name: forecast_for(space, surrogates, like) for name, like in likes.items()}
-    fastest = {name: fastest_plan(space, surrogates, like, forecasts[name]) for name, like in likes.items()}
-    for part, (name, (_, top_ms)) in product(BUDGET_SHARES, known.items()):
-        quickest, lowest_ms = fastest[name]
+    likes = {
+        (name, student): space.repair(space.taught.changed({**plan.choices, "student": student}))
+        for (name, (plan, _)), student in product(known.items(), space.options("student") or (TEACHER,))
+    }
+    forecasts = {key: forecast_for(space, surrogates, like) for key, like in likes.items()}
+    fastest = {key: fastest_plan(space, surrogates, like, forecasts[key]) for key, like in likes.items()}
+    for part, (name, student) in product(BUDGET_SHARES, likes):
+        key, (_, top_ms) = (name, student), known[name]
+        if student != TEACHER:  # what the whole network keeps takes no plan
+            top_ms = min(top_ms, forecasts[key].ms(space.indices(likes[key])))
+        quickest, lowest_ms = fastest[key]
         budget_ms = float(f"{max(lowest_ms, part * top_ms):.3g}")
-        plan = plan_within(space, surrogates, budget_ms, likes[name], forecasts[name]) or quickest
+        plan = plan_within(space, surrogates, budget_ms, likes[key], forecasts[key]) or quickest
         latent: dict[str, Value] = {BUDGET: budget_ms, **({"target": name} if name else {})}
+        latent |= {"student": student} if student != TEACHER else {}
         yield Design(plan, Origin.DESIGN, "initial design", latent)
 
 
 def same_budget(a: Mapping[str, Value] | None, b: Mapping[str, Value] | None) -> bool:
     """Tell whether the solver's plans for two budgets stand for the same region, by their numbers."""
-    if a is None or b is None or not {BUDGET} <= a.keys() & b.keys() or a.get("target") != b.get("target"):
+    if a is None or b is None or not {BUDGET} <= a.keys() & b.keys():
+        return False
+    if any(a.get(name) != b.get(name) for name in ("target", "student")):
         return False
     return abs(math.log(float(a[BUDGET]) / float(b[BUDGET]))) < SAME_BUDGET

@@ -13,6 +13,7 @@ from ...evaluators.runtimes.profiling import ProfilingRuntime
 from ...evaluators.score import as_arrays
 from ...evaluators.timing.host import HERE
 from ...files import read_object, write_json
+from ...spaces.factors import names_of_parts
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import PerTarget
 from ..evaluate.context import EvaluationContext
@@ -130,5 +131,7 @@ def _shares(
     builder, target = session.builder, session.target
     assert builder.batch is not None  # the teacher's file decided it when the session was opened
     layers = builder.templates.get(builder.batch, entry.trial.spec.structure()).layers
+    whole = {part: name for name in entry.trial.spec.factors for part in names_of_parts(name)}
+    layers = {node: whole.get(layer, layer) for node, layer in layers.items()}
     inputs = as_arrays(context.task.validation.inputs(slice(0, target.batch)))
     return profiled_shares(runtime, path, target, inputs, layers)

@@ -63,14 +63,19 @@ class Access:
             The words; empty where this process does from now on.
 
         Raises:
+            StillLogging: The one that did has left the study, and is not through with a trial.
             StorageError: The server cannot be read.
         """
         if self.leases is None:
             return ""
         try:
-            return self.leases.logged_by(place)
+            return self.leases.turns.logged_by(place)
         except sqlalchemy.exc.SQLAlchemyError as error:
             raise StorageError(self.database.reason(error)) from error
+
+    def logging(self, place: str) -> contextlib.AbstractContextManager[None]:
+        """Let no other driver log to a place meanwhile, where it is this one's turn, even if this one leaves."""
+        return contextlib.nullcontext() if self.leases is None else self.leases.turns.logging(place)
 
     def keeps(self) -> bool:
         """Tell whether this process keeps the study's files, which one driver alone does, as far as is known."""

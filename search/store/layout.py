@@ -51,6 +51,11 @@ def checkpoints_folder(study: Path) -> Path:
     return study / "checkpoints"
 
 
+def students_folder(study: Path) -> Path:
+    """Return where the first weights of the user's own students lie, which all that are cut from them begin with."""
+    return study / "students"
+
+
 def logs_folder(study: Path) -> Path:
     """Return where worker processes print to, a file each."""
     return study / "logs"

@@ -9,16 +9,24 @@ import sqlalchemy
 from sqlalchemy import Boolean, Column, DateTime, Integer, String, Text
 
 TABLES = sqlalchemy.MetaData()
-DRIVERS = sqlalchemy.Table(
-    "autocompress_drivers",
-    TABLES,
-    Column("driver", String(32), primary_key=True),
-    Column("study_id", Integer, nullable=False, index=True),
-    Column("host", String(255), nullable=False),
-    Column("process", Integer, nullable=False),
-    Column("beat", DateTime(timezone=True), nullable=False),
-    Column("keeper", Boolean, nullable=False),
-)
+
+
+def _of_drivers(name: str) -> sqlalchemy.Table:
+    return sqlalchemy.Table(
+        name,
+        TABLES,
+        Column("driver", String(32), primary_key=True),
+        Column("study_id", Integer, nullable=False, index=True),
+        Column("host", String(255), nullable=False),
+        Column("process", Integer, nullable=False),
+        Column("beat", DateTime(timezone=True), nullable=False),
+        Column("keeper", Boolean, nullable=False),
+    )
+
+
+DRIVERS = _of_drivers("autocompress_drivers")
+LEAVING = _of_drivers("autocompress_leaving")
+"""Drivers that have left a study, and are not through with logging a trial."""
 TRIALS = sqlalchemy.Table(
     "autocompress_trials",
     TABLES,

@@ -20,7 +20,8 @@ import sqlalchemy
 
 from ...errors import StorageError
 from .insert import FIRST
-from .lease_tables import DRIVERS, LOGGED, TRIALS, Living, digest_of
+from .lease_tables import DRIVERS, TRIALS, Living, digest_of
+from .turns import LoggingTurns
 
 DEAD_S = float(os.environ.get("AUTOCOMPRESS_LEASE_S", "90"))
 """A driver that has given no sign of life for so long, by the server's clock, is dead."""
@@ -29,7 +30,11 @@ BEAT_S = DEAD_S * 20 / 90
 
 
 class Leases:
-    """What one driver holds of a study."""
+    """What one driver holds of a study.
+
+    Attributes:
+        turns: At logging its trials elsewhere.
+    """
 
     def __init__(self, engine: sqlalchemy.Engine, study: int, where: str) -> None:
         """Hold nothing yet.
@@ -44,6 +49,14 @@ class Leases:
         self._lost, self._done = threading.Event(), threading.Event()
         self._steady_s = float("-inf")
         self._keeper = False
+        self.turns = LoggingTurns(
+            self._driver,
+            study,
+            self._first,
+            lambda connection, table: living(connection, study, table),
+            lambda: self._is_steady,
+            lambda: BEAT_S,
+        )
 
     @contextlib.contextmanager
     def joined(self) -> Iterator[Leases]:
@@ -203,25 +216,6 @@ class Leases:
                 connection.execute(TRIALS.update().where(*where).values(driver=self._driver))
         return found
 
-    def logged_by(self, place: str) -> str:
-        """Return, in words, the other driver that logs the study's trials to a place.
-
-        Returns:
-            The words; empty where this driver does from now on, until it ends.
-        """
-        here = (LOGGED.c.study_id == self._study, LOGGED.c.place == digest_of(place))
-        with self._first() as connection:
-            alive = {each.driver: each for each in living(connection, self._study)}
-            who = connection.execute(sqlalchemy.select(LOGGED.c.driver).where(*here)).scalar()
-            if who == self._driver and who in alive:
-                return ""
-            if who in alive or self._driver not in alive or (who is not None and not self._is_steady):
-                return alive[who].words if who in alive else "another driver"
-            connection.execute(LOGGED.delete().where(*here))
-            row = {"study_id": self._study, "place": digest_of(place), "driver": self._driver}
-            connection.execute(LOGGED.insert().values(row))
-        return ""
-
     @property
     def _is_steady(self) -> bool:
         """Whether others that seem dead are: they may have been cut off from the server as this driver was."""
@@ -253,7 +247,7 @@ class Leases:
     def _let_go(self, connection: sqlalchemy.Connection) -> None:
         mine = (*self._here, TRIALS.c.driver == self._driver, ~TRIALS.c.ended)
         connection.execute(TRIALS.update().where(*mine).values(driver=None))
-        connection.execute(LOGGED.delete().where(LOGGED.c.driver == self._driver))
+        self.turns.leave(connection)
         connection.execute(self._own(DRIVERS.delete()))
 
     def _beat(self) -> None:
@@ -272,15 +266,16 @@ class Leases:
                 self._steady_s = time.monotonic()
 
 
-def living(connection: sqlalchemy.Connection, study: int) -> list[Living]:
+def living(connection: sqlalchemy.Connection, study: int, table: sqlalchemy.Table = DRIVERS) -> list[Living]:
     """Return the drivers of a study that live, by the server's clock.
 
     Args:
         connection: To a database that has the tables.
         study: Optuna's number of the study.
+        table: In which of them.
     """
-    columns = (DRIVERS.c.driver, DRIVERS.c.host, DRIVERS.c.process, DRIVERS.c.keeper, DRIVERS.c.beat)
-    rows = sqlalchemy.select(*columns, sqlalchemy.func.current_timestamp()).where(DRIVERS.c.study_id == study)
+    columns = (table.c.driver, table.c.host, table.c.process, table.c.keeper, table.c.beat)
+    rows = sqlalchemy.select(*columns, sqlalchemy.func.current_timestamp()).where(table.c.study_id == study)
     return [
         Living(driver, host, process, bool(keeper))
         for driver, host, process, keeper, beat, now in connection.execute(rows)

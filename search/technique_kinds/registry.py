@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import distillation, few_weights, pruning, quantization, scaling, sequences, sparsity
+from . import distillation, factors, few_weights, own, pruning, quantization, scaling, sequences, sparsity
 from .kind import TechniqueKind
 
 TECHNIQUES: tuple[TechniqueKind, ...] = (
@@ -19,6 +19,9 @@ TECHNIQUES: tuple[TechniqueKind, ...] = (
     scaling.SMALLER_INPUTS,
     scaling.COMPOUND,
     distillation.DISTILLATION,
+    own.OWN_STUDENT,
+    factors.LOW_RANK,
+    factors.SEPARABLE_CONVOLUTIONS,
     sparsity.UNSTRUCTURED,
     sparsity.TWO_FOUR,
     sparsity.LOTTERY,

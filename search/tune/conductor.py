@@ -213,7 +213,8 @@ class Conductor:
         busy = len(self._decisions.running)
         if not no_more:  # a process that reports is about to be free. Were another asked for, Tune would start one
             busy += sum(t.status == "RUNNING" and n not in self._decisions.running for n, t in self._trials.items())
-        return busy < (self.most or self._room())
+        room = self._room()  # asked in any case: it also looks after the machines
+        return busy < (self.most or room)
 
     def _go_on(self, assigned: Assignment) -> None:
         number = assigned.trial.number

@@ -85,6 +85,10 @@ class OpenForTune:
                 "machine of the cluster, as `ray job submit` does"
             )
         shown, kept = _Saying(say), settings.search
+        if kept.shared:
+            shown.say(
+                "[search] shared is of searches outside Ray Tune: here, weights and models travel with each trial"
+            )
         settings = settings.changed("search", executor="ray", trials=None, minutes=None)
         torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
         self._shown, self._begun_s, self._stop = shown, time.time(), Stop()
@@ -203,6 +207,7 @@ class OpenForTune:
             self._decisions.set_aside(number)
 
     def _room(self) -> int:
+        self._timing.look_at_first()  # Tune asks again and again
         gpus = self._study.settings.search.gpus_per_job
         each = [min(n.cpus // self._cpus, n.gpus // gpus if gpus else n.cpus) for n in nodes()]
         return max(1, int(sum(each)))
@@ -213,7 +218,7 @@ def _elsewhere(asked: SearchSection) -> dict[str, Any]:
     found = {key: getattr(asked, key) for key in ("executor", "trials", "minutes")}
     if asked.executor != "ray":
         usual = SearchSection()
-        found |= {key: getattr(usual, key) for key in ("address", "cpus_per_job", "gpus_per_job")}
+        found |= {key: getattr(usual, key) for key in ("address", "cpus_per_job", "gpus_per_job", "shared")}
     return found
 
 

@@ -13,10 +13,10 @@ from ..variables import Option, Variable
 
 Decision = tuple[Variable, Option]
 """One of an axis's variables with its option."""
-Stage = Literal["target", "structure", "network", "numbers", "ranges", "teaching"]
-STAGES: tuple[Stage, ...] = ("target", "structure", "network", "numbers", "ranges", "teaching")
-"""The order in which axes are applied: where it runs, which parts it has, how wide they are, in which numbers it
-computes, over which ranges these are rounded, how it is taught."""
+Stage = Literal["target", "origin", "structure", "network", "layers", "numbers", "ranges", "teaching"]
+STAGES: tuple[Stage, ...] = ("target", "origin", "structure", "network", "layers", "numbers", "ranges", "teaching")
+"""The order in which axes are applied: where it runs, which network it is cut from, which parts it has, how wide they
+are, what its layers are made of, in which numbers it computes, over which ranges they are rounded, how it is taught."""
 
 
 @runtime_checkable

@@ -94,7 +94,11 @@ class BitsAxis(AxisDefaults):
 
 
 def regions(context: SpaceContext) -> tuple[tuple[Layer, ...], ...]:
-    """Return at most MAX_REGIONS runs of layers, in order of execution, without the layers that are kept."""
+    """Return at most MAX_REGIONS runs of layers of each network, in order of execution, without the layers kept."""
+    return tuple(region for part in context.parts() for region in _regions(part))
+
+
+def _regions(context: SpaceContext) -> tuple[tuple[Layer, ...], ...]:
     runs: list[list[Layer]] = []
     for layer in context.layers:
         if runs and runs[-1][-1].area == layer.area:

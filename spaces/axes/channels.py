@@ -20,7 +20,9 @@ class ChannelsAxis(AxisDefaults):
 
     def variables(self, context: SpaceContext) -> tuple[Variable, ...]:
         """Return a variable for each group with more than one legal count, in order of execution."""
-        roles = group_roles(context.layers, context.groups)
+        roles: dict[str, str] = {}
+        for part in context.parts():
+            roles |= group_roles(part.layers, part.groups)
         depths = {layer.name: layer.depth for layer in context.layers}
         found = []
         for group in context.groups:

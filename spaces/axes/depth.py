@@ -57,6 +57,6 @@ def _why_kept(context: SpaceContext, block: Block) -> str | None:
     kept = sorted(context.keep & set(block.layers))
     if kept:
         return f"kept as asked ({kept[0]})"
-    if block == context.blocks[-1]:
+    if any(part.blocks and block == part.blocks[-1] for part in context.parts()):
         return "the last block before the output stays: what reads it knows nothing else"
     return None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..context import SpaceContext
-from ..spec import TUNES, WITH_RANK, Recovery, StudentSpec
+from ..spec import ADAPTERS, TUNES, WITH_RANK, Recovery, StudentSpec
 from ..variables import Number, Option, Variable
 from .base import AxisDefaults, Decision, Stage
 
@@ -32,6 +32,9 @@ AID_NUMBERS = {
     "relation_weight": Number(0.0, 5.0),
 }
 """Weights of what a teacher shows beside its outputs. Only a study that asks for one has it in its space."""
+
+OF_PLACES = ("feature_weight", *AID_NUMBERS)
+"""What compares places within a student with places within the teacher."""
 
 
 class RecoveryAxis(AxisDefaults):
@@ -69,7 +72,8 @@ class RecoveryAxis(AxisDefaults):
         """Return what makes sense together.
 
         Nothing about teaching is decided without it, there is no awareness without low bits, and new or early weights
-        are all trained: few of them have nothing to start from.
+        are all trained: few of them have nothing to start from. Networks of the user's own have no early weights, and
+        nothing within them stands for a place in the teacher.
         """
         taught = any(v.name == METHOD and option != NOT_TAUGHT for v, option in decisions)
         fresh = any(v.name == START and option in (NEW, EARLY) for v, option in decisions)
@@ -77,9 +81,9 @@ class RecoveryAxis(AxisDefaults):
         found = []
         for variable, option in decisions:
             legal = option
-            if variable.name == METHOD and taught and fresh:
+            if variable.name == METHOD and taught and (fresh or (option == ADAPTERS and _lacks_blocks(context, spec))):
                 legal = TAUGHT
-            elif variable.name != METHOD and not taught:
+            elif (variable.name != METHOD and not taught) or (spec.student and _of_teacher(variable, option)):
                 legal = variable.options[0]
             elif variable.subject == "quantization" and not low:
                 legal = POST_TRAINING
@@ -114,6 +118,16 @@ class RecoveryAxis(AxisDefaults):
 
     def _variable(self, subject: str, options: tuple[Option, ...], searched: tuple[Option, ...] = ()) -> Variable:
         return Variable(self.name, subject, "teaching", "unordered", options, searched=searched)
+
+
+def _of_teacher(variable: Variable, option: Option) -> bool:
+    """Tell whether a decision is about something that only students cut from the teacher have."""
+    return variable.subject in OF_PLACES or (variable.name == START and option == EARLY)
+
+
+def _lacks_blocks(context: SpaceContext, spec: StudentSpec) -> bool:
+    """Tell whether a network of the user's own has no place for adapters; of a teacher that is asked before."""
+    return bool(spec.student) and not context.only(spec.student).blocks
 
 
 def rank_of(tune: str, rank: int) -> int:

@@ -24,10 +24,11 @@ class SizeAxis(AxisDefaults):
         """Return one variable over all layers, where the network can look at smaller inputs."""
         if not context.resizings:
             return ()
-        full = sum(layer.area for layer in context.layers)
+        teacher = context.only("").layers  # students of the user's own look at all of their inputs
+        full = sum(layer.area for layer in teacher)
         parts = [sum(resizing.areas.values()) / full for resizing in context.resizings]
         options = (FULL, *(resizing.size for resizing in context.resizings))
-        layers = tuple(layer.name for layer in context.layers)
+        layers = tuple(layer.name for layer in teacher)
         return (Variable(self.name, "", "input", "ordered", options, (1.0, *parts), layers=layers),)
 
     def left_out(self, context: SpaceContext) -> tuple[LeftOut, ...]:

@@ -116,6 +116,8 @@ OPTIONS = [
     (("--runs", "file"), ("file is a file",)),
     (("--runs", "file/x"), ("file is a file",)),
     (("--runs", ""), ("empty",)),
+    (("--runs", "s3://bucket/runs"), ("s3://bucket/runs is no folder", "object storage")),
+    (("--shared",), ("[search] shared is for a Ray cluster",)),
     (("--runs", LONG), ("300 bytes",)),
     (("--minutes", "nan"), ("minutes = nan",)),
     (("--minutes", "inf"), ("minutes = inf",)),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,16 +59,30 @@ def test_make_targets_shown_exist() -> None:
 
 
 @pytest.mark.slow
-def test_the_python_example_runs(tmp_path: Path) -> None:
+def test_the_python_example_runs(briefly: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As shown, but for a few quick trials in place of half an hour, and a budget that any machine keeps."""
     quick = "budget_ms=5.0, trials=3, target={'precision': 0.5, 'profile_seconds': 0, 'learn_seconds': 0}"
     (code,) = (block for block in blocks("python") if "autocompress.compress(" in block)
     (tmp_path / "example.py").write_text(code.replace("budget_ms=0.025, minutes=30", quick))
     shutil.copy(ROOT / "studies" / "my_task.py", tmp_path)
-    done = subprocess.run(brief_command("example.py"), cwd=tmp_path, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        runpy.run_path("example.py", run_name="__main__")
+    finally:
+        sys.modules.pop("my_task", None)
     assert (tmp_path / "deploy" / "model.onnx").exists()
     assert "sha256" in (tmp_path / "deploy" / "measurement.json").read_text()
+
+
+@pytest.mark.slow
+def test_the_task_with_students_of_its_own_is_one(tmp_path: Path) -> None:
+    from autocompress.studies.task import load_task
+
+    (code,) = (block for block in blocks("python") if "students={" in block)
+    (tmp_path / "students.py").write_text(code)
+    shutil.copy(ROOT / "studies" / "my_task.py", tmp_path)
+    assert list(load_task(str(tmp_path / "students.py")).prepared().students) == ["small", "small@0.75", "small@0.5"]
 
 
 @pytest.mark.slow

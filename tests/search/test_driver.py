@@ -6,6 +6,7 @@ Jobs are simulated, all else is the real thing.
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,9 @@ from autocompress.spaces.plan import Plan
 from autocompress.spaces.spec import Recovery, StudentSpec
 from autocompress.studies.schema import Part
 
+QUICK: tuple[Part, ...] = ("learned",)
+"""What is left out where nothing hangs on how plans are proposed: it takes most of the time."""
+
 
 @pytest.fixture(scope="module")
 def problem() -> Problem:
@@ -44,9 +48,15 @@ def search(
 
 
 @pytest.fixture(scope="module")
-def short(problem: Problem, tmp_path_factory: pytest.TempPathFactory) -> Driver:
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `short`."""
+    return tmp_path_factory.mktemp("short")
+
+
+@pytest.fixture(scope="module")
+def short(problem: Problem, searched: Path) -> Driver:
     """A search of an hour and a half."""
-    return search(problem, tmp_path_factory.mktemp("short"), 1.5)[0]
+    return search(problem, searched, 1.5)[0]
 
 
 def test_no_plan_is_paid_for_twice_and_every_limit_holds(problem: Problem, short: Driver) -> None:
@@ -98,26 +108,27 @@ def test_everybody_goes_on_where_nothing_new_can_be_drawn() -> None:
 
 
 @pytest.mark.slow
-def test_students_wait_at_rungs_and_only_some_go_on(problem: Problem, tmp_path: Path) -> None:
-    driver, _ = search(problem, tmp_path / "study", 1.5)
-    own = [t for t in driver.trials if t.finished and not t.by_hand]
-    assert driver.waiting > 0 and own
+def test_students_wait_at_rungs_and_only_some_go_on(problem: Problem, short: Driver, tmp_path: Path) -> None:
+    own = [t for t in short.trials if t.finished and not t.by_hand]
+    assert short.waiting > 0 and own
     assert all(len(t.rungs) in (0, len(RUNGS)) for t in own), "through all rungs, or taught before in other bits"
-    designs = [t for t in driver.trials if t.origin is Origin.DESIGN and t.state is not TrialState.GATED]
+    designs = [t for t in short.trials if t.origin is Origin.DESIGN and t.state is not TrialState.GATED]
     assert designs and all(t.finished for t in designs), "they stand for whole regions"
-    everyone, _ = search(problem, tmp_path / "all", 1, ("rungs",))
+    everyone, _ = search(problem, tmp_path / "all", 1, ("rungs", *QUICK))
     assert everyone.waiting == 0
 
 
 @pytest.mark.slow
-def test_a_second_run_goes_on_where_the_first_one_ended(problem: Problem, tmp_path: Path) -> None:
-    first, _ = search(problem, tmp_path / "study", 1)
-    waiting, before = first.waiting, {t.number: t for t in first.trials}
-    second, executor = search(problem, tmp_path / "study", -1)
+def test_a_second_run_goes_on_where_the_first_one_ended(
+    problem: Problem, short: Driver, searched: Path, tmp_path: Path
+) -> None:
+    waiting, before = short.waiting, {t.number: t for t in short.trials}
+    study = Path(shutil.copytree(searched, tmp_path / "study"))
+    second, executor = search(problem, study, -1, QUICK)
     assert second.waiting >= waiting, "students that waited, and those that were under way, wait again"
     assert {t.number: t for t in second.trials} == before
     assert not executor.jobs, "no trial is measured again"
-    third, _ = search(problem, tmp_path / "study", 1)
+    third, _ = search(problem, study, 0.5, QUICK)
     numbers = [t.number for t in third.trials]
     assert len(set(numbers)) == len(numbers) > len(before)
     assert min(t.ended_s or 0 for t in third.trials if t.number not in before) >= max(
@@ -161,7 +172,7 @@ def test_a_space_that_is_tried_through_is_told(tmp_path: Path) -> None:
     tiny = make_problem(layers=2, budget=2.0)
     fixed = replace(tiny, space=type(tiny.space)(replace(tiny.space.context, axes=("channels",)), tiny.space.axes))
     executor = SimulatedExecutor(fixed)
-    driver = make_driver(fixed, executor, tmp_path)
+    driver = make_driver(fixed, executor, tmp_path, QUICK)
     assert driver.run(lambda: executor.clock_s > 500 * HOUR_S, lambda _: None)
     assert driver.waiting == 0, "and everybody went on"
 
@@ -175,7 +186,8 @@ def test_a_job_that_fails_ends_its_trial_alone(problem: Problem, tmp_path: Path,
             return super().result(job)
 
     executor = Failing(problem)
-    driver = make_driver(problem, executor, tmp_path)
+    # without learned plans, fewer are looked at in this time
+    driver = make_driver(problem, executor, tmp_path, () if failing == "look" else QUICK)
     driver.run(lambda: executor.clock_s > 0.75 * HOUR_S, lambda _: None)
     failed = [t for t in driver.trials if t.state is TrialState.FAILED]
     assert failed and all(t.reason == "it cannot be" and not t.measured for t in failed)

@@ -10,7 +10,7 @@ from elsewhere import Elsewhere
 
 from autocompress.errors import StorageError
 from autocompress.search.evaluate.context import EvaluationContext, open_context
-from autocompress.search.evaluate.first_machine import check_first_machine
+from autocompress.search.evaluate.first_machine import check_first_machine, why_not_in_its_place
 from autocompress.search.executors.base import ExecutorContext
 
 
@@ -60,3 +60,17 @@ def test_where_nothing_was_kept_of_the_first_machine_it_is_said(
     (line,) = checked(context, other)
     assert "calibrated on board-1, and board-2 times its files now" in line and not other.asked
     assert not list(tmp_path.rglob("control.json"))
+
+
+def test_a_machine_that_takes_the_place_of_one_that_died_is_held_against_it(
+    opened_context: ExecutorContext, tmp_path: Path
+) -> None:
+    context = opened(opened_context, tmp_path, Elsewhere("board-1"))
+    assert "nothing is known" in why_not_in_its_place(context, Elsewhere("board-2"))
+    checked(context, Elsewhere("board-1"))
+    faster = Elsewhere("board-2", speed=2.0)
+    assert why_not_in_its_place(context, faster) == "" and faster.asked
+    assert checked(context, Elsewhere("board-2")) == [], "a later run knows that it agrees"
+    assert "a control takes" in why_not_in_its_place(context, Elsewhere("board-3", second=1.3))
+    other = Elsewhere("board-4", device="a third CPU")
+    assert "a third CPU" in why_not_in_its_place(context, other) and not other.asked

@@ -18,7 +18,7 @@ from simulated_study import EXAMPLES, write_study
 from synthetic_spaces import chain
 
 from autocompress.search.followers.base import EndedTrial, FollowedStudy, Follower
-from autocompress.search.followers.following import Followings, seconds_to_end
+from autocompress.search.followers.following import Alone, Followings, seconds_to_end
 from autocompress.search.followers.mlflow import STUDY, TRIAL, MlflowFollower
 from autocompress.search.followers.telling import Telling, followed_study
 from autocompress.search.followers.tensorboard import TensorBoardFollower
@@ -145,13 +145,16 @@ def test_no_point_is_there_twice_after_a_kill_in_the_midst_of_a_trial(front: Fro
 def test_of_two_drivers_one_logs_at_a_time_and_each_trial_once(front: Front, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
     who, said = ["first"], list[str]()
+
+    class Turn(Alone):
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def logged_by(self, place: str) -> str:
+            return "" if who[0] == self._name else f"the {who[0]} one"
+
     both = {
-        name: Followings(
-            [TensorBoardFollower(tmp_path / "board")],
-            telling(front),
-            said.append,
-            lambda place, name=name: "" if who[0] == name else f"the {who[0]} one",  # type: ignore[misc]
-        )
+        name: Followings([TensorBoardFollower(tmp_path / "board")], telling(front), said.append, Turn(name))
         for name in ("first", "second")
     }
     for count in (3, 6, 9):
@@ -269,6 +272,8 @@ def test_mlflow_has_each_trial_once_also_when_a_study_goes_on(front: Front, mlfl
     client, study, runs = runs_of(mlflow_uri)
     identity = followed_study(front.folder, front.objectives).identity
     killed = client.create_run(study.info.experiment_id, tags={STUDY: identity, TRIAL: "4"})
+    late = client.create_run(study.info.experiment_id, tags={STUDY: identity, TRIAL: "2"})
+    client.set_terminated(late.info.run_id, "FINISHED")  # of a driver that had left, and was answered late
     assert follow(MlflowFollower(mlflow_uri), front, 8, 14) == [] == follow(MlflowFollower(mlflow_uri), front, 14)
     client, study, runs = runs_of(mlflow_uri)
     trials = ended(front)

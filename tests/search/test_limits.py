@@ -38,6 +38,7 @@ def asked(**options: Any) -> StudyFile:
         "address",
         "cpus_per_job",
         "gpus_per_job",
+        "shared",
         "seed",
         "storage",
         "threads",
@@ -114,8 +115,8 @@ def test_budgets_with_a_unit() -> None:
 def with_options_on(settings: StudyFile, **options: Any) -> StudyFile:
     every = dict.fromkeys(
         ("budget_ms", "budget", "speedup", "percentile", "min_accuracy", "max_drop", "max_mb", "max_size", "minutes",
-         "hours", "trials", "patience", "workers", "executor", "address", "cpus_per_job", "gpus_per_job", "seed",
-         "storage", "threads", "batch", "precision", "forget_limits", "baselines")
+         "hours", "trials", "patience", "workers", "executor", "address", "cpus_per_job", "gpus_per_job", "shared",
+         "seed", "storage", "threads", "batch", "precision", "forget_limits", "baselines")
     )  # fmt: skip
     return with_options(settings, {**every, "targets": (), "any_of": False, **options})
 

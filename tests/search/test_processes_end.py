@@ -111,6 +111,10 @@ def study_file(tiny_task: Path, folder: Path) -> Path:
         [target]
         profile_seconds = 0
         precision = 0.5
+        [recovery]
+        epochs = 2.0
+        rungs = [0.5, 1.0]
+        batch_size = 64
         [space]
         axes = ["channels", "bits", "recovery"]
         [search]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -11,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from autocompress.errors import TimingHostLost
 from autocompress.evaluators.timing.host import TimingHost
 from autocompress.search.evaluate.context import open_context
+from autocompress.search.evaluate.first_machine import check_first_machine
 from autocompress.search.evaluate.job import Job, JobResult
 from autocompress.search.executors.base import ExecutorContext, JobLost
 from autocompress.search.executors.registry import make_executor
@@ -165,6 +168,47 @@ def test_a_machine_with_the_hardware_that_joins_a_running_search_times_files_too
             assert result(executor.submit(Job(992, spec, "gate")), executor).latencies, "by the worker of before"
         with executor.host.chosen(), executor.host.chosen() as other:
             assert other.node == late.node_id
+    finally:
+        executor.close()
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_what_takes_the_place_of_the_machine_that_times_files_is_held_against_it(
+    opened_context: ExecutorContext, cluster: Any, tmp_path: Path, agrees: bool
+) -> None:
+    """Ray starts the service anew on another machine, which another driver of the study's could not know either."""
+    from autocompress.search.executors.on_ray import RayExecutor
+    from autocompress.search.executors.ray_timing import RESOURCE
+
+    target = cluster.add_node(num_cpus=1, resources={RESOURCE: 1})
+    cluster.add_node(num_cpus=1)
+    said: list[str] = []
+    settings = on_cluster(opened_context, cluster.address, said).settings
+    first = RayExecutor.timing_host(settings, said.append)
+    context = open_context(opened_context.context.task, settings, tmp_path, host=first)
+    check_first_machine(context, said.append)
+    (kept,) = tmp_path.rglob("control.json")
+    if not agrees:  # as if the first one took twice as long for the control
+        known = json.loads(kept.read_text())
+        known["measured"]["ratio"] *= 2
+        kept.write_text(json.dumps(known))
+    executor: Any = make_executor(
+        "ray", on_cluster(opened_context, cluster.address, said, context=context, folder=tmp_path), 1
+    )
+    try:
+        until(lambda: any(worker.ready for worker in executor._workers), executor)
+        cluster.remove_node(target, allow_graceful=False)
+        cluster.add_node(num_cpus=1, resources={RESOURCE: 1})
+        spec = StudentSpec(channels={group.name: 5 for group in context.network.groups[:1]})
+        answer = executor.submit(Job(996, spec, "gate"))
+        if agrees:
+            assert result(answer, executor).latencies
+            assert any("times files in place of" in line and "agrees with it" in line for line in said), said
+        else:
+            with pytest.raises(TimingHostLost, match=r"took the place of .* a control takes .* Run the same"):
+                result(answer, executor)
+            with pytest.raises(TimingHostLost, match="took the place of"):
+                first.conditions(context.targets[0])
     finally:
         executor.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,18 @@ try:
 except RuntimeUnavailable as error:
     print(error)
 """
+
+
+@pytest.mark.parametrize("mode", [None, "token", "disabled"])
+def test_nothing_is_said_of_tokens_by_a_cluster_of_our_own(mode: str | None, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("0123456789abcdef" * 4)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    env |= {"HOME": str(tmp_path)} | ({} if mode is None else {"RAY_AUTH_MODE": mode})
+    own = "import ray\n" + JOINS.replace("sys.argv[1]", '""') + "\nray.shutdown()"
+    done = subprocess.run([sys.executable, "-c", own], capture_output=True, text=True, env=env, timeout=300, check=True)
+    assert done.stdout == "" == done.stderr
 
 
 def test_what_it_asks_for_is_said() -> None:

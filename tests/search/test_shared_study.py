@@ -128,13 +128,19 @@ def test_of_the_drivers_that_were_asked_to_log_to_a_place_one_does(tmp_path: Pat
         assert keeper.leases is not None and other.leases is not None and keeper.leases.keeper
         with a_driver(folder, "") as third:
             assert third.leases is not None
-            assert other.leases.logged_by(place) == "" == other.leases.logged_by(place), "whoever keeps the study"
-            assert third.leases.logged_by(place) == keeper.leases.logged_by(place) == other.leases.others()[0].words
-            assert third.leases.logged_by("elsewhere") == ""
-            assert other.leases.logged_by("elsewhere")
-        assert other.leases.logged_by("elsewhere") == "", "it has left"
-        assert not other.leases.is_last() and other.leases.logged_by(place) != "", "this one has, too"
-        assert keeper.leases.logged_by(place) == ""
+            assert other.leases.turns.logged_by(place) == "" == other.leases.turns.logged_by(place), (
+                "whoever keeps the study"
+            )
+            assert (
+                third.leases.turns.logged_by(place)
+                == keeper.leases.turns.logged_by(place)
+                == other.leases.others()[0].words
+            )
+            assert third.leases.turns.logged_by("elsewhere") == ""
+            assert other.leases.turns.logged_by("elsewhere")
+        assert other.leases.turns.logged_by("elsewhere") == "", "it has left"
+        assert not other.leases.is_last() and other.leases.turns.logged_by(place) != "", "this one has, too"
+        assert keeper.leases.turns.logged_by(place) == ""
 
 
 def test_a_plan_that_is_chosen_at_the_gate_is_not_tried_by_two(two: tuple[TrialStore, TrialStore]) -> None:

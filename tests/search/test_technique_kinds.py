@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from synthetic_spaces import chain, surrogates_over
 from autocompress.search.propose.ranked import ranked
 from autocompress.search.report.space_report import describe_space
 from autocompress.search.technique_kinds.context import DesignContext
+from autocompress.search.technique_kinds.factors import LOW_RANK, SEPARABLE_CONVOLUTIONS
 from autocompress.search.technique_kinds.facts import SpaceFacts
 from autocompress.search.technique_kinds.kind import STEP_OF
 from autocompress.search.technique_kinds.pruning import GLOBAL, ITERATIVE, PRUNING
@@ -28,6 +29,8 @@ from autocompress.search.techniques import Coverage, asked_for, technique_of
 from autocompress.search.trial import Origin, Trial
 from autocompress.spaces.axes.activations import ActivationsAxis
 from autocompress.spaces.axes.bits import BitsAxis
+from autocompress.spaces.axes.factors import FactorsAxis
+from autocompress.spaces.axes.recovery import RecoveryAxis
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.space import Space
 from autocompress.spaces.spec import Pattern, Recovery, StudentSpec
@@ -217,3 +220,25 @@ def test_dynamic_and_weight_only_quantization_are_of_linear_layers_alone() -> No
         specs = [space.spec(steps[-1].plan) for steps in kind.designs(DesignContext(space))]
         assert all(set(spec.activations) == linear for spec in specs)
         assert {(spec.bits[name], way) for spec in specs for name, way in spec.activations.items()} == ways
+
+
+def test_layers_in_two_parts_are_made_of_one_kind_and_as_small_as_the_budget_asks_for() -> None:
+    space = Space(replace(net("flatten").context, axes=("factors", "recovery")), [FactorsAxis(), RecoveryAxis()])
+    facts = SpaceFacts.of(space)
+    for kind, of in ((LOW_RANK, "rank"), (SEPARABLE_CONVOLUTIONS, "separable")):
+        offered = any(of in variable.families for variable in space)
+        assert bool(kind.why_not(facts)) != offered
+        specs = [space.spec(steps[-1].plan) for steps in kind.designs(DesignContext(space))] if offered else []
+        assert {factor.kind for spec in specs for factor in spec.factors.values()} == ({of} if offered else set())
+        assert all(spec.recovery is not None and spec.recovery.alpha == 0 for spec in specs)
+
+    def ranks(fits: Callable[[StudentSpec], bool] | None) -> list[int]:
+        found = [space.spec(steps[-1].plan) for steps in LOW_RANK.designs(DesignContext(space, fits))]
+        return [next(iter(spec.factors.values())).rank for spec in found]
+
+    least, most = min(ranks(lambda spec: True)), max(ranks(lambda spec: True))
+    assert least < most, "the largest parts that keep the budget come first"
+    assert ranks(lambda spec: True) == sorted(ranks(lambda spec: True), reverse=True)
+    assert ranks(lambda spec: max(f.rank for f in spec.factors.values()) < most)[0] < most
+    assert ranks(lambda spec: False) == [least]
+    assert "no axis of this study" in LOW_RANK.why_not(SpaceFacts.of(chain([32, 48, 10])))

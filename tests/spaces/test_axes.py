@@ -11,13 +11,15 @@ from autocompress.spaces.axes.base import Axis
 from autocompress.spaces.axes.bits import BitsAxis
 from autocompress.spaces.axes.channels import ChannelsAxis
 from autocompress.spaces.axes.depth import DepthAxis
+from autocompress.spaces.axes.factors import FactorsAxis
 from autocompress.spaces.axes.patterns import PatternAxis, pattern_of, word_of
 from autocompress.spaces.axes.recovery import RecoveryAxis
 from autocompress.spaces.axes.registry import AXES, DEFAULT
 from autocompress.spaces.axes.size import SizeAxis
+from autocompress.spaces.axes.student import StudentAxis
 from autocompress.spaces.axes.target import TargetAxis
 from autocompress.spaces.axes.width import WidthAxis
-from autocompress.spaces.context import SpaceContext
+from autocompress.spaces.context import NamedNetwork, SpaceContext
 from autocompress.spaces.graph.resized import Resizing
 from autocompress.spaces.spec import Pattern
 from autocompress.spaces.target import Capabilities
@@ -65,12 +67,35 @@ class TestSizeAxis(AxisConformance):
         return replace(context, resizings=(Resizing(4, (4, 4), (8, 8), areas=areas),))
 
 
+class TestStudentAxis(AxisConformance):
+    def make_axis(self) -> Axis:
+        return StudentAxis()
+
+    def make_context(self) -> SpaceContext:
+        names = tuple(layer.name for layer in sample_context().layers)
+        networks = NamedNetwork("", names[:1], (), (), ()), NamedNetwork("own", names[1:], (), (), ())
+        return replace(sample_context(), networks=networks)
+
+
 class TestDepthAxis(AxisConformance):
     def make_axis(self) -> Axis:
         return DepthAxis()
 
     def make_context(self) -> SpaceContext:
         return nets.net("cifar_resnet20").context
+
+
+class TestFactorsAxis(AxisConformance):
+    def make_axis(self) -> Axis:
+        return FactorsAxis()
+
+
+class TestFactorsAxisWithRanks(AxisConformance):
+    def make_axis(self) -> Axis:
+        return FactorsAxis()
+
+    def make_context(self) -> SpaceContext:
+        return nets.net("flatten").context
 
 
 class TestPatternAxis(AxisConformance):
@@ -134,7 +159,12 @@ class TestTargetAxis(AxisConformance):
 
 
 def test_every_registered_axis_is_tried_here_and_has_its_own_name() -> None:
+<<<<<<< HEAD
     tried = {BitsAxis, ChannelsAxis, DepthAxis, PatternAxis, RecoveryAxis, SizeAxis, TargetAxis, WidthAxis}
+    tried |= {FactorsAxis}
+=======
+    tried = {BitsAxis, ChannelsAxis, DepthAxis, PatternAxis, RecoveryAxis, SizeAxis, StudentAxis, TargetAxis, WidthAxis}
+>>>>>>> help-students
     ours = {name: AXES.load(name) for name in AXES.names() if AXES.load(name).__module__.startswith("autocompress.")}
     assert set(ours.values()) == tried
     assert all(cls.name == name for name, cls in ours.items())

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from autocompress.spaces.factors import Factor
 from autocompress.spaces.plain import from_plain, to_plain
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.spec import Pattern, Recovery, StudentSpec
@@ -17,6 +18,7 @@ names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_siz
 options = st.integers(1, 512) | st.floats(0.05, 0.95) | st.text(max_size=6)
 plans = st.builds(Plan, st.dictionaries(names, options, max_size=6))
 rates = st.floats(0.05, 0.95)
+factors = st.builds(Factor, st.sampled_from(["rank", "separable"]), st.integers(0, 64))
 recoveries = st.builds(
     Recovery,
     st.floats(1, 10),
@@ -35,7 +37,9 @@ specs = st.builds(
     replacements=st.dictionaries(names, st.sampled_from(["ReLU", "Identity"]), max_size=3),
     dropped=st.lists(names, max_size=3).map(tuple),
     size=st.sampled_from([0, 16, 24]),
+    student=st.sampled_from(["", "mobile@0.5"]),
     activations=st.dictionaries(names, st.sampled_from(["dynamic", "float"]), max_size=3),
+    factors=st.dictionaries(names, factors, max_size=3),
 )
 
 
@@ -103,7 +107,7 @@ def test_a_specification_survives_json(spec: StudentSpec) -> None:
 
 @given(specs, st.randoms())
 def test_the_order_of_its_parts_does_not_matter(spec: StudentSpec, random: Any) -> None:
-    names_of_parts = ("channels", "bits", "patterns", "replacements", "activations")
+    names_of_parts = ("channels", "bits", "patterns", "replacements", "activations", "factors")
     parts = {name: shuffled(getattr(spec, name), random) for name in names_of_parts}
     other = replace(spec, **parts, dropped=spec.dropped[::-1])
     assert other == spec and hash(other) == hash(spec)
@@ -124,11 +128,14 @@ def test_any_change_of_a_specification_changes_its_key(spec: StudentSpec, name: 
         replace(spec, replacements={**spec.replacements, name: "Hardswish"}),
         replace(spec, target="elsewhere"),
         replace(spec, size=spec.size + 1),
+        replace(spec, student=f"{spec.student}x"),
+        replace(spec, factors={**spec.factors, name: Factor("rank", 65)}),
         replace(spec, dropped=tuple(set(spec.dropped) ^ {name})),
         replace(spec, recovery=Recovery() if spec.recovery is None else None),
         replace(spec, activations={**spec.activations, name: "float" if name not in spec.activations else "other"}),
     ]
-    parts = {"channels", "bits", "patterns", "recovery", "target", "replacements", "dropped", "size", "activations"}
+    parts = {"channels", "bits", "patterns", "recovery", "target", "replacements", "dropped", "size"}
+    parts |= {"student", "activations", "factors"}
     assert {field.name for field in fields(StudentSpec)} == parts, "a new part needs a line above"
     if spec.recovery is not None:
         for field in fields(Recovery):

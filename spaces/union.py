@@ -1,0 +1,54 @@
+"""One space over several networks: the teacher, and students of the user's own that stand beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from .context import NamedNetwork, SpaceContext
+from .network import Network
+from .spec import StudentSpec
+from .variables import Variable
+
+
+def united(context: SpaceContext, students: Mapping[str, Network]) -> SpaceContext:
+    """Return a context over the teacher and these students, of which each plan has one.
+
+    Args:
+        context: The teacher's.
+        students: What was found in each student of the user's own, by its name. Their layers, groups and blocks have
+            names of their own.
+    """
+    if not students:
+        return context
+    found: dict[str, SpaceContext | Network] = {"": context, **students}
+    return replace(
+        context,
+        layers=tuple(layer for each in found.values() for layer in each.layers),
+        groups=tuple(group for each in found.values() for group in each.groups),
+        blocks=tuple(block for each in found.values() for block in each.blocks),
+        modules=tuple(module for each in found.values() for module in each.modules),
+        networks=tuple(_named(name, each) for name, each in found.items()),
+    )
+
+
+def told_apart(context: SpaceContext, variables: Sequence[Variable]) -> tuple[Variable, ...]:
+    """Return variables whose roles say which network of the user's own they are in: those of two are never alike."""
+    if not context.networks:
+        return tuple(variables)
+    names = {variable.name: context.network_of(variable.layers) for variable in variables}
+    return tuple(replace(v, role=f"{v.role} ({names[v.name]})") if names[v.name] else v for v in variables)
+
+
+def of_one_network(context: SpaceContext, spec: StudentSpec) -> StudentSpec:
+    """Return a specification without replacements in networks that the student is not cut from."""
+    if not (context.networks and spec.replacements):
+        return spec
+    others = {name for net in context.networks if net.name != spec.student for name in net.modules}
+    return replace(spec, replacements={name: kind for name, kind in spec.replacements.items() if name not in others})
+
+
+def _named(name: str, found: SpaceContext | Network) -> NamedNetwork:
+    layers = (*found.layers, *(found.tables if isinstance(found, SpaceContext) else ()))
+    parts = (layers, found.groups, found.blocks, found.modules)
+    return NamedNetwork(name, *(tuple(part.name for part in each) for each in parts))

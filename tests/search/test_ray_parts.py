@@ -1,0 +1,71 @@
+"""Parts of the executor on Ray that need no cluster, and one that ends before it has begun."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autocompress.errors import MeasurementError, TimingHostLost
+from autocompress.evaluators.timing.processes import TimedFile, TimingRequest
+from autocompress.search.executors.base import ExecutorContext, JobLost, WorkerDied
+from autocompress.search.executors.ray_deaths import why_ended
+from autocompress.search.executors.ray_timing import MOST_KEPT, TimingService
+from autocompress.spaces.target import Target
+from autocompress.studies.study_file import StudyFile
+
+
+def test_a_file_is_kept_until_it_was_timed_however_many_others_are_sent_meanwhile() -> None:
+    service = TimingService()
+    assert service.lacks(["awaited"]) == ["awaited"]
+    for name in ("awaited", *map(str, range(2 * MOST_KEPT))):
+        assert service.keep(name, {"model.onnx": b"no model"}) is None
+    assert service.lacks(["awaited"]) == [] and service.lacks(["0"]) == ["0"], "others make room"
+    request = TimingRequest((TimedFile(Path("awaited") / "model.onnx", Target("onnxruntime")),))
+    assert isinstance(service.time(request), Exception), "it is no model"
+    for name in map(str, range(MOST_KEPT, 4 * MOST_KEPT)):
+        service.keep(name, {"model.onnx": b"no model"})
+    assert service.lacks(["awaited"]) == ["awaited"]
+
+
+def test_a_disk_that_takes_no_file_is_told_of_and_no_trial_is_to_blame() -> None:
+    trouble = TimingService().keep("file", {"n" * 300: b""})
+    assert isinstance(trouble, TimingHostLost) and "which times files, cannot keep one" in str(trouble)
+    assert "\n" not in str(trouble)
+
+
+def test_what_is_said_of_a_job_is_what_became_of_it() -> None:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    from ray.exceptions import ActorDiedError, ActorUnavailableError, RaySystemError
+
+    unread = why_ended(RaySystemError("System error: No module named 'their_task'"), "host-1")
+    assert isinstance(unread, JobLost) and "cannot be read" in str(unread) and "their_task" in str(unread)
+    unread = why_ended(ModuleNotFoundError("No module named 'their_task'"), "host-1")
+    assert isinstance(unread, JobLost) and "their_task" in str(unread) and "is gone" not in str(unread)
+    assert str(why_ended(ActorUnavailableError("out of reach", None), "host-1")) == "host-1 is gone"
+    assert str(why_ended(ModuleNotFoundError("x"), "host-1", gone=True)) == "host-1 is gone"
+    assert isinstance(why_ended(ActorDiedError(), "host-1"), WorkerDied)
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_task_that_cannot_be_sent_is_refused_without_last_words(
+    opened_context: ExecutorContext, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    import ray
+
+    from autocompress.search.executors.on_ray import RayExecutor
+
+    teacher = copy.deepcopy(opened_context.context.task.teacher)
+    teacher.held = threading.Lock()  # type: ignore[assignment]
+    task = replace(opened_context.context.task, teacher=teacher)
+    settings = StudyFile().changed("search", executor="ray")
+    given = replace(opened_context, context=replace(opened_context.context, task=task), settings=settings)
+    with pytest.raises(MeasurementError, match="cannot be sent to other machines"):
+        RayExecutor(given, 1)
+    assert not ray.is_initialized()
+    assert "ended from outside" not in capfd.readouterr().err
