@@ -159,12 +159,8 @@ class TestTargetAxis(AxisConformance):
 
 
 def test_every_registered_axis_is_tried_here_and_has_its_own_name() -> None:
-<<<<<<< HEAD
-    tried = {BitsAxis, ChannelsAxis, DepthAxis, PatternAxis, RecoveryAxis, SizeAxis, TargetAxis, WidthAxis}
-    tried |= {FactorsAxis}
-=======
     tried = {BitsAxis, ChannelsAxis, DepthAxis, PatternAxis, RecoveryAxis, SizeAxis, StudentAxis, TargetAxis, WidthAxis}
->>>>>>> help-students
+    tried |= {FactorsAxis}
     ours = {name: AXES.load(name) for name in AXES.names() if AXES.load(name).__module__.startswith("autocompress.")}
     assert set(ours.values()) == tried
     assert all(cls.name == name for name, cls in ours.items())
