@@ -19,7 +19,7 @@ from typing import Literal
 import psutil
 
 TASK = Path(__file__).parents[2] / "tests" / "helpers" / "tiny_task.py"
-SITE = Path(__file__).with_name("site")
+SITE = os.pathsep.join([str(Path(__file__).with_name("site")), *filter(None, [os.environ.get("PYTHONPATH")])])
 STUDY = """
 [task]
 from = "{task}"

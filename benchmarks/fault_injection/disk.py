@@ -96,7 +96,7 @@ def power_loss(folder: Path, times: int, workers: int, say: Callable[[str], None
     row = Row("power loss: files that were not flushed are empty")
     arena = Arena.make(folder, workers)
     ledger, flushed = Ledger(arena.study), folder / "flushed"
-    environment = {"PYTHONPATH": str(SITE), "FLUSHED_FILES": str(flushed)}
+    environment = {"PYTHONPATH": SITE, "FLUSHED_FILES": str(flushed)}
     for count in range(times):
         run = arena.start(1000, environment)
         run.wait_for_trials(3)

@@ -96,7 +96,7 @@ def jumping_clock(arena: Arena, times: int, say: Callable[[str], None]) -> Row:
     row = Row("clocks that jump")
     ledger, dial, rng = Ledger(arena.study), arena.folder / "dial", random.Random(0)
     dial.write_text("0")
-    environment = {"PYTHONPATH": str(SITE), "CLOCK_DIAL": str(dial)}
+    environment = {"PYTHONPATH": SITE, "CLOCK_DIAL": str(dial)}
     run = arena.start(1000, environment)
     run.wait_for_trials(1)
     for _ in range(times):
