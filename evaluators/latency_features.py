@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spaces.axes.activations import ActivationsAxis
 from ..spaces.axes.factors import FactorsAxis
+from ..spaces.axes.ranges import RangesAxis
 from ..spaces.context import SpaceContext
 from ..spaces.factored_shapes import FIRST_KIND, SECOND_KIND, in_parts
 from ..spaces.shapes import Shapes, StudentShapes
@@ -66,7 +66,7 @@ class Features:
         self._made = [kinds.index(kind) for kind in made] or [0, 0]
         self._kind = np.array([kinds.index(layer.kind) for layer in context.layers])
         # a study that does not decide about activations has the terms that it always had
-        self._ways = WITH_WAYS if ActivationsAxis.name in context.axes else ()
+        self._ways = WITH_WAYS if RangesAxis.name in context.axes else ()
         self._numbers = len(BITS) + len(self._ways)
         self._classes = len(kinds) * self._numbers * 2
         self._bytes = np.array([*BYTES, *(BYTES[BITS.index(bits)] for bits, _ in self._ways)])

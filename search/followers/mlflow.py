@@ -59,7 +59,8 @@ class MlflowFollower:
         self._experiment = known.experiment_id if known else self._client.create_experiment(study.name)
         found: set[int] = set()
         self._parent = ""
-        for run in list(self._runs()):
+        # of two for one trial the one stays that more was logged of
+        for run in sorted(self._runs(), key=lambda run: -len(run.data.params) - len(run.data.metrics)):
             number = run.data.tags.get(TRIAL, "")
             if not number:
                 self._parent = run.info.run_id

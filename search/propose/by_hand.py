@@ -68,8 +68,8 @@ def by_hand(space: Space) -> Iterator[Design]:
 
 def in_other_ways(space: Space, design: Design) -> Iterator[Design]:
     """Yield a design with all activations quantized in each other way that its bits have on its target."""
-    for way in (str(option) for option in space.options("activations")):
-        plan = space.uniform({"activations": way}, design.plan)
+    for way in (str(option) for option in space.options("ranges")):
+        plan = space.uniform({"ranges": way}, design.plan)
         if plan != design.plan:
             yield Design(plan, design.origin, f"{design.label}, {way} activations")
 

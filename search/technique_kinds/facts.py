@@ -102,7 +102,7 @@ def way(option: str) -> Need:
 
     def missing(facts: SpaceFacts) -> str:
         why = facts.reasons.get(f"{option} activations", "no axis of this study decides how activations are quantized")
-        return "" if facts.offers("activations", option) else why
+        return "" if facts.offers("ranges", option) else why
 
     return missing
 

@@ -54,7 +54,7 @@ def _in_linear_layers(context: DesignContext, bits: int, wanted: str) -> Plan | 
     """Return the plan of all regions of linear layers in so many bits in this way; None where there are none."""
     space = context.space
     choices: dict[str, Option] = {}
-    for variable in (v for v in space.of("activations") if wanted in v.options):
+    for variable in (v for v in space.of("ranges") if wanted in v.options):
         precision = space.variable(f"bits:{variable.subject}")
         if precision is not None and bits in precision.options:
             choices |= {precision.name: bits, variable.name: wanted}

@@ -27,9 +27,9 @@ from autocompress.search.technique_kinds.registry import TECHNIQUES
 from autocompress.search.technique_kinds.sparsity import REINITIALIZED, REWINDING, TWO_FOUR, UNSTRUCTURED
 from autocompress.search.techniques import Coverage, asked_for, technique_of
 from autocompress.search.trial import Origin, Trial
-from autocompress.spaces.axes.activations import ActivationsAxis
 from autocompress.spaces.axes.bits import BitsAxis
 from autocompress.spaces.axes.factors import FactorsAxis
+from autocompress.spaces.axes.ranges import RangesAxis
 from autocompress.spaces.axes.recovery import RecoveryAxis
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.space import Space
@@ -213,7 +213,7 @@ def test_techniques_of_one_mask_differ_in_the_weights_and_the_rate_alone() -> No
 def test_dynamic_and_weight_only_quantization_are_of_linear_layers_alone() -> None:
     can = Capabilities((32, 8), (4,), 8, ways={8: ("dynamic", "float"), 4: ("float",)})
     plain = replace(net("digits").context, capabilities=can, storage_counts=True)
-    space = Space(replace(plain, axes=("bits", "activations")), [BitsAxis(), ActivationsAxis()])
+    space = Space(replace(plain, axes=("bits", "ranges")), [BitsAxis(), RangesAxis()])
     linear = {layer.name for layer in space.context.layers if layer.kind == "linear"}
     for kind, ways in ((DYNAMIC_INT8, {(8, "dynamic")}), (WEIGHT_ONLY, {(4, "float"), (8, "float")})):
         assert kind.why_not(SpaceFacts.of(space)) == ""

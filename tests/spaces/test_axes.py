@@ -7,13 +7,13 @@ from dataclasses import replace
 import nets
 import pytest
 
-from autocompress.spaces.axes.activations import ActivationsAxis
 from autocompress.spaces.axes.base import Axis
 from autocompress.spaces.axes.bits import BitsAxis
 from autocompress.spaces.axes.channels import ChannelsAxis
 from autocompress.spaces.axes.depth import DepthAxis
 from autocompress.spaces.axes.factors import FactorsAxis
 from autocompress.spaces.axes.patterns import PatternAxis, pattern_of, word_of
+from autocompress.spaces.axes.ranges import RangesAxis
 from autocompress.spaces.axes.recovery import RecoveryAxis
 from autocompress.spaces.axes.registry import AXES, DEFAULT
 from autocompress.spaces.axes.size import SizeAxis
@@ -161,7 +161,7 @@ class TestTargetAxis(AxisConformance):
 
 def test_every_registered_axis_is_tried_here_and_has_its_own_name() -> None:
     tried = {BitsAxis, ChannelsAxis, DepthAxis, PatternAxis, RecoveryAxis, SizeAxis, StudentAxis, TargetAxis, WidthAxis}
-    tried |= {ActivationsAxis, FactorsAxis}
+    tried |= {RangesAxis, FactorsAxis}
     ours = {name: AXES.load(name) for name in AXES.names() if AXES.load(name).__module__.startswith("autocompress.")}
     assert set(ours.values()) == tried
     assert all(cls.name == name for name, cls in ours.items())

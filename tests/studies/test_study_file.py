@@ -83,7 +83,7 @@ def test_values_arrive(tmp_path: Path) -> None:
         ("[space]\nmin_channels_fraction = 0.0", "a number from 0.1 up to 1"),
         ("[recovery]\nrungs = [1.0, 0.5]", "must rise strictly and end with 1.0"),
         ("[recovery]\nepochs = -1", "epochs = -1; allowed: a number above 0"),
-        ('[recovery]\nways = ["full", "adapters"]', "'adapters'"),
+        ('[recovery]\nways = ["full", "prefix"]', "'prefix'"),
         ('[recovery]\nways = ["full", "full"]', "names 'full' twice"),
         ("[recovery]\nways = []", "ways"),
         ("[search]\nobjectives = 'accuracy'", "objectives = 'accuracy'; allowed: a list of a text in quotes"),

@@ -1,4 +1,4 @@
-"""The axis `activations`: over which ranges the inputs of linear layers of few bits are rounded, or whether they are.
+"""The axis `ranges`: over which ranges the inputs of linear layers of few bits are rounded, or whether they are.
 
 Ranges from calibration cost nothing while a file runs. Those of each batch as it comes follow inputs that vary much, as
 in transformers, and cost a look at them. Inputs that stay float need no range at all: only weights have few bits, with
@@ -26,10 +26,10 @@ LINEAR = "linear"
 RECURRENT = "recurrent layers stay in float: runtimes have a dynamic form of LSTM at most, and none of GRU"
 
 
-class ActivationsAxis(AxisDefaults):
+class RangesAxis(AxisDefaults):
     """One variable for each region of `bits` that has linear layers; its other layers are not concerned."""
 
-    name = "activations"
+    name = "ranges"
     stage: Stage = "ranges"
 
     def variables(self, context: SpaceContext) -> tuple[Variable, ...]:
@@ -57,7 +57,7 @@ class ActivationsAxis(AxisDefaults):
         stay = tuple(LeftOut(name, RECURRENT) for name in context.recurrent)
         linear = [layer for region in regions(context) for layer in region if layer.kind == LINEAR]
         if not linear:
-            return (LeftOut("activations", "there is no linear layer, and others run over known ranges"), *stay)
+            return (LeftOut("ranges", "there is no linear layer, and others run over known ranges"), *stay)
         ways = _of_targets(context)
         missing = (way for way in (DYNAMIC, FLOAT) if way not in ways)
         gone = [LeftOut(f"{way} activations", "no kernel of these targets takes them") for way in missing]

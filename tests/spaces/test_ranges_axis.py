@@ -11,10 +11,10 @@ from encoders import EXAMPLE, Encoder, context_of, unlike
 from torch import Tensor, nn
 
 from autocompress.evaluators.latency_features import Features
-from autocompress.spaces.axes.activations import FEW_ROWS, ActivationsAxis
 from autocompress.spaces.axes.base import Axis
 from autocompress.spaces.axes.bits import BitsAxis
 from autocompress.spaces.axes.depth import DepthAxis
+from autocompress.spaces.axes.ranges import FEW_ROWS, RangesAxis
 from autocompress.spaces.axes.target import TargetAxis
 from autocompress.spaces.context import SpaceContext
 from autocompress.spaces.graph.capture import capture
@@ -40,20 +40,20 @@ def context(can: Capabilities = CAN, storage_counts: bool = True) -> SpaceContex
 
 
 def joint(base: SpaceContext) -> Space:
-    return Space(replace(base, axes=("bits", "activations")), [ActivationsAxis(), BitsAxis()])
+    return Space(replace(base, axes=("bits", "ranges")), [RangesAxis(), BitsAxis()])
 
 
-class TestActivationsAxis(AxisConformance):
+class TestRangesAxis(AxisConformance):
     def make_axis(self) -> Axis:
-        return ActivationsAxis()
+        return RangesAxis()
 
     def make_context(self) -> SpaceContext:
         return context()
 
 
-class TestActivationsAxisBesideConvolutions(AxisConformance):
+class TestRangesAxisBesideConvolutions(AxisConformance):
     def make_axis(self) -> Axis:
-        return ActivationsAxis()
+        return RangesAxis()
 
     def make_context(self) -> SpaceContext:
         return replace(sample_context(), capabilities=CAN)
@@ -69,8 +69,8 @@ def test_ways_go_with_the_bits_that_have_them() -> None:
         (16, "float", False),
         (32, "dynamic", False),
     ):
-        spec = space.spec(space.uniform({"bits": bits, "activations": way}))
-        layers = {layer for variable in space.of("activations") for layer in variable.layers}
+        spec = space.spec(space.uniform({"bits": bits, "ranges": way}))
+        layers = {layer for variable in space.of("ranges") for layer in variable.layers}
         assert spec.activations == (dict.fromkeys(sorted(layers), way) if legal else {}), (bits, way)
 
 
@@ -78,26 +78,26 @@ def test_float_activations_are_offered_where_rows_are_few_or_size_counts() -> No
     (rows,) = {layer.area for layer in encoder().layers if layer.area > 1}
     assert rows <= FEW_ROWS
     few, many = context(storage_counts=False), replace(context(storage_counts=False), batch=2)
-    offered = {o for v in ActivationsAxis().variables(few) for o in v.options}
+    offered = {o for v in RangesAxis().variables(few) for o in v.options}
     assert offered == {"static", "dynamic", "float"}
-    options = {v.subject: v.options for v in ActivationsAxis().variables(many)}
+    options = {v.subject: v.options for v in RangesAxis().variables(many)}
     assert options["layers.0.qkv"] == ("static", "dynamic")
-    assert any("float" in entry.name for entry in ActivationsAxis().left_out(many))
-    assert all("float" in v.options for v in ActivationsAxis().variables(replace(many, storage_counts=True)))
+    assert any("float" in entry.name for entry in RangesAxis().left_out(many))
+    assert all("float" in v.options for v in RangesAxis().variables(replace(many, storage_counts=True)))
 
 
 def test_targets_without_other_kernels_offer_nothing_and_say_so() -> None:
     plain = context(Capabilities((32, 8), (), 8))
-    assert ActivationsAxis().variables(plain) == ()
-    assert {entry.name for entry in ActivationsAxis().left_out(plain)} == {"dynamic activations", "float activations"}
+    assert RangesAxis().variables(plain) == ()
+    assert {entry.name for entry in RangesAxis().left_out(plain)} == {"dynamic activations", "float activations"}
 
 
 def test_each_plan_has_the_ways_of_its_target() -> None:
     there = Capabilities((32, 8), (), 8)
     union = joint_capabilities([CAN, there], any_of=True)
-    both = replace(context(union), targets={"here": CAN, "there": there}, axes=("bits", "activations"))
-    space = Space(both, [BitsAxis(), ActivationsAxis(), TargetAxis()])
-    asked = space.uniform({"bits": 8, "activations": "dynamic"})
+    both = replace(context(union), targets={"here": CAN, "there": there}, axes=("bits", "ranges"))
+    space = Space(both, [BitsAxis(), RangesAxis(), TargetAxis()])
+    asked = space.uniform({"bits": 8, "ranges": "dynamic"})
     assert space.spec(asked.changed({"target": "here"})).activations
     assert not space.spec(asked.changed({"target": "there"})).activations
     assert joint_capabilities([CAN, there], any_of=False).ways == {}
@@ -107,9 +107,9 @@ def test_each_plan_has_the_ways_of_its_target() -> None:
 
 def test_layers_of_dropped_blocks_have_no_ways() -> None:
     network = encoder()
-    base = replace(context(), blocks=network.blocks, axes=("depth", "bits", "activations"))
-    space = Space(base, [DepthAxis(), BitsAxis(), ActivationsAxis()])
-    plan = space.uniform({"bits": 8, "activations": "dynamic"})
+    base = replace(context(), blocks=network.blocks, axes=("depth", "bits", "ranges"))
+    space = Space(base, [DepthAxis(), BitsAxis(), RangesAxis()])
+    plan = space.uniform({"bits": 8, "ranges": "dynamic"})
     block = next(b for b in network.blocks if f"depth:{b.name}" in {v.name for v in space.of("depth")})
     spec = space.spec(plan.changed({f"depth:{block.name}": "dropped"}))
     assert spec.activations and not spec.activations.keys() & set(block.layers)
@@ -117,13 +117,13 @@ def test_layers_of_dropped_blocks_have_no_ways() -> None:
 
 def test_ways_alone_change_nothing_that_could_be_measured() -> None:
     space = joint(context())
-    assert not any(question.name.startswith("activations") for question in questions_of(space))
+    assert not any(question.name.startswith("ranges") for question in questions_of(space))
     assert any(question.name.startswith("bits") for question in questions_of(space))
 
 
 def test_latency_has_terms_of_their_own_for_ways_where_a_study_decides_about_them() -> None:
     base = context()
-    with_ways = replace(base, axes=("bits", "activations"))
+    with_ways = replace(base, axes=("bits", "ranges"))
     name = "layers.0.up"
     specs = [StudentSpec(bits={name: 8}, activations=a) for a in ({}, {name: "dynamic"}, {name: "float"})]
     apart = [tuple(Features(with_ways).of(spec)[0]) for spec in specs]
@@ -150,11 +150,11 @@ def test_recurrent_layers_are_left_out_with_the_reason() -> None:
     network = look_at_network(capture(Reader().eval(), example), example)
     found = SpaceContext(network.layers, network.groups, CAN, recurrent=network.recurrent, storage_counts=True)
     assert network.recurrent == ("gates",)
-    assert any(entry.name == "gates" for entry in ActivationsAxis().left_out(found))
+    assert any(entry.name == "gates" for entry in RangesAxis().left_out(found))
 
 
 @pytest.mark.parametrize("way", ["dynamic", "float"])
 def test_a_plan_of_another_study_is_repaired(way: str) -> None:
     silent = Space(replace(context(), axes=("bits",)), [BitsAxis()])
-    plan = Plan({"activations:layers.0.qkv": way, "bits:layers.0.qkv": 8})
+    plan = Plan({"ranges:layers.0.qkv": way, "bits:layers.0.qkv": 8})
     assert not silent.spec(plan).activations
