@@ -6,7 +6,7 @@ After Houlsby et al. 2019 (arXiv:1902.00751, section 2.1). They stay in the netw
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, fx, nn
@@ -62,16 +62,17 @@ class Adapter(nn.Module):
         return found
 
 
-def add_adapters(network: fx.GraphModule, blocks: Sequence[Block], bottleneck: int) -> None:
+def add_adapters(network: fx.GraphModule, blocks: Mapping[int, Block], bottleneck: int) -> None:
     """Put an adapter at the end of the branch of each block, in place.
 
     Args:
         network: The captured network that the blocks were found in, or what is left of it.
-        blocks: Those that it still has, in order of execution.
+        blocks: Those that it still has, in order of execution, by their numbers in the whole network: so an adapter is
+            called alike whatever was dropped.
         bottleneck: Channels of each.
     """
     calls = {str(node.target): node for node in network.graph.nodes if node.op == "call_module"}
-    for number, block in enumerate(blocks):
+    for number, block in blocks.items():
         layer = next(name for name in reversed(block.layers) if name in calls)
         behind, name = network.get_submodule(layer), f"{PREFIX}{number}"
         behind = behind[-1] if isinstance(behind, nn.Sequential) else behind  # the second of two factors

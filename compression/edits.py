@@ -104,7 +104,7 @@ def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, S
         stayed = {name: indices for name, indices in stayed.items() if name in left}
     added = None if spec.recovery is None else spec.recovery.kept_adapters
     if added is not None:
-        _add(module, [block for block in parent.blocks if block.name not in spec.dropped], added.rank)
+        _add(module, {n: b for n, b in enumerate(parent.blocks) if b.name not in spec.dropped}, added.rank)
     return module, stayed
 
 
@@ -115,7 +115,7 @@ def _resize(module: nn.Module, resizings: Sequence[Resizing], size: int) -> None
     resize(module, resizing)
 
 
-def _add(module: nn.Module, blocks: Sequence[Block], bottleneck: int) -> None:
+def _add(module: nn.Module, blocks: Mapping[int, Block], bottleneck: int) -> None:
     if not blocks or not isinstance(module, fx.GraphModule):
         raise TrialFailed("no part of the network has a shortcut past it, so there is no place for adapters")
     add_adapters(module, blocks, bottleneck)

@@ -38,7 +38,9 @@ class LearnedSteps:
         """
         top = 2 ** (width - 1) - 1
         first = weight.detach().abs().flatten(1).amax(dim=1).clamp_min(1e-12).float()
-        step: Tensor = (self._of(f"{name}.weight", first) / top).view(-1, *[1] * (weight.ndim - 1))
+        # beyond the largest weight there is nothing, and whoever quantizes the file knows no larger end
+        end = torch.minimum(self._of(f"{name}.weight", first), first)
+        step: Tensor = (end / top).view(-1, *[1] * (weight.ndim - 1))
         return _rounded((weight / step).clamp(-top, top)) * step
 
     def inputs(self, name: str, inputs: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:

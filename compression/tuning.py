@@ -210,4 +210,12 @@ def adaptable(module: nn.Module) -> dict[str, nn.Module]:
 
 
 def _last_made(module: nn.Module) -> str | None:
-    return next((name for name, part in reversed(list(module.named_modules())) if isinstance(part, ADAPTABLE)), None)
+    """Return the layer that runs last, in both its parts where it has two; adapters are none."""
+    graph = module.graph.nodes if isinstance(module, fx.GraphModule) else ()
+    names = [str(n.target) for n in graph if n.op == "call_module"] or [name for name, _ in module.named_modules()]
+    return next((name for name in reversed(names) if _is_layer(module.get_submodule(name), name)), None)
+
+
+def _is_layer(part: nn.Module, name: str) -> bool:
+    last = part[-1] if isinstance(part, nn.Sequential) and len(part) else part
+    return isinstance(last, ADAPTABLE) and not name.startswith(PREFIX)

@@ -59,7 +59,12 @@ def _looked_up_by_inputs(model: fx.GraphModule) -> set[str]:
         sized = node.op == "call_function" and name_of(node).startswith("sym_")
         if node.op == "placeholder" or (not sized and any(given in moving for given in node.all_input_nodes)):
             moving.add(node)
-    return {str(node.target) for node in moving if node.op == "call_module" and node.args[0] in moving}
+    looked_up = [n for n in moving if n.op == "call_module" and isinstance(_part(model, n), nn.Embedding)]
+    return {str(node.target) for node in looked_up if any(given in moving for given in node.all_input_nodes)}
+
+
+def _part(model: fx.GraphModule, node: fx.Node) -> nn.Module:
+    return model.get_submodule(str(node.target))
 
 
 def _other_use(model: fx.GraphModule, name: str, weight: Any) -> str | None:

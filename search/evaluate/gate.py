@@ -69,7 +69,7 @@ def time_shape(context: EvaluationContext, spec: StudentSpec, clock: Clock | Non
         StorageError: The disk is full.
     """
     clock = clock or Clock()
-    spec = replace(spec, recovery=None)
+    spec = replace(spec, recovery=spec.structure().recovery)  # of teaching, what stays in its file
     student: Student | None = None
     found: dict[str, ShapeRecord] = {}
     for name, session in context.sessions_for(spec).items():

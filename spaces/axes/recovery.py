@@ -76,7 +76,8 @@ class RecoveryAxis(AxisDefaults):
         nothing within them stands for a place in the teacher.
         """
         taught = any(v.name == METHOD and option != NOT_TAUGHT for v, option in decisions)
-        fresh = any(v.name == START and option in (NEW, EARLY) for v, option in decisions)
+        new = (NEW,) if spec.student else (NEW, EARLY)
+        fresh = any(v.name == START and option in new for v, option in decisions)
         low = any(width < LOW_BITS for width in spec.bits.values())
         found = []
         for variable, option in decisions:
