@@ -43,6 +43,9 @@ def sweep_temporary() -> None:
             state = folder.lstat()
             if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or time.time() < state.st_mtime + YOUNG_S:
                 continue
+            if not any(folder.iterdir()):  # its process was killed before it took the folder, or as it removed it
+                folder.rmdir()
+                continue
             handle = os.open(folder / OWNER, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -89,6 +89,8 @@ def test_temporary_folders_of_killed_processes_are_swept_and_those_in_use_stay(
     left = Path(done.stdout.strip())
     assert done.returncode == -signal.SIGKILL and (left / OWNER).exists()
     (tmp_path / f"{PREFIX}of-another-kind").mkdir()
+    (tmp_path / f"{PREFIX}of-another-kind" / "file").write_text("something")
+    (tmp_path / f"{PREFIX}half-removed").mkdir()
     used = subprocess.Popen(
         [sys.executable, "-c", KILLED_IN_IT.format(then="time.sleep(60)")], env=own, stdout=subprocess.PIPE, text=True
     )
@@ -98,6 +100,7 @@ def test_temporary_folders_of_killed_processes_are_swept_and_those_in_use_stay(
         sweep_temporary()
         assert not left.exists() and mine.exists() and theirs.exists()
         assert (tmp_path / f"{PREFIX}of-another-kind").exists(), "nobody says whose it is"
+        assert not (tmp_path / f"{PREFIX}half-removed").exists(), "a kill in the midst of its removal left it"
         used.kill()
     assert not mine.exists()
 
