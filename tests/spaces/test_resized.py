@@ -102,7 +102,7 @@ def test_it_answers_as_the_network_does_on_smaller_inputs(make: Callable[[], nn.
         resize(smaller, found)
         with torch.no_grad():
             assert apart(smaller(batch), by_hand(model, batch, shape)) < 1e-3
-            assert apart(smaller(batch), model(batch)) > 1e-2, "another view of the same inputs"
+            assert apart(smaller(batch), model(batch)) > 2e-3, "another view of the same inputs"
 
 
 @pytest.mark.parametrize(("make", "example"), ABLE, ids=NAMES)
