@@ -293,8 +293,7 @@ class ArtifactBuilder:
 
 
 def _numbers(request: BuildRequest, spec: StudentSpec, trained: Ranges) -> BuildRequest:
-    ways = spec.realised(spec.activations)
-    return replace(request, bits=spec.realised(spec.bits), activations=ways, trained=trained)
+    return replace(request, bits=spec.realised(spec.bits), activations=spec.realised(spec.activations), trained=trained)
 
 
 def _beside(path: Path, what: str) -> Path:

@@ -227,15 +227,18 @@ class RayTimingHost:
         import ray
 
         until_s: float | None = None
+        looked = ""  # key of the life that was just looked at
         while True:
             try:
                 found = ask()
                 if not isinstance(found, Untrusted):
                     return found
                 why = f"{found.life.machine} took its place, and was not held against it"
-                if self.guard is not None:
+                if self.guard is not None and found.life.key != looked:
+                    looked = found.life.key
                     self.look_over(found.life)
                     continue
+                looked = ""  # the look decided nothing: a while later, and not for ever, once more
             except ray.exceptions.RayTaskError:
                 raise
             except ray.exceptions.RayError as error:  # the machine is gone, or out of reach

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from autocompress.errors import MeasurementError, TimingHostLost
+from autocompress.evaluators.timing.host import TimingHost
 from autocompress.evaluators.timing.processes import TimedFile, TimingRequest
 from autocompress.search.executors.base import ExecutorContext, JobLost, WorkerDied
 from autocompress.search.executors.ray_deaths import why_ended
-from autocompress.search.executors.ray_timing import MOST_KEPT, TimingService
+from autocompress.search.executors.ray_guard import Guard, Life, Untrusted
+from autocompress.search.executors.ray_timing import MOST_KEPT, RayTimingHost, TimingService
 from autocompress.spaces.target import Target
 from autocompress.studies.study_file import StudyFile
 
@@ -35,6 +37,23 @@ def test_a_disk_that_takes_no_file_is_told_of_and_no_trial_is_to_blame() -> None
     trouble = TimingService().keep("file", {"n" * 300: b""})
     assert isinstance(trouble, TimingHostLost) and "which times files, cannot keep one" in str(trouble)
     assert "\n" not in str(trouble)
+
+
+def test_a_machine_that_cannot_be_judged_is_not_asked_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autocompress.search.executors.ray_timing.PAUSE_S", 0.01)
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    guard, looks = Guard(Life("first", "here", "node 1", True), print), []
+
+    def judge(machine: TimingHost) -> str:
+        looks.append(machine)
+        raise TimingHostLost("its disk is full")
+
+    guard.judge = judge
+    host = RayTimingHost(None, "here", patience_s=0.2, guard=guard)
+    life = Life("second", "there", "node 2", False)
+    with pytest.raises(TimingHostLost, match="there took its place, and was not held against it"):
+        host._patiently(lambda: Untrusted(life))
+    assert len(looks) > 1, "it is looked at again meanwhile"
 
 
 def test_what_is_said_of_a_job_is_what_became_of_it() -> None:
