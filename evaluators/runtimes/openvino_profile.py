@@ -12,7 +12,7 @@ from .profiling import WARM_UP, OperatorTime, run_repeatedly
 
 _MICROSECOND = datetime.timedelta(microseconds=1)
 _WEIGHTED = re.compile("Convolution|FullyConnected|MatMul")
-_HALF = 0.5  # counters are cut off to whole microseconds
+_HALF = 0.5  # counters are cut off to whole microseconds, and one of zero is told as an operator that did not run
 
 
 def spent_us(run: Callable[[], object], counters: Callable[[], Any]) -> dict[str, float]:
@@ -25,8 +25,12 @@ def spent_us(run: Callable[[], object], counters: Callable[[], Any]) -> dict[str
     first = run_repeatedly(run, WARM_UP)
     before = _means(counters())
     more = run_repeatedly(run)
-    means = _means(counters())
-    return {name: max(0.0, (us * (first + more) - before[name] * first) / more) for name, us in means.items()}
+    after = _means(counters())
+    found = {}
+    for name in dict.fromkeys((*before, *after)):
+        total = after.get(name, _HALF) * (first + more)
+        found[name] = max(0.0, (total - before.get(name, _HALF) * first) / more)
+    return found
 
 
 def named_operators(
