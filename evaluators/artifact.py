@@ -13,6 +13,7 @@ from ..compression.export import Template
 from ..compression.quantization_edits import EDITS, EQUALIZED, FOR_EDITS
 from ..errors import ExportError, MeasurementError, TrialFailed
 from ..files import PARTIAL, move, remove
+from ..spaces.graph.devices import moved
 from ..spaces.inputs import Inputs, call, count_of, divided, joined, rows_of
 from ..spaces.spec import PLAIN, StudentSpec
 from ..spaces.target import Target
@@ -130,7 +131,7 @@ class ArtifactBuilder:
             ExportError: The student has an operator that cannot be exported.
             MeasurementError: The runtime cannot build or run it.
         """
-        module = module.cpu().eval()
+        module = moved(module, "cpu").eval()
         plain, part = _beside(path, "float"), _beside(path, "file")
         count = count_of(self._calibration) if calibration_count is None else calibration_count
         bits = spec.realised(spec.bits)
@@ -197,9 +198,8 @@ class ArtifactBuilder:
         try:
             request, _ = self._float_file(module, spec.structure(), other, count_of(self._calibration))
             request = _numbers(request, spec, before.request.trained)
-            loss = judged(self._activations, request, self.runtime, self.target, plain, [method]).get(
-                method, float("inf")
-            )
+            losses = judged(self._activations, request, self.runtime, self.target, plain, [method])
+            loss = losses.get(method, float("inf"))
         except (TrialFailed, ExportError, MeasurementError):  # it is held against its own network, as any other
             return None
         finally:
