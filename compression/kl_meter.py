@@ -173,7 +173,8 @@ class KLMeter:
         assert isinstance(self._copy, fx.GraphModule)
         first, nodes = recurrent_nodes(self._copy)[recurrent][0], self._copy.graph.nodes
         # the call of the whole network is the first one
-        return 1 + sum(node.op == "call_module" for node in itertools.takewhile(lambda node: node is not first, nodes))
+        before = itertools.takewhile(lambda node: node is not first, nodes)
+        return 1 + len([node for node in before if node.op == "call_module"])
 
     def _first_missing(self, student: nn.Module) -> int:
         """Return the number of the first call that a student without some blocks lacks."""
