@@ -11,9 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from autocompress.compression.edits import Parent
+from autocompress.compression.fake_quant import FakeQuantizer
+from autocompress.compression.student import make_student
 from autocompress.evaluators.latency_features import Features
 from autocompress.spaces.axes.base import Axis
 from autocompress.spaces.axes.bits import BitsAxis
+from autocompress.spaces.axes.depth import DepthAxis
 from autocompress.spaces.axes.target import TargetAxis
 from autocompress.spaces.context import SpaceContext
 from autocompress.spaces.graph.capture import capture
@@ -142,3 +146,31 @@ def test_latency_has_terms_for_layers_that_may_run_in_int8(axes: tuple[str, ...]
     assert features.prior @ after < features.prior @ before
     assert not np.array_equal(place, other)
     np.testing.assert_array_equal(silent.of(plain)[0], silent.of(spec)[0])
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.gates, self.back = nn.LayerNorm(8), nn.LSTM(8, 8, batch_first=True), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.back(self.gates(self.norm(x))[0])
+
+
+def test_those_of_dropped_blocks_have_no_bits() -> None:
+    graph = capture(nn.Sequential(nn.Linear(4, 8), Block(), Block(), Block(), nn.Linear(8, 3)).eval(), EXAMPLE)
+    found = look_at_network(graph, EXAMPLE)
+    base = SpaceContext(found.layers, found.groups, CAN, axes=("depth", "bits"), blocks=found.blocks)
+    space = Space(replace(base, recurrent=found.recurrent), [DepthAxis(), BitsAxis()])
+    plan = space.uniform({"bits": 8})
+    gone = next(block for block in found.blocks if block.recurrent == ("2.gates",))
+    spec = space.spec(plan.changed({f"depth:{gone.name}": "dropped"}))
+    assert spec.dropped == (gone.name,)
+    assert space.spec(plan).bits.keys() - spec.bits.keys() == {"2.gates", "2.back"}
+    assert spec.activations.keys() == {"1.gates", "3.gates"}
+    student = make_student(Parent.of(graph, found), spec).module
+    fake = FakeQuantizer(student, spec.bits, activations=spec.activations)
+    with torch.no_grad():
+        plain = student(torch.ones(2, 5, 4))
+        fake.switch_on()
+        assert not torch.equal(student(torch.ones(2, 5, 4)), plain)
