@@ -31,7 +31,7 @@ class Artifact:
 
     Attributes:
         path: The file, or the folder where that is the runtime's form.
-        bits: Bits asked for of each layer in the graph, in its order; `Runtime.remark` compares them with what runs.
+        bits: Bits asked for, as `BuildRequest.widths` has them; `Runtime.remark` compares them with what runs.
         difference: Largest difference of the float form from its network, relative to the largest output; None where
             the runtime cannot run files here.
         calibration: Method by which the ranges of 8-bit activations were found, with "+equalized" and "+biases" where
@@ -148,8 +148,7 @@ class ArtifactBuilder:
         finally:
             remove(plain)
             remove(part)
-        widths = tuple(bits.get(name, 32) for name in request.layers.values())
-        return Artifact(path, widths, difference if self._runs else None, method)
+        return Artifact(path, request.widths, difference if self._runs else None, method)
 
     def difference(self, path: Path, module: nn.Module, inputs: Inputs | None = None) -> float:
         """Return how far a file's outputs are from its network's.
@@ -287,8 +286,9 @@ class ArtifactBuilder:
                 value.type.tensor_type.shape.dim[0].dim_value = self.target.batch
         # a graph of a fixed batch needs a full one for its ranges
         inputs = as_arrays(rows_of(self._calibration, slice(0, max(count, self.target.batch))))
+        batches = (template.batch, self.target.batch)
         return BuildRequest(
-            model, template.layers, {}, inputs, module, template.batch, self.target.batch, tables=template.tables
+            model, template.layers, {}, inputs, module, *batches, tables=template.tables, recurrent=template.recurrent
         )
 
 

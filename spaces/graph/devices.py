@@ -8,14 +8,20 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
+from ..recurrent import KINDS
+from .operator_rules import name_of
+
 N = TypeVar("N", bound=nn.Module)
+ARGUMENTS, DROPOUT = 9, 5
+"""Of an operator that runs a recurrent layer: how many it has, and which of them is its dropout; training follows."""
 
 
 def moved(module: N, device: torch.device | str) -> N:
     """Move a network to a device, in place, and return it.
 
     `nn.Module.to` moves parameters and buffers. A captured graph also holds tensors that are neither, and names the
-    device of what it makes itself: positions and masks of a transformer, for example.
+    device of what it makes itself: positions and masks of a transformer, for example. Recurrent layers in it are told
+    to train on a GPU, where nothing learns from them otherwise (cuDNN), and not to drop anything meanwhile.
 
     Args:
         module: The network, captured or not, or one with captured networks in it.
@@ -39,6 +45,8 @@ def _move_graph(part: fx.GraphModule, place: torch.device) -> None:
     changed = False
     for node in part.graph.nodes:
         args, kwargs = map_aggregate(node.args, there), map_aggregate(node.kwargs, there)
+        if node.op == "call_function" and name_of(node) in KINDS and len(args) == ARGUMENTS:
+            args = (*args[:DROPOUT], 0.0, True, *args[DROPOUT + 2 :]) if place.type == "cuda" else args
         if args != node.args or kwargs != node.kwargs:
             node.args, node.kwargs, changed = args, kwargs, True
     if changed:

@@ -62,3 +62,27 @@ def test_it_goes_to_a_gpu_and_comes_back(graph: fx.GraphModule) -> None:
     there = moved(copy.deepcopy(graph), "cuda")
     torch.testing.assert_close(there(tokens.cuda()).cpu(), graph(tokens), rtol=1e-3, atol=1e-3)
     assert torch.equal(moved(there, "cpu")(tokens), graph(tokens))
+
+
+class Reads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory, self.head = nn.LSTM(4, 6, 2, batch_first=True, dropout=0.5), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.memory(x)[0][:, -1])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+def test_recurrent_layers_learn_on_a_gpu() -> None:
+    inputs = torch.randn(4, 5, 4, generator=torch.Generator().manual_seed(0))
+    here = capture(Reads().eval(), inputs[:1])
+    there = moved(copy.deepcopy(here), "cuda")
+    for graph, given in ((here, inputs), (there, inputs.cuda())):
+        graph(given).square().sum().backward()
+    for parameter, other in zip(here.parameters(), there.parameters(), strict=True):
+        assert parameter.grad is not None and other.grad is not None
+        torch.testing.assert_close(other.grad.cpu(), parameter.grad, rtol=1e-2, atol=1e-3)
+    with torch.no_grad():
+        torch.testing.assert_close(moved(there, "cpu")(inputs), here(inputs))
