@@ -217,7 +217,7 @@ def _hoped(standings: Sequence[Standing]) -> NDArray[np.float64]:
     usual = median(rises) if rises else 0.0
     accuracy = np.array([s.accuracy for s in standings], float)
     more = np.array([0.0 if s.rise is None else max(0.0, s.rise - usual) for s in standings])
-    return np.where(accuracy <= 1, np.minimum(accuracy + more, 1.0), accuracy + more)
+    return np.asarray(np.where(accuracy <= 1, np.minimum(accuracy + more, 1.0), accuracy + more))
 
 
 def _by_gaps(front: Sequence[Standing], hoped: NDArray[np.float64], gone_on: AbstractSet[int]) -> Iterator[int]:

@@ -31,6 +31,7 @@ class WaitingRoom:
         self._promotion = promotion
         self._waiting = {trial.number: trial for trial in waiting}
         self._standings: dict[tuple[int, int], tuple[object, tuple[object, ...], Standing]] = {}
+        self._nobody: dict[int, tuple[int, int, int]] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -78,10 +79,16 @@ class WaitingRoom:
 
     def _best(self, level: int, everyone: Sequence[Trial], here: set[int], eta: int) -> int | None:
         reached = [t for t in everyone if len(t.rungs) >= level and (level or t.first_look is not None)]
+        stands = len(reached), len(here), eta
+        if self._nobody.get(level) == stands:  # nobody came to this rung or left it since nobody was to go on
+            return None
         standings = [self._standing(t, level) for t in reached if t.gate]
         gone_on = {t.number for t in reached if t.number not in here}
         fixed = {t.number for t in reached if t.to_its_end}
-        return best_of_rung(standings, gone_on - fixed, fixed, eta, self._promotion.examples_at(level))
+        number = best_of_rung(standings, gone_on - fixed, fixed, eta, self._promotion.examples_at(level))
+        if number is None:
+            self._nobody[level] = stands
+        return number
 
     def _standing(self, trial: Trial, level: int) -> Standing:
         # asked of all trials each time that a job ends: nearly all stand where they stood
