@@ -21,7 +21,8 @@ def moved(module: N, device: torch.device | str) -> N:
 
     `nn.Module.to` moves parameters and buffers. A captured graph also holds tensors that are neither, and names the
     device of what it makes itself: positions and masks of a transformer, for example. Recurrent layers in it are told
-    to train on a GPU, where nothing learns from them otherwise (cuDNN), and not to drop anything meanwhile.
+    to train on a GPU, where nothing learns from them otherwise (cuDNN), and not to drop anything meanwhile; elsewhere
+    they are as they were captured, in eval mode.
 
     Args:
         module: The network, captured or not, or one with captured networks in it.
@@ -46,7 +47,8 @@ def _move_graph(part: fx.GraphModule, place: torch.device) -> None:
     for node in part.graph.nodes:
         args, kwargs = map_aggregate(node.args, there), map_aggregate(node.kwargs, there)
         if node.op == "call_function" and name_of(node) in KINDS and len(args) == ARGUMENTS:
-            args = (*args[:DROPOUT], 0.0, True, *args[DROPOUT + 2 :]) if place.type == "cuda" else args
+            on_gpu = place.type == "cuda"
+            args = (*args[:DROPOUT], 0.0 if on_gpu else args[DROPOUT], on_gpu, *args[DROPOUT + 2 :])
         if args != node.args or kwargs != node.kwargs:
             node.args, node.kwargs, changed = args, kwargs, True
     if changed:
