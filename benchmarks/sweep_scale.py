@@ -65,6 +65,7 @@ class ChargedExecutor(SimulatedExecutor):
     def submit(self, job: Job) -> Future[JobResult]:
         """Begin a job now."""
         self._charge()
+        self._end_due(self.clock_s)
         future = super().submit(job)
         self._begun_s += next(price_s for _, _, price_s, _, known in self._running if known is future)
         self._left_s = time.perf_counter()
@@ -75,11 +76,15 @@ class ChargedExecutor(SimulatedExecutor):
         self._charge()
         now_s = self.clock_s
         super().run_pending()
-        self.clock_s = max(now_s, self.clock_s)
+        self._end_due(max(now_s, self.clock_s))
+        self._left_s = time.perf_counter()
+
+    def _end_due(self, now_s: float) -> None:
+        """End what has ended by now."""
+        self.clock_s = now_s
         while self._running and self._running[0][0] <= now_s:
             super().run_pending()
             self.clock_s = now_s
-        self._left_s = time.perf_counter()
 
     def close(self) -> None:
         """Drop the jobs under way; what was done of them counts."""
