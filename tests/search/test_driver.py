@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -270,3 +271,20 @@ def test_when_it_is_too_late_for_a_training_what_shares_one_is_tried(problem: Pr
         assert executor.clock_s <= horizon_s + 60, "each came to its end in time"
         begun_late += late
     assert len(begun_late) > 2
+
+
+class Hasty(SimulatedExecutor):
+    """Jobs that end while the driver thinks about what it begins next."""
+
+    def submit(self, job: Job) -> Future[JobResult]:
+        while self.waiting:
+            self.run_pending()
+        return super().submit(job)
+
+
+def test_no_worker_waits_while_jobs_are_proposed_for_others(problem: Problem, tmp_path: Path) -> None:
+    executor = Hasty(problem, slots=8)
+    driver = make_driver(problem, executor, tmp_path / "hasty")
+    driver.run(lambda: len(executor.jobs) > 2, lambda _: None)
+    began = [(job.number, job.step) for job in executor.jobs[:3]]
+    assert began == [(1, "gate"), (2, "gate"), (1, "build")], "the teacher's shape was measured, its file comes next"
