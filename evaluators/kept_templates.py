@@ -123,9 +123,9 @@ def _tensors(network: nn.Module) -> Iterator[str]:
     first: dict[int, str] = {}
     for name, value in network.named_parameters(remove_duplicate=False):
         yield f"parameter {name} {first.setdefault(id(value), name)} {list(value.shape)} {value.dtype}"
-    for name, value in network.named_buffers(remove_duplicate=False):
-        said = f"{list(value.shape)} {value.dtype}" if name.endswith(STATISTICS) else _content(value)
-        yield f"buffer {name} {first.setdefault(id(value), name)} {said}"
+    for name, buffer in network.named_buffers(remove_duplicate=False):
+        said = f"{list(buffer.shape)} {buffer.dtype}" if name.endswith(STATISTICS) else _content(buffer)
+        yield f"buffer {name} {first.setdefault(id(buffer), name)} {said}"
 
 
 def _content(value: Tensor) -> str:
@@ -181,12 +181,11 @@ def _plain(template: Template) -> dict[str, Any]:
 
 def _loaded(data: Any) -> Template:
     import onnx
-    from google.protobuf.message import DecodeError
 
     model = onnx.ModelProto()
     try:
         model.ParseFromString(zlib.decompress(base64.b64decode(data["model"])))
-    except (zlib.error, DecodeError) as error:
+    except Exception as error:  # of zlib's own kind, or of protobuf's
         raise ValueError(str(error)) from error
     emptied = set(data["emptied"])
     for initializer in model.graph.initializer:
