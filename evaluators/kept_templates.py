@@ -27,7 +27,7 @@ from ..compression.export import Template
 from ..compression.template_numbers import Lesson
 from ..spaces.inputs import Inputs, tensors_of
 
-FORMAT = 1
+FORMAT = 2
 LARGEST_BYTES = 2**24
 """Of a file: a graph that holds more has weights that no parameter was found for."""
 MOST_FILES = 200
@@ -176,6 +176,7 @@ def _plain(template: Template) -> dict[str, Any]:
         "constants": list(template.own.constants.items()),
         "rows": template.rows,
         "tables": template.tables,
+        "recurrent": template.recurrent,
     }
 
 
@@ -203,6 +204,7 @@ def _loaded(data: Any) -> Template:
         ),
         rows={name: tuple((str(p), int(at)) for p, at in rows) for name, rows in data["rows"].items()},
         tables={str(node): str(table) for node, table in data["tables"].items()},
+        recurrent={str(node): str(layer) for node, layer in data["recurrent"].items()},
     )
 
 

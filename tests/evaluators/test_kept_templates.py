@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import nets
 import pytest
 import torch
+from recurrent_task import LENGTH, Counts
 from torch import Tensor, fx, nn
 
 from autocompress.compression.export import Template, make_template
@@ -46,6 +48,18 @@ def test_what_is_kept_writes_the_same_files_for_students_of_any_width(name: str)
     for width in (1.0, 0.5):
         student = net.student(net.spec(channels=width)).module
         assert found.write(student) == made.write(student)
+
+
+def test_nothing_that_a_template_knows_is_lost() -> None:
+    """Those of recurrent layers and of tables are read as they were made, and every field of later versions must be."""
+    net = capture(Counts().eval(), letters := torch.zeros(1, LENGTH, dtype=torch.long))
+    made = kept_template(net, letters, how="", make=lambda: make_template(net, letters))
+    found = kept_template(net, letters, how="", make=never)
+    assert made.recurrent and made.tables
+    for field in fields(Template):
+        if field.name != "model":
+            assert getattr(found, field.name) == getattr(made, field.name), field.name
+    assert found.write(net) == made.write(net)
 
 
 def test_it_holds_no_weights(kept: Path) -> None:
