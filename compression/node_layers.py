@@ -38,7 +38,7 @@ def layers_and_tables(
             found |= {node.name: layer for node, layer in zip(nodes, told, strict=True)}
         else:
             found |= {node.name: held[i].rpartition(".")[0] for node in nodes for i in node.input[:2] if i in held}
-    kinds = {node.name: node for node in model.graph.node if node.name in found and found[node.name]}
+    kinds = {node.name: node for node in model.graph.node if found.get(node.name)}
     layers = {n: found[n] for n, node in kinds.items() if node.op_type in WITH_WEIGHTS and node.input[1] in held}
     tables = {n: found[n] for n, node in kinds.items() if node.op_type == "Gather" and node.input[0] in held}
     return layers, {node: name for node, name in tables.items() if name in embeddings}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -107,6 +107,11 @@ class Tuning:
     def adapts(self) -> bool:
         """Whether any layer computes with an update."""
         return bool(self._updates)
+
+    def standing(self, layers: Iterable[str]) -> list[str]:
+        """Return those of these layers whose weights keep their values."""
+        own = {name: own_weight(name, self._module.get_submodule(name)) for name in layers}
+        return [name for name, weight in own.items() if not weight.requires_grad and name not in self._updates]
 
     def train_mode(self) -> None:
         """Put the student in training mode; norms whose inputs do not change any more keep their statistics."""
