@@ -34,7 +34,7 @@ from ..temporary import temporary_folder
 from .bundle.replacing import read_noted
 from .evaluate.checkpoints import kept_student
 from .evaluate.target_session import timing_inputs
-from .exported import Exported, Exports
+from .exported import Exported, Exports, known_ranges_remark
 from .report.front import Front
 from .report.intact import refuse_inside_a_study
 from .report.reading import read_front
@@ -212,7 +212,8 @@ def _one(work: _Work, target: Target, runtime: Runtime, out: Path) -> Exported:
     tables = {layer.name for layer in find_tables(work.student, work.task.example_input)[0]}
     can = runtime.capabilities(target)
     bits = bits_on(can, work.spec.realised(work.spec.bits), layers, tables)
-    spec = StudentSpec(bits=bits, activations=ways_on(can, bits, work.spec.realised(work.spec.activations)))
+    asked = work.spec.realised(work.spec.activations)
+    spec = StudentSpec(bits=bits, activations=ways_on(can, bits, asked))
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"model{runtime.suffix}"
     part = path.with_name(f"{PARTIAL}{path.name}")  # nobody's own file is called that
@@ -228,6 +229,8 @@ def _one(work: _Work, target: Target, runtime: Runtime, out: Path) -> Exported:
             built = _checked(work, target, runtime, built, part, artifact.bits)
         else:
             built = replace(built, reason=f"not run: {state.reason}")
+        known = known_ranges_remark(asked, spec)
+        built = replace(built, remark="; ".join(said for said in (built.remark, known) if said))
         move(part, path)
     finally:
         remove(part)
