@@ -127,7 +127,8 @@ class _Range(_Ends):
         with torch.no_grad():  # held here rather than below: behind a bound no gradient would lead back
             self._moved[0].clamp_(max=float(-low / width))
             self._moved[1].clamp_(min=float(-high / width))
-        return self._first + width * self._moved
+        found: Tensor = self._first + width * self._moved
+        return found
 
 
 def _rounded(numbers: Tensor) -> Tensor:
