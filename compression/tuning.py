@@ -109,9 +109,10 @@ class Tuning:
         return bool(self._updates)
 
     def standing(self, layers: Iterable[str]) -> list[str]:
-        """Return those of these layers whose weights keep their values."""
-        own = {name: own_weight(name, self._module.get_submodule(name)) for name in layers}
-        return [name for name, weight in own.items() if not weight.requires_grad and name not in self._updates]
+        """Return those linear layers and convolutions among these whose weights keep their values."""
+        own = {name: self._module.get_submodule(name) for name in layers if name not in self._updates}
+        able = {name: layer for name, layer in own.items() if isinstance(layer, ADAPTABLE)}
+        return [name for name, layer in able.items() if not own_weight(name, layer).requires_grad]
 
     def train_mode(self) -> None:
         """Put the student in training mode; norms whose inputs do not change any more keep their statistics."""

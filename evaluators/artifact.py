@@ -13,6 +13,7 @@ from ..compression.export import Template
 from ..compression.quantization_edits import EDITS, EQUALIZED, FOR_EDITS
 from ..errors import ExportError, MeasurementError, TrialFailed
 from ..files import PARTIAL, move, remove
+from ..spaces.graph.devices import moved
 from ..spaces.inputs import Inputs, call, count_of, divided, joined, rows_of
 from ..spaces.spec import PLAIN, StudentSpec
 from ..spaces.target import Target
@@ -30,7 +31,7 @@ class Artifact:
 
     Attributes:
         path: The file, or the folder where that is the runtime's form.
-        bits: Bits asked for of each layer in the graph, in its order; `Runtime.remark` compares them with what runs.
+        bits: Bits asked for, as `BuildRequest.widths` has them; `Runtime.remark` compares them with what runs.
         difference: Largest difference of the float form from its network, relative to the largest output; None where
             the runtime cannot run files here.
         calibration: Method by which the ranges of 8-bit activations were found, with "+equalized" and "+biases" where
@@ -130,7 +131,7 @@ class ArtifactBuilder:
             ExportError: The student has an operator that cannot be exported.
             MeasurementError: The runtime cannot build or run it.
         """
-        module = module.cpu().eval()
+        module = moved(module, "cpu").eval()
         plain, part = _beside(path, "float"), _beside(path, "file")
         count = count_of(self._calibration) if calibration_count is None else calibration_count
         bits = spec.realised(spec.bits)
@@ -147,8 +148,7 @@ class ArtifactBuilder:
         finally:
             remove(plain)
             remove(part)
-        widths = tuple(bits.get(name, 32) for name in request.layers.values())
-        return Artifact(path, widths, difference if self._runs else None, method)
+        return Artifact(path, request.widths, difference if self._runs else None, method)
 
     def difference(self, path: Path, module: nn.Module, inputs: Inputs | None = None) -> float:
         """Return how far a file's outputs are from its network's.
@@ -198,9 +198,8 @@ class ArtifactBuilder:
         try:
             request, _ = self._float_file(module, spec.structure(), other, count_of(self._calibration))
             request = _numbers(request, spec, before.request.trained)
-            loss = judged(self._activations, request, self.runtime, self.target, plain, [method]).get(
-                method, float("inf")
-            )
+            losses = judged(self._activations, request, self.runtime, self.target, plain, [method])
+            loss = losses.get(method, float("inf"))
         except (TrialFailed, ExportError, MeasurementError):  # it is held against its own network, as any other
             return None
         finally:
@@ -287,8 +286,9 @@ class ArtifactBuilder:
                 value.type.tensor_type.shape.dim[0].dim_value = self.target.batch
         # a graph of a fixed batch needs a full one for its ranges
         inputs = as_arrays(rows_of(self._calibration, slice(0, max(count, self.target.batch))))
+        batches = (template.batch, self.target.batch)
         return BuildRequest(
-            model, template.layers, {}, inputs, module, template.batch, self.target.batch, tables=template.tables
+            model, template.layers, {}, inputs, module, *batches, tables=template.tables, recurrent=template.recurrent
         )
 
 

@@ -17,7 +17,7 @@ from ..spaces.axes.ranges import RangesAxis
 from ..spaces.context import SpaceContext
 from ..spaces.factored_shapes import FIRST_KIND, SECOND_KIND, in_parts
 from ..spaces.shapes import Shapes, StudentShapes
-from ..spaces.spec import ADAPTERS, StudentSpec
+from ..spaces.spec import ADAPTERS, DYNAMIC, StudentSpec
 
 Vector = NDArray[np.float64]
 Parts = tuple[tuple[StudentShapes, NDArray[np.int64]], ...]
@@ -49,7 +49,8 @@ class Features:
     For each kind of layer, precision and pattern: multiply-accumulates; those of layers whose channels are no multiple
     of STEP, once more; bytes of weights; bytes of the maps read and written; layers. Then borders between precisions,
     in order of execution, and the numbers that cross them. Then the numbers that replaced modules give, by their new
-    class. Where a study may add adapters: their multiply-accumulates, the maps that they read and write, and how many.
+    class. Where a study decides about recurrent layers that may run in int8: their multiply-accumulates in float and in
+    int8. Where it may add adapters: their multiply-accumulates, the maps that they read and write, and how many.
 
     Attributes:
         shapes: Tells the shapes of students.
@@ -75,12 +76,16 @@ class Features:
         self._bytes = np.array([*BYTES, *(BYTES[BITS.index(bits)] for bits, _ in self._ways)])
         self._size_of = {module.name: module.size for module in context.modules}
         layers = [cost for kind in kinds for cost in _priors(context, kind, self._ways)]
+        kernels = [can.recurrent for can in (context.capabilities, *context.targets.values())]
+        run = {kind for each in kernels for kind in each if any(DYNAMIC in forms for forms in each[kind].values())}
+        self._recurrent = [layer for layer in context.recurrent if layer.kind in run]
+        read = (RATES[BITS.index(32)], RATES[BITS.index(8)]) if self._recurrent else ()
         # of each block the layers that an adapter may stand behind, the last one first
         at = {layer.name: i for i, layer in enumerate(context.layers)}
         blocks = context.blocks if ADAPTERS in context.ways else ()
         self._adapted = [[at[name] for name in reversed(block.layers) if name in at] for block in blocks]
         added = _ADAPTER if self._adapted else ()
-        self.prior = np.array([*layers, _BORDER, _BORDER_NUMBER, *[0.0] * 2 * len(REPLACED_BY), *added])
+        self.prior = np.array([*layers, _BORDER, _BORDER_NUMBER, *[0.0] * 2 * len(REPLACED_BY), *read, *added])
 
     def of(self, spec: StudentSpec) -> tuple[Vector, Vector]:
         """Return the terms of a student, and where among students it lies: those near each other err alike.
@@ -96,6 +101,11 @@ class Features:
         place = [_place(whole), *([_place_of_parts(whole, parts)] if self._has_factors else [])]
         place += [_place_of_ways(whole)] if self._ways else []
         terms = [self._terms(parts), self._replaced(spec)]
+        if self._recurrent:
+            in_int8 = np.array([spec.activations.get(layer.name) == DYNAMIC for layer in self._recurrent])
+            macs = np.array([layer.macs for layer in self._recurrent], dtype=np.float64)
+            terms.append(np.array([macs @ ~in_int8, macs @ in_int8]))
+            place.append(np.log2(np.where(in_int8, 8.0, 32.0)) / np.sqrt(len(in_int8)))
         if self._adapted:
             added = self._added(whole, spec)
             rank = added[:1] / (2 * np.maximum(1, added[1:2]))

@@ -49,6 +49,6 @@ def of_one_network(context: SpaceContext, spec: StudentSpec) -> StudentSpec:
 
 
 def _named(name: str, found: SpaceContext | Network) -> NamedNetwork:
-    layers = (*found.layers, *(found.tables if isinstance(found, SpaceContext) else ()))
+    layers = found.all_layers if isinstance(found, SpaceContext) else found.layers
     parts = (layers, found.groups, found.blocks, found.modules)
     return NamedNetwork(name, *(tuple(part.name for part in each) for each in parts))
