@@ -10,7 +10,8 @@ idle as they would on a cluster. What travels over a network is not in it; see `
 Each row goes on with a study of so many trials on disk, for as many trials as there are workers four times over (at
 least 100). What ends before is not counted: what every study begins with, and as many trials as there are workers. Each
 is a process of its own, of which the most memory is told; it ends after some minutes, with fewer trials counted where
-the driver is slow, or with none. To write a study of 10,000 trials takes minutes, once for all rows.
+the driver is slow, or with none: then its time for each trial that began is told. To write a study of 10,000 trials
+takes minutes, once for all rows.
 Not in it: weights that students start from (there are no networks), the report and what is shown.
 """
 
@@ -48,6 +49,7 @@ class ChargedExecutor(SimulatedExecutor):
     Attributes:
         apart: Jobs run in other processes, as on a cluster.
         driver_s: Seconds that the driver computed.
+        began: Numbers of the trials of which a job began.
     """
 
     apart = True
@@ -56,6 +58,7 @@ class ChargedExecutor(SimulatedExecutor):
         """Start the clock at 0, for so many workers."""
         super().__init__(landscape, PRICES, slots)
         self.driver_s, self._begun_s, self._left_s = 0.0, 0.0, time.perf_counter()
+        self.began: set[int] = set()
 
     @property
     def busy_s(self) -> float:
@@ -65,7 +68,9 @@ class ChargedExecutor(SimulatedExecutor):
     def submit(self, job: Job) -> Future[JobResult]:
         """Begin a job now."""
         self._charge()
+        self._end_due(self.clock_s)
         future = super().submit(job)
+        self.began.add(job.number)
         self._begun_s += next(price_s for _, _, price_s, _, known in self._running if known is future)
         self._left_s = time.perf_counter()
         return future
@@ -75,11 +80,15 @@ class ChargedExecutor(SimulatedExecutor):
         self._charge()
         now_s = self.clock_s
         super().run_pending()
-        self.clock_s = max(now_s, self.clock_s)
+        self._end_due(max(now_s, self.clock_s))
+        self._left_s = time.perf_counter()
+
+    def _end_due(self, now_s: float) -> None:
+        """End what has ended by now."""
+        self.clock_s = now_s
         while self._running and self._running[0][0] <= now_s:
             super().run_pending()
             self.clock_s = now_s
-        self._left_s = time.perf_counter()
 
     def close(self) -> None:
         """Drop the jobs under way; what was done of them counts."""
@@ -139,8 +148,10 @@ def row(decisions: int, known: int, workers: int, folder: Path, minutes: float) 
     before, after = marks[0], marks[-1]
     trials, wall_s, driver_s, busy_s = (late - early for early, late in zip(before, after, strict=True))
     if len(marks) == 1 or not trials:
-        ended = after[0] - known
-        return f"| {known:,} | {workers} | none in {minutes:g} min; {ended} before | | | | {peak / 1e6:.0f} |"
+        began = len(executor.began)
+        each = f"{executor.driver_s / began:.3f} of {began} that began" if began else ""
+        none = f"none in {minutes:g} min; {after[0] - known} ended before"
+        return f"| {known:,} | {workers} | {none} | | {each} | | {peak / 1e6:.0f} |"
     idle = max(0.0, 1 - busy_s / (workers * wall_s))
     figures = f"{trials:.0f} | {busy_s / trials:.0f} | {driver_s / trials:.3f} | {100 * idle:.1f} %"
     return f"| {known:,} | {workers} | {figures} | {peak / 1e6:.0f} |"

@@ -13,6 +13,7 @@ from ..compression.template_cut import cut_template
 from ..compression.template_factored import factor_template
 from ..spaces.inputs import Inputs, joined
 from ..spaces.spec import PLAIN, StudentSpec
+from .kept_templates import kept_template
 
 ANY_BATCH, COMPARED = 0, -1
 """A batch that is a symbol while a network is exported, and one that is freed where two exports differ."""
@@ -107,10 +108,21 @@ class Templates:
             self._made[key] = made.taught(student, export)
 
     def exported(self, network: nn.Module, batch: int, exact: bool) -> Template:
-        """Export a network; see `get` for the batch, and `compression.export.make_template`."""
-        if batch == COMPARED:
-            return make_template(network, self.many(2), exact, compared_with=self.many(3))
-        return make_template(network, self.many(batch or 2), exact, symbolic_batch=batch == ANY_BATCH)
+        """Export a network; see `get` for the batch, and `compression.export.make_template`.
+
+        What does not depend on its weights is kept for other processes; see `kept_templates`.
+        """
+        symbolic = batch == ANY_BATCH
+        example = self.many(2 if batch == COMPARED else batch or 2)
+        other = self.many(3) if batch == COMPARED else None
+
+        def make() -> Template:
+            return make_template(network, example, exact, symbolic, other)
+
+        if exact:
+            return make()
+        examples = (example,) if other is None else (example, other)
+        return kept_template(network, *examples, how=f"symbolic {symbolic}", make=make)
 
     def many(self, count: int) -> Inputs:
         """Return the example input `count` times, [count, ...] each."""

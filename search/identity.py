@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, fx
+from torch import Tensor
 
 from ..errors import MetricError, StorageError
 from ..files import is_trouble, read_object, write_json
@@ -33,6 +33,7 @@ from ..studies.kinds import KINDS
 from ..studies.metric import Metric
 from ..studies.task import PreparedTask
 from ..studies.tracing import answers
+from .forms import form_by_names, form_of
 
 COMPARED = 64
 """Inputs of validation by which a metric is known again."""
@@ -47,6 +48,8 @@ DECIDING = ("torch", "onnx", "onnxscript")
 FILE = "identity.json"
 STUDENTS = "students"
 """Of the user's own, with the form of each: not their weights, as the study keeps those that they begin with."""
+FORMS = "form of student"
+"""Begins the name of each, in full: studies of earlier versions only know the others, and are compared by those."""
 OWN_METRICS = {kind.metric.function for kind in KINDS.values()}
 
 
@@ -67,7 +70,8 @@ def identity_of(task: PreparedTask) -> dict[str, str]:
     if task.early is not None:
         found["early weights"] = _digest(*(part for _, part in sorted(task.early.items())))
     if task.students:
-        found[STUDENTS] = ", ".join(f"{name} {_form(module)}" for name, module in task.students.items())
+        found[STUDENTS] = ", ".join(f"{name} {form_by_names(module)}" for name, module in task.students.items())
+        found |= {f"{FORMS} {name}": form_of(module) for name, module in task.students.items()}
     found["metric"] = _metric(task, outputs)  # it differs with the data, too: that is the better thing to tell
     # a teacher that is right everywhere gives the same by many metrics; answers to other inputs do not
     found["metric on answers in reverse"] = _metric(task, outputs.flip(0))
@@ -145,13 +149,6 @@ def _weights(task: PreparedTask) -> str:
     for held in plain_bytes(task.teacher):
         digest.update(held)
     return digest.hexdigest()[:16]
-
-
-def _form(graph: fx.GraphModule) -> str:
-    """Return a digest of what a network computes, whatever its weights are."""
-    nodes = [f"{node.op} {node.name}" for node in graph.graph.nodes]
-    weights = [f"{name} {list(value.shape)}" for name, value in graph.state_dict().items()]
-    return hashlib.sha256("\n".join([*nodes, *weights]).encode()).hexdigest()[:16]
 
 
 def _metric(task: PreparedTask, outputs: Tensor) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 
@@ -83,15 +83,20 @@ class Driver:
                 if (assigned := self.decisions.begin()) is None:
                     break
                 self._submit(assigned)
+                # a proposal can take seconds, in which others came to their end: what follows on them is known already
+                self._take_in(future for future in list(self._active) if future.done())
             if not self._active or should_stop():
                 return self.decisions.exhausted
             watch(self.decisions.snapshot())
             self._stragglers.give_up(self._active)
             self._executor.run_pending()
             done, _ = wait(self._active, POLL_S, FIRST_COMPLETED)
-            for future in done:
-                self._advance(future)
+            self._take_in(done)
             watch(self.decisions.snapshot())
+
+    def _take_in(self, done: Iterable[Future[JobResult]]) -> None:
+        for future in done:
+            self._advance(future)
 
     def _submit(self, assigned: Assignment) -> None:
         self._active[self._executor.submit(assigned.job)] = assigned

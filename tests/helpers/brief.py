@@ -12,7 +12,7 @@ from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
 
-SECONDS = 0.25
+SECONDS = 0.1
 """Of timing, for each file in a process. One that other work disturbed is not run again."""
 
 

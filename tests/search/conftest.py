@@ -41,6 +41,33 @@ def bundle(finished: Front, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def ray_head() -> Iterator[Any]:
+    """The head of a Ray cluster, which does no jobs. To start one takes seconds."""
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    from ray.cluster_utils import Cluster
+
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        yield found
+    finally:
+        found.shutdown()
+
+
+@pytest.fixture
+def cluster(ray_head: Any) -> Iterator[Any]:
+    """That head alone; nodes are added by each test, and gone after it."""
+    import ray
+
+    ray_head.wait_for_nodes(60.0)  # Ray takes machines that were killed for alive for some seconds, and uses them
+    try:
+        yield ray_head
+    finally:
+        ray.shutdown()
+        for node in list(ray_head.worker_nodes):
+            ray_head.remove_node(node)
+
+
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     from browser import browser
 

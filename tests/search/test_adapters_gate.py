@@ -13,7 +13,9 @@ from autocompress.spaces.spec import Recovery, StudentSpec
 
 
 @pytest.fixture(scope="module")
-def context(opened_context: ExecutorContext, tmp_path_factory: pytest.TempPathFactory) -> EvaluationContext:
+def context(
+    briefly: None, opened_context: ExecutorContext, tmp_path_factory: pytest.TempPathFactory
+) -> EvaluationContext:
     settings = opened_context.settings.changed("recovery", ways=("full", "adapters"))
     return open_context(residual_task.task().prepared(), settings, tmp_path_factory.mktemp("adapters"))
 

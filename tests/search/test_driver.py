@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +46,19 @@ def search(
     driver = make_driver(problem, executor, folder, without)
     driver.run(lambda: executor.clock_s > hours * HOUR_S, lambda _: None)
     return driver, executor
+
+
+def search_in_time(problem: Problem, folder: Path, hours: float) -> tuple[Driver, SimulatedExecutor]:
+    """A search that knows when it is to end."""
+    executor, end_s = SimulatedExecutor(problem), hours * HOUR_S
+    driver = make_driver(problem, executor, folder, time_left_s=lambda: end_s - executor.clock_s)
+    driver.run(lambda: executor.clock_s > end_s, lambda _: None)
+    return driver, executor
+
+
+@pytest.fixture(scope="module")
+def two_hours(problem: Problem, tmp_path_factory: pytest.TempPathFactory) -> tuple[Driver, SimulatedExecutor]:
+    return search_in_time(problem, tmp_path_factory.mktemp("two_hours"), 2.0)
 
 
 @pytest.fixture(scope="module")
@@ -137,10 +151,8 @@ def test_a_second_run_goes_on_where_the_first_one_ended(
 
 
 @pytest.mark.slow
-def test_near_the_end_nothing_is_begun_that_cannot_come_to_its_end(problem: Problem, tmp_path: Path) -> None:
-    executor = SimulatedExecutor(problem)
-    driver = make_driver(problem, executor, tmp_path, time_left_s=lambda: 2 * HOUR_S - executor.clock_s)
-    driver.run(lambda: executor.clock_s > 2 * HOUR_S, lambda _: None)
+def test_near_the_end_nothing_is_begun_that_cannot_come_to_its_end(two_hours: tuple[Driver, SimulatedExecutor]) -> None:
+    _, executor = two_hours
     assert executor.clock_s <= 2 * HOUR_S, "it ends by itself, in time"
     assert executor.clock_s > 1.8 * HOUR_S, "and leaves little unused"
 
@@ -256,17 +268,33 @@ def test_first_looks_are_not_trusted_too_soon_or_for_nothing() -> None:
     assert not trusted(looked([(0.1, b, ms) for _, b, ms in rising])), "looks that say nothing"
 
 
-def test_when_it_is_too_late_for_a_training_what_shares_one_is_tried(problem: Problem, tmp_path: Path) -> None:
+def test_when_it_is_too_late_for_a_training_what_shares_one_is_tried(
+    problem: Problem, two_hours: tuple[Driver, SimulatedExecutor], tmp_path: Path
+) -> None:
     begun_late = []
-    for hours in (2.0, 2.25):  # the last training may end with the search: then nothing is left to fill
-        executor, horizon_s = SimulatedExecutor(problem), hours * HOUR_S
-        driver = make_driver(
-            problem, executor, tmp_path / str(hours), time_left_s=lambda e=executor, end_s=horizon_s: end_s - e.clock_s
-        )
-        driver.run(lambda e=executor, end_s=horizon_s: e.clock_s > end_s, lambda _: None)
+    # the last training may end with the search: then nothing is left to fill
+    for hours, (driver, executor) in ((2.0, two_hours), (2.25, search_in_time(problem, tmp_path, 2.25))):
+        horizon_s = hours * HOUR_S
         usual_s = driver.decisions.room.seconds_of_a_trial(driver.trials)
         late = [t for t in driver.trials if (t.ended_s or 0.0) - sum(t.seconds.values()) > horizon_s - usual_s / 2]
         assert {t.label for t in late if t.state is TrialState.FINISHED} <= {SHARED}
         assert executor.clock_s <= horizon_s + 60, "each came to its end in time"
         begun_late += late
     assert len(begun_late) > 2
+
+
+class Hasty(SimulatedExecutor):
+    """Jobs that end while the driver thinks about what it begins next."""
+
+    def submit(self, job: Job) -> Future[JobResult]:
+        while self.waiting:
+            self.run_pending()
+        return super().submit(job)
+
+
+def test_no_worker_waits_while_jobs_are_proposed_for_others(problem: Problem, tmp_path: Path) -> None:
+    executor = Hasty(problem, slots=8)
+    driver = make_driver(problem, executor, tmp_path / "hasty")
+    driver.run(lambda: len(executor.jobs) > 2, lambda _: None)
+    began = [(job.number, job.step) for job in executor.jobs[:3]]
+    assert began == [(1, "gate"), (2, "gate"), (1, "build")], "the teacher's shape was measured, its file comes next"

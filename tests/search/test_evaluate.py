@@ -27,7 +27,7 @@ from autocompress.spaces.plain import from_plain, to_plain
 from autocompress.spaces.spec import Pattern, Recovery, StudentSpec
 from autocompress.studies.metric import metric_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("briefly")]
 
 
 @pytest.fixture

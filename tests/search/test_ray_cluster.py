@@ -22,24 +22,9 @@ from autocompress.search.executors.registry import make_executor
 from autocompress.spaces.spec import Recovery, StudentSpec
 from autocompress.testing import TimingHostConformance
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.xdist_group("opened_context")]
 
 PATIENCE_S = 240.0
-
-
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """A head that does no jobs; nodes are added by each test."""
-    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
-    import ray
-    from ray.cluster_utils import Cluster
-
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    try:
-        yield found
-    finally:
-        ray.shutdown()
-        found.shutdown()
 
 
 def on_cluster(given: ExecutorContext, address: str, said: list[str], **host: Any) -> ExecutorContext:
@@ -60,17 +45,6 @@ def until(done: Callable[[], bool], executor: Any) -> None:
 def result(answer: Future[JobResult], executor: Any) -> JobResult:
     until(answer.done, executor)
     return answer.result(0)
-
-
-def test_without_an_address_a_cluster_that_runs_here_is_left_alone(cluster: Any) -> None:
-    """Ray's own default joins it, and it would have no place for jobs."""
-    import ray
-
-    from autocompress.search.executors.ray_cluster import join
-    from autocompress.studies.schema import SearchSection
-
-    assert not join(SearchSection(executor="ray")), "it is this search's own"
-    assert ray.get_runtime_context().gcs_address != cluster.address
 
 
 def test_a_node_that_dies_loses_its_job_alone_and_a_new_one_is_used(
@@ -218,11 +192,11 @@ class TestRayTimingHost(TimingHostConformance):
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
-    def joined(cls) -> Iterator[None]:
-        pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    def joined(cls, ray_head: Any) -> Iterator[None]:
         import ray
 
-        ray.init(num_cpus=1, log_to_driver=False, configure_logging=False, include_dashboard=False)
+        ray_head.wait_for_nodes(60.0)
+        ray.init(address=ray_head.address, log_to_driver=False, configure_logging=False)
         try:
             yield
         finally:
@@ -241,3 +215,31 @@ class TestRayTimingHost(TimingHostConformance):
 
         found: TimingHost = ray.get(ray.put(host))
         return found
+
+
+@pytest.fixture
+def another_cluster() -> Iterator[Any]:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    import ray
+    from ray.cluster_utils import Cluster
+
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        yield found
+    finally:
+        ray.shutdown()
+        found.shutdown()
+
+
+def test_without_an_address_a_cluster_that_runs_here_is_left_alone(another_cluster: Any) -> None:
+    """Ray's own default joins it, and it would have no place for jobs.
+
+    It comes last: this process's third cluster leaves the head of the other tests unable to start workers.
+    """
+    import ray
+
+    from autocompress.search.executors.ray_cluster import join
+    from autocompress.studies.schema import SearchSection
+
+    assert not join(SearchSection(executor="ray")), "it is this search's own"
+    assert ray.get_runtime_context().gcs_address != another_cluster.address

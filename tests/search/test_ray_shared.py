@@ -23,25 +23,10 @@ from autocompress.search.executors.base import ExecutorContext
 from autocompress.search.executors.registry import make_executor
 from autocompress.spaces.spec import Recovery, StudentSpec
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.xdist_group("opened_context")]
 
 PATIENCE_S = 240.0
 JOBS = ("gate", "rung", "rung", "build")
-
-
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """A head that does no jobs; nodes are added by each test."""
-    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
-    import ray
-    from ray.cluster_utils import Cluster
-
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    try:
-        yield found
-    finally:
-        ray.shutdown()
-        found.shutdown()
 
 
 def study_of(given: ExecutorContext, folder: Path) -> ExecutorContext:

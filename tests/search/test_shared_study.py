@@ -239,7 +239,7 @@ def test_trials_of_a_driver_that_was_killed_are_taken_over(tmp_path: Path, postg
     folder, trials = tmp_path / "study", 20
     with searching(folder, postgres.address, 200, 1, 0.1) as killed:
         assert killed.stdout is not None and killed.stdout.readline() == "searching\n"
-        with searching(folder, postgres.address, trials, 2, 0.2) as survivor:
+        with searching(folder, postgres.address, trials, 2, 0.08) as survivor:
             assert survivor.stdout is not None and survivor.stdout.readline() == "searching\n"
             time.sleep(3)
             killed.send_signal(signal.SIGKILL)
