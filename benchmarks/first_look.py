@@ -103,8 +103,9 @@ def cost(context: EvaluationContext, spec: StudentSpec) -> float:
     """Return the predicted cost of a student; see `Drawn`."""
     layers = context.network.layers
     weights = make_student(context.parent, spec).module.state_dict()
-    macs = {layer.name: weights[f"{layer.name}.weight"].numel() * layer.area for layer in layers}
-    paid = sum(count * (spec.bits.get(name, 32) / 32) ** 0.5 for name, count in macs.items())
+    bits, areas = spec.realised(spec.bits), spec.realised({layer.name: layer.area for layer in layers})
+    macs = {n: weights[f"{n}.weight"].numel() * area for n, area in areas.items() if f"{n}.weight" in weights}
+    paid = sum(count * (bits.get(name, 32) / 32) ** 0.5 for name, count in macs.items())
     return float(paid) / sum(layer.macs for layer in layers)
 
 
@@ -118,12 +119,13 @@ def known_before(context: EvaluationContext, spec: StudentSpec, taught: torch.nn
         return task.metric.quality(outputs, labels)
 
     rows = torch.randperm(len(task.validation), generator=seeded_generator("look"))[:LOOK_IMAGES]
-    stale = make_student(Parent(taught, groups), spec).module.to(device)
-    fake = FakeQuantizer(stale, spec.bits)
+    stale = make_student(Parent.of(taught, context.network), spec).module.to(device)
+    bits, ways = spec.realised(spec.bits), spec.realised(spec.activations)
+    fake = FakeQuantizer(stale, bits, activations=ways)
     outputs = outputs_with_bits(stale, fake, task.calibration, task.validation, rows, device)
     start = time.perf_counter()
-    student = make_student(Parent(taught, groups), spec)
-    fake = FakeQuantizer(student.module, spec.bits)
+    student = make_student(Parent.of(taught, context.network), spec)
+    fake = FakeQuantizer(student.module, bits, activations=ways)
     accuracy = first_look(student, fake, task.calibration, task.validation, metric, device)
     seconds, asked = time.perf_counter() - start, context.recoverer.lessons.teacher
     said = outputs_with_bits(asked, FakeQuantizer(asked, {}), task.calibration, task.validation, rows, device)
@@ -210,7 +212,7 @@ def print_warm_starts(contexts: Sequence[EvaluationContext], space: Space, paren
             teacher = context.task.teacher
             trained(context, parent.spec)
             path = checkpoint_path(context.folder, parent.spec, len(context.recoverer.schedule.rungs) - 1)
-            taught = warm_parent(Parent(teacher, groups), parent.spec, read_weights(path))
+            taught = warm_parent(Parent.of(teacher, context.network), parent.spec, read_weights(path))
             own = context.folder / f"from-{parent.spec.training_key()}"
             warm = replace(context, task=replace(context.task, teacher=taught.module), folder=own)
             looks = [known_before(context, child, start)["first look"] for start in (teacher, taught.module)]

@@ -22,6 +22,7 @@ from ..spaces.graph.folding import folded
 from ..spaces.inputs import Inputs, count_of, tensors_of
 from .free_batch import free_by_comparison, free_shapes
 from .fuse import fused, norm_pairs
+from .node_layers import layers_and_tables
 from .spelled_attention import spelled_out
 from .template_numbers import Key, Lesson, Use, constants_of, learned, numbers_of, places_of, rewrite
 from .trace_back import Row, put_together, recurrent_layers, rows_of, trace_back, written
@@ -147,12 +148,7 @@ def make_template(
         free_shapes(model)
     else:
         free_by_comparison(model, export_onnx(noisy, compared_with))
-    readers = {s: name.rpartition(".")[0] for s, (name, _) in sources.items() if name.endswith(".weight")}
-    nodes = [n for n in model.graph.node if n.op_type in ("Conv", "Gemm", "MatMul")]
-    layers = {n.name: readers[n.input[1]] for n in nodes if n.input[1] in readers}
-    embeddings = {name for name, part in teacher.named_modules() if isinstance(part, nn.Embedding)}
-    lookups = [n for n in model.graph.node if n.op_type == "Gather" and readers.get(n.input[0]) in embeddings]
-    tables = {n.name: readers[n.input[0]] for n in lookups}
+    layers, tables = layers_and_tables(model, noisy, sources)
     batch = 1 if symbolic_batch or compared_with is not None else count_of(example_input)
     recurrent = recurrent_layers(model, sources, rows)
     sources, rows = ({}, {}) if exact else (sources, rows)

@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..spaces.inputs import Inputs, count_of, in_equal_parts
-from ..spaces.layers import kind_of
+from ..spaces.layers import kind_of, readers_of_weights
 from ..spaces.recurrent import recurrent_nodes
 from ..spaces.sensitivity import Question
 from ..spaces.spec import StudentSpec
@@ -91,6 +91,7 @@ class KLMeter:
         """
         self._parent, self._soft, self._stop, self._device = parent, soft, stop, training_device()
         self._copy = module_to_training_layout(copy.deepcopy(parent.module), self._device).eval()
+        self._readers = readers_of_weights(self._copy)
         self.bytes = sum(p.numel() * p.element_size() for p in parent.module.parameters())
         # equal parts: a batch norm cannot learn from a last batch of one input
         self._batches = in_equal_parts(to_training_layout(inputs, self._device), -(-count_of(inputs) // BATCH))
@@ -128,6 +129,8 @@ class KLMeter:
     def _variant(self, question: Question, spec: StudentSpec) -> _Variant:
         if spec.changes_network:
             return self._student(question, spec)
+        if any(self._others_read(name) for name in spec.patterns):
+            return _Variant(question, self._made(spec), 0)  # the zeros are there for them too
         if read := recurrent_nodes(self._copy).keys() & spec.bits.keys():
             fake = FakeQuantizer(self._copy, spec.bits, activations=spec.activations)
             return _Variant(question, self._copy, min(self._calls_before(name) for name in read), fake=fake)
@@ -154,13 +157,19 @@ class KLMeter:
         return forward
 
     def _student(self, question: Question, spec: StudentSpec) -> _Variant:
-        module = module_to_training_layout(make_student(self._parent, spec).module, self._device).eval()
+        module = self._made(spec)
         changed = {member.layer for g in self._parent.groups if g.name in spec.channels for member in g.members}
         firsts = [self._first_call(name) for name in (*changed, *spec.replacements, *spec.factors)]
         until = min([*firsts, *([self._first_missing(module)] if spec.dropped else []), *([0] if spec.size else [])])
         # norms in front of the first change see what they saw: their statistics stay
         behind = {part for name, part in module.named_modules() if self._tape.first.get(name, -1) >= until}
         return _Variant(question, module, until, norms=tuple(n for n in norms_of(module) if n in behind))
+
+    def _made(self, spec: StudentSpec) -> nn.Module:
+        return module_to_training_layout(make_student(self._parent, spec).module, self._device).eval()
+
+    def _others_read(self, name: str) -> bool:
+        return len(self._readers[id(self._copy.get_submodule(name).weight)]) > 1
 
     def _first_call(self, name: str) -> int:
         """Return the number of the first call of this module, or of the one that it, or this parameter, is in."""

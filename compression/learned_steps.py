@@ -5,6 +5,7 @@ After Esser et al. 2020 (arXiv:1902.08153), with an offset for inputs as in Bhal
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -13,18 +14,26 @@ from torch import Tensor, nn
 from .layer_forward import own_weight
 
 RATE = 3e-3
-"""The peak learning rate of the logarithms of ends, which follows the student's schedule."""
+"""The peak learning rate of ends, in parts of what they began with, which follows the student's schedule."""
 INPUT_STEPS = 255
 
 
 class LearnedSteps:
     """The ends of the grids of one training: of the weights of each output channel, and of the inputs of 8-bit layers.
 
-    An end is learned as the logarithm of what it is of the end that it began with: the largest weight, or the range
-    that was seen. Adam trains them, so that the size of a gradient does not matter; rounding lets it through as it is.
+    The end of a weight is learned as the logarithm of what it is of the end that it began with, the largest weight.
+    Those of inputs are learned as what they moved by, in parts of the range that was seen first: so one that began at 0
+    can leave it. Adam trains them, so that the size of a gradient does not matter; rounding lets it through as it is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, standing: Collection[str] = ()) -> None:
+        """Begin without any ends.
+
+        Args:
+            standing: Names of layers whose weights are not trained: nothing is cut off these, so their grids keep the
+                ends that they have.
+        """
+        self._standing = frozenset(standing)
         self._ends: dict[str, _Ends] = {}
         self._earlier: dict[str, Any] = {}
 
@@ -39,7 +48,7 @@ class LearnedSteps:
         top = 2 ** (width - 1) - 1
         first = weight.detach().abs().flatten(1).amax(dim=1).clamp_min(1e-12).float()
         # beyond the largest weight there is nothing, and whoever quantizes the file knows no larger end
-        end = torch.minimum(self._of(f"{name}.weight", first), first)
+        end = first if name in self._standing else torch.minimum(self._of(f"{name}.weight", first), first)
         step: Tensor = (end / top).view(-1, *[1] * (weight.ndim - 1))
         return _rounded((weight / step).clamp(-top, top)) * step
 
@@ -49,9 +58,9 @@ class LearnedSteps:
         Args:
             name: Of the layer.
             inputs: Of any shape.
-            seen: [2], the range that inputs had so far; it holds 0.
+            seen: [2], the range that inputs had so far; it holds 0, and so do learned ends.
         """
-        low, high = ends = self._of(f"{name}.inputs", seen.float())
+        low, high = ends = self._of(f"{name}.range", seen.float(), _Range)
         step = ((high - low) / INPUT_STEPS).clamp_min(1e-8)
         zero = _rounded(-low / step)  # a whole number, so that 0 stays 0
         codes = _rounded((inputs.float() / step + zero).clamp(0, INPUT_STEPS))
@@ -85,9 +94,9 @@ class LearnedSteps:
         """Go on with the ends of a checkpoint."""
         self._earlier = dict(state)
 
-    def _of(self, name: str, first: Tensor) -> Tensor:
+    def _of(self, name: str, first: Tensor, kind: type[_Ends] | None = None) -> Tensor:
         if name not in self._ends:
-            self._ends[name] = _Ends(first, self._earlier.pop(name, None))
+            self._ends[name] = (kind or _Ends)(first, self._earlier.pop(name, None))
         return self._ends[name].now()
 
 
@@ -96,17 +105,30 @@ class _Ends:
 
     def __init__(self, first: Tensor, earlier: Any) -> None:
         self._first = first if earlier is None else earlier["first"].to(first)
-        self._logs = nn.Parameter(torch.zeros_like(first))
-        self.optimizer = torch.optim.Adam([self._logs], lr=RATE)
+        self._moved = nn.Parameter(torch.zeros_like(first))
+        self.optimizer = torch.optim.Adam([self._moved], lr=RATE)
         if earlier is not None:
-            self._logs.data.copy_(earlier["logs"])
+            self._moved.data.copy_(earlier["logs"])
             self.optimizer.load_state_dict(earlier["optimizer"])
 
     def now(self) -> Tensor:
-        return self._first * self._logs.exp()
+        return self._first * self._moved.exp()
 
     def state(self) -> dict[str, Any]:
-        return {"first": self._first, "logs": self._logs.detach(), "optimizer": self.optimizer.state_dict()}
+        return {"first": self._first, "logs": self._moved.detach(), "optimizer": self.optimizer.state_dict()}
+
+
+class _Range(_Ends):
+    """Both ends of a range, of which either may begin at 0."""
+
+    def now(self) -> Tensor:
+        low, high = self._first
+        width = (high - low).clamp_min(1e-8)
+        with torch.no_grad():  # held here rather than below: behind a bound no gradient would lead back
+            self._moved[0].clamp_(max=float(-low / width))
+            self._moved[1].clamp_(min=float(-high / width))
+        found: Tensor = self._first + width * self._moved
+        return found
 
 
 def _rounded(numbers: Tensor) -> Tensor:

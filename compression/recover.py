@@ -116,8 +116,8 @@ class Recoverer:
         tuning = Tuning(student, way, head, self.schedule.seed)
         optimizer = make_optimizer(recovery, tuning.trained, self.schedule.weight_decay)
         # what a finished training wrote is cut at its learned ends
-        steps = LearnedSteps() if recovery.learned_steps and step < total else None
         bits, ways = spec.realised(spec.bits), spec.realised(spec.activations)
+        steps = LearnedSteps(tuning.standing(bits)) if recovery.learned_steps and step < total else None
         fake = FakeQuantizer(module, bits, tuning.weight if tuning.adapts else own_weight, steps, ways)
         scaler = make_scaler(self.device, self.losses.precise)
         # on the device already: taps share the buffers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -107,6 +107,12 @@ class Tuning:
     def adapts(self) -> bool:
         """Whether any layer computes with an update."""
         return bool(self._updates)
+
+    def standing(self, layers: Iterable[str]) -> list[str]:
+        """Return those linear layers and convolutions among these whose weights keep their values."""
+        own = {name: self._module.get_submodule(name) for name in layers if name not in self._updates}
+        able = {name: layer for name, layer in own.items() if isinstance(layer, ADAPTABLE)}
+        return [name for name, layer in able.items() if not own_weight(name, layer).requires_grad]
 
     def train_mode(self) -> None:
         """Put the student in training mode; norms whose inputs do not change any more keep their statistics."""

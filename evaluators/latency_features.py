@@ -17,7 +17,7 @@ from ..spaces.axes.ranges import RangesAxis
 from ..spaces.context import SpaceContext
 from ..spaces.factored_shapes import FIRST_KIND, SECOND_KIND, in_parts
 from ..spaces.shapes import Shapes, StudentShapes
-from ..spaces.spec import DYNAMIC, StudentSpec
+from ..spaces.spec import ADAPTERS, DYNAMIC, StudentSpec
 
 Vector = NDArray[np.float64]
 Parts = tuple[tuple[StudentShapes, NDArray[np.int64]], ...]
@@ -39,6 +39,9 @@ REPLACED_BY = ("ReLU", "ReLU6", "Hardswish", "Hardsigmoid", "LeakyReLU", "Identi
 _MAC = {"conv": 1.0, "pointwise": 1.0, "depthwise": 5.0, "linear": 1.5}
 _RAGGED, _WEIGHT_BYTE, _MAP_BYTE, _LAYER, _BORDER, _BORDER_NUMBER = 0.2, 1.5, 2.5, 75_000.0, 50_000.0, 15.0
 
+_ADAPTER = (_MAC["linear"], 4 * 4 * _MAP_BYTE, 3 * _LAYER)
+# of its two layers and an addition: each number of its map is read twice and written twice, in four bytes
+
 
 class Features:
     """Tells the terms of a latency, for students over one context.
@@ -47,7 +50,7 @@ class Features:
     of STEP, once more; bytes of weights; bytes of the maps read and written; layers. Then borders between precisions,
     in order of execution, and the numbers that cross them. Then the numbers that replaced modules give, by their new
     class. Where a study decides about recurrent layers that may run in int8: their multiply-accumulates in float and in
-    int8.
+    int8. Where it may add adapters: their multiply-accumulates, the maps that they read and write, and how many.
 
     Attributes:
         shapes: Tells the shapes of students.
@@ -77,7 +80,12 @@ class Features:
         run = {kind for each in kernels for kind in each if any(DYNAMIC in forms for forms in each[kind].values())}
         self._recurrent = [layer for layer in context.recurrent if layer.kind in run]
         read = (RATES[BITS.index(32)], RATES[BITS.index(8)]) if self._recurrent else ()
-        self.prior = np.array([*layers, _BORDER, _BORDER_NUMBER, *[0.0] * 2 * len(REPLACED_BY), *read])
+        # of each block the layers that an adapter may stand behind, the last one first
+        at = {layer.name: i for i, layer in enumerate(context.layers)}
+        blocks = context.blocks if ADAPTERS in context.ways else ()
+        self._adapted = [[at[name] for name in reversed(block.layers) if name in at] for block in blocks]
+        added = _ADAPTER if self._adapted else ()
+        self.prior = np.array([*layers, _BORDER, _BORDER_NUMBER, *[0.0] * 2 * len(REPLACED_BY), *read, *added])
 
     def of(self, spec: StudentSpec) -> tuple[Vector, Vector]:
         """Return the terms of a student, and where among students it lies: those near each other err alike.
@@ -91,13 +99,26 @@ class Features:
         whole = self.shapes.of(spec)
         parts = self._parts(whole, spec)
         place = [_place(whole), *([_place_of_parts(whole, parts)] if self._has_factors else [])]
+        place += [_place_of_ways(whole)] if self._ways else []
         terms = [self._terms(parts), self._replaced(spec)]
         if self._recurrent:
             in_int8 = np.array([spec.activations.get(layer.name) == DYNAMIC for layer in self._recurrent])
             macs = np.array([layer.macs for layer in self._recurrent], dtype=np.float64)
             terms.append(np.array([macs @ ~in_int8, macs @ in_int8]))
             place.append(np.log2(np.where(in_int8, 8.0, 32.0)) / np.sqrt(len(in_int8)))
+        if self._adapted:
+            added = self._added(whole, spec)
+            rank = added[:1] / (2 * np.maximum(1, added[1:2]))
+            terms, place = [*terms, added], [*place, np.log2(1 + rank) / 2]
         return np.concatenate(terms), np.concatenate(place)
+
+    def _added(self, whole: StudentShapes, spec: StudentSpec) -> Vector:
+        adapters = None if spec.recovery is None else spec.recovery.kept_adapters
+        if adapters is None:
+            return np.zeros(len(_ADAPTER))
+        there = (next((at for at in layers if whole.present[at]), None) for layers in self._adapted)
+        maps = [float(whole.writes[at]) for at in there if at is not None]
+        return np.array([2 * adapters.rank * sum(maps), sum(maps), len(maps)])
 
     def _replaced(self, spec: StudentSpec) -> Vector:
         # costs are never negative, but another module may be faster or slower: each sum stands there with both signs
@@ -164,6 +185,12 @@ def _place(shapes: StudentShapes) -> Vector:
     outputs, writes = np.maximum(1, shapes.outputs), np.maximum(1, shapes.writes)
     parts = [np.log2(outputs), np.log2(writes / outputs), np.log2(shapes.bits)]
     return np.asarray(np.concatenate(parts) / np.sqrt(len(shapes.bits)), dtype=np.float64)
+
+
+def _place_of_ways(shapes: StudentShapes) -> Vector:
+    # dynamic or not, float or not
+    found = np.concatenate([shapes.ways == 1, shapes.ways == 2])
+    return np.asarray(found / np.sqrt(len(shapes.ways)), dtype=np.float64)
 
 
 def _place_of_parts(whole: StudentShapes, parts: Parts) -> Vector:

@@ -35,7 +35,7 @@ from ..temporary import temporary_folder
 from .bundle.replacing import read_noted
 from .evaluate.checkpoints import kept_student
 from .evaluate.target_session import timing_inputs
-from .exported import Exported, Exports
+from .exported import Exported, Exports, known_ranges_remark
 from .report.front import Front
 from .report.intact import refuse_inside_a_study
 from .report.reading import read_front
@@ -214,8 +214,8 @@ def _one(work: _Work, target: Target, runtime: Runtime, out: Path) -> Exported:
     can = runtime.capabilities(target)
     recurrent = {layer.name: layer.kind for layer in find_recurrent(work.student, work.task.example_input)[0]}
     bits = bits_on(can, work.spec.realised(work.spec.bits), layers, tables, recurrent)
-    ways = ways_on(can, bits, work.spec.realised(work.spec.activations), recurrent)
-    spec = StudentSpec(bits=bits, activations=ways)
+    asked = work.spec.realised(work.spec.activations)
+    spec = StudentSpec(bits=bits, activations=ways_on(can, bits, asked, recurrent))
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"model{runtime.suffix}"
     part = path.with_name(f"{PARTIAL}{path.name}")  # nobody's own file is called that
@@ -231,6 +231,8 @@ def _one(work: _Work, target: Target, runtime: Runtime, out: Path) -> Exported:
             built = _checked(work, target, runtime, built, part, artifact.bits)
         else:
             built = replace(built, reason=f"not run: {state.reason}")
+        known = known_ranges_remark(asked, spec)
+        built = replace(built, remark="; ".join(said for said in (built.remark, known) if said))
         move(part, path)
     finally:
         remove(part)

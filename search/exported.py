@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..evaluators.measurement import Latency
 from ..evaluators.shipping import MeasuredFile
+from ..spaces.spec import StudentSpec
 from ..studies.metric import ACCURACY, MetricLabel
 
 
@@ -78,3 +79,16 @@ class Exports:
             quality = None if entry.accuracy is None else self.label.kept(entry.accuracy)
             found.append(MeasuredFile(entry.target, entry.latency, entry.size_bytes, quality))
         return found
+
+
+def known_ranges_remark(asked: Mapping[str, str], spec: StudentSpec) -> str:
+    """Return how many layers have known ranges in place of what was asked for, empty for none.
+
+    Args:
+        asked: Layer name -> how its activations were to be quantized, where not over known ranges.
+        spec: What the target runs of it.
+    """
+    gone = [way for layer, way in asked.items() if spec.bits.get(layer, 32) < 16 and layer not in spec.activations]
+    ways = " or ".join(dict.fromkeys(gone))
+    layers = f"{len(gone)} layer{'s' * (len(gone) > 1)}"
+    return f"{layers} over ranges from calibration: this target has no {ways} activations" if gone else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from .inputs import Inputs, call
 
@@ -32,6 +32,7 @@ class Layer:
         area: Positions of the output map; 1 for a linear layer on [N, F].
         shape: Shape of the weight tensor, [out, in, ...].
         groups: Of a convolution; 1 where each output has all inputs.
+        shared_with: What else reads its weight, a module or an operator; empty where nothing does.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Layer:
     area: int
     shape: tuple[int, ...]
     groups: int = field(default=1, repr=False)  # what was kept of earlier versions names layers by the rest
+    shared_with: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,14 @@ def find_layers(model: nn.Module, example_input: Inputs) -> tuple[Layer, ...]:
     """Return the layers that run on `example_input` [1, ...], in order of first use."""
     modules = {name: module for name, module in model.named_modules() if kind_of(module)}
     areas = {name: _area(modules[name], output) for name, output in outputs_of(model, example_input, modules).items()}
-    last = max(1, len(areas) - 1)
+    last, readers = max(1, len(areas) - 1), readers_of_weights(model)
     layers = []
     for i, (name, area) in enumerate(areas.items()):
         weight = modules[name].weight
         assert isinstance(weight, torch.Tensor)
         kind, shape = kind_of(modules[name]) or "", tuple(weight.shape)
-        groups = _groups(modules[name])
-        layers.append(Layer(name, kind, i / last, weight.numel(), weight.numel() * area, area, shape, groups))
+        groups, other = _groups(modules[name]), next((each for each in readers[id(weight)] if each != name), "")
+        layers.append(Layer(name, kind, i / last, weight.numel(), weight.numel() * area, area, shape, groups, other))
     return tuple(layers)
 
 
@@ -97,6 +99,19 @@ def kind_of(module: nn.Module) -> str | None:
         if module.groups == 1 and set(module.kernel_size) == {1}:
             return "pointwise"
     return kind
+
+
+def readers_of_weights(model: nn.Module) -> dict[int, list[str]]:
+    """Return id of a parameter -> the modules that hold it, and the operators of a captured network that read it."""
+    found: dict[int, list[str]] = {}
+    by_name: dict[str, int] = {}
+    for name, value in model.named_parameters(remove_duplicate=False):
+        found.setdefault(id(value), []).append(name.rpartition(".")[0])
+        by_name[name] = id(value)
+    for node in model.graph.nodes if isinstance(model, fx.GraphModule) else ():
+        if node.op == "get_attr" and str(node.target) in by_name:
+            found[by_name[str(node.target)]] += [user.name for user in node.users]
+    return found
 
 
 def _groups(module: nn.Module) -> int:

@@ -9,7 +9,7 @@ from torch import fx, nn
 from .graph.operator_rules import name_of
 from .group import LeftOut
 from .inputs import Inputs
-from .layers import Layer, outputs_of
+from .layers import Layer, outputs_of, readers_of_weights
 
 EMBEDDING = "embedding"
 """The kind of such layers."""
@@ -38,10 +38,10 @@ def find_tables(model: nn.Module, example_input: Inputs) -> tuple[tuple[Layer, .
         return (), ()
     shapes = outputs_of(model, example_input, modules)
     asked = _looked_up_by_inputs(model)
-    found, left_out = [], []
+    found, left_out, readers = [], [], readers_of_weights(model)
     for name, shape in shapes.items():
         weight: Any = modules[name].weight
-        other = _other_use(model, name, weight)
+        other = next((each for each in readers[id(weight)] if each != name), None)
         if other is not None:
             left_out.append(LeftOut(name, f"its table is also a weight of {other}, so it stays in float"))
         elif name in asked:
@@ -65,12 +65,3 @@ def _looked_up_by_inputs(model: fx.GraphModule) -> set[str]:
 
 def _part(model: fx.GraphModule, node: fx.Node) -> nn.Module:
     return model.get_submodule(str(node.target))
-
-
-def _other_use(model: fx.GraphModule, name: str, weight: Any) -> str | None:
-    """Return what else uses this weight, None where nothing does."""
-    for node in model.graph.nodes:
-        if node.op == "get_attr" and node.target == f"{name}.weight":
-            return next((str(user.name) for user in node.users), None)
-    shared = (other for other, value in model.named_parameters(remove_duplicate=False) if value is weight)
-    return next((other.rpartition(".")[0] for other in shared if other != f"{name}.weight"), None)

@@ -21,8 +21,8 @@ def store_tables(model: Any, tables: Mapping[str, str], bits: Mapping[str, int])
     """Return a copy of a graph with embeddings in fewer bits, or the graph itself where none has any.
 
     16 bits are float16. 8 and 4 bits are codes with one scale for each row. Two codes of 4 bits share a byte, one of
-    the first half of the row and one of the second; a row of odd length has 8 bits instead. A table that other nodes
-    read as well stays as it is.
+    the first half of the row and one of the second; a row of odd length has one code more, which is cut off. A table
+    that other nodes read as well stays as it is.
 
     Args:
         model: The graph (onnx.ModelProto).
@@ -54,7 +54,7 @@ def store_tables(model: Any, tables: Mapping[str, str], bits: Mapping[str, int])
         if table not in stored:
             width = bits[tables[node.name]]
             stored[table] = _stored(table, numpy_helper.to_array(initializers[table]), width)
-        nodes += _looked_up(node, [name for name, _ in stored[table]])
+        nodes += _looked_up(node, [name for name, _ in stored[table]], int(initializers[table].dims[1]))
     left = [each for each in copy.graph.initializer if each.name not in stored]
     made = [numpy_helper.from_array(array, name) for parts in stored.values() for name, array in parts]
     for held, now in ((copy.graph.initializer, [*left, *made]), (copy.graph.node, nodes)):
@@ -68,18 +68,16 @@ def _stored(name: str, table: NDArray[Any], width: int) -> list[tuple[str, NDArr
     # the initializers that hold a table [rows, numbers], the one whose name says the width first
     if width == 16:
         return [(f"{name}_fp16", table.astype(np.float16))]
-    if width == 4 and table.shape[1] % 2:
-        width = 8
     top = TOPS[width]
     scale = np.maximum(np.abs(table).max(axis=1, keepdims=True), 1e-12).astype(np.float32) / top
     codes = np.clip(np.rint(table / scale), -top, top).astype(np.int8)
     if width == 8:
         return [(f"{name}_quantized", codes), (f"{name}_scale", scale)]
-    first, second = np.split((codes + 8).astype(np.uint8), 2, axis=1)
+    first, second = np.split(np.pad((codes + 8).astype(np.uint8), ((0, 0), (0, codes.shape[1] % 2))), 2, axis=1)
     return [(f"{name}_int4", first * 16 + second), (f"{name}_scale", scale)]
 
 
-def _looked_up(node: Any, stored: list[str]) -> list[Any]:
+def _looked_up(node: Any, stored: list[str], numbers: int) -> list[Any]:
     """Return the nodes that stand in for a lookup [...] -> [..., numbers]; the last one gives its output."""
     from onnx import TensorProto, helper
 
@@ -93,13 +91,20 @@ def _looked_up(node: Any, stored: list[str]) -> list[Any]:
     def constant(value: float, what: str) -> str:
         return add("Constant", [], what, value_float=value)
 
+    def whole(value: int, what: str) -> str:
+        return add("Constant", [], what, value_ints=[value])
+
     table, index = stored[0], node.input[1]
     found = add("Cast", [add("Gather", [table, index], "rows", axis=0)], "float", to=TensorProto.FLOAT)
     if table.endswith("_int4"):
         first = add("Floor", [add("Mul", [found, constant(1 / 16, "sixteenth")], "shifted")], "first")
         sixteen = add("Mul", [first, constant(16.0, "sixteen")], "high")
         halves = [first, add("Sub", [found, sixteen], "second")]
-        found = add("Sub", [add("Concat", halves, "codes", axis=-1), constant(8.0, "zero")], "centred")
+        codes = add("Concat", halves, "codes", axis=-1)
+        if numbers % 2:
+            ends = whole(0, "start"), whole(numbers, "end"), whole(-1, "axis")
+            codes = add("Slice", [codes, *ends], "row")
+        found = add("Sub", [codes, constant(8.0, "zero")], "centred")
     if len(stored) > 1:
         found = add("Mul", [found, add("Gather", [stored[1], index], "scales", axis=0)], "numbers")
     nodes[-1].output[0] = node.output[0]

@@ -97,6 +97,8 @@ def _factors(layer: Layer) -> list[Factor]:
 
 def _why_whole(layer: Layer) -> str | None:
     """Return why a layer cannot be two smaller ones, None where it can."""
+    if layer.shared_with:
+        return "something else reads their weights too, which would have to be stored beside the parts"
     if layer.groups > 1:
         return "convolutions in groups have few weights for each output already"
     if min(layer.shape[:2]) < MIN_CHANNELS:

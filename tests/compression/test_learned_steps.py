@@ -147,3 +147,38 @@ def test_the_quantizer_computes_with_learned_ends_and_without_them_as_ever() -> 
     assert len(steps.optimizers(1.0)) == 2, "of its weights and of its inputs"
     assert SPEC.recovery != Recovery(quantization_aware=True)
     assert "learned_steps" not in Recovery(quantization_aware=True).parts(), "keys of others stay what they were"
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_an_end_of_inputs_that_began_at_zero_is_learned_too(sign: float) -> None:
+    """The first batch had inputs of one sign alone; those of the other one matter later, and then they do not."""
+    inputs = sign * drawn(0, 400)
+    seen = torch.stack([inputs.min().clamp(max=0), inputs.max().clamp(min=0)])
+    seen[0 if sign > 0 else 1] = 0.0
+    steps = LearnedSteps()
+
+    def learn(wanted: Tensor) -> Tensor:
+        for _ in range(600):
+            found, ends = steps.inputs("layer", inputs, seen)
+            (optimizer,) = steps.optimizers(1.0)
+            optimizer.zero_grad()
+            ((found - wanted) ** 2).mean().backward()
+            optimizer.step()
+        assert float(ends[0]) <= 0 <= float(ends[1])
+        return ends
+
+    low, high = learn(inputs)
+    assert float(low) < -1.5 and float(high) > 1.5
+    one_sided = inputs.clamp(min=0) if sign > 0 else inputs.clamp(max=0)
+    low, high = learn(one_sided)
+    assert abs(float(low if sign > 0 else high)) < 0.3
+
+
+@pytest.mark.parametrize("way", ["classifier", "bitfit", "lora"])
+def test_weights_that_stand_still_are_not_cut(tmp_path: Path, way: str) -> None:
+    recovery = Recovery(quantization_aware=True, learned_steps=True, tune=way, rank=2, learning_rate=0.2)
+    spec = StudentSpec(bits=BITS, recovery=recovery)
+    recoverer().recover(make_student(PARENT, spec), spec, 0, tmp_path / "c.pt", lambda: False)
+    before, after = make_student(PARENT, spec).module.state_dict(), read_weights(tmp_path / "c.pt")
+    still = {name for name in BITS if torch.equal(before[f"{name}.weight"], after[f"{name}.weight"])}
+    assert still == (set() if way == "lora" else {"conv2", "linear1"})

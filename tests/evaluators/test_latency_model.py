@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,12 +17,13 @@ from nets import ALL, SMALL, net, space_over
 from synthetic_spaces import chain, surrogates_over
 from torch import nn
 
+from autocompress.evaluators.latency_features import Features
 from autocompress.evaluators.latency_model import UNKNOWN_ERROR, LatencyLearner, LatencyModel
 from autocompress.spaces.context import SpaceContext
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.shapes import Shapes
 from autocompress.spaces.space import Space
-from autocompress.spaces.spec import Pattern, StudentSpec
+from autocompress.spaces.spec import Pattern, Recovery, StudentSpec
 from autocompress.spaces.surrogates import LatencySurrogate
 
 Samples = list[tuple[StudentSpec, float]]
@@ -198,3 +200,43 @@ def test_what_layers_take_adds_up_to_the_network_and_follows_their_size() -> Non
     macs = [layer.macs for layer in space.context.layers]
     assert whole.index(max(whole)) == macs.index(max(macs))
     assert whole.index(min(whole)) == macs.index(min(macs))
+
+
+def test_ways_of_activations_and_adapters_tell_students_apart() -> None:
+    """Students that differ in these alone have latencies of their own, and what one errs by is not the other's."""
+    found = net("cifar_resnet20")
+    context = replace(found.context, axes=("channels", "bits", "ranges"), ways=("full", "adapters"))
+    features, layer = Features(context), context.layers[-1].name
+    adapted = [StudentSpec(recovery=Recovery(tune="adapters", rank=rank)) for rank in (4, 8)]
+    rounded = [StudentSpec(bits={layer: 8}, activations=way) for way in ({}, {layer: "dynamic"}, {layer: "float"})]
+    fewer = replace(adapted[0], dropped=(context.blocks[0].name,))
+    rows = [features.of(spec) for spec in (StudentSpec(), *adapted, fewer, *rounded)]
+    for own, other in itertools.combinations(rows, 2):
+        assert all(not np.allclose(mine, its) for mine, its in zip(own, other, strict=True))
+    taught = features.of(StudentSpec(recovery=Recovery()))
+    assert all(np.array_equal(mine, its) for mine, its in zip(rows[0], taught, strict=True))
+    assert len(features.prior) == len(rows[0][0])
+    plain = Features(replace(context, axes=("channels", "bits"), ways=("full",)))
+    assert [len(part) for part in plain.of(adapted[0])] != [len(part) for part in rows[0]]
+
+
+def test_what_adapters_cost_is_learned_from_a_few_that_were_timed() -> None:
+    found = net("cifar_resnet20")
+    context = replace(found.context, ways=("full", "adapters"))
+    shapes = Shapes(context)
+    source = random.Random(0)
+
+    def latency_ms(spec: StudentSpec) -> float:
+        kept = [b for b in context.blocks if b.name not in spec.dropped]
+        rank = 0 if spec.recovery is None or spec.recovery.kept_adapters is None else spec.recovery.rank
+        return float(shapes.of(spec).macs.sum() / 2e7 + bool(rank) * len(kept) * (0.05 + 0.005 * rank))
+
+    def spec() -> StudentSpec:
+        counts = {g.name: source.randrange(g.channels // 2, g.channels) for g in context.groups}
+        recovery = Recovery(tune="adapters", rank=source.choice((4, 8, 16))) if source.random() < 0.5 else None
+        return StudentSpec(counts, recovery=recovery)
+
+    samples = [(one, latency_ms(one)) for one in (spec() for _ in range(32))]
+    model = LatencyLearner(context, samples).model
+    errors = [abs(model.predict_ms(one) / latency_ms(one) - 1) for one in (spec() for _ in range(40))]
+    assert np.median(errors) < 0.05

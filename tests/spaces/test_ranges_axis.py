@@ -10,6 +10,7 @@ import torch
 from encoders import EXAMPLE, Encoder, context_of, unlike
 
 from autocompress.evaluators.latency_features import Features
+from autocompress.search.exported import known_ranges_remark
 from autocompress.spaces.axes.base import Axis
 from autocompress.spaces.axes.bits import BitsAxis
 from autocompress.spaces.axes.depth import DepthAxis
@@ -140,3 +141,12 @@ def test_a_plan_of_another_study_is_repaired(way: str) -> None:
     silent = Space(replace(context(), axes=("bits",)), [BitsAxis()])
     plan = Plan({"ranges:layers.0.qkv": way, "bits:layers.0.qkv": 8})
     assert not silent.spec(plan).activations
+
+
+def test_an_export_says_which_ways_a_target_lacks() -> None:
+    asked = {"a": "dynamic", "b": "float", "c": "float"}
+    spec = StudentSpec(bits={"a": 8, "b": 8, "c": 16})
+    said = known_ranges_remark(asked, spec)
+    assert said == "2 layers over ranges from calibration: this target has no dynamic or float activations"
+    assert known_ranges_remark(asked, replace(spec, activations={"a": "dynamic", "b": "float"})) == ""
+    assert known_ranges_remark({}, spec) == ""
