@@ -131,6 +131,78 @@ def test_a_first_training_that_was_stopped_goes_on(
     assert done is not None and done["optimizer"] is None and done["step"] > state["step"]
 
 
+def begun(context: EvaluationContext, settings: StudyFile, folder: Path, steps: int = 3) -> dict[str, Any]:
+    """Begin to teach the student, and return what a run leaves that is stopped after a few looks at the clock."""
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) > steps
+
+    with pytest.raises(StudentsStopped):
+        teach_students(context.task, context.recoverer, settings.recovery, folder, stop, lambda line: None)
+    state = read_checkpoint(first_weights_path(folder, "plain"))
+    assert state is not None
+    return state
+
+
+@pytest.fixture(scope="module")
+def at_once(
+    context: EvaluationContext, settings: StudyFile, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Tensor]:
+    """What the student learns in one go."""
+    folder = tmp_path_factory.mktemp("at_once")
+    teach_students(context.task, context.recoverer, settings.recovery, folder, lambda: False, lambda line: None)
+    done = read_checkpoint(first_weights_path(folder, "plain"))
+    assert done is not None
+    return dict(done["module"])
+
+
+@pytest.mark.parametrize("damage", ["cut", "another network", "another shape", "no weights", "longer", "another way"])
+def test_what_another_network_had_learned_is_put_aside_and_the_student_taught_anew(
+    context: EvaluationContext,
+    settings: StudyFile,
+    at_once: dict[str, Tensor],
+    tmp_path: Path,
+    damage: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    state, path, said = begun(context, settings, tmp_path), first_weights_path(tmp_path, "plain"), list[str]()
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:500])
+    else:
+        other: dict[str, Any] = {
+            "another network": {"module": {f"other.{name}": value for name, value in state["module"].items()}},
+            "another shape": {"module": {name: value[:3] for name, value in state["module"].items()}},
+            "no weights": {"module": 7},
+            "longer": {"step": 10**6},
+            "another way": {"recovery": {**state["recovery"], "optimizer": "adamw"}},
+        }
+        torch.save({**state, **other[damage]}, path)
+    teach_students(context.task, context.recoverer, settings.recovery, tmp_path, lambda: False, said.append)
+    done = read_checkpoint(path)
+    assert done is not None and done["optimizer"] is None and path.with_suffix(".unreadable").exists()
+    (told,) = [line for line in (*said, *caplog.messages) if "put aside" in line]
+    assert "\n" not in told and str(path) in told
+    assert all(torch.equal(value, done["module"][name]) for name, value in at_once.items()), "from its start"
+
+
+def test_a_training_that_was_stopped_at_its_lower_rate_goes_on_at_that(
+    context: EvaluationContext, settings: StudyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autocompress.search.evaluate.first_weights.LEARNING_RATES", (1e9, 0.01))
+    state = begun(context, settings, tmp_path, 9)
+    assert state["recovery"]["learning_rate"] == 0.01 and state["step"] > 0, "the first did not bear it"
+    again = begun(context, settings, tmp_path)
+    assert again["recovery"] == state["recovery"] and again["step"] > state["step"]
+    teach_students(context.task, context.recoverer, settings.recovery, tmp_path, lambda: False, lambda line: None)
+    at_once = tmp_path / "at once"
+    teach_students(context.task, context.recoverer, settings.recovery, at_once, lambda: False, lambda line: None)
+    one, other = (read_checkpoint(first_weights_path(each, "plain")) for each in (tmp_path, at_once))
+    assert one is not None and other is not None
+    assert all(torch.equal(value, other["module"][name]) for name, value in one["module"].items())
+
+
 def test_weights_can_stay_as_they_were_given(context: EvaluationContext, settings: StudyFile, tmp_path: Path) -> None:
     task = student_task.one_student().prepared()
     given = {name: value.clone() for name, value in task.students["plain"].state_dict().items()}
