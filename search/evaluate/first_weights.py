@@ -161,7 +161,7 @@ def check_first_weights(task: PreparedTask, folder: Path, worker: bool = False) 
     for name, digest in now.items():
         if identity.get(name, digest) != digest:
             raise StorageError(
-                f"{folder} was begun with another {name} ({identity[name]}, now {digest}): restore its folder "
+                f"{folder} was begun with other {name} ({identity[name]}, now {digest}): restore its folder "
                 "students from a copy, or use --fresh"
             )
     if not worker and now.keys() - identity.keys():

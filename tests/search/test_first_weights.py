@@ -92,7 +92,7 @@ def test_weights_that_are_gone_or_others_end_the_study_in_a_line(
     state["module"] = {name: value + 1 for name, value in state["module"].items()}
     torch.save(state, path)
     task = student_task.one_student().bare().prepared()
-    with pytest.raises(StorageError, match="begun with another first weights of student plain"):
+    with pytest.raises(StorageError, match="begun with other first weights of student plain"):
         open_context(task, settings, folder)
     path.unlink()
     with pytest.raises(StorageError, match="the first weights of student plain are gone"):
@@ -100,11 +100,16 @@ def test_weights_that_are_gone_or_others_end_the_study_in_a_line(
 
 
 def test_a_study_keeps_its_students(context: EvaluationContext) -> None:
-    with pytest.raises(StorageError, match="begun with another students"):
+    more = r"begun with other students \(in Task\(students=...\): plain; now small, small@0.75, small@0.5, plain\)"
+    with pytest.raises(StorageError, match=more):
         check_identity(context.folder, student_task.task().prepared())
     alone = replace(student_task.one_student(), students={}).prepared()
-    with pytest.raises(StorageError, match="begun with another students"):
+    with pytest.raises(StorageError, match=r"begun with other students .*: plain; now none\)"):
         check_identity(context.folder, alone)
+    wider = replace(student_task.one_student(), students={"plain": student_task.small}).prepared()
+    wider = replace(wider, students={"plain": wider.students["plain"]})
+    with pytest.raises(StorageError, match="begun with other students: plain is another network now"):
+        check_identity(context.folder, wider)
     assert not differences(identity_of(alone), identity_of(alone)) and "students" not in identity_of(alone)
 
 
