@@ -69,6 +69,28 @@ def load_first_weights(task: PreparedTask, folder: Path) -> None:
             raise StorageError(f"{path}: weights of another network than student {name}; use --fresh") from error
 
 
+def with_known_students(task: PreparedTask, folder: Path | None, say: Say) -> PreparedTask:
+    """Return a task with those students alone whose first weights are known; the others would answer at random.
+
+    Args:
+        task: The task.
+        folder: The study's folder; None where there is no study.
+        say: Takes a line about those that are left out.
+    """
+    known: dict[str, fx.GraphModule] = {}
+    for name, module in task.students.items():
+        if folder is None:
+            say(f"student {name} is left out: only a study teaches it; give the study's folder once it is searched")
+            continue
+        try:
+            load_first_weights(replace(task, students={name: module}), folder)
+        except StorageError as error:
+            say(f"student {name} is left out: {error}")
+        else:
+            known[name] = module
+    return replace(task, students=known)
+
+
 def teach_students(
     task: PreparedTask,
     recoverer: Recoverer,

@@ -32,6 +32,7 @@ from autocompress.search.evaluate.job import Job
 from autocompress.search.evaluate.parcel import opening_parcel
 from autocompress.search.executors.worker import _context
 from autocompress.search.identity import check_identity, differences, identity_of
+from autocompress.search.prepare.sensitivities import sensitivity_without_measuring_latency
 from autocompress.spaces.spec import Recovery, StudentSpec
 from autocompress.studies.checkpoint import save_weights
 from autocompress.studies.study_file import StudyFile
@@ -215,6 +216,26 @@ def test_weights_can_stay_as_they_were_given(context: EvaluationContext, setting
     teach_students(task, context.recoverer, recovery, tmp_path, lambda: False, lambda line: None)
     load_first_weights(task, tmp_path)
     assert all(torch.equal(value, given[name]) for name, value in task.students["plain"].state_dict().items())
+
+
+def test_sensitivities_leave_out_students_that_were_not_taught(
+    context: EvaluationContext, settings: StudyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
+    task, folder = student_task.one_student(), tmp_path / "study"
+    shutil.copytree(context.folder, folder)
+    save_weights(task.bare().teacher, folder / "teacher.safetensors")
+    channels = settings.changed("space", axes=("channels",)).changed("teacher", epochs=0)
+    said: list[str] = []
+    with_student = sensitivity_without_measuring_latency(channels, folder, task, said.append)
+    assert any("plain" in row for row in with_student.rows) and not any("left out" in line for line in said)
+    shutil.rmtree(folder / "students")
+    for place, why in ((folder, "are gone; restore them from a copy"), (None, "only a study teaches it")):
+        said.clear()
+        found = sensitivity_without_measuring_latency(channels, place, task, said.append)
+        (line,) = [line for line in said if "left out" in line]
+        assert why in line and "plain" in line and "\n" not in line
+        assert found.rows and not any("plain" in row for row in found.rows)
 
 
 def test_a_student_is_cut_from_its_own_network(context: EvaluationContext) -> None:
