@@ -155,7 +155,7 @@ def lay_context(
         tables=network.tables if settings.space.embeddings else (),
         no_tables=network.no_tables if settings.space.embeddings else (),
     )
-    return united(context, network.students)
+    return united(context, network.students, settings.space.embeddings)
 
 
 def storage_counts(settings: StudySections) -> bool:

@@ -56,7 +56,7 @@ class BitsAxis(AxisDefaults):
                         coupled=coupled,
                     )
                 )
-        return (*found, *_of_tables(self.name, context))
+        return (*found, *(variable for part in context.parts() for variable in _of_tables(self.name, part)))
 
     def left_out(self, context: SpaceContext) -> tuple[LeftOut, ...]:
         """Return bit-widths without a faster kernel, and those that were measured not to pay, with their ratios."""
@@ -74,8 +74,9 @@ class BitsAxis(AxisDefaults):
         """Return bit-widths that the chosen target runs: the next wider one, and one precision for float layers."""
         can = context.capabilities_of(spec.target)
         decisions = first_where_absent(context, spec, decisions)
-        tables = [(v, table_width_on(can, int(option), context.bits)) for v, option in decisions if v.role == TABLE]
-        found = [(v, width_on(can, int(option), context.bits)) for v, option in decisions if v.role != TABLE]
+        names = {table.name for table in context.tables}
+        tables = [(v, table_width_on(can, int(o), context.bits)) for v, o in decisions if names.issuperset(v.layers)]
+        found = [(v, width_on(can, int(o), context.bits)) for v, o in decisions if not names.issuperset(v.layers)]
         if can.one_float and any(width == 16 for _, width in found):
             found = [(variable, min(width, 16)) for variable, width in found]
         return [(variable, width if width in variable.options else FULL) for variable, width in (*found, *tables)]
@@ -84,9 +85,9 @@ class BitsAxis(AxisDefaults):
         """Return `spec` with the bits of all layers that it has in regions that do not run in 32."""
         bits = dict(spec.bits)
         gone = absent_layers(context, spec)
-        tables: dict[str, int] = {}
+        names, tables = {table.name for table in context.tables}, dict[str, int]()
         for variable, width in decisions:
-            held = tables if variable.role == TABLE else bits
+            held = tables if names.issuperset(variable.layers) else bits
             held |= {layer: int(width) for layer in variable.layers if layer not in gone}
         if context.capabilities_of(spec.target).one_float and 16 in bits.values():
             bits = one_float_bits(bits, [layer.name for layer in context.layers if layer.name not in gone])
@@ -116,7 +117,7 @@ def _regions(context: SpaceContext) -> tuple[tuple[Layer, ...], ...]:
 
 
 def _of_tables(axis: str, context: SpaceContext) -> tuple[Variable, ...]:
-    """Return one variable over all embeddings that are not kept; layers behind them compute as before."""
+    """Return one variable over all embeddings of a network that are not kept; layers behind them compute as before."""
     tables = [table for table in context.tables if table.name not in context.keep]
     asked = (b for b in context.capabilities.table_bits if context.bits is None or b in context.bits)
     widths = (FULL, *sorted(asked, reverse=True))
