@@ -169,8 +169,7 @@ def _check_task(out: Path, now: Mapping[str, str]) -> None:
         write_json(out / FILE, dict(now))
     elif found := differences({name: str(value) for name, value in before.items()}, now):
         raise UsageError(
-            f"{out} was begun with {told(found[0])}: what was taught there is not of this one; give another "
-            "folder"
+            f"{out} was begun with {told(found[0])}: what was taught there is not of this one; give another folder"
         )
 
 

@@ -121,8 +121,9 @@ def test_workers_make_the_same_of_a_student(
 def test_tune_makes_the_same_of_a_student(
     here: Front, prepared: Path, given: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
-    import autocompress.tune
     from ray import tune
+
+    import autocompress.tune
 
     runs = tmp_path / "runs"
     shutil.copytree(prepared / "student_task", runs / "student_task")

@@ -63,7 +63,7 @@ def tables(space: Space) -> dict[str, str]:
 def test_embeddings_of_each_network_are_a_decision_of_its_own() -> None:
     space = Space(union(), [StudentAxis(), BitsAxis()])
     assert tables(space).keys() == {"teacher.words", "own.words"}
-    wide = {name: 4 for name in tables(space).values()}
+    wide = dict.fromkeys(tables(space).values(), 4)
     for student, name in (("teacher", "teacher.words"), ("own", "own.words")):
         spec = space.spec(space.repair(Plan({**wide, "student": student})))
         assert spec.bits == {name: 4}
