@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import sys
 import warnings
 from collections.abc import Iterator
 
@@ -31,18 +30,3 @@ def quietly(level: int = logging.WARNING, stdout: bool = True, stderr: bool = Fa
             yield
     finally:
         logging.disable(before)
-
-
-def start_resource_tracker() -> None:
-    """Start multiprocessing's resource tracker, which all processes share, without its words at the end.
-
-    It counts the semaphores of a worker that was killed for leaked. It removes them as well, which is all that matters.
-    """
-    from multiprocessing import resource_tracker
-
-    words = "ignore:resource_tracker:UserWarning"
-    sys.warnoptions.append(words)  # it is started with the options of this process
-    try:
-        resource_tracker.ensure_running()
-    finally:
-        sys.warnoptions.remove(words)

@@ -1,11 +1,11 @@
 """What ways of quantizing activations and embeddings give on ONNX Runtime, beside float and int8 over known ranges.
 
-    python benchmarks/activation_ways.py [--tokens 16 128] [--rows 1 8 64] [--seconds 1]
+    python benchmarks/activation_ways.py [--tokens 16 128] [--rows 1 8 64] [--widths 64 256] [--seconds 1]
 
-An encoder of BERT's form (package transformers) and a network of linear layers, both with random weights, are exported
-as students are and built in each way. Files of one network and size take turns in the same processes, so that ratios to
-its float file hardly depend on what else runs. Errors are of outputs, as parts of the largest (at least 1); they say
-nothing of accuracy.
+An encoder of BERT's form (package transformers), a network of linear layers and recurrent layers, all with random
+weights, are exported as students are and built in each way. Files of one network and size take turns in the same
+processes, so that ratios to its float file hardly depend on what else runs. Errors are of outputs, as parts of the
+largest (at least 1); they say nothing of accuracy.
 """
 
 from __future__ import annotations
@@ -42,18 +42,23 @@ class Way:
         bits: Of linear layers.
         activations: "dynamic" or "float", empty over known ranges.
         tables: Bits of embeddings.
+        recurrent: "dynamic" or "float" where recurrent layers have 8 bits.
     """
 
     name: str
     bits: int = 32
     activations: str = ""
     tables: int = 32
+    recurrent: str = ""
 
     def numbers(self, template: Template) -> tuple[dict[str, int], dict[str, str]]:
         """Return the bits and the activations of a file's layers."""
         layers, tables = template.layers.values(), template.tables.values()
         bits = {**dict.fromkeys(layers, self.bits), **dict.fromkeys(tables, self.tables)}
         ways = dict.fromkeys(layers, self.activations) if self.activations else {}
+        if self.recurrent:
+            bits |= dict.fromkeys(template.recurrent.values(), 8)
+            ways |= dict.fromkeys(template.recurrent.values(), self.recurrent)
         return {layer: width for layer, width in bits.items() if width < 32}, ways
 
 
@@ -71,6 +76,9 @@ WITH_TABLES = (
     Way("int8 and int4 embeddings", 8, tables=4),
     Way("int4 weights only, int4 embeddings", 4, "float", tables=4),
 )
+STORED = Way("int8, stored only", recurrent="float")
+RECURRENT = {"LSTM": (PLAIN, Way("int8, dynamic", recurrent="dynamic"), STORED), "GRU": (PLAIN, STORED)}
+STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,7 @@ class Case:
         inputs: [M, ...].
         ways: How files of it are built.
         batch: Inputs per inference.
+        example: Inputs that it is exported with; a batch of one is freed without a symbol.
     """
 
     name: str
@@ -90,11 +99,12 @@ class Case:
     inputs: torch.Tensor
     ways: tuple[Way, ...] = WAYS
     batch: int = 1
+    example: int = 2
 
     def show(self, seconds: float, processes: int) -> None:
         """Build the files, measure them, and print a row for each."""
         runtime, target = get_runtime("onnxruntime"), Target("onnxruntime", batch=self.batch)
-        template = make_template(self.module, self.inputs[:2], symbolic_batch=True)
+        template = make_template(self.module, self.inputs[: self.example], symbolic_batch=self.example > 1)
         given, files, rows, expected = self.inputs.numpy(), [], [], None
         print(self.name)
         with tempfile.TemporaryDirectory() as folder:
@@ -103,13 +113,20 @@ class Case:
                 bits, ways = way.numbers(template)
                 model = template.write(self.module)
                 request = BuildRequest(
-                    model, template.layers, bits, given, self.module, tables=template.tables, activations=ways
+                    model,
+                    template.layers,
+                    bits,
+                    given,
+                    self.module,
+                    tables=template.tables,
+                    recurrent=template.recurrent,
+                    activations=ways,
                 )
                 runtime.build(request, path)
                 got = predict(path, runtime, target, given)
                 expected = got if expected is None else expected
                 operators = runtime.inspect(path, target)
-                told = runtime.remark(operators, [bits.get(layer, 32) for layer in template.layers.values()])
+                told = runtime.remark(operators, request.widths)
                 rows.append((way.name, path.stat().st_size, relative_difference(got, expected), told))
                 files.append(TimedFile(path, target))
             for (name, size, off, told), latency in zip(
@@ -139,11 +156,31 @@ def perceptron(rows: int) -> Case:
     return Case(f"linear layers 1024 wide, {rows} rows", module, inputs, batch=rows)
 
 
+class Reader(nn.Module):
+    """A recurrent layer as wide as what it reads, and a linear layer."""
+
+    def __init__(self, kind: str, width: int) -> None:
+        super().__init__()
+        self.memory, self.head = getattr(nn, kind)(width, width, batch_first=True), nn.Linear(width, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return [N, 10] of sequences [N, T, width]."""
+        return self.head(self.memory(x)[0][:, -1])
+
+
+def reader(kind: str, width: int) -> Case:
+    """Return a recurrent layer that reads STEPS steps."""
+    inputs = torch.randn(CALIBRATION, STEPS, width)
+    module = capture(Reader(kind, width).eval(), inputs[:1])
+    return Case(f"{kind}, {width} wide, {STEPS} steps", module, inputs, RECURRENT[kind], example=1)
+
+
 def main() -> None:
     """Measure what the command line asks for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", nargs="*", type=int, default=[16, 128])
     parser.add_argument("--rows", nargs="*", type=int, default=[1, 8, 64])
+    parser.add_argument("--widths", nargs="*", type=int, default=[32, 64, 128, 256, 512], help="Of recurrent layers.")
     parser.add_argument("--seconds", type=float, default=1.0, help="Of timing per file and process.")
     parser.add_argument("--processes", type=int, default=3)
     options = parser.parse_args()
@@ -153,6 +190,9 @@ def main() -> None:
         encoder(tokens).show(options.seconds, options.processes)
     for rows in options.rows:
         perceptron(rows).show(options.seconds, options.processes)
+    for kind in RECURRENT:
+        for width in options.widths:
+            reader(kind, width).show(options.seconds, options.processes)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What one kind of decision is worth: searches of the same length with it and without it, in turns.
 
-    python benchmarks/axis_worth.py cifar10_resnet20 --axis depth [--minutes 30] [--seeds 0 1 2] [--runs folder]
+    python -m benchmarks.axis_worth cifar10_resnet20 --axis depth [--minutes 30] [--seeds 0 1 2] [--runs folder]
 
 For each seed a study is searched over its own axes and over these and the named one. It prints the hypervolume of each
 front, and the models that only the wider space has: no model of the other front of that seed is as accurate and as
@@ -13,13 +13,12 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from search_comparison.points import Point
-from search_comparison.volume import ABOVE_TEACHER, BELOW_TEACHER, Box
-
 from autocompress.search.report.entry import Entry
 from autocompress.search.report.front import Front
 from autocompress.search.run import run_search
 from autocompress.studies.study_file import StudyFile, load_study
+from benchmarks.search_comparison.points import Point
+from benchmarks.search_comparison.volume import ABOVE_TEACHER, BELOW_TEACHER, Box
 
 
 def main() -> None:

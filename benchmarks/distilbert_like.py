@@ -1,6 +1,6 @@
 """How small does a BERT-like encoder get that keeps 97 % of its accuracy? Searches of depth, width and bits by size.
 
-    python benchmarks/distilbert_like.py [--minutes 30] [--seeds 0 1 2] [--folder distilbert-like]
+    python -m benchmarks.distilbert_like [--minutes 30] [--seeds 0 1 2] [--folder F] [--kinds float int8] [--set K=V]
 
 DistilBERT keeps 60 % of BERT's weights and 97 % of its score (Sanh et al. 2019, arXiv:1910.01108). Here the encoder of
 `studies/bert_ag_news.py`, six layers that sort news into four topics, is searched for the smallest file: once in float,
@@ -20,13 +20,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from networks import machine_line
-from techniques import mean, study_of
-
 from autocompress.search.report.entry import Entry
 from autocompress.search.report.front import Front
 from autocompress.search.run import run_search
 from autocompress.studies.study_file import StudyFile
+from benchmarks.networks import machine_line
+from benchmarks.search_comparison.__main__ import changed
+from benchmarks.techniques import mean, study_of
 
 TASK = Path(__file__).parent / "studies/bert_ag_news.py"
 KEPT = 0.97
@@ -41,16 +41,19 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30.0, help="Of each of the two searches of a seed.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--folder", type=Path, default=Path("distilbert-like"))
+    parser.add_argument("--kinds", nargs="+", default=list(SIZES), choices=list(SIZES), help="Which of the searches.")
+    parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="Other keys of the study.")
     options = parser.parse_args()
     print(machine_line(), flush=True)
     print("| | aim | part of the size | part of the accuracy on the test split | layers |")
     print("| --- | --- | --- | --- | --- |")
-    for name, aim in SIZES.items():
+    for name in options.kinds:
+        aim = SIZES[name]
         found = []
         for seed in options.seeds:
             kept = options.folder / f"{name}-{seed}.json"
             if not kept.exists():
-                settings = study(name).changed("search", seed=seed, minutes=options.minutes)
+                settings = changed(study(name), options.set).changed("search", seed=seed, minutes=options.minutes)
                 front = run_search(settings, runs=options.folder / f"runs-{seed}").front
                 kept.write_text(json.dumps(smallest(front)))
             found.append(json.loads(kept.read_text()))

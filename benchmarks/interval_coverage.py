@@ -31,7 +31,7 @@ from autocompress.evaluators.measurement import Latency
 from autocompress.evaluators.timing import side_by_side
 from autocompress.evaluators.timing.enough import is_enough
 from autocompress.evaluators.timing.host import ThisMachine
-from autocompress.evaluators.timing.moments import Watch
+from autocompress.evaluators.timing.moments import Watch, drift_of_run, remember_drift
 from autocompress.evaluators.timing.processes import ModelTimes, ProcessTimes, TimingRequest
 from autocompress.evaluators.timing.statistics import choose_statistic, log_ratio
 from autocompress.spaces.target import Target
@@ -58,6 +58,7 @@ class World:
         threads: Of the files.
         apart_s: Seconds from one moment to the next.
         memory_s: Seconds over which the machine's speed forgets itself (an Ornstein-Uhlenbeck process); 0 for at once.
+        known: How many studies the machine has had before, each of which left behind how much it drifted.
     """
 
     process_sd: float
@@ -66,6 +67,7 @@ class World:
     threads: int = 1
     apart_s: float = 600.0
     memory_s: float = 0.0
+    known: int = 0
 
 
 class Machine:
@@ -151,8 +153,16 @@ def simulated(machine: Machine, folder: Path) -> Iterator[LatencyMeter]:
         mock.patch.dict(os.environ, {"AUTOCOMPRESS_CACHE": str(folder / "cache")}),
     )
     with patches[0], patches[1]:
-        watch = Watch(folder / "watch.jsonl")
-        yield LatencyMeter(target, Path("reference.onnx"), host=machine, watch=watch)
+        for number in range(machine.world.known):
+            earlier, begun_s = Watch(folder / f"watch-{number}.jsonl"), machine.at_s
+            meter = LatencyMeter(target, Path("reference.onnx"), host=machine, watch=earlier)
+            meter = replace(meter, calibration=meter.calibrate())
+            for _ in range(MOMENTS - 1):
+                machine.next_moment()
+                meter.measure([Path("candidate.onnx")])
+            remember_drift(dict(meter.calibration.conditions), drift_of_run(earlier.read(), begun_s))
+            machine.next_moment()
+        yield LatencyMeter(target, Path("reference.onnx"), host=machine, watch=Watch(folder / "watch.jsonl"))
 
 
 def one_study(world: World, seed: int) -> dict[str, tuple[bool, float]]:
@@ -206,6 +216,7 @@ def worlds() -> dict[str, World]:
     """Return what is simulated, by a few words."""
     found = {f"process sd {sd:.0%}": World(sd) for sd in LEVELS}
     found |= {f"process sd 2%, drift sd {sd:.0%}": World(0.02, sd) for sd in DRIFTS}
+    found |= {f"the same in study {known + 1} of a machine": World(0.02, DRIFTS[-1], known=known) for known in (1, 2)}
     found |= {"2 threads, a middle 4 x as wide": World(0.02, 0.02, middle=4.0, threads=2)}
     return found | {
         f"drift sd {sd:.0%}, moments {apart_s:.0f} s apart, forgotten in {memory_s / 60:.0f} min": World(

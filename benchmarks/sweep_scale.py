@@ -46,8 +46,11 @@ class ChargedExecutor(SimulatedExecutor):
     """An executor whose clock runs on while its driver computes.
 
     Attributes:
+        apart: Jobs run in other processes, as on a cluster.
         driver_s: Seconds that the driver computed.
     """
+
+    apart = True
 
     def __init__(self, landscape: Landscape, slots: int) -> None:
         """Start the clock at 0, for so many workers."""

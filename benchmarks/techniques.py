@@ -1,6 +1,6 @@
 """What each technique is worth beside the joint search, on several networks: the techniques' tables of several seeds.
 
-    python benchmarks/techniques.py [STUDY ...] [--minutes 60] [--seeds 0 1 2] [--folder F] [--set recovery.epochs=1]
+    python -m benchmarks.techniques [STUDY ...] [--minutes 60] [--seeds 0 1 2] [--folder F] [--set recovery.epochs=1]
 
 A STUDY is a study file, the name of a bundled one, or a task (task.py, task.py:function). Each is searched once a
 seed with `--baselines all`: every technique alone, and sequences of them in both orders, each of which goes on over a
@@ -22,15 +22,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from networks import machine_line
 from scipy.stats import t as student_t
-from search_comparison.__main__ import changed
 
 from autocompress.cli.options import find_study
 from autocompress.search.report.front import Front
 from autocompress.search.report.techniques import Row, techniques
 from autocompress.search.run import run_search
 from autocompress.studies.study_file import StudyFile
+from benchmarks.networks import machine_line
+from benchmarks.search_comparison.__main__ import changed
 
 STUDIES = ("cifar10_resnet20", "benchmarks/studies/mobilenet_cifar10.toml", "benchmarks/studies/bert_ag_news.py")
 HEADS = ("technique", "test", "speed-up", "per s", "of the size", "training s", "tried", "search - technique")

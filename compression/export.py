@@ -24,7 +24,7 @@ from .free_batch import free_by_comparison, free_shapes
 from .fuse import fused, norm_pairs
 from .spelled_attention import spelled_out
 from .template_numbers import Key, Lesson, Use, constants_of, learned, numbers_of, places_of, rewrite
-from .trace_back import Row, put_together, rows_of, trace_back, written
+from .trace_back import Row, put_together, recurrent_layers, rows_of, trace_back, written
 
 OPSET = 21
 """The first opset with 4-bit weights."""
@@ -47,6 +47,7 @@ class Template:
         numbers: What was learned of them: constants of the graph -> numbers of the student.
         rows: Name of an initializer -> rows of parameters that it is put together of.
         tables: Name of a node -> the embedding whose rows it looks up.
+        recurrent: Name of a node -> the recurrent layer that it runs; those of a stack share theirs.
     """
 
     model: Any
@@ -59,6 +60,7 @@ class Template:
     numbers: Mapping[Use, Key] = field(default_factory=dict)
     rows: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
     tables: Mapping[str, str] = field(default_factory=dict)
+    recurrent: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, student: nn.Module) -> Any:
         """Return the student's onnx.ModelProto: this graph with the student's weights and channel counts in it."""
@@ -139,7 +141,7 @@ def make_template(
     model = export_onnx(noisy, example_input, symbolic_batch)
     values = _values(noisy)
     sources = trace_back(model, values)
-    rows = {} if exact else rows_of(model, values, sources)
+    rows = rows_of(model, values, sources)
     own = Lesson(numbers_of(teacher), constants_of(model))
     if compared_with is None:
         free_shapes(model)
@@ -152,7 +154,9 @@ def make_template(
     lookups = [n for n in model.graph.node if n.op_type == "Gather" and readers.get(n.input[0]) in embeddings]
     tables = {n.name: readers[n.input[0]] for n in lookups}
     batch = 1 if symbolic_batch or compared_with is not None else count_of(example_input)
-    return Template(model, batch, pairs, {} if exact else sources, layers, own, rows=rows, tables=tables)
+    recurrent = recurrent_layers(model, sources, rows)
+    sources, rows = ({}, {}) if exact else (sources, rows)
+    return Template(model, batch, pairs, sources, layers, own, rows=rows, tables=tables, recurrent=recurrent)
 
 
 def export_onnx(module: nn.Module, example_input: Inputs, symbolic_batch: bool = False) -> Any:

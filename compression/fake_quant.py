@@ -12,9 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..spaces.recurrent import recurrent_nodes
 from ..spaces.spec import DYNAMIC, FLOAT, GROUP, STATIC
 from .layer_forward import WeightOf, own_weight, with_weight
 from .learned_steps import LearnedSteps
+from .recurrent import RoundedReading
 
 RANGE_MOMENTUM = 0.05
 """How far a range of activations moves towards that of the latest batch."""
@@ -29,6 +31,8 @@ class FakeQuantizer:
 
     Inputs of layers with dynamic activations lie on a grid over the range of the batch. Those with float ones are left
     alone, and each output's weights have a grid for every GROUP of them.
+
+    Weights of recurrent layers have a grid for each row; with dynamic activations what they read has one too.
 
     Attributes:
         ranges: Layer name -> [2], the least and the largest input that was seen.
@@ -52,21 +56,26 @@ class FakeQuantizer:
             activations: As a specification has them, for layers whose ranges are not known beforehand; their grids are
                 not learned.
         """
-        self._layers = {name: (module.get_submodule(name), width) for name, width in bits.items() if width < 16}
         self._weight_of, self._steps, self._ways = weight_of, steps, activations or {}
+        recurrent = {name: width for name, width in bits.items() if width < 16 and name in recurrent_nodes(module)}
+        few = {name: width for name, width in bits.items() if width < 16 and name not in recurrent}
+        self._layers = {name: (module.get_submodule(name), width) for name, width in few.items()}
+        self._recurrent = [self._reading(module, name, width) for name, width in recurrent.items()]
         self._before: dict[str, Any] = {}
         self.ranges: dict[str, Tensor] = {}
 
     @property
     def quantizes(self) -> bool:
         """Whether there is any layer below 16 bits."""
-        return bool(self._layers)
+        return bool(self._layers or self._recurrent)
 
     def switch_on(self) -> None:
         """Let the layers compute with quantized weights and inputs."""
         for name, (layer, width) in self._layers.items():
             self._before.setdefault(name, layer.__dict__.get("forward"))
             layer.forward = self._forward(name, layer, width)
+        for reading in self._recurrent:
+            reading.on = True
 
     def switch_off(self) -> None:
         """Give the layers the arithmetic back that they had before."""
@@ -76,6 +85,12 @@ class FakeQuantizer:
             if before is not None:
                 layer.forward = before
         self._before.clear()
+        for reading in self._recurrent:
+            reading.on = False
+
+    def _reading(self, module: nn.Module, name: str, width: int) -> RoundedReading:
+        read = _rounded_over_itself if self._ways.get(name) == DYNAMIC else None
+        return RoundedReading(module, name, lambda weight: fake_quantized_weight(weight, width), read)
 
     def _forward(self, name: str, layer: nn.Module, width: int) -> Any:
         if isinstance(layer, nn.Embedding):
@@ -111,9 +126,17 @@ class FakeQuantizer:
                 old = self.ranges.get(name, now).to(now.device)
                 self.ranges[name] = old + RANGE_MOMENTUM * (now - old)
             low, high = self.ranges[name].to(inputs.device)
-        scale = ((high - low) / 255).clamp_min(1e-8)
-        zero = (-low / scale).round().clamp(0, 255).to(torch.int32)
-        return torch.fake_quantize_per_tensor_affine(inputs, scale, zero, 0, 255)
+        return _rounded_between(inputs, low, high)
+
+
+def _rounded_between(inputs: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    scale = ((high - low) / 255).clamp_min(1e-8)
+    zero = (-low / scale).round().clamp(0, 255).to(torch.int32)
+    return torch.fake_quantize_per_tensor_affine(inputs, scale, zero, 0, 255)
+
+
+def _rounded_over_itself(inputs: Tensor) -> Tensor:
+    return _rounded_between(inputs, *_range_of(inputs))
 
 
 def _range_of(inputs: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..spaces.graph.capture import every_layer_called
+from ..spaces.graph.devices import moved
 from ..spaces.inputs import Inputs, call, rows_of
 from .fake_quant import FakeQuantizer
 from .norms import reestimate_norms
@@ -88,7 +89,7 @@ def outputs_with_bits(
     Returns:
         The outputs [R, ...], float32, on the CPU.
     """
-    module.to(device).eval()
+    moved(module, device).eval()
     fake.switch_on()
     try:
         with autocast_context(device, precise), every_layer_called():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import MeasurementError
+from ..spaces.graph.devices import moved
 from ..spaces.graph.shrink import Place
 from ..spaces.group import Group, Member, channel_sums
 from ..spaces.inputs import Inputs, call, count_of, in_equal_parts, mapped
@@ -111,7 +112,7 @@ def _changes_of_loss(
     breathe: Callable[[], None],
 ) -> dict[str, Tensor]:
     """Return parameter -> |weight * gradient|, added up over batches of examples."""
-    module = copy.deepcopy(teacher).eval().to(device)
+    module = moved(copy.deepcopy(teacher).eval(), device)
     weights = {name: p for name, p in module.named_parameters(remove_duplicate=False) if p.is_floating_point()}
     for weight in weights.values():
         weight.requires_grad_(True)

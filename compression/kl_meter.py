@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..spaces.inputs import Inputs, count_of, in_equal_parts
 from ..spaces.layers import kind_of
+from ..spaces.recurrent import recurrent_nodes
 from ..spaces.sensitivity import Question
 from ..spaces.spec import StudentSpec
 from .edits import Parent
@@ -45,6 +47,7 @@ class _Variant:
         until: Number of the module call from which on it differs.
         forwards: What layers compute meanwhile.
         norms: Batch norms whose statistics are estimated anew.
+        fake: Fake quantization that is on meanwhile.
     """
 
     question: Question
@@ -52,17 +55,22 @@ class _Variant:
     until: int
     forwards: Sequence[tuple[nn.Module, Forward]] = ()
     norms: tuple[_BatchNorm, ...] = field(default=())
+    fake: FakeQuantizer | None = None
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[nn.Module]:
         """Let the layers compute as the variant does."""
         for layer, forward in self.forwards:
             layer.__dict__["forward"] = forward
+        if self.fake is not None:
+            self.fake.switch_on()
         try:
             yield self.module
         finally:
             for layer, _ in self.forwards:
                 del layer.__dict__["forward"]
+            if self.fake is not None:
+                self.fake.switch_off()
 
 
 class KLMeter:
@@ -120,6 +128,9 @@ class KLMeter:
     def _variant(self, question: Question, spec: StudentSpec) -> _Variant:
         if spec.changes_network:
             return self._student(question, spec)
+        if read := recurrent_nodes(self._copy).keys() & spec.bits.keys():
+            fake = FakeQuantizer(self._copy, spec.bits, activations=spec.activations)
+            return _Variant(question, self._copy, min(self._calls_before(name) for name in read), fake=fake)
         touched = dict.fromkeys((*spec.patterns, *spec.bits))
         forwards = [(self._copy.get_submodule(name), self._numbers(name, spec)) for name in touched]
         return _Variant(question, self._copy, min(self._tape.first[name] for name in touched), forwards)
@@ -156,6 +167,14 @@ class KLMeter:
         while name not in self._tape.first:
             name = name.rpartition(".")[0]
         return self._tape.first[name]
+
+    def _calls_before(self, recurrent: str) -> int:
+        """Return the number of the first call after this recurrent layer, which is no module."""
+        assert isinstance(self._copy, fx.GraphModule)
+        first, nodes = recurrent_nodes(self._copy)[recurrent][0], self._copy.graph.nodes
+        # the call of the whole network is the first one
+        before = itertools.takewhile(lambda node: node is not first, nodes)
+        return 1 + len([node for node in before if node.op == "call_module"])
 
     def _first_missing(self, student: nn.Module) -> int:
         """Return the number of the first call that a student without some blocks lacks."""

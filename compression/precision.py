@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..spaces.graph.devices import moved
 from ..spaces.inputs import Inputs, mapped
 
 
@@ -51,7 +52,7 @@ def _laid_out(part: Tensor) -> Tensor:
 
 def module_to_training_layout(module: nn.Module, device: torch.device) -> nn.Module:
     """Move the module to the device, its convolution weights in channels_last. Changes it in place."""
-    module.to(device)
+    moved(module, device)
     for parameter in module.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

@@ -59,6 +59,7 @@ def cut_template(whole: Template, network: nn.Module, blocks: Sequence[Block]) -
         rows={name: rows for name, rows in whole.rows.items() if name in names},
         layers={name: layer for name, layer in whole.layers.items() if layer not in gone},
         tables={name: table for name, table in whole.tables.items() if name in left},
+        recurrent={name: layer for name, layer in whole.recurrent.items() if name in left},
         own=Lesson(numbers_of(network), constants_of(model)),
         seen=(),
         numbers={(number[use[0]], *use[1:]): key for use, key in whole.numbers.items() if use[0] in number},

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Row = tuple[str, int]
 """A parameter, and one of its rows, or one of its numbers where it is a vector."""
+_GATES_IN_ORDER = ("Concat", "Slice", "Unsqueeze")
+"""Operators that put the gates of large recurrent layers in order while a file is loaded."""
 
 
 def trace_back(model: Any, values: Mapping[str, NDArray[Any]]) -> dict[str, tuple[str, bool]]:
@@ -63,6 +65,29 @@ def rows_of(model: Any, values: Mapping[str, NDArray[Any]], traced: Mapping[str,
                 found[initializer.name] = tuple(known[row.tobytes()] for row in rows)
                 break
     return found
+
+
+def recurrent_layers(
+    model: Any, sources: Mapping[str, tuple[str, bool]], rows: Mapping[str, tuple[Row, ...]]
+) -> dict[str, str]:
+    """Return node -> the recurrent layer that it runs, by the parameters that its weights are made of.
+
+    Args:
+        model: The graph (onnx.ModelProto).
+        sources: As `trace_back` returns them.
+        rows: As `rows_of` returns them.
+    """
+    makers = {output: node for node in model.graph.node for output in node.output}
+
+    def owner(name: str) -> str:
+        parameter = rows[name][0][0] if name in rows else sources.get(name, ("", False))[0]
+        maker = makers.get(name)
+        if parameter or maker is None or maker.op_type not in _GATES_IN_ORDER:
+            return parameter.rpartition(".")[0]
+        return next((found for given in maker.input if (found := owner(given))), "")
+
+    run = [node for node in model.graph.node if node.op_type in ("LSTM", "GRU")]
+    return {node.name: layer for node in run if (layer := owner(node.input[1]))}
 
 
 def written(old: Any, value: NDArray[Any], transposed: bool) -> Any:

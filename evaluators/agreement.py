@@ -19,6 +19,8 @@ PROCESSES = 3
 """Fresh processes for the control, on each machine."""
 MOST_UNSURE = 0.15
 """Half of the interval of the difference of two log-ratios, above which nothing is known of it."""
+BUSY = "other work"
+"""How a difference begins that tells nothing."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,15 @@ def difference(there: ControlRatio, here: ControlRatio) -> str:
     """Return how what a control takes differs between two machines, in words; empty where it does not."""
     unsure = math.hypot(here.half_width, there.half_width)
     if unsure > MOST_UNSURE:
-        return f"other work runs there or on {here.host}, so that a control tells nothing"
+        return f"{BUSY} runs there or on {here.host}, so that a control tells nothing"
     if abs(math.log(there.ratio / here.ratio)) <= max(MATERIAL, unsure):
         return ""
     return f"a control takes {there.ratio:.3f} of the teacher's time there, and {here.ratio:.3f} on {here.host}"
+
+
+def tells_nothing(difference: str) -> bool:
+    """Tell whether a difference only says that other work ran, so that a later look may find none."""
+    return difference.startswith(BUSY)
 
 
 def disagreement(meter: LatencyMeter, other: TimingHost, control: Path) -> str:

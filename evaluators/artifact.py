@@ -13,6 +13,7 @@ from ..compression.export import Template
 from ..compression.quantization_edits import EDITS, EQUALIZED, FOR_EDITS
 from ..errors import ExportError, MeasurementError, TrialFailed
 from ..files import PARTIAL, move, remove
+from ..spaces.graph.devices import moved
 from ..spaces.inputs import Inputs, call, count_of, divided, joined, rows_of
 from ..spaces.spec import PLAIN, StudentSpec
 from ..spaces.target import Target
@@ -31,7 +32,7 @@ class Artifact:
 
     Attributes:
         path: The file, or the folder where that is the runtime's form.
-        bits: Bits asked for of each layer in the graph, in its order; `Runtime.remark` compares them with what runs.
+        bits: Bits asked for, as `BuildRequest.widths` has them; `Runtime.remark` compares them with what runs.
         difference: Largest difference of the float form from its network, relative to the largest output; None where
             the runtime cannot run files here.
         calibration: Method by which the ranges of 8-bit activations were found, with "+equalized" and "+biases" where
@@ -130,7 +131,7 @@ class ArtifactBuilder:
             ExportError: The student has an operator that cannot be exported.
             MeasurementError: The runtime cannot build or run it.
         """
-        module = module.cpu().eval()
+        module = moved(module, "cpu").eval()
         plain, part = _beside(path, "float"), _beside(path, "file")
         count = count_of(self._calibration) if calibration_count is None else calibration_count
         bits, method = spec.realised(spec.bits), ""
@@ -146,8 +147,7 @@ class ArtifactBuilder:
         finally:
             remove(plain)
             remove(part)
-        widths = tuple(bits.get(name, 32) for name in request.layers.values())
-        return Artifact(path, widths, difference if self._runs else None, method)
+        return Artifact(path, request.widths, difference if self._runs else None, method)
 
     def difference(self, path: Path, module: nn.Module, inputs: Inputs | None = None, student: str = "") -> float:
         """Return how far a file's outputs are from its network's.
@@ -166,9 +166,8 @@ class ArtifactBuilder:
             MeasurementError: The file cannot be loaded or run.
         """
         inputs = self._samples if inputs is None else inputs
-        free = self.batching(student).free
+        free, parts = self.batching(student).free, divided(inputs, self.target.batch)
         with torch.no_grad():
-            parts = divided(inputs, self.target.batch)
             expected = call(module, inputs) if free else torch.cat([self._answers(module, p) for p in parts])
         wanted, others = expected.float().numpy(), {OTHER_BATCH} if free else set()
         return max(
@@ -287,8 +286,9 @@ class ArtifactBuilder:
                 value.type.tensor_type.shape.dim[0].dim_value = self.target.batch
         # a graph of a fixed batch needs a full one for its ranges
         inputs = as_arrays(rows_of(self._calibration, slice(0, max(count, self.target.batch))))
+        batches = (template.batch, self.target.batch)
         return BuildRequest(
-            model, template.layers, {}, inputs, module, template.batch, self.target.batch, tables=template.tables
+            model, template.layers, {}, inputs, module, *batches, tables=template.tables, recurrent=template.recurrent
         )
 
 

@@ -15,7 +15,7 @@ class Batching:
 
     Attributes:
         batch: What templates are asked for: 1, COMPARED, ANY_BATCH or the target's.
-        free: Whether files take any batch; else they take the target's, which a class token or the like makes necessary.
+        free: Whether files take any batch; else they take the target's, as a class token or the like demands.
     """
 
     batch: int

@@ -17,7 +17,7 @@ from ..spaces.axes.ranges import RangesAxis
 from ..spaces.context import SpaceContext
 from ..spaces.factored_shapes import FIRST_KIND, SECOND_KIND, in_parts
 from ..spaces.shapes import Shapes, StudentShapes
-from ..spaces.spec import StudentSpec
+from ..spaces.spec import DYNAMIC, StudentSpec
 
 Vector = NDArray[np.float64]
 Parts = tuple[tuple[StudentShapes, NDArray[np.int64]], ...]
@@ -46,7 +46,8 @@ class Features:
     For each kind of layer, precision and pattern: multiply-accumulates; those of layers whose channels are no multiple
     of STEP, once more; bytes of weights; bytes of the maps read and written; layers. Then borders between precisions,
     in order of execution, and the numbers that cross them. Then the numbers that replaced modules give, by their new
-    class.
+    class. Where a study decides about recurrent layers that may run in int8: their multiply-accumulates in float and in
+    int8.
 
     Attributes:
         shapes: Tells the shapes of students.
@@ -72,7 +73,11 @@ class Features:
         self._bytes = np.array([*BYTES, *(BYTES[BITS.index(bits)] for bits, _ in self._ways)])
         self._size_of = {module.name: module.size for module in context.modules}
         layers = [cost for kind in kinds for cost in _priors(context, kind, self._ways)]
-        self.prior = np.array([*layers, _BORDER, _BORDER_NUMBER, *[0.0] * 2 * len(REPLACED_BY)])
+        kernels = [can.recurrent for can in (context.capabilities, *context.targets.values())]
+        run = {kind for each in kernels for kind in each if any(DYNAMIC in forms for forms in each[kind].values())}
+        self._recurrent = [layer for layer in context.recurrent if layer.kind in run]
+        read = (RATES[BITS.index(32)], RATES[BITS.index(8)]) if self._recurrent else ()
+        self.prior = np.array([*layers, _BORDER, _BORDER_NUMBER, *[0.0] * 2 * len(REPLACED_BY), *read])
 
     def of(self, spec: StudentSpec) -> tuple[Vector, Vector]:
         """Return the terms of a student, and where among students it lies: those near each other err alike.
@@ -86,7 +91,13 @@ class Features:
         whole = self.shapes.of(spec)
         parts = self._parts(whole, spec)
         place = [_place(whole), *([_place_of_parts(whole, parts)] if self._has_factors else [])]
-        return np.concatenate([self._terms(parts), self._replaced(spec)]), np.concatenate(place)
+        terms = [self._terms(parts), self._replaced(spec)]
+        if self._recurrent:
+            in_int8 = np.array([spec.activations.get(layer.name) == DYNAMIC for layer in self._recurrent])
+            macs = np.array([layer.macs for layer in self._recurrent], dtype=np.float64)
+            terms.append(np.array([macs @ ~in_int8, macs @ in_int8]))
+            place.append(np.log2(np.where(in_int8, 8.0, 32.0)) / np.sqrt(len(in_int8)))
+        return np.concatenate(terms), np.concatenate(place)
 
     def _replaced(self, spec: StudentSpec) -> Vector:
         # costs are never negative, but another module may be faster or slower: each sum stands there with both signs

@@ -24,6 +24,7 @@ from ..evaluators.written import written_operators
 from ..files import PARTIAL, check_folder, digest, disk_errors, move, remove, write_json
 from ..spaces.inputs import call
 from ..spaces.layers import find_layers
+from ..spaces.recurrent import find_recurrent
 from ..spaces.spec import StudentSpec
 from ..spaces.tables import find_tables
 from ..spaces.target import Target, bits_on, ways_on
@@ -211,8 +212,10 @@ def _one(work: _Work, target: Target, runtime: Runtime, out: Path) -> Exported:
     layers = [layer.name for layer in find_layers(work.student, work.task.example_input)]
     tables = {layer.name for layer in find_tables(work.student, work.task.example_input)[0]}
     can = runtime.capabilities(target)
-    bits = bits_on(can, work.spec.realised(work.spec.bits), layers, tables)
-    spec = StudentSpec(bits=bits, activations=ways_on(can, bits, work.spec.realised(work.spec.activations)))
+    recurrent = {layer.name: layer.kind for layer in find_recurrent(work.student, work.task.example_input)[0]}
+    bits = bits_on(can, work.spec.realised(work.spec.bits), layers, tables, recurrent)
+    ways = ways_on(can, bits, work.spec.realised(work.spec.activations), recurrent)
+    spec = StudentSpec(bits=bits, activations=ways)
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"model{runtime.suffix}"
     part = path.with_name(f"{PARTIAL}{path.name}")  # nobody's own file is called that

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from statistics import median, quantiles
 
@@ -151,9 +151,10 @@ def order(standings: Sequence[Standing], gone_on: AbstractSet[int], examples: in
     """
     if not standings:
         return
-    hoped = _with_slopes(standings)
-    for front in _fronts(hoped, examples):
-        yield from _by_gaps([hoped[i] for i in front], gone_on)
+    hoped = _hoped(standings)
+    cost = np.array([s.cost for s in standings], float).reshape(len(standings), -1)
+    for front in _fronts(hoped, cost, examples):
+        yield from _by_gaps([standings[i] for i in front], hoped[front], gone_on)
 
 
 def lead(a: float, b: float, examples: int) -> float:
@@ -167,11 +168,9 @@ def lead(a: float, b: float, examples: int) -> float:
     return 2 * math.sqrt((a * (1 - a) + b * (1 - b)) / max(1, examples))
 
 
-def _fronts(standings: Sequence[Standing], examples: int) -> Iterator[NDArray[np.int64]]:
+def _fronts(accuracy: NDArray[np.float64], cost: NDArray[np.float64], examples: int) -> Iterator[NDArray[np.int64]]:
     """Yield the places of those that nobody beats, then of those that nobody of the others beats, and so on."""
-    accuracy = np.array([s.accuracy for s in standings], float)
-    cost = np.array([s.cost for s in standings], float).reshape(len(standings), -1)
-    left = np.arange(len(standings))
+    left = np.arange(len(accuracy))
     while len(left):
         strongest = _strongest if cost.shape[1] == 1 else _strongest_of_many
         beaten = _leads(accuracy[left], strongest(accuracy[left], cost[left]), examples)
@@ -212,23 +211,27 @@ def _leads(mine: NDArray[np.float64], other: NDArray[np.float64], examples: int)
     return np.asarray(other - mine > needed)
 
 
-def _with_slopes(standings: Sequence[Standing]) -> list[Standing]:
-    """Return the standings as hoped: one that rises faster than most is taken for as much better as it rose more."""
+def _hoped(standings: Sequence[Standing]) -> NDArray[np.float64]:
+    """Return metrics as hoped: a student that rises faster than most is taken for as much better as it rose more."""
     rises = [s.rise for s in standings if s.rise is not None]
     usual = median(rises) if rises else 0.0
-    found = []
-    for s in standings:
-        hoped = s.accuracy + (0.0 if s.rise is None else max(0.0, s.rise - usual))
-        found.append(replace(s, accuracy=min(hoped, 1.0) if s.accuracy <= 1 else hoped))
-    return found
+    accuracy = np.array([s.accuracy for s in standings], float)
+    more = np.array([0.0 if s.rise is None else max(0.0, s.rise - usual) for s in standings])
+    return np.asarray(np.where(accuracy <= 1, np.minimum(accuracy + more, 1.0), accuracy + more))
 
 
-def _by_gaps(front: Sequence[Standing], gone_on: AbstractSet[int]) -> Iterator[int]:
+def _by_gaps(front: Sequence[Standing], hoped: NDArray[np.float64], gone_on: AbstractSet[int]) -> Iterator[int]:
     """Yield those that went on, then always the one furthest from all before it.
 
     Where nobody went on, the most accurate comes first.
+
+    Args:
+        front: Those of one rank.
+        hoped: Their metrics as hoped.
+        gone_on: Numbers of those that went on.
     """
-    points = np.array([(s.accuracy, *(math.log(c) if c > 0 else c for c in s.cost)) for s in front], float)
+    costs = [tuple(math.log(c) if c > 0 else c for c in s.cost) for s in front]
+    points = np.column_stack([hoped, np.array(costs, float).reshape(len(front), -1)])
     points /= np.where((span := np.ptp(points, axis=0)) > 0, span, 1.0)
     weights = np.array([s.weight for s in front])
     waiting = np.array([s.number not in gone_on for s in front])

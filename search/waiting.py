@@ -8,7 +8,7 @@ from statistics import median
 
 import numpy as np
 
-from .promotion import Promotion, best_of_rung
+from .promotion import Promotion, Standing, best_of_rung
 from .trainings import trained
 from .trial import Trial
 
@@ -30,6 +30,8 @@ class WaitingRoom:
         """
         self._promotion = promotion
         self._waiting = {trial.number: trial for trial in waiting}
+        self._standings: dict[tuple[int, int], tuple[object, tuple[object, ...], Standing]] = {}
+        self._nobody: dict[int, tuple[int, int, int]] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -77,10 +79,25 @@ class WaitingRoom:
 
     def _best(self, level: int, everyone: Sequence[Trial], here: set[int], eta: int) -> int | None:
         reached = [t for t in everyone if len(t.rungs) >= level and (level or t.first_look is not None)]
-        standings = [self._promotion.standing(t, level) for t in reached if t.gate]
+        stands = len(reached), len(here), eta
+        if self._nobody.get(level) == stands:  # nobody came to this rung or left it since nobody was to go on
+            return None
+        standings = [self._standing(t, level) for t in reached if t.gate]
         gone_on = {t.number for t in reached if t.number not in here}
         fixed = {t.number for t in reached if t.to_its_end}
-        return best_of_rung(standings, gone_on - fixed, fixed, eta, self._promotion.examples_at(level))
+        number = best_of_rung(standings, gone_on - fixed, fixed, eta, self._promotion.examples_at(level))
+        if number is None:
+            self._nobody[level] = stands
+        return number
+
+    def _standing(self, trial: Trial, level: int) -> Standing:
+        # asked of all trials each time that a job ends: nearly all stand where they stood
+        told = (trial.gate_bytes, trial.first_look, *trial.rungs[max(0, level - 2) : level])
+        kept = self._standings.get((trial.number, level))
+        if kept is None or kept[0] is not trial.gate or kept[1] != told:
+            kept = trial.gate, told, self._promotion.standing(trial, level)
+            self._standings[trial.number, level] = kept
+        return kept[2]
 
     def seconds_of_a_trial(self, ended: Sequence[Trial]) -> float:
         """Return the seconds that a student usually takes from its proposal to its file; 0 while that is unknown."""

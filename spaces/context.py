@@ -20,7 +20,7 @@ class NamedNetwork:
 
     Attributes:
         name: Of the network; empty for the teacher.
-        layers: Its layers, embeddings among them where their bits are decided.
+        layers: Its layers, embeddings and recurrent layers among them where their bits are decided.
         groups: Its groups of channels.
         blocks: Its blocks.
         modules: Its modules without submodules or weights.
@@ -63,7 +63,8 @@ class SpaceContext:
             other; no two share a name. Depths are places in their own network.
         tables: The embeddings of all networks, where their bits are decided too (see `spaces.tables`).
         no_tables: Those that stay as they are, with the reasons.
-        recurrent: The teacher's recurrent layers.
+        recurrent: The teacher's recurrent layers, where their bits are decided too (see `spaces.recurrent`).
+        no_recurrent: Those that stay as they are, with the reasons.
         batch: Inputs per inference on the targets.
     """
 
@@ -89,8 +90,14 @@ class SpaceContext:
     networks: tuple[NamedNetwork, ...] = ()
     tables: tuple[Layer, ...] = ()
     no_tables: tuple[LeftOut, ...] = ()
-    recurrent: tuple[str, ...] = ()
+    recurrent: tuple[Layer, ...] = ()
+    no_recurrent: tuple[LeftOut, ...] = ()
     batch: int = 1
+
+    @property
+    def all_layers(self) -> tuple[Layer, ...]:
+        """All layers whose bits may be decided, those of the graph first."""
+        return (*self.layers, *self.tables, *self.recurrent)
 
     def capabilities_of(self, target: str) -> Capabilities:
         """Return what the target of this name can use, or all targets together for an empty name."""
@@ -124,6 +131,7 @@ class SpaceContext:
             blocks=tuple(block for block in self.blocks if block.name in its.blocks),
             modules=tuple(module for module in self.modules if module.name in its.modules),
             tables=tuple(table for table in self.tables if table.name in its.layers),
+            recurrent=tuple(layer for layer in self.recurrent if layer.name in its.layers),
             networks=(),
         )
 

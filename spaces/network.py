@@ -16,10 +16,8 @@ from .graph.resized import Resizing
 from .groups import Group, LeftOut, find_groups
 from .inputs import Inputs
 from .layers import Layer, LeafModule, find_layers, find_leaf_modules
+from .recurrent import find_recurrent
 from .tables import find_tables
-
-RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
-"""Operators that run a whole recurrent layer."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,8 @@ class Network:
         students: Networks of the user's own that stand beside a teacher, by name.
         tables: Its embeddings whose bits can be chosen, in order of execution.
         no_tables: Those that stay as they are, with the reasons.
-        recurrent: Names of its recurrent layers, which are read and run as they are.
+        recurrent: Its recurrent layers whose bits can be chosen, in order of execution.
+        no_recurrent: Those that stay as they are, with the reasons.
     """
 
     layers: tuple[Layer, ...]
@@ -51,7 +50,8 @@ class Network:
     no_sizes: tuple[LeftOut, ...] = ()
     tables: tuple[Layer, ...] = ()
     no_tables: tuple[LeftOut, ...] = ()
-    recurrent: tuple[str, ...] = ()
+    recurrent: tuple[Layer, ...] = ()
+    no_recurrent: tuple[LeftOut, ...] = ()
     students: Mapping[str, Network] = field(default_factory=dict)
 
     @property
@@ -83,6 +83,7 @@ def look_at_network(model: nn.Module, example_input: Inputs) -> Network:
     blocks = find_blocks(model, example_input, depths) if isinstance(model, fx.GraphModule) else ()
     modules = find_leaf_modules(model, example_input)
     tables, no_tables = find_tables(model, example_input)
+    recurrent, no_recurrent = find_recurrent(model, example_input)
     return Network(
         layers,
         groups,
@@ -92,7 +93,8 @@ def look_at_network(model: nn.Module, example_input: Inputs) -> Network:
         blocks,
         tables=tables,
         no_tables=no_tables,
-        recurrent=_recurrent(model),
+        recurrent=recurrent,
+        no_recurrent=no_recurrent,
     )
 
 
@@ -109,10 +111,3 @@ def _norms_layers(model: nn.Module) -> bool:
         by_batch = by_batch or any("batch_norm" in name for name in names)
         by_layer = by_layer or bool(names & {"layer_norm", "rms_norm", "rsqrt"})
     return by_layer and not by_batch
-
-
-def _recurrent(model: nn.Module) -> tuple[str, ...]:
-    nodes = model.graph.nodes if isinstance(model, fx.GraphModule) else ()
-    run = (node for node in nodes if node.op == "call_function" and name_of(node) in RECURRENT)
-    held = (next((given for given in node.all_input_nodes if given.op == "get_attr"), node) for node in run)
-    return tuple(dict.fromkeys(str(weight.target).rpartition(".")[0] or weight.name for weight in held))

@@ -40,7 +40,7 @@ def first_where_absent(
 
 @functools.lru_cache(maxsize=4096)
 def _layers_of(blocks: tuple[Block, ...], dropped: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(layer for block in blocks if block.name in dropped for layer in block.layers)
+    return frozenset(layer for block in blocks if block.name in dropped for layer in (*block.layers, *block.recurrent))
 
 
 @functools.lru_cache(maxsize=256)

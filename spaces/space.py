@@ -145,7 +145,7 @@ def build_space(context: SpaceContext, axes: Sequence[str] = DEFAULT) -> Space:
         UnknownName: An axis or a kept layer that does not exist.
         PluginError: An axis that cannot be loaded.
     """
-    known = {layer.name for layer in (*context.layers, *context.tables)}
+    known = {layer.name for layer in context.all_layers}
     for name in context.keep:
         if name not in known:
             raise UnknownName("layer", name, known)

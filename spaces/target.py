@@ -51,6 +51,9 @@ class Capabilities:
         table_bits: Bit-widths besides 32 in which embeddings can be stored; their rows are looked up in so many bits.
         ways: Bit-width -> how activations of linear layers in so many bits can be quantized besides over known ranges,
             of `spec.DYNAMIC` and `spec.FLOAT`.
+        recurrent: Kind of recurrent layer ("lstm", "gru" or "rnn") -> bit-width of its weights besides 32 -> the forms
+            that there are, the better one first: `spec.DYNAMIC` has kernels in so many bits, with `spec.FLOAT` weights
+            are only stored in them.
     """
 
     latency_bits: tuple[int, ...]
@@ -60,6 +63,7 @@ class Capabilities:
     one_float: bool = False
     table_bits: tuple[int, ...] = ()
     ways: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    recurrent: Mapping[str, Mapping[int, tuple[str, ...]]] = field(default_factory=dict)
 
     def with_patterns(self, patterns: tuple[str, ...]) -> Capabilities:
         """Return the same with these patterns as those that can be faster."""
@@ -88,12 +92,21 @@ def table_width_on(can: Capabilities, width: int, allowed: Sequence[int] | None 
     return _next_wider({b for b in can.table_bits if allowed is None or b in allowed}, width)
 
 
+def recurrent_width_on(can: Capabilities, kind: str, width: int, allowed: Sequence[int] | None = None) -> int:
+    """Return the bit-width in which a target has a recurrent layer of this kind in place of `width`; see `width_on`."""
+    return _next_wider({b for b in can.recurrent.get(kind, ()) if allowed is None or b in allowed}, width)
+
+
 def _next_wider(runnable: Collection[int], width: int) -> int:
     return min(b for b in {32, *runnable} if b >= width)
 
 
 def bits_on(
-    can: Capabilities, bits: Mapping[str, int], layers: Sequence[str], tables: Collection[str] = ()
+    can: Capabilities,
+    bits: Mapping[str, int],
+    layers: Sequence[str],
+    tables: Collection[str] = (),
+    recurrent: Mapping[str, str] | None = None,
 ) -> dict[str, int]:
     """Return the bits of all layers below 32 as a target runs them.
 
@@ -102,24 +115,41 @@ def bits_on(
         bits: Layer name -> bit-width, for layers that are not 32.
         layers: Names of all layers.
         tables: Names of embeddings, which `layers` does not hold.
+        recurrent: Names of recurrent layers, which it does not hold either, with their kinds.
     """
+    kinds = recurrent or {}
     stored = {table: table_width_on(can, width) for table, width in bits.items() if table in tables}
-    found = {layer: width_on(can, width) for layer, width in bits.items() if layer not in tables}
+    stored |= {name: recurrent_width_on(can, kinds[name], width) for name, width in bits.items() if name in kinds}
+    found = {layer: width_on(can, width) for layer, width in bits.items() if layer not in stored}
     if can.one_float and 16 in found.values():
         found = one_float_bits(found, layers)
     found |= stored
     return {layer: width for layer, width in found.items() if width < 32}
 
 
-def ways_on(can: Capabilities, bits: Mapping[str, int], activations: Mapping[str, str]) -> dict[str, str]:
+def ways_on(
+    can: Capabilities,
+    bits: Mapping[str, int],
+    activations: Mapping[str, str],
+    recurrent: Mapping[str, str] | None = None,
+) -> dict[str, str]:
     """Return how activations of layers are quantized on a target, for those that are not over known ranges.
 
     Args:
         can: What the target can use.
         bits: Layer name -> bit-width as the target runs it, for layers that are not 32.
         activations: Layer name -> how they were to be quantized; what the target cannot do is left out.
+        recurrent: Names of recurrent layers with their kinds; of each the form is taken that the target has.
     """
-    return {layer: way for layer, way in activations.items() if way in can.ways.get(bits.get(layer, 32), ())}
+    found = {}
+    for layer, way in activations.items():
+        kind, width = (recurrent or {}).get(layer), bits.get(layer, 32)
+        there = can.ways.get(width, ()) if kind is None else can.recurrent.get(kind, {}).get(width, ())
+        if way in there:
+            found[layer] = way
+        elif kind is not None and there:
+            found[layer] = there[0]
+    return found
 
 
 def one_float_bits(bits: Mapping[str, int], layers: Sequence[str]) -> dict[str, int]:
@@ -153,14 +183,23 @@ def joint_capabilities(found: Sequence[Capabilities], any_of: bool) -> Capabilit
         patterns=tuple(sorted({p for c in found for p in c.patterns})),
         one_float=not any_of and any(c.one_float for c in found),
         table_bits=tuple(sorted(tables, reverse=True)),
-        ways=_joint_ways(found, any_of),
+        ways=_joint_ways([c.ways for c in found], any_of),
+        recurrent=_joint_recurrent([c.recurrent for c in found], any_of),
     )
 
 
-def _joint_ways(found: Sequence[Capabilities], any_of: bool) -> dict[int, tuple[str, ...]]:
+def _joint_recurrent(
+    found: Sequence[Mapping[str, Mapping[int, tuple[str, ...]]]], any_of: bool
+) -> dict[str, dict[int, tuple[str, ...]]]:
+    kinds = dict.fromkeys(kind for each in found for kind in each)
+    joint = {kind: _joint_ways([each.get(kind, {}) for each in found], any_of) for kind in kinds}
+    return {kind: ways for kind, ways in joint.items() if ways}
+
+
+def _joint_ways(found: Sequence[Mapping[int, tuple[str, ...]]], any_of: bool) -> dict[int, tuple[str, ...]]:
     joint = {}
-    for width in sorted({width for can in found for width in can.ways}):
-        each = [can.ways.get(width, ()) for can in found]
+    for width in sorted({width for ways in found for width in ways}):
+        each = [ways.get(width, ()) for ways in found]
         known = dict.fromkeys(way for ways in each for way in ways)
         joint[width] = tuple(way for way in known if any_of or all(way in ways for ways in each))
     return {width: ways for width, ways in joint.items() if ways}

@@ -177,6 +177,7 @@ class SpaceSection(Section):
             training data would change by), "bn_scale" (scales of batch norms), "random", or "compared" for the one
             whose untrained student of half the width is best. It cannot change while a study goes on.
         embeddings: Whether `bits` decides about embeddings too. It cannot change while a study goes on.
+        recurrent: The same about LSTM and other recurrent layers.
     """
 
     axes: Names = ("channels", "pattern", "bits", "recovery")
@@ -187,6 +188,7 @@ class SpaceSection(Section):
 
     criterion: Literal["l2", "l1", "taylor", "bn_scale", "random", "compared"] = "l2"
     embeddings: bool = False
+    recurrent: bool = False
 
     @model_validator(mode="after")
     def _named_once(self) -> SpaceSection:

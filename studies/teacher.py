@@ -21,6 +21,7 @@ from ..compression.precision import (
     training_device,
 )
 from ..errors import AutoCompressError, StudyFileError, one_line
+from ..spaces.graph.devices import moved
 from ..spaces.graph.interface import Interface
 from .checkpoint import load_weights, plain_bytes, read_notes, save_weights
 from .data.sources import as_data
@@ -167,7 +168,7 @@ def _train(
                 f"{section.learning_rate:g}): lower learning_rate"
             )
         progress(epoch + 1, section.epochs, mean_loss)
-    teacher.to("cpu").eval()
+    moved(teacher, "cpu").eval()
     for parameter in teacher.parameters():
         parameter.data = parameter.data.contiguous()
         parameter.grad = None

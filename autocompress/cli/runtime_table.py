@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
@@ -40,10 +41,15 @@ def describe_runtimes() -> list[dict[str, Any]]:
                 "channel_multiple": can.channel_multiple,
                 "patterns": list(can.patterns),
                 "table_bits": list(can.table_bits),
-                "ways": {str(bits): list(ways) for bits, ways in can.ways.items()},
+                "ways": _by_bits(can.ways),
+                "recurrent": {kind: _by_bits(ways) for kind, ways in can.recurrent.items()},
             }
         found.append(entry)
     return found
+
+
+def _by_bits(ways: Mapping[int, tuple[str, ...]]) -> dict[str, list[str]]:
+    return {str(bits): list(forms) for bits, forms in ways.items()}
 
 
 def print_runtimes(described: list[dict[str, Any]]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import MeasurementError
+from ...spaces.spec import DYNAMIC
 from ...spaces.target import Capabilities, Target
 
 
@@ -77,6 +78,7 @@ class BuildRequest:
             none, a runtime takes them from the calibration inputs in its own way.
         trained: Layer name -> range of its inputs, as quantization-aware training has learned it.
         tables: Name of a node that looks rows up -> name of the embedding that they are of.
+        recurrent: Name of a node that runs a recurrent layer -> name of the layer.
         activations: Layer name -> "dynamic" or "float", as `spaces.spec.StudentSpec` has them; only what the runtime
             has among the ways of its capabilities.
     """
@@ -91,13 +93,20 @@ class BuildRequest:
     ranges: Ranges = field(default_factory=dict)
     trained: Ranges = field(default_factory=dict)
     tables: Mapping[str, str] = field(default_factory=dict)
+    recurrent: Mapping[str, str] = field(default_factory=dict)
     activations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def static_bits(self) -> Mapping[str, int]:
         """The bits of layers whose activations, if they have few bits too, have ranges known before the file runs."""
-        others = {*self.tables.values(), *self.activations}
+        others = {*self.tables.values(), *self.recurrent.values(), *self.activations}
         return {layer: width for layer, width in self.bits.items() if layer not in others}
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The bits asked for of each layer in the graph, in its order; then of recurrent ones that run in them."""
+        run = (layer for layer in self.recurrent.values() if self.activations.get(layer) == DYNAMIC)
+        return tuple(self.bits.get(layer, 32) for layer in (*self.layers.values(), *run))
 
     def one_input(self, runtime: str) -> NDArray[Any]:
         """Return the calibration inputs of a network that takes one.

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...errors import MeasurementError
 from ...quieting import quietly
+from ...spaces.graph.devices import moved
 from .base import BuildRequest
 
 LAYER_OPERATORS = ("conv", "linear")
@@ -39,7 +40,7 @@ def convert(request: BuildRequest, folder: Path, path: Path) -> None:
 
     bits = {layer: request.bits.get(layer, 32) for layer in (*request.layers.values(), *request.bits)}
     example = torch.zeros(request.batch, *request.one_input("coreml").shape[1:])
-    program = torch.export.export(copy.deepcopy(request.module).cpu().eval(), (example,)).run_decompositions({})
+    program = torch.export.export(moved(copy.deepcopy(request.module), "cpu").eval(), (example,)).run_decompositions({})
     widths, owners = _marked(program, bits)
     passes = coremltools.PassPipeline.DEFAULT
     passes.remove_passes({"common::const_deduplication"})  # layers of equal weights may differ in bits

@@ -17,6 +17,7 @@ from ...spaces.target import Capabilities, Target
 from ...temporary import temporary_folder
 from ..timing.machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded, Ranges, TensorInfo
+from .onnx_recurrent import RUN, STORED, store_recurrent
 from .onnx_tables import TABLE_BITS, store_tables
 from .onnx_ways import WAYS, compute_otherwise
 from .profiling import WARM_UP, OperatorTime, run_repeatedly
@@ -35,6 +36,7 @@ _INT8_OPERATORS = (
     "MatMulIntegerToFloat",
     "DynamicQuantizeMatMul",
     "MatMulInteger",
+    "DynamicQuantizeLSTM",
 )
 _DTYPES = {"float": "float32", "double": "float64"}
 
@@ -91,11 +93,11 @@ class OnnxRuntime:
         present = instruction_sets()
         x86 = platform.machine().lower() in ("x86_64", "amd64")
         if x86 and present is not None and "avx2" not in present:
-            return Capabilities(latency_bits=(32,), storage_bits=(16, 8, 4), channel_multiple=16, table_bits=TABLE_BITS)
-        return Capabilities((32, 8), (16, 4), channel_multiple=16, table_bits=TABLE_BITS, ways=WAYS)
+            return Capabilities((32,), (16, 8, 4), channel_multiple=16, table_bits=TABLE_BITS, recurrent=STORED)
+        return Capabilities((32, 8), (16, 4), channel_multiple=16, table_bits=TABLE_BITS, ways=WAYS, recurrent=RUN)
 
     def build(self, request: BuildRequest, path: Path) -> None:
-        """Write an ONNX file, quantized as `onnx_quantize`, `onnx_ways` and `onnx_tables` say.
+        """Write an ONNX file, quantized as `onnx_quantize`, `onnx_ways`, `onnx_tables` and `onnx_recurrent` say.
 
         Raises:
             MeasurementError: It cannot be quantized.
@@ -106,6 +108,7 @@ class OnnxRuntime:
             model = quantize(request.model, request.layers, request.static_bits, request.calibration, request.ranges)
             model = compute_otherwise(model, request.layers, request.bits, request.activations)
             model = store_tables(model, request.tables, request.bits)
+            model = store_recurrent(model, request.recurrent, request.bits, request.activations)
         except Exception as error:
             raise MeasurementError(f"{path}: cannot be quantized: {one_line(error)}") from error
         path.write_bytes(model.SerializeToString())

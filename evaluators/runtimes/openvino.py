@@ -16,6 +16,7 @@ from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from ..timing.machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded, Ranges, TensorInfo
+from .onnx_recurrent import STORED, store_recurrent
 from .onnx_tables import TABLE_BITS, store_tables
 from .profiling import OperatorTime
 
@@ -54,7 +55,7 @@ class OpenVino:
             raise RuntimeUnavailable(f"openvino: unknown device {target.device!r}, allowed: cpu; change the target")
         fast_bf16 = bool({"amx_bf16", "avx512_bf16"} & set(instruction_sets() or ()))
         bits = (32, 16, 8) if fast_bf16 else (32, 8)
-        return Capabilities(bits, storage_bits=(), channel_multiple=8, one_float=True, table_bits=TABLE_BITS)
+        return Capabilities(bits, (), channel_multiple=8, one_float=True, table_bits=TABLE_BITS, recurrent=STORED)
 
     def build(self, request: BuildRequest, path: Path) -> None:
         """Write an ONNX file in OpenVINO's favourite form.
@@ -71,6 +72,7 @@ class OpenVino:
         try:
             model = quantize(request.model, request.layers, eight, request.calibration, request.ranges)
             model = store_tables(model, request.tables, request.bits)
+            model = store_recurrent(model, request.recurrent, request.bits)
         except Exception as error:
             raise MeasurementError(f"{path}: cannot be quantized: {one_line(error)}") from error
         model = copy.deepcopy(model)  # without quantization it is the request's own

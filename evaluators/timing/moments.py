@@ -6,10 +6,10 @@ one figure, the reference's median: it is taken over all moments seen, and its i
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
-import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +20,7 @@ import numpy as np
 
 from ...cache import Cache
 from ...files import disk_errors
+from ...lines import add_lines, files_of_all, own_file
 from .machine import fingerprint
 from .spread import Spread
 
@@ -156,10 +157,10 @@ def _moments(sights: Sequence[Sight]) -> list[list[Sight]]:
 
 @dataclass(frozen=True)
 class Watch:
-    """A file that takes what the reference took in each timing process, a line each, from several writers at once.
+    """Keeps what the reference took in each timing process, a line each, from several writers on several machines.
 
     Attributes:
-        path: The file.
+        path: What the files are named by; see `lines`.
     """
 
     path: Path
@@ -167,32 +168,25 @@ class Watch:
     def add(self, sights: Iterable[Sight]) -> None:
         """Add lines. A file that cannot be written is no reason to lose a measurement."""
         text = "".join(json.dumps({**asdict(sight), "at_s": round(sight.at_s, 1)}) + "\n" for sight in sights)
-        try:
-            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        except OSError:
-            return
-        try:
-            os.write(handle, text.encode())
-        except OSError:
-            return
-        finally:
-            os.close(handle)
+        with contextlib.suppress(OSError):
+            add_lines(own_file(self.path), text.encode())
 
     def forget(self) -> None:
         """Remove all lines: what was seen on another machine says nothing of this one.
 
         Raises:
-            StorageError: The file cannot be removed.
+            StorageError: The files cannot be removed.
         """
         with disk_errors(self.path):
-            self.path.unlink(missing_ok=True)
+            for path in files_of_all(self.path):
+                path.unlink(missing_ok=True)
 
     def read(self) -> list[Sight]:
-        """Return what was added; lines that were cut short are left out."""
-        try:
-            lines = self.path.read_text().splitlines()
-        except (OSError, UnicodeDecodeError):
-            return []
+        """Return what was added on all machines; lines that were cut short are left out."""
+        lines: list[str] = []
+        for path in files_of_all(self.path):
+            with contextlib.suppress(OSError):
+                lines += path.read_text(encoding="utf-8", errors="replace").splitlines()
         found = []
         for line in lines:
             try:

@@ -18,6 +18,7 @@ from ...compression.warm_start import warm_parent
 from ...errors import MetricError, TrialFailed, UsageError
 from ...remarks import remark
 from ...spaces.axes.size import SizeAxis
+from ...spaces.graph.devices import moved
 from ...spaces.spec import StudentSpec
 from ...studies.schema import StudySections
 from ...studies.task import PreparedTask
@@ -164,5 +165,5 @@ def kept_student(task: PreparedTask, trial: Trial, folder: Path, settings: Study
         if not path.exists():
             raise UsageError(f"{path}: the weights of this trial are gone; keep the folder checkpoints of a study")
         student = load_recovered(student, trial.spec, path)
-    student.module.cpu().eval()
+    moved(student.module, "cpu").eval()
     return student

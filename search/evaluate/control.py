@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ...compression.student import make_student
-from ...files import PARTIAL
+from ...errors import StorageError
+from ...files import PARTIAL, disk_errors
 from ...spaces.axes.bits import FULL
 from ...spaces.spec import StudentSpec
 from .context import EvaluationContext
@@ -26,9 +27,14 @@ def control_files(context: EvaluationContext) -> Iterator[Mapping[str, Path]]:
 
     Yields:
         Target -> file; empty where one of them has none.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
     """
     found: dict[str, Path] = {}
-    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=context.folder) as folder:
+    with disk_errors(context.folder):
+        place = tempfile.TemporaryDirectory(prefix=PARTIAL, dir=context.folder)
+    with place as folder:
         for name, session in context.sessions.items():
             widths = [b for b in session.runtime.capabilities(session.target).runnable_bits if 8 <= b < FULL]
             if not widths:
@@ -37,8 +43,10 @@ def control_files(context: EvaluationContext) -> Iterator[Mapping[str, Path]]:
             path = Path(folder) / f"{name}{session.runtime.suffix}"
             try:
                 student = make_student(context.parent, spec)
-                with context.slices():
+                with context.slices(), disk_errors(path):
                     session.builder.build(student.module, spec, path, CALIBRATION)
+            except StorageError:
+                raise
             except Exception:  # whatever a library makes of this network: there is no control then
                 break
             found[name] = path

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import StorageError
-from ...evaluators.agreement import ControlRatio, control_ratio, difference
+from ...evaluators.agreement import ControlRatio, control_ratio, difference, tells_nothing
 from ...evaluators.timing.host import Replaceable, ThisMachine, TimingHost
-from ...files import read_object, write_json
+from ...files import is_trouble, read_object, write_json
 from ...spaces.plain import from_plain, to_plain
 from ..store.layout import target_folder
 from .context import EvaluationContext
@@ -21,8 +21,6 @@ from .control import control_files
 from .target_session import TargetSession
 
 Say = Callable[[str], None]
-BUSY = "other work"
-"""How a difference begins that tells nothing."""
 TRIES = 3
 """Times that a machine is held against the first where other work ran meanwhile."""
 
@@ -87,7 +85,7 @@ def why_not_in_its_place(context: EvaluationContext, machine: TimingHost) -> str
     Raises:
         MeasurementError: The control cannot be timed.
         TimingHostLost: The machine is gone, too.
-        StorageError: The disk cannot be written.
+        StorageError: The disk cannot be read or written.
     """
     for session in context.sessions.values():
         there = replace(session.meter, host=machine)
@@ -101,7 +99,7 @@ def why_not_in_its_place(context: EvaluationContext, machine: TimingHost) -> str
                 return "nothing is known by which to tell whether it measures alike"
             for _ in range(TRIES):
                 found = control_ratio(session.meter, machine, controls[target])
-                if not (why := difference(found, kept.measured)).startswith(BUSY):
+                if not tells_nothing(why := difference(found, kept.measured)):
                     break
             if why:
                 return why
@@ -134,7 +132,7 @@ def _compare(
         if not why:
             say(f"this study was calibrated on {first}; {name} times its files now, and agrees with it on a control")
             _write(context.folder, target, replace(kept, agree=(*kept.agree, name)))
-        elif why.startswith(BUSY):
+        elif tells_nothing(why):
             say(f"this study was calibrated on {first}, and {name} times its files now: {why}")
         else:
             raise StorageError(
@@ -157,7 +155,9 @@ def _read(folder: Path, target: str, session: TargetSession) -> KnownControl | N
     try:
         kept = read_object(_path(folder, target))
         known = None if kept is None else from_plain(KnownControl, kept)
-    except (StorageError, ValueError):
+    except (StorageError, ValueError) as error:
+        if is_trouble(error.__cause__):
+            raise
         return None  # it is measured anew
     return known if known is not None and known.measured.host == _calibrated_on(session) else None
 

@@ -21,6 +21,7 @@ from ...compression.recovered import UNREADABLE, read_checkpoint, write_checkpoi
 from ...compression.student import make_student
 from ...errors import DataError, StorageError, TrialFailed
 from ...files import disk_errors, read_object, remove, write_json
+from ...spaces.graph.devices import moved
 from ...spaces.network import Network, look_at_network
 from ...spaces.spec import Recovery, StudentSpec
 from ...studies.checkpoint import plain_bytes
@@ -49,7 +50,7 @@ def look_at_students(task: PreparedTask) -> dict[str, Network]:
     Raises:
         UsageError: There is nothing in one of them.
     """
-    return {name: look_at_network(module.cpu(), task.example_input) for name, module in task.students.items()}
+    return {name: look_at_network(moved(module, "cpu"), task.example_input) for name, module in task.students.items()}
 
 
 def load_first_weights(task: PreparedTask, folder: Path) -> None:

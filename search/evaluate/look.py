@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from ...spaces.axes.size import SizeAxis
+from ...spaces.graph.devices import moved
 from ...spaces.network import Network, look_at_network
 from ...spaces.sizes import find_sizes
 from ...studies.task import PreparedTask
@@ -22,7 +23,7 @@ def look_at_teacher(task: PreparedTask, axes: Collection[str]) -> Network:
     Raises:
         UsageError: There is nothing to compress.
     """
-    found = look_at_network(task.teacher.cpu(), task.example_input)
+    found = look_at_network(moved(task.teacher, "cpu"), task.example_input)
     found = replace(found, students=look_at_students(task))
     if SizeAxis.name not in axes or task.bare is None:
         return found

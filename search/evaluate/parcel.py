@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from ...errors import StorageError
 from ...files import PARTIAL, disk_errors, make_folder, remove, write_bytes
+from ...lines import add_lines, own_file, shared_name
 from ..store.importance import FILE as IMPORTANCE
 from ..store.layout import checkpoints_folder, students_folder
 from .checkpoints import checkpoint_stem
@@ -30,7 +31,7 @@ class Parcel:
 
     Attributes:
         files: Their content.
-        tails: What was added to files that grow.
+        tails: What was added to files that grow, by the names that all machines have for them; see `lines.shared_name`.
         gone: Files that were removed.
         links: Files that do not travel, since driver and worker see one folder; see `SharedFolder`.
         place: Folder in that one which they lie in, until the driver moves them to their own; empty where they do.
@@ -92,20 +93,22 @@ def made_since(folder: Path, before: Mapping[str, Stamp]) -> Parcel:
         before: How it stood; see `stamps`.
     """
     now = stamps(folder)
-    files, tails = {}, {}
+    files: dict[str, bytes] = {}
+    tails: dict[str, bytes] = {}
     for name, stamp in now.items():
         if before.get(name) == stamp:
             continue
         content = (folder / name).read_bytes()
         if name.endswith(GROWING):
-            tails[name] = content[before[name][0] if name in before else 0 :]
+            added = content[before[name][0] if name in before else 0 :]
+            tails[shared_name(name)] = tails.get(shared_name(name), b"") + added
         else:
             files[name] = content
     return Parcel(files, tails, tuple(name for name in before if name not in now))
 
 
 def unpack(folder: Path, parcel: Parcel) -> None:
-    """Write what a parcel holds into a study's folder, each file whole or not at all, and tails at the ends of files.
+    """Write what a parcel holds into a study's folder: each file whole or not at all, tails at the ends of own files.
 
     Args:
         folder: The study's folder.
@@ -120,8 +123,7 @@ def unpack(folder: Path, parcel: Parcel) -> None:
             write_bytes(folder / name, content)
         for name, content in parcel.tails.items():
             make_folder((folder / name).parent)
-            with (folder / name).open("ab") as file:  # other drivers of the study may add to it, too
-                file.write(content)
+            add_lines(own_file(folder / name), content)  # as do others on this machine, but on no other one
         for name in parcel.gone:
             remove(folder / name)
 

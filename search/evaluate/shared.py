@@ -8,6 +8,8 @@ that was lost.
 from __future__ import annotations
 
 import secrets
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +20,8 @@ from .parcel import Parcel, check_inside, link, unpack
 
 TOKEN = f"{PARTIAL}shared-"
 GREETING = "greeting"
+SEEN_S = 8.0
+"""Seconds that what another machine wrote may take to be seen: a network's file system remembers what was there."""
 
 
 class NotSeen(Exception):
@@ -61,7 +65,7 @@ class SharedFolder:
 
     def greet(self) -> str:
         """Write something into the folder; return where it lies, or nothing where this machine cannot."""
-        if not self.is_seen():
+        if not seen_soon(self.is_seen):
             return ""
         with suppress(StorageError, OSError):
             return self.given(Parcel({GREETING: self.token.encode()})).place
@@ -72,8 +76,14 @@ class SharedFolder:
         if not place:
             return False
         greeting = self.folder / place / GREETING
+
+        def is_there() -> bool:
+            with suppress(OSError):
+                return greeting.read_bytes() == self.token.encode()
+            return False
+
         with suppress(StorageError, OSError):
-            greeted = greeting.read_bytes() == self.token.encode()
+            greeted = seen_soon(is_there)
             remove(self.folder / place)
             return greeted
         return False
@@ -120,15 +130,18 @@ class SharedFolder:
 
         Raises:
             StorageError: The disk is full or cannot be written, or a path leads out of the folder.
-            NotSeen: Something of it is not here. Nothing was changed then.
+            NotSeen: Something of it is not here, nor some seconds later. Nothing was changed then.
         """
         check_inside(self.folder, parcel)
         place = self.folder / parcel.place
-        for name, (size_bytes, _) in parcel.links.items():
-            with suppress(OSError):
-                if (place / name).stat().st_size == size_bytes:
-                    continue
-            raise NotSeen(f"{place / name} is not there, or not whole")
+        missing: list[str] = []
+
+        def is_whole() -> bool:
+            missing[:] = self._missing(parcel)
+            return not missing
+
+        if not seen_soon(is_whole):
+            raise NotSeen(f"{place / missing[0]} is not there, or not whole")
         with disk_errors(self.folder):
             for name in parcel.links:
                 make_folder((self.folder / name).parent)
@@ -137,6 +150,29 @@ class SharedFolder:
                 remove(place)
         unpack(self.folder, replace(parcel, links={}, place=""))
 
+    def _missing(self, parcel: Parcel) -> list[str]:
+        """Return the names of a parcel whose files are not in its place, or not whole."""
+        place, found = self.folder / parcel.place, []
+        with suppress(OSError):
+            list(place.iterdir())  # else a system may go on saying what it knows of a folder
+        for name, (size_bytes, _) in parcel.links.items():
+            with suppress(OSError):
+                if (place / name).stat().st_size == size_bytes:
+                    continue
+            found.append(name)
+        return found
+
     @property
     def _token(self) -> Path:
         return self.folder / f"{TOKEN}{self.token}"
+
+
+def seen_soon(look: Callable[[], bool]) -> bool:
+    """Look until something is seen that another machine wrote, for `SEEN_S` at most; return whether it was."""
+    until_s, pause_s = time.monotonic() + SEEN_S, 0.05
+    while not look():
+        if time.monotonic() >= until_s:
+            return False
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, 1.0)
+    return True

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from ...errors import AutoCompressError, TimingHostLost, one_line
+from ...errors import AutoCompressError, StorageError, TimingHostLost, one_line
+from ...evaluators.agreement import tells_nothing
 from ...evaluators.timing.host import Judge, TimingHost
+from .ray_retries import PATIENCE_S, Retries
 
 Say = Callable[[str], None]
 
@@ -52,41 +53,50 @@ class Guard:
         self.judge: Judge | None = None
         self._first, self._say = first, say
         self._nodes = {first.node}
+        self._retries = Retries()
 
-    def look_at(self, life: Life, service: Any, host: TimingHost) -> None:
-        """Trust a life, or refuse it, so that whoever has files timed is told why.
+    def verdict(self, life: Life, host: TimingHost) -> str | None:
+        """Return why a life is refused, in words for whoever has files timed; empty where it is trusted.
 
-        Where the machine is gone meanwhile nothing is decided.
+        None where nothing is decided: the machine is gone meanwhile; or, until `PATIENCE_S` are over, other work ran so
+        that a look tells nothing, or the driver's own disk gave an error.
 
         Args:
             life: That is not trusted.
-            service: Handle of the actor.
             host: Has files timed by this one life, trusted or not.
         """
-        import ray
-
-        if life.node not in self._nodes:
-            try:
-                why = self._why_not(host)
-            except TimingHostLost:
-                return
-            if why:
-                said = (
-                    f"{life.machine} took the place of {self._first.machine}, which timed this study's files and died, "
-                    f"and cannot: {why}. Run the same command again, with {self._first.machine} back if that can be"
-                )
-                ray.get(service.refuse.remote(life.key, said))
-                return
-            self._say(f"{life.machine} times files in place of {self._first.machine}, which died, and agrees with it")
-            self._nodes.add(life.node)
-        ray.get(service.trust.remote(life.key))
-
-    def _why_not(self, host: TimingHost) -> str:
-        if self.judge is None:
-            return "the study was being opened, and nothing is known by which to tell whether it measures alike"
+        if life.node in self._nodes:
+            return ""
+        if not self._retries.is_due(life.node):
+            return None
         try:
-            return self.judge(host)
+            why, is_sure = self._why_not(host)
+        except TimingHostLost:
+            return None
+        first = self._first.machine
+        if not why:
+            self._say(f"{life.machine} times files in place of {first}, which died, and agrees with it")
+            self._nodes.add(life.node)
+            return ""
+        is_first_look = self._retries.is_first(life.node)
+        if not is_sure and self._retries.told_nothing(life.node):
+            if is_first_look:
+                self._say(f"{life.machine} waits to time files in place of {first}, which died: {why}")
+            return None
+        tried = "" if is_sure else f", for {PATIENCE_S / 60:.0f} minutes"
+        return (
+            f"{life.machine} took the place of {first}, which timed this study's files and died, and cannot: "
+            f"{why}{tried}. Run the same command again, with {first} back if that can be"
+        )
+
+    def _why_not(self, host: TimingHost) -> tuple[str, bool]:
+        """Return why a machine cannot time files, empty where it can, and whether a later look would say the same."""
+        if self.judge is None:
+            return "the study was being opened, and nothing is known by which to tell whether it measures alike", True
+        try:
+            why = self.judge(host)
         except TimingHostLost:
             raise
-        except (AutoCompressError, OSError) as error:
-            return one_line(error)[:200]
+        except (AutoCompressError, OSError) as error:  # of the driver's own disk, but where a file cannot be timed
+            return one_line(error)[:200], not isinstance(error, StorageError | OSError)
+        return why, not tells_nothing(why)

@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...errors import AutoCompressError, TimingHostLost, one_line
-from ...evaluators.agreement import disagreement
+from ...errors import AutoCompressError, StorageError, TimingHostLost, one_line
+from ...evaluators.agreement import disagreement, tells_nothing
 from ...evaluators.timing.host import AnotherMachine, TimingHost
 from ...evaluators.timing.processes import ProcessTimes, TimingRequest
 from ...spaces.target import Target
 from ..evaluate.context import EvaluationContext
 from ..evaluate.control import control_files
 from .ray_cluster import Node, Say, nodes, on
+from .ray_retries import Retries
 from .ray_timing import RayTimingHost, TimingService
 
 ANSWER_S = 10.0
@@ -130,6 +131,7 @@ class TimingMachines:
         self.host: TimingHost = context.host
         self._context, self._say = context, say
         self._seen: set[str] = set()
+        self._retries = Retries()
         self._turns: Any = None
         self._hosts: list[RayTimingHost] = []  # an actor ends with the last handle of it
         self._asked: Any = None
@@ -146,24 +148,23 @@ class TimingMachines:
     def look(self, found: Sequence[Node]) -> None:
         """Take in the machines with the target's hardware that are new and agree with the first.
 
-        To hold one against the first takes some seconds, once. So does looking at one that took the place of the first.
+        To hold one against the first takes some seconds, once, or some times where other work disturbs it. So does
+        looking at one that took the place of the first.
 
         Args:
             found: The machines of the cluster.
         """
         self.look_at_first()
         new = [node for node in found if node.is_target and node.key not in self._seen]
+        new = [node for node in new if self._retries.is_due(node.key)]
         if self._turns is None or not new:
             return
-        self._seen |= {node.key for node in new}
-        with control_files(self._context) as controls:
-            if not controls:
-                first = self.host.name
-                self._say(f"all files are timed on {first}: this target has no control to hold other machines against")
-            for node in new if controls else ():
-                if self._context.stop():
-                    break
-                self._hold_against_first(node, controls)
+        try:
+            with control_files(self._context) as controls:
+                self._look_at(new, controls)
+        except StorageError as error:  # of the driver's own disk
+            for node in new:
+                self._decide(node, one_line(error)[:200], is_sure=False)
 
     def look_at_first(self) -> None:
         """See whether the first machine died and another took its place, as far as it has answered since last time."""
@@ -178,26 +179,49 @@ class TimingMachines:
                 return
             first.look_over(ray.get(asked))
 
+    def _look_at(self, new: Sequence[Node], controls: Mapping[str, Path]) -> None:
+        """Hold machines against the first, as far as there is something to hold them against."""
+        if not controls:
+            self._seen |= {node.key for node in new}
+            first = self.host.name
+            self._say(f"all files are timed on {first}: this target has no control to hold other machines against")
+        for node in new if controls else ():
+            if self._context.stop():
+                break
+            self._hold_against_first(node, controls)
+
     def _hold_against_first(self, node: Node, controls: Mapping[str, Path]) -> None:
         import ray
 
         service = ray.remote(TimingService).options(num_cpus=0, scheduling_strategy=on(node.key)).remote()
         host = RayTimingHost(service, node.name, patience_s=0.0)
-        if why := self._why_not(host, controls):
-            self._say(f"nothing is timed on {node.name}: {why}")
+        why, is_sure = self._why_not(host, controls)
+        if why:
+            self._decide(node, why, is_sure)
             ray.kill(service)
             return
+        self._seen.add(node.key)
         self._hosts.append(host)
         count = ray.get(self._turns.add.remote(host))
         self._say(f"files are timed on {count} machines that agree; what is confirmed is on {self.host.name}")
 
-    def _why_not(self, host: RayTimingHost, controls: Mapping[str, Path]) -> str:
-        """Return why nothing is to be timed on a machine; empty where nothing speaks against it."""
+    def _decide(self, node: Node, why: str, is_sure: bool) -> None:
+        """Leave a machine out for good, or until it is looked at again where that may tell more."""
+        is_first = self._retries.is_first(node.key)
+        again = not is_sure and self._retries.told_nothing(node.key)
+        if not again:
+            self._seen.add(node.key)
+        if is_first or not again:
+            self._say(f"nothing is timed on {node.name}{' yet' if again else ''}: {why}")
+
+    def _why_not(self, host: RayTimingHost, controls: Mapping[str, Path]) -> tuple[str, bool]:
+        """Return why nothing is to be timed on a machine, empty where all is well, and whether that is for good."""
         import ray
 
         sessions = self._context.sessions
         try:
             told = (disagreement(sessions[name].meter, host, path) for name, path in controls.items())
-            return next(filter(None, told), "")
+            why = next(filter(None, told), "")
         except (AutoCompressError, ray.exceptions.RayError, OSError) as error:
-            return one_line(error)[:200]
+            return one_line(error)[:200], not isinstance(error, StorageError | OSError)
+        return why, not tells_nothing(why)

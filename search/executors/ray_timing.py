@@ -211,9 +211,12 @@ class RayTimingHost:
 
     def look_over(self, life: Life) -> None:
         """Have a life of the service looked at that is not trusted yet; the driver calls it."""
-        if self.guard is not None and not life.trusted:
-            asked = replace(self, patience_s=0.0, key=life.key, guard=None)
-            self.guard.look_at(life, self.service, asked)
+        if self.guard is None or life.trusted:
+            return
+        refused = self.guard.verdict(life, replace(self, patience_s=0.0, key=life.key, guard=None))
+        if refused is not None:
+            service = self.service
+            self._get(service.refuse.remote(life.key, refused) if refused else service.trust.remote(life.key))
 
     def _digest(self, path: Path) -> str:
         key = str(path), path.stat().st_mtime_ns if path.exists() else 0

@@ -21,7 +21,7 @@ from ...temporary import sweep_temporary, temporary_folder
 from ..evaluate.context import EvaluationContext, open_context
 from ..evaluate.job import Job, JobResult
 from ..evaluate.parcel import Parcel, made_since, stamps, unpack
-from ..evaluate.shared import NotSeen, SharedFolder
+from ..evaluate.shared import NotSeen, SharedFolder, seen_soon
 from ..identity import check_identity
 from ..job_log import evaluate_in_worker
 from ..store.layout import checkpoints_folder
@@ -169,7 +169,7 @@ class RayWorker:
             try:
                 parcel = self._shared.taken(parcel)
             except NotSeen as error:
-                return self._with_text(Unseen(str(error), not self._shared.is_seen()))
+                return self._with_text(Unseen(str(error), not seen_soon(self._shared.is_seen)))
         return self._with_text(self._do(job, parcel, shares))
 
     def _with_text(self, found: Any) -> Printed:

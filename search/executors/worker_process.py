@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Future, InvalidStateError, ProcessPoolExecutor
 
 from ...errors import one_line
-from ...quieting import start_resource_tracker
 from ..evaluate.job import Job, JobResult
 from ..store.logs import trim_log, worker_log_path
 from ..worker_state import IDLE, OPENING, WorkerState
 from .base import ExecutorContext
+from .resource_tracker import start_resource_tracker
 from .worker import WorkerUnusable, open_study, prepare_worker, work
 
 Sent = tuple[Job, Future[JobResult]]

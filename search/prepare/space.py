@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...errors import MeasurementError, TrialFailed, UsageError
 from ...evaluators.microbenchmarks import Say, study_profile
 from ...spaces.axes.patterns import MIN_WEIGHTS, PatternAxis
 from ...spaces.context import SpaceContext
+from ...spaces.group import LeftOut
 from ...spaces.network import Network
 from ...spaces.space import Space, build_space
 from ...spaces.spec import ADAPTERS, Pattern, Recovery, StudentSpec
@@ -150,12 +151,18 @@ def lay_context(
         blocks=network.blocks,
         resizings=network.resizings,
         no_sizes=network.no_sizes,
-        recurrent=network.recurrent,
         batch=settings.target.batch,
         tables=network.tables if settings.space.embeddings else (),
         no_tables=network.no_tables if settings.space.embeddings else (),
+        recurrent=network.recurrent if settings.space.recurrent else (),
+        no_recurrent=network.no_recurrent if settings.space.recurrent else tuple(_unasked(network)),
     )
     return united(context, network.students, settings.space.embeddings)
+
+
+def _unasked(network: Network) -> Iterator[LeftOut]:
+    for layer in network.recurrent:
+        yield LeftOut(layer.name, "stays in 32 bits: [space] recurrent = true lets bits decide about it")
 
 
 def storage_counts(settings: StudySections) -> bool:

@@ -52,11 +52,16 @@ def scaled(space: Space, steps: float, like: Plan, ranks: Mapping[str, float] | 
     return space.uniform(parts, like.changed(_shallower(space, DEPTH**-steps, ranks or {})))
 
 
-def scaled_designs(space: Space) -> Iterator[Design]:
-    """Yield scaled plans, on every target that plans choose from; none where too little can be scaled."""
+def scaled_designs(space: Space, ranks: Mapping[str, float] | None = None) -> Iterator[Design]:
+    """Yield scaled plans, on every target that plans choose from; none where too little can be scaled.
+
+    Args:
+        space: The space.
+        ranks: See `scaled`; those of a `CompoundEncoding` which shall describe these plans.
+    """
     bits = 8 if 8 in space.options("bits") else FULL
     for steps in STEPS if can_scale(space) else ():
-        like = scaled(space, steps, space.taught)
+        like = scaled(space, steps, space.taught, ranks)
         yield from on_targets(space, Origin.DESIGN, "initial design", like, WIDTH**-steps, bits)
 
 

@@ -5,7 +5,7 @@ A short search has all of them that way. They come in the order in which they ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 
 from ...spaces.axes.bits import FULL
@@ -29,7 +29,11 @@ GENTLE_RATE = 0.01
 
 
 def initial_design(
-    space: Space, solved: Iterable[Design] = (), levels: Sequence[Plan] = (), usual: bool = True
+    space: Space,
+    solved: Iterable[Design] = (),
+    levels: Sequence[Plan] = (),
+    usual: bool = True,
+    ranks: Mapping[str, float] | None = None,
 ) -> list[Design]:
     """Return the plans in their order.
 
@@ -39,6 +43,7 @@ def initial_design(
         levels: Uniform designs that give each role a level of its own. Each is followed by itself in other bits: these
             share its training.
         usual: Whether what a user would do by hand is among them; else it is the teacher alone.
+        ranks: Variable name -> how sensitive it is beside others of its axis, where that is known; see `scaled`.
     """
     made = [design for design in by_hand(space) if usual or design.origin is Origin.TEACHER]
     hand = [*made, *whole_students(space), *own_students(space)]
@@ -46,7 +51,7 @@ def initial_design(
     found = list(dict.fromkeys(solved)) or list(finer_widths(space))
     mixed = [Design(plan, Origin.DESIGN, "initial design") for plan in levels]
     # two by levels for each of the solver's: where harm does not add up, they are the better ones
-    rows = found, mixed[::2], mixed[1::2], list(shallower(space)), list(scaled_designs(space))
+    rows = found, mixed[::2], mixed[1::2], list(shallower(space)), list(scaled_designs(space, ranks))
     each = [d for some in zip_longest(*rows) for d in some if d is not None]
     ours = [design for design in each if design.plan not in known]
     untrained = [d for d in hand if space.spec(d.plan).recovery is None]

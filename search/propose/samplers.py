@@ -14,8 +14,10 @@ from ..pareto import ranks
 from .encoding import Parameter
 
 SamplerName = Literal["auto", "tpe", "gp", "random", "nsga2"]
-MEMORY = 400
-"""Trials that a sampler sees at most: the time of a proposal grows with them."""
+MEMORY, MOST = 400, 500
+"""Trials that a sampler is told of, and that it may hold before all are told anew: proposals take longer with more."""
+STALE = 16
+"""All are told anew once more than one in so many has come to be worth something else, or nothing."""
 
 
 def distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution:
@@ -56,6 +58,7 @@ class Sampler:
         self._sampler = _make(name, seed)
         self._told: dict[int, optuna.trial.FrozenTrial | _Violation] = {}
         self._seen: set[int] = set()
+        self._stale: set[int] = set()
         self._study = self._new_study()
 
     def ask(self) -> tuple[int, dict[str, Value]]:
@@ -121,7 +124,7 @@ class Sampler:
     def _forget(self, number: int) -> None:
         """Forget what was told of this trial."""
         if self._told.pop(number, None) is not None and number in self._seen:
-            self._study, self._seen = self._new_study(), set()
+            self._stale.add(number)
 
     @property
     def _evolves(self) -> bool:
@@ -134,8 +137,9 @@ class Sampler:
     def _refresh(self) -> None:
         """Let the study hold what the sampler is to see."""
         kept = self._worth_keeping()
-        if not self._seen <= kept.keys():
-            self._study, self._seen = self._new_study(), set()
+        # Optuna's studies forget nothing, and to tell all anew costs more than a few too many, or out of date
+        if len(self._seen | kept.keys()) > MOST or len(self._stale) > len(self._seen) // STALE:
+            self._study, self._seen, self._stale = self._new_study(), set(), set()
         for number, told in kept.items():
             if number in self._seen:
                 continue

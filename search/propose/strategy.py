@@ -63,7 +63,8 @@ def make_proposer(
 
     guided = "initial_design" not in without and set(targets) <= set(surrogates.latency)
     levels = [] if "levels" in without else _levels(space, surrogates, starts)
-    design = initial_design(space, solved(space, surrogates, starts) if guided else (), levels[:FIRST_LEVELS], usual)
+    plans = solved(space, surrogates, starts) if guided else ()
+    design = initial_design(space, plans, levels[:FIRST_LEVELS], usual, ranks)
     known_ms = max((ms for _, ms in starts.values()), default=0.0)
     limit_ms = (known_ms or max(budgets.values())) if budgets else None
     price, learned = price_of(objectives), None

@@ -40,7 +40,7 @@ def describe_space(
                 "group": writers.get(layer.name),
                 "variables": [v.name for v in space.network if layer.name in v.layers],
             }
-            for layer in (*context.layers, *context.tables)
+            for layer in context.all_layers
         ],
         "groups": [{"name": g.name, "channels": g.channels, "kind": g.kind} for g in context.groups],
         "variables": [_variable(variable) for variable in space],
@@ -76,7 +76,7 @@ def _profile(space: Space) -> dict[str, Any]:
     """
     context, profile = space.context, space.context.profile
     assert profile is not None
-    kind_of = {layer.name: layer.kind for layer in (*context.layers, *context.tables)}
+    kind_of = {layer.name: layer.kind for layer in context.all_layers}
     kinds = sorted(set(kind_of.values()))
     offered = {(kind_of[name], o) for v in space.of("bits") for name in v.layers for o in v.options}
     return {

@@ -20,7 +20,7 @@ FORMAT = 2
 """Of a study's folder. Plans and trials of another format cannot be read."""
 FIXED = ("task", "data", "teacher", "target", "recovery")
 """Sections that cannot change while a study goes on: their trials would not compare."""
-FIXED_KEYS = {"space": {"criterion", "embeddings"}}
+FIXED_KEYS = {"space": {"criterion", "embeddings", "recurrent"}}
 """Keys of other sections that cannot either: the students of one plan would not be the same."""
 NEEDED_FOR_EVER = ("size",)
 """Axes that a study cannot lose: what they need of the network is only looked for where they are named."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...spaces.axes.bits import RECURRENT
 from ...spaces.plan import Plan
+from ...spaces.space import Space
 from ...spaces.spec import DYNAMIC, FLOAT
-from ...spaces.variables import Option
+from ...spaces.variables import Option, Variable
 from ..propose.by_hand import Design, uniform
 from .context import RATES, DesignContext, design
 from .facts import EIGHT, SIXTEEN, eight_bits, sixteen_bits, trained_bits, way
@@ -58,8 +60,16 @@ def _in_linear_layers(context: DesignContext, bits: int, wanted: str) -> Plan | 
         precision = space.variable(f"bits:{variable.subject}")
         if precision is not None and bits in precision.options:
             choices |= {precision.name: bits, variable.name: wanted}
+    choices |= {v.name: bits for v in space.of("bits") if _becomes(space, v, bits, wanted)}
     plan = space.repair(Plan(choices))
     return plan if space.spec(plan).activations else None
+
+
+def _becomes(space: Space, variable: Variable, bits: int, wanted: str) -> bool:
+    """Tell whether a recurrent layer in so many bits is quantized in this way."""
+    if variable.role != RECURRENT or bits not in variable.options:
+        return False
+    return wanted in space.spec(space.repair(Plan({variable.name: bits}))).activations.values()
 
 
 TEACHER = TechniqueKind("teacher", "the trained network as it is", _nothing, marks=Marks())
@@ -86,7 +96,7 @@ INT8_WHILE = TechniqueKind(
 )
 DYNAMIC_INT8 = TechniqueKind(
     "dynamic quantization",
-    "regions of linear layers in 8 bits, their inputs over the range of each batch as it comes, no training",
+    "linear layers, and LSTM layers where bits decide about them, in 8 bits over ranges of each batch, no training",
     _dynamic,
     needs=(way(DYNAMIC), eight_bits),
 )

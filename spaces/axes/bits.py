@@ -15,9 +15,9 @@ from ..context import SpaceContext
 from ..groups import LeftOut
 from ..layers import Layer
 from ..presence import absent_layers, first_where_absent
-from ..spec import StudentSpec
-from ..target import one_float_bits, table_width_on, width_on
-from ..variables import Variable
+from ..spec import DYNAMIC, FLOAT, StudentSpec
+from ..target import Capabilities, one_float_bits, recurrent_width_on, table_width_on, width_on
+from ..variables import Option, Variable
 from .base import AxisDefaults, Decision, Stage
 
 MIN_REGIONS = 4
@@ -25,6 +25,8 @@ MAX_REGIONS = 6
 FULL = 32
 TABLE = "table"
 """The role of the variable over embeddings."""
+RECURRENT = "recurrent"
+"""The role of the variables of recurrent layers."""
 
 
 class BitsAxis(AxisDefaults):
@@ -56,7 +58,8 @@ class BitsAxis(AxisDefaults):
                         coupled=coupled,
                     )
                 )
-        return (*found, *(variable for part in context.parts() for variable in _of_tables(self.name, part)))
+        tables = (variable for part in context.parts() for variable in _of_tables(self.name, part))
+        return (*found, *tables, *_of_recurrent(self.name, context))
 
     def left_out(self, context: SpaceContext) -> tuple[LeftOut, ...]:
         """Return bit-widths without a faster kernel, and those that were measured not to pay, with their ratios."""
@@ -66,6 +69,7 @@ class BitsAxis(AxisDefaults):
             gone = context.capabilities.runnable_bits - set(_allowed(context))
             why = "makes files smaller but has no faster kernel on this target; offered when size counts"
         left = (*(LeftOut(f"{b} bits", why) for b in sorted(gone)), *_frozen_kinds(context), *context.no_tables)
+        left = (*left, *context.no_recurrent, *_recurrent_left_out(context))
         if context.tables and not context.capabilities.table_bits:
             return (*left, LeftOut("bits of embeddings", "no form of files here looks rows up in fewer than 32 bits"))
         return left
@@ -73,25 +77,40 @@ class BitsAxis(AxisDefaults):
     def repair(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> Sequence[Decision]:
         """Return bit-widths that the chosen target runs: the next wider one, and one precision for float layers."""
         can = context.capabilities_of(spec.target)
-        decisions = first_where_absent(context, spec, decisions)
-        names = {table.name for table in context.tables}
-        tables = [(v, table_width_on(can, int(o), context.bits)) for v, o in decisions if names.issuperset(v.layers)]
-        found = [(v, width_on(can, int(o), context.bits)) for v, o in decisions if not names.issuperset(v.layers)]
+        kinds = {layer.name: layer.kind for layer in context.recurrent}
+        tables = {table.name for table in context.tables}
+        found: list[tuple[Variable, int]] = []
+        others: list[tuple[Variable, int]] = []
+        for variable, option in first_where_absent(context, spec, decisions):
+            if variable.subject in tables:
+                others.append((variable, table_width_on(can, int(option), context.bits)))
+            elif variable.subject in kinds:
+                kind = kinds[variable.subject]
+                others.append((variable, recurrent_width_on(can, kind, int(option), context.bits)))
+            else:
+                found.append((variable, width_on(can, int(option), context.bits)))
         if can.one_float and any(width == 16 for _, width in found):
             found = [(variable, min(width, 16)) for variable, width in found]
-        return [(variable, width if width in variable.options else FULL) for variable, width in (*found, *tables)]
+        return [(variable, width if width in variable.options else FULL) for variable, width in (*found, *others)]
 
     def apply(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> StudentSpec:
         """Return `spec` with the bits of all layers that it has in regions that do not run in 32."""
-        bits = dict(spec.bits)
+        bits, can = dict(spec.bits), context.capabilities_of(spec.target)
         gone = absent_layers(context, spec)
-        names, tables = {table.name for table in context.tables}, dict[str, int]()
+        kinds = {layer.name: layer.kind for layer in context.recurrent}
+        tables = {table.name for table in context.tables}
+        others: dict[str, int] = {}
+        ways = dict(spec.activations)
         for variable, width in decisions:
-            held = tables if names.issuperset(variable.layers) else bits
-            held |= {layer: int(width) for layer in variable.layers if layer not in gone}
-        if context.capabilities_of(spec.target).one_float and 16 in bits.values():
+            layers = [layer for layer in variable.layers if layer not in gone]
+            recurrent = variable.subject in kinds
+            held = others if variable.subject in tables or recurrent else bits
+            held |= dict.fromkeys(layers, int(width))
+            if recurrent:
+                ways |= dict.fromkeys(layers, _form(can, kinds[variable.subject], width))
+        if can.one_float and 16 in bits.values():
             bits = one_float_bits(bits, [layer.name for layer in context.layers if layer.name not in gone])
-        return replace(spec, bits=bits | tables)
+        return replace(spec, bits=bits | others, activations=ways)
 
 
 def regions(context: SpaceContext) -> tuple[tuple[Layer, ...], ...]:
@@ -135,6 +154,51 @@ def _of_tables(axis: str, context: SpaceContext) -> tuple[Variable, ...]:
             depth=tables[0].depth,
         ),
     )
+
+
+def _of_recurrent(axis: str, context: SpaceContext) -> tuple[Variable, ...]:
+    """Return a variable for each recurrent layer that is not kept and has a choice."""
+    found = []
+    for layer in context.recurrent:
+        widths = (FULL, *_recurrent_widths(context, layer.kind))
+        if layer.name not in context.keep and len(widths) > 1:
+            found.append(
+                Variable(
+                    axis=axis,
+                    subject=layer.name,
+                    role=RECURRENT,
+                    kind="ordered",
+                    options=widths,
+                    parts=tuple(width / FULL for width in widths),
+                    layers=(layer.name,),
+                    depth=layer.depth,
+                )
+            )
+    return tuple(found)
+
+
+def _recurrent_widths(context: SpaceContext, kind: str) -> tuple[int, ...]:
+    # weights that are only stored in few bits count where size does, as with other layers
+    forms = context.capabilities.recurrent.get(kind, {})
+    if context.bits is not None:
+        return tuple(sorted(set(forms) & set(context.bits), reverse=True))
+    return tuple(sorted((b for b in forms if context.storage_counts or DYNAMIC in forms[b]), reverse=True))
+
+
+def _recurrent_left_out(context: SpaceContext) -> list[LeftOut]:
+    found = []
+    for layer in context.recurrent:
+        forms = context.capabilities.recurrent.get(layer.kind, {})
+        if not forms:
+            found.append(LeftOut(layer.name, f"no form of files here has {layer.kind} layers in fewer than 32 bits"))
+        elif not _recurrent_widths(context, layer.kind) and context.bits is None:
+            why = f"no kernel of this target runs {layer.kind} layers in fewer bits: files would only be smaller"
+            found.append(LeftOut(layer.name, f"{why}; offered when size counts"))
+    return found
+
+
+def _form(can: Capabilities, kind: str, width: Option) -> str:
+    return can.recurrent.get(kind, {}).get(int(width), (FLOAT,))[0]
 
 
 def _allowed(context: SpaceContext) -> tuple[int, ...]:

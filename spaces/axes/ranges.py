@@ -23,7 +23,6 @@ FEW_ROWS = 8
 """With at most so many rows a multiplication waits for its weights: then fewer bytes of them make it faster, although
 its inputs stay float. At 64 rows it took 1.2 times as long as in float (Xeon with VNNI)."""
 LINEAR = "linear"
-RECURRENT = "recurrent layers stay in float: runtimes have a dynamic form of LSTM at most, and none of GRU"
 
 
 class RangesAxis(AxisDefaults):
@@ -53,11 +52,10 @@ class RangesAxis(AxisDefaults):
         return tuple(found)
 
     def left_out(self, context: SpaceContext) -> tuple[LeftOut, ...]:
-        """Return what no region of linear layers is offered, and the recurrent layers."""
-        stay = tuple(LeftOut(name, RECURRENT) for name in context.recurrent)
+        """Return what no region of linear layers is offered."""
         linear = [layer for region in regions(context) for layer in region if layer.kind == LINEAR]
         if not linear:
-            return (LeftOut("ranges", "there is no linear layer, and others run over known ranges"), *stay)
+            return (LeftOut("ranges", "there is no linear layer, and others run over known ranges"),)
         ways = _of_targets(context)
         missing = (way for way in (DYNAMIC, FLOAT) if way not in ways)
         gone = [LeftOut(f"{way} activations", "no kernel of these targets takes them") for way in missing]
@@ -65,7 +63,7 @@ class RangesAxis(AxisDefaults):
             rows = max(layer.area for layer in linear) * context.batch
             why = f"slower where a layer has more than {FEW_ROWS} rows, here up to {rows}; offered when size counts"
             gone.append(LeftOut(f"{FLOAT} activations", why))
-        return (*gone, *stay)
+        return tuple(gone)
 
     def repair(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> Sequence[Decision]:
         """Return the ways that the chosen target has at the bits of the layers, known ranges elsewhere."""

@@ -19,6 +19,7 @@ class Block:
         layers: Its layers, in order of execution. They run nowhere else.
         role: "attention block", "feed-forward block" (linear layers alone) or "block".
         depth: The mean place of its layers, 0 at the input and 1 at the output.
+        recurrent: Its recurrent layers whose bits can be chosen.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Block:
     layers: tuple[str, ...]
     role: str
     depth: float
+    recurrent: tuple[str, ...] = ()
 
 
 def drop_blocks(network: fx.GraphModule, blocks: Sequence[Block]) -> None:

@@ -11,6 +11,7 @@ from torch import fx
 
 from ..inputs import Inputs, call, joined, mapped, tensors_of
 from ..layers import kind_of
+from ..recurrent import recurrent_nodes
 from .block import Block, drop_blocks, nodes_gone
 from .operator_rules import name_of
 from .points import find_points
@@ -42,6 +43,7 @@ def find_blocks(network: fx.GraphModule, example_input: Inputs, depths: Mapping[
     with torch.no_grad():
         seen.run(*tensors_of(mapped(torch.clone, example_input)))
     blocks: list[Block] = []
+    recurrent = recurrent_nodes(network)
     for at in found:
         entry, end = points[at - 1], _end(network, points, at)
         gone = nodes_gone(network.graph, {end: entry})
@@ -49,7 +51,8 @@ def find_blocks(network: fx.GraphModule, example_input: Inputs, depths: Mapping[
         if layers and entry not in seen.changed and seen.forms[entry] == seen.forms[end]:
             name = _name(layers, {block.name for block in blocks})
             depth = sum(depths[layer] for layer in layers) / len(layers)
-            blocks.append(Block(name, entry.name, end.name, layers, _role(network, layers, gone), depth))
+            read = tuple(layer for layer, nodes in recurrent.items() if gone.issuperset(nodes))
+            blocks.append(Block(name, entry.name, end.name, layers, _role(network, layers, gone), depth, read))
     return _those_that_run(network, blocks, example_input)
 
 

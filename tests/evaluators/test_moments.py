@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -120,10 +120,30 @@ def test_a_watch_takes_lines_from_many_and_leaves_out_what_was_cut_short(tmp_pat
     assert watch.read() == []
     watch.add(sights(0.31, 0.32))
     watch.add(sights(0.33))
-    with watch.path.open("a") as file:
+    (own,) = tmp_path.iterdir()
+    with own.open("a") as file:
         file.write('{"at_s": 1.0, "p50')
     assert [sight.p50_ms for sight in watch.read()] == [0.31, 0.32, 0.33]
+    watch.add(sights(0.34))
+    assert [sight.p50_ms for sight in watch.read()] == [0.31, 0.32, 0.33, 0.34], "half a line takes no other with it"
     Watch(tmp_path / "none" / "teacher.jsonl").add(sights(0.31))  # a folder that is gone costs no measurement
+
+
+def test_machines_that_share_a_folder_write_no_file_of_each_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(tmp_path / "teacher.jsonl")
+    watch.path.write_text(json.dumps(asdict(sights(0.3)[0])) + "\n")  # of an earlier version
+    for name, p50_ms in (("board-1.lab", 0.31), ("board 2/x", 0.32), ("", 0.33)):
+        monkeypatch.setattr("platform.node", lambda name=name: name)
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        watch.add(sights(p50_ms))
+        watch.add(sights(p50_ms))
+        assert {path: path.read_bytes() for path in before} == before
+        assert len(list(tmp_path.iterdir())) == len(before) + 1
+    assert sorted(sight.p50_ms for sight in watch.read()) == [0.3, 0.31, 0.31, 0.32, 0.32, 0.33, 0.33]
+    watch.forget()
+    assert watch.read() == [] and not list(tmp_path.iterdir())
 
 
 def test_what_is_remembered_of_a_machine_is_pooled_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

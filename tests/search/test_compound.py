@@ -14,11 +14,13 @@ from autocompress.search.propose.compound import (
     MOST,
     SCALE,
     SIZE,
+    STEPS,
     CompoundEncoding,
     can_scale,
     scaled,
     scaled_designs,
 )
+from autocompress.search.propose.profile import sensitivity_ranks
 from autocompress.search.propose.strategy import make_proposer
 from autocompress.search.technique_kinds.context import DesignContext
 from autocompress.search.technique_kinds.facts import SpaceFacts
@@ -93,6 +95,20 @@ def test_a_plan_that_is_not_scaled_has_no_number() -> None:
     first = next(v for v in SPACE.of("channels") if v.name in plan.choices)
     assert encoding.encode(plan) is not None
     assert encoding.encode(SPACE.repair(plan.changed({first.name: first.options[-1]}))) is None
+
+
+def test_a_sampler_of_scaled_networks_learns_of_those_that_a_study_begins_with() -> None:
+    """Both let the least sensitive blocks go, where sensitivities are known."""
+    depth = SPACE.of("depth")
+    known = Surrogates(sensitivity={v.name: (0.0, float(7 * i % 11)) for i, v in enumerate(depth)})
+    encoding = CompoundEncoding(SPACE, sensitivity_ranks(SPACE, known.sensitivity))
+    proposer = make_proposer(SPACE, SearchSection(), ("accuracy", "latency_ms"), known, ("here",), {})
+    proposals = [p for p in (proposer.propose() for _ in range(120)) if p is not None]
+    described = [encoding.encode(p.plan) for p in proposals if p.origin is Origin.DESIGN]
+    assert len({latent[SCALE] for latent in described if latent is not None} - {0.0}) == len(STEPS)
+    least = [v.name for v in sorted(depth, key=lambda v: known.sensitivity[v.name][1])]
+    spec = SPACE.spec(next(scaled_designs(SPACE, sensitivity_ranks(SPACE, known.sensitivity))).plan)
+    assert {f"depth:{name}" for name in spec.dropped} == set(least[: len(spec.dropped)])
 
 
 @pytest.mark.parametrize("axes", [("channels", "bits", "recovery"), ("size", "recovery"), ("depth", "recovery")])

@@ -106,7 +106,7 @@ def tensorboard_holds(folder: Path, trials: dict[int, EndedTrial]) -> None:
         assert Counter(event.step for event in curves.Scalars(name)) == dict.fromkeys(finished, 1), "each once"
         assert all(math.isclose(points[n], trials[n].figures[name], rel_tol=1e-6) for n in finished)
     assert {event.step for event in curves.Scalars("seconds/measuring")} == set(trials)
-    assert curves.Scalars("hypervolume")[-1].step == list(trials)[-1]
+    assert max(event.step for event in curves.Scalars("hypervolume")) == list(trials)[-1]
     assert "hypervolume_by_second" in curves.Tags()["scalars"]
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {f"trial-{n:04d}" for n in trials}
     for number, trial in trials.items():
@@ -170,6 +170,76 @@ def test_of_two_drivers_one_logs_at_a_time_and_each_trial_once(front: Front, tmp
     where = f"the trials of this study to TensorBoard's files in {tmp_path / 'board'}"
     assert sorted(said) == [f"the first one logs {where}", f"the second one logs {where}"]
     tensorboard_holds(tmp_path / "board" / "simulated", ended(front))
+
+
+STAGES = ("first point", "last point", "hyperparameters", "text")
+
+
+class Halting(TensorBoardFollower):
+    """Does something else in the midst of the second trial."""
+
+    def __init__(self, folder: Path, stage: str, then: Callable[[], None]) -> None:
+        super().__init__(folder)
+        make, places = self._make_writer, {"first point": "add_scalar", "last point": "flush", "text": "add_text"}
+        self._then: Callable[[], None] | None = None
+        place = places.get(stage, "add_hparams")
+
+        def halting(*words: Any, **named: Any) -> Any:
+            writer = make(*words, **named)
+            act = getattr(writer, place)
+
+            def stopping(*words: Any, **named: Any) -> Any:
+                todo, self._then = self._then, None
+                if todo is not None:
+                    todo()
+                return act(*words, **named)
+
+            setattr(writer, place, stopping)
+            return writer
+
+        self._make_writer, self._wanted = halting, then
+
+    def add(self, trial: EndedTrial) -> None:
+        self._then = self._wanted if trial.number == 2 else None
+        super().add(trial)
+
+
+@pytest.mark.parametrize(
+    ("frozen", "wakes"),
+    [*((stage, "late") for stage in STAGES), *zip(STAGES, reversed(STAGES), strict=True), (STAGES[0], STAGES[0])],
+)
+def test_a_driver_that_was_frozen_while_another_had_its_turn_doubles_no_trial(
+    front: Front, tmp_path: Path, frozen: str, wakes: str
+) -> None:
+    """Its lease is taken after a while. It goes on when the other one is through, or in the midst of the same trial."""
+    pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
+    study, trials = followed_study(front.folder, front.objectives), ended(front)
+    sleeps, woken = threading.Event(), threading.Event()
+
+    def sleep() -> None:
+        sleeps.set()
+        assert woken.wait(PATIENCE_S)
+
+    def wake() -> None:
+        woken.set()
+        thread.join(PATIENCE_S)
+
+    def log(follower: TensorBoardFollower, *numbers: int) -> None:
+        there = set(follower.open(study))
+        for number in numbers:
+            if number not in there:
+                follower.add(trials[number])
+
+    first = Halting(tmp_path / "board", frozen, sleep)
+    second = Halting(tmp_path / "board", wakes, wake)
+    thread = threading.Thread(target=log, args=(first, 1, 2, 3))
+    thread.start()
+    assert sleeps.wait(PATIENCE_S)
+    log(second, *trials)
+    wake()
+    first.close()
+    second.close()
+    tensorboard_holds(tmp_path / "board" / "simulated", trials)
 
 
 class Stuck:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autocompress.errors import StorageError
+from autocompress.lines import add_lines, files_of_all, own_file
 from autocompress.search.evaluate.checkpoints import checkpoint_path
 from autocompress.search.evaluate.context import open_context
 from autocompress.search.evaluate.evaluation import evaluate
@@ -38,19 +39,35 @@ def test_what_changed_in_one_folder_makes_the_other_alike(
     assert found == after
 
 
-def test_lines_of_several_workers_come_together_and_locks_stay_where_they_are(tmp_path: Path) -> None:
+def test_lines_of_several_workers_come_together_and_locks_stay_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there, here = tmp_path / "there", tmp_path / "here"
     for folder in (there, here):
-        unpack(folder, Parcel({"seen.jsonl": b"1\n"}))
+        unpack(folder, Parcel({"deep/seen.jsonl": b"1\n"}))
     known = stamps(there)
-    (there / "seen.jsonl").write_bytes(b"1\n2\n")
+    monkeypatch.setattr("platform.node", lambda: "there")
+    add_lines(own_file(there / "deep" / "seen.jsonl"), b"2\n")
     (there / "x.lock").touch()
     (there / ".part-x").touch()
-    (here / "seen.jsonl").write_bytes(b"1\n3\n")  # another worker's came first
     made = made_since(there, known)
-    assert dict(made.tails) == {"seen.jsonl": b"2\n"} and not made.files
+    assert dict(made.tails) == {"deep/seen.jsonl": b"2\n"} and not made.files
+    monkeypatch.setattr("platform.node", lambda: "another")
+    add_lines(own_file(here / "deep" / "seen.jsonl"), b"3\n")  # another driver's came first
+    before = stamps(here)
+    monkeypatch.setattr("platform.node", lambda: "here")
     unpack(here, made)
-    assert (here / "seen.jsonl").read_bytes() == b"1\n3\n2\n"
+    now = stamps(here)
+    assert {name: now[name] for name in before} == before, "no two machines write one file"
+    assert b"".join(path.read_bytes() for path in files_of_all(here / "deep" / "seen.jsonl")) == b"1\n3\n2\n"
+
+
+def test_lines_begin_on_their_own_where_a_crash_left_half_a_line(tmp_path: Path) -> None:
+    parcel = Parcel(tails={"seen.jsonl": b"2\n"})
+    own_file(tmp_path / "seen.jsonl").write_bytes(b"1\nhal")
+    unpack(tmp_path, parcel)
+    unpack(tmp_path, parcel)
+    assert own_file(tmp_path / "seen.jsonl").read_bytes() == b"1\nhal\n2\n2\n"
 
 
 @pytest.mark.parametrize("name", ["../x", "/tmp/x", "deep/../../x"])

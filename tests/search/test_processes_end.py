@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from brief import brief_command
+from sessions import processes_of_session
 
 from autocompress.search.report.reading import read_front
 from autocompress.search.trial import TrialState
@@ -133,7 +134,9 @@ class Search:
     def __init__(self, *arguments: object) -> None:
         command = brief_command("search", *arguments, "--workers", 2, "--quiet")
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+        self.process = subprocess.Popen(
+            command, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
         self.said = ""
 
     def wait_for_trials(self, count: int) -> None:
@@ -151,7 +154,9 @@ class Search:
     def end(self) -> int:
         assert self.process.stdout is not None
         self.said += self.process.stdout.read()
-        return self.process.wait()
+        code = self.process.wait()
+        assert not processes_of_session(self.process.pid), "not even one that ended and was not waited for"
+        return code
 
 
 @pytest.mark.slow

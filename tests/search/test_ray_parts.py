@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from autocompress.errors import MeasurementError, TimingHostLost
+from autocompress.errors import MeasurementError, StorageError, TimingHostLost
+from autocompress.evaluators.agreement import ControlRatio, difference
 from autocompress.evaluators.timing.host import TimingHost
 from autocompress.evaluators.timing.processes import TimedFile, TimingRequest
 from autocompress.search.executors.base import ExecutorContext, JobLost, WorkerDied
@@ -18,6 +19,8 @@ from autocompress.search.executors.ray_guard import Guard, Life, Untrusted
 from autocompress.search.executors.ray_timing import MOST_KEPT, RayTimingHost, TimingService
 from autocompress.spaces.target import Target
 from autocompress.studies.study_file import StudyFile
+
+LIFE = Life("second", "there", "node 2", False)
 
 
 def test_a_file_is_kept_until_it_was_timed_however_many_others_are_sent_meanwhile() -> None:
@@ -54,6 +57,56 @@ def test_a_machine_that_cannot_be_judged_is_not_asked_for_ever(monkeypatch: pyte
     with pytest.raises(TimingHostLost, match="there took its place, and was not held against it"):
         host._patiently(lambda: Untrusted(life))
     assert len(looks) > 1, "it is looked at again meanwhile"
+
+
+class Judges:
+    """Says of a machine what it is told to, look by look; an error is raised."""
+
+    def __init__(self, *answers: str | Exception) -> None:
+        self.answers = list(answers)
+
+    def __call__(self, machine: TimingHost) -> str:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+BUSY = difference(ControlRatio(0.5, 1.0, "there"), ControlRatio(0.5, 0.01, "here"))
+
+
+@pytest.mark.parametrize("trouble", [BUSY, OSError(5, "Input/output error"), StorageError("the disk is full")], ids=str)
+def test_a_machine_of_which_nothing_can_be_told_now_is_looked_at_again(
+    trouble: str | Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autocompress.search.executors.ray_retries.PAUSE_S", 0.0)
+    said: list[str] = []
+    guard, life, host = Guard(Life("first", "here", "node 1", True), said.append), LIFE, RayTimingHost(None, "there")
+    guard.judge = Judges(trouble, trouble, "")
+    assert guard.verdict(life, host) is None and guard.verdict(life, host) is None
+    assert len(said) == 1 and "there waits to time files in place of here, which died" in said[0]
+    assert guard.verdict(life, host) == "" and "agrees with it" in said[1]
+    assert guard.verdict(life, host) == "", "it is not judged again"
+
+
+@pytest.mark.parametrize("trouble", [BUSY, OSError(5, "Input/output error")], ids=str)
+def test_a_machine_of_which_nothing_can_be_told_for_long_is_refused_and_it_is_said_why(
+    trouble: str | Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autocompress.search.executors.ray_retries.PAUSE_S", 0.05)
+    monkeypatch.setattr("autocompress.search.executors.ray_retries.PATIENCE_S", 0.0)
+    guard, host = Guard(Life("first", "here", "node 1", True), print), RayTimingHost(None, "there")
+    guard.judge = Judges(trouble, trouble)
+    refused = guard.verdict(LIFE, host)
+    assert refused and str(trouble).partition("] ")[2] in refused and "minutes. Run the same command again" in refused
+    assert guard.verdict(LIFE, host) is None, "not at once"
+
+
+def test_a_machine_that_measures_otherwise_or_cannot_is_refused_at_once() -> None:
+    for trouble in ("a control takes 0.700 of the teacher's time there", MeasurementError("cannot be timed")):
+        guard, host = Guard(Life("first", "here", "node 1", True), print), RayTimingHost(None, "there")
+        guard.judge = Judges(trouble)
+        assert str(trouble) in str(guard.verdict(LIFE, host))
 
 
 def test_what_is_said_of_a_job_is_what_became_of_it() -> None:

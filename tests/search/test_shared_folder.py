@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,12 @@ def study(tmp_path: Path) -> Path:
     (folder / "targets" / "here" / "teacher.onnx").write_bytes(b"graph")
     (folder / "targets" / "here" / "teacher.jsonl").write_bytes(b"1\n")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not there after a moment is not waited for."""
+    monkeypatch.setattr("autocompress.search.evaluate.shared.SEEN_S", 0.2)
 
 
 def names(folder: Path) -> set[str]:
@@ -117,6 +124,31 @@ def test_what_does_not_arrive_changes_nothing(study: Path) -> None:
         shared.receive(given)
     assert {name for name in names(study) if not name.startswith(given.place)} == before
     assert (study / "targets" / "here" / "teacher.jsonl").read_bytes() == b"1\n"
+
+
+@pytest.mark.parametrize("seen", [None, b"weigh"], ids=["not yet", "not whole"])
+def test_what_another_machine_wrote_is_waited_for(
+    study: Path, seen: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over a network, a look may tell what was there a moment ago: a training that is done is not lost by it."""
+    monkeypatch.setattr("autocompress.search.evaluate.shared.SEEN_S", 30.0)
+    shared = SharedFolder.offered(study)
+    given = shared.given(Parcel({"checkpoints/b.pt": b"weights"}))
+    written = study / given.place / "checkpoints" / "b.pt"
+    comes = written.rename(study / "late")
+    if seen is not None:
+        written.write_bytes(seen)
+    later = threading.Timer(0.5, comes.replace, (written,))
+    later.start()
+    shared.receive(given)
+    assert (study / "checkpoints" / "b.pt").read_bytes() == b"weights"
+    later.join()
+    greeting = shared.greet()
+    comes = (study / greeting).rename(study / "late")
+    later = threading.Timer(0.5, comes.replace, (study / greeting,))
+    later.start()
+    assert shared.hears(greeting)
+    later.join()
 
 
 @pytest.mark.parametrize("parcel", [Parcel(links={"../x": (1, 1)}), Parcel(place="../y"), Parcel(place="/tmp")])

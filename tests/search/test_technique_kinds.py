@@ -31,6 +31,7 @@ from autocompress.spaces.axes.bits import BitsAxis
 from autocompress.spaces.axes.factors import FactorsAxis
 from autocompress.spaces.axes.ranges import RangesAxis
 from autocompress.spaces.axes.recovery import RecoveryAxis
+from autocompress.spaces.layers import Layer
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.space import Space
 from autocompress.spaces.spec import Pattern, Recovery, StudentSpec
@@ -220,6 +221,17 @@ def test_dynamic_and_weight_only_quantization_are_of_linear_layers_alone() -> No
         specs = [space.spec(steps[-1].plan) for steps in kind.designs(DesignContext(space))]
         assert all(set(spec.activations) == linear for spec in specs)
         assert {(spec.bits[name], way) for spec in specs for name, way in spec.activations.items()} == ways
+
+
+def test_they_take_recurrent_layers_along_where_a_study_decides_about_them() -> None:
+    can = Capabilities((32, 8), (), 8, ways={8: ("dynamic", "float")}, recurrent={"lstm": {8: ("dynamic", "float")}})
+    read = Layer("memory", "lstm", 0.5, 800, 8000, 10, (40, 10))
+    plain = replace(net("digits").context, capabilities=can, storage_counts=True, recurrent=(read,))
+    space = Space(replace(plain, axes=("bits", "ranges")), [BitsAxis(), RangesAxis()])
+    linear = {layer.name for layer in space.context.layers if layer.kind == "linear"}
+    for kind, wanted in ((DYNAMIC_INT8, linear | {"memory"}), (WEIGHT_ONLY, linear)):
+        (steps,) = kind.designs(DesignContext(space))
+        assert set(space.spec(steps[-1].plan).activations) == wanted, "an LSTM layer that can run in int8 does"
 
 
 def test_layers_in_two_parts_are_made_of_one_kind_and_as_small_as_the_budget_asks_for() -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from encoders import EXAMPLE, Encoder, context_of, unlike
-from torch import Tensor, nn
 
 from autocompress.evaluators.latency_features import Features
 from autocompress.spaces.axes.base import Axis
@@ -134,23 +133,6 @@ def test_latency_has_terms_of_their_own_for_ways_where_a_study_decides_about_the
         terms, _ = features.of(StudentSpec())
         assert terms.shape == features.prior.shape
         np.testing.assert_allclose(features.by_layer(specs[1]).sum(), 1.0)
-
-
-class Reader(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps, self.gates, self.head = nn.Linear(4, 8), nn.LSTM(8, 8, batch_first=True), nn.Linear(8, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.gates(self.steps(x))[0][:, -1])
-
-
-def test_recurrent_layers_are_left_out_with_the_reason() -> None:
-    example = torch.zeros(1, 5, 4)
-    network = look_at_network(capture(Reader().eval(), example), example)
-    found = SpaceContext(network.layers, network.groups, CAN, recurrent=network.recurrent, storage_counts=True)
-    assert network.recurrent == ("gates",)
-    assert any(entry.name == "gates" for entry in RangesAxis().left_out(found))
 
 
 @pytest.mark.parametrize("way", ["dynamic", "float"])

@@ -14,6 +14,7 @@ ROOMS = ("autocompress", "search", "evaluators", "compression", "studies", "spac
 BELOW = {
     "errors",
     "files",
+    "lines",
     "cache",
     "cgroups",
     "cores",
