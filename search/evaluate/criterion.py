@@ -115,8 +115,8 @@ class _Rating:
     say: Say
 
     def rated(self) -> Importance:
-        criterion = self.settings.space.criterion
-        criterion, groups = self._compared() if criterion == "compared" else (criterion, self._by(criterion))
+        asked = self.settings.space.criterion
+        criterion, groups = self._compared() if asked == "compared" else (asked, self._by(asked))
         for name, student in self.network.students.items():
             groups += self._rated(self.task.students[name], student.groups, criterion)
         return Importance.of(criterion, groups)
