@@ -138,6 +138,7 @@ class Recoverer:
 
         def save() -> None:
             going_on: dict[str, Any] = {"optimizer": optimizer.state_dict(), "updates": tuning.state()}
+            going_on["recovery"] = recovery.parts()
             going_on |= {"scaler": scaler.state_dict(), "projections": aids.projections.state()}
             if steps is not None:
                 going_on["steps"] = steps.state()

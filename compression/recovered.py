@@ -17,6 +17,9 @@ from ..remarks import remark
 from ..spaces.spec import StudentSpec
 from .student import Student
 
+UNREADABLE = ".unreadable"
+"""Suffix of a checkpoint that was put aside."""
+
 
 def write_checkpoint(path: Path, weights: Mapping[str, Tensor], step: int, **parts: Any) -> None:
     """Write what a training goes on from.
@@ -26,8 +29,8 @@ def write_checkpoint(path: Path, weights: Mapping[str, Tensor], step: int, **par
         weights: Parameters and buffers of the student, by the same names whatever of it is trained.
         step: Steps done.
         parts: The rest: "optimizer" (None once the training is finished, which halves the file), "ranges" of
-            activations, "updates" of low rank with the codes of what they are added to, and the state of the loss's
-            "scaler" where there are any.
+            activations, the settings of the "recovery" while it goes on, "updates" of low rank with the codes of what
+            they are added to, and the state of the loss's "scaler" where there are any.
 
     Raises:
         StorageError: The disk is full or cannot be written.
@@ -50,7 +53,7 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
     except MemoryError:
         raise  # nothing is wrong with the file
     except Exception as error:  # a damaged file can fail in any way the unpickler knows
-        aside = path.with_suffix(".unreadable")
+        aside = path.with_suffix(UNREADABLE)
         remark(f"{path}: a checkpoint that cannot be read ({one_line(error)[:100]}); put aside as {aside.name}")
         path.replace(aside)
         return None

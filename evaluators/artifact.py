@@ -19,10 +19,11 @@ from ..spaces.spec import PLAIN, StudentSpec
 from ..spaces.target import Target
 from .activations import MINMAX_ALWAYS, Activations, Calibrated, calibrated, inputs_for_ranges, judged
 from .any_batch import OTHER_BATCH, check_file, check_graph
+from .batching import FIRST, Batching, batchings
 from .runtimes.base import BuildRequest, Ranges, Runtime
 from .runtimes.calibrating import TRAINED
 from .score import PARITY, as_arrays, predict, relative_difference
-from .templates import ANY_BATCH, COMPARED, Templates
+from .templates import COMPARED, Templates
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,12 @@ class Artifact:
 class ArtifactBuilder:
     """Builds files of a network and its students for one target.
 
-    The first file decides how batches are handled for all: free where the network and the runtime allow it, else the
-    target's own, which a class token or the like makes necessary.
+    The first file of a network, the teacher or a student of the user's own, decides how all of its files take batches.
 
     Attributes:
         runtime: The target's runtime.
         target: Where files run.
-        templates: Of the network.
-        batch: What templates are asked for: 1, COMPARED, ANY_BATCH or the target's; None before the first file.
-        free: Whether files take any batch.
+        templates: Of the networks.
     """
 
     def __init__(
@@ -78,10 +76,13 @@ class ArtifactBuilder:
             activations: How the ranges of 8-bit activations are found.
         """
         self.runtime, self.target, self.templates = runtime, target, templates
-        self.batch: int | None = None
-        self.free = True
+        self._batchings: dict[str, Batching] = {}
         self._calibration, self._samples, self._activations = calibration, samples, activations
         self._runs = runtime.available().ok
+
+    def batching(self, student: str = "") -> Batching:
+        """Return how files cut from the network of this name take batches; freely before the first of them."""
+        return self._batchings.get(student, FIRST)
 
     def teacher_file(self, path: Path) -> Template:
         """Build the file of the network itself, which decides how batches are handled.
@@ -105,8 +106,7 @@ class ArtifactBuilder:
             raise ExportError(f"{self.target.name} does not run this network right: {failed}") from failed
         finally:
             remove(part)
-        assert self.batch is not None
-        return self.templates.get(self.batch)
+        return self.templates.get(self._batchings[""].batch)
 
     def build(
         self,
@@ -134,10 +134,9 @@ class ArtifactBuilder:
         module = moved(module, "cpu").eval()
         plain, part = _beside(path, "float"), _beside(path, "file")
         count = count_of(self._calibration) if calibration_count is None else calibration_count
-        bits = spec.realised(spec.bits)
+        bits, method = spec.realised(spec.bits), ""
         try:
             request, difference = self._float_file(module, spec.structure(), plain, count)
-            method = ""
             if bits:
                 request = _numbers(request, spec, trained or {})
                 if calibration_count is None:
@@ -150,13 +149,14 @@ class ArtifactBuilder:
             remove(part)
         return Artifact(path, request.widths, difference if self._runs else None, method)
 
-    def difference(self, path: Path, module: nn.Module, inputs: Inputs | None = None) -> float:
+    def difference(self, path: Path, module: nn.Module, inputs: Inputs | None = None, student: str = "") -> float:
         """Return how far a file's outputs are from its network's.
 
         Args:
             path: The file.
             module: The network, on the CPU and in eval mode.
             inputs: Inputs [N, ...]; by default the samples.
+            student: Name of the network of the user's own that it is cut from; empty for the teacher.
 
         Returns:
             The largest absolute difference, relative to the largest output (at least 1), at the target's batch and,
@@ -166,10 +166,10 @@ class ArtifactBuilder:
             MeasurementError: The file cannot be loaded or run.
         """
         inputs = self._samples if inputs is None else inputs
+        free, parts = self.batching(student).free, divided(inputs, self.target.batch)
         with torch.no_grad():
-            parts = divided(inputs, self.target.batch)
-            expected = call(module, inputs) if self.free else torch.cat([self._answers(module, p) for p in parts])
-        wanted, others = expected.float().numpy(), {OTHER_BATCH} if self.free else set()
+            expected = call(module, inputs) if free else torch.cat([self._answers(module, p) for p in parts])
+        wanted, others = expected.float().numpy(), {OTHER_BATCH} if free else set()
         return max(
             relative_difference(predict(path, self.runtime, target, as_arrays(inputs)), wanted)
             for target in (replace(self.target, batch=batch) for batch in {self.target.batch} | others)
@@ -180,7 +180,8 @@ class ArtifactBuilder:
         found = calibrated(self._activations, request, self.runtime, self.target, plain if self._runs else None)
         if found.loss is None:
             return found
-        few = min(FOR_EDITS, inputs_for_ranges(count_of(self._calibration))) if self.free else self.target.batch
+        many = min(FOR_EDITS, inputs_for_ranges(count_of(self._calibration)))
+        few = many if self.batching(spec.student).free else self.target.batch
         inputs = rows_of(self._calibration, slice(0, few))
         for name, edit in EDITS.items():
             if name == EQUALIZED and found.method == TRAINED:
@@ -221,67 +222,66 @@ class ArtifactBuilder:
     ) -> tuple[BuildRequest, float]:
         path.parent.mkdir(parents=True, exist_ok=True)
         only = self.templates.exact and module is self.templates.network  # no other export could be right
-        if self.batch is None:
-            request = self._decide_batch(module, structure, path, count)
-            off = self._off(path, module)
+        student, how = structure.student, self.batching(structure.student)
+        if student not in self._batchings:
+            request, how = self._decide_batch(module, structure, path, count)
+            off = self._off(path, module, student)
         elif self.templates.exact and not only:
             off = float("inf")  # a template of the network itself would write that
         else:
             try:
-                request = self._request(module, self.templates.get(self.batch, structure), count)
+                request = self._request(module, self.templates.get(how.batch, structure), count, how)
                 self.runtime.build(request, path)
-                off = self._off(path, module)
+                off = self._off(path, module, student)
             except Exception:  # whatever a runtime makes of a graph that cannot be rewritten
                 if only:
                     raise
                 off = float("inf")
-            if not off <= PARITY and self.templates.export_anew(self.batch, structure):
+            if not off <= PARITY and self.templates.export_anew(how.batch, structure):
                 return self._float_file(module, structure, path, count)
         if not off <= PARITY and not only:
             # weights that the exporter stores in another form cannot be written into it, nor numbers not learned yet
-            assert self.batch is not None
-            template = self.templates.exported(module, self.batch, exact=True)
-            request = self._request(module, template, count)
+            template = self.templates.exported(module, how.batch, exact=True)
+            request = self._request(module, template, count, how)
             self.runtime.build(request, path)
-            off = self._off(path, module)
+            off = self._off(path, module, student)
             if off <= PARITY and not self.templates.exact:
-                self.templates.teach(self.batch, structure, module, template)
+                self.templates.teach(how.batch, structure, module, template)
         if not off <= PARITY:  # nor where it is no number
             raise TrialFailed(f"the exported file differs from its student by {off:.2g} of the largest output")
         return request, off
 
-    def _off(self, path: Path, module: nn.Module) -> float:
-        return self.difference(path, module) if self._runs else 0.0
+    def _off(self, path: Path, module: nn.Module, student: str) -> float:
+        return self.difference(path, module, student=student) if self._runs else 0.0
 
-    def _decide_batch(self, module: nn.Module, structure: StudentSpec, path: Path, count: int) -> BuildRequest:
-        # a batch of one, whose shapes follow by themselves, is the faster file where it does
-        for free, batch in ((True, 1), (True, COMPARED), (True, ANY_BATCH), (False, self.target.batch)):
-            self.free = free
+    def _decide_batch(
+        self, module: nn.Module, structure: StudentSpec, path: Path, count: int
+    ) -> tuple[BuildRequest, Batching]:
+        for how in batchings(self.target):
             try:
-                template = self.templates.get(batch, structure)
+                template = self.templates.get(how.batch, structure)
             except ExportError:
-                if batch != COMPARED:
+                if how.batch != COMPARED:
                     raise
                 continue
-            request = self._request(module, template, count)
+            request = self._request(module, template, count, how)
             try:
-                if free:
+                if how.free:
                     check_graph(request.model, self._samples)
                 self.runtime.build(request, path)
                 if self._runs:
                     check_file(path, self.runtime, self.target, self._samples)
             except MeasurementError:
-                if not free:
-                    self.free = True
+                if not how.free:
                     raise
             else:
-                self.batch = batch
-                return request
+                self._batchings[structure.student] = how
+                return request, how
         raise AssertionError("one of the forms is built or raises")
 
-    def _request(self, module: nn.Module, template: Template, count: int) -> BuildRequest:
+    def _request(self, module: nn.Module, template: Template, count: int, how: Batching) -> BuildRequest:
         model = template.write(module)
-        if not self.free:
+        if not how.free:
             for value in (*model.graph.input, *model.graph.output):
                 value.type.tensor_type.shape.dim[0].dim_value = self.target.batch
         # a graph of a fixed batch needs a full one for its ranges

@@ -10,7 +10,7 @@ import ast
 import hashlib
 import inspect
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -107,18 +107,36 @@ def differences(before: Mapping[str, str], now: Mapping[str, str], forms: bool =
 
 
 def told(difference: tuple[str, str, str]) -> str:
-    """Return a difference in words, to follow on "another"."""
+    """Return a difference in words, to follow on "begun with"."""
     name, before, now = difference
-    return f"{name} ({before}, now {now})" if before else f"{name} ({now})"
+    if name == STUDENTS:
+        return f"other {_students_told(before, now)}"
+    return f"another {name} ({before}, now {now})" if before else f"another {name} ({now})"
 
 
-def check_identity(folder: Path, task: PreparedTask, worker: bool = False) -> None:
+def _students_told(before: str, now: str) -> str:
+    """Return in words how students of the user's own differ, of what `identity_of` says of them."""
+    was, now_are = (
+        dict(each.partition(" ")[::2] for each in text.split(", ") if " " in each) for text in (before, now)
+    )
+    if was.keys() == now_are.keys():
+        changed = [name for name, form in was.items() if now_are[name] != form]
+        return f"{STUDENTS}: {', '.join(changed)} {'is another network' if len(changed) == 1 else 'are others'} now"
+    names = [", ".join(each) or "none" for each in (was, now_are)]
+    return f"{STUDENTS} (in Task(students=...): {names[0]}; now {names[1]})"
+
+
+def check_identity(
+    folder: Path, task: PreparedTask, worker: bool = False, renew: Callable[[], None] | None = None
+) -> None:
     """Refuse another task than the study was begun with: trials would not compare. A new study notes what it has.
 
     Args:
         folder: The study's folder.
         task: As this process has made it.
         worker: Whether this process works for a driver, which made the task of the study anew as well.
+        renew: Forgets what was made of students of the user's own, of a study that may take others; None where it
+            may not.
 
     Raises:
         StorageError: The task is another one.
@@ -135,11 +153,15 @@ def check_identity(folder: Path, task: PreparedTask, worker: bool = False) -> No
         return
     if worker:
         raise StorageError(
-            f"a worker process made another task than the search did: another {told(differing[0])}; what makes the "
+            f"a worker process made another task than the search did: {told(differing[0])}; what makes the "
             "task must give the same each time: seed random_split, sort lists of files, start from the same weights"
         )
+    if renew is not None and [name for name, _, _ in differing] == [STUDENTS]:
+        renew()
+        write_json(path, now)
+        return
     raise StorageError(
-        f"{folder} was begun with another {told(differing[0])}: its trials would not compare; use --fresh, or give "
+        f"{folder} was begun with {told(differing[0])}: its trials would not compare; use --fresh, or give "
         "the task a name of its own"
     )
 

@@ -44,7 +44,7 @@ from .report.space_report import describe_space
 from .store.access import Access, access_for_search
 from .store.facts import TaskFacts, known_facts, write_facts
 from .store.layout import remeasuring
-from .store.opening import begin_opening, end_opening
+from .store.opening import begin_opening, end_opening, forget_students
 from .store.samples import Samples, known_samples, sample_rows, write_samples
 from .store.settings import check_like_others, check_settings, settings_path, with_earlier_limits, write_settings
 from .store.trials import TrialStore
@@ -161,8 +161,14 @@ def opened(
         held.callback(_sweep_again, folder, access)
         teacher = _teacher(settings, task, folder, say, stop)
         prepared = replace(task, teacher=teacher).prepared(say)
+
+        def renew() -> None:
+            say("the students of this task are not those of an earlier run, which came to no trial: taught anew")
+            forget_students(folder)
+
+        begun_before = others or any((folder / "trials").glob("*/plan.json"))
         # nothing of a study is written before it is known to be of this task
-        check_identity(folder, prepared)
+        check_identity(folder, prepared, renew=None if begun_before else renew)
         begun(folder)
         if settings.teacher.epochs == 0:
             save_weights(teacher, folder / "teacher.safetensors")

@@ -61,7 +61,7 @@ class SpaceContext:
         networks: The networks that students can be cut from, the teacher first, where the task brings networks of its
             own; else empty. Layers, groups, blocks and modules are then those of all of them, one network after the
             other; no two share a name. Depths are places in their own network.
-        tables: The teacher's embeddings, where their bits are decided too (see `spaces.tables`).
+        tables: The embeddings of all networks, where their bits are decided too (see `spaces.tables`).
         no_tables: Those that stay as they are, with the reasons.
         recurrent: The teacher's recurrent layers, where their bits are decided too (see `spaces.recurrent`).
         no_recurrent: Those that stay as they are, with the reasons.

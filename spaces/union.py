@@ -6,28 +6,41 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from .context import NamedNetwork, SpaceContext
+from .group import LeftOut
 from .network import Network
 from .spec import StudentSpec
 from .variables import Variable
 
+WHOLE_INPUTS = "a student of the user's own: it looks at inputs of the full size, as sizes are decided for the teacher"
+IN_FLOAT = "stays in 32 bits: the bits of recurrent layers are decided for the teacher alone"
 
-def united(context: SpaceContext, students: Mapping[str, Network]) -> SpaceContext:
+
+def united(context: SpaceContext, students: Mapping[str, Network], embeddings: bool = False) -> SpaceContext:
     """Return a context over the teacher and these students, of which each plan has one.
 
     Args:
         context: The teacher's.
         students: What was found in each student of the user's own, by its name. Their layers, groups and blocks have
             names of their own.
+        embeddings: Whether the bits of their embeddings are decided too.
     """
     if not students:
         return context
+    if not embeddings:
+        students = {name: replace(each, tables=(), no_tables=()) for name, each in students.items()}
     found: dict[str, SpaceContext | Network] = {"": context, **students}
+    whole = tuple(LeftOut(name, WHOLE_INPUTS) for name in students)
+    in_float = tuple(LeftOut(layer.name, IN_FLOAT) for each in students.values() for layer in each.recurrent)
     return replace(
         context,
         layers=tuple(layer for each in found.values() for layer in each.layers),
         groups=tuple(group for each in found.values() for group in each.groups),
         blocks=tuple(block for each in found.values() for block in each.blocks),
         modules=tuple(module for each in found.values() for module in each.modules),
+        tables=tuple(table for each in found.values() for table in each.tables),
+        no_tables=tuple(entry for each in found.values() for entry in each.no_tables),
+        no_recurrent=(*context.no_recurrent, *in_float),
+        no_sizes=(*context.no_sizes, *whole),
         networks=tuple(_named(name, each) for name, each in found.items()),
     )
 
@@ -49,6 +62,6 @@ def of_one_network(context: SpaceContext, spec: StudentSpec) -> StudentSpec:
 
 
 def _named(name: str, found: SpaceContext | Network) -> NamedNetwork:
-    layers = found.all_layers if isinstance(found, SpaceContext) else found.layers
+    layers = found.all_layers if isinstance(found, SpaceContext) else (*found.layers, *found.tables)
     parts = (layers, found.groups, found.blocks, found.modules)
     return NamedNetwork(name, *(tuple(part.name for part in each) for each in parts))

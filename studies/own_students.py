@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..errors import AutoCompressError, DataError, one_line
-from ..spaces.axes.student import TEACHER
+from ..spaces.axes.student import AT_WIDTH, TEACHER
 from ..spaces.graph.interface import Interface
 from ..spaces.inputs import Inputs, shapes_of
 from .bare import bare_network
@@ -100,7 +100,7 @@ def _networks(student: str, maker: Maker, wanted: Wanted) -> Iterator[tuple[str,
     yield student, _built(student, maker, wanted, 1.0)
     if not isinstance(maker, str | nn.Module) and _width_of(maker) is not None:
         for width in WIDTHS:
-            yield f"{student}@{width:g}", _built(student, maker, wanted, width)
+            yield f"{student}{AT_WIDTH}{width:g}", _built(student, maker, wanted, width)
 
 
 def _built(student: str, maker: Maker, wanted: Wanted, width: float) -> nn.Module:
@@ -109,12 +109,13 @@ def _built(student: str, maker: Maker, wanted: Wanted, width: float) -> nn.Modul
     try:
         if isinstance(maker, str):
             return build_model(maker, wanted.classes, wanted.channels)
-        parameter = _width_of(maker)
+        full = _width_of(maker)
         arguments: dict[str, Any] = {}
-        if parameter is not None and (width != 1.0 or parameter.default is inspect.Parameter.empty):
-            full = parameter.default
-            # a whole number is a count of channels, anything else a part of the full width
-            arguments = {"width": max(1, round(width * full)) if isinstance(full, int) and full > 1 else width}
+        if full is inspect.Parameter.empty:
+            arguments = {"width": width}
+        elif full is not None and width != 1.0:
+            # a whole number is a count of channels
+            arguments = {"width": max(1, round(width * full)) if isinstance(full, int) and full > 1 else width * full}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network: Any = maker(**arguments)
@@ -127,15 +128,24 @@ def _built(student: str, maker: Maker, wanted: Wanted, width: float) -> nn.Modul
     return network
 
 
-def _width_of(maker: Callable[..., nn.Module]) -> inspect.Parameter | None:
+def _width_of(maker: Callable[..., nn.Module]) -> Any:
+    """Return the full width that a function takes by name, `Parameter.empty` where it must be told; None for others.
+
+    One whose usual width is no number has something else in mind, and is left to it.
+    """
     try:
-        return inspect.signature(maker).parameters.get("width")
+        found = inspect.signature(maker).parameters.get("width")
     except (TypeError, ValueError):  # what is built into Python need not have one
         return None
+    if found is None or found.kind not in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY):
+        return None
+    full = found.default
+    number = isinstance(full, int | float) and not isinstance(full, bool) and full > 0
+    return full if number or full is inspect.Parameter.empty else None
 
 
 def _prefix(name: str, taken: frozenset[str]) -> str:
-    word, _, width = name.partition("@")
+    word, _, width = name.partition(AT_WIDTH)
     if not word.isidentifier() or keyword.iskeyword(word) or word == TEACHER or word in dir(nn.Module):
         raise DataError(f"a student cannot be called {word!r}: give a name of letters, digits and _ that means nothing")
     prefix = f"{word}_at_{width.replace('.', '_')}" if width else word

@@ -82,7 +82,7 @@ class Task:
             that begin with it (Frankle et al. 2020, arXiv:1912.05671); see `[recovery] starts`.
         students: Name -> a function that builds another network for the task, or the name of one ("torchvision/..." or
             "timm/..."). A search teaches them, and compresses them as it compresses the teacher. A function with a
-            parameter `width` is also asked for 75 % and 50 % of it.
+            parameter `width`, a number or without default, is also asked for 75 % and 50 % of it.
     """
 
     teacher: nn.Module

@@ -125,7 +125,7 @@ def rebuild(
     prepared = replace(task, teacher=network).prepared(say)
     known = identity_of(prepared)
     _check_task(out, known)
-    other = [f"another {told(difference)}" for difference in differences(recipe.identity, known)]
+    other = [told(difference) for difference in differences(recipe.identity, known)]
     named = code_files(settings)
     other += [f"{name} is not what it was" for name in changed(recipe.sources, settings.folder) if name in named]
     if recipe.importance:
@@ -134,7 +134,7 @@ def rebuild(
     used = {student.spec.student for student in recipe.students}
     prepared = replace(prepared, students={n: each for n, each in prepared.students.items() if n in used})
     context = open_context(prepared, settings, out, say=say)
-    other += [f"another {told(d)}" for d in differences(recipe.identity, identity_of_students(prepared), forms=False)]
+    other += [told(d) for d in differences(recipe.identity, identity_of_students(prepared), forms=False)]
     made: dict[int, WarmStart] = {}
     last: WarmStart | None = None
     students = [replace(s, seed=settings.search.seed if s.seed is None else s.seed) for s in recipe.students]
@@ -169,8 +169,7 @@ def _check_task(out: Path, now: Mapping[str, str]) -> None:
         write_json(out / FILE, dict(now))
     elif found := differences({name: str(value) for name, value in before.items()}, now):
         raise UsageError(
-            f"{out} was begun with another {told(found[0])}: what was taught there is not of this one; give another "
-            "folder"
+            f"{out} was begun with {told(found[0])}: what was taught there is not of this one; give another folder"
         )
 
 

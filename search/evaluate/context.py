@@ -121,7 +121,6 @@ def open_context(
         f"{len(network.left_out)} left out"
     )
     targets = settings.target.targets()
-    network = rated_network(network, task, settings, folder, worker, say, training_slices(targets))
     if not worker:
         check_batch(task, settings.target.batch)
     recoverer = _recoverer(task, settings, network, worker, say)
@@ -131,6 +130,7 @@ def open_context(
         load_first_weights(task, folder)
         check_first_weights(task, folder, worker)
         network = replace(network, students=look_at_students(task))
+    network = rated_network(network, task, settings, folder, worker, say, training_slices(targets))
     templates = Templates(task.teacher, task.example_input, parent=parent_of(task, network))
     # any gate is compared with the calibration, that of a trial which still waits too
     measured = any((folder / "trials").glob("*/plan.json")) and not remeasuring(folder)

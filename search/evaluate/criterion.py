@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...compression.edits import Parent
 from ...compression.fake_quant import FakeQuantizer
@@ -51,10 +51,11 @@ def rated_network(
     """Return a network whose channels are rated by the criterion of the study.
 
     What was found first stays: gradients differ a little from machine to machine, and students of one study must keep
-    the same channels. So the study's folder keeps them, and its identity knows them.
+    the same channels. So the study's folder keeps them, and its identity knows them. Students of the user's own are
+    rated by the criterion of the teacher, once they were taught for the first time.
 
     Args:
-        network: As it was found.
+        network: As it was found, with students beside it.
         task: The study's task.
         settings: The study's settings.
         folder: The study's folder; None where nothing is kept.
@@ -71,17 +72,21 @@ def rated_network(
     known = None if folder is None else read_importance(folder)
     if known is None and worker:
         raise StorageError(f"{folder}: its {FILE} is gone, which says which channels stay; restore it from a copy")
-    if known is not None:
-        groups = known.given_to(network.groups)
-    else:
+    if known is None:
         with breathing(slices) as breathe:
-            criterion, groups = _Rating(network, task, settings, breathe, say).rated()
-    found = known or Importance.of(criterion, groups)
+            found = _Rating(network, task, settings, breathe, say).rated()
+    else:
+        found = known
+    given = replace(network, groups=found.given_to(network.groups))
+    students = {
+        name: replace(student, groups=found.given_to(student.groups)) if found.knows(student.groups) else student
+        for name, student in network.students.items()
+    }
     if folder is not None:
         if known is None:
             write_importance(folder, found)  # first: once it is noted, it has to be there
         _check(folder, found, worker)
-    return replace(network, groups=groups)
+    return replace(given, students=students)
 
 
 def _check(folder: Path, found: Importance, worker: bool) -> None:
@@ -101,7 +106,7 @@ def _check(folder: Path, found: Importance, worker: bool) -> None:
 
 @dataclass(frozen=True)
 class _Rating:
-    """Rates the channels of one network; see `rated_network`."""
+    """Rates the channels of a teacher and its students; see `rated_network`."""
 
     network: Network
     task: PreparedTask
@@ -109,10 +114,14 @@ class _Rating:
     breathe: Callable[[], None]
     say: Say
 
-    def rated(self) -> tuple[str, tuple[Group, ...]]:
-        criterion = self.settings.space.criterion
-        if criterion != "compared":
-            return criterion, self._by(criterion)
+    def rated(self) -> Importance:
+        asked = self.settings.space.criterion
+        criterion, groups = self._compared() if asked == "compared" else (asked, self._by(asked))
+        for name, student in self.network.students.items():
+            groups += self._rated(self.task.students[name], student.groups, criterion)
+        return Importance.of(criterion, groups)
+
+    def _compared(self) -> tuple[str, tuple[Group, ...]]:
         found = {name: self._by(name) for name in COMPARED}
         looks: dict[str, float] = {}
         for name, groups in found.items():
@@ -126,9 +135,11 @@ class _Rating:
         return best, found[best]
 
     def _by(self, criterion: str) -> tuple[Group, ...]:
+        return self._rated(self.task.teacher, self.network.groups, criterion)
+
+    def _rated(self, module: nn.Module, groups: Sequence[Group], criterion: str) -> tuple[Group, ...]:
         seed, loss = self.settings.search.seed, self.task.losses.hard
-        groups, device = self.network.groups, training_device()
-        return rated(self.task.teacher, groups, criterion, self._examples, loss, seed, device, self.breathe)
+        return rated(module, groups, criterion, self._examples, loss, seed, training_device(), self.breathe)
 
     def _look(self, groups: Sequence[Group]) -> float:
         keep = set(self.settings.space.keep)

@@ -8,18 +8,19 @@ weights in the study's folder; workers are sent them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import fx, nn
 
 from ...compression.edits import Parent
 from ...compression.recover import Recoverer, Stopped
-from ...compression.recovered import read_checkpoint, write_checkpoint
+from ...compression.recovered import UNREADABLE, read_checkpoint, write_checkpoint
 from ...compression.student import make_student
 from ...errors import DataError, StorageError, TrialFailed
-from ...files import read_object, remove, write_json
+from ...files import disk_errors, read_object, remove, write_json
 from ...spaces.graph.devices import moved
 from ...spaces.network import Network, look_at_network
 from ...spaces.spec import Recovery, StudentSpec
@@ -65,8 +66,30 @@ def load_first_weights(task: PreparedTask, folder: Path) -> None:
             raise StorageError(f"{path}: the first weights of student {name} are gone; restore them from a copy")
         try:
             module.load_state_dict(state["module"])
-        except RuntimeError as error:
+        except (RuntimeError, TypeError) as error:
             raise StorageError(f"{path}: weights of another network than student {name}; use --fresh") from error
+
+
+def with_known_students(task: PreparedTask, folder: Path | None, say: Say) -> PreparedTask:
+    """Return a task with those students alone whose first weights are known; the others would answer at random.
+
+    Args:
+        task: The task.
+        folder: The study's folder; None where there is no study.
+        say: Takes a line about those that are left out.
+    """
+    known: dict[str, fx.GraphModule] = {}
+    for name, module in task.students.items():
+        if folder is None:
+            say(f"student {name} is left out: only a study teaches it; give the study's folder once it is searched")
+            continue
+        try:
+            load_first_weights(replace(task, students={name: module}), folder)
+        except StorageError as error:
+            say(f"student {name} is left out: {error}")
+        else:
+            known[name] = module
+    return replace(task, students=known)
 
 
 def teach_students(
@@ -109,15 +132,28 @@ def teach_students(
         say(f"student {name}: taught by the teacher for the first time, {steps} steps, {epochs:.3g} epochs")
         norms_layers = look_at_network(module, task.example_input).norms_layers
         optimizer = settings.optimizer or ("adamw" if norms_layers else "sgd")
-        _teach(name, module, replace(recoverer, schedule=schedule), optimizer, path, stop)
+        ways = tuple(Recovery(learning_rate=rate, optimizer=optimizer) for rate in LEARNING_RATES)
+        if state is not None and (way := _way_of(state, module, ways, steps)) is not None:
+            ways = ways[way:]  # those before it failed
+        elif state is not None:
+            aside = path.with_suffix(UNREADABLE)
+            say(f"{path}: what student {name} had learned is not of this network; put aside as {aside.name}")
+            with disk_errors(path):
+                path.replace(aside)
+        _teach(name, module, replace(recoverer, schedule=schedule), ways, path, stop)
 
 
 def _teach(
-    name: str, module: fx.GraphModule, recoverer: Recoverer, optimizer: str, path: Path, stop: Callable[[], bool]
+    name: str,
+    module: fx.GraphModule,
+    recoverer: Recoverer,
+    ways: Sequence[Recovery],
+    path: Path,
+    stop: Callable[[], bool],
 ) -> None:
     failed: TrialFailed | None = None
-    for rate in LEARNING_RATES:
-        spec = StudentSpec(recovery=Recovery(learning_rate=rate, optimizer=optimizer), student=name)
+    for way in ways:
+        spec = StudentSpec(recovery=way, student=name)
         student = make_student(Parent(module), replace(spec, student=""))
         try:
             recoverer.recover(student, spec, 0, path, stop)
@@ -148,7 +184,7 @@ def check_first_weights(task: PreparedTask, folder: Path, worker: bool = False) 
     for name, digest in now.items():
         if identity.get(name, digest) != digest:
             raise StorageError(
-                f"{folder} was begun with another {name} ({identity[name]}, now {digest}): restore its folder "
+                f"{folder} was begun with other {name} ({identity[name]}, now {digest}): restore its folder "
                 "students from a copy, or use --fresh"
             )
     if not worker and now.keys() - identity.keys():
@@ -163,6 +199,16 @@ def identity_of_students(task: PreparedTask) -> Mapping[str, str]:
 def first_weights_path(study: Path, student: str) -> Path:
     """Return where the first weights of a student lie."""
     return students_folder(study) / f"{student}.pt"
+
+
+def _way_of(state: Mapping[str, Any], module: nn.Module, ways: Sequence[Recovery], steps: int) -> int | None:
+    """Return which of these ways an unfinished training has gone, None where it cannot go on with this network."""
+    held = state["module"]
+    shapes = {name: getattr(value, "shape", None) for name, value in held.items()} if isinstance(held, Mapping) else {}
+    if shapes != {name: value.shape for name, value in module.state_dict().items()} or not 0 <= state["step"] < steps:
+        return None
+    known = state.get("recovery", ways[0].parts())
+    return next((number for number, way in enumerate(ways) if way.parts() == known), None)
 
 
 def _is_done(state: Mapping[str, object]) -> bool:

@@ -24,7 +24,7 @@ from ...studies.study_file import StudyFile
 from ...studies.task import PreparedTask, Task
 from ...studies.teacher import epochs_told, prepare_teacher
 from ..evaluate.criterion import rated_network
-from ..evaluate.first_weights import load_first_weights
+from ..evaluate.first_weights import with_known_students
 from ..evaluate.look import look_at_teacher
 from ..store.settings import task_of
 from .space import space_without_measuring
@@ -111,7 +111,7 @@ def sensitivity_without_measuring_latency(
         folder: Of a study that was begun, whose teacher it is about. Without one, a teacher that the study trains is
             trained and kept in the user's cache.
         task: Of a study that was searched from Python.
-        say: Takes a line about the progress.
+        say: Takes a line about the progress, and about each student of the user's own that was not taught yet.
         run_code: Whether to run code that a study from elsewhere names.
 
     Raises:
@@ -125,9 +125,7 @@ def sensitivity_without_measuring_latency(
         task = replace(task, teacher=prepare_teacher(settings, task, kept, say, progress=epochs_told(say)))
     else:
         load_weights(task.teacher, folder / "teacher.safetensors")
-    prepared = task.prepared()
-    if folder is not None:
-        load_first_weights(prepared, folder)
+    prepared = with_known_students(task.prepared(), folder, say)
     found = look_at_teacher(prepared, settings.space.axes)
     network = rated_network(found, prepared, settings, folder, worker=folder is not None)
     return study_sensitivity(prepared, space_without_measuring(network, settings), say=say)

@@ -129,8 +129,8 @@ def _shares(
     context: EvaluationContext, session: TargetSession, runtime: ProfilingRuntime, path: Path, entry: Entry
 ) -> LayerShares | None:
     builder, target = session.builder, session.target
-    assert builder.batch is not None  # the teacher's file decided it when the session was opened
-    layers = builder.templates.get(builder.batch, entry.trial.spec.structure()).layers
+    spec = entry.trial.spec
+    layers = builder.templates.get(builder.batching(spec.student).batch, spec.structure()).layers
     whole = {part: name for name in entry.trial.spec.factors for part in names_of_parts(name)}
     layers = {node: whole.get(layer, layer) for node, layer in layers.items()}
     inputs = as_arrays(context.task.validation.inputs(slice(0, target.batch)))

@@ -36,6 +36,10 @@ class Importance:
         """Return the importance that these groups have."""
         return cls(criterion, {group.name: group.importance.float().numpy() for group in groups})
 
+    def knows(self, groups: Sequence[Group]) -> bool:
+        """Tell whether any of these groups was rated: earlier versions rated the teacher's alone."""
+        return any(group.name in self.channels for group in groups)
+
     @property
     def digest(self) -> str:
         """16 hexadecimal digits that name this importance."""
@@ -45,13 +49,12 @@ class Importance:
         return found.hexdigest()[:16]
 
     def given_to(self, groups: Sequence[Group]) -> tuple[Group, ...]:
-        """Return groups with this importance.
+        """Return groups of one network with this importance.
 
         Raises:
             StorageError: It is that of another network.
         """
-        sizes = {name: len(values) for name, values in self.channels.items()}
-        if sizes != {group.name: group.channels for group in groups}:
+        if any(len(self.channels.get(group.name, ())) != group.channels for group in groups):
             raise StorageError(f"{FILE} of this study rates the channels of another network; restore it from a copy")
         return tuple(replace(group, importance=torch.from_numpy(self.channels[group.name])) for group in groups)
 

@@ -17,6 +17,8 @@ MADE = (
     "storage.json",
 )
 """What opening makes, and a study keeps from then on."""
+OF_STUDENTS = ("samples.npz", "space.json", "targets", "profile", "importance.npz", "students")
+"""What of these hangs on students of the user's own."""
 HELD = ("lock", "lock.json")
 """What lies in any folder that a search has open; see `lock`."""
 
@@ -48,6 +50,17 @@ def begin_opening(folder: Path, settings: StudyFile) -> bool:
                     remove(folder / name)
     write_json(path, fixed_part(settings))
     return removed
+
+
+def forget_students(folder: Path) -> None:
+    """Remove what was made of students of the user's own, where a study without trials takes others.
+
+    Raises:
+        StorageError: The disk cannot be written.
+    """
+    with disk_errors(folder):
+        for name in OF_STUDENTS:
+            remove(folder / name)
 
 
 def end_opening(folder: Path) -> None:

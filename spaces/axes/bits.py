@@ -58,7 +58,8 @@ class BitsAxis(AxisDefaults):
                         coupled=coupled,
                     )
                 )
-        return (*found, *_of_tables(self.name, context), *_of_recurrent(self.name, context))
+        tables = (variable for part in context.parts() for variable in _of_tables(self.name, part))
+        return (*found, *tables, *_of_recurrent(self.name, context))
 
     def left_out(self, context: SpaceContext) -> tuple[LeftOut, ...]:
         """Return bit-widths without a faster kernel, and those that were measured not to pay, with their ratios."""
@@ -77,10 +78,11 @@ class BitsAxis(AxisDefaults):
         """Return bit-widths that the chosen target runs: the next wider one, and one precision for float layers."""
         can = context.capabilities_of(spec.target)
         kinds = {layer.name: layer.kind for layer in context.recurrent}
+        tables = {table.name for table in context.tables}
         found: list[tuple[Variable, int]] = []
         others: list[tuple[Variable, int]] = []
         for variable, option in first_where_absent(context, spec, decisions):
-            if variable.role == TABLE:
+            if variable.subject in tables:
                 others.append((variable, table_width_on(can, int(option), context.bits)))
             elif variable.subject in kinds:
                 kind = kinds[variable.subject]
@@ -96,12 +98,13 @@ class BitsAxis(AxisDefaults):
         bits, can = dict(spec.bits), context.capabilities_of(spec.target)
         gone = absent_layers(context, spec)
         kinds = {layer.name: layer.kind for layer in context.recurrent}
+        tables = {table.name for table in context.tables}
         others: dict[str, int] = {}
         ways = dict(spec.activations)
         for variable, width in decisions:
             layers = [layer for layer in variable.layers if layer not in gone]
             recurrent = variable.subject in kinds
-            held = others if variable.role == TABLE or recurrent else bits
+            held = others if variable.subject in tables or recurrent else bits
             held |= dict.fromkeys(layers, int(width))
             if recurrent:
                 ways |= dict.fromkeys(layers, _form(can, kinds[variable.subject], width))
@@ -133,7 +136,7 @@ def _regions(context: SpaceContext) -> tuple[tuple[Layer, ...], ...]:
 
 
 def _of_tables(axis: str, context: SpaceContext) -> tuple[Variable, ...]:
-    """Return one variable over all embeddings that are not kept; layers behind them compute as before."""
+    """Return one variable over all embeddings of a network that are not kept; layers behind them compute as before."""
     tables = [table for table in context.tables if table.name not in context.keep]
     asked = (b for b in context.capabilities.table_bits if context.bits is None or b in context.bits)
     widths = (FULL, *sorted(asked, reverse=True))

@@ -13,6 +13,14 @@ from .base import AxisDefaults, Decision, Stage
 TEACHER = "teacher"
 """The option that cuts a student from the teacher, as in a study without networks of the user's own."""
 
+AT_WIDTH = "@"
+"""Stands before the width in the name of a student that is a narrower form of another."""
+
+
+def is_full_width(student: str) -> bool:
+    """Tell whether a student is as its function makes it by itself."""
+    return AT_WIDTH not in student
+
 
 class StudentAxis(AxisDefaults):
     """One variable where the task brings networks of its own; its options are the teacher and their names.

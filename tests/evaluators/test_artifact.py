@@ -18,6 +18,7 @@ from autocompress.compression.student import make_student
 from autocompress.errors import ExportError, TrialFailed
 from autocompress.evaluators import templates as templates_module
 from autocompress.evaluators.artifact import ArtifactBuilder
+from autocompress.evaluators.batching import Batching
 from autocompress.evaluators.runtimes.base import Availability, BuildRequest
 from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
 from autocompress.evaluators.runtimes.registry import get_runtime
@@ -83,7 +84,7 @@ def student(templates: Templates, groups: tuple[Group, ...], spec: StudentSpec) 
 def test_the_teachers_file_answers_as_the_teacher_and_stays_where_it_lies(templates: Templates, tmp_path: Path) -> None:
     build, path = builder(templates), tmp_path / "targets" / "teacher.onnx"
     template = build.teacher_file(path)
-    assert template is templates.get(1) and (build.batch, build.free) == (1, True)
+    assert template is templates.get(1) and build.batching() == Batching(1, True)
     assert build.difference(path, templates.network) <= PARITY
     before = path.stat().st_mtime_ns
     assert builder(templates).teacher_file(path) is template
@@ -183,7 +184,7 @@ def test_a_network_that_fixes_its_batch_is_exported_for_the_targets(tmp_path: Pa
     net = small_net(token=True)
     build = builder(Templates(net, EXAMPLE), batch=batch)
     template = build.teacher_file(tmp_path / "teacher.onnx")
-    assert (template.batch, build.batch, build.free) == (batch, batch, False)
+    assert template.batch == batch and build.batching() == Batching(batch, False)
     built = build.build(net, StudentSpec(bits={"conv2": 8}), tmp_path / "model.onnx", 2)
     loaded = OnnxRuntime().load(built.path, build.target)
     assert loaded.inputs[0].shape[0] == batch
@@ -255,7 +256,7 @@ def test_the_files_of_odd_networks_answer_as_their_students_at_any_batch(name: s
     target = Target("onnxruntime", batch=batch)
     builder = ArtifactBuilder(get_runtime("onnxruntime"), target, Templates(graph, example), inputs, inputs)
     builder.teacher_file(tmp_path / "teacher.onnx")
-    assert builder.free, "a class token fixes no batch"
+    assert builder.batching().free, "a class token fixes no batch"
     for part in (0.5, 0.8):
         counts = {group.name: next(c for c in group.choices(1, 0.0) if c >= part * group.channels) for group in groups}
         spec = StudentSpec(counts)

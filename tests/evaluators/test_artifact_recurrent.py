@@ -71,7 +71,7 @@ def test_files_with_recurrent_layers_take_any_batch_and_students_are_written_int
     assert {"conv", "inner"} <= {group.name for group in groups}
     builder = ArtifactBuilder(OnnxRuntime(), Target(), Templates(graph, EXAMPLE), inputs, inputs)
     builder.teacher_file(tmp_path / "teacher.onnx")
-    assert builder.free
+    assert builder.batching().free
     monkeypatch.setattr(templates_module, "make_template", None)
     bits = dict.fromkeys(("conv", "again", "inner", "head"), 8)
     for part in (1, 4):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,18 @@ import torch
 from encoders import EXAMPLE, TOKENS, Encoder, answers, unlike
 from torch import Tensor, nn
 
+from autocompress.compression.edits import Parent
 from autocompress.compression.export import Template, make_template
 from autocompress.compression.fake_quant import FakeQuantizer
+from autocompress.evaluators.artifact import ArtifactBuilder
 from autocompress.evaluators.runtimes.base import BuildRequest
 from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
 from autocompress.evaluators.runtimes.onnx_tables import store_tables
 from autocompress.evaluators.runtimes.registry import get_runtime
+from autocompress.evaluators.score import PARITY
+from autocompress.evaluators.templates import Templates
 from autocompress.spaces.graph.capture import capture
+from autocompress.spaces.spec import StudentSpec
 from autocompress.spaces.target import Target
 
 ROWS = 3000
@@ -59,6 +65,34 @@ def rounded(module: nn.Module, bits: dict[str, int]) -> np.ndarray[Any, Any]:
     finally:
         fake.switch_off()
     return found
+
+
+class Own(nn.Module):
+    """A classifier under a name, so that nothing in it is called as in a teacher."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = Classifier(16)
+
+    def forward(self, tokens: Tensor, seen: Tensor) -> Tensor:
+        found: Tensor = self.own(tokens, seen)
+        return found
+
+
+def test_a_student_of_the_users_own_has_its_own_table_in_fewer_bits(tmp_path: Path) -> None:
+    teacher, own = (capture(network.eval(), EXAMPLE) for network in (Classifier(), Own()))
+    parent = replace(Parent(teacher), students={"own": Parent(own)})
+    builder = ArtifactBuilder(
+        OnnxRuntime(), Target("onnxruntime", batch=4), Templates(teacher, EXAMPLE, parent=parent), TOKENS, TOKENS
+    )
+    builder.teacher_file(tmp_path / "teacher.onnx")
+    sizes = {}
+    for width in (32, 8, 4):
+        bits = {} if width == 32 else {"own.words": width}
+        built = builder.build(own, StudentSpec(student="own", bits=bits), tmp_path / f"{width}.onnx")
+        sizes[width] = built.path.stat().st_size
+        assert builder.difference(built.path, own, student="own") < (0.3 if width < 32 else PARITY)
+    assert sizes[32] - sizes[8] > 0.65 * 4 * ROWS * 16 and sizes[4] < sizes[8]
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])

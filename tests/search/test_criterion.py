@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import student_task
+from torch import Tensor
 
 from autocompress.errors import StorageError, StudyFileError
 from autocompress.search.evaluate.criterion import rated_network
+from autocompress.search.evaluate.look import look_at_teacher
 from autocompress.search.evaluate.parcel import opening_parcel, unpack
 from autocompress.search.identity import check_identity
 from autocompress.search.store.importance import FILE, Importance, read_importance, write_importance
@@ -66,6 +69,33 @@ def test_what_was_found_first_holds_for_every_process_and_every_later_run(
     with pytest.raises(StorageError, match="is gone"):
         rated_network(found, task, by(criterion), driver, worker=True)
     assert values(rated_network(found, task, by(criterion), driver)) == values(first)
+
+
+@pytest.mark.parametrize("criterion", ["l1", "taylor", "random", "compared"])
+def test_students_of_the_users_own_are_rated_by_the_teachers_criterion(tmp_path: Path, criterion: str) -> None:
+    task = student_task.one_student().prepared()
+    found = look_at_teacher(task, ())
+    check_identity(tmp_path, task)
+    first = rated_network(found, task, by(criterion), tmp_path)
+    kept = read_importance(tmp_path)
+    assert kept is not None
+    by_l2, its = values(found.students["plain"]), values(first.students["plain"])
+    assert by_l2.keys() == its.keys() and (by_l2 != its or kept.criterion == "l2")
+    assert its == {name: kept.channels[name].tolist() for name in its}
+    (name,) = its
+    weight = task.students["plain"].get_submodule(name).weight
+    assert isinstance(weight, Tensor)
+    if criterion == "l1":
+        rows = weight.detach().abs().flatten(1).sum(1)
+        assert np.corrcoef(rows.numpy(), np.array(its[name]))[0, 1] > 0.5
+    again = rated_network(found, task, by(criterion), tmp_path, worker=True)
+    assert values(again.students["plain"]) == its
+    # a study of before, whose students were cut as they were found, goes on so
+    teachers = {group.name: kept.channels[group.name] for group in found.groups}
+    (tmp_path / "old").mkdir()
+    write_importance(tmp_path / "old", Importance(kept.criterion, teachers))
+    old = rated_network(found, task, by(criterion), tmp_path / "old", worker=True)
+    assert values(old) == values(first) and values(old.students["plain"]) == by_l2
 
 
 def test_another_order_of_channels_is_refused(task: PreparedTask, found: Network, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from autocompress.search.evaluate.job import Job
 from autocompress.search.evaluate.parcel import opening_parcel
 from autocompress.search.executors.worker import _context
 from autocompress.search.identity import check_identity, differences, identity_of
+from autocompress.search.prepare.sensitivities import sensitivity_without_measuring_latency
 from autocompress.spaces.spec import Recovery, StudentSpec
 from autocompress.studies.checkpoint import save_weights
 from autocompress.studies.study_file import StudyFile
@@ -92,7 +93,7 @@ def test_weights_that_are_gone_or_others_end_the_study_in_a_line(
     state["module"] = {name: value + 1 for name, value in state["module"].items()}
     torch.save(state, path)
     task = student_task.one_student().bare().prepared()
-    with pytest.raises(StorageError, match="begun with another first weights of student plain"):
+    with pytest.raises(StorageError, match="begun with other first weights of student plain"):
         open_context(task, settings, folder)
     path.unlink()
     with pytest.raises(StorageError, match="the first weights of student plain are gone"):
@@ -100,11 +101,16 @@ def test_weights_that_are_gone_or_others_end_the_study_in_a_line(
 
 
 def test_a_study_keeps_its_students(context: EvaluationContext) -> None:
-    with pytest.raises(StorageError, match="begun with another students"):
+    more = r"begun with other students \(in Task\(students=...\): plain; now small, small@0.75, small@0.5, plain\)"
+    with pytest.raises(StorageError, match=more):
         check_identity(context.folder, student_task.task().prepared())
     alone = replace(student_task.one_student(), students={}).prepared()
-    with pytest.raises(StorageError, match="begun with another students"):
+    with pytest.raises(StorageError, match=r"begun with other students .*: plain; now none\)"):
         check_identity(context.folder, alone)
+    wider = replace(student_task.one_student(), students={"plain": student_task.small}).prepared()
+    wider = replace(wider, students={"plain": wider.students["plain"]})
+    with pytest.raises(StorageError, match="begun with other students: plain is another network now"):
+        check_identity(context.folder, wider)
     assert not differences(identity_of(alone), identity_of(alone)) and "students" not in identity_of(alone)
 
 
@@ -131,6 +137,78 @@ def test_a_first_training_that_was_stopped_goes_on(
     assert done is not None and done["optimizer"] is None and done["step"] > state["step"]
 
 
+def begun(context: EvaluationContext, settings: StudyFile, folder: Path, steps: int = 3) -> dict[str, Any]:
+    """Begin to teach the student, and return what a run leaves that is stopped after a few looks at the clock."""
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) > steps
+
+    with pytest.raises(StudentsStopped):
+        teach_students(context.task, context.recoverer, settings.recovery, folder, stop, lambda line: None)
+    state = read_checkpoint(first_weights_path(folder, "plain"))
+    assert state is not None
+    return state
+
+
+@pytest.fixture(scope="module")
+def at_once(
+    context: EvaluationContext, settings: StudyFile, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Tensor]:
+    """What the student learns in one go."""
+    folder = tmp_path_factory.mktemp("at_once")
+    teach_students(context.task, context.recoverer, settings.recovery, folder, lambda: False, lambda line: None)
+    done = read_checkpoint(first_weights_path(folder, "plain"))
+    assert done is not None
+    return dict(done["module"])
+
+
+@pytest.mark.parametrize("damage", ["cut", "another network", "another shape", "no weights", "longer", "another way"])
+def test_what_another_network_had_learned_is_put_aside_and_the_student_taught_anew(
+    context: EvaluationContext,
+    settings: StudyFile,
+    at_once: dict[str, Tensor],
+    tmp_path: Path,
+    damage: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    state, path, said = begun(context, settings, tmp_path), first_weights_path(tmp_path, "plain"), list[str]()
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:500])
+    else:
+        other: dict[str, Any] = {
+            "another network": {"module": {f"other.{name}": value for name, value in state["module"].items()}},
+            "another shape": {"module": {name: value[:3] for name, value in state["module"].items()}},
+            "no weights": {"module": 7},
+            "longer": {"step": 10**6},
+            "another way": {"recovery": {**state["recovery"], "optimizer": "adamw"}},
+        }
+        torch.save({**state, **other[damage]}, path)
+    teach_students(context.task, context.recoverer, settings.recovery, tmp_path, lambda: False, said.append)
+    done = read_checkpoint(path)
+    assert done is not None and done["optimizer"] is None and path.with_suffix(".unreadable").exists()
+    (told,) = [line for line in (*said, *caplog.messages) if "put aside" in line]
+    assert "\n" not in told and str(path) in told
+    assert all(torch.equal(value, done["module"][name]) for name, value in at_once.items()), "from its start"
+
+
+def test_a_training_that_was_stopped_at_its_lower_rate_goes_on_at_that(
+    context: EvaluationContext, settings: StudyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autocompress.search.evaluate.first_weights.LEARNING_RATES", (1e9, 0.01))
+    state = begun(context, settings, tmp_path, 9)
+    assert state["recovery"]["learning_rate"] == 0.01 and state["step"] > 0, "the first did not bear it"
+    again = begun(context, settings, tmp_path)
+    assert again["recovery"] == state["recovery"] and again["step"] > state["step"]
+    teach_students(context.task, context.recoverer, settings.recovery, tmp_path, lambda: False, lambda line: None)
+    at_once = tmp_path / "at once"
+    teach_students(context.task, context.recoverer, settings.recovery, at_once, lambda: False, lambda line: None)
+    one, other = (read_checkpoint(first_weights_path(each, "plain")) for each in (tmp_path, at_once))
+    assert one is not None and other is not None
+    assert all(torch.equal(value, other["module"][name]) for name, value in one["module"].items())
+
+
 def test_weights_can_stay_as_they_were_given(context: EvaluationContext, settings: StudyFile, tmp_path: Path) -> None:
     task = student_task.one_student().prepared()
     given = {name: value.clone() for name, value in task.students["plain"].state_dict().items()}
@@ -138,6 +216,26 @@ def test_weights_can_stay_as_they_were_given(context: EvaluationContext, setting
     teach_students(task, context.recoverer, recovery, tmp_path, lambda: False, lambda line: None)
     load_first_weights(task, tmp_path)
     assert all(torch.equal(value, given[name]) for name, value in task.students["plain"].state_dict().items())
+
+
+def test_sensitivities_leave_out_students_that_were_not_taught(
+    context: EvaluationContext, settings: StudyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
+    task, folder = student_task.one_student(), tmp_path / "study"
+    shutil.copytree(context.folder, folder)
+    save_weights(task.bare().teacher, folder / "teacher.safetensors")
+    channels = settings.changed("space", axes=("channels",)).changed("teacher", epochs=0)
+    said: list[str] = []
+    with_student = sensitivity_without_measuring_latency(channels, folder, task, said.append)
+    assert any("plain" in row for row in with_student.rows) and not any("left out" in line for line in said)
+    shutil.rmtree(folder / "students")
+    for place, why in ((folder, "are gone; restore them from a copy"), (None, "only a study teaches it")):
+        said.clear()
+        found = sensitivity_without_measuring_latency(channels, place, task, said.append)
+        (line,) = [line for line in said if "left out" in line]
+        assert why in line and "plain" in line and "\n" not in line
+        assert found.rows and not any("plain" in row for row in found.rows)
 
 
 def test_a_student_is_cut_from_its_own_network(context: EvaluationContext) -> None:

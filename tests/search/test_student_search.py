@@ -87,7 +87,7 @@ def test_the_page_names_the_student(found: Front) -> None:
 def test_a_study_is_not_taken_up_without_its_student(found: Front, task: Task, settings: dict[str, Any]) -> None:
     from dataclasses import replace
 
-    with pytest.raises(StorageError, match="begun with another students"):
+    with pytest.raises(StorageError, match="begun with other students"):
         autocompress.compress(
             replace(task, students={}), budget_ms=50.0, trials=13, runs=found.folder.parent, **settings
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -34,6 +35,53 @@ def test_a_function_with_a_width_gives_narrower_students_too(prepared: PreparedT
     assert list(prepared.students) == ["small", "small@0.75", "small@0.5", "plain"]
     widths = [look_at_network(m, prepared.example_input).layers[0].shape[0] for m in prepared.students.values()]
     assert widths == [16, 12, 8, 32]
+
+
+def scaled(width: Any = None) -> nn.Module:
+    """A network of so many channels, of 16 as it is, or of a part of them."""
+    channels = 16 if width is None else width if isinstance(width, int) and width > 1 else round(16 * width)
+    assert isinstance(channels, int)
+    return student_task.small(channels)
+
+
+def told(width: float) -> nn.Module:
+    return scaled(width)
+
+
+def named(width: str = "narrow") -> nn.Module:
+    return scaled({"narrow": 6}[width])
+
+
+def by_place(width: int = 16, /) -> nn.Module:
+    return scaled(width)
+
+
+@pytest.mark.parametrize(
+    ("maker", "widths"),
+    [
+        (scaled, [16]),
+        (told, [16, 12, 8]),
+        (named, [6]),
+        (by_place, [16]),
+        (functools.partial(scaled, width=32), [32, 24, 16]),
+        (functools.partial(scaled, width=0.5), [8, 6, 4]),
+        (functools.partial(scaled, width=1), [16, 12, 8]),
+        (functools.partial(scaled, width=True), [16]),
+        (functools.partial(scaled, 24), [24]),
+        (functools.partial(told, width=1.0), [16, 12, 8]),
+        (lambda width=2.0: scaled(width), [32, 24, 16]),
+    ],
+)
+def test_narrower_forms_are_asked_for_where_a_width_is_a_number(
+    captured: Callable[..., dict[str, Any]], maker: Callable[..., nn.Module], widths: list[int]
+) -> None:
+    found = captured(net=maker)
+    assert list(found) == ["net", "net@0.75", "net@0.5"][: len(widths)]
+    assert [_first_width(module) for module in found.values()] == widths
+
+
+def _first_width(module: nn.Module) -> int:
+    return next(len(value) for value in module.state_dict().values())
 
 
 def test_no_two_networks_of_a_task_share_a_name(prepared: PreparedTask) -> None:
