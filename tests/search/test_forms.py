@@ -135,7 +135,7 @@ def test_a_study_of_an_earlier_version_is_compared_by_what_it_knows(tmp_path: Pa
     whole, path = identity_of(begun), tmp_path / "identity.json"
     old = {name: value for name, value in whole.items() if not name.startswith(FORMS)}
     path.write_text(json.dumps({**old, "students": "small 0123456789abcdef"}))
-    with pytest.raises(StorageError, match="begun with another students"):
+    with pytest.raises(StorageError, match="begun with other students: small is another network now"):
         check_identity(tmp_path, begun)
     path.write_text(json.dumps(old))
     check_identity(tmp_path, begun, worker=True)
