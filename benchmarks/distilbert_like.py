@@ -76,7 +76,8 @@ def smallest(front: Front) -> dict[str, Any]:
     teacher = front.teacher
     assert teacher is not None
     enough = [entry for entry in front.entries if entry.quality >= KEPT * teacher.quality]
-    sure = [entry for entry in enough if front.least(entry) >= KEPT * teacher.quality]
+    # the teacher is always sure enough of itself, and no answer
+    sure = [entry for entry in enough if entry is not teacher and front.least(entry) >= KEPT * teacher.quality]
     best = min(sure or enough, key=lambda entry: entry.size_bytes)
     return {
         "size": best.size_bytes / teacher.size_bytes,
