@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from autocompress.compression.export import Template, make_template
 from autocompress.compression.fake_quant import fake_quantized_weight
 from autocompress.evaluators.runtimes.base import BuildRequest
 from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
+from autocompress.evaluators.runtimes.tensorrt_quantize import typed
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.target import Target
 
@@ -66,7 +68,26 @@ class Scaled(nn.Module):
         return self.last((self.second((self.first(x) * self.scale).relu()) * self.scale).relu())
 
 
-NETWORKS = {"pair": (Pair, INPUTS), "recommender": (Recommender, TOKENS), "scaled": (Scaled, INPUTS)}
+class Language(nn.Module):
+    """Words, a layer that runs twice, and a last one with the weight of the words; both are large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.twice, self.down = nn.Embedding(520, 520), nn.Linear(520, 520), nn.Linear(520, 16)
+        self.up, self.last = nn.Linear(16, 520), nn.Linear(520, 520, bias=False)
+        self.last.weight = self.words.weight
+
+    def forward(self, words: Tensor) -> Tensor:
+        x = self.twice(self.twice(self.words(words)).relu()).relu()
+        return self.last(self.up(self.down(x)))
+
+
+NETWORKS = {
+    "pair": (Pair, INPUTS),
+    "recommender": (Recommender, TOKENS),
+    "scaled": (Scaled, INPUTS),
+    "language": (Language, TOKENS),
+}
 Made = tuple[nn.Module, Template, Tensor]
 
 
@@ -184,3 +205,52 @@ def test_a_parameter_of_operators_has_eight_bits_only_where_they_do(
     read = [held.get(name) for node in model.graph.node if node.op_type == "Mul" for name in node.input]
     wanted = made[0].get_parameter("scale").detach().numpy()
     assert sum(each is not None and np.array_equal(each, wanted) for each in read) == 1
+
+
+def test_large_weights_that_are_turned_over_while_the_graph_runs_have_bits_too(
+    networks: Mapping[str, Made], tmp_path: Path
+) -> None:
+    _, template, _ = made = networks["language"]
+    kinds = [node.op_type for node in template.model.graph.node]
+    assert "Transpose" in kinds, "the exporter leaves turning large shared weights over to the runtime"
+    assert sorted(template.layers.values()) == ["down", "last", "twice", "twice", "up"]
+    assert set(template.tables.values()) == {"words"}
+    sizes = {}
+    for width in (32, 16, 8, 4):
+        bits = {"last": width, "twice": width} if width < 32 else {}
+        assert built(tmp_path / f"{width}.onnx", made, bits) == ""
+        sizes[width] = (tmp_path / f"{width}.onnx").stat().st_size
+    whole = 520 * 520
+    for width in (16, 8):  # one of both weights is there in float too, for the words
+        assert sizes[width] - sizes[32] == pytest.approx(whole * (2 * width / 8 - 4), abs=20_000)
+    assert sizes[4] < sizes[8]
+    got, wanted = answers(tmp_path / "16.onnx", made[2]), rounded(made, {"last": 16, "twice": 16})
+    torch.testing.assert_close(got, wanted, atol=2e-5, rtol=1e-4)
+    assert (rounded(made, {}) - wanted).abs().max() > 1e-4, "rounding is seen in the answers"
+    looked_up = onnx.load(tmp_path / "8.onnx").graph
+    floats = {each.name for each in looked_up.initializer if each.data_type == onnx.TensorProto.FLOAT}
+    assert all(node.input[0] in floats for node in looked_up.node if node.op_type == "Gather")
+
+
+def test_tensorrt_has_pairs_around_a_weight_that_was_turned_over(networks: Mapping[str, Made]) -> None:
+    module, template, inputs = networks["language"]
+    made = typed(template.write(module), template.layers, {"last": 8}, inputs.numpy())
+    makers = {name: node for node in made.graph.node for name in node.output}
+    name = next(node for node, layer in template.layers.items() if layer == "last")
+    last = next(node for node in made.graph.node if node.name == name)
+    assert [makers[given].op_type for given in last.input] == ["DequantizeLinear"] * 2
+
+
+def test_a_remark_tells_of_a_layer_with_bits_that_is_not_in_the_graph(
+    networks: Mapping[str, Made], tmp_path: Path
+) -> None:
+    module, template, inputs = networks["pair"]
+    known = {node: layer for node, layer in template.layers.items() if layer != "c"}
+    request = BuildRequest(template.write(module), known, {"c": 8, "first": 8}, inputs.numpy(), module)
+    assert sorted(request.widths) == [8, 8, 32, 32, 32]
+    OnnxRuntime().build(request, tmp_path / "model.onnx")
+    operators = OnnxRuntime().inspect(tmp_path / "model.onnx", HERE)
+    assert OnnxRuntime().remark(operators, request.widths) == "1 layers run in int8, 2 were asked for"
+    gates = BuildRequest(template.write(module), template.layers, {"gates": 8}, inputs.numpy(), module)
+    assert gates.widths == (32, 32, 32, 32, 32, 8)
+    assert replace(gates, recurrent={"node": "gates"}).widths == (32,) * 5, "its weights are stored in 8 bits"
