@@ -8,7 +8,7 @@ from typing import Any
 from torch import fx, nn
 
 from ..spaces.graph.operator_rules import name_of
-from ..spaces.layers import readers_of_weights
+from ..spaces.layers import first_names, readers_of_weights
 
 WITH_WEIGHTS = ("Conv", "Gemm", "MatMul")
 TURNS = "Transpose"
@@ -59,13 +59,17 @@ def _passes_on(node: Any, held: dict[str, str]) -> bool:
 
 
 def _uses(module: nn.Module, ids: Mapping[str, int], shared: set[int]) -> dict[int, list[str]]:
-    """Return id of a shared weight -> the modules that use it, in order; operators that do are empty names."""
+    """Return id of a shared weight -> the modules that use it, in order; operators that do are empty names.
+
+    A module is told by its first name, as layers are, whatever it is called by.
+    """
     found: dict[int, list[str]] = {}
+    names = first_names(module)
     read: dict[fx.Node, int] = {}
     for node in module.graph.nodes if isinstance(module, fx.GraphModule) else ():
         key = ids.get(f"{node.target}.weight" if node.op == "call_module" else str(node.target))
         if node.op == "call_module" and key in shared:
-            found.setdefault(key, []).append(str(node.target))
+            found.setdefault(key, []).append(names[str(node.target)])
         elif node.op == "get_attr" and key in shared:
             read[node] = key
         given = [read[each] for each in node.all_input_nodes if each in read]
