@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ...quieting import quietly
+from ...spaces.layers import first_names
 
 CALIBRATION_BATCH = 32
 """Inputs that calibration runs at a time where the graph's batch is free."""
@@ -36,9 +37,10 @@ def quantized(
     inputs = torch.from_numpy(calibration)
     graph, free = _exported(module, inputs, batch)
     _hide_norms(graph.graph)
+    _part_parameters(graph)
     size = CALIBRATION_BATCH if free else batch
     with quietly(stdout=False), torch.no_grad():
-        observed = prepare_pt2e(graph, _quantizer(layers, bits))
+        observed = prepare_pt2e(graph, _quantizer(layers, first_names(module), bits))
         # a graph with a batch of its own takes nothing else: the last chunk is filled up with its own
         for start in range(0, len(inputs), size):
             chunk = inputs[start : start + size]
@@ -80,7 +82,31 @@ def _hide_norms(graph: Any) -> None:
             node.target = norm
 
 
-def _quantizer(layers: frozenset[str], bits: Mapping[str, int]) -> Any:
+def _part_parameters(network: Any) -> None:
+    # Each use of a layer gets parameters of its own. XNNPACK's quantizer passes over a convolution whose weight it has
+    # seen, and its serializer writes a bias on the grid of inputs times weights of the first use: the others would add
+    # numbers of another size.
+    from torch import nn
+
+    graph = network.graph
+    for node in [node for node in graph.nodes if node.op == "get_attr"]:
+        value = network
+        for part in str(node.target).split("."):
+            value = getattr(value, part)
+        layers = [user for user in node.users if str(user.target).startswith(_LAYERS)]
+        for count, user in enumerate(layers[1:], 1):
+            owner, _, leaf = str(node.target).rpartition(".")
+            # as a parameter: the exporter writes buffers that nothing reads any more
+            again = nn.Parameter(value.detach().clone(), requires_grad=False)
+            network.get_submodule(owner).register_parameter(f"{leaf}_of_use_{count}", again)
+            with graph.inserting_after(node):
+                own = graph.create_node("get_attr", f"{node.target}_of_use_{count}")
+            own.meta.update(node.meta)
+            user.replace_input_with(node, own)
+    network.recompile()
+
+
+def _quantizer(layers: frozenset[str], names: Mapping[str, str], bits: Mapping[str, int]) -> Any:
     # The quantizer's own choice by module name finds no convolution, as a weight belongs to no module in its graph, and
     # nothing of what stands between layers.
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
@@ -92,7 +118,7 @@ def _quantizer(layers: frozenset[str], bits: Mapping[str, int]) -> Any:
 
     class LayerQuantizer(XNNPACKQuantizer):  # type: ignore[misc]
         def annotate(self, model: Any) -> Any:
-            chosen = _nodes_in_8_bits(model.graph, layers, bits)
+            chosen = _nodes_in_8_bits(model.graph, layers, names, bits)
             self.set_filter_function(chosen.__contains__)
             super().annotate(model)
             for node in model.graph.nodes:
@@ -108,12 +134,16 @@ def _quantizer(layers: frozenset[str], bits: Mapping[str, int]) -> Any:
     return LayerQuantizer().set_global(replace(config, input_activation=activation, output_activation=activation))
 
 
-def _nodes_in_8_bits(graph: Any, layers: frozenset[str], bits: Mapping[str, int]) -> set[Any]:
+def _nodes_in_8_bits(graph: Any, layers: frozenset[str], names: Mapping[str, str], bits: Mapping[str, int]) -> set[Any]:
     # the 8-bit layers with their parameters, and what follows them up to the next layer
     state: dict[Any, tuple[int, int]] = {}  # node -> (index of the latest layer behind it, its bits)
     chosen = set()
     for index, node in enumerate(graph.nodes):
         owners = [str(a.target).rpartition(".")[0] for a in node.all_input_nodes if a.op == "get_attr"]
+        if str(node.target).startswith(_LAYERS):
+            # a weight that several layers have stands in the graph under the name of one of them
+            called = next(reversed((node.meta.get("nn_module_stack") or {"": ("", "")}).values()))[0].partition("@")[0]
+            owners.insert(0, names.get(called, called))
         layer = next((owner for owner in owners if owner in layers), None)
         if layer is not None or str(node.target).startswith(_LAYERS):  # one of no name was not asked for
             state[node] = (index, bits.get(layer or "", 32))

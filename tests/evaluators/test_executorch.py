@@ -236,3 +236,29 @@ def test_a_network_that_fixes_its_batch_is_built_and_quantized_for_it(runtime: E
     runtime.build(replace(request, bits=dict.fromkeys(request.layers, 8)), path)
     assert runtime.load(path, TARGET).inputs[0].shape == (2, 3, 8, 8)
     assert error(runtime, path, request) < 0.1
+
+
+class Shares(nn.Module):
+    """A convolution that runs twice, under two names, and two layers with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.again = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.alias, self.a, self.b, self.head = self.again, nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 10)
+        self.b.weight = self.a.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.alias(torch.relu(self.again(torch.relu(self.stem(x) / 8)))))
+        return self.head(torch.relu(self.b(torch.relu(self.a(x.mean((2, 3)))))))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("chosen", [("stem", "again", "a", "b", "head"), ("a",), ("b", "again")])
+def test_layers_that_share_have_the_bits_that_were_asked_of_each(
+    runtime: ExecuTorch, tmp_path: Path, chosen: tuple[str, ...]
+) -> None:
+    layers = {str(i): name for i, name in enumerate(("stem", "again", "again", "a", "b", "head"))}
+    request = replace(request_for(Shares()), layers=layers, bits=dict.fromkeys(chosen, 8))
+    path = tmp_path / "shares.pte"
+    runtime.build(request, path)
+    assert runtime.remark(runtime.inspect(path, TARGET), request.widths) == ""
+    assert error(runtime, path, request) < 0.05
