@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +21,6 @@ from autocompress.spaces.spec import ADAMW_PART, Recovery
 
 @given(st.floats(-12, 0), st.floats(0.01, 10))
 def test_the_best_of_the_rates_is_found_where_both_sides_fall(peak: float, width: float) -> None:
-    import math
-
     def quality(rate: float) -> float:
         return -abs(math.log(rate) - peak) / width
 
