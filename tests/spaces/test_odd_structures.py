@@ -97,3 +97,28 @@ def test_what_fails_alone_is_left_out_alone() -> None:
 
     network = look_at_network(capture(Counting().eval(), torch.zeros(1, 4)), torch.zeros(1, 4))
     assert {"layers.0", "layers.1", "layers.2", "layers.4"} <= {group.name for group in network.groups}
+
+
+def test_layers_whose_weights_are_buffers_go_through() -> None:
+    class Fixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.fixed, self.tied = (nn.Linear(4, 16), nn.Linear(16, 16), nn.Linear(16, 16))
+            self.lstm, self.head = nn.LSTM(16, 8, batch_first=True), nn.Linear(8, 5)
+            for layer, name in ((self.fixed, "weight"), (self.tied, "weight"), (self.lstm, "weight_hh_l0")):
+                value = self.fixed.weight if layer is self.tied else getattr(layer, name).detach()
+                delattr(layer, name)
+                layer.register_buffer(name, value)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.tied(self.fixed(self.first(x).relu()).relu())
+            return self.head(self.lstm(x.unsqueeze(1))[0][:, -1])
+
+    inputs = torch.randn(4, 4)
+    graph = capture(Fixed().eval(), inputs[:1])
+    network = look_at_network(graph, inputs[:1])
+    assert {layer.name: layer.shared_with for layer in network.layers}["fixed"] == "tied"
+    assert [entry.name for entry in network.no_recurrent] == ["lstm"]
+    assert network.groups
+    remove_channels(graph, network.groups, {group.name: group.channels // 2 for group in network.groups})
+    assert graph(inputs).shape == (4, 5)
