@@ -181,8 +181,9 @@ class _Holder:
             if getattr(at, part, None) is None:
                 at.add_module(part, nn.Module())
             at = getattr(at, part)
-        if getattr(at, leaf, None) is not None:
-            return
+        before = getattr(at, leaf, None)
+        if before is not None and (type(before) is not nn.Module or not isinstance(value, nn.Module)):
+            return  # what was made to hold one weight of a module gives way to the module
         if isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter):
             at.register_buffer(leaf, value.detach())
         else:

@@ -27,7 +27,7 @@ def name_layers(network: fx.GraphModule) -> None:
     Args:
         network: The captured network.
     """
-    users = Counter(str(a.target) for n in network.graph.nodes for a in n.all_input_nodes if a.op == "get_attr")
+    users = _readers(network)
     for node in list(network.graph.nodes):
         kind = getattr(node.target, "_opname", "") if node.op == "call_function" else ""
         if kind not in CONVOLUTIONS and kind != "linear":
@@ -50,6 +50,16 @@ def name_layers(network: fx.GraphModule) -> None:
     network.graph.eliminate_dead_code()
     network.graph.lint()
     network.recompile()
+
+
+def _readers(network: fx.GraphModule) -> Counter[str]:
+    """Return how many operators and calls of modules read each parameter or buffer, by name."""
+    users = Counter(str(a.target) for n in network.graph.nodes for a in n.all_input_nodes if a.op == "get_attr")
+    for node in network.graph.nodes:
+        if node.op == "call_module":
+            held = network.get_submodule(str(node.target)).named_parameters(str(node.target))
+            users.update(name for name, _ in held)
+    return users
 
 
 def _layer(network: fx.GraphModule, kind: str, node: fx.Node, names: list[str]) -> nn.Module | None:

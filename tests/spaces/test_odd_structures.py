@@ -7,6 +7,7 @@ import random
 
 import pytest
 import torch
+import torch.nn.functional as F
 from odd_structures import ODD
 from torch import Tensor, nn
 
@@ -63,6 +64,28 @@ def test_a_student_answers_as_the_network_in_which_the_same_channels_are_silent(
 def test_functions_with_weights_become_layers() -> None:
     graph = capture(ODD["functions"][0]().eval(), torch.zeros(1, 3, 16, 16))
     assert [layer.name for layer in look_at_network(graph, torch.zeros(1, 3, 16, 16)).layers] == ["w1", "w2", "w3"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_functions_may_read_the_weights_of_layers_that_are_called_too(first: bool) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.layer = nn.Embedding(10, 16), nn.Linear(16, 16)
+
+        def forward(self, x: Tensor) -> Tensor:
+            found = F.linear(torch.ones(1, 16), self.layer.weight) if first else 0.0
+            found = self.layer(self.table(x).mean(1)) + found
+            return F.linear(found, self.table.weight)
+
+    module, inputs = Tied().eval(), torch.randint(0, 10, (4, 3))
+    graph = capture(module, inputs[:1])
+    torch.testing.assert_close(graph(inputs), module(inputs))
+    network = look_at_network(graph, inputs[:1])
+    assert [layer.name for layer in network.layers] == ["layer"]
+    assert network.no_tables
+    remove_channels(graph, network.groups, {group.name: group.channels // 2 for group in network.groups})
+    assert graph(inputs).shape == (4, 10)
 
 
 def test_the_projections_of_attention_are_layers() -> None:
