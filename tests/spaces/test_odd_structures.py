@@ -88,6 +88,39 @@ def test_functions_may_read_the_weights_of_layers_that_are_called_too(first: boo
     assert graph(inputs).shape == (4, 10)
 
 
+def test_products_with_weights_become_layers_of_blocks() -> None:
+    torch.manual_seed(0)
+    module, example = ODD["multiplied"][0]().eval(), torch.zeros(1, 3, 16, 16)
+    graph = capture(module, example)
+    network = look_at_network(graph, example)
+    found = {layer.name: (layer.shape, layer.macs) for layer in network.layers}
+    assert found == {
+        "patches": ((24, 3, 4, 4), 24 * 48 * 16),
+        "up": ((48, 24), 48 * 24 * 16),
+        "down": ((24, 48), 48 * 24 * 16),
+        "wide": ((40, 24), 40 * 24 * 16),
+        "back": ((24, 40), 40 * 24 * 16),
+        "head": ((5, 24), 5 * 24),
+    }
+    assert [block.layers for block in network.blocks] == [("up", "down"), ("wide", "back")]
+
+
+def test_a_weight_that_is_a_product_itself_is_no_layer() -> None:
+    class Product(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up, self.first, self.second = nn.Linear(4, 16), nn.Parameter(torch.randn(16, 8)), nn.Linear(5, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.up(x) @ (self.first @ self.second.weight)
+
+    graph = capture(Product().eval(), torch.zeros(1, 4))
+    assert [layer.name for layer in look_at_network(graph, torch.zeros(1, 4)).layers] == ["up"]
+    inputs = torch.randn(3, 4)
+    weight = graph.get_parameter("first") @ graph.get_parameter("second.weight")
+    torch.testing.assert_close(graph(inputs), graph.get_submodule("up")(inputs) @ weight)
+
+
 def test_the_projections_of_attention_are_layers() -> None:
     example = torch.zeros(1, 3, 16, 16)
     for name, projections in (
