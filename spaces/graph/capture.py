@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from ...quieting import quietly
 from ..inputs import Inputs, call, joined, tensors_of
@@ -203,7 +204,7 @@ def _calls_of_leaves(graph: fx.Graph, model: nn.Module, stored: dict[str, str], 
     found: dict[fx.Node, Run] = {}
     for nodes in by_call.values():
         path = next(reversed(nodes[0].meta["nn_module_stack"].values()))[0].partition("@")[0].removeprefix(wrapper)
-        if not _stays(model, path):
+        if not _stays(model, path) or not _as_it_is_set(model.get_submodule(path), nodes):
             continue
         inside = set(nodes)
         into = {a for n in nodes for a in n.all_input_nodes if a not in inside and a.name not in stored}
@@ -226,6 +227,19 @@ def _stays(model: nn.Module, path: str) -> bool:
     if module._forward_pre_hooks or module._forward_hooks:
         return False  # they may compute its weights
     return (kept or random) and not isinstance(module, INLINED) and not any(module.children())
+
+
+def _as_it_is_set(module: nn.Module, nodes: list[fx.Node]) -> bool:
+    """Tell whether a call does what the module does by its attributes; one may be told how large its output becomes."""
+    if not isinstance(module, _ConvTransposeNd):
+        return True
+    for node in nodes:
+        if "conv_transpose" in str(node.target):
+            given: Any = node.args[5] if len(node.args) > 5 else node.kwargs.get("output_padding", 0)
+            sides = len(module.output_padding)
+            more = [given] * sides if isinstance(given, int) else [*given] * (sides if len(given) == 1 else 1)
+            return more == [*module.output_padding]
+    return False
 
 
 @contextlib.contextmanager

@@ -121,12 +121,19 @@ def test_gates_in_another_order_and_biases_in_other_dimensions_are_found_again()
             assert_near(answers(written, inputs), student(inputs).numpy())
 
 
-def test_products_with_weights_are_layers_in_files_too() -> None:
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("multiplied", {"patches", "up", "down", "wide", "back", "head"}),
+        ("given size", {"first", "second", "head"}),
+    ],
+)
+def test_layers_that_stand_in_the_code_as_operators_are_layers_in_files_too(name: str, layers: set[str]) -> None:
     torch.manual_seed(0)
-    module, example, inputs = ODD["multiplied"][0]().eval(), torch.zeros(1, 3, 16, 16), torch.randn(4, 3, 16, 16)
+    module, example, inputs = ODD[name][0]().eval(), torch.zeros(1, 3, 16, 16), torch.randn(4, 3, 16, 16)
     graph = capture(module, example)
     template, student = make_template(graph, example), copy.deepcopy(graph)
-    assert set(template.layers.values()) == {"patches", "up", "down", "wide", "back", "head"}
+    assert set(template.layers.values()) == layers
     network = look_at_network(graph, example)
     remove_channels(student, network.groups, {group.name: group.channels // 2 for group in network.groups})
     for each in (graph, student):

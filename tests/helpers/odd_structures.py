@@ -42,6 +42,21 @@ class Functions(nn.Module):
         return F.linear(F.conv2d(x, self.w2, stride=2).relu().mean((2, 3)), self.w3)
 
 
+class GivenSize(nn.Module):
+    """A transposed convolution is told how large its outputs are, once as it would make them and once larger."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 16, 3, 2, 1), nn.Conv2d(16, 24, 3, 2, 1)
+        self.up, self.again = nn.ConvTranspose2d(24, 20, 3, 2, 1), nn.ConvTranspose2d(20, 12, 2, 2)
+        self.head = nn.Linear(12, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        once = self.first(x).relu()
+        found = self.up(self.second(once).relu(), output_size=once.shape[-2:]).relu()
+        return self.head(self.again(found, output_size=x.shape[-2:]).relu().mean((2, 3)))
+
+
 class Turned(nn.Module):
     """A linear layer whose weight lies as [in, out], as in GPT-2."""
 
@@ -310,6 +325,7 @@ class TwoSequences(nn.Module):
 
 ODD: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], set[tuple[int, int]]]] = {
     "projected": (Projected, PIXELS, {(32, 1), (48, 1), (24, 1)}),
+    "given size": (GivenSize, PIXELS, {(16, 1), (24, 1), (20, 1), (12, 1)}),
     "multiplied": (Multiplied, PIXELS, {(24, 1), (48, 1), (40, 1)}),
     "functions": (Functions, PIXELS, {(16, 1), (24, 1)}),
     "computed": (Computed, PIXELS, {(4, 1), (32, 4), (24, 1), (20, 1)}),
