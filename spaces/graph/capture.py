@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -222,11 +223,15 @@ def _stays(model: nn.Module, path: str) -> bool:
     home = type(module).__module__
     kept = home.startswith("torch.nn.modules.") and home.rpartition(".")[2] in KEPT_PARTS
     random = type(module).__name__ in ("StochasticDepth", "DropPath")
+    if not (kept or random):
+        return False
     if isinstance(module, nn.LayerNorm | nn.RMSNorm) and len(module.normalized_shape) > 1:
         return False  # its sizes are numbers that have to follow
+    if len(inspect.signature(type(module).forward).parameters) > 2 and not isinstance(module, _ConvTransposeNd):
+        return False  # calls of modules in a graph take one thing
     if module._forward_pre_hooks or module._forward_hooks:
         return False  # they may compute its weights
-    return (kept or random) and not isinstance(module, INLINED) and not any(module.children())
+    return not isinstance(module, INLINED) and not any(module.children())
 
 
 def _as_it_is_set(module: nn.Module, nodes: list[fx.Node]) -> bool:

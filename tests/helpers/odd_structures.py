@@ -57,6 +57,18 @@ class GivenSize(nn.Module):
         return self.head(self.again(found, output_size=x.shape[-2:]).relu().mean((2, 3)))
 
 
+class Twice(nn.Module):
+    """A bilinear layer reads one value twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.both, self.head = nn.Conv2d(3, 16, 3), nn.Bilinear(16, 16, 12), nn.Linear(12, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x).relu().mean((2, 3))
+        return self.head(self.both(x, x).relu())
+
+
 class Turned(nn.Module):
     """A linear layer whose weight lies as [in, out], as in GPT-2."""
 
@@ -326,6 +338,7 @@ class TwoSequences(nn.Module):
 ODD: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], set[tuple[int, int]]]] = {
     "projected": (Projected, PIXELS, {(32, 1), (48, 1), (24, 1)}),
     "given size": (GivenSize, PIXELS, {(16, 1), (24, 1), (20, 1), (12, 1)}),
+    "twice": (Twice, PIXELS, set()),
     "multiplied": (Multiplied, PIXELS, {(24, 1), (48, 1), (40, 1)}),
     "functions": (Functions, PIXELS, {(16, 1), (24, 1)}),
     "computed": (Computed, PIXELS, {(4, 1), (32, 4), (24, 1), (20, 1)}),
