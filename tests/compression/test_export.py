@@ -126,6 +126,7 @@ def test_gates_in_another_order_and_biases_in_other_dimensions_are_found_again()
     [
         ("multiplied", {"patches", "up", "down", "wide", "back", "head"}),
         ("given size", {"first", "second", "head"}),
+        ("without weights", {"patches", "up", "down", "head"}),
     ],
 )
 def test_layers_that_stand_in_the_code_as_operators_are_layers_in_files_too(name: str, layers: set[str]) -> None:

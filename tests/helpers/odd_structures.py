@@ -69,6 +69,21 @@ class Twice(nn.Module):
         return self.head(self.both(x, x).relu())
 
 
+class WithoutWeights(nn.Module):
+    """Norms by layers have no weights of their own, as in DiT and OLMo."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.norm = nn.Conv2d(3, 24, 4, 4), nn.LayerNorm(24, elementwise_affine=False)
+        self.up, self.down = nn.Linear(24, 48), nn.Linear(48, 24)
+        self.root, self.head = nn.RMSNorm(24, elementwise_affine=False), nn.Linear(24, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = x + self.down(F.gelu(self.up(self.norm(x))))
+        return self.head(self.root(x).mean(1))
+
+
 class Turned(nn.Module):
     """A linear layer whose weight lies as [in, out], as in GPT-2."""
 
@@ -339,6 +354,7 @@ ODD: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], set[tuple[int, in
     "projected": (Projected, PIXELS, {(32, 1), (48, 1), (24, 1)}),
     "given size": (GivenSize, PIXELS, {(16, 1), (24, 1), (20, 1), (12, 1)}),
     "twice": (Twice, PIXELS, set()),
+    "without weights": (WithoutWeights, PIXELS, {(24, 1), (48, 1)}),
     "multiplied": (Multiplied, PIXELS, {(24, 1), (48, 1), (40, 1)}),
     "functions": (Functions, PIXELS, {(16, 1), (24, 1)}),
     "computed": (Computed, PIXELS, {(4, 1), (32, 4), (24, 1), (20, 1)}),
