@@ -142,7 +142,7 @@ def make_template(
     model = export_onnx(noisy, example_input, symbolic_batch)
     values = _values(noisy)
     sources = trace_back(model, values)
-    rows = rows_of(model, values, sources)
+    rows = rows_of(model, values, sources, exact)
     own = Lesson(numbers_of(teacher), constants_of(model))
     if compared_with is None:
         free_shapes(model)

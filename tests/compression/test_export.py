@@ -121,6 +121,24 @@ def test_gates_in_another_order_and_biases_in_other_dimensions_are_found_again()
             assert_near(answers(written, inputs), student(inputs).numpy())
 
 
+def test_biases_of_gates_are_told_from_those_of_wide_layers() -> None:
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.head = nn.LSTM(4, 64, batch_first=True), nn.Linear(64, 60_000)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.cell(x)[0][:, -1])
+
+    torch.manual_seed(0)
+    teacher, student = Wide().eval(), Wide().eval()
+    template = make_template(teacher, torch.zeros(1, 5, 4))  # among so many numbers some are alike
+    assert {name.rpartition(".")[0] for rows in template.rows.values() for name, _ in rows} == {"cell"}
+    inputs = torch.randn(3, 5, 4)
+    with torch.no_grad():
+        assert_near(answers(template.write(student), inputs), student(inputs).numpy())
+
+
 @pytest.mark.parametrize(
     ("name", "layers"),
     [
