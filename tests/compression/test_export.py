@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,16 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from odd_structures import ODD
 from torch import Tensor, nn
 
 from autocompress.compression.export import export_onnx, make_template
 from autocompress.errors import ExportError
 from autocompress.evaluators.runtimes.base import BuildRequest
 from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
+from autocompress.spaces.graph.capture import capture
+from autocompress.spaces.groups import remove_channels
+from autocompress.spaces.network import look_at_network
 from autocompress.spaces.target import Target
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("cifar_resnet20", "mobilenet_v2")]
@@ -114,6 +119,45 @@ def test_gates_in_another_order_and_biases_in_other_dimensions_are_found_again()
         written = make_template(teacher, torch.zeros(1, 5, 4)).write(student)
         with torch.no_grad():
             assert_near(answers(written, inputs), student(inputs).numpy())
+
+
+def test_biases_of_gates_are_told_from_those_of_wide_layers() -> None:
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.head = nn.LSTM(4, 64, batch_first=True), nn.Linear(64, 60_000)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.cell(x)[0][:, -1])
+
+    torch.manual_seed(0)
+    teacher, student = Wide().eval(), Wide().eval()
+    template = make_template(teacher, torch.zeros(1, 5, 4))  # among so many numbers some are alike
+    assert {name.rpartition(".")[0] for rows in template.rows.values() for name, _ in rows} == {"cell"}
+    inputs = torch.randn(3, 5, 4)
+    with torch.no_grad():
+        assert_near(answers(template.write(student), inputs), student(inputs).numpy())
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("multiplied", {"patches", "up", "down", "wide", "back", "head"}),
+        ("given size", {"first", "second", "head"}),
+        ("without weights", {"patches", "up", "down", "head"}),
+    ],
+)
+def test_layers_that_stand_in_the_code_as_operators_are_layers_in_files_too(name: str, layers: set[str]) -> None:
+    torch.manual_seed(0)
+    module, example, inputs = ODD[name][0]().eval(), torch.zeros(1, 3, 16, 16), torch.randn(4, 3, 16, 16)
+    graph = capture(module, example)
+    template, student = make_template(graph, example), copy.deepcopy(graph)
+    assert set(template.layers.values()) == layers
+    network = look_at_network(graph, example)
+    remove_channels(student, network.groups, {group.name: group.channels // 2 for group in network.groups})
+    for each in (graph, student):
+        written = template if each is graph else template.taught(student, make_template(student, example))
+        assert_near(answers(written.write(each), inputs), each(inputs).detach().numpy())
 
 
 def test_numbers_without_dimensions_are_reshaped_in_a_template_too() -> None:
