@@ -190,9 +190,10 @@ def _recurrent_left_out(context: SpaceContext) -> list[LeftOut]:
     for layer in context.recurrent:
         forms = context.capabilities.recurrent.get(layer.kind, {})
         if not forms:
-            found.append(LeftOut(layer.name, f"no form of files here has {layer.kind} layers in fewer than 32 bits"))
+            why = f"not every target has a form of files with {layer.kind} layers in fewer than 32 bits"
+            found.append(LeftOut(layer.name, why))
         elif not _recurrent_widths(context, layer.kind) and context.bits is None:
-            why = f"no kernel of this target runs {layer.kind} layers in fewer bits: files would only be smaller"
+            why = f"no target has a kernel that runs {layer.kind} layers in fewer bits: files would only be smaller"
             found.append(LeftOut(layer.name, f"{why}; offered when size counts"))
     return found
 

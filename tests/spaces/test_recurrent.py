@@ -126,8 +126,20 @@ def test_each_plan_has_the_form_of_its_target() -> None:
         "neither": None,
     }
     assert found["neither"].bits == {}
-    both = joint_capabilities([CAN, ONLY_STORED], any_of=False)
-    assert both.recurrent == STORED, "a plan for both has a form that both have"
+
+
+@pytest.mark.parametrize("order", [(CAN, ONLY_STORED), (ONLY_STORED, CAN)])
+def test_what_one_target_runs_and_the_other_stores_is_decided_for_both(order: tuple[Capabilities, ...]) -> None:
+    both = joint_capabilities(order, any_of=False)
+    space = Space(context(both, storage_counts=False), [BitsAxis()])
+    spec = space.spec(Plan({"bits:gates": 8}))
+    assert (spec.bits, spec.activations) == ({"gates": 8}, {"gates": "dynamic"}), "the first of them gains by it"
+    assert space.variable("bits:stack") is None, "neither gains by this one"
+    none = joint_capabilities([*order, Capabilities((32, 8), (), 8)], any_of=False)
+    space = Space(context(none, storage_counts=False), [BitsAxis()])
+    assert space.variable("bits:gates") is None
+    reasons = [entry.reason for entry in space.left_out() if entry.name == "gates"]
+    assert len(reasons) == 1 and "not every target" in reasons[0]
 
 
 def test_files_for_other_targets_have_the_forms_that_these_have() -> None:
