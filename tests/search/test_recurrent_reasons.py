@@ -53,3 +53,15 @@ def test_what_is_decided_for_the_teacher_alone_is_said_where_it_is_decided() -> 
     assert not reasons(space(), "small.memory"), "nothing is decided, and asking for it would change nothing here"
     (silent,) = reasons(space(), "memory")
     assert "recurrent = true" in silent
+
+
+def test_bits_that_the_study_does_not_allow_are_no_variable_with_this_reason() -> None:
+    found = space(recurrent=True, embeddings=True, bits=[32])
+    assert found.variable("bits:memory") is None and found.variable("bits:words") is None
+    for name in ("memory", "bits of embeddings"):
+        (reason,) = reasons(found, name)
+        assert "the study does not allow" in reason and "8" in reason
+    allowed = space(recurrent=True, embeddings=True, bits=[8])
+    for name in ("bits:memory", "bits:words"):
+        assert allowed.variable(name) is not None
+    assert not reasons(allowed, "memory") and not reasons(allowed, "bits of embeddings")
