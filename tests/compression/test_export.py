@@ -139,6 +139,22 @@ def test_biases_of_gates_are_told_from_those_of_wide_layers() -> None:
         assert_near(answers(template.write(student), inputs), student(inputs).numpy())
 
 
+def test_narrower_transposed_convolutions_of_one_channel_each_are_written_into_the_template() -> None:
+    class Enlarged(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.first, self.up = nn.Conv2d(3, width, 3, 2, 1), nn.ConvTranspose2d(width, width, 4, 2, 1, groups=width)
+            self.blocks, self.last = nn.ConvTranspose2d(width, 8, 3, 1, 1, groups=4), nn.Conv2d(8, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.blocks(self.up(self.first(x).relu())).relu())
+
+    template = make_template(Enlarged(32).eval(), torch.zeros(1, 3, 8, 8))
+    student, inputs = nets.shaken(Enlarged(16), seed=5).eval(), torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        assert_near(answers(template.write(student), inputs), student(inputs).numpy())
+
+
 @pytest.mark.parametrize(
     ("name", "layers"),
     [
