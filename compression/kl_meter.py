@@ -173,7 +173,7 @@ class KLMeter:
         return module_to_training_layout(make_student(self._parent, spec).module, self._device).eval()
 
     def _others_read(self, name: str) -> bool:
-        return len(self._readers[id(self._copy.get_submodule(name).weight)]) > 1
+        return len(self._readers.get(id(self._copy.get_submodule(name).weight), ())) > 1
 
     def _first_call(self, name: str) -> int:
         """Return the number of the first call of this module, or of the one that it, or this parameter, is in."""

@@ -8,12 +8,14 @@ from ..cores import usable_cores
 from ..errors import UsageError
 from ..spaces.axes.recovery import EARLY
 from ..spaces.axes.registry import AXES
+from ..spaces.space import Space
 from ..studies.schema import StudySections
 from ..studies.task import Task
 from .evaluate.target_session import usable_runtime
 from .executors.registry import executor_factory
 from .objectives import objectives_of
 from .store.place import check_address
+from .technique_kinds.facts import SpaceFacts
 from .techniques import asked_for
 
 WORKERS_A_CORE = 4
@@ -31,6 +33,22 @@ def check_starts(settings: StudySections, task: Task) -> None:
             f"[recovery] starts names {EARLY!r}, and the task has no early weights: give Task(early_weights=...), or "
             "leave it out"
         )
+
+
+def tell_not_offered(settings: StudySections, space: Space, say: Callable[[str], None]) -> None:
+    """Say which of the techniques that were named a study does not offer, and why.
+
+    Args:
+        settings: Of the study.
+        space: Of the study.
+        say: Takes a line about each.
+    """
+    if "all" in settings.search.baselines:
+        return  # the table of techniques says it of each
+    facts = SpaceFacts.of(space)
+    for kind in asked_for(settings.search.baselines)[1]:
+        if why := kind.why_not(facts):
+            say(f"{kind.name}: {why}")
 
 
 def check_asked(settings: StudySections, say: Callable[[str], None] = lambda line: None) -> None:

@@ -12,7 +12,7 @@ from .evaluate.warm_start import WarmStarts
 from .executors.base import Executor
 from .loop import Driver
 from .pace import Pace, Stop
-from .prepare.latency_samples import tail_ratio
+from .prepare.latency_samples import held_ratio
 from .promotion import Promotion
 from .propose.strategy import make_proposer
 from .study import OpenStudy
@@ -51,9 +51,10 @@ def decisions_of(
     """
     settings, context = study.settings, study.context
     promotion = promotion_of(study)
-    # models predict medians: a budget on a tail leaves less room than its milliseconds say
-    usual = {name: tail_ratio(session, study.limits.percentile) for name, session in context.sessions.items()}
-    budgets = {name: ms / usual[name] for name, ms in study.limits.budgets.items()}
+    # models predict medians: a limit on a tail, or on an interval's end, leaves less room than its milliseconds say
+    budgets = {
+        name: ms / held_ratio(context.sessions[name], name, study.limits) for name, ms in study.limits.budgets.items()
+    }
     proposer = make_proposer(
         study.space,
         settings.search,
@@ -61,7 +62,7 @@ def decisions_of(
         surrogates,
         study.limits.targets,
         budgets,
-        study.limits.min_accuracy,
+        study.limits,
     )
     network = context.network
     starts = WarmStarts(study.folder, network.groups, len(promotion.rungs), network.blocks, network.students)

@@ -61,9 +61,11 @@ class Driver:
             AutoCompressError: What else ends a study, once running jobs were dropped.
         """
         try:
-            return self._run(should_stop, watch)
+            exhausted = self._run(should_stop, watch)
         finally:
             self._take_leave()
+        watch(self.decisions.snapshot())  # jobs that were done as it ended may have ended trials
+        return exhausted
 
     def _take_leave(self) -> None:
         """End the jobs that run, take in what they came to, and write how the others stand."""

@@ -22,13 +22,14 @@ from ..files import check_folder, disk_errors, sweep, write_json
 from ..spaces.inputs import tensors_of
 from ..spaces.space import Space
 from ..studies.checkpoint import save_weights
+from ..studies.metric import SHARES
 from ..studies.preprocessing import preprocessing_of
 from ..studies.study_file import StudyFile
 from ..studies.task import Task
 from ..studies.teacher import epochs_told, prepare_teacher
 from ..studies.tracing import answers
 from ..temporary import sweep_temporary
-from .asked import check_asked, check_starts
+from .asked import check_asked, check_starts, tell_not_offered
 from .evaluate.build import file_accuracy
 from .evaluate.context import EvaluationContext, open_context, training_slices
 from .evaluate.first_machine import check_first_machine
@@ -188,6 +189,7 @@ def opened(
             remeasure(context, store, objectives, say, stop)
         trials = sorted((*store.ended(), *store.interrupted()), key=lambda trial: trial.number)
         found = prepare_space(context, settings, say, time_left_s(), trials)
+        tell_not_offered(settings, found.space, say)
         check_reach(measure_reach(context, found.space, limits), limits, settings.target.any_of)
         for session in context.sessions.values():
             _compare_teacher(session, limits, say)
@@ -243,6 +245,7 @@ def _facts(context: EvaluationContext, settings: StudyFile, task: Task) -> TaskF
     facts = TaskFacts(
         metric=context.task.metric.label,
         kind=task.kind or "",
+        share=context.task.metric.function in SHARES,
         teacher=known.teacher,
         teacher_ms=_teacher_ms(context),
         teacher_bytes=size,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import UnknownName
-from .technique_kinds.facts import EIGHT, SIXTEEN
+from .technique_kinds.facts import EIGHT, SIXTEEN, SpaceFacts
 from .technique_kinds.kind import TechniqueKind, parts_of
 from .technique_kinds.quantization import TEACHER
 from .technique_kinds.registry import BY_NAME, TECHNIQUES
@@ -20,17 +20,20 @@ class Coverage:
     Attributes:
         eight: Number of layers in 8 bits, of the student with most of them.
         sixteen: The same with 16.
+        recurrent: Names of the recurrent layers whose bits are decided: how their inputs are rounded follows from bits.
     """
 
     eight: int = 0
     sixteen: int = 0
+    recurrent: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, trials: Iterable[Trial]) -> Coverage:
-        """Return the coverage that these trials show."""
+    def of(cls, trials: Iterable[Trial], facts: SpaceFacts) -> Coverage:
+        """Return the coverage that these trials show, in a space of which this is known."""
         of_teacher = [list(t.spec.bits.values()) for t in trials if not t.spec.student]  # others have other layers
         counts = [(bits.count(EIGHT), bits.count(SIXTEEN)) for bits in of_teacher]
-        return cls(max((c[0] for c in counts), default=0), max((c[1] for c in counts), default=0))
+        eight, sixteen = (max((c[i] for c in counts), default=0) for i in range(2))
+        return cls(eight, sixteen, facts.recurrent)
 
     def all_in(self, bits: Mapping[str, int]) -> int | None:
         """Return 32, 16 or 8 where every layer that can be is in so many bits, None for anything between."""
@@ -51,12 +54,28 @@ def technique_of(trial: Trial, coverage: Coverage) -> TechniqueKind | None:
     """
     if trial.technique:
         return BY_NAME.get(trial.technique)
-    bits = coverage.all_in(trial.spec.bits)
-    if bits is None or trial.warm_start is not None:
+    if trial.warm_start is not None:
         return None
-    parts = parts_of(trial.spec)
+    ways = {layer: way for layer, way in trial.spec.activations.items() if layer not in coverage.recurrent}
+    if ways:
+        return _one_way(trial, ways, coverage)
+    bits, parts = coverage.all_in(trial.spec.bits), parts_of(replace(trial.spec, activations={}))
+    if bits is None:
+        return None
     marked = (kind for kind in TECHNIQUES if kind.marks is not None and kind.marks.fit(trial, parts, bits))
     return next(marked, None)
+
+
+def _one_way(trial: Trial, ways: Mapping[str, str], coverage: Coverage) -> TechniqueKind | None:
+    """Return the technique that a trial is whose layers are all quantized in one way, with nothing else done to it.
+
+    Every study begins with the trained network so where the target has that way; what a search tries in its course
+    may be a part of the layers.
+    """
+    only = parts_of(trial.spec) == {"bits", "activations"} and trial.spec.recovery is None
+    if not (only and trial.by_hand and ways.keys() == trial.spec.bits.keys() - coverage.recurrent):
+        return None
+    return next((kind for kind in TECHNIQUES if {kind.way} == set(ways.values())), None)
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,8 @@ def find_layers(model: nn.Module, example_input: Inputs) -> tuple[Layer, ...]:
         weight = modules[name].weight
         assert isinstance(weight, torch.Tensor)
         kind, shape = kind_of(modules[name]) or "", tuple(weight.shape)
-        groups, other = _groups(modules[name]), next((each for each in readers[id(weight)] if each != name), "")
+        groups, reading = _groups(modules[name]), readers.get(id(weight), ())
+        other = next((each for each in reading if each != name), "")
         numbers, again = weight.numel(), sum(others)
         macs = numbers * (area + again)
         layers.append(Layer(name, kind, i / last, numbers, macs, area, shape, groups, other, again))
@@ -114,10 +115,11 @@ def first_names(model: nn.Module) -> dict[str, str]:
 
 
 def readers_of_weights(model: nn.Module) -> dict[int, list[str]]:
-    """Return id of a parameter -> the modules that hold it, and the operators of a captured network that read it."""
+    """Return id of a parameter or buffer -> the modules that hold it, and the operators of a graph that read it."""
     found: dict[int, list[str]] = {}
     by_name: dict[str, int] = {}
-    for name, value in model.named_parameters(remove_duplicate=False):
+    held = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+    for name, value in held:
         found.setdefault(id(value), []).append(name.rpartition(".")[0])
         by_name[name] = id(value)
     for node in model.graph.nodes if isinstance(model, fx.GraphModule) else ():

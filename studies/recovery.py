@@ -24,6 +24,8 @@ class RecoverySection(Section):
             steps; see `compression.recover.fitting_schedule`.
         weight_decay: Of the weights of layers; biases and norms have none.
         optimizer: "sgd" or "adamw". Without it AdamW for networks that are normalised by layers, as transformers are.
+        learning_rate: Peak of the schedule where nothing else decides it, about which a search tries others. Without
+            it 0.02 for SGD; that of AdamW is found by a few short trainings before the first trial.
         ways: Which weights a training may change: "full" all of them, "classifier" the last layer, "bitfit" biases,
             norms and the last layer, "lora" those and an update of low rank for each other layer, "qlora" the same
             over weights that are kept in 8 bits meanwhile, "adapters" biases, norms, the last layer and bottlenecks
@@ -52,6 +54,7 @@ class RecoverySection(Section):
     batch_size: Count | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     optimizer: Literal["sgd", "adamw"] | None = None
+    learning_rate: Positive | None = None
     ways: Annotated[
         tuple[Literal["full", "classifier", "bitfit", "lora", "qlora", "adapters"], ...],
         Field(strict=False, min_length=1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def pick(
     if out is not None:
         path = picked.save(out, layout or LAYOUTS[0])
         card = next(folder / "README.md" for folder in path.parents if (folder / "README.md").exists())
-        lines.append(f"wrote {path}; its card is {card}; try it: autocompress verify {out}")
+        lines.append(f"wrote {path}; its card is {card}; try it: autocompress verify {shlex.quote(str(out))}")
     for line in lines:
         click.echo(line)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -88,4 +89,5 @@ def print_outcome(outcome: Outcome) -> None:
     name = outcome.front.folder
     if not outcome.front.entries:
         return
-    click.echo(f"next: autocompress pick {name} --out deploy; autocompress front {name} --plot front.svg")
+    study = shlex.quote(str(name))
+    click.echo(f"next: autocompress pick {study} --out deploy; autocompress front {study} --plot front.svg")

@@ -67,7 +67,7 @@ def make_search(
         executor.learn_surrogates()
     settings = settings.model_copy(update={"seed": seed, "without": tuple(without)})
     limits = Limits((TARGET,), landscape.budget_ms if landscape.has_budget else None)
-    proposer = make_proposer(landscape.space, settings, OBJECTIVES, surrogates, limits.targets, limits.budgets)
+    proposer = make_proposer(landscape.space, settings, OBJECTIVES, surrogates, limits.targets, limits.budgets, limits)
     promotion = Promotion(
         limits=limits,
         objectives=OBJECTIVES,

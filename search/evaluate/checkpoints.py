@@ -100,13 +100,15 @@ def _with_trained_weights(spec: StudentSpec) -> StudentSpec:
     return spec if recovery is None else replace(spec, recovery=replace(recovery, early=False, fresh=False))
 
 
-def look_at(context: EvaluationContext, module: torch.nn.Module, fake: FakeQuantizer) -> float:
+def look_at(
+    context: EvaluationContext, module: torch.nn.Module, fake: FakeQuantizer, examples: int = LOOK_EXAMPLES
+) -> float:
     """Return the metric of a student in torch, with its bits, on a part of the validation split.
 
     The part is the same for every student. The figure serves for stopping, never for a report.
     """
     task, data = context.task, context.task.validation
-    order = torch.randperm(len(data), generator=seeded_generator("look"))[:LOOK_EXAMPLES]
+    order = torch.randperm(len(data), generator=seeded_generator("look"))[:examples]
     outputs = outputs_with_bits(
         module, fake, task.calibration, data, order, context.recoverer.device, task.losses.precise
     )

@@ -22,6 +22,7 @@ from ...spaces.variables import Number, Option, Value
 from ..evaluate.context import EvaluationContext
 from ..evaluate.gate import ShapeRecord, read_shape, time_shape
 from ..evaluate.target_session import TargetSession
+from ..feasibility import Limits
 from ..propose.encoding import Parameter
 from ..propose.profile import ProfileEncoding
 
@@ -60,15 +61,20 @@ def seconds_of_a_shape(session: TargetSession) -> dict[str, float]:
     return {kind: median(s.get(kind, 0.0) for s in known) for kind in {k for s in known for k in s}}
 
 
-def tail_ratio(session: TargetSession, percentile: int) -> float:
-    """Return what is held against a budget over the median latency, as is usual on this target.
+def held_ratio(session: TargetSession, name: str, limits: Limits) -> float:
+    """Return what is held against a target's budget over the median latency, as is usual there.
 
-    It is the median over every shape measured so far, 1 before any; see `Latency.at`.
+    It is the median over every shape measured so far, 1 before any; see `Limits.held_ms`.
+
+    Args:
+        session: Of the target.
+        name: Of the target.
+        limits: Of the study.
 
     Raises:
         StorageError: A file in the study's folder cannot be read.
     """
-    return median([r.latency.at(percentile) / r.latency.p50_ms for r in _records(session)] or [1.0])
+    return median([limits.held_ms(name, r.latency)[2] / r.latency.p50_ms for r in _records(session)] or [1.0])
 
 
 def learn_latency(

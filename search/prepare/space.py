@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...errors import MeasurementError, TrialFailed, UsageError
 from ...evaluators.microbenchmarks import Say, study_profile
@@ -12,7 +12,7 @@ from ...spaces.context import SpaceContext
 from ...spaces.group import LeftOut
 from ...spaces.network import Network
 from ...spaces.space import Space, build_space
-from ...spaces.spec import ADAPTERS, Pattern, Recovery, StudentSpec
+from ...spaces.spec import ADAMW_PART, ADAPTERS, Pattern, Recovery, StudentSpec
 from ...spaces.target import PerTarget, joint_capabilities
 from ...spaces.target_profile import Ratio, TargetProfile
 from ...spaces.union import united
@@ -21,6 +21,7 @@ from ..evaluate.context import EvaluationContext
 from ..evaluate.gate import time_shape
 from ..evaluate.target_session import usable_runtime
 from ..trial import Trial
+from .learning_rate import study_rate
 
 PROFILE_SHARE = 0.15
 """Of the time of a search, what measuring the profiles of its targets may take at most."""
@@ -85,7 +86,13 @@ def prepare_space(
     paying = tuple(sorted({kind for each in ratios.values() for kind, r in each.items() if r.high < PATTERN_GAIN}))
     taught_by = next((t.spec.recovery.optimizer for t in trials if t.spec.recovery is not None), None)
     laid = lay_context(context.network, settings, profile, paying, taught_by)
-    return PreparedSpace(build_space(laid, settings.space.axes), ratios)
+    space = build_space(laid, settings.space.axes)
+    if settings.recovery.learning_rate is None:
+        rate = study_rate(context, space, begun, say, left_s)
+        if rate != laid.recovery.learning_rate:
+            taught = replace(laid.recovery, learning_rate=rate)
+            space = build_space(replace(laid, recovery=taught), settings.space.axes)
+    return PreparedSpace(space, ratios)
 
 
 def space_without_measuring(network: Network, settings: StudySections) -> Space:
@@ -124,6 +131,8 @@ def lay_context(
             "remove it"
         )
     optimizer = optimizer or taught.optimizer or ("adamw" if network.norms_layers else "sgd")
+    part = ADAMW_PART if optimizer == "adamw" else 1.0
+    rate = Recovery.learning_rate if taught.learning_rate is None else taught.learning_rate / part
     found = {t.name: usable_runtime(t).capabilities(t) for t in settings.target.targets()}
     joint = joint_capabilities(list(found.values()), settings.target.any_of)
     context = SpaceContext(
@@ -139,6 +148,7 @@ def lay_context(
         patterns=settings.space.patterns,
         profile=profile,
         recovery=Recovery(
+            learning_rate=rate,
             optimizer=optimizer,
             tune=taught.ways[0],
             rank=taught.rank,
@@ -157,7 +167,7 @@ def lay_context(
         recurrent=network.recurrent if settings.space.recurrent else (),
         no_recurrent=network.no_recurrent if settings.space.recurrent else tuple(_unasked(network)),
     )
-    return united(context, network.students, settings.space.embeddings)
+    return united(context, network.students, settings.space.embeddings, settings.space.recurrent)
 
 
 def _unasked(network: Network) -> Iterator[LeftOut]:
@@ -168,7 +178,7 @@ def _unasked(network: Network) -> Iterator[LeftOut]:
 def storage_counts(settings: StudySections) -> bool:
     """Tell whether the size of files is an objective or a constraint of this study."""
     sizes = {"size_bytes", "compressed_bytes"} & set(settings.search.objectives)
-    return bool(sizes) or settings.budget.max_mb is not None
+    return bool(sizes) or settings.budget.max_mb is not None or settings.budget.max_size is not None
 
 
 def _pattern_ratios(context: EvaluationContext) -> dict[str, dict[str, Ratio]]:

@@ -10,22 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from ...spaces.plan import Plan
 from ...spaces.space import Space
 from ...spaces.spec import StudentSpec
 from ...spaces.surrogates import Surrogates
 from ...spaces.target import PerTarget
+from ..feasibility import Limits
 from ..technique_kinds.context import DesignContext
 from ..technique_kinds.facts import SpaceFacts
 from ..technique_kinds.kind import STEP_OF, Steps, TechniqueKind
 from ..technique_kinds.registry import TECHNIQUES
 from ..techniques import Coverage, Trainings, technique_of
 from ..trial import Origin, Trial
-from .by_hand import Design
+from .by_hand import Design, by_hand
 
-MARGIN = 1.05
-"""A width fits a budget where this many times its predicted latency does: the upper end of its interval must."""
 TRIES = 3
 """So many settings of a technique are tried at least, while none meets the budget."""
 
@@ -34,23 +34,31 @@ class Baselines:
     """Proposes the techniques that a user asked for, one after the other."""
 
     def __init__(
-        self, space: Space, surrogates: Surrogates, budgets: PerTarget[float], wanted: Sequence[TechniqueKind]
+        self,
+        space: Space,
+        surrogates: Surrogates,
+        budgets: PerTarget[float],
+        wanted: Sequence[TechniqueKind],
+        limits: Limits,
     ) -> None:
         """Begin with nothing tried.
 
         Args:
             space: The space.
             surrogates: What is known of it.
-            budgets: Latency (ms), of the targets that have a budget.
+            budgets: Median latency (ms) that usually meets the budget, of the targets that have one.
             wanted: The techniques.
+            limits: What is held against a latency once it was measured.
         """
-        self._space, self._surrogates, self._budgets = space, surrogates, budgets
-        facts = SpaceFacts.of(space)
-        self._wanted = [kind for kind in TECHNIQUES if kind in wanted and not kind.why_not(facts)]
+        self._space, self._surrogates, self._budgets, self._limits = space, surrogates, budgets, limits
+        self._facts = SpaceFacts.of(space)
+        self._wanted = [kind for kind in TECHNIQUES if kind in wanted and not kind.why_not(self._facts)]
         predicted = bool(budgets) and set(budgets) <= set(surrogates.latency)
         self._context = DesignContext(space, self._fits if predicted else None)
         self._ended: list[Trial] = []
+        self._waiting: dict[int, Trial] = {}
         self._begun: set[tuple[int | None, str]] = set()
+        self._over: set[tuple[int | None, str]] = set()
         self._first: tuple[Design | None] | None = None
         self._sorted: dict[TechniqueKind | None, list[Trial]] | None = None
 
@@ -58,9 +66,13 @@ class Baselines:
         """Take in a trial that ended or waits."""
         self._begun.add((trial.after, trial.spec.key()))
         self._first = None
-        if trial.state.ended:
-            self._ended.append(trial)
-            self._sorted = None
+        if not trial.state.ended:
+            self._waiting[trial.number] = trial
+            return
+        self._waiting.pop(trial.number, None)
+        self._ended.append(trial)
+        self._over.add((trial.after, trial.spec.key()))
+        self._sorted = None
 
     def begun(self, plan: Plan, after: int | None) -> None:
         """Take in what is being tried.
@@ -95,7 +107,7 @@ class Baselines:
     def further(self) -> Design | None:
         """Return a further setting of the sequence that had least time, None where all have had what the search had."""
         spent_s = {kind: self.spent_s(kind) for kind in self._wanted if kind.sequence}
-        search_s = self._trainings().seconds_behind(t for t in self._ended if not t.by_hand) if spent_s else 0.0
+        search_s = self._search_s() if spent_s else 0.0
         waiting = sorted((s, kind.name, kind) for kind, s in spent_s.items() if s < search_s)
         return next((design for *_, kind in waiting if (design := self._next(kind))), None)
 
@@ -103,12 +115,17 @@ class Baselines:
         """Return the seconds that went into all trials of a technique, with those that they began with."""
         return self._trainings().seconds_behind(self._trials(kind))
 
+    def _search_s(self) -> float:
+        """Return the seconds of all that the search tried; what waits at a rung taught it too."""
+        tried = [*self._ended, *self._waiting.values()]
+        return Trainings(tried).seconds_behind(trial for trial in tried if not trial.by_hand)
+
     def _trainings(self) -> Trainings:
         return Trainings(self._ended)
 
     def _trials(self, kind: TechniqueKind) -> list[Trial]:
         if self._sorted is None:
-            self._sorted, coverage = {}, Coverage.of(self._ended)
+            self._sorted, coverage = {}, Coverage.of(self._ended, self._facts)
             for trial in self._ended:
                 self._sorted.setdefault(technique_of(trial, coverage), []).append(trial)
         return self._sorted.get(kind, [])
@@ -121,40 +138,46 @@ class Baselines:
         return not done and len(trials) < TRIES
 
     def _meets(self, trial: Trial) -> bool:
-        latencies = {name: file.latency for name, file in trial.measured.items()}
-        return all(latencies[name].high_ms <= ms for name, ms in self._budgets.items() if name in latencies)
+        return self._limits.meets_latency({name: file.latency for name, file in trial.measured.items()})
 
     def _fits(self, spec: StudentSpec) -> bool:
         alike = [t for t in self._ended if t.measured and t.spec.shape_key() == spec.shape_key()]
         if alike:
             return any(map(self._meets, alike))
         latency = self._surrogates.latency
-        return all(MARGIN * latency[name].predict_ms(spec) <= ms for name, ms in self._budgets.items())
+        return all(latency[name].predict_ms(spec) <= ms for name, ms in self._budgets.items())
 
     def _next(self, kind: TechniqueKind) -> Design | None:
         """Return the first step of the next setting that was not begun yet; None while another one is awaited."""
         for steps in kind.designs(self._context):
             design = self._in_turn(steps, kind)
-            if (design.after, self._space.spec(design.plan).key()) not in self._begun:
+            key = design.after, self._space.spec(design.plan).key()
+            if key not in self._begun:
                 return design
-            if design.technique != kind.name:
-                return None  # the first step of a sequence runs, or failed
+            if design.technique != kind.name and key not in self._over:
+                return None  # a step of a sequence runs; where one failed, the next setting's turn has come
         return None
 
     def _in_turn(self, steps: Steps, kind: TechniqueKind) -> Design:
         """Return the first of these steps that is not done, the last at the latest; each goes on from the one before.
 
-        A step on the way that others would make by hand too is theirs; any other one is the technique's alone.
+        A step on the way that every study begins with is theirs too; any other one is the technique's alone.
         """
         after: int | None = None
         for step in steps[:-1]:
-            own = "" if after is None and kind.sequence else f"{STEP_OF}{kind.name}"
+            usual = after is None and self._space.spec(step.plan).key() in self._usual
+            own = "" if usual else f"{STEP_OF}{kind.name}"
             step = replace(step, after=after, technique=step.technique or own)
             done = self._done(step)
             if done is None:
                 return step
             after = done.number
         return replace(steps[-1], after=after, technique=kind.name)
+
+    @cached_property
+    def _usual(self) -> frozenset[str]:
+        """Keys of the students that every study begins with."""
+        return frozenset(self._space.spec(design.plan).key() for design in by_hand(self._space))
 
     def _done(self, step: Design) -> Trial | None:
         """Return the finished trial of this very student, from the teacher's weights or from what the step says."""

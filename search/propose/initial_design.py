@@ -24,8 +24,8 @@ OURS_AT_ONCE = 4
 """So many plans of ours come before each training of what is made by hand: they are more of a front."""
 FINER_WIDTHS = (0.9, 0.35, 0.6, 0.15)
 """Uniform widths between those made by hand."""
-GENTLE_RATE = 0.01
-"""Learning rate for students that lose nothing but bits."""
+GENTLE_PART = 0.5
+"""Of the usual learning rate, what students take that lose nothing but bits."""
 
 
 def initial_design(
@@ -79,7 +79,11 @@ def whole_students(space: Space) -> Iterator[Design]:
     """Yield plans that only lose bits and are taught gently: worth a trial before any sampler knows better."""
     lowest = 8 if 8 in space.options("bits") else FULL
     gentle, aware = space.variable("recovery:learning_rate"), space.variable("recovery:quantization")
-    rate = {gentle.name: GENTLE_RATE} if gentle is not None and gentle.is_searched else {}
+    rate = (
+        {gentle.name: GENTLE_PART * space.context.recovery.learning_rate}
+        if gentle is not None and gentle.is_searched
+        else {}
+    )
     mode = {aware.name: AWARE} if aware is not None and aware.is_searched else {}
     like = space.taught.changed({**rate, **mode})
     yield from on_targets(space, Origin.SEARCH, "search", like, bits=lowest)

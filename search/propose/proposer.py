@@ -19,6 +19,7 @@ from ...spaces.plan import Plan
 from ...spaces.space import Space
 from ...spaces.surrogates import Surrogates
 from ...spaces.target import PerTarget
+from ..feasibility import Limits
 from ..trial import Origin, Trial
 from .baselines import Baselines
 from .by_hand import Design
@@ -76,7 +77,7 @@ class Proposer:
         self._levels = deque(levels)
         self._sources = Sources({n: gain for n, gain in EXPECTED.items() if compound is not None or n != COMPOUND})
         self._gains = Gains(limit, floor)
-        self._baselines = baselines or Baselines(space, self._surrogates, self._budgets, ())
+        self._baselines = baselines or Baselines(space, self._surrogates, self._budgets, (), Limits())
         self._random = random.Random(seed)
         self._seen: set[str] = set()
         self._over: tuple[float, Proposal] | None = None

@@ -11,6 +11,7 @@ from ...spaces.space import Space
 from ...spaces.surrogates import Surrogates
 from ...spaces.target import PerTarget
 from ...studies.schema import SearchSection
+from ..feasibility import Limits
 from ..objectives import is_latency
 from ..techniques import asked_for
 from .baselines import Baselines
@@ -37,7 +38,7 @@ def make_proposer(
     surrogates: Surrogates,
     targets: Sequence[str],
     budgets: PerTarget[float],
-    min_accuracy: float | None = None,
+    limits: Limits | None = None,
 ) -> Proposer:
     """Return the proposer of a study.
 
@@ -47,10 +48,11 @@ def make_proposer(
         objectives: Their names.
         surrogates: What is known of the space.
         targets: Names of the study's targets.
-        budgets: Latency (ms), of the targets that have a budget.
-        min_accuracy: Least metric that the user allows, as a search keeps it (higher is better); None for any.
+        budgets: Median latency (ms) that usually meets the budget, of the targets that have one.
+        limits: What the user asks of a model; nothing if None.
     """
-    without = settings.without
+    limits = limits or Limits()
+    without, min_accuracy = settings.without, limits.min_accuracy
     usual, techniques = asked_for(settings.baselines)
     starts = starts_of(space, surrogates, targets, budgets)
     ranks = sensitivity_ranks(space, surrogates.sensitivity)
@@ -80,7 +82,7 @@ def make_proposer(
         design,
         surrogates,
         budgets,
-        Baselines(space, surrogates, budgets, techniques),
+        Baselines(space, surrogates, budgets, techniques, limits),
         learned,
         levels[FIRST_LEVELS:],
         limit_ms,

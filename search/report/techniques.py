@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ...errors import one_line
 from ...files import read_object
 from ...studies.metric import MetricLabel
 from ..store.facts import read_facts
@@ -21,6 +22,7 @@ from ..technique_kinds.quantization import INT8_AFTER, TEACHER
 from ..technique_kinds.registry import TECHNIQUES
 from ..technique_kinds.sequences import PRUNE_QUANTIZE, QUANTIZE_PRUNE, TUTORIALS
 from ..techniques import Coverage, Training, Trainings, technique_of
+from ..trial import Trial
 from .by_hand import best_of
 from .entry import Entry
 from .front import Front
@@ -64,7 +66,7 @@ class Row:
         training: What its training took, with that of the models whose weights it began with.
         epochs: Passes over the training data, in all of these; None where the study did not keep it.
         tried: Number of models of this technique that were measured.
-        spent_s: Seconds that all trials of this technique took.
+        spent_s: Seconds that all trials of this technique took, with those that did not finish.
         against: The search at this latency, None where it has nothing as fast.
         note: What is to be said besides.
     """
@@ -149,23 +151,25 @@ class _Table:
 
     def __init__(self, front: Front) -> None:
         self._front, self._intervals = front, MetricIntervals.of(front.folder)
-        self._trainings, coverage = Trainings(front.trials), Coverage.of(front.trials)
         recovery = read_settings(front.folder).recovery
         self._epochs = read_facts(front.folder).epochs or recovery.epochs
         self._facts = SpaceFacts.read(read_object(front.folder / "space.json") or {}, bool(recovery.ramp))
-        self._tried: dict[TechniqueKind | None, list[Entry]] = {}
-        for entry in front.entries:
-            self._tried.setdefault(technique_of(entry.trial, coverage), []).append(entry)
+        self._trainings, coverage = Trainings(front.trials), Coverage.of(front.trials, self._facts)
+        self._ended: dict[TechniqueKind | None, list[Trial]] = {}
+        for trial in front.trials:
+            self._ended.setdefault(technique_of(trial, coverage), []).append(trial)
+        self._entries = {entry.number: entry for entry in front.entries}
         self._searched = [entry for entry in front.entries if not entry.trial.by_hand]
 
     def row(self, kind: TechniqueKind) -> Row:
-        tried = self._tried.get(kind, [])
+        ended = self._ended.get(kind, [])
+        tried = [self._entries[trial.number] for trial in ended if trial.number in self._entries]
         if kind is TEACHER and self._front.teacher is not None:
             tried = [self._front.teacher]
         if not tried:
-            return Row(kind.name, kind.meaning, note=kind.why_not(self._facts))
+            return Row(kind.name, kind.meaning, note=kind.why_not(self._facts) or _why_none(ended))
         best = best_of(self._front, tried)
-        spent_s = self._trainings.seconds_behind(entry.trial for entry in tried)
+        spent_s = self._trainings.seconds_behind(ended)
         return self._filled(kind.name, kind.meaning, best, len(tried), spent_s, self._against(best))
 
     def search_row(self, sequences: Sequence[Row]) -> Row:
@@ -226,3 +230,11 @@ class _Table:
     ) -> Against:
         around = self._intervals.around(values[0], split, sds[0])
         return Against(best, around, self._intervals.difference(*values, split, sds), split)
+
+
+def _why_none(ended: Sequence[Trial]) -> str:
+    """Return why none of the trials of a technique is a model, empty where there was no trial."""
+    if not ended:
+        return ""
+    last = ended[-1]
+    return f"trial {last.number} {last.state}" + (f": {one_line(last.reason)}" if last.reason else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,7 @@ class Server:
             return f"{self.where}: cannot be reached ({said}); see that the server runs, and run the same command again"
         return (
             f"{self.where}: cannot be used ({said}); see what is wrong with it, or make the study's rows anew from the "
-            f"trials' own files: autocompress repair {self._folder}"
+            f"trials' own files: autocompress repair {shlex.quote(str(self._folder))}"
         )
 
     def is_away(self, error: BaseException) -> bool:
@@ -162,7 +163,7 @@ class Server:
     def _missing(self) -> str:
         return (
             f"{self.where}: has no study {self.study}, though {self._folder} says so; restore it from a copy, or make "
-            f"it anew from the trials' own files: autocompress repair {self._folder}"
+            f"it anew from the trials' own files: autocompress repair {shlex.quote(str(self._folder))}"
         )
 
     def _settings(self, **more: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -99,7 +100,7 @@ class SqliteFile:
         if not self.path.exists():
             raise StorageError(
                 f"{self.path}: is missing, though there is a study; restore it from a copy, or make it anew from the "
-                f"trials' own files: autocompress repair {self.path.parent}"
+                f"trials' own files: autocompress repair {shlex.quote(str(self.path.parent))}"
             )
         try:
             with _opened(self.path) as connection:
@@ -189,7 +190,7 @@ def reason(path: Path, error: BaseException) -> str:
         return f"{path}: cannot be written ({text}); copy the study to where it can"
     return (
         f"{path}: not a usable study database ({text}); restore it, make it anew from the trials' own files with "
-        f"`autocompress repair {path.parent}`, or start anew with --fresh"
+        f"`autocompress repair {shlex.quote(str(path.parent))}`, or start anew with --fresh"
     )
 
 

@@ -18,8 +18,9 @@ USUAL_WIDTH = 0.5
 """Where no budget says how narrow a student must be: the one that tutorials take."""
 RATES = (1.0, 0.5, 2.0)
 """Learning rates that are tried, as multiples of the usual one."""
-FULL_RATE = 0.05
-"""Learning rate of students with new weights, which have further to go, and of those that begin their schedule anew."""
+FULL_TIMES = 2.5
+"""Learning rate of students with new weights, which have further to go, and of those that begin their schedule anew, as
+a multiple of the usual one."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,6 @@ class DesignContext:
     def usual_rate(self) -> float:
         """The learning rate of students of this study where nothing else is decided."""
         return self.space.context.recovery.learning_rate
-
-    @property
-    def full_rate(self) -> float:
-        """`FULL_RATE` as a multiple of the usual one."""
-        return FULL_RATE / self.usual_rate
 
 
 def design(plan: Plan, label: str, technique: str = "") -> Design:

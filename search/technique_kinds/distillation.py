@@ -8,14 +8,14 @@ from ...spaces.axes.bits import FULL
 from ...spaces.axes.recovery import NEW, START
 from ...spaces.plan import Plan
 from ..propose.by_hand import uniform
-from .context import DesignContext, design
+from .context import FULL_TIMES, DesignContext, design
 from .facts import narrower
 from .kind import Marks, Steps, TechniqueKind, on_labels
 
 
 def _distilled(context: DesignContext) -> Iterator[Steps]:
     def plan(width: float) -> Plan:
-        return uniform(context.space, width, FULL, context.taught(context.full_rate).changed({START: NEW}))
+        return uniform(context.space, width, FULL, context.taught(FULL_TIMES).changed({START: NEW}))
 
     for width in context.widths(plan):
         yield (design(plan(width), f"distil {width:.0%}, new weights"),)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...spaces.axes.bits import RECURRENT
 from ...spaces.axes.channels import ChannelsAxis
 from ...spaces.axes.recovery import AWARE
 from ...spaces.axes.registry import SCALED, SIZES
@@ -24,18 +25,21 @@ class SpaceFacts:
         most: Axis -> the largest number of options that one variable of it has.
         reasons: Name of what is not offered -> why.
         gradual: Whether zeros come little by little while a student is taught.
+        recurrent: Names of the recurrent layers whose bits are decided.
     """
 
     options: Mapping[str, frozenset[Option]]
     most: Mapping[str, int]
     reasons: Mapping[str, str]
     gradual: bool = False
+    recurrent: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, space: Space) -> SpaceFacts:
         """Return the facts of a space."""
         return _facts(
             ((variable.axis, variable.options) for variable in space),
+            (name for variable in space if variable.role == RECURRENT for name in variable.layers),
             {entry.name: entry.reason for entry in space.left_out()},
             bool(space.context.recovery.ramp),
         )
@@ -48,8 +52,10 @@ class SpaceFacts:
             described: What it wrote.
             gradual: Whether zeros come little by little.
         """
+        variables = described.get("variables", [])
         return _facts(
-            ((variable["axis"], variable["options"]) for variable in described.get("variables", [])),
+            ((variable["axis"], variable["options"]) for variable in variables),
+            (name for variable in variables if variable["role"] == RECURRENT for name in variable["layers"]),
             {entry["name"]: entry["reason"] for entry in described.get("left_out", [])},
             gradual,
         )
@@ -59,13 +65,18 @@ class SpaceFacts:
         return option in self.options.get(axis, ())
 
 
-def _facts(variables: Iterable[tuple[str, Sequence[Option]]], reasons: Mapping[str, str], gradual: bool) -> SpaceFacts:
+def _facts(
+    variables: Iterable[tuple[str, Sequence[Option]]],
+    recurrent: Iterable[str],
+    reasons: Mapping[str, str],
+    gradual: bool,
+) -> SpaceFacts:
     options: dict[str, frozenset[Option]] = {}
     most: dict[str, int] = {}
     for axis, offered in variables:
         options[axis] = options.get(axis, frozenset()) | set(offered)
         most[axis] = max(most.get(axis, 0), len(offered))
-    return SpaceFacts(options, most, reasons, gradual)
+    return SpaceFacts(options, most, reasons, gradual, frozenset(recurrent))
 
 
 Need = Callable[[SpaceFacts], str]

@@ -76,6 +76,7 @@ class TechniqueKind:
         narrows: Whether its students get as narrow as the budget asks for, so that a miss leads to a further setting.
         sequence: Whether it does one thing after the other, as a search does all together. It goes on with its settings
             until it has had as much time as the search.
+        way: How it quantizes the activations of all layers of few bits, where that is all that it does.
     """
 
     name: str
@@ -85,6 +86,7 @@ class TechniqueKind:
     marks: Marks | None = field(default=None, repr=False)
     narrows: bool = False
     sequence: bool = False
+    way: str = ""
 
     @property
     def word(self) -> str:

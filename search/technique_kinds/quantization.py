@@ -99,10 +99,12 @@ DYNAMIC_INT8 = TechniqueKind(
     "linear layers, and LSTM layers where bits decide about them, in 8 bits over ranges of each batch, no training",
     _dynamic,
     needs=(way(DYNAMIC), eight_bits),
+    way=DYNAMIC,
 )
 WEIGHT_ONLY = TechniqueKind(
     "weight-only quantization",
     "regions of linear layers in 4 or 8 bits by groups of weights, their inputs in float, no training",
     _weight_only,
     needs=(way(FLOAT),),
+    way=FLOAT,
 )

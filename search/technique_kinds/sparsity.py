@@ -13,7 +13,7 @@ from ...spaces.axes.patterns import word_of
 from ...spaces.axes.recovery import EARLY, NEW, START
 from ...spaces.plan import Plan
 from ...spaces.spec import Pattern
-from .context import DesignContext, design
+from .context import FULL_TIMES, DesignContext, design
 from .facts import asked_in_recovery, one_mask, zeros
 from .kind import Steps, TechniqueKind
 
@@ -40,7 +40,7 @@ def _fine_tuned(context: DesignContext) -> Plan:
 
 
 def _rewound(context: DesignContext) -> Plan:
-    return context.taught(context.full_rate, on_labels=True)
+    return context.taught(FULL_TIMES, on_labels=True)
 
 
 def _early(context: DesignContext) -> Plan:

@@ -140,4 +140,6 @@ def rank_of(tune: str, rank: int) -> int:
 
 
 def _numbers(context: SpaceContext) -> dict[str, Number]:
-    return NUMBERS | {name: AID_NUMBERS[name] for name in (f"{aid}_weight" for aid in context.aids)}
+    numbers = NUMBERS | {name: AID_NUMBERS[name] for name in (f"{aid}_weight" for aid in context.aids)}
+    usual, times = numbers["learning_rate"], context.recovery.learning_rate / Recovery.learning_rate
+    return numbers | {"learning_rate": replace(usual, low=usual.low * times, high=usual.high * times)}

@@ -32,7 +32,11 @@ OBJECTIVES = ("accuracy", "latency_ms")
 EXAMPLES = 5000
 
 
-def latency(ms: float, wide: float = 1.02) -> Latency:
+HELD = 1.02
+"""Upper end of a simulated interval over its median."""
+
+
+def latency(ms: float, wide: float = HELD) -> Latency:
     """A latency (ms) with an interval so wide to both sides."""
     return Latency(
         ms, ms / wide, ms * wide, ms * 1.2, ms * 1.3, ms * 1.5, ms, 1.0, 1.0, 1.0, 100, 10, 1, False, 1.0, 50.0
@@ -125,11 +129,13 @@ def make_driver(
     seed: int = 0,
 ) -> Driver:
     """The real driver, proposer and store over simulated jobs."""
-    budgets = {TARGET: problem.budget_ms}
+    limits = Limits((TARGET,), problem.budget_ms)
     settings = SearchSection(without=tuple(without), baselines=tuple(baselines), seed=seed)
-    proposer = make_proposer(problem.space, settings, OBJECTIVES, problem.surrogates, (TARGET,), budgets)
+    # what is held against a budget is the upper end of an interval
+    budgets = {TARGET: problem.budget_ms / HELD}
+    proposer = make_proposer(problem.space, settings, OBJECTIVES, problem.surrogates, (TARGET,), budgets, limits)
     promotion = Promotion(
-        Limits((TARGET,), problem.budget_ms),
+        limits,
         OBJECTIVES,
         RUNGS,
         EXAMPLES,

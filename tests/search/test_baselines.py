@@ -19,6 +19,8 @@ from autocompress.search.technique_kinds.sparsity import REINITIALIZED, REWINDIN
 from autocompress.search.techniques import Coverage, Trainings, asked_for, technique_of
 from autocompress.search.trial import Trial
 
+FACTS = SpaceFacts.of(make_problem().space)
+
 
 def searched(folder: Path, trials: int, baselines: tuple[str, ...] = ("all",), train_s: float = 200.0) -> list[Trial]:
     """All trials that ended, after so many more."""
@@ -41,18 +43,17 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> list[Trial]:
 def by_technique(trials: list[Trial]) -> dict[TechniqueKind | None, list[Trial]]:
     found: dict[TechniqueKind | None, list[Trial]] = {}
     for trial in trials:
-        found.setdefault(technique_of(trial, Coverage.of(trials)), []).append(trial)
+        found.setdefault(technique_of(trial, Coverage.of(trials, FACTS)), []).append(trial)
     return found
 
 
 def test_all_techniques_that_the_space_has_are_tried_before_anything_else(dozen: list[Trial]) -> None:
     trials, found = dozen, by_technique(dozen)
-    facts = SpaceFacts.of(make_problem().space)
-    left_out = {kind for kind in TECHNIQUES if kind.why_not(facts)}
+    left_out = {kind for kind in TECHNIQUES if kind.why_not(FACTS)}
     # no layer of this space can have 16 bits, nor zeros inside its weights
     assert left_out >= {SIXTEEN_BITS, UNSTRUCTURED, TWO_FOUR, REWINDING, REINITIALIZED}
     assert set(TECHNIQUES) - set(found) == left_out
-    kinds = [technique_of(trial, Coverage.of(trials)) for trial in trials]
+    kinds = [technique_of(trial, Coverage.of(trials, FACTS)) for trial in trials]
     last = max(kinds.index(technique) for technique in found if technique is not None)
     assert all(trial.by_hand for trial in trials[:last]), "the search begins after them"
 

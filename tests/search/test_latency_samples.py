@@ -15,7 +15,8 @@ from autocompress.files import write_json
 from autocompress.search.evaluate.gate import ShapeRecord
 from autocompress.search.evaluate.target_session import TargetSession
 from autocompress.search.executors.base import ExecutorContext
-from autocompress.search.prepare.latency_samples import learn_latency, sample_plans, samples, tail_ratio
+from autocompress.search.feasibility import Limits
+from autocompress.search.prepare.latency_samples import held_ratio, learn_latency, sample_plans, samples
 from autocompress.search.prepare.space import space_without_measuring
 from autocompress.search.propose.by_hand import by_hand
 from autocompress.spaces.axes.target import TargetAxis
@@ -73,7 +74,7 @@ def test_what_is_made_by_hand_has_the_precisions_of_each_target() -> None:
 
 
 def session(folder: Path) -> TargetSession:
-    calibration = Calibration(2.0, 2.0, 2.0, 2.0, 3, False, "this machine")
+    calibration = Calibration(2.0, 1.6, 2.5, 2.0, 3, False, "this machine")
     meter = LatencyMeter(Target(), folder / "teacher.onnx", calibration)
     return TargetSession(Target(), get_runtime("onnxruntime"), None, meter, folder)  # type: ignore[arg-type]
 
@@ -90,8 +91,12 @@ def test_only_what_compares_with_the_present_calibration_is_a_sample(tmp_path: P
     }.items():
         write_json(tmp_path / "latency" / f"{name}.json", to_plain(record))
     assert samples(session(tmp_path)) == [(StudentSpec(), 2.0), (spec, 1.0)]
-    assert tail_ratio(session(tmp_path), 50) == 1.0 and tail_ratio(session(tmp_path), 90) == 1.5
-    assert tail_ratio(session(tmp_path / "new"), 90) == 1.0
+    tail = Limits(("here",), 3.0, percentile=90)
+    part = Limits(("here",), on={"here": 1.0}, relative={"here": 0.5})
+    assert held_ratio(session(tmp_path), "here", Limits(("here",), 3.0)) == pytest.approx(1.25)
+    assert held_ratio(session(tmp_path), "here", part) == 1.0, "a part of the teacher's time is held against the ratio"
+    assert held_ratio(session(tmp_path), "here", tail) == pytest.approx(1.5 * 1.25)
+    assert held_ratio(session(tmp_path / "new"), "here", tail) == 1.0
     write_json(tmp_path / "latency" / "three.json", {"calibration": "this machine"})
     assert len(samples(session(tmp_path))) == 2, "what cannot be read is measured again"
 

@@ -94,6 +94,27 @@ def test_a_student_with_anything_that_a_technique_does_not_name_is_no_trial_of_i
         assert technique_of(trial(replace(spec, recovery=replace(taught, later=0.5))), COVERAGE) is None
 
 
+def test_ways_of_activations_tell_what_a_usual_study_shows_of_a_technique() -> None:
+    """A study begins with the trained network in 8 bits in each way; where that is all, it need not be made again."""
+    dynamic = replace(INT8, activations={"a": "dynamic", "b": "dynamic"})
+    assert technique_of(trial(dynamic), COVERAGE) is DYNAMIC_INT8
+    float_inputs = {"bits": {"a": 4, "b": 4}, "activations": {"a": "float", "b": "float"}}
+    assert technique_of(trial(StudentSpec(**float_inputs)), COVERAGE) is WEIGHT_ONLY  # type: ignore[arg-type]
+    assert technique_of(replace(trial(dynamic), origin=Origin.SEARCH), COVERAGE) is None
+    others = [
+        replace(dynamic, activations={"a": "dynamic"}),
+        replace(dynamic, activations={"a": "dynamic", "b": "float"}),
+        replace(dynamic, channels={"a": 4}),
+        replace(dynamic, recovery=Recovery()),
+    ]
+    assert [technique_of(trial(spec), COVERAGE) for spec in others] == [None] * len(others)
+    memory = Coverage(eight=3, recurrent=frozenset({"memory"}))
+    with_memory = replace(INT8, bits={**INT8.bits, "memory": 8}, activations={"memory": "dynamic"})
+    assert technique_of(trial(with_memory), memory) is INT8_AFTER, "a recurrent layer of 8 bits has one way alone"
+    linear = replace(with_memory, activations=dict.fromkeys(with_memory.bits, "dynamic"))
+    assert technique_of(trial(linear), memory) is DYNAMIC_INT8
+
+
 def test_a_name_that_a_later_version_wrote_is_no_technique() -> None:
     assert technique_of(trial(PRUNED, "pruning by divination"), COVERAGE) is None
     assert technique_of(trial(PRUNED, f"{STEP_OF}{ITERATIVE.name}"), COVERAGE) is None

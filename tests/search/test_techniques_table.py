@@ -6,6 +6,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from autocompress.search.technique_kinds.quantization import INT8_AFTER, SIXTEEN
 from autocompress.search.technique_kinds.registry import BY_NAME
 from autocompress.search.technique_kinds.sequences import QUANTIZE_PRUNE
 from autocompress.search.technique_kinds.sparsity import UNSTRUCTURED
+from autocompress.search.trial import Origin, Trial, TrialState
+from autocompress.spaces.plan import Plan
+from autocompress.spaces.spec import StudentSpec
 from autocompress.studies.metric import MetricLabel
 from autocompress.studies.task import load_task
 
@@ -100,6 +104,22 @@ def test_a_usual_study_has_some_rows_and_names_the_others(finished: Front) -> No
     assert "16 bits" in found[SIXTEEN_BITS.name].note, "what cannot be here is not asked for"
     assert SIXTEEN_BITS.name not in table.missing
     assert "zeros have no faster kernel" in found[UNSTRUCTURED.name].note
+
+
+def test_a_technique_that_failed_says_so_and_its_seconds_count(finished: Front) -> None:
+    front = read_front(finished.folder)
+    before = {row.name: row for row in techniques(front).rows}
+    failed = [
+        Trial(900 + i, Plan(), StudentSpec(), Origin.BY_HAND, kind.name, technique=kind.name, state=TrialState.FAILED)
+        for i, kind in enumerate((PRUNING, INT8_AFTER))
+    ]
+    failed = [replace(trial, reason="the loss is no number", seconds={"training": 5.0}) for trial in failed]
+    table = techniques(replace(front, trials=(*front.trials, *failed)))
+    after = {row.name: row for row in table.rows}
+    assert PRUNING.name not in table.missing
+    assert after[PRUNING.name].note == "trial 900 failed: the loss is no number"
+    name = INT8_AFTER.name
+    assert after[name].spent_s == pytest.approx(before[name].spent_s + 5.0) and after[name].entry is not None
 
 
 def test_the_command_prints_it(finished: Front, cli: Cli) -> None:
