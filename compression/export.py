@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import fx, nn
+from torch.nn.modules.conv import _ConvNd
 
 from ..errors import ExportError, one_line
 from ..quieting import quietly
@@ -78,10 +79,12 @@ class Template:
             elif initializer.name in self.rows:
                 initializer.CopyFrom(put_together(initializer, self.rows[initializer.name], values))
         for node in model.graph.node:
-            if node.op_type == "Conv" and node.name in self.layers:
+            if node.op_type in ("Conv", "ConvTranspose"):
+                parameter, _ = self.sources.get(node.input[1], ("", False))
+                # of several layers with one weight the graph names one; their groups are as many
+                module: Any = small.get_submodule(self.layers.get(node.name, parameter.rpartition(".")[0]))
                 for attribute in node.attribute:
-                    if attribute.name == "group":
-                        module: Any = small.get_submodule(self.layers[node.name])
+                    if attribute.name == "group" and isinstance(module, _ConvNd):
                         attribute.i = module.groups
         if self.numbers:
             given = numbers_of(student)

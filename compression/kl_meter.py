@@ -99,6 +99,10 @@ class KLMeter:
         self._tape = Tape(TAPE_BYTES)
         self._ranges = self._ranges_of_layers()
 
+    def makes_student(self, spec: StudentSpec) -> bool:
+        """Tell whether a decision is measured with a network of its own, which takes as much memory as the teacher."""
+        return spec.changes_network or any(self._others_read(name) for name in spec.patterns)
+
     def measure(self, pack: Mapping[Question, StudentSpec]) -> dict[Question, float]:
         """Return the divergence of each of these decisions in nats.
 

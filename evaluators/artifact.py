@@ -20,6 +20,7 @@ from ..spaces.target import Target
 from .activations import MINMAX_ALWAYS, Activations, Calibrated, calibrated, inputs_for_ranges, judged
 from .any_batch import OTHER_BATCH, check_file, check_graph
 from .batching import FIRST, Batching, batchings
+from .request_numbers import with_numbers
 from .runtimes.base import BuildRequest, Ranges, Runtime
 from .runtimes.calibrating import TRAINED
 from .score import PARITY, as_arrays, predict, relative_difference
@@ -138,7 +139,7 @@ class ArtifactBuilder:
         try:
             request, difference = self._float_file(module, spec.structure(), plain, count)
             if bits:
-                request = _numbers(request, spec, trained or {})
+                request = with_numbers(request, spec, trained or {}, self.runtime.capabilities(self.target))
                 if calibration_count is None:
                     found = self._calibrated(module, spec, request, plain)
                     request, method = found.request, found.method
@@ -198,7 +199,7 @@ class ArtifactBuilder:
         other = _beside(plain, "edited")
         try:
             request, _ = self._float_file(module, spec.structure(), other, count_of(self._calibration))
-            request = _numbers(request, spec, before.request.trained)
+            request = with_numbers(request, spec, before.request.trained, self.runtime.capabilities(self.target))
             losses = judged(self._activations, request, self.runtime, self.target, plain, [method])
             loss = losses.get(method, float("inf"))
         except (TrialFailed, ExportError, MeasurementError):  # it is held against its own network, as any other
@@ -290,10 +291,6 @@ class ArtifactBuilder:
         return BuildRequest(
             model, template.layers, {}, inputs, module, *batches, tables=template.tables, recurrent=template.recurrent
         )
-
-
-def _numbers(request: BuildRequest, spec: StudentSpec, trained: Ranges) -> BuildRequest:
-    return replace(request, bits=spec.realised(spec.bits), activations=spec.realised(spec.activations), trained=trained)
 
 
 def _beside(path: Path, what: str) -> Path:

@@ -16,6 +16,7 @@ from ..spaces.axes.factors import FactorsAxis
 from ..spaces.axes.ranges import RangesAxis
 from ..spaces.context import SpaceContext
 from ..spaces.factored_shapes import FIRST_KIND, SECOND_KIND, in_parts
+from ..spaces.recurrent_shapes import RecurrentShapes
 from ..spaces.shapes import Shapes, StudentShapes
 from ..spaces.spec import ADAPTERS, DYNAMIC, StudentSpec
 
@@ -79,6 +80,7 @@ class Features:
         kernels = [can.recurrent for can in (context.capabilities, *context.targets.values())]
         run = {kind for each in kernels for kind in each if any(DYNAMIC in forms for forms in each[kind].values())}
         self._recurrent = [layer for layer in context.recurrent if layer.kind in run]
+        self._reading = RecurrentShapes(context, self._recurrent)
         read = (RATES[BITS.index(32)], RATES[BITS.index(8)]) if self._recurrent else ()
         # of each block the layers that an adapter may stand behind, the last one first
         at = {layer.name: i for i, layer in enumerate(context.layers)}
@@ -103,7 +105,7 @@ class Features:
         terms = [self._terms(parts), self._replaced(spec)]
         if self._recurrent:
             in_int8 = np.array([spec.activations.get(layer.name) == DYNAMIC for layer in self._recurrent])
-            macs = np.array([layer.macs for layer in self._recurrent], dtype=np.float64)
+            macs = self._reading.macs(spec)
             terms.append(np.array([macs @ ~in_int8, macs @ in_int8]))
             place.append(np.log2(np.where(in_int8, 8.0, 32.0)) / np.sqrt(len(in_int8)))
         if self._adapted:

@@ -22,6 +22,7 @@ from ..files import check_folder, disk_errors, sweep, write_json
 from ..spaces.inputs import tensors_of
 from ..spaces.space import Space
 from ..studies.checkpoint import save_weights
+from ..studies.metric import SHARES
 from ..studies.preprocessing import preprocessing_of
 from ..studies.study_file import StudyFile
 from ..studies.task import Task
@@ -244,6 +245,7 @@ def _facts(context: EvaluationContext, settings: StudyFile, task: Task) -> TaskF
     facts = TaskFacts(
         metric=context.task.metric.label,
         kind=task.kind or "",
+        share=context.task.metric.function in SHARES,
         teacher=known.teacher,
         teacher_ms=_teacher_ms(context),
         teacher_bytes=size,

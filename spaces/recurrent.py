@@ -56,7 +56,9 @@ def recurrent_nodes(model: nn.Module) -> Mapping[str, tuple[fx.Node, ...]]:
         model: The captured network; any other has none.
     """
     found: dict[str, tuple[fx.Node, ...]] = {}
-    for node in model.graph.nodes if isinstance(model, fx.GraphModule) else ():
+    if not isinstance(model, fx.GraphModule):
+        return found
+    for node in model.graph.nodes:
         if _is_recurrent(node) and not _why(model, node):
             found[_name(node)] = (*found.get(_name(node), ()), node)
     return found

@@ -12,6 +12,7 @@ from .graph.resized import Resizing, find_resizing, resize, sizes_of
 from .group import LeftOut
 from .inputs import Inputs
 from .layers import find_layers
+from .recurrent import find_recurrent
 
 WHAT = "size of inputs"
 
@@ -42,6 +43,7 @@ def find_sizes(
             continue
         smaller = copy.deepcopy(graph)
         resize(smaller, resizing)
-        areas = {layer.name: layer.area for layer in find_layers(smaller, example_input)}
+        layers = (*find_layers(smaller, example_input), *find_recurrent(smaller, example_input)[0])
+        areas = {layer.name: layer.area for layer in layers}
         found.append(replace(resizing, areas=areas))
     return tuple(found), tuple(LeftOut(what, reason) for reason, what in reasons.items())

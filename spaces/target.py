@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
+from .spec import DYNAMIC
+
 T = TypeVar("T")
 
 PerTarget = Mapping[str, T]
@@ -164,7 +166,8 @@ def joint_capabilities(found: Sequence[Capabilities], any_of: bool) -> Capabilit
         found: The capabilities of each target.
         any_of: Whether each plan chooses one target. Then whatever one of them can use is offered, and `Space.repair`
             makes a plan legal for the one it chose. Otherwise a plan is built for all of them: it has bits that every
-            target runs, as a latency decision where one target gains by it.
+            target runs, as a latency decision where one target gains by it. A recurrent layer in such bits has the
+            best form of any target; files for the others have the one that is theirs, see `ways_on`.
 
     Returns:
         The joint capabilities. Channel counts suit every target either way.
@@ -191,9 +194,14 @@ def joint_capabilities(found: Sequence[Capabilities], any_of: bool) -> Capabilit
 def _joint_recurrent(
     found: Sequence[Mapping[str, Mapping[int, tuple[str, ...]]]], any_of: bool
 ) -> dict[str, dict[int, tuple[str, ...]]]:
-    kinds = dict.fromkeys(kind for each in found for kind in each)
-    joint = {kind: _joint_ways([each.get(kind, {}) for each in found], any_of) for kind in kinds}
-    return {kind: ways for kind, ways in joint.items() if ways}
+    joint: dict[str, dict[int, tuple[str, ...]]] = {}
+    for kind in dict.fromkeys(kind for each in found for kind in each):
+        each = [target.get(kind, {}) for target in found]
+        for width in sorted({width for forms in each for width in forms}):
+            if any_of or all(width in forms for forms in each):
+                known = dict.fromkeys(form for forms in each for form in forms.get(width, ()))
+                joint.setdefault(kind, {})[width] = tuple(sorted(known, key=lambda form: form != DYNAMIC))
+    return joint
 
 
 def _joint_ways(found: Sequence[Mapping[int, tuple[str, ...]]], any_of: bool) -> dict[int, tuple[str, ...]]:

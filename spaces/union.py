@@ -15,7 +15,9 @@ WHOLE_INPUTS = "a student of the user's own: it looks at inputs of the full size
 IN_FLOAT = "stays in 32 bits: the bits of recurrent layers are decided for the teacher alone"
 
 
-def united(context: SpaceContext, students: Mapping[str, Network], embeddings: bool = False) -> SpaceContext:
+def united(
+    context: SpaceContext, students: Mapping[str, Network], embeddings: bool = False, recurrent: bool = False
+) -> SpaceContext:
     """Return a context over the teacher and these students, of which each plan has one.
 
     Args:
@@ -23,6 +25,7 @@ def united(context: SpaceContext, students: Mapping[str, Network], embeddings: b
         students: What was found in each student of the user's own, by its name. Their layers, groups and blocks have
             names of their own.
         embeddings: Whether the bits of their embeddings are decided too.
+        recurrent: Whether the bits of the teacher's recurrent layers are.
     """
     if not students:
         return context
@@ -30,7 +33,7 @@ def united(context: SpaceContext, students: Mapping[str, Network], embeddings: b
         students = {name: replace(each, tables=(), no_tables=()) for name, each in students.items()}
     found: dict[str, SpaceContext | Network] = {"": context, **students}
     whole = tuple(LeftOut(name, WHOLE_INPUTS) for name in students)
-    in_float = tuple(LeftOut(layer.name, IN_FLOAT) for each in students.values() for layer in each.recurrent)
+    read = [layer for each in students.values() for layer in each.recurrent] if recurrent else []
     return replace(
         context,
         layers=tuple(layer for each in found.values() for layer in each.layers),
@@ -39,7 +42,7 @@ def united(context: SpaceContext, students: Mapping[str, Network], embeddings: b
         modules=tuple(module for each in found.values() for module in each.modules),
         tables=tuple(table for each in found.values() for table in each.tables),
         no_tables=tuple(entry for each in found.values() for entry in each.no_tables),
-        no_recurrent=(*context.no_recurrent, *in_float),
+        no_recurrent=(*context.no_recurrent, *(LeftOut(layer.name, IN_FLOAT) for layer in read)),
         no_sizes=(*context.no_sizes, *whole),
         networks=tuple(_named(name, each) for name, each in found.items()),
     )

@@ -169,6 +169,10 @@ def sign_accuracy(outputs: Tensor, labels: Tensor) -> float:
     return _share((outputs.reshape(labels.shape) > 0) == (labels > 0.5))
 
 
+SHARES = (top1, sign_accuracy)
+"""Functions whose value is a share of the examples, so that their number alone tells how sure it is."""
+
+
 def micro_f1(outputs: Tensor, labels: Tensor) -> float:
     """Return the F1 score, 0 to 1, over all yes-or-no answers together: 2 TP / (2 TP + FP + FN)."""
     said, true = outputs > 0, labels > 0.5

@@ -26,7 +26,8 @@ PLAIN = re.compile(
 PROGRAM = re.compile(r"models/[\w.-]+\.json")
 
 OPERATOR = re.compile(
-    r"torch\.ops\.(aten|prims|quantized|quantized_decomposed|torchvision|torchao)\.(?!__|from_file|save\b)\w+\.(?!__)\w+"
+    r"torch\.ops\.(aten|prims|quantized|quantized_decomposed|torchvision|torchao)"
+    r"\.(?!__(?!i?(and|or|xor|lshift|rshift)__\.)|from_file|save\b)\w+\.(?!__)\w+"
 )
 TARGET = re.compile(
     OPERATOR.pattern

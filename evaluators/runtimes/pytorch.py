@@ -22,8 +22,8 @@ from .pt2_archive import plain_archive
 class PyTorch:
     """PyTorch, operator by operator.
 
-    Layers of 16 bits run in bfloat16: the whole network does, or none of it. On a GPU, the copies of input and output
-    belong to the latency.
+    Layers of 16 bits run in bfloat16: the whole network does but for what it casts to float32 itself, or none of it
+    does. On a GPU, the copies of input and output belong to the latency.
 
     Attributes:
         compiles: Whether a program is compiled when it is loaded.
@@ -59,17 +59,19 @@ class PyTorch:
         """Write an exported program with a free batch dimension where the network allows it.
 
         Raises:
-            MeasurementError: Fewer than 16 bits are asked for.
+            MeasurementError: Fewer than 16 bits are asked for, or the network cannot be run in 16.
         """
         import torch
 
         if any(b < 16 for b in request.bits.values()):
             raise MeasurementError(f"{path}: {self.name} has no kernels below 16 bits; plan 32 or 16")
         module = request.module
-        if 16 in request.bits.values():
-            module = _Half(module)
         given = request.calibration if isinstance(request.calibration, tuple) else (request.calibration,)
         parts = tuple(torch.from_numpy(part) for part in given)
+        if 16 in request.bits.values():
+            from .pytorch_half import Half
+
+            module = Half(module, tuple(part[: request.batch] for part in parts))
         with quietly(stdout=False):
             try:
                 batch = tuple({0: torch.export.Dim("batch", min=1)} for _ in parts)
@@ -227,22 +229,3 @@ def _check(name: str, target: Target) -> None:
 
         if not torch.cuda.is_available():
             raise RuntimeUnavailable(f"{name}: torch {torch.__version__} finds no CUDA device; use device 'cpu'")
-
-
-def _Half(module: Any) -> Any:  # noqa: N802 - makes a class only once torch is there
-    import copy
-
-    import torch
-
-    class Half(torch.nn.Module):
-        """The network in bfloat16, with float32 outside."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = copy.deepcopy(module).to(torch.bfloat16)
-
-        def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-            parts = (part.to(torch.bfloat16) if part.is_floating_point() else part for part in inputs)
-            return self.inner(*parts).float()  # type: ignore[no-any-return]
-
-    return Half()

@@ -9,10 +9,8 @@ from torch import Tensor
 
 from ...compression.seeds import seeded_generator
 from ...errors import MetricError
-from ...studies.metric import Metric, sign_accuracy, top1
+from ...studies.metric import SHARES, Metric
 
-SHARES = (top1, sign_accuracy)
-"""Metrics whose interval follows from the number of examples."""
 FEWEST, MOST = 20, 100
 SECONDS = 2.0
 

@@ -167,7 +167,7 @@ def lay_context(
         recurrent=network.recurrent if settings.space.recurrent else (),
         no_recurrent=network.no_recurrent if settings.space.recurrent else tuple(_unasked(network)),
     )
-    return united(context, network.students, settings.space.embeddings)
+    return united(context, network.students, settings.space.embeddings, settings.space.recurrent)
 
 
 def _unasked(network: Network) -> Iterator[LeftOut]:

@@ -69,4 +69,5 @@ def _saved(space: Space, found: RoleClass, latency: LatencySurrogate | None) -> 
 
 
 def _without_number(variable: Variable) -> str:
-    return re.sub(r"\s*\d+$", "", variable.role)
+    # a student of the user's own stands behind the number in brackets
+    return re.sub(r"^([^(]*?)\s*\d+(?=$| \()", r"\1", variable.role)

@@ -12,7 +12,7 @@ from ...files import read_object
 from ...studies.metric import ACCURACY, MetricLabel
 from ..store.facts import TaskFacts, read_facts
 
-SHARES = ("classification", "binary")
+KINDS = ("classification", "binary")
 """Kinds of tasks whose own metric is the share of examples that are right."""
 Z95 = 1.959964
 """Of the normal distribution, for intervals of 95 %."""
@@ -76,7 +76,8 @@ class MetricIntervals:
     @classmethod
     def of_share(cls, facts: TaskFacts, sizes: Mapping[str, int]) -> MetricIntervals:
         """Return the same from what a study knows of its task, and its examples by split."""
-        share = facts.kind in SHARES and facts.metric == MetricLabel()
+        # a user's own function may have the name of a share, and be none
+        share = facts.kind in KINDS and facts.metric == MetricLabel() and facts.share is not False
         return cls(facts.metric, dict(sizes) if share else {})
 
     def around(self, quality: float, split: str, sd: float | None = None) -> Interval:

@@ -52,7 +52,8 @@ def choose(front: Front, policy: str, limits: Limits | None = None) -> Entry | N
 def slowness(front: Front) -> Callable[[Entry], float]:
     """Return what tells how slow a model is: its latency over the teacher's, on the target where that is largest.
 
-    Where the teacher was not measured, it is the latency (ms) on the model's slowest target.
+    Where the teacher was not measured on every target of the front, it is the latency (ms) of all models on their
+    slowest targets: a ratio on one target and milliseconds on another do not compare.
     """
     teacher_ms = {
         name: latency.p50_ms
@@ -60,7 +61,9 @@ def slowness(front: Front) -> Callable[[Entry], float]:
         if entry.trial.origin is Origin.TEACHER
         for name, latency in entry.latencies.items()
     }
-    return lambda entry: max(latency.p50_ms / teacher_ms.get(name, 1.0) for name, latency in entry.latencies.items())
+    targets = {name for entry in front.entries for name in entry.latencies}
+    unit_ms = teacher_ms if targets <= teacher_ms.keys() else dict.fromkeys(targets, 1.0)
+    return lambda entry: max(latency.p50_ms / unit_ms[name] for name, latency in entry.latencies.items())
 
 
 def near_teacher(front: Front, limits: Limits) -> list[Entry]:

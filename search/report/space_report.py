@@ -20,6 +20,9 @@ def describe_space(
 ) -> dict[str, Any]:
     """Return layers, groups, variables with their options, and what was left out and why.
 
+    Where the task brings students of the user's own, each layer and group says which network it is in, the teacher's
+    with an empty name.
+
     Args:
         space: The space.
         left_out: The groups of the network that cannot shrink.
@@ -28,6 +31,7 @@ def describe_space(
     """
     context = space.context
     writers = {m.layer: g.name for g in context.groups for m in g.members if m.side != "in"}
+    network = {n: {"network": net.name} for net in context.networks for n in (*net.layers, *net.groups)}
     missing = {(entry.name, entry.reason) for entry in (*left_out, *space.left_out())}
     return {
         "targets": [vars(target) for target in targets],
@@ -39,10 +43,13 @@ def describe_space(
                 "macs": layer.macs,
                 "group": writers.get(layer.name),
                 "variables": [v.name for v in space.network if layer.name in v.layers],
+                **network.get(layer.name, {}),
             }
             for layer in context.all_layers
         ],
-        "groups": [{"name": g.name, "channels": g.channels, "kind": g.kind} for g in context.groups],
+        "groups": [
+            {"name": g.name, "channels": g.channels, "kind": g.kind, **network.get(g.name, {})} for g in context.groups
+        ],
         "variables": [_variable(variable) for variable in space],
         "left_out": [{"name": name, "reason": reason} for name, reason in sorted(missing)],
         "patterns": {

@@ -22,6 +22,8 @@ class TaskFacts:
     Attributes:
         metric: How its metric is shown.
         kind: Of the task, such as "classification"; empty where it brings losses and metric of its own.
+        share: Whether the metric is one of the project's own that are shares of right answers, and no function of the
+            user's under such a name; None in studies that did not keep it.
         teacher: The metric of the teacher's file over all of validation, as a search keeps it (higher is better); None
             where nothing has asked for it yet.
         teacher_ms: Median latency (ms) of the teacher's file, by target.
@@ -36,6 +38,7 @@ class TaskFacts:
 
     metric: MetricLabel = ACCURACY
     kind: str = "classification"
+    share: bool | None = None
     teacher: float | None = None
     teacher_ms: PerTarget[float] = field(default_factory=dict)
     teacher_bytes: int | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ..context import SpaceContext
@@ -70,8 +70,11 @@ class BitsAxis(AxisDefaults):
             why = "makes files smaller but has no faster kernel on this target; offered when size counts"
         left = (*(LeftOut(f"{b} bits", why) for b in sorted(gone)), *_frozen_kinds(context), *context.no_tables)
         left = (*left, *context.no_recurrent, *_recurrent_left_out(context))
-        if context.tables and not context.capabilities.table_bits:
+        stored = context.capabilities.table_bits
+        if context.tables and not stored:
             return (*left, LeftOut("bits of embeddings", "no form of files here looks rows up in fewer than 32 bits"))
+        if context.tables and context.bits is not None and not set(stored) & set(context.bits):
+            return (*left, LeftOut("bits of embeddings", _not_allowed(stored)))
         return left
 
     def repair(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> Sequence[Decision]:
@@ -190,11 +193,18 @@ def _recurrent_left_out(context: SpaceContext) -> list[LeftOut]:
     for layer in context.recurrent:
         forms = context.capabilities.recurrent.get(layer.kind, {})
         if not forms:
-            found.append(LeftOut(layer.name, f"no form of files here has {layer.kind} layers in fewer than 32 bits"))
-        elif not _recurrent_widths(context, layer.kind) and context.bits is None:
-            why = f"no kernel of this target runs {layer.kind} layers in fewer bits: files would only be smaller"
+            why = f"not every target has a form of files with {layer.kind} layers in fewer than 32 bits"
+            found.append(LeftOut(layer.name, why))
+        elif context.bits is not None and not _recurrent_widths(context, layer.kind):
+            found.append(LeftOut(layer.name, _not_allowed(forms)))
+        elif not _recurrent_widths(context, layer.kind):
+            why = f"no target has a kernel that runs {layer.kind} layers in fewer bits: files would only be smaller"
             found.append(LeftOut(layer.name, f"{why}; offered when size counts"))
     return found
+
+
+def _not_allowed(there: Iterable[int]) -> str:
+    return f"the study does not allow the bits that files here can have for it: {', '.join(map(str, sorted(there)))}"
 
 
 def _form(can: Capabilities, kind: str, width: Option) -> str:

@@ -58,7 +58,7 @@ class RangesAxis(AxisDefaults):
             return (LeftOut("ranges", "there is no linear layer, and others run over known ranges"),)
         ways = _of_targets(context)
         missing = (way for way in (DYNAMIC, FLOAT) if way not in ways)
-        gone = [LeftOut(f"{way} activations", "no kernel of these targets takes them") for way in missing]
+        gone = [LeftOut(f"{way} activations", "not every target has kernels that take them") for way in missing]
         if FLOAT in ways and FLOAT not in _offered(context, linear):
             rows = max(layer.area for layer in linear) * context.batch
             why = f"slower where a layer has more than {FEW_ROWS} rows, here up to {rows}; offered when size counts"

@@ -26,9 +26,10 @@ class SizeAxis(AxisDefaults):
             return ()
         teacher = context.only("").layers  # students of the user's own look at all of their inputs
         full = sum(layer.area for layer in teacher)
-        parts = [sum(resizing.areas.values()) / full for resizing in context.resizings]
-        options = (FULL, *(resizing.size for resizing in context.resizings))
         layers = tuple(layer.name for layer in teacher)
+        areas = [resizing.areas for resizing in context.resizings]
+        parts = [sum(area for name, area in each.items() if name in layers) / full for each in areas]
+        options = (FULL, *(resizing.size for resizing in context.resizings))
         return (Variable(self.name, "", "input", "ordered", options, (1.0, *parts), layers=layers),)
 
     def left_out(self, context: SpaceContext) -> tuple[LeftOut, ...]:

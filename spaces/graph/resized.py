@@ -36,7 +36,7 @@ class Resizing:
         shape: (rows, columns) that images are resized to; (tokens,) that sequences are cut to.
         full: The shape that they have.
         numbers: Node name -> position among the numbers of its arguments -> number.
-        areas: Layer name -> positions of its output map, as in `Layer.area`.
+        areas: Name of a layer or recurrent layer -> positions of its output map, as in `Layer.area`.
     """
 
     size: int

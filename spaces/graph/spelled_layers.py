@@ -47,7 +47,8 @@ def spelled_layer(node: fx.Node) -> SpelledLayer | None:
     given: Any = node.args
     multiplied = kind in PRODUCTS and not node.kwargs and len(given) == PRODUCTS[kind]
     if multiplied:
-        read, weight, bias = *given[-2:], given[0] if kind == "addmm" else None
+        read, weight = given[-2], given[-1]
+        bias = given[0] if kind == "addmm" else None
     elif kind == "linear" or kind in CONVOLUTIONS:
         read, weight, bias = (*given[:3], None)[:3]
     else:

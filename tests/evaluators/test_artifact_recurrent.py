@@ -19,7 +19,7 @@ from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.groups import find_groups
 from autocompress.spaces.layers import find_layers
 from autocompress.spaces.spec import StudentSpec
-from autocompress.spaces.target import Target
+from autocompress.spaces.target import Capabilities, Target
 
 EXAMPLE = torch.zeros(1, 3, 10)
 
@@ -101,3 +101,24 @@ def test_a_state_of_another_batch_harms_nothing_when_a_network_is_captured() -> 
         for batch in (1, 3):
             inputs = torch.randn(batch, 3, 10)
             torch.testing.assert_close(graph(inputs), net(inputs))
+
+
+class Storing(OnnxRuntime):
+    """A runtime that stores LSTM layers in 8 bits, and runs them in float."""
+
+    def capabilities(self, target: Target) -> Capabilities:
+        return Capabilities((32, 8), (), 8, recurrent={"lstm": {8: ("float",)}})
+
+
+def test_a_student_of_two_targets_has_the_form_of_each_in_its_file(tmp_path: Path) -> None:
+    graph = capture(Recurrent("LSTM", 1, False, True, False).eval(), EXAMPLE)
+    templates, inputs = Templates(graph, EXAMPLE), torch.randn(12, 3, 10)
+    spec = StudentSpec(bits={"cell": 8}, activations={"cell": "dynamic"})
+    for runtime, operator, widths in ((OnnxRuntime(), "DynamicQuantizeLSTM", 5), (Storing(), "LSTM", 4)):
+        if "dynamic" not in runtime.capabilities(Target()).recurrent["lstm"][8] and widths == 5:
+            pytest.skip("ONNX Runtime has no kernel for int8 on this CPU")
+        builder = ArtifactBuilder(runtime, Target(), templates, inputs, inputs)
+        built = builder.build(graph, spec, tmp_path / f"{operator}.onnx")
+        operators = runtime.inspect(built.path, builder.target)
+        assert [name for name in operators if "LSTM" in name] == [operator]
+        assert len(built.bits) == widths and not runtime.remark(operators, built.bits)

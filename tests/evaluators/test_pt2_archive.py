@@ -79,6 +79,18 @@ def test_a_program_of_a_users_own_loads_and_answers_as_it_did(saved: tuple[Path,
     assert PyTorch().inspect(path, TARGET)["aten.linear.default"] == 1
 
 
+def test_masks_that_are_joined_by_operators_of_python_load(tmp_path: Path) -> None:
+    class Masked(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            near, far = x < 0.5, x > 0.25
+            return x.masked_fill((near & far) | (near ^ far), 0.0) + ((near.long() << 2) >> 1)
+
+    net, path, inputs = Masked(), tmp_path / "masked.pt2", torch.rand(6, 4)
+    torch.export.save(torch.export.export(net, (inputs,)), path)
+    assert {"aten.__and__.Tensor", "aten.__or__.Tensor"} <= PyTorch().inspect(path, TARGET).keys()
+    assert np.array_equal(PyTorch().load(path, TARGET).run(inputs.numpy()), net(inputs).numpy())
+
+
 def test_what_is_pickled_beside_a_program_is_left_alone(saved: tuple[Path, nn.Module], tmp_path: Path) -> None:
     path, touched = saved[0], tmp_path / "touched"
     changed(path, lambda parts: parts.update({"data/sample_inputs/model.pt": pickle.dumps(Gadget(touched))}))
@@ -137,6 +149,8 @@ def test_an_archive_that_needs_code_is_refused(
         lambda node: node.update(target="torch.hub.load"),
         lambda node: node.update(target="torch.utils.cpp_extension.load_inline"),
         lambda node: node.update(target="torch.ops.aten.__class__.__init__"),
+        lambda node: node.update(target="torch.ops.aten.__and__.__init__"),
+        lambda node: node.update(target="torch.ops.aten.__and__init__.Tensor"),
         lambda node: node.update(target="torch.ops.aten.from_file.default"),
         lambda node: node.update(target="torch.ops.aten.save.default"),
         lambda node: node.update(target="torch.ops.aten.add.overloads"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -168,6 +169,15 @@ def test_metrics_that_are_no_shares_have_an_interval_by_resampling() -> None:
     assert around.low is not None and around.high is not None and around.low < 1.0 < around.high
     own = MetricIntervals(ACCURACY, {"validation": 100}).around(0.9, "validation", 0.1)
     assert own.low is not None and 0.9 - own.low > 0.19, "of a user's own metric, whatever its name"
+
+
+@pytest.mark.parametrize(("share", "known"), [(True, True), (False, False), (None, True)])
+def test_a_users_function_named_accuracy_has_no_interval_of_a_share(share: bool | None, known: bool) -> None:
+    """Balanced accuracy, for one. Studies that did not keep whose function it is go on as before."""
+    found = MetricIntervals.of_share(TaskFacts(kind="classification", share=share), {"test": 400})
+    assert (found.around(0.9, "test").low is not None) == known
+    around = found.around(0.9, "validation", 0.1)
+    assert around.low is not None and 0.9 - around.low > 0.19, "resampling tells that of validation either way"
 
 
 def test_a_speed_up_is_the_measured_ratio_and_that_of_the_target_that_a_model_is_for() -> None:

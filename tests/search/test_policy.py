@@ -17,7 +17,7 @@ from autocompress.search.pareto import dominates
 from autocompress.search.report.by_hand import best_of
 from autocompress.search.report.front import Front
 from autocompress.search.report.policy import POLICIES, choose
-from autocompress.search.trial import Origin
+from autocompress.search.trial import Origin, Trial
 
 LIMITS = Limits((HERE,))
 
@@ -51,6 +51,24 @@ def test_each_policy_is_about_one_thing(policy: str, number: int) -> None:
     chosen = choose(FRONT, policy)
     assert chosen is not None
     assert chosen.number == number
+
+
+def on(target: str, number: int, accuracy: float, ms: float, teacher: bool = False) -> Trial:
+    trial = finished_trial(number, accuracy, latency(ms))
+    measured = {target: replace(trial.measured[HERE], latency=latency(ms))}
+    return replace(trial, measured=measured, origin=Origin.TEACHER if teacher else Origin.SEARCH)
+
+
+def test_models_on_a_target_where_the_teacher_does_not_run_are_compared_in_milliseconds() -> None:
+    """A tenth of the teacher's 50 ms on one target, and 0.3 ms on the other, where its file failed."""
+    models = [on(HERE, 1, 0.95, 50.0, teacher=True), on(HERE, 2, 0.95, 5.0), on("openvino", 3, 0.95, 0.3)]
+    limits = Limits((HERE, "openvino"))
+    front = Front(Path("study"), ("accuracy", "latency_ms"), tuple(models), {}, limits)
+    told = {policy: chosen.number for policy in POLICIES if (chosen := choose(front, policy)) is not None}
+    assert told == {"accuracy": 3, "fastest": 3, "smallest": 3, "knee": 3}
+    everywhere = replace(front, trials=(*models, on("openvino", 4, 0.95, 1.0, teacher=True)))
+    fastest = choose(everywhere, "fastest")
+    assert fastest is not None and fastest.number == 2, "a tenth of the teacher's time against three tenths"
 
 
 def test_what_comes_closest_by_hand_is_told_by_all_limits() -> None:

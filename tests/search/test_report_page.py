@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -181,6 +182,23 @@ def test_layers_and_the_search_are_drawn(page: Any, record: Record) -> None:
     assert find(page, "#volume .band") and find(page, "#importance-0 rect") and find(page, "#parallel .line.front")
     page.execute_script("document.getElementById('layers-details').open = true")
     assert find(page, "#layers-table tbody tr")
+
+
+def test_only_layers_of_the_network_that_a_model_is_cut_from_are_drawn(
+    chromium: Any, study: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "beside"
+    shutil.copytree(study, folder)
+    described = json.loads((folder / "space.json").read_text())
+    for i, layer in enumerate(described["layers"]):
+        layer["network"] = "small" if i < 2 else ""
+    (folder / "space.json").write_text(json.dumps(described))
+    write_report(read_record(folder), folder / "report.html")
+    chromium.get_log("browser")
+    show(chromium, folder / "report.html")
+    assert len(find(chromium, "#layers-bits rect[class^=bits]")) == len(described["layers"]) - 2
+    assert len(find(chromium, "#layers-ms rect[data-row]")) == len(described["layers"]) - 2
+    assert chromium.get_log("browser") == []
 
 
 def test_another_axis_can_be_chosen(page: Any) -> None:

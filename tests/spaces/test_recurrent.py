@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
 
@@ -24,9 +25,11 @@ from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.network import Network, look_at_network
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.sensitivity import questions_of
+from autocompress.spaces.sizes import find_sizes
 from autocompress.spaces.space import Space
 from autocompress.spaces.spec import StudentSpec
 from autocompress.spaces.target import Capabilities, bits_on, joint_capabilities, ways_on
+from autocompress.spaces.union import united
 from autocompress.testing import AxisConformance
 
 STORED = {"lstm": {8: ("float",)}, "gru": {8: ("float",)}}
@@ -123,8 +126,20 @@ def test_each_plan_has_the_form_of_its_target() -> None:
         "neither": None,
     }
     assert found["neither"].bits == {}
-    both = joint_capabilities([CAN, ONLY_STORED], any_of=False)
-    assert both.recurrent == STORED, "a plan for both has a form that both have"
+
+
+@pytest.mark.parametrize("order", [(CAN, ONLY_STORED), (ONLY_STORED, CAN)])
+def test_what_one_target_runs_and_the_other_stores_is_decided_for_both(order: tuple[Capabilities, ...]) -> None:
+    both = joint_capabilities(order, any_of=False)
+    space = Space(context(both, storage_counts=False), [BitsAxis()])
+    spec = space.spec(Plan({"bits:gates": 8}))
+    assert (spec.bits, spec.activations) == ({"gates": 8}, {"gates": "dynamic"}), "the first of them gains by it"
+    assert space.variable("bits:stack") is None, "neither gains by this one"
+    none = joint_capabilities([*order, Capabilities((32, 8), (), 8)], any_of=False)
+    space = Space(context(none, storage_counts=False), [BitsAxis()])
+    assert space.variable("bits:gates") is None
+    reasons = [entry.reason for entry in space.left_out() if entry.name == "gates"]
+    assert len(reasons) == 1 and "not every target" in reasons[0]
 
 
 def test_files_for_other_targets_have_the_forms_that_these_have() -> None:
@@ -174,3 +189,50 @@ def test_those_of_dropped_blocks_have_no_bits() -> None:
         plain = student(torch.ones(2, 5, 4))
         fake.switch_on()
         assert not torch.equal(student(torch.ones(2, 5, 4)), plain)
+
+
+class Sentences(nn.Module):
+    """Tokens [N, T]: an LSTM layer in both directions beside another one, in a block that can be dropped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.inner = nn.Embedding(9, 24), nn.Linear(24, 32)
+        self.memory, self.back = nn.LSTM(32, 8, 2, batch_first=True, bidirectional=True), nn.Linear(16, 24)
+        self.again, self.head = nn.LSTM(24, 6, batch_first=True), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.words(x)
+        h = h + self.back(self.memory(self.inner(h).relu())[0])
+        return self.head(self.again(h)[0][:, -1])
+
+
+def test_latency_terms_of_recurrent_layers_are_of_what_students_have_of_them() -> None:
+    tokens = torch.zeros(1, 16, dtype=torch.long)
+    model = Sentences().eval()
+    graph = capture(model, tokens)
+    found = look_at_network(graph, tokens)
+    sizes, _ = find_sizes(model, graph, tokens, None)
+    base = SpaceContext(found.layers, found.groups, CAN, axes=("bits",), blocks=found.blocks, resizings=sizes)
+    held = nn.Sequential(OrderedDict(small=nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 3))))
+    small = look_at_network(capture(held.eval(), EXAMPLE[:, 0]), EXAMPLE[:, 0])
+    whole = united(replace(base, recurrent=found.recurrent), {"small": small})
+    features, parent = Features(whole), Parent.of(graph, replace(found, resizings=sizes))
+    block = next(block.name for block in found.blocks if block.recurrent == ("memory",))
+    narrow = next(g for g in found.groups if {m.layer for m in g.members} == {"inner", "memory"})
+
+    def told(spec: StudentSpec) -> tuple[float, float]:
+        in_float, in_int8 = features.of(spec)[0][-2:]
+        return in_float, in_int8
+
+    for spec in (
+        StudentSpec(),
+        StudentSpec(channels={narrow.name: narrow.channels // 2}),
+        StudentSpec(size=8),
+        StudentSpec(dropped=(block,)),
+        StudentSpec(channels={narrow.name: narrow.channels // 2}, size=8),
+    ):
+        student = look_at_network(make_student(parent, spec).module, tokens)
+        assert told(spec) == (sum(layer.macs for layer in student.recurrent), 0)
+    int8 = StudentSpec(bits={"again": 8}, activations={"again": "dynamic"})
+    assert told(int8) == tuple(layer.macs for layer in found.recurrent)
+    assert told(StudentSpec(student="small")) == (0, 0), "another network has none of them"

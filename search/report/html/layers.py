@@ -34,6 +34,7 @@ def layer_data(record: Record, notable: frozenset[int]) -> dict[str, Any]:
         "measured": _measured(record),
         "teacher": None if record.front.teacher is None else record.front.teacher.number,
         "error": {name: short(error, 3) for name, error in record.predictions.relative_error.items()},
+        "students": {str(number): trial.spec.student for number, trial in numbers.items() if trial.spec.student},
         "channels": _channels(record, numbers),
         "bits": _bits(record, numbers),
         "sensitivity": _sensitivity(record),

@@ -41,7 +41,13 @@ def study_values(record: Record) -> dict[str, Any]:
             for v in space.get("variables", [])
         ],
         "layers": [
-            {"name": layer["name"], "kind": layer["kind"], "shape": layer["weight"], "group": layer["group"]}
+            {
+                "name": layer["name"],
+                "kind": layer["kind"],
+                "shape": layer["weight"],
+                "group": layer["group"],
+                **({"network": layer["network"]} if "network" in layer else {}),
+            }
             for layer in space.get("layers", [])
         ],
         "groups": [{"name": group["name"], "channels": group["channels"]} for group in space.get("groups", [])],

@@ -19,46 +19,51 @@ class PlanWords:
         Args:
             space: The study's `space.json`.
         """
-        self._layers = len(space.get("layers", []))
-        self._channels = {group["name"]: group["channels"] for group in space.get("groups", [])}
+        self._layers = Counter(layer.get("network", "") for layer in space.get("layers", []))
+        self._channels: dict[str, dict[str, int]] = {}
+        for group in space.get("groups", []):
+            self._channels.setdefault(group.get("network", ""), {})[group["name"]] = group["channels"]
 
     def of(self, trial: Trial) -> list[str]:
-        """Return what a plan does to the teacher, a few words for each kind of decision."""
+        """Return what a plan does to the network that it cuts from, a few words for each kind of decision."""
         spec = trial.spec
+        layers = self._layers[spec.student]
         return [
-            *self._widths(spec.channels),
+            *self._widths(spec.channels, spec.student),
             *(
-                f"{bits} bits in {self._of_layers(count)}"
+                f"{bits} bits in {_of_layers(count, layers)}"
                 for bits, count in sorted(Counter(spec.bits.values()).items())
             ),
             *(
-                f"{way} activations in {self._of_layers(count)}"
+                f"{way} activations in {_of_layers(count, layers)}"
                 for way, count in sorted(Counter(spec.activations.values()).items())
             ),
             *(
-                f"{kind} zeros in {self._of_layers(count)}"
+                f"{kind} zeros in {_of_layers(count, layers)}"
                 for kind, count in sorted(Counter(p.kind for p in spec.patterns.values()).items())
             ),
             *([f"{len(spec.replacements)} modules replaced"] if spec.replacements else []),
             *([f"{len(spec.dropped)} blocks dropped"] if spec.dropped else []),
             *([f"cut from student {spec.student}"] if spec.student else []),
             *([f"looks at inputs of size {spec.size}"] if spec.size else []),
-            *([f"two factors in the place of {self._of_layers(len(spec.factors))}"] if spec.factors else []),
+            *([f"two factors in the place of {_of_layers(len(spec.factors), layers)}"] if spec.factors else []),
             *([f"for {spec.target}"] if spec.target else []),
             *([] if trial.plan.choices or spec.channels or spec.bits else ["the teacher as it is"]),
             teaching(spec.recovery),
         ]
 
-    def _widths(self, kept: Mapping[str, int]) -> list[str]:
-        changed = {name: count for name, count in kept.items() if name in self._channels}
+    def _widths(self, kept: Mapping[str, int], student: str) -> list[str]:
+        channels = self._channels.get(student, {})
+        changed = {name: count for name, count in kept.items() if name in channels}
         if not changed:
             return []
-        total = sum(self._channels.values())
-        left = total - sum(self._channels[name] - count for name, count in changed.items())
-        return [f"{100 * left / total:.0f} % of channels ({len(changed)} of {len(self._channels)} groups narrower)"]
+        total = sum(channels.values())
+        left = total - sum(channels[name] - count for name, count in changed.items())
+        return [f"{100 * left / total:.0f} % of channels ({len(changed)} of {len(channels)} groups narrower)"]
 
-    def _of_layers(self, count: int) -> str:
-        return f"{count} of {self._layers} layers" if self._layers else f"{count} layers"
+
+def _of_layers(count: int, layers: int) -> str:
+    return f"{count} of {layers} layers" if layers else f"{count} layers"
 
 
 def teaching(recovery: Recovery | None) -> str:

@@ -6,21 +6,26 @@ const percent = share => share >= .0995 ? (100 * share).toFixed(0) : (100 * shar
 const layersTarget = row => D.studies[0].anyOf ? ownTarget(row) : budgetTarget();
 const profileOf = (number, target) => D.layers.measured[target]?.[String(number)] ?? null;
 
+// Of all networks, each with its place in its own; of the one that the model is cut from.
 function layersOf(row) {
   const number = String(T.number[row]), L = D.layers, one = D.studies[0];
   const channels = L.channels[number] ?? {}, bits = L.bits[number] ?? {};
   const target = layersTarget(row), times = L.ms[target]?.[number], before = L.ms[target]?.["0"];
   const measured = profileOf(number, target), teacher = profileOf(L.teacher, target);
   const groups = new Map(one.groups.map((group, i) => [group.name, i]));
-  return one.layers.map((layer, i) => {
+  const counts = new Map(), own = L.students[number] ?? "";
+  const all = one.layers.map((layer, i) => {
+    const at = counts.get(layer.network ?? "") ?? 0, others = Boolean(layer.network);
+    counts.set(layer.network ?? "", at + 1);
     const group = layer.group === null ? undefined : groups.get(layer.group), full = group === undefined ? null : one.groups[group].channels;
     const kept = group === undefined || channels[group] === undefined ? layer.shape[0] : Math.round(layer.shape[0] * channels[group] / full);
-    return {...layer, at: i, full: layer.shape[0], kept, bits: bits[i] ?? 32, zeros: bits["z" + i] ?? "", ms: times?.[i] ?? null, before: before?.[i] ?? null,
-      share: measured?.layers[i] ?? null, shareBefore: teacher?.layers[i] ?? null, joined: measured?.together.find(([those]) => those.includes(i)) ?? null};
+    return {...layer, at, full: layer.shape[0], kept, bits: bits[i] ?? 32, zeros: bits["z" + i] ?? "", ms: times?.[i] ?? null, before: others ? null : before?.[i] ?? null,
+      share: measured?.layers[i] ?? null, shareBefore: others ? null : teacher?.layers[i] ?? null, joined: measured?.together.find(([those]) => those.includes(i)) ?? null};
   });
+  return {all, its: all.filter(layer => layer.network === undefined || layer.network === own)};
 }
 
-function layerHover(layers) {
+function layerHover(layers, all) {
   const total = layers.reduce((sum, layer) => sum + (layer.ms ?? 0), 0);
   return at => {
     const layer = layers[at];
@@ -28,7 +33,7 @@ function layerHover(layers) {
       `${layer.at + 1}. ${layer.name}`, `${layer.kind}, weights ${layer.shape.join(" × ")}`, `${layer.kept} of ${layer.full} output channels`,
       `${layer.bits} bits${layer.zeros ? ", zeros: " + layer.zeros : ""}`,
       layer.share === null ? "" : `measured: ${percent(layer.share)} % of this model's time${layer.shareBefore === null ? "" : ` (of the teacher's: ${percent(layer.shareBefore)} %)`}`,
-      layer.joined === null ? "" : `measured: ${percent(layer.joined[1])} % in one operator for layers ${layer.joined[0].map(i => i + 1).join(", ")}`,
+      layer.joined === null ? "" : `measured: ${percent(layer.joined[1])} % in one operator for layers ${layer.joined[0].map(i => all[i].at + 1).join(", ")}`,
       layer.ms === null ? "" : `predicted ${ms(layer.ms)} ms, ${(100 * layer.ms / total).toFixed(0)} % of all layers${layer.before === null ? "" : ` (teacher ${ms(layer.before)} ms)`}`,
     ];
   };
@@ -41,7 +46,7 @@ function drawLayers() {
   if (!usable) { $("layers-title").textContent = row === null ? "No model is chosen." : "The layers of this network were not kept."; return; }
   $("layers-of").value = String(row);
   if ($("layers-of").value !== String(row)) { $("layers-of").append(element("option", {value: row}, `trial ${T.number[row]} (${T.label[row]})`)); $("layers-of").value = String(row); }
-  const layers = layersOf(row), rows = layers.map(layer => layer.at), hoverLayer = layerHover(layers);
+  const {all, its: layers} = layersOf(row), rows = layers.map(layer => layer.at), hoverLayer = layerHover(layers, all);
   $("layers-title").textContent = `Trial ${T.number[row]} (${T.label[row]}): ${T.plan[row]}.`;
   const domain = [-.6, layers.length - .4], left = 62, few = ($("layers-channels").clientWidth - left) / layers.length > 24;
   const names = layers.map((layer, i) => [i, layer.name.length > 16 ? "…" + layer.name.slice(-15) : layer.name]);
@@ -70,7 +75,7 @@ function drawLayers() {
     ],
   });
   $("layers-note").textContent = (layers.some(layer => layer.zeros) ? "·z: with zeros. " : "") + (profile ? measuredNote(profile, layers, target) : predictedNote(timed, target));
-  drawDecisions(row, layers);
+  drawDecisions(row, all);
 }
 
 // side by side, as either share may be the larger one
