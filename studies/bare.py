@@ -156,7 +156,8 @@ def _fold_parametrizations(network: nn.Module) -> Counter[str]:
         shared = type(module)
         own = {key: value for key, value in vars(shared).items() if key not in ("__dict__", "__weakref__")}
         module.__class__ = type(shared.__name__, shared.__bases__, own)
-        for tensor, made in list(module.parametrizations.items()):
+        held: Any = module.parametrizations
+        for tensor, made in list(held.items()):
             trained = any(True for _ in made.parameters())
             try:
                 with torch.no_grad():

@@ -225,8 +225,10 @@ def _stays(model: nn.Module, path: str) -> bool:
     random = type(module).__name__ in ("StochasticDepth", "DropPath")
     if not (kept or random):
         return False
-    if isinstance(module, nn.LayerNorm | nn.RMSNorm) and (len(module.normalized_shape) > 1 or module.weight is None):
-        return False  # its sizes are numbers that have to follow, and no weight alone tells them
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm):
+        several = len(module.normalized_shape) > 1
+        if several or not module.elementwise_affine:
+            return False  # its sizes are numbers that have to follow, and no weight alone tells them
     if len(inspect.signature(type(module).forward).parameters) > 2 and not isinstance(module, _ConvTransposeNd):
         return False  # calls of modules in a graph take one thing
     if module._forward_pre_hooks or module._forward_hooks:

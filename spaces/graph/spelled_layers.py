@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +67,7 @@ def _transposes(node: fx.Node) -> bool:
     """Tell whether a node is a matrix transposed, for one reader alone."""
     kind = name_of(node) if node.op == "call_function" else ""
     dims: Any = node.args[1] if kind == "permute" else node.args[1:]
-    orders = {"permute": ([1, 0],), "transpose": ([0, 1], [1, 0])}.get(kind, ())
+    orders: Sequence[list[int]] = {"permute": ([1, 0],), "transpose": ([0, 1], [1, 0])}.get(kind, ())
     # a matrix has two dimensions, counted from either end
     swapped = bool(orders) and [dim % 2 for dim in dims] in orders
     return len(node.users) == 1 and (kind in TRANSPOSES or swapped)

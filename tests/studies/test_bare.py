@@ -50,8 +50,8 @@ def in_inference_mode() -> nn.Module:
         return plain()
 
 
-def with_a_fixed_filter() -> nn.Module:
-    network = plain()
+def with_a_fixed_filter() -> Any:
+    network: Any = plain()
     kernel = network[0].weight.detach()
     del network[0].weight
     network[0].register_buffer("weight", kernel)
