@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..spaces.graph.block import Block
+from ..spaces.layers import first_names
 from .seeds import seeded_generator
 
 PREFIX = "added_adapter_"
@@ -71,7 +72,8 @@ def add_adapters(network: fx.GraphModule, blocks: Mapping[int, Block], bottlenec
             called alike whatever was dropped.
         bottleneck: Channels of each.
     """
-    calls = {str(node.target): node for node in network.graph.nodes if node.op == "call_module"}
+    names = first_names(network)
+    calls = {names[str(node.target)]: node for node in network.graph.nodes if node.op == "call_module"}
     for number, block in blocks.items():
         layer = next(name for name in reversed(block.layers) if name in calls)
         behind, name = network.get_submodule(layer), f"{PREFIX}{number}"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..spaces.inputs import Inputs, call
+from ..spaces.layers import kind_of, readers_of_weights
 from .fake_quant import FakeQuantizer
 
 
@@ -23,7 +24,8 @@ def correct_biases(module: nn.Module, bits: Mapping[str, int], inputs: Inputs) -
     """Return a copy of a network whose biases make up for its bits.
 
     Each layer is corrected with all layers before it rounded and corrected. A layer without a bias has the running mean
-    of the batch norm behind it moved instead. One with neither, or that runs more than once, is left alone.
+    of the batch norm behind it moved instead. One with neither, that runs more than once, or whose bias something else
+    reads, is left alone. What is no linear layer and no convolution is not looked at.
 
     Args:
         module: The network, on the CPU and in eval mode; it stays as it is.
@@ -31,7 +33,9 @@ def correct_biases(module: nn.Module, bits: Mapping[str, int], inputs: Inputs) -
         inputs: Calibration inputs [M, ...], run at once.
     """
     copied = copy.deepcopy(module).eval()
-    layers = {name: copied.get_submodule(name) for name, width in bits.items() if width < 16}
+    parts, readers = dict(copied.named_modules()), readers_of_weights(copied)
+    few = {name: width for name, width in bits.items() if width < 16 and name in parts and kind_of(parts[name])}
+    layers = {name: parts[name] for name in few}
     means, norms = _means(copied, layers, inputs)
     shifts: dict[str, Tensor] = {}
 
@@ -45,9 +49,14 @@ def correct_biases(module: nn.Module, bits: Mapping[str, int], inputs: Inputs) -
 
         return hook
 
-    usable = [name for name in means if isinstance(layers[name].bias, Tensor) or name in norms]
+    biases = {name: layers[name].bias for name in means}
+    usable = [
+        name
+        for name, bias in biases.items()
+        if (len(readers.get(id(bias), ())) <= 1 if isinstance(bias, Tensor) else name in norms)
+    ]
     hooks = [layers[name].register_forward_hook(corrected(name)) for name in usable]
-    fake = FakeQuantizer(copied, bits)
+    fake = FakeQuantizer(copied, few)
     fake.switch_on()
     try:
         call(copied, inputs)
@@ -56,7 +65,7 @@ def correct_biases(module: nn.Module, bits: Mapping[str, int], inputs: Inputs) -
         for handle in hooks:
             handle.remove()
     for name, shift in shifts.items():
-        bias = layers[name].bias
+        bias = biases[name]
         if isinstance(bias, Tensor):
             bias.sub_(shift.to(bias.dtype))
         else:

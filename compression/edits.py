@@ -117,7 +117,9 @@ def _resize(module: nn.Module, resizings: Sequence[Resizing], size: int) -> None
 
 def _add(module: nn.Module, blocks: Mapping[int, Block], bottleneck: int) -> None:
     if not blocks or not isinstance(module, fx.GraphModule):
-        raise TrialFailed("no part of the network has a shortcut past it, so there is no place for adapters")
+        raise TrialFailed(
+            "no part of the network that has layers has a shortcut past it, so there is no place for adapters"
+        )
     add_adapters(module, blocks, bottleneck)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..spaces.inputs import Inputs, call
+from ..spaces.layers import readers_of_weights
 
 MOST = 100.0
 """A channel is scaled by no more, nor by less than one over it: what hardly speaks is noise."""
@@ -62,7 +63,7 @@ def pairs_of(module: nn.Module) -> tuple[Pair, ...]:
     """Return the pairs of layers in a graph between which channels can be scaled."""
     if not isinstance(module, fx.GraphModule):
         return ()
-    modules = dict(module.named_modules())
+    modules, readers = dict(module.named_modules()), readers_of_weights(module)
     uses = [str(node.target) for node in module.graph.nodes if node.op == "call_module"]
     found = []
     for node in module.graph.nodes:
@@ -83,6 +84,9 @@ def pairs_of(module: nn.Module) -> tuple[Pair, ...]:
         names = [str(each.target) for each in (before, norm) if each is not None]
         if any(uses.count(name) > 1 for name in names) or first.weight.shape[0] != _in_channels(second):
             continue
+        touched = (second, *(modules[name] for name in names))
+        if any(len(readers.get(id(part.weight), ())) > 1 for part in touched):
+            continue  # something else reads these weights, which would not take the scale back
         if norm is not None and getattr(_module_at(norm, modules), "weight", None) is None:
             continue
         found.append(Pair(names[0], names[1] if norm is not None else None, str(node.target)))

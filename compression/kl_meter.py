@@ -99,6 +99,10 @@ class KLMeter:
         self._tape = Tape(TAPE_BYTES)
         self._ranges = self._ranges_of_layers()
 
+    def makes_student(self, spec: StudentSpec) -> bool:
+        """Tell whether a decision is measured with a network of its own, which takes as much memory as the teacher."""
+        return spec.changes_network or any(self._others_read(name) for name in spec.patterns)
+
     def measure(self, pack: Mapping[Question, StudentSpec]) -> dict[Question, float]:
         """Return the divergence of each of these decisions in nats.
 
@@ -169,7 +173,7 @@ class KLMeter:
         return module_to_training_layout(make_student(self._parent, spec).module, self._device).eval()
 
     def _others_read(self, name: str) -> bool:
-        return len(self._readers[id(self._copy.get_submodule(name).weight)]) > 1
+        return len(self._readers.get(id(self._copy.get_submodule(name).weight), ())) > 1
 
     def _first_call(self, name: str) -> int:
         """Return the number of the first call of this module, or of the one that it, or this parameter, is in."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from torch import nn
 
@@ -11,7 +11,6 @@ from ..spaces.context import SpaceContext
 from ..spaces.inputs import Inputs, count_of, rows_of
 from ..spaces.sensitivity import Measured, Question, Sensitivity, of_questions, questions_of
 from ..spaces.space import Space
-from ..spaces.spec import StudentSpec
 from .edits import Parent
 from .kl_meter import KLMeter
 from .losses import Divergence, categorical_divergence
@@ -73,7 +72,8 @@ def measure_sensitivity(
         meter = KLMeter(Parent.of(teacher, context), inputs, soft, stop)
         macs = count_of(inputs) * sum(layer.macs for layer in context.layers)
         most = min(PACK, max(1, PACK_MACS // max(1, macs)))
-        for done, pack in _packs(missing, most, meter.bytes):
+        students = [question for question, spec in missing.items() if meter.makes_student(spec)]
+        for done, pack in _packs(missing, students, most, meter.bytes):
             for question, nats in meter.measure({question: missing[question] for question in pack}).items():
                 found[question] = Measured(question.option, asked[question][1], nats)
             keep(of_questions(found, count_of(inputs)))
@@ -89,11 +89,11 @@ def sensitivity_inputs(context: SpaceContext, calibration: Inputs) -> Inputs:
 
 
 def _packs(
-    missing: Mapping[Question, StudentSpec], most: int, teacher_bytes: int
+    missing: Iterable[Question], students: Sequence[Question], most: int, teacher_bytes: int
 ) -> Iterator[tuple[int, Sequence[Question]]]:
-    """Yield (how many are done with it, a pack); students of another shape lie in memory together."""
-    students = [question for question, spec in missing.items() if spec.changes_network]
-    layers = [question for question, spec in missing.items() if not spec.changes_network]
+    """Yield (how many are done with it, a pack); those with networks of their own lie in memory together."""
+    own = set(students)
+    layers = [question for question in missing if question not in own]
     done = 0
     for these, size in ((layers, most), (students, min(most, max(1, STUDENT_BYTES // max(1, teacher_bytes))))):
         for at in range(0, len(these), size):

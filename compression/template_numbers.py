@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import fx, nn
 
 Use = tuple[int, int, int]
-"""One integer in a graph of ONNX: index of the node, index of its input, index in the constant."""
+"""One integer in a graph of ONNX: index of the node, index of its input, index in the constant, or LENGTH."""
+LENGTH = -1
+"""Stands for how many equal numbers a float constant has, such as the scale of a norm without weights."""
 Key = tuple[str, int, int]
 """One number of a network: an operator, its argument and the position in it, or a parameter, its dimension and -1."""
 
@@ -33,7 +36,7 @@ class Lesson:
 
 
 def constants_of(model: Any) -> dict[Use, int]:
-    """Return every integer that a node of a graph (onnx.ModelProto) has as a constant input."""
+    """Return every integer that a node of a graph (onnx.ModelProto) has as a constant, and how long float ones are."""
     from onnx import TensorProto, numpy_helper
 
     lists = {
@@ -41,12 +44,20 @@ def constants_of(model: Any) -> dict[Use, int]:
         for i in model.graph.initializer
         if i.data_type == TensorProto.INT64 and len(i.dims) == 1
     }
-    return {
-        (n, slot, position): value
-        for n, node in enumerate(model.graph.node)
-        for slot, name in enumerate(node.input)
-        for position, value in enumerate(lists.get(name, ()))
-    }
+    vectors = [i for i in model.graph.initializer if i.data_type == TensorProto.FLOAT and len(i.dims) == 1]
+    lengths = {i.name: i.dims[0] for i in vectors if i.dims[0] > 1 and np.ptp(numpy_helper.to_array(i)) == 0}
+    inputs = [(n, slot, name) for n, node in enumerate(model.graph.node) for slot, name in enumerate(node.input)]
+    found = {(n, slot, at): value for n, slot, name in inputs for at, value in enumerate(lists.get(name, ()))}
+    return found | {(n, slot, LENGTH): lengths[name] for n, slot, name in inputs if name in lengths}
+
+
+def same_places(template: Lesson, student: Lesson) -> bool:
+    """Tell whether the graphs of a template and of a student have their constants in the same places.
+
+    Weights of a student may happen to be equal numbers; those of a template, which are random, never are.
+    """
+    more = student.constants.keys() - template.constants.keys()
+    return template.constants.keys() <= student.constants.keys() and all(use[2] == LENGTH for use in more)
 
 
 def numbers_of(network: nn.Module) -> dict[Key, int]:
@@ -111,7 +122,7 @@ def places_of(network: nn.Module) -> dict[str, int]:
 
 
 def rewrite(model: Any, values: Mapping[Use, int]) -> None:
-    """Put other integers into the constants of a graph (onnx.ModelProto), in place."""
+    """Put other integers into the constants of a graph (onnx.ModelProto), or give these other lengths, in place."""
     from onnx import numpy_helper
 
     initializers = {i.name: i for i in model.graph.initializer}
@@ -121,7 +132,10 @@ def rewrite(model: Any, values: Mapping[Use, int]) -> None:
     for (n, slot), new in changed.items():
         node = model.graph.node[n]
         array = numpy_helper.to_array(initializers[node.input[slot]]).copy()
-        array[list(new)] = list(new.values())
+        if LENGTH in new:
+            array = np.full(new[LENGTH], array[0])
+        else:
+            array[list(new)] = list(new.values())
         # nodes share constants that are equal in the teacher
         node.input[slot] = f"{node.name}_{slot}"
         model.graph.initializer.append(numpy_helper.from_array(array, node.input[slot]))

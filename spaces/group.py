@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -132,7 +133,8 @@ def remove_channels(model: nn.Module, groups: Sequence[Group], channels: Mapping
                 lost[place] |= indices
                 if member.side == "in" and place.parameter == f"{member.layer}.weight":
                     inputs[member.layer] |= indices
-                    full[member.layer] = model.get_parameter(place.parameter).shape[place.dim] * place.blocks
+                    weight: Any = model.get_submodule(member.layer).weight
+                    full[member.layer] = weight.shape[place.dim] * place.blocks
         for number, falls in group.numbers.items():
             less[number] += sum(falls[r] for r in gone)
     take_out(model, lost, less)

@@ -26,6 +26,7 @@ from .graph.shrink import Number, Place
 from .graph.walk import Walk
 from .group import Group, LeftOut, Member, channel_sums, remove_channels
 from .inputs import Inputs, call
+from .layers import first_names
 
 __all__ = ["Group", "LeftOut", "Member", "find_groups", "remove_channels"]
 
@@ -47,6 +48,7 @@ def find_groups(
     walk = Walk(model if isinstance(model, fx.GraphModule) else capture(model, example_input))
     walk.run(example_input, rule_for)
     settle(walk)
+    walk.slices = _by_first_names(walk)
     depths = _all_depths(walk, depths)
     numbers = _numbers(walk)
     alike = find_channels(walk)
@@ -55,6 +57,16 @@ def find_groups(
     left = _left_out(walk, groups, depths)
     kept, wrong = _those_that_run(model, groups, example_input)
     return tuple(kept), (*left, *(LeftOut(group.name, reason) for group, reason in wrong))
+
+
+def _by_first_names(walk: Walk) -> list[Slice]:
+    """Return what was found of parameters; those of a module that has several names have the first, as layers do."""
+    names = first_names(walk.graph)
+    found = []
+    for part in walk.slices:
+        owner, _, leaf = part.parameter.rpartition(".")
+        found.append(replace(part, parameter=f"{names[owner]}.{leaf}") if owner in names else part)
+    return found
 
 
 def _those_that_run(

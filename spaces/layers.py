@@ -28,11 +28,13 @@ class Layer:
         kind: "conv", "pointwise" (a convolution over one position), "depthwise" or "linear".
         depth: 0.0 for the first layer that runs, 1.0 for the last.
         weights: Numbers in the weight tensor.
-        macs: Multiply-accumulates for one example.
-        area: Positions of the output map; 1 for a linear layer on [N, F].
+        macs: Multiply-accumulates for one example, of all its uses.
+        area: Positions of the output map of its first use; 1 for a linear layer on [N, F].
         shape: Shape of the weight tensor, [out, in, ...].
         groups: Of a convolution; 1 where each output has all inputs.
-        shared_with: What else reads its weight, a module or an operator; empty where nothing does.
+        shared_with: What else reads its weight, a module or an operator; empty where nothing does. A module that the
+            network has under several names is told by the first; the others count as what else reads it.
+        again: Positions of the output maps of its other uses, where it runs more than once.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Layer:
     shape: tuple[int, ...]
     groups: int = field(default=1, repr=False)  # what was kept of earlier versions names layers by the rest
     shared_with: str = field(default="", repr=False)
+    again: int = field(default=0, repr=False)
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,19 @@ class LeafModule:
 def find_layers(model: nn.Module, example_input: Inputs) -> tuple[Layer, ...]:
     """Return the layers that run on `example_input` [1, ...], in order of first use."""
     modules = {name: module for name, module in model.named_modules() if kind_of(module)}
-    areas = {name: _area(modules[name], output) for name, output in outputs_of(model, example_input, modules).items()}
+    outputs = _all_outputs_of(model, example_input, modules)
+    areas = {name: [_area(modules[name], output) for output in each] for name, each in outputs.items()}
     last, readers = max(1, len(areas) - 1), readers_of_weights(model)
     layers = []
-    for i, (name, area) in enumerate(areas.items()):
+    for i, (name, (area, *others)) in enumerate(areas.items()):
         weight = modules[name].weight
         assert isinstance(weight, torch.Tensor)
         kind, shape = kind_of(modules[name]) or "", tuple(weight.shape)
-        groups, other = _groups(modules[name]), next((each for each in readers[id(weight)] if each != name), "")
-        layers.append(Layer(name, kind, i / last, weight.numel(), weight.numel() * area, area, shape, groups, other))
+        groups, reading = _groups(modules[name]), readers.get(id(weight), ())
+        other = next((each for each in reading if each != name), "")
+        numbers, again = weight.numel(), sum(others)
+        macs = numbers * (area + again)
+        layers.append(Layer(name, kind, i / last, numbers, macs, area, shape, groups, other, again))
     return tuple(layers)
 
 
@@ -101,11 +108,18 @@ def kind_of(module: nn.Module) -> str | None:
     return kind
 
 
+def first_names(model: nn.Module) -> dict[str, str]:
+    """Return every name of a module -> the first one; they differ where a network has it under several names."""
+    first: dict[nn.Module, str] = {}
+    return {name: first.setdefault(part, name) for name, part in model.named_modules(remove_duplicate=False)}
+
+
 def readers_of_weights(model: nn.Module) -> dict[int, list[str]]:
-    """Return id of a parameter -> the modules that hold it, and the operators of a captured network that read it."""
+    """Return id of a parameter or buffer -> the modules that hold it, and the operators of a graph that read it."""
     found: dict[int, list[str]] = {}
     by_name: dict[str, int] = {}
-    for name, value in model.named_parameters(remove_duplicate=False):
+    held = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+    for name, value in held:
         found.setdefault(id(value), []).append(name.rpartition(".")[0])
         by_name[name] = id(value)
     for node in model.graph.nodes if isinstance(model, fx.GraphModule) else ():
@@ -120,11 +134,17 @@ def _groups(module: nn.Module) -> int:
 
 def outputs_of(model: nn.Module, example_input: Inputs, modules: dict[str, nn.Module]) -> dict[str, torch.Size]:
     """Run the model; return the shape of the first output of each of these modules, in order of first use."""
-    seen: dict[str, torch.Size] = {}
+    return {name: outputs[0] for name, outputs in _all_outputs_of(model, example_input, modules).items()}
+
+
+def _all_outputs_of(
+    model: nn.Module, example_input: Inputs, modules: dict[str, nn.Module]
+) -> dict[str, list[torch.Size]]:
+    seen: dict[str, list[torch.Size]] = {}
 
     def record(name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            seen.setdefault(name, output.shape if isinstance(output, torch.Tensor) else torch.Size())
+            seen.setdefault(name, []).append(output.shape if isinstance(output, torch.Tensor) else torch.Size())
 
         return hook
 

@@ -45,7 +45,7 @@ def find_recurrent(model: nn.Module, example_input: Inputs) -> tuple[tuple[Layer
         shape = tuple(weights[0].shape)
         found.append(Layer(name, kind, order[node], numbers, numbers * steps[node], steps[node], shape))
     known = {node for nodes in able.values() for node in nodes}
-    left_out = {_name(node): _why(node) for node in run if node not in known}
+    left_out = {_name(node): _why(model, node) for node in run if node not in known}
     return tuple(found), tuple(LeftOut(*entry) for entry in left_out.items())
 
 
@@ -56,8 +56,10 @@ def recurrent_nodes(model: nn.Module) -> Mapping[str, tuple[fx.Node, ...]]:
         model: The captured network; any other has none.
     """
     found: dict[str, tuple[fx.Node, ...]] = {}
-    for node in model.graph.nodes if isinstance(model, fx.GraphModule) else ():
-        if _is_recurrent(node) and not _why(node):
+    if not isinstance(model, fx.GraphModule):
+        return found
+    for node in model.graph.nodes:
+        if _is_recurrent(node) and not _why(model, node):
             found[_name(node)] = (*found.get(_name(node), ()), node)
     return found
 
@@ -66,12 +68,15 @@ def _is_recurrent(node: fx.Node) -> bool:
     return node.op == "call_function" and name_of(node) in KINDS
 
 
-def _why(node: fx.Node) -> str:
+def _why(model: fx.GraphModule, node: fx.Node) -> str:
     """Return why the bits of a recurrent layer cannot be chosen, empty where they can."""
     whole = getattr(node.target, "_overloadname", "input") == "input"  # the other one reads packed sequences
     weights: Any = node.args[2] if whole and len(node.args) > 2 else ()
     given = [getattr(weight, "op", "") == "get_attr" for weight in weights] if isinstance(weights, list | tuple) else []
     if not given or not all(given) or len({_owner(weight) for weight in weights}) > 1 or not _owner(weights[0]):
+        return COMPUTED
+    trained = dict(model.named_parameters(remove_duplicate=False))
+    if any(str(weight.target) not in trained for weight in weights):
         return COMPUTED
     return PROJECTED if any("weight_hr" in str(weight.target) for weight in weights) else ""
 

@@ -26,7 +26,7 @@ class StudentShapes:
         inputs: Input channels.
         outputs: Output channels.
         weights: Numbers in the weight tensor.
-        macs: Multiply-accumulates.
+        macs: Multiply-accumulates, of all uses of the layer, as the next two are.
         reads: Numbers in the input map as the layers before left it, pooled or not.
         writes: Numbers in the output map.
         bits: Of the weights.
@@ -65,7 +65,7 @@ class Shapes:
         self._kernel = np.array([math.prod(layer.shape[2:]) for layer in context.layers], dtype=np.int64)
         self._areas = {0: _areas(context)}
         for resizing in context.resizings:
-            layers = tuple(replace(layer, area=resizing.areas.get(layer.name, layer.area)) for layer in context.layers)
+            layers = tuple(_on(layer, resizing.areas.get(layer.name, layer.area)) for layer in context.layers)
             self._areas[resizing.size] = _areas(replace(context, layers=layers))
         self._groups = {group.name: group for group in context.groups}
         self._gone: dict[tuple[str, int], Counts] = {}
@@ -122,6 +122,11 @@ class Shapes:
         return found
 
 
+def _on(layer: Layer, area: int) -> Layer:
+    """Return a layer whose first use has so many positions; those of its other uses change with them."""
+    return replace(layer, area=area, again=layer.again * area // max(1, layer.area))
+
+
 def _inputs(layer: Layer, context: SpaceContext) -> int:
     """Return the input channels of all groups of a convolution together."""
     if layer.kind == "depthwise":
@@ -136,10 +141,11 @@ def _inputs_per_group(layer: Layer) -> int:
 
 
 def _areas(context: SpaceContext) -> tuple[Counts, Counts]:
-    """Return the positions of each layer's output map, and of its input map."""
+    """Return the positions of each layer's output maps, and of its input maps, over all its uses."""
     written = np.array([layer.area for layer in context.layers], dtype=np.int64)
-    read = [area for part in context.parts() for area in _read_areas(part)]
-    return written, np.array(read, dtype=np.int64)
+    read = np.array([area for part in context.parts() for area in _read_areas(part)], dtype=np.int64)
+    again = np.array([layer.again for layer in context.layers], dtype=np.int64)
+    return written + again, read + read * again // np.maximum(1, written)
 
 
 def _read_areas(context: SpaceContext) -> list[int]:

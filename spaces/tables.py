@@ -41,7 +41,7 @@ def find_tables(model: nn.Module, example_input: Inputs) -> tuple[tuple[Layer, .
     found, left_out, readers = [], [], readers_of_weights(model)
     for name, shape in shapes.items():
         weight: Any = modules[name].weight
-        other = next((each for each in readers[id(weight)] if each != name), None)
+        other = next((each for each in readers.get(id(weight), ()) if each != name), None)
         if other is not None:
             left_out.append(LeftOut(name, f"its table is also a weight of {other}, so it stays in float"))
         elif name in asked:

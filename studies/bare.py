@@ -15,6 +15,7 @@ from torch.nn.utils import parametrize
 
 from ..errors import DataError, ExportError, one_line
 from ..files import expanded
+from ..spaces.layers import kind_of
 from .checkpoint import fit_weights, load_weights
 
 WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
@@ -39,7 +40,8 @@ def bare_network(teacher: nn.Module) -> Bare:
 
     It is taken out of DataParallel, DistributedDataParallel and torch.compile. Weight and spectral norm,
     parametrizations and pruning masks are folded into the weights that they give. Tensors that were made in inference
-    mode become ordinary ones, and frozen weights can be trained. Hooks are left behind.
+    mode become ordinary ones. Frozen weights, and those that a layer holds as a buffer, can be trained. Hooks are left
+    behind.
 
     Args:
         teacher: The user's network, on any device.
@@ -58,6 +60,8 @@ def bare_network(teacher: nn.Module) -> Bare:
     remarks += [f"teacher: {what} of {count} weights folded into them" for what, count in folded.items()]
     if hooks := _drop_hooks(network):
         remarks.append(f"teacher: {hooks} hooks left out: only what forward does is compressed")
+    if fixed := _train_fixed_weights(network):
+        remarks.append(f"teacher: {fixed} fixed weights (buffers) of layers are trained in students, too")
     if frozen:
         remarks.append(f"teacher: {frozen} frozen weights are trained in students, which have to recover")
     formats = Counter(p.dtype for p in network.parameters() if p.is_floating_point() and p.dtype != torch.float32)
@@ -152,7 +156,8 @@ def _fold_parametrizations(network: nn.Module) -> Counter[str]:
         shared = type(module)
         own = {key: value for key, value in vars(shared).items() if key not in ("__dict__", "__weakref__")}
         module.__class__ = type(shared.__name__, shared.__bases__, own)
-        for tensor in list(module.parametrizations):
+        for tensor, made in list(module.parametrizations.items()):
+            trained = any(True for _ in made.parameters())
             try:
                 with torch.no_grad():
                     parametrize.remove_parametrizations(module, tensor, leave_parametrized=True)
@@ -161,8 +166,26 @@ def _fold_parametrizations(network: nn.Module) -> Counter[str]:
                     f"the parametrization of {name or 'the teacher'}.{tensor} cannot be folded ({one_line(error)}): "
                     "remove it with torch.nn.utils.parametrize.remove_parametrizations"
                 ) from error
+            # torch leaves a buffer where several parameters make one weight; to set it tells recurrent modules of it
+            value: Any = getattr(module, tensor)
+            computed = trained and not isinstance(value, nn.Parameter)
+            setattr(module, tensor, nn.Parameter(value.detach()) if computed else value)
             found["parametrizations"] += 1
     return found
+
+
+def _train_fixed_weights(network: nn.Module) -> int:
+    """Make parameters of the weights of layers that are buffers or plain tensors, such as those of a fixed filter."""
+    made: dict[int, nn.Parameter] = {}
+    for module in network.modules():
+        if kind_of(module) is None and not isinstance(module, nn.Embedding):
+            continue
+        for name in ("weight", "bias"):
+            value = module._buffers.get(name, vars(module).get(name))
+            if isinstance(value, Tensor) and value.is_floating_point():
+                made.setdefault(id(value), nn.Parameter(value.detach()))
+                setattr(module, name, made[id(value)])
+    return len(made)
 
 
 def _drop_hooks(network: nn.Module) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..quieting import quietly
 def load_weights(model: nn.Module, path: str | Path) -> None:
     """Copy the weights in a file into the model.
 
-    A `state_dict` inside is unwrapped, and the prefix `module.` is dropped.
+    A `state_dict` inside is unwrapped, and so are names that DataParallel and torch.compile made longer.
 
     Args:
         model: Changed in place; unchanged where an error is raised.
@@ -31,7 +31,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
 
 def fit_weights(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Copy weights by name into the model; the prefix `module.` is dropped.
+    """Copy weights by name into the model; what DataParallel and torch.compile add to names is dropped.
 
     Args:
         model: Changed in place; unchanged where an error is raised.
@@ -42,8 +42,7 @@ def fit_weights(model: nn.Module, state: Mapping[str, Tensor], where: str) -> No
         DataError: A key does not fit; the message names the first one.
     """
     wanted = tensors_in(model)
-    if not any(key.startswith("module.") for key in wanted):  # DataParallel's prefix, unless it is the model's own
-        state = {key.removeprefix("module."): value for key, value in state.items()}
+    state = _named_as_in(wanted, state)
     # Files from before batch norms counted their batches are fine: the count does not change any output.
     for key in wanted:
         if key not in state and not key.endswith("num_batches_tracked"):
@@ -57,6 +56,27 @@ def fit_weights(model: nn.Module, state: Mapping[str, Tensor], where: str) -> No
                 f"{list(wanted[key].shape)}; is it another width or number of classes?"
             )
     model.load_state_dict(state, strict=False)
+
+
+def _named_as_in(wanted: Collection[str], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights by the names that a model has for them; those that it has none for keep theirs.
+
+    DataParallel and torch.compile put names of their own into those of what they wrap, be it the model or a part of it.
+    """
+    given = {_without(("_orig_mod",), key): value for key, value in state.items()}
+    own = {_without(("_orig_mod",), name): name for name in wanted}
+    if not any(name.startswith("module.") for name in own):
+        given = {key.removeprefix("module."): value for key, value in given.items()}
+    plain = {_without(("module",), name): name for name in own}
+    known = {key: _without(("module",), key) for key in given}
+    if len(plain) == len(own) and len(set(known.values())) == len(known):  # a part may really be called so
+        given = {plain.get(known[key], key): value for key, value in given.items()}
+    return {own.get(key, key): value for key, value in given.items()}
+
+
+def _without(words: Container[str], name: str) -> str:
+    *owners, leaf = name.split(".")
+    return ".".join([*(owner for owner in owners if owner not in words), leaf])
 
 
 def save_weights(model: nn.Module, path: str | Path, notes: Mapping[str, str] | None = None) -> None:

@@ -104,9 +104,14 @@ class BuildRequest:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The bits asked for of each layer in the graph, in its order; then of recurrent ones that run in them."""
+        """The bits asked for of each layer in the graph, in its order, and of recurrent ones that run in them.
+
+        Those that were not found in the graph come last. They stay in float there, unless a runtime finds them.
+        """
         run = (layer for layer in self.recurrent.values() if self.activations.get(layer) == DYNAMIC)
-        return tuple(self.bits.get(layer, 32) for layer in (*self.layers.values(), *run))
+        found = {*self.layers.values(), *self.tables.values(), *self.recurrent.values()}
+        lost = (layer for layer in self.bits if layer not in found)
+        return tuple(self.bits.get(layer, 32) for layer in (*self.layers.values(), *run, *lost))
 
     def one_input(self, runtime: str) -> NDArray[Any]:
         """Return the calibration inputs of a network that takes one.

@@ -13,6 +13,7 @@ from ...temporary import temporary_folder
 from .base import Arrays, Ranges
 from .onnx_float import in_batches, left_in_float, name_types, own_batch
 from .onnx_ranges import float_session, nodes_beyond_eight_bits
+from .onnx_weights import with_own_constants, with_own_weights
 
 RANGES = "ranges.json"
 
@@ -29,7 +30,7 @@ def quantize(
     8 bits are QDQ pairs with uint8 activations and int8 weights per channel, the one form that x86 kernels of
     ONNX Runtime run fast. Operators between 8-bit layers (additions, activations, pooling) go with the layer
     before them, so that no region has borders inside. A layer that cannot be quantized where it stands keeps 32 bits,
-    which `Runtime.remark` tells of.
+    which `Runtime.remark` tells of. A weight that others read as well stays for them what it is: the layer has a copy.
 
     Args:
         model: The float graph (onnx.ModelProto).
@@ -47,6 +48,7 @@ def quantize(
             kinds.
     """
     widths = {node: bits.get(layer, 32) for node, layer in layers.items()}
+    model = with_own_weights(model, layers, {layer: width for layer, width in bits.items() if width < 32})
     if 8 in widths.values():
         model = _most_in_int8(model, widths, calibration, ranges or {})
     stored = {layer: width for layer, width in bits.items() if width in (4, 16)}
@@ -90,8 +92,10 @@ def _int8(model: Any, excluded: list[str], calibration: Arrays, ranges: Ranges) 
         def get_next(self) -> dict[str, np.ndarray[Any, Any]] | None:
             return next(self.batches, None)
 
+    chosen = {node.name for node in model.graph.node}.difference(excluded)
     own = onnx.ModelProto()
-    own.CopyFrom(model)  # quantize_static moves the weights of what it is given into files of its own
+    # quantize_static moves the weights of what it is given into files of its own, and replaces them at all readers
+    own.CopyFrom(with_own_constants(model, chosen))
     name_types(own)
     with temporary_folder() as folder, quietly(stdout=False):
         # onnxruntime advises on a preparation that the template has already had

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...spaces.spec import DYNAMIC, FLOAT, GROUP
+from .onnx_weights import with_own_weights
 
 WAYS: Mapping[int, tuple[str, ...]] = {8: (DYNAMIC, FLOAT), 4: (FLOAT,)}
 """Bits of weights -> what there is a form for."""
@@ -43,8 +44,9 @@ def compute_otherwise(
     asked = {node: layer for node, layer in layers.items() if layer in activations}
     if not asked:
         return model
+    forms = {layer: (bits.get(layer, 32), way) for layer, way in activations.items()}
     copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy.CopyFrom(with_own_weights(model, layers, forms))
     initializers = {each.name: each for each in copy.graph.initializer}
     nodes: list[Any] = []
     made: dict[str, NDArray[Any]] = {}

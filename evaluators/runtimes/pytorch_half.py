@@ -129,7 +129,8 @@ class _Conversion:
         return made
 
     def _result(self, node: fx.Node) -> Any:
-        args, kwargs = (fx.map_arg(part, self._values.__getitem__) for part in (node.args, node.kwargs))
+        args: Any = fx.map_arg(node.args, self._values.__getitem__)
+        kwargs: Any = fx.map_arg(node.kwargs, self._values.__getitem__)
         if node.op == "call_module":
             return self._network.get_submodule(str(node.target))(*args, **kwargs)
         if node.op == "call_method":

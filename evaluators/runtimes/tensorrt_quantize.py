@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .onnx_float import CALIBRATION_BATCH, node_bits
+from .onnx_weights import with_own_weights
 
 BLOCK = 128
 """Inputs that share one scale of a 4-bit weight."""
@@ -48,6 +49,7 @@ def typed(
         ValueError: A layer has no such form.
     """
     widths = {node: bits.get(layer, 32) for node, layer in layers.items()}
+    model = with_own_weights(model, layers, {layer: width for layer, width in bits.items() if width in (8, 4)})
     return _Writer(model, widths, calibration, activations).write()
 
 

@@ -43,7 +43,7 @@ class DepthAxis(AxisDefaults):
     def left_out(self, context: SpaceContext) -> tuple[LeftOut, ...]:
         """Return the blocks that always stay, with the reasons; all of a network without any."""
         if not context.blocks:
-            return (LeftOut("depth", "no part of the network has a shortcut past it"),)
+            return (LeftOut("depth", "no part of the network that has layers has a shortcut past it"),)
         reasons = {block.name: _why_kept(context, block) for block in context.blocks}
         return tuple(LeftOut(name, reason) for name, reason in reasons.items() if reason is not None)
 

@@ -10,7 +10,7 @@ import torch
 from torch import fx
 
 from ..inputs import Inputs, call, joined, mapped, tensors_of
-from ..layers import kind_of
+from ..layers import first_names, kind_of
 from ..recurrent import recurrent_nodes
 from .block import Block, drop_blocks, nodes_gone
 from .operator_rules import name_of
@@ -119,8 +119,8 @@ def _end(network: fx.GraphModule, points: Sequence[fx.Node], at: int) -> fx.Node
 def _layers(network: fx.GraphModule, entry: fx.Node, end: fx.Node, gone: set[fx.Node]) -> tuple[str, ...]:
     """Return the layers that go with a block, none where some of them run elsewhere or are needed behind it."""
     inside = set(_between(entry, end))
-    calls = [node for node in network.graph.nodes if _is_layer(network, node)]
-    found = {_module(network, node): str(node.target) for node in calls if node in inside}
+    calls, names = [node for node in network.graph.nodes if _is_layer(network, node)], first_names(network)
+    found = {_module(network, node): names[str(node.target)] for node in calls if node in inside}
     alone = all((node in gone) == (_module(network, node) in found) for node in calls)
     return tuple(found.values()) if alone else ()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from ...quieting import quietly
 from ..inputs import Inputs, call, joined, tensors_of
@@ -181,8 +183,9 @@ class _Holder:
             if getattr(at, part, None) is None:
                 at.add_module(part, nn.Module())
             at = getattr(at, part)
-        if getattr(at, leaf, None) is not None:
-            return
+        before = getattr(at, leaf, None)
+        if before is not None and (type(before) is not nn.Module or not isinstance(value, nn.Module)):
+            return  # what was made to hold one weight of a module gives way to the module
         if isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter):
             at.register_buffer(leaf, value.detach())
         else:
@@ -202,7 +205,7 @@ def _calls_of_leaves(graph: fx.Graph, model: nn.Module, stored: dict[str, str], 
     found: dict[fx.Node, Run] = {}
     for nodes in by_call.values():
         path = next(reversed(nodes[0].meta["nn_module_stack"].values()))[0].partition("@")[0].removeprefix(wrapper)
-        if not _stays(model, path):
+        if not _stays(model, path) or not _as_it_is_set(model.get_submodule(path), nodes):
             continue
         inside = set(nodes)
         into = {a for n in nodes for a in n.all_input_nodes if a not in inside and a.name not in stored}
@@ -220,11 +223,28 @@ def _stays(model: nn.Module, path: str) -> bool:
     home = type(module).__module__
     kept = home.startswith("torch.nn.modules.") and home.rpartition(".")[2] in KEPT_PARTS
     random = type(module).__name__ in ("StochasticDepth", "DropPath")
-    if isinstance(module, nn.LayerNorm | nn.RMSNorm) and len(module.normalized_shape) > 1:
-        return False  # its sizes are numbers that have to follow
+    if not (kept or random):
+        return False
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm) and (len(module.normalized_shape) > 1 or module.weight is None):
+        return False  # its sizes are numbers that have to follow, and no weight alone tells them
+    if len(inspect.signature(type(module).forward).parameters) > 2 and not isinstance(module, _ConvTransposeNd):
+        return False  # calls of modules in a graph take one thing
     if module._forward_pre_hooks or module._forward_hooks:
         return False  # they may compute its weights
-    return (kept or random) and not isinstance(module, INLINED) and not any(module.children())
+    return not isinstance(module, INLINED) and not any(module.children())
+
+
+def _as_it_is_set(module: nn.Module, nodes: list[fx.Node]) -> bool:
+    """Tell whether a call does what the module does by its attributes; one may be told how large its output becomes."""
+    if not isinstance(module, _ConvTransposeNd):
+        return True
+    for node in nodes:
+        if "conv_transpose" in str(node.target):
+            given: Any = node.args[5] if len(node.args) > 5 else node.kwargs.get("output_padding", 0)
+            sides = len(module.output_padding)
+            more = [given] * sides if isinstance(given, int) else [*given] * (sides if len(given) == 1 else 1)
+            return more == [*module.output_padding]
+    return False
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import torch
 from torch import fx, nn
 
 from .parameters_in_parts import WEIGHT
+from .spelled_layers import SpelledLayer, spelled_layer
 
 CONVOLUTIONS: dict[str, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {
     "conv1d": nn.Conv1d,
@@ -20,6 +21,7 @@ CONVOLUTIONS: dict[str, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {
 def name_layers(network: fx.GraphModule) -> None:
     """Replace functions that take a parameter as their weight by modules, in place.
 
+    Products of an activation with a matrix are linear layers; their weights, which lie as [in, out], are transposed.
     The parameters of a module that is nothing but such a layer keep their names; where a module has several, `w`
     becomes `w.weight`, and `in_proj_weight`, attention's joint projection, becomes `in_proj.weight`. Weights that
     anything else uses stay as they are.
@@ -27,38 +29,64 @@ def name_layers(network: fx.GraphModule) -> None:
     Args:
         network: The captured network.
     """
-    users = Counter(str(a.target) for n in network.graph.nodes for a in n.all_input_nodes if a.op == "get_attr")
+    users = _readers(network)
+    shared = Counter(id(value) for _, value in network.named_parameters(remove_duplicate=False))
+    of_input: set[fx.Node] = set()
     for node in list(network.graph.nodes):
-        kind = getattr(node.target, "_opname", "") if node.op == "call_function" else ""
-        if kind not in CONVOLUTIONS and kind != "linear":
+        if node.op == "placeholder" or not of_input.isdisjoint(node.all_input_nodes):
+            of_input.add(node)
+        layer = spelled_layer(node)
+        if layer is None or ((layer.multiplied or layer.turned) and layer.read not in of_input):
+            continue  # a product of parameters is a weight of another layer
+        names = [str(part.target) for part in (layer.weight, layer.bias) if part is not None]
+        if any(users[name] != 1 for name in names):
             continue
-        weight, bias = (*node.args[1:3], None)[:2]
-        names = [str(part.target) for part in (weight, bias) if isinstance(part, fx.Node) and part.op == "get_attr"]
-        given = 1 + (bias is not None)
-        if len(names) != given or any(users[name] != 1 for name in names):
+        if layer.turned and shared[id(_attribute(network, names[0]))] != 1:
             continue
-        module = _layer(network, kind, node, names)
+        module = _module(network, layer, node, names)
         if module is not None:
             path = _put(network, names, module)
             with network.graph.inserting_before(node):
-                made = network.graph.call_module(path, (node.args[0],))
+                made = network.graph.call_module(path, (layer.read,))
             made.meta = dict(node.meta)
+            of_input.add(made)
             node.replace_all_uses_with(made)
-            network.graph.erase_node(node)
-            for source in {part for part in (weight, bias) if isinstance(part, fx.Node)}:
-                network.graph.erase_node(source)
+            _erase(node, layer.read)
     network.graph.eliminate_dead_code()
     network.graph.lint()
     network.recompile()
 
 
-def _layer(network: fx.GraphModule, kind: str, node: fx.Node, names: list[str]) -> nn.Module | None:
-    values = [_attribute(network, name) for name in names]
+def _erase(node: fx.Node, kept: fx.Node) -> None:
+    """Take a node out of its graph, and all that nothing else needs but `kept`."""
+    before = [part for part in node.all_input_nodes if part is not kept]
+    node.graph.erase_node(node)
+    for part in before:
+        if not part.users:
+            _erase(part, kept)
+
+
+def _readers(network: fx.GraphModule) -> Counter[str]:
+    """Return how many operators and calls of modules read each parameter or buffer, by name."""
+    users = Counter(str(a.target) for n in network.graph.nodes for a in n.all_input_nodes if a.op == "get_attr")
+    for node in network.graph.nodes:
+        if node.op == "call_module":
+            held = network.get_submodule(str(node.target)).named_parameters(str(node.target))
+            users.update(name for name, _ in held)
+    return users
+
+
+def _module(network: fx.GraphModule, layer: SpelledLayer, node: fx.Node, names: list[str]) -> nn.Module | None:
+    values, kind = [_attribute(network, name) for name in names], layer.kind
     weight = values[0]
     rank = {"linear": 2, "conv1d": 3, "conv2d": 4, "conv3d": 5}[kind]
     if not all(isinstance(value, nn.Parameter) for value in values) or weight.ndim != rank:
         return None
+    if layer.turned:
+        weight = nn.Parameter(weight.detach().t().contiguous(), weight.requires_grad)
     if kind == "linear":
+        if len(values) > 1 and values[1].shape != weight.shape[:1]:
+            return None
         module: Any = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
     else:
         stride, padding, dilation, groups = (*node.args[3:], *(1, 0, 1, 1)[len(node.args[3:]) :])[:4]

@@ -67,12 +67,8 @@ def _cut(network: nn.Module, place: Place, gone: list[int]) -> None:
     old: Tensor = getattr(module, leaf)
     away = set(gone)
     stays = [i for i in range(_size(old, place)) if i not in away]
-    new = _kept(old.data, place, stays)
-    if isinstance(old, nn.Parameter):
-        old.data = new  # in place, so that whoever shares it sees it too
-        old.grad = None
-    else:
-        setattr(module, leaf, new)
+    old.data = _kept(old.data, place, stays)  # in place, so that whoever shares it sees it too
+    old.grad = None
 
 
 def _size(tensor: Tensor, place: Place) -> int:

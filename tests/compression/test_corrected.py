@@ -88,3 +88,27 @@ def test_a_network_in_four_bits_answers_more_like_itself() -> None:
             off.append(float((module(others) - wanted).square().mean()))
             fake.switch_off()
     assert off[1] < off[0]
+
+
+class Words(nn.Module):
+    """An embedding, and two layers with one bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.first, self.second = nn.Embedding(30, 16), nn.Linear(16, 16), nn.Linear(16, 16)
+        self.second.bias, self.head = self.first.bias, nn.Linear(16, 5)
+
+    def forward(self, words: Tensor) -> Tensor:
+        return self.head(self.second(self.first(self.words(words)).relu()).relu())
+
+
+def test_embeddings_and_biases_that_layers_share_are_left_alone() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        first = Words().eval()
+    words = torch.randint(0, 30, (48, 6), generator=torch.Generator().manual_seed(0))
+    bits = dict.fromkeys(("words", "first", "second", "head"), 4)
+    corrected = correct_biases(first, bits, words)
+    state = first.state_dict()
+    changed = {name for name, value in corrected.state_dict().items() if not torch.equal(value, state[name])}
+    assert changed == {"head.bias"}

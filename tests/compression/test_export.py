@@ -2,50 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import nets
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from exported import SLOW, answers, assert_near, student_of
+from odd_structures import ODD
 from torch import Tensor, nn
 
 from autocompress.compression.export import export_onnx, make_template
 from autocompress.errors import ExportError
-from autocompress.evaluators.runtimes.base import BuildRequest
-from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
-from autocompress.spaces.target import Target
-
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("cifar_resnet20", "mobilenet_v2")]
-
-
-def answers(model: Any, inputs: Tensor) -> np.ndarray[Any, Any]:
-    """What plain onnxruntime makes of a ModelProto."""
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: inputs.numpy()})[0]
-
-
-def assert_near(got: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], relative: float = 1e-5) -> None:
-    assert got.shape == expected.shape
-    assert np.abs(got - expected).max() <= relative * np.abs(expected).max()
-
-
-def student_of(name: str, width: float = 0.6) -> nn.Module:
-    """A pruned student whose norms moved as in training: the file must have its values, not the teacher's."""
-    net = nets.net(name)
-    plan = net.space.uniform({"channels": width})
-    # every other group shrinks by one more step, so that widths differ
-    smaller = {v.name: v.options[v.index(plan.choices.get(v.name)) :][:2][-1] for v in net.space.of("channels")[::2]}
-    spec = net.spec(plan.changed(smaller))
-    # how much is padded stands in the graph as a number, which a template must learn first: see the tests of artifacts
-    padded = {g.name for g in net.context.groups if any(number.node.startswith("pad") for number in g.numbers)}
-    spec = replace(spec, channels={name: count for name, count in spec.channels.items() if name not in padded})
-    assert spec.channels, "nothing was pruned"
-    return nets.shaken(net.student(spec).module, seed=3).eval()
+from autocompress.spaces.graph.capture import capture
+from autocompress.spaces.groups import remove_channels
+from autocompress.spaces.network import look_at_network
 
 
 @pytest.mark.slow
@@ -116,6 +90,24 @@ def test_gates_in_another_order_and_biases_in_other_dimensions_are_found_again()
             assert_near(answers(written, inputs), student(inputs).numpy())
 
 
+def test_biases_of_gates_are_told_from_those_of_wide_layers() -> None:
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.head = nn.LSTM(4, 64, batch_first=True), nn.Linear(64, 60_000)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.cell(x)[0][:, -1])
+
+    torch.manual_seed(0)
+    teacher, student = Wide().eval(), Wide().eval()
+    template = make_template(teacher, torch.zeros(1, 5, 4))  # among so many numbers some are alike
+    assert {name.rpartition(".")[0] for rows in template.rows.values() for name, _ in rows} == {"cell"}
+    inputs = torch.randn(3, 5, 4)
+    with torch.no_grad():
+        assert_near(answers(template.write(student), inputs), student(inputs).numpy())
+
+
 def test_narrower_transposed_convolutions_of_one_channel_each_are_written_into_the_template() -> None:
     class Enlarged(nn.Module):
         def __init__(self, width: int) -> None:
@@ -130,6 +122,27 @@ def test_narrower_transposed_convolutions_of_one_channel_each_are_written_into_t
     student, inputs = nets.shaken(Enlarged(16), seed=5).eval(), torch.randn(2, 3, 8, 8)
     with torch.no_grad():
         assert_near(answers(template.write(student), inputs), student(inputs).numpy())
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("multiplied", {"patches", "up", "down", "wide", "back", "head"}),
+        ("given size", {"first", "second", "head"}),
+        ("without weights", {"patches", "up", "down", "head"}),
+    ],
+)
+def test_layers_that_stand_in_the_code_as_operators_are_layers_in_files_too(name: str, layers: set[str]) -> None:
+    torch.manual_seed(0)
+    module, example, inputs = ODD[name][0]().eval(), torch.zeros(1, 3, 16, 16), torch.randn(4, 3, 16, 16)
+    graph = capture(module, example)
+    template, student = make_template(graph, example), copy.deepcopy(graph)
+    assert set(template.layers.values()) == layers
+    network = look_at_network(graph, example)
+    remove_channels(student, network.groups, {group.name: group.channels // 2 for group in network.groups})
+    for each in (graph, student):
+        written = template if each is graph else template.taught(student, make_template(student, example))
+        assert_near(answers(written.write(each), inputs), each(inputs).detach().numpy())
 
 
 def test_numbers_without_dimensions_are_reshaped_in_a_template_too() -> None:
@@ -184,77 +197,12 @@ def test_a_network_that_cannot_be_traced_is_told_in_one_line() -> None:
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
-def build(name: str, module: nn.Module, bits: dict[str, int], path: Path) -> Path:
-    template = nets.template(name)
-    calibration = nets.net(name).inputs(64).numpy()
-    OnnxRuntime().build(BuildRequest(template.write(module), template.layers, bits, calibration), path)
-    return path
-
-
-def convolutions(name: str) -> list[str]:
-    return [layer.name for layer in nets.net(name).context.layers if layer.kind != "linear"]
-
-
-@pytest.mark.parametrize("name", [*nets.SMALL, *SLOW])
-def test_as_many_layers_run_in_int8_as_were_asked_for(name: str, tmp_path: Path) -> None:
-    student = student_of(name)
-    bits = {layer.name: 8 for layer in nets.net(name).context.layers}
-    path = build(name, student, bits, tmp_path / "int8.onnx")
-    operators = OnnxRuntime().inspect(path, Target())
-    assert operators.get("QLinearConv", 0) == len(convolutions(name))
-    assert "Conv" not in operators and "Gemm" not in operators
-    asked = [bits[layer] for layer in nets.template(name).layers.values()]
-    assert OnnxRuntime().remark(operators, asked) == ""
-    inputs = nets.net(name).inputs(8)
-    with torch.no_grad():
-        expected = student(inputs).numpy()
-    got = OnnxRuntime().load(path, Target()).run(inputs.numpy())
-    assert_near(got, expected, 0.25)
-
-
-def test_layers_left_at_32_bits_stay_float(tmp_path: Path) -> None:
-    names = convolutions("digits")
-    small = {name: 8 for name in names if not name.startswith("layer3")}
-    path = build("digits", student_of("digits"), small, tmp_path / "mixed.onnx")
-    operators = OnnxRuntime().inspect(path, Target())
-    assert operators["QLinearConv"] == len(small)
-    assert operators["Conv"] == len(names) - len(small)
-    assert operators.get("Gemm", 0) + operators.get("MatMul", 0) == 1
-
-
-@pytest.mark.parametrize("name", nets.SMALL)
-@pytest.mark.parametrize(("width", "part", "near"), [(16, 0.65, 2e-3), (4, 0.35, 0.5)])
-def test_stored_bits_make_the_file_smaller_and_change_the_answers_little(
-    name: str, width: int, part: float, near: float, tmp_path: Path
-) -> None:
-    model = nets.net(name).model
-    bits = {layer.name: width for layer in nets.net(name).context.layers}
-    path = build(name, model, bits, tmp_path / "stored.onnx")
-    plain = build(name, model, {}, tmp_path / "plain.onnx")
-    assert path.stat().st_size < part * plain.stat().st_size
-    inputs = nets.net(name).inputs(4).numpy()
-    run = [OnnxRuntime().load(p, Target()).run(inputs) for p in (path, plain)]
-    assert_near(run[0], run[1], near)
-
-
 def test_a_file_of_ours_tells_nothing_of_the_machine_it_was_made_on() -> None:
     written = nets.template("flatten").write(student_of("flatten")).SerializeToString()
     for part in (str(Path.cwd()), str(Path(torch.__file__).parent), str(Path.home())):
         assert part.encode() not in written
     kinds = Counter(n.op_type for n in nets.template("flatten").model.graph.node)
     assert kinds["Conv"] == 2 and "BatchNormalization" not in kinds, "norms are folded into the layers before them"
-
-
-@pytest.mark.parametrize("width", [16, 8, 4])
-def test_building_a_file_leaves_the_graph_it_was_asked_with(width: int, tmp_path: Path) -> None:
-    template = nets.template("flatten")
-    bits = dict.fromkeys(template.layers.values(), width)
-    request = BuildRequest(
-        template.write(student_of("flatten")), template.layers, bits, nets.net("flatten").inputs(8).numpy()
-    )
-    before = request.model.SerializeToString()
-    OnnxRuntime().build(request, tmp_path / "m.onnx")
-    assert request.model.SerializeToString() == before
 
 
 class Attention(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import nets
@@ -20,7 +21,7 @@ from autocompress.spaces.axes.factors import FactorsAxis
 from autocompress.spaces.context import SpaceContext
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.network import look_at_network
-from autocompress.spaces.sensitivity import questions_of
+from autocompress.spaces.sensitivity import Question, questions_of
 from autocompress.spaces.space import Space
 from autocompress.spaces.spec import Pattern, StudentSpec
 from autocompress.spaces.target import Target
@@ -88,6 +89,19 @@ def test_zeros_of_a_shared_weight_are_measured_wherever_it_is_read() -> None:
         own, wanted = (m(TOKENS).double().log_softmax(-1) for m in (student, parent.module))
     nats = float((wanted.exp() * (wanted - own)).sum(-1).mean())
     assert next(m.nats for m in row if m.option == "unstructured:0.9") == pytest.approx(nats, rel=1e-4)
+
+
+def test_only_as_many_networks_as_fit_into_memory_are_made_for_shared_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    parent, context = found("layers have one")
+    space = Space(context, [nets.AXES["pattern"]])
+    shared = [q for q in questions_of(space) if q.name.partition(":")[2] in ("first", "second")]
+    assert len(shared) > 2
+    monkeypatch.setattr("autocompress.compression.sensitivity.STUDENT_BYTES", 1)
+    done: list[set[Question]] = [set()]
+    measure_sensitivity(parent.module, space, TOKENS, keep=lambda so_far: done.append(set(so_far.known())))
+    packs = [after - before for before, after in pairwise(done)]
+    assert max(len(pack & set(shared)) for pack in packs) == 1
+    assert max(map(len, packs)) > 1, "what needs no network of its own shares a pass of the teacher"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from operator_layers import Functions, GivenSize, Multiplied, Twice, WithoutWeights
 from torch import Tensor, nn
 
 PIXELS = (3, 16, 16)
@@ -27,19 +28,6 @@ class Projected(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = torch.einsum("bchw,cd->bdhw", self.first(x), self.up).relu()
         return self.head((x.permute(0, 2, 3, 1) @ self.down).mean((1, 2)))
-
-
-class Functions(nn.Module):
-    """No layer is a module: all weights are parameters that functions take."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.w1, self.b1 = nn.Parameter(torch.randn(16, 3, 3, 3)), nn.Parameter(torch.randn(16))
-        self.w2, self.w3 = nn.Parameter(torch.randn(24, 16, 3, 3)), nn.Parameter(torch.randn(5, 24))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.conv2d(x, self.w1, self.b1, padding=1).relu()
-        return F.linear(F.conv2d(x, self.w2, stride=2).relu().mean((2, 3)), self.w3)
 
 
 class Standardized(nn.Conv2d):
@@ -281,6 +269,10 @@ class TwoSequences(nn.Module):
 
 ODD: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], set[tuple[int, int]]]] = {
     "projected": (Projected, PIXELS, {(32, 1), (48, 1), (24, 1)}),
+    "given size": (GivenSize, PIXELS, {(16, 1), (24, 1), (20, 1), (12, 1)}),
+    "twice": (Twice, PIXELS, set()),
+    "without weights": (WithoutWeights, PIXELS, {(24, 1), (48, 1)}),
+    "multiplied": (Multiplied, PIXELS, {(24, 1), (48, 1), (40, 1)}),
     "functions": (Functions, PIXELS, {(16, 1), (24, 1)}),
     "computed": (Computed, PIXELS, {(4, 1), (32, 4), (24, 1), (20, 1)}),
     "merged": (Merged, PIXELS, {(16, 1)}),

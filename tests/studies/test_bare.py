@@ -15,6 +15,7 @@ from torch.nn.utils.spectral_norm import spectral_norm
 
 from autocompress.errors import ExportError
 from autocompress.spaces.graph.interface import ONE_INPUT
+from autocompress.spaces.network import look_at_network
 from autocompress.studies.bare import bare_network
 from autocompress.studies.tracing import captured_teacher, checked_answers
 
@@ -49,6 +50,32 @@ def in_inference_mode() -> nn.Module:
         return plain()
 
 
+def with_a_fixed_filter() -> nn.Module:
+    network = plain()
+    kernel = network[0].weight.detach()
+    del network[0].weight
+    network[0].register_buffer("weight", kernel)
+    return network
+
+
+class Reading(nn.Module):
+    """A recurrent layer reads the rows of an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.lstm, self.head = nn.LSTM(8, 8, batch_first=True), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(self.lstm(x.squeeze(1))[0][:, -1])
+
+
+def with_a_recurrent_weight_norm() -> nn.Module:
+    network = Reading().eval()
+    parametrizations.weight_norm(network.lstm, "weight_hh_l0")
+    return network
+
+
 INPUTS = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 CASES: dict[str, tuple[Callable[[], nn.Module], str]] = {
@@ -59,6 +86,8 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: plain(parametrizations.weight_norm, parametrizations.spectral_norm),
         "parametrizations of 3",
     ),
+    "parametrized recurrent": (with_a_recurrent_weight_norm, "parametrizations of 1"),
+    "fixed filter": (with_a_fixed_filter, "1 fixed weights"),
     "orthogonal": (lambda: plain(second=parametrizations.orthogonal), "parametrizations of 1"),
     "pruned": (lambda: plain(masked), "pruning masks of 2"),
     "data parallel": (lambda: nn.DataParallel(plain()), "DataParallel"),
@@ -92,6 +121,10 @@ def test_a_bare_network_answers_alike_and_the_users_own_is_not_changed(name: str
     assert all(p.dtype == torch.float32 and not p.is_inference() for p in graph.parameters())
     assert not any(parametrize.is_parametrized(m) for m in graph.modules())
     assert (said in " ".join(bare.remarks)) if said else not bare.remarks
+    found = look_at_network(graph, INPUTS[:1])
+    names = [f"{layer.name}.weight" for layer in found.layers] + [f"{r.name}.weight_hh_l0" for r in found.recurrent]
+    assert set(names) <= dict(graph.named_parameters()).keys(), "whatever is searched can be trained"
+    assert len(names) == sum(isinstance(m, nn.Conv2d | nn.Linear | nn.LSTM) for m in bare.network.modules())
     copy.deepcopy(graph)
     graph(INPUTS).sum().backward()
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from autocompress.errors import DataError, StorageError, StudyFileError, UnknownName, UsageError
-from autocompress.studies.checkpoint import load_weights, read_notes, save_weights
+from autocompress.studies.checkpoint import fit_weights, load_weights, read_notes, save_weights
 from autocompress.studies.data.images import ImageData
 from autocompress.studies.models import CIFAR_DEPTHS, build_model, cifar_resnet, digits_net
 from autocompress.studies.study_file import StudyFile, load_study
@@ -38,6 +38,36 @@ def test_weights_come_back(tmp_path: Path, suffix: str) -> None:
     assert not equal(model, other)
     load_weights(other, path)
     assert equal(model, other)
+
+
+class Halves(nn.Module):
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.encoder, self.head = nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, 2)
+
+
+@pytest.mark.parametrize(
+    "wrapped", ["whole", "compiled in parallel", "parallel and compiled", "a part", "a parallel part"]
+)
+def test_weights_come_back_of_networks_that_were_compiled_or_parallel_when_they_were_saved(wrapped: str) -> None:
+    model, other = Halves(1), Halves(2)
+    expected = [value.clone() for value in model.state_dict().values()]
+    saved: Any = model
+    if wrapped == "whole":
+        saved = torch.compile(model)
+    elif wrapped == "compiled in parallel":
+        saved = nn.DataParallel(torch.compile(model))  # type: ignore[arg-type]
+    elif wrapped == "parallel and compiled":
+        saved = torch.compile(nn.DataParallel(model))
+    else:
+        model.encoder = torch.compile(model.encoder) if wrapped == "a part" else nn.DataParallel(model.encoder)
+    state = saved.state_dict()
+    assert not state.keys() <= other.state_dict().keys()
+    fit_weights(other, state, "the weights")
+    assert all(torch.equal(a, b) for a, b in zip(expected, other.state_dict().values(), strict=True))
+    fit_weights(saved, Halves(3).state_dict(), "plain weights")
+    assert equal(model.head, Halves(3).head), "names of a wrapped network are found in a plain file too"
 
 
 class Evil:
