@@ -90,6 +90,8 @@ def _from_codes(node: Any, weights: Mapping[str, NDArray[Any]], made: dict[str, 
     """Return the nodes that make the weights of a node of codes; it reads them under new names from now on.
 
     A multiplication by constants is worked out while a file is loaded. `DequantizeLinear` is not: it runs each time.
+    Both its factors have their signs turned: where OpenVINO finds codes times a scale beside layers in int8, it runs
+    recurrent layers in int8 too, which answer something else or do not load.
     """
     from onnx import TensorProto, helper
 
@@ -97,13 +99,14 @@ def _from_codes(node: Any, weights: Mapping[str, NDArray[Any]], made: dict[str, 
     for at in (1, 2):
         name = node.input[at]
         codes, scale = _rounded(weights[name])
-        stored = {f"{name}_quantized": codes, f"{name}_scale": scale[..., None]}
+        stored = {f"{name}_quantized": codes, f"{name}_scale": -scale[..., None]}
         if not stored.keys() <= made.keys():
             made |= stored
             first, second = stored
-            cast, product = f"{name}_cast", f"{name}_product"
+            cast, turned, product = (f"{name}_{what}" for what in ("cast", "turned", "product"))
             nodes.append(helper.make_node("Cast", [first], [cast], cast, to=TensorProto.FLOAT))
-            nodes.append(helper.make_node("Mul", [cast, second], [product], product))
+            nodes.append(helper.make_node("Neg", [cast], [turned], turned))
+            nodes.append(helper.make_node("Mul", [turned, second], [product], product))
         node.input[at] = f"{name}_product"
     return nodes
 

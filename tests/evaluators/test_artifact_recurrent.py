@@ -14,6 +14,7 @@ from autocompress.compression.student import make_student
 from autocompress.evaluators import templates as templates_module
 from autocompress.evaluators.artifact import ArtifactBuilder
 from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
+from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.evaluators.templates import Templates
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.groups import find_groups
@@ -101,6 +102,26 @@ def test_a_state_of_another_batch_harms_nothing_when_a_network_is_captured() -> 
         for batch in (1, 3):
             inputs = torch.randn(batch, 3, 10)
             torch.testing.assert_close(graph(inputs), net(inputs))
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_layers_that_openvino_stores_in_8_bits_beside_int8_ones_answer_as_before(kind: str, tmp_path: Path) -> None:
+    runtime, target = get_runtime("openvino"), Target("openvino")
+    if not runtime.available().ok:
+        pytest.skip(runtime.available().reason)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net, inputs = Recurrent(kind, 1, False, True, False).eval(), torch.randn(12, 3, 10)
+    graph = capture(net, EXAMPLE)
+    builder = ArtifactBuilder(runtime, target, Templates(graph, EXAMPLE), inputs, inputs)
+    for others in ("again", "head"):  # before the layer, and behind it
+        spec = StudentSpec(bits={"cell": 8, others: 8}, activations={"cell": "float"})
+        built = builder.build(graph, spec, tmp_path / f"{others}.onnx")
+        loaded = runtime.load(built.path, target)
+        got = np.concatenate([loaded.run(row.numpy()) for row in inputs.split(1)])
+        with torch.no_grad():
+            expected = net(inputs).numpy()
+        assert np.abs(got - expected).max() < 0.05 * np.abs(expected).max()
 
 
 class Storing(OnnxRuntime):
