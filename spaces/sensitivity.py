@@ -171,8 +171,10 @@ def at_part(row: Sequence[Measured], part: float) -> float:
     for (high, less), (low, more) in itertools.pairwise(zip(parts, steps, strict=True)):
         if low <= part:
             share = min(1.0, max(0.0, (high - part) / (high - low)))
-            if less == 0.0 or share in (0.0, 1.0):
-                return less + share * (more - less)
+            if share in (0.0, 1.0):
+                return more if share else less  # as they were measured, without a rounding that would rise again
+            if less == 0.0:
+                return share * more
             ends = math.log(max(less, TINY_NATS)), math.log(max(more, TINY_NATS))
             return min(more, max(less, math.exp(ends[0] + share * (ends[1] - ends[0]))))
     return steps[-1]

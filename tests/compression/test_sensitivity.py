@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from forwards import forwards_counted
-from hypothesis import given
+from hypothesis import example, given
 from nets import CAN_MORE, SMALL, net, sensitivity_space, space_over
 
 from autocompress.compression.recover import Stopped
@@ -82,6 +82,7 @@ def test_a_region_harms_as_much_as_its_layers_together() -> None:
     st.dictionaries(st.integers(1, 7), st.floats(0, 5), min_size=1, max_size=5),
     st.lists(st.floats(0, 5), min_size=9, max_size=9),
 )
+@example({2: 3.6850693376116213, 3: 1.099259689931469}, [0.0] * 9)
 def test_any_figures_become_harms_that_rise(counts: dict[int, float], figures: list[float]) -> None:
     space = sensitivity_space(net("digits"))
     group, layers = net("digits").context.groups[0], net("digits").context.layers
