@@ -39,8 +39,8 @@ WIDTH = 0.5
 """Of the student that is taught: one that lost nothing would be best without any step."""
 EXAMPLES = 1000
 """Of the validation split, by which rates are told apart."""
-TIME_SHARE = 0.05
-"""Of the time of a search, what the trainings may take at most."""
+TIME_SHARE, MOST_S = 0.05, 120.0
+"""Of the time of a search, what the trainings may take at most, and in seconds: steps of large networks take some."""
 
 
 def study_rate(
@@ -71,7 +71,7 @@ def study_rate(
         return float(kept["learning_rate"])
     if begun or default.optimizer != "adamw":
         return default.learning_rate
-    end_s = None if left_s is None else time.monotonic() + TIME_SHARE * left_s
+    end_s = time.monotonic() + (MOST_S if left_s is None else min(MOST_S, TIME_SHARE * left_s))
     spec = space.spec(uniform(space, WIDTH, FULL))
     student = StudentSpec(spec.channels, recovery=spec.recovery or default)
 
@@ -122,11 +122,11 @@ def _rounded(rate: float) -> float:
     return float(f"{rate:.3g}")
 
 
-def _quality(context: EvaluationContext, spec: StudentSpec, rate: float, end_s: float | None) -> float | None:
+def _quality(context: EvaluationContext, spec: StudentSpec, rate: float, end_s: float) -> float | None:
     """Return what a student has learned after a few steps at a rate; None where time was over before."""
 
     def stop() -> bool:
-        return context.stop() or (end_s is not None and time.monotonic() > end_s)
+        return context.stop() or time.monotonic() > end_s
 
     assert spec.recovery is not None
     spec, recoverer = replace(spec, recovery=replace(spec.recovery, learning_rate=rate)), context.recoverer
