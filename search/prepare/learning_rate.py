@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from ...compression.recover import Stopped
 from ...compression.student import make_student
@@ -66,9 +67,8 @@ def study_rate(
     """
     default = space.context.recovery
     path = context.folder / KEPT
-    kept = read_object(path)
-    if kept is not None and isinstance(kept.get("learning_rate"), float):
-        return float(kept["learning_rate"])
+    if (kept := _kept(path)) is not None:
+        return kept
     if begun or default.optimizer != "adamw":
         return default.learning_rate
     end_s = time.monotonic() + (MOST_S if left_s is None else min(MOST_S, TIME_SHARE * left_s))
@@ -84,10 +84,17 @@ def study_rate(
     each = ", ".join(f"{metric.text(q) if math.isfinite(q) else 'none'} at {_own(r)}" for r, q in qualities.items())
     why = f"{metric.name} after short trainings: {each}" if each else "no other one was tried"
     say(f"students are taught by AdamW at a learning rate of {_own(found)}; {why}")
+    if (kept := _kept(path)) is not None:
+        return kept  # another search of this study was faster: all of them teach at one rate
     if not context.stop():
         tried = [[rate, q if math.isfinite(q) else None] for rate, q in qualities.items()]
         write_json(path, {"learning_rate": found, "tried": tried})
     return found
+
+
+def _kept(path: Path) -> float | None:
+    kept = (read_object(path) or {}).get("learning_rate")
+    return kept if isinstance(kept, float) else None
 
 
 def _own(rate: float) -> str:
