@@ -81,7 +81,7 @@ def compress(
         device: Device of runtimes that name none; "cpu" by default.
         threads: Threads of the runtime.
         batch: Inputs per inference.
-        axes: Kinds of decisions; "channels", "pattern", "bits" and "recovery" by default.
+        axes: Kinds of decisions; "depth", "channels", "size", "pattern", "bits" and "recovery" by default.
         keep: Names of layers that are left as they are.
         epochs: Of training for each student.
         objectives: What the front trades off; "accuracy" and "latency_ms" by default.

@@ -47,7 +47,7 @@ from .store.facts import TaskFacts, known_facts, write_facts
 from .store.layout import remeasuring
 from .store.opening import begin_opening, end_opening, forget_students
 from .store.samples import Samples, known_samples, sample_rows, write_samples
-from .store.settings import check_like_others, check_settings, settings_path, with_earlier_limits, write_settings
+from .store.settings import check_like_others, check_settings, settings_path, with_earlier_choices, write_settings
 from .store.trials import TrialStore
 from .store.versions import versions
 
@@ -146,9 +146,11 @@ def opened(
     with contextlib.ExitStack() as held:
         directions = directions_of(objectives)
         access = held.enter_context(access_for_search(folder, settings.name, directions, storage, begin, say, stop))
-        settings, kept = with_earlier_limits(folder, settings)
+        settings, kept, axes = with_earlier_choices(folder, settings)
         if kept:
             say(f"limits of the last run hold on: {', '.join(kept)}; say others, or --forget-limits")
+        if axes:
+            say(f"the study goes on over the axes that it has: {', '.join(axes)}; [space] axes names others")
         if others := access.others():
             check_like_others(folder, settings)
             say(f"sharing this study with {' and '.join(other.words for other in others)}")

@@ -180,7 +180,7 @@ class SpaceSection(Section):
         recurrent: The same about LSTM and other recurrent layers.
     """
 
-    axes: Names = ("channels", "pattern", "bits", "recovery")
+    axes: Names = ("depth", "channels", "size", "pattern", "bits", "recovery")
     keep: Annotated[tuple[str, ...], Field(strict=False)] = ()
     min_channels_fraction: Annotated[float, Field(ge=0.1, le=1)] = 0.25
     bits: Annotated[tuple[Literal[4, 8, 16, 32], ...], Field(strict=False, min_length=1)] | None = None

@@ -53,6 +53,8 @@ def _options(variable: dict[str, Any]) -> str:
         low, high, scale = variable["range"]
         return f"{low:g} to {high:g}{', logarithmic' if scale == 'log' else ''}; {variable['options'][0]:g} by default"
     options = [f"{o:g}" if isinstance(o, float) else str(o) for o in variable["options"]]
+    if variable["axis"] == "size":
+        options[0] = "full"
     shown = [*options[: MANY - 1], "...", options[-1]] if len(options) > MANY else options
     return " | ".join(shown)
 

@@ -180,29 +180,35 @@ def _section(old: dict[str, Any], name: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def with_earlier_limits(folder: Path, settings: StudyFile) -> tuple[StudyFile, list[str]]:
-    """Return settings with the limits that a study was searched with before, where they say nothing of them.
+def with_earlier_choices(folder: Path, settings: StudyFile) -> tuple[StudyFile, list[str], list[str]]:
+    """Return settings with the limits and the axes that a study was searched with, where they say nothing of them.
 
     Args:
         folder: The study's folder.
         settings: Of this run.
 
     Returns:
-        The settings, and the limits that were kept, as `key = value`.
+        The settings; the limits that were kept, as `key = value`; and the axes that were, where they are not the
+        default ones.
 
     Raises:
         StorageError: The study has another format.
     """
     old = check_format(folder)
     if old is None:
-        return settings, []
+        return settings, [], []
     said, plain = set(settings.budget.model_fields_set), BudgetSection().model_dump(mode="json")
     if said & LATENCY_KEYS:
         said |= LATENCY_KEYS
     kept = {key: value for key, value in _section(old, "budget").items() if key not in said and value != plain.get(key)}
-    if not kept:
-        return settings, []
-    return settings.changed("budget", **kept), [f"{key} = {value!r}" for key, value in kept.items()]
+    if kept:
+        settings = settings.changed("budget", **kept)
+    axes = _section(old, "space").get("axes", settings.space.axes)
+    if "axes" in settings.space.model_fields_set or tuple(axes) == settings.space.axes:
+        axes = []
+    else:
+        settings = settings.changed("space", axes=axes)
+    return settings, [f"{key} = {value!r}" for key, value in kept.items()], list(axes)
 
 
 def task_of(settings: StudyFile, folder: Path | None, run_code: bool = False) -> Task:

@@ -11,5 +11,5 @@ SIZES = ("channels", "width")
 """The axes that make a whole student narrower; a space has one of them."""
 SCALED = (frozenset({"depth"}), frozenset(SIZES), frozenset({"size"}))
 """What compound scaling changes together, by the axes that decide it."""
-DEFAULT = ("channels", "pattern", "bits", "recovery")
+DEFAULT = ("depth", "channels", "size", "pattern", "bits", "recovery")
 """The axes of a study that names none."""

@@ -18,7 +18,7 @@ from autocompress.search.feasibility import Limits
 from autocompress.search.report import table
 from autocompress.search.report.front import Front
 from autocompress.search.store.facts import TaskFacts
-from autocompress.search.store.settings import with_earlier_limits, write_settings
+from autocompress.search.store.settings import with_earlier_choices, write_settings
 from autocompress.search.trial import Origin
 from autocompress.studies.metric import MetricLabel
 from autocompress.studies.study_file import StudyFile
@@ -123,13 +123,13 @@ def with_options_on(settings: StudyFile, **options: Any) -> StudyFile:
 
 def test_limits_are_kept_between_runs_until_others_are_said(tmp_path: Path) -> None:
     write_settings(tmp_path, asked(max_mb=1.0, budget="50%", max_drop="1pt"))
-    same, kept = with_earlier_limits(tmp_path, StudyFile())
+    same, kept, _ = with_earlier_choices(tmp_path, StudyFile())
     assert (same.budget.max_mb, same.budget.latency, same.budget.max_drop) == (1.0, "50%", "1pt")
     assert sorted(kept) == ["latency = '50%'", "max_drop = '1pt'", "max_mb = 1.0"]
-    other, kept = with_earlier_limits(tmp_path, asked(budget_ms=3.0, max_mb=2.0))
+    other, kept, _ = with_earlier_choices(tmp_path, asked(budget_ms=3.0, max_mb=2.0))
     assert (other.budget.max_mb, other.budget.latency_ms, other.budget.latency) == (2.0, 3.0, None)
     assert kept == ["max_drop = '1pt'"]
-    assert with_earlier_limits(tmp_path / "none", StudyFile()) == (StudyFile(), [])
+    assert with_earlier_choices(tmp_path / "none", StudyFile()) == (StudyFile(), [], [])
 
 
 def front(**limits: Any) -> Front:
