@@ -12,6 +12,7 @@ from ...quieting import quietly
 from ...temporary import temporary_folder
 from .base import Arrays, Ranges
 from .onnx_float import in_batches, left_in_float, name_types, own_batch
+from .onnx_int4 import int4_tensor
 from .onnx_ranges import float_session, nodes_beyond_eight_bits
 from .onnx_weights import with_own_constants, with_own_weights
 
@@ -153,9 +154,9 @@ def _store(model: Any, layers: Mapping[str, str], stored: Mapping[str, int]) -> 
         scale = np.maximum(np.abs(weight).max(axis=others), 1e-12).astype(np.float32) / 7
         shape = [-1 if a == axis else 1 for a in range(weight.ndim)]
         codes = np.clip(np.rint(weight / scale.reshape(shape)), -7, 7).astype(np.int8)
-        packed = helper.make_tensor(f"{name}_int4", TensorProto.INT4, weight.shape, codes.flatten().tolist())
-        zero = helper.make_tensor(f"{name}_zero", TensorProto.INT4, scale.shape, [0] * scale.size)
-        copy.graph.initializer.extend([packed, zero, numpy_helper.from_array(scale, f"{name}_scale")])
+        zero = np.zeros(scale.shape, np.int8)
+        weights = [int4_tensor(f"{name}_int4", codes), int4_tensor(f"{name}_zero", zero)]
+        copy.graph.initializer.extend([*weights, numpy_helper.from_array(scale, f"{name}_scale")])
         before.append(
             helper.make_node(
                 "DequantizeLinear",

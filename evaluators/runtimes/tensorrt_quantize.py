@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .onnx_float import CALIBRATION_BATCH, node_bits
+from .onnx_int4 import int4_tensor
 from .onnx_weights import with_own_weights
 
 BLOCK = 128
@@ -189,15 +190,13 @@ class _Writer:
 
     def _blocks(self, node: Any, name: str, weight: NDArray[Any], axis: int) -> str:
         # in int4, with a scale for each BLOCK inputs along `axis`
-        from onnx import TensorProto, helper
-
         if node.op_type == "Conv" or weight.ndim != 2:
             raise ValueError(f"{node.name} is a {node.op_type}: 4 bits are for linear layers; plan 8 or more")
         size = BLOCK if weight.shape[axis] % BLOCK == 0 else weight.shape[axis]
         parts = np.stack(np.split(weight, weight.shape[axis] // size, axis), axis)
         scale = np.maximum(_rounded(np.abs(parts).max(axis=axis + 1) / 7, _HALF), _LEAST_SCALE)
         codes = np.rint(weight / np.repeat(scale.astype(np.float32), size, axis)).clip(-7, 7).astype(np.int8)
-        packed = helper.make_tensor(f"{name}_int4", TensorProto.INT4, weight.shape, codes.flatten().tolist())
+        packed = int4_tensor(f"{name}_int4", codes)
         self._initializers[packed.name] = packed
         return self._add(
             "DequantizeLinear",
