@@ -39,7 +39,9 @@ def convert(request: BuildRequest, folder: Path, path: Path) -> None:
     from coremltools.optimize import coreml as optimize
 
     bits = {layer: request.bits.get(layer, 32) for layer in (*request.layers.values(), *request.bits)}
-    example = torch.zeros(request.batch, *request.one_input("coreml").shape[1:])
+    given = request.one_input("coreml")
+    example = torch.from_numpy(np.zeros((request.batch, *given.shape[1:]), given.dtype))
+    taken = np.float32 if example.is_floating_point() else np.int32  # Core ML has no longer whole numbers
     program = torch.export.export(moved(copy.deepcopy(request.module), "cpu").eval(), (example,)).run_decompositions({})
     widths, owners = _marked(program, bits)
     passes = coremltools.PassPipeline.DEFAULT
@@ -49,7 +51,7 @@ def convert(request: BuildRequest, folder: Path, path: Path) -> None:
         convert_to="mlprogram",
         minimum_deployment_target=coremltools.target.iOS18,
         compute_precision=coremltools.transform.FP16ComputePrecision(lambda operator: widths[_mark(operator)] < 32),
-        inputs=[coremltools.TensorType("input", tuple(example.shape), np.float32)],
+        inputs=[coremltools.TensorType("input", tuple(example.shape), taken)],
         outputs=[coremltools.TensorType("output", dtype=np.float32)],
         pass_pipeline=passes,
         package_dir=str(folder / f"float{path.suffix}"),

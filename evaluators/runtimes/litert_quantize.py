@@ -28,7 +28,7 @@ def quantize(content: bytes, layers: Iterable[str], bits: Mapping[str, int], cal
         content: The file, as `litert_convert.convert` makes it.
         layers: Names of all layers.
         bits: Layer name -> 16 or 8.
-        calibration: Inputs [M, ...] float32 of the calibration split, for the activation ranges of 8-bit layers.
+        calibration: Inputs [M, ...] of the calibration split, for the activation ranges of 8-bit layers.
 
     Raises:
         LookupError: The graph has no operator of its own for a layer.
@@ -106,7 +106,7 @@ def _ranges(graph: Graph, content: bytes, calibration: NDArray[Any]) -> dict[str
     for start in range(0, len(calibration), size):
         batch = calibration[start : start + size]
         # a graph with a batch of its own takes nothing else; a value twice in it changes no range
-        batch = np.resize(batch, (size, *batch.shape[1:]))
+        batch = np.resize(batch, (size, *batch.shape[1:])).astype(first["dtype"], copy=False)  # tokens become int32
         if start == 0:
             interpreter.resize_tensor_input(first["index"], batch.shape)
             interpreter.allocate_tensors()

@@ -156,7 +156,7 @@ def kept_student(task: PreparedTask, trial: Trial, folder: Path, settings: Study
     """
     if trial.spec.student:
         load_first_weights(task, folder)
-    network = look_at_teacher(task, (SizeAxis.name,) if trial.spec.size else ())
+    network = look_at_teacher(task, (SizeAxis.name,) if trial.spec.size else (), folder)
     network = rated_network(network, task, settings, folder, worker=True)
     try:
         student = make_student(parent_of(task, network), _with_trained_weights(trial.spec))

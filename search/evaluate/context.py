@@ -115,7 +115,7 @@ def open_context(
         UsageError: The study names an aid that its teacher cannot give.
         StorageError: What the study kept of its network is gone or damaged.
     """
-    network = look_at_teacher(task, settings.space.axes)
+    network = look_at_teacher(task, settings.space.axes, folder, keeps=not worker)
     say(
         f"network: {len(network.layers)} layers, {len(network.groups)} prunable groups, "
         f"{len(network.left_out)} left out"

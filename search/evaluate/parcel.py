@@ -14,6 +14,7 @@ from ..store.importance import FILE as IMPORTANCE
 from ..store.layout import checkpoints_folder, students_folder
 from .checkpoints import checkpoint_stem
 from .job import Job
+from .kept_sizes import KEPT as SIZES
 
 GROWING = ".jsonl"
 """Files of which lines are added by several processes, and never taken away."""
@@ -57,7 +58,8 @@ def opening_parcel(folder: Path, teacher: bool = False, linked: bool = False) ->
         teacher: Whether it needs the teacher's weights.
         linked: Whether the files are named alone, since the worker sees the folder.
     """
-    known = [folder / "identity.json", folder / "samples.npz", folder / IMPORTANCE, *(folder / "profile").rglob("*")]
+    known = [folder / "identity.json", folder / "samples.npz", folder / IMPORTANCE, folder / SIZES]
+    known += (folder / "profile").rglob("*")
     known += [folder / "teacher.safetensors"] if teacher else []
     known += students_folder(folder).glob("*.pt")
     targets = [path for path in (folder / "targets").rglob("*") if "latency" not in path.relative_to(folder).parts]

@@ -163,28 +163,33 @@ def _started(say: Say, where: dict[str, Any]) -> RayTimingHost:
     return RayTimingHost(service, life.machine, guard=Guard(life, say))
 
 
-def pickled(task: PreparedTask, settings: StudyFile) -> bytes | None:
+def pickled(task: PreparedTask, settings: StudyFile, folder: Path) -> bytes | None:
     """Return a task as bytes that a worker anywhere can read; None where it cannot travel.
 
     Code of the user's own files travels with it, so that no worker needs them. The network as it was before it was
-    captured goes along only where an axis asks for it.
+    captured stays here, where what the study's folder keeps of it is enough.
+
+    Args:
+        task: The task.
+        settings: The study's settings.
+        folder: The study's folder.
     """
     from ray import cloudpickle
 
-    axes = settings.space.axes
-    if SizeAxis.name not in axes:
-        task = replace(task, bare=None)
-    try:
-        with _by_value(settings.folder):
-            found = bytes(cloudpickle.dumps(task))
-        return found if _is_same(task, pickle.loads(found), axes) else None
-    except Exception:  # pickling runs the user's own code, which may raise anything
-        return None
+    for each in (replace(task, bare=None), *([task] if SizeAxis.name in settings.space.axes else [])):
+        try:
+            with _by_value(settings.folder):
+                found = bytes(cloudpickle.dumps(each))
+            if _is_same(task, pickle.loads(found), settings.space.axes, folder):
+                return found
+        except Exception:  # pickling runs the user's own code, which may raise anything
+            continue
+    return None
 
 
-def _is_same(task: PreparedTask, again: PreparedTask, axes: Collection[str]) -> bool:
+def _is_same(task: PreparedTask, again: PreparedTask, axes: Collection[str], folder: Path) -> bool:
     """Tell whether a teacher is what it was: the code of its graph is traced anew where it is unpickled."""
-    one, other = (look_at_teacher(each, axes) for each in (task, again))
+    one, other = (look_at_teacher(each, axes, folder) for each in (task, again))
     blocks = [[(block.name, block.layers) for block in each.blocks] for each in (one, other)]
     sizes = [[resizing.size for resizing in each.resizings] for each in (one, other)]
     own = [{name: (s.layers, s.groups) for name, s in each.students.items()} for each in (one, other)]

@@ -25,7 +25,7 @@ def opening_of(context: ExecutorContext, host: TimingHost, shared: SharedFolder 
     Raises:
         MeasurementError: The task cannot be sent to other processes.
     """
-    task = pickled(context.context.task, context.settings)
+    task = pickled(context.context.task, context.settings, context.folder)
     if task is None and not context.travels:
         raise MeasurementError("this task cannot be sent to other machines; write it into a file: --task")
     parcel = opening_parcel(context.folder, teacher=task is None)

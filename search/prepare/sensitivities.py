@@ -126,7 +126,7 @@ def sensitivity_without_measuring_latency(
     else:
         load_weights(task.teacher, folder / "teacher.safetensors")
     prepared = with_known_students(task.prepared(), folder, say)
-    found = look_at_teacher(prepared, settings.space.axes)
+    found = look_at_teacher(prepared, settings.space.axes, folder)
     network = rated_network(found, prepared, settings, folder, worker=folder is not None)
     return study_sensitivity(prepared, space_without_measuring(network, settings), say=say)
 

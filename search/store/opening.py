@@ -12,6 +12,7 @@ from .settings import first_change, fixed_part, settings_path
 MADE = (
     *("identity.json", "task.json", "samples.npz", "space.json", "teacher.safetensors", "targets", "profile"),
     "learning_rate.json",
+    "sizes.json",
     "importance.npz",
     "students",
     "study.db",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from autocompress.search.evaluate.checkpoints import recovered_student
 from autocompress.search.evaluate.context import EvaluationContext, open_context
 from autocompress.search.evaluate.evaluation import evaluate
 from autocompress.search.evaluate.job import Job
+from autocompress.search.evaluate.kept_sizes import sizes_of_study
 from autocompress.search.evaluate.look import look_at_teacher
 from autocompress.search.executors.base import ExecutorContext
 from autocompress.search.prepare.space import space_without_measuring
@@ -65,3 +67,23 @@ def test_the_space_offers_sizes_with_what_they_cost(opened_context: ExecutorCont
     random_ = random.Random(0)
     drawn = {space.spec(changed_plan(space, Plan(), random_)).size for _ in range(300)}
     assert len(drawn) > 2 and drawn <= set(size.options)
+
+
+def test_sizes_are_found_once_in_a_study(context: EvaluationContext, tmp_path: Path) -> None:
+    """What is kept is what was found, to the type of each number; without it a task that has travelled has none."""
+    task, folder = context.task, context.folder
+    alone = replace(task, bare=None)
+    found = sizes_of_study(task, None, keeps=False)
+    assert found[0] and repr(sizes_of_study(alone, folder, keeps=False)) == repr(found)
+    assert sizes_of_study(alone, tmp_path, keeps=False) == ((), ())
+    other = replace(alone, example_input=torch.zeros(1, 1, 16, 16))
+    assert sizes_of_study(other, folder, keeps=False) == ((), ()), "of other inputs"
+
+
+@pytest.mark.parametrize("content", ['{"of": 1}', '{"of": "%s", "sizes": [{"size": "x"}], "left_out": []}'])
+def test_damaged_sizes_are_found_anew(context: EvaluationContext, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "sizes.json"
+    kept = json.loads((context.folder / "sizes.json").read_text())
+    path.write_text(content.replace("%s", kept["of"]))
+    assert sizes_of_study(context.task, tmp_path, keeps=True)[0] == context.network.resizings
+    assert json.loads(path.read_text()) == kept
