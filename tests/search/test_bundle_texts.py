@@ -14,7 +14,7 @@ from torch import nn
 
 from autocompress.evaluators.runtimes.base import BuildRequest
 from autocompress.evaluators.runtimes.registry import get_runtime
-from autocompress.search.bundle.scripts import ScriptFacts, infer_script
+from autocompress.search.bundle.scripts import ScriptFacts, infer_script, usage
 from autocompress.spaces.target import Target
 from autocompress.studies.preprocessing import Preprocessing
 
@@ -126,3 +126,11 @@ def test_infer_of_core_ml_gives_tokens_as_the_file_takes_them(tmp_path: Path) ->
     write_script(tmp_path, "regression", {"ids": "int64"}, "coreml")
     done = run(sys.executable, "-c", WITHOUT_CORE_ML, tmp_path / "infer.py", "abcdefgh")
     assert (done.returncode, done.stdout.strip()) == (0, "1"), done.stderr
+
+
+@pytest.mark.parametrize(("shape", "offered"), [((8,), True), ((), False), ((8, 3), False)])
+def test_numbers_are_offered_for_rows_of_them_alone(tmp_path: Path, shape: tuple[int, ...], offered: bool) -> None:
+    facts = ScriptFacts(
+        "model.onnx", "", Target(), "1", "regression", Preprocessing(), {"ids": "int64"}, shapes={"ids": shape}
+    )
+    assert ("12 5 7" in usage(facts)[0]) == ("12 5 7" in infer_script(facts)) == offered
