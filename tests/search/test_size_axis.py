@@ -23,8 +23,10 @@ from autocompress.search.evaluate.look import look_at_teacher
 from autocompress.search.executors.base import ExecutorContext
 from autocompress.search.prepare.space import space_without_measuring
 from autocompress.spaces.plan import Plan
+from autocompress.spaces.shapes import Shapes
 from autocompress.spaces.spec import Recovery, StudentSpec
 from autocompress.spaces.target import Target
+from autocompress.studies.study_file import StudyFile
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +89,13 @@ def test_damaged_sizes_are_found_anew(context: EvaluationContext, tmp_path: Path
     path.write_text(content.replace("%s", kept["of"]))
     assert sizes_of_study(context.task, tmp_path, keeps=True)[0] == context.network.resizings
     assert json.loads(path.read_text()) == kept
+
+
+def test_students_of_a_size_outlive_the_axis(context: EvaluationContext) -> None:
+    """A study that goes on without `size` has made them, and still makes them again."""
+    settings = StudyFile().changed("space", axes=("channels", "bits"))
+    network = look_at_teacher(context.task, settings.space.axes, context.folder)
+    assert network.resizings == context.network.resizings
+    space = space_without_measuring(network, settings)
+    assert not space.of("size")
+    assert Shapes(space.context).of(StudentSpec(size=6)).macs.sum() < Shapes(space.context).of(StudentSpec()).macs.sum()
