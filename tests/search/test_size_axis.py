@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -99,3 +100,16 @@ def test_students_of_a_size_outlive_the_axis(context: EvaluationContext) -> None
     space = space_without_measuring(network, settings)
     assert not space.of("size")
     assert Shapes(space.context).of(StudentSpec(size=6)).macs.sum() < Shapes(space.context).of(StudentSpec()).macs.sum()
+
+
+def test_a_task_travels_without_the_code_of_its_network(context: EvaluationContext) -> None:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    from autocompress.search.executors.ray_cluster import pickled
+
+    settings = StudyFile().changed("space", axes=("channels", "size"))
+    found = pickled(context.task, settings, context.folder)
+    assert found is not None
+    again = pickle.loads(found)
+    assert again.bare is None
+    sizes = look_at_teacher(again, settings.space.axes, context.folder).resizings
+    assert sizes == context.network.resizings
