@@ -100,9 +100,8 @@ def test_inputs_are_kept_alone_where_answers_are_too_large(
     from autocompress.studies.task import load_task
 
     monkeypatch.setattr(samples, "LIMIT_OF_ONE_BYTES", 8 * 8 * 4 + 10 * 4 - 1)
-    front = autocompress.compress(
-        load_task(str(tiny_task)), budget_ms=50.0, trials=1, runs=tmp_path / "runs", progress="none", **sections
-    )
+    asked: dict[str, Any] = {"budget_ms": 50.0, "trials": 1, "runs": tmp_path / "runs", "progress": "none", **sections}
+    front = autocompress.compress(load_task(str(tiny_task)), **asked)
     assert not list(front.folder.glob("trials/*/answers.npz"))
     folder = front.pick().save(tmp_path / "deploy").parent
     with np.load(folder / "samples.npz") as kept:
@@ -114,3 +113,11 @@ def test_inputs_are_kept_alone_where_answers_are_too_large(
     assert found.target == HERE and found.difference is None and "no answers" in found.reason
     front.pick().save(tmp_path / "repository", "triton")
     assert "dims: [ 10 ]" in config(tmp_path / "repository")
+
+    facts = read_facts(front.folder)
+    write_facts(front.folder, replace(facts, inputs=(), output=None))
+    autocompress.compress(load_task(str(tiny_task)), **asked)
+    again = read_facts(front.folder)
+    assert (again.inputs, again.output) == (facts.inputs, facts.output), (
+        "to search on in a study of an older version is enough, without a trial"
+    )
