@@ -220,8 +220,10 @@ def input_names(module: nn.Module, example_input: Inputs) -> list[str]:
 
 
 def _values(module: nn.Module) -> dict[str, np.ndarray[Any, Any]]:
-    tensors = (*module.named_parameters(), *module.named_buffers())
-    return {name: tensor.detach().float().cpu().numpy() for name, tensor in tensors}
+    # numpy has no bfloat16; positions, indices and masks stay whole numbers and truth values
+    tensors = {name: value.detach().cpu() for name, value in (*module.named_parameters(), *module.named_buffers())}
+    found = {n: value.float() if value.is_floating_point() else value for n, value in tensors.items()}
+    return {name: value.numpy() for name, value in found.items()}
 
 
 def _randomised(module: nn.Module) -> nn.Module:
