@@ -30,7 +30,8 @@ class SizeAxis(AxisDefaults):
         areas = [resizing.areas for resizing in context.resizings]
         parts = [sum(area for name, area in each.items() if name in layers) / full for each in areas]
         options = (FULL, *(resizing.size for resizing in context.resizings))
-        return (Variable(self.name, "", "input", "ordered", options, (1.0, *parts), layers=layers),)
+        names = ((FULL, "full"),)
+        return (Variable(self.name, "", "input", "ordered", options, (1.0, *parts), layers=layers, names=names),)
 
     def left_out(self, context: SpaceContext) -> tuple[LeftOut, ...]:
         """Return the sizes that the network cannot look at."""
