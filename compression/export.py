@@ -20,6 +20,7 @@ from torch.nn.modules.conv import _ConvNd
 from ..errors import ExportError, one_line
 from ..quieting import quietly
 from ..spaces.graph.folding import folded
+from ..spaces.graph.input_names import as_given
 from ..spaces.inputs import Inputs, count_of, tensors_of
 from .free_batch import free_by_comparison, free_shapes
 from .fuse import fused, norm_pairs
@@ -212,16 +213,18 @@ def _exported(module: nn.Module, example_input: Inputs, symbolic_batch: bool) ->
 
 
 def input_names(module: nn.Module, example_input: Inputs) -> list[str]:
-    """Return the names of a network's inputs: a captured network knows them, any other has "input"."""
+    """Return the names of a network's inputs: a captured one knows what the user calls them, any other has "input"."""
     count = len(tensors_of(example_input))
     if isinstance(module, fx.GraphModule):
-        return [str(node.target) for node in module.graph.nodes if node.op == "placeholder"]
+        return [as_given(str(node.target)) for node in module.graph.nodes if node.op == "placeholder"]
     return ["input"] if count == 1 else [f"input_{i}" for i in range(count)]
 
 
 def _values(module: nn.Module) -> dict[str, np.ndarray[Any, Any]]:
-    tensors = (*module.named_parameters(), *module.named_buffers())
-    return {name: tensor.detach().float().cpu().numpy() for name, tensor in tensors}
+    # numpy has no bfloat16; positions, indices and masks stay whole numbers and truth values
+    tensors = {name: value.detach().cpu() for name, value in (*module.named_parameters(), *module.named_buffers())}
+    found = {n: value.float() if value.is_floating_point() else value for n, value in tensors.items()}
+    return {name: value.numpy() for name, value in found.items()}
 
 
 def _randomised(module: nn.Module) -> nn.Module:
