@@ -27,6 +27,7 @@ from .fuse import fused, norm_pairs
 from .node_layers import layers_and_tables
 from .spelled_attention import spelled_out
 from .template_numbers import Key, Lesson, Use, constants_of, learned, numbers_of, places_of, rewrite, same_places
+from .template_weights import without_weights
 from .trace_back import Row, put_together, recurrent_layers, rows_of, trace_back, written
 
 OPSET = 21
@@ -40,7 +41,8 @@ class Template:
     """The teacher's graph, ready to take a student's weights.
 
     Attributes:
-        model: An onnx.ModelProto, with a free batch dimension where the network allows it.
+        model: An onnx.ModelProto, with a free batch dimension where the network allows it. An exact one has all of its
+            network's weights, any other only those that no parameter was found for.
         batch: Batch size of the example that it was exported with; 1 leaves the batch dimension free.
         pairs: Layers, and the batch norms folded into them.
         sources: Name of an initializer -> (name of the parameter that it holds, whether transposed).
@@ -155,7 +157,10 @@ def make_template(
     layers, tables = layers_and_tables(model, noisy, sources)
     batch = 1 if symbolic_batch or compared_with is not None else count_of(example_input)
     recurrent = recurrent_layers(model, sources, rows)
-    sources, rows = ({}, {}) if exact else (sources, rows)
+    if exact:
+        sources, rows = {}, {}
+    else:
+        model = without_weights(model, sources.keys() | rows.keys())
     return Template(model, batch, pairs, sources, layers, own, rows=rows, tables=tables, recurrent=recurrent)
 
 
