@@ -151,7 +151,7 @@ def changed_numbers(module: fx.GraphModule, resizing: Resizing) -> frozenset[Num
         module: The network, whose nodes have the names that `capture` gave them.
         resizing: How it differs.
     """
-    found = set()
+    found = set[Number]()
     for node in module.graph.nodes:
         changed, first = resizing.numbers.get(node.name, {}), 0
         for index, argument in enumerate(node.args):
