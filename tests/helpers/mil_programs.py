@@ -80,6 +80,8 @@ MEANING: dict[str, Callable[[Mapping[str, list[Tensor]], Mapping[str, Any]], Ten
     "relu6": lambda t, c: F.relu6(t["x"][0]),
     "clip": lambda t, c: t["x"][0].clamp(float(c["alpha"]), float(c["beta"])),
     "cast": lambda t, c: t["x"][0],
+    "not_equal": lambda t, c: torch.ne(*_both(t, c)).float(),
+    "logical_not": lambda t, c: 1 - t["x"][0],
     "add": lambda t, c: torch.add(*_both(t, c)),
     "mul": lambda t, c: torch.mul(*_both(t, c)),
     "reshape": lambda t, c: t["x"][0].reshape([int(n) for n in c["shape"]]),
