@@ -41,10 +41,8 @@ def convert(request: BuildRequest, folder: Path, path: Path) -> None:
     bits = {layer: request.bits.get(layer, 32) for layer in (*request.layers.values(), *request.bits)}
     given = request.one_input("coreml")
     example = torch.from_numpy(np.zeros((request.batch, *given.shape[1:]), given.dtype))
-    taken = np.float32 if example.is_floating_point() else np.int32  # it has no longer whole numbers, and no flags
+    taken = np.float32 if example.is_floating_point() else np.int32  # Core ML has no longer whole numbers
     program = torch.export.export(moved(copy.deepcopy(request.module), "cpu").eval(), (example,)).run_decompositions({})
-    if example.dtype is torch.bool:
-        _flags_of_numbers(program)
     widths, owners = _marked(program, bits)
     passes = coremltools.PassPipeline.DEFAULT
     passes.remove_passes({"common::const_deduplication"})  # layers of equal weights may differ in bits
@@ -84,20 +82,6 @@ def convert(request: BuildRequest, folder: Path, path: Path) -> None:
                 stack.callback(shutil.rmtree, model.package_path, ignore_errors=True)
         model.save(str(path))
     (path / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)  # our marks: of no use to the user
-
-
-def _flags_of_numbers(program: Any) -> None:
-    # Lets an exported program take whole numbers where it takes flags, and make flags of them first: what coremltools
-    # makes of an operator depends on which of the two it reads, as `~` does.
-    import torch
-
-    for node in [n for n in program.graph.nodes if n.name in program.graph_signature.user_inputs]:
-        with program.graph.inserting_after(node):
-            flags = program.graph.call_function(torch.ops.aten.ne.Scalar, (node, 0))
-        flags.meta["val"] = node.meta["val"]
-        node.replace_all_uses_with(flags, delete_user_cb=lambda user, made=flags: user is not made)
-        node.meta["val"] = node.meta["val"].to(torch.int32)
-    program.graph_module.recompile()
 
 
 def _marked(program: Any, bits: Mapping[str, int]) -> tuple[dict[int | None, int], dict[int | None, str]]:
