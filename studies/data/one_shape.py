@@ -66,7 +66,7 @@ class OneShape:
         image = len(first) > 2 and part.ndim > 2 and tuple(part.shape[-2:]) == tuple(first[-2:])
         return _resized(part, self.size) if self.size is not None and image else part
 
-    def inputs(self, inputs: Any, label: Any, names: Sequence[str], ignored: int) -> tuple[Any, Any]:
+    def inputs(self, inputs: Any, label: Any, names: Sequence[str | int], ignored: int) -> tuple[Any, Any]:
         """Return the inputs of one item and its label in this shape.
 
         Args:
