@@ -69,7 +69,12 @@ def bench(
 
 
 def timed_files(
-    names: Sequence[str], runtimes: Sequence[str] = (), device: str | None = None, threads: int = 1, batch: int = 1
+    names: Sequence[str],
+    runtimes: Sequence[str] = (),
+    device: str | None = None,
+    threads: int = 1,
+    batch: int = 1,
+    length: int | None = None,
 ) -> list[TimedFile]:
     """Return files as a user names them, each with where it runs.
 
@@ -82,6 +87,7 @@ def timed_files(
         device: Where files run that name no device; by default "cpu" where the runtime knows it, else its first.
         threads: Of each file.
         batch: Of each file.
+        length: Of the dimensions that files leave open besides the batch; None where they leave none.
 
     Raises:
         UnknownName: There is no such runtime.
@@ -94,7 +100,7 @@ def timed_files(
         chosen = [get_runtime(own)] if own else _fitting(path, [get_runtime(given) for given in runtimes])
         for runtime in chosen:
             place = own_device or device or _usual_device(runtime)
-            found.append(TimedFile(path, Target(runtime.name, place, threads, batch)))
+            found.append(TimedFile(path, Target(runtime.name, place, threads, batch), length=length))
     return found
 
 

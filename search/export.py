@@ -14,7 +14,7 @@ from ..errors import AutoCompressError, MeasurementError, RuntimeUnavailable, St
 from ..evaluators.activations import Activations
 from ..evaluators.artifact import ArtifactBuilder
 from ..evaluators.bench import bench
-from ..evaluators.runtimes.base import Ranges, Runtime
+from ..evaluators.runtimes.base import Ranges, Runtime, check_inputs
 from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import PARITY, as_arrays, file_bytes, file_outputs, predict, relative_difference
 from ..evaluators.shipping import MeasuredFile
@@ -22,7 +22,7 @@ from ..evaluators.templates import Templates
 from ..evaluators.timing.processes import TimedFile
 from ..evaluators.written import written_operators
 from ..files import PARTIAL, check_folder, digest, disk_errors, move, remove, write_json
-from ..spaces.inputs import call
+from ..spaces.inputs import call, tensors_of
 from ..spaces.layers import find_layers
 from ..spaces.recurrent import find_recurrent
 from ..spaces.spec import StudentSpec
@@ -211,9 +211,10 @@ def _one(work: _Work, target: Target, runtime: Runtime, out: Path) -> Exported:
     state = runtime.available()
     if not state.builds:
         raise RuntimeUnavailable(f"not built: {state.reason}")
+    can = runtime.capabilities(target)
+    check_inputs(target.runtime, can, len(tensors_of(work.task.example_input)))
     layers = [layer.name for layer in find_layers(work.student, work.task.example_input)]
     tables = {layer.name for layer in find_tables(work.student, work.task.example_input)[0]}
-    can = runtime.capabilities(target)
     recurrent = {layer.name: layer.kind for layer in find_recurrent(work.student, work.task.example_input)[0]}
     bits = bits_on(can, work.spec.realised(work.spec.bits), layers, tables, recurrent)
     asked = work.spec.realised(work.spec.activations)

@@ -56,6 +56,7 @@ class Capabilities:
         recurrent: Kind of recurrent layer ("lstm", "gru" or "rnn") -> bit-width of its weights besides 32 -> the forms
             that there are, the better one first: `spec.DYNAMIC` has kernels in so many bits, with `spec.FLOAT` weights
             are only stored in them.
+        one_input: Whether files are built for networks of one input alone, which is told before anything is built.
     """
 
     latency_bits: tuple[int, ...]
@@ -66,6 +67,7 @@ class Capabilities:
     table_bits: tuple[int, ...] = ()
     ways: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     recurrent: Mapping[str, Mapping[int, tuple[str, ...]]] = field(default_factory=dict)
+    one_input: bool = False
 
     def with_patterns(self, patterns: tuple[str, ...]) -> Capabilities:
         """Return the same with these patterns as those that can be faster."""
@@ -188,6 +190,7 @@ def joint_capabilities(found: Sequence[Capabilities], any_of: bool) -> Capabilit
         table_bits=tuple(sorted(tables, reverse=True)),
         ways=_joint_ways([c.ways for c in found], any_of),
         recurrent=_joint_recurrent([c.recurrent for c in found], any_of),
+        one_input=any(c.one_input for c in found),
     )
 
 

@@ -15,6 +15,11 @@ from ..errors import UsageError
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option(
+    "--length",
+    type=click.IntRange(min=1),
+    help="Size of whatever files leave open besides the batch, such as the tokens of a text; --task brings its own.",
+)
+@click.option(
     "--runtime", "runtimes", multiple=True, help="Runtime of the models; several compare them with each other."
 )
 @click.option("--device", help="Device to run on, such as cuda; by default the CPU where the runtime knows it.")
@@ -29,6 +34,7 @@ def bench(
     models: tuple[str, ...],
     threads: int,
     batch: int,
+    length: int | None,
     runtimes: tuple[str, ...],
     device: str | None,
     precision: str | None,
@@ -60,7 +66,7 @@ def bench(
     if max_seconds is not None and not isfinite(max_seconds):
         raise UsageError(f"--max-seconds {max_seconds:g}; allowed: a number above 0")
     wanted = None if precision is None else parse_precision(precision)
-    files = timed_files(models, runtimes, device, threads, batch)
+    files = timed_files(models, runtimes, device, threads, batch, length)
     limit = max_seconds or (None if wanted is None else 120.0)
     scores: list[float | None] = [None] * len(files)
     sds: list[float | None] = [None] * len(files)

@@ -123,10 +123,27 @@ class BuildRequest:
             MeasurementError: The network takes several inputs.
         """
         if isinstance(self.calibration, tuple):
-            raise MeasurementError(
-                f"{runtime}: builds files of one input here, the network takes {len(self.calibration)}; use onnxruntime"
-            )
+            raise _several_inputs(runtime, len(self.calibration))
         return self.calibration
+
+
+def check_inputs(runtime: str, can: Capabilities, count: int) -> None:
+    """Refuse a network that takes more inputs than a runtime has files for, before anything is made for it.
+
+    Args:
+        runtime: Name of the runtime, for the message.
+        can: What it can use.
+        count: Inputs that the network takes.
+
+    Raises:
+        MeasurementError: The network takes several, and the runtime one.
+    """
+    if can.one_input and count > 1:
+        raise _several_inputs(runtime, count)
+
+
+def _several_inputs(runtime: str, count: int) -> MeasurementError:
+    return MeasurementError(f"{runtime}: builds files of one input here, the network takes {count}; use onnxruntime")
 
 
 class Loaded(Protocol):

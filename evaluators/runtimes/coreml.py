@@ -69,7 +69,7 @@ class CoreMl:
             RuntimeUnavailable: The device is unknown.
         """
         _units(target)
-        return Capabilities(latency_bits=(32, 16), storage_bits=(8, 4), channel_multiple=8)
+        return Capabilities(latency_bits=(32, 16), storage_bits=(8, 4), channel_multiple=8, one_input=True)
 
     def build(self, request: BuildRequest, path: Path) -> None:
         """Write a package (a folder) with batch size `request.batch`, whole or not at all; what lies there is replaced.

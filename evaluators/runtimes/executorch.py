@@ -25,7 +25,17 @@ _INSTALL = "pip install 'autocompress[executorch]'"
 _LAYERS = ("Conv2d", "DepthwiseConv2d", "ConvTranspose2d", "FullyConnected")
 _LEFT_BEHIND = ("aten::convolution", "aten::addmm", "aten::mm", "aten::linear")
 # Numbers of executorch/runtime/core/portable_type/scalar_type.h.
-_DTYPES = {0: "uint8", 1: "int8", 2: "int16", 3: "int32", 4: "int64", 5: "float16", 6: "float32", 7: "float64"}
+_DTYPES = {
+    0: "uint8",
+    1: "int8",
+    2: "int16",
+    3: "int32",
+    4: "int64",
+    5: "float16",
+    6: "float32",
+    7: "float64",
+    11: "bool",
+}
 
 OLDEST_TORCH = (2, 14)
 
@@ -68,7 +78,7 @@ class ExecuTorch:
             RuntimeUnavailable: The device is not "cpu".
         """
         _check(target)
-        return Capabilities(latency_bits=(32, 8), storage_bits=(), channel_multiple=8)
+        return Capabilities(latency_bits=(32, 8), storage_bits=(), channel_multiple=8, one_input=True)
 
     def build(self, request: BuildRequest, path: Path) -> None:
         """Write a program for the request's own batch.

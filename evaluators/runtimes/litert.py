@@ -64,7 +64,8 @@ class LiteRt:
         """
         _check(target)
         wide = "avx512f" in (instruction_sets() or ())
-        return Capabilities(latency_bits=(32, 8), storage_bits=(16,), channel_multiple=16 if wide else 8)
+        multiple = 16 if wide else 8
+        return Capabilities(latency_bits=(32, 8), storage_bits=(16,), channel_multiple=multiple, one_input=True)
 
     def build(self, request: BuildRequest, path: Path) -> None:
         """Write a file with float32 input and output, channels first as the network has them.

@@ -22,7 +22,7 @@ def convert(module: Any, layers: Iterable[str], inputs: NDArray[Any], batch: int
     Args:
         module: The network (torch.nn.Module in eval mode on the CPU).
         layers: Names of the modules to be found again, in the order they run.
-        inputs: Inputs [M, ...] float32.
+        inputs: Inputs [M, ...], of the numbers that the network takes.
         batch: Inputs at a time. Where it is 1, the batch dimension is left free if the graph then answers for two
             inputs what it answers for each alone.
     """
@@ -122,15 +122,16 @@ class Graph:
     def free_batch(self) -> None:
         """Let the first dimension, now 1, be any: reshapes and slices take theirs from what they read."""
         for op, kind in zip(self.operators, self.kinds, strict=True):
-            reads, makes = self.tensors[op.inputs[0]].shape, self.tensors[op.outputs[0]].shape
-            if len(reads) < 2 or len(makes) < 2 or reads[0] != 1 or makes[0] != 1:
-                continue
-            if kind == "RESHAPE" and -1 not in makes:
+            reads, makes = (list(self.tensors[end[0]].shape) for end in (op.inputs, op.outputs))
+            if kind == "RESHAPE" and _keeps_first(reads, makes):
                 self._replace(op, 1, [-1, *makes[1:]])
                 op.builtinOptions = None  # an old form of the same, which would have to agree
                 op.builtinOptionsType = 0
-            elif kind == "SLICE" and self.is_constant(op.inputs[2]):
+            if len(reads) < 2 or len(makes) < 2 or reads[0] != 1 or makes[0] != 1:
+                continue
+            if kind == "SLICE" and self.is_constant(op.inputs[2]):
                 self._replace(op, 2, [-1, *self.constant(op.inputs[2], np.int32)[1:]])
+                self.tensors[op.outputs[0]].shapeSignature = [-1, *makes[1:]]  # else LiteRT keeps the batch of 1
             elif kind == "STRIDED_SLICE" and len(reads) == len(makes):
                 op.builtinOptions.beginMask |= 1
                 op.builtinOptions.endMask |= 1
@@ -157,11 +158,12 @@ class Graph:
 def answers(content: bytes, inputs: NDArray[Any]) -> NDArray[Any]:
     """Return what a file in float32 answers for all inputs at once."""
     interpreter = make_interpreter(content)
-    first = interpreter.get_input_details()[0]["index"]
+    first = interpreter.get_input_details()[0]
     with silently():
-        interpreter.resize_tensor_input(first, inputs.shape)
+        interpreter.resize_tensor_input(first["index"], inputs.shape)
         interpreter.allocate_tensors()
-    interpreter.set_tensor(first, np.ascontiguousarray(inputs))
+    # the converter makes whole numbers of 64 bits to such of 32
+    interpreter.set_tensor(first["index"], np.ascontiguousarray(inputs, first["dtype"]))
     interpreter.invoke()
     output: NDArray[Any] = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
     return output
@@ -212,6 +214,14 @@ def silently() -> Iterator[None]:
         os.close(nowhere)
 
 
+def _keeps_first(reads: list[int], makes: list[int]) -> bool:
+    # Whether the first dimension that a reshape makes may follow from the others: it is the batch, or the batch and
+    # what lies below it in one, as where the tokens [N, T] of all inputs look their rows up together as [N * T].
+    if not reads or not makes or -1 in makes or reads == makes == [1]:
+        return False
+    return 1 in (reads[0], makes[0]) or reads[0] == makes[0]
+
+
 def _is_same(held: NDArray[Any], weight: NDArray[Any]) -> bool:
     # whether `held`, of a LiteRT operator, is a layer's weight [out, in, ...] with its channels moved to the end
     forms = [np.moveaxis(weight, 1, -1), np.moveaxis(weight, 0, -1)]
@@ -223,7 +233,7 @@ def _agree(fixed: bytes, free: bytes, inputs: NDArray[Any]) -> bool:
         return False
     try:
         together = answers(free, inputs)
-    except (RuntimeError, ValueError):  # something in it is made for one input, such as a class token
+    except RuntimeError:  # something in it is made for one input, such as a class token
         return False
     alone = np.concatenate([answers(fixed, one[None]) for one in inputs])
     near = 1e-4 * max(1.0, float(np.abs(alone).max()))

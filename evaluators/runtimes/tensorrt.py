@@ -83,7 +83,7 @@ class TensorRt:
         """
         self._check(target)
         patterns = ("2:4",) if (gpu()[0] or (8, 0)) >= (8, 0) else ()
-        return Capabilities(latency_bits=(32, 16, 8), storage_bits=(), channel_multiple=16, patterns=patterns)
+        return Capabilities((32, 16, 8), storage_bits=(), channel_multiple=16, patterns=patterns, one_input=True)
 
     def build(self, request: BuildRequest, path: Path) -> None:
         """Write an engine; with a free batch, one for up to LARGEST_BATCH images that is best at the target's.
@@ -234,7 +234,7 @@ class TensorRtRtx(TensorRt):
             RuntimeUnavailable: The device is not "cuda".
         """
         self._check(target)
-        return Capabilities(latency_bits=(32, 16), storage_bits=(8,), channel_multiple=8)
+        return Capabilities(latency_bits=(32, 16), storage_bits=(8,), channel_multiple=8, one_input=True)
 
     def _network_flags(self, trt: Any) -> int:
         return 0

@@ -149,23 +149,30 @@ def _inputs(file: TimedFile, loaded: Loaded) -> tuple[NDArray[Any], ...]:
     if file.inputs is not None:
         with np.load(file.inputs) as kept:
             real = [kept[name] for name in kept.files]
-    return tuple(_input(file, takes, real[i] if i < len(real) else None) for i, takes in enumerate(loaded.inputs))
+    # a number alone has no batch, and what lies beside the first input may lie the other way, as the state of a cell
+    first = next((i for i, takes in enumerate(loaded.inputs) if takes.shape), 0)
+    parts = (real[i] if i < len(real) else None for i in range(len(loaded.inputs)))
+    given = zip(loaded.inputs, parts, strict=True)
+    return tuple(_input(file, takes, part, i == first) for i, (takes, part) in enumerate(given))
 
 
-def _input(file: TimedFile, takes: TensorInfo, real: NDArray[Any] | None) -> NDArray[Any]:
+def _input(file: TimedFile, takes: TensorInfo, real: NDArray[Any] | None, is_first: bool) -> NDArray[Any]:
+    if not takes.shape:
+        return np.array(np.issubdtype(takes.dtype, np.floating), takes.dtype)
     batch, *rest = takes.shape
-    if batch not in (None, file.target.batch):
+    if is_first and batch not in (None, file.target.batch):
         raise MeasurementError(
             f"{file.path}: made for a batch of {batch}, asked for {file.target.batch}; ask for {batch}"
         )
     if real is not None:
         return np.ascontiguousarray(np.resize(real, (file.target.batch, *real.shape[1:])), dtype=takes.dtype)
-    if any(length is None for length in rest):
+    if file.length is None and any(length is None for length in rest):
         raise MeasurementError(
-            f"{file.path}: input shape is {list(takes.shape)}, allowed: only the batch open; "
-            "export it with a fixed image size"
+            f"{file.path}: input {takes.name} is {list(takes.shape)}, allowed: only the batch open; give the other "
+            "sizes by --length, or export it with a fixed size"
         )
-    shape = [file.target.batch, *(length or 1 for length in rest)]
+    sizes = (file.length if length is None else length for length in rest)
+    shape = [batch or file.target.batch, *(size or 1 for size in sizes)]
     if not np.issubdtype(takes.dtype, np.floating):
         return np.zeros(shape, dtype=takes.dtype)
     return np.random.default_rng(0).standard_normal(shape).astype(takes.dtype)

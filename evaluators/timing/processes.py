@@ -45,11 +45,14 @@ class TimedFile:
         target: Where it runs.
         inputs: An .npz file with a batch of real inputs, in their order; None makes random numbers, and zeros where the
             file takes whole ones.
+        length: Of dimensions that the file leaves open besides the batch, where there are no real inputs; None takes no
+            such file.
     """
 
     path: Path
     target: Target
     inputs: Path | None = None
+    length: int | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ class TimingRequest:
 
 def _timed(file: Mapping[str, Any]) -> TimedFile:
     inputs = file.get("inputs")
-    return TimedFile(Path(file["path"]), Target(**file["target"]), None if inputs is None else Path(inputs))
+    real = None if inputs is None else Path(inputs)
+    return TimedFile(Path(file["path"]), Target(**file["target"]), real, file.get("length"))
 
 
 @dataclass(frozen=True, eq=False)

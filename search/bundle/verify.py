@@ -17,6 +17,7 @@ from ...evaluators.runtimes.base import Runtime
 from ...evaluators.runtimes.registry import get_runtime
 from ...evaluators.score import predict, relative_difference
 from ...evaluators.timing.processes import TimedFile
+from ...evaluators.timing.real_inputs import keep_inputs
 from ...temporary import temporary_folder
 from ..store.samples import read_arrays
 from .checksums import NAME, check, listed
@@ -122,7 +123,7 @@ def _one(
     if not timed:
         return found
     with temporary_folder() as held:
-        real = _timing_inputs(held, inputs, said.target.batch)
+        real = keep_inputs([part[:1] for part in inputs], held)
         latency = bench([TimedFile(path, said.target, real)])[0]
     return Verified(bundle, name, said, found.difference, found.samples, latency, found.reason)
 
@@ -142,15 +143,6 @@ def _difference(
             f"({said.latency.conditions.get('device_name', 'another machine')}), here is {runtime.available().version}"
         )
     return difference
-
-
-def _timing_inputs(folder: Path, inputs: tuple[NDArray[Any], ...], batch: int) -> Path | None:
-    """Keep real inputs for timing where numbers are whole, as a search does; random ones are as good for pictures."""
-    if all(np.issubdtype(part.dtype, np.floating) for part in inputs):
-        return None
-    path = folder / "inputs.npz"
-    np.savez(path, *(part[:1] for part in inputs))
-    return path
 
 
 def _below(folder: Path, name: str) -> list[Path]:

@@ -16,10 +16,12 @@ from ...compression.recover import Recoverer
 from ...compression.schedule import Schedule, fitting_schedule
 from ...evaluators.activations import Activations
 from ...evaluators.microbenchmarks import Say
+from ...evaluators.runtimes.base import check_inputs
 from ...evaluators.templates import Templates
 from ...evaluators.timing.breathing import Slices
 from ...evaluators.timing.host import HERE, TimingHost
 from ...evaluators.timing.quiet import QuietMachine, lock_name
+from ...spaces.inputs import tensors_of
 from ...spaces.network import Network
 from ...spaces.spec import StudentSpec
 from ...spaces.target import PerTarget, Target
@@ -32,7 +34,7 @@ from .batch_memory import check_batch
 from .criterion import rated_network
 from .first_weights import check_first_weights, load_first_weights, look_at_students, teach_students
 from .look import look_at_teacher
-from .target_session import TargetSession, open_session
+from .target_session import TargetSession, open_session, usable_runtime
 
 LOOK_EXAMPLES = 5000
 """At most this many validation examples are looked at after a rung; the file itself is judged on all of them."""
@@ -122,6 +124,9 @@ def open_context(
     )
     targets = settings.target.targets()
     if not worker:
+        for target in targets:  # told before own students are taught: a build would tell it after
+            can = usable_runtime(target).capabilities(target)
+            check_inputs(target.runtime, can, len(tensors_of(task.example_input)))
         check_batch(task, settings.target.batch)
     recoverer = _recoverer(task, settings, network, worker, say)
     if task.students:

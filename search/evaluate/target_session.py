@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from ...errors import MeasurementError, RuntimeUnavailable, StorageError
 from ...evaluators.activations import MINMAX_ALWAYS, Activations
@@ -21,7 +18,8 @@ from ...evaluators.runtimes.registry import get_runtime
 from ...evaluators.templates import Templates
 from ...evaluators.timing.host import HERE, TimingHost
 from ...evaluators.timing.moments import Watch
-from ...files import write_bytes, write_json
+from ...evaluators.timing.real_inputs import FILE, keep_inputs
+from ...files import write_json
 from ...spaces.inputs import tensors_of
 from ...spaces.plain import to_plain
 from ...spaces.target import Target
@@ -124,7 +122,8 @@ def open_session(
     reference = folder / f"teacher{runtime.suffix}"
     builder.teacher_file(reference)
     kept = folder / "calibration.json"
-    inputs, watch, calibration = timing_inputs(task, folder), Watch(folder / "teacher.jsonl"), read_calibration(kept)
+    watch, calibration = Watch(folder / "teacher.jsonl"), read_calibration(kept)
+    inputs = timing_inputs(task, folder, calibration is not None)
     meter = LatencyMeter(target, reference, calibration, precision, host, inputs=inputs, watch=watch)
     if not meter.is_current():
         if worker:
@@ -143,29 +142,25 @@ def open_session(
     return TargetSession(target, runtime, builder, meter, folder)
 
 
-def timing_inputs(task: PreparedTask, folder: Path) -> Path | None:
-    """Keep the example inputs in a folder, where files are to be timed on them.
-
-    Random numbers are as good as images, but whole numbers stand for rows of tables, and masks for what is left out.
+def timing_inputs(task: PreparedTask, folder: Path, calibrated: bool = False) -> Path | None:
+    """Keep the example inputs in a folder, where files are to be timed on them; see `keep_inputs`.
 
     Args:
         task: The task.
         folder: Where the file lies.
+        calibrated: Whether files of this folder were timed before. What was timed on random numbers then, as floating
+            inputs of any form were by older versions, is timed on them still: latencies are to compare.
 
     Returns:
-        The file; None where the network takes floating numbers alone.
+        The file; None where files are timed on random numbers.
 
     Raises:
         StorageError: The disk is full or cannot be written.
     """
-    parts = tensors_of(task.example_input)
-    if all(part.is_floating_point() for part in parts):
+    parts = [part.detach() for part in tensors_of(task.example_input)]
+    if calibrated and not (folder / FILE).exists() and all(part.is_floating_point() for part in parts):
         return None
-    held = io.BytesIO()
-    np.savez(held, *(part.numpy() for part in parts))
-    path = folder / "inputs.npz"
-    write_bytes(path, held.getvalue())
-    return path
+    return keep_inputs([part.numpy() for part in parts], folder)
 
 
 def _calibrated(meter: LatencyMeter, say: Say, time_left_s: Callable[[], float | None]) -> LatencyMeter:

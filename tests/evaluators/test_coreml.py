@@ -114,6 +114,24 @@ def test_networks_of_every_structure_are_written_as_they_compute(tmp_path: Path,
         assert distance(computed(tmp_path / "m.mlpackage", inputs.numpy()), found.model(inputs)) < near
 
 
+class OfFlags(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, flags: Tensor) -> Tensor:
+        return self.head((~flags).float())
+
+
+@needs_coremltools
+def test_flags_are_taken_as_whole_numbers_and_stay_flags(tmp_path: Path) -> None:
+    flags = torch.rand(4, 8, generator=torch.Generator().manual_seed(0)) < 0.5
+    request = BuildRequest(None, {"head": "head"}, {}, flags.numpy(), OfFlags().eval())
+    build(request, tmp_path / "m.mlpackage")
+    got = computed(tmp_path / "m.mlpackage", flags[:1].numpy().astype(np.int32))
+    assert distance(got, request.module(flags[:1])) < 1e-5
+
+
 @needs_coremltools
 def test_each_layer_has_the_bits_of_the_plan_and_no_other(tmp_path: Path) -> None:
     """Norms are fused and operators renamed on the way: a layer must still be found."""
