@@ -165,7 +165,7 @@ def test_lists_of_tokens_are_read_as_tokenizers_give_them(labelled: bool, length
 
 
 class Beside(Dataset[Any]):
-    """Texts of 18 to 22 tokens, each with 20 features and what `label` makes of its tokens."""
+    """Texts of 16 to 20 tokens, each with 20 features and what `label` makes of its tokens."""
 
     def __init__(self, label: Callable[[Tensor], Any], count: int = 40) -> None:
         self.label, self.count = label, count
@@ -174,7 +174,7 @@ class Beside(Dataset[Any]):
         return self.count
 
     def __getitem__(self, index: int) -> Any:
-        words = torch.arange(1, 19 + index % 5) % 9 + 1
+        words = torch.arange(1, 17 + index % 5) % 9 + 1
         return {"input_ids": words, "features": torch.full((20,), float(index)), "labels": self.label(words)}
 
 
@@ -224,10 +224,10 @@ def test_labels_and_features_as_many_as_tokens_by_chance_stay(name: str, how: st
 @pytest.mark.parametrize("kind", ["tokens", "regression"])
 def test_labels_of_every_position_follow_their_text(kind: Any) -> None:
     parts = [Beside(lambda words: words.float() if kind == "regression" else words)] * 3
-    (ids, features), labels = read_through(Task(Reads(), *parts, kind=kind, length=20), "dataset")
-    assert ids.shape == labels.shape == features.shape == (40, 20)
+    (ids, features), labels = read_through(Task(Reads(), *parts, kind=kind, length=18), "dataset")
+    assert ids.shape == labels.shape == (40, 18) and features.shape == (40, 20)
     assert torch.equal(labels[4], ids[4].to(labels.dtype)), "cut"
-    assert labels[0].tolist() == [*ids[0, :18].tolist(), -100, -100], "filled up with what does not count"
+    assert labels[0].tolist() == [*ids[0, :16].tolist(), -100, -100], "filled up with what does not count"
 
 
 class Captioned(Dataset[Any]):
