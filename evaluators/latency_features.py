@@ -50,8 +50,8 @@ class Features:
     For each kind of layer, precision and pattern: multiply-accumulates; those of layers whose channels are no multiple
     of STEP, once more; bytes of weights; bytes of the maps read and written; layers. Then borders between precisions,
     in order of execution, and the numbers that cross them. Then the numbers that replaced modules give, by their new
-    class. Where a study decides about recurrent layers that may run in int8: their multiply-accumulates in float and in
-    int8. Where it may add adapters: their multiply-accumulates, the maps that they read and write, and how many.
+    class. Where a network has recurrent layers: their multiply-accumulates in float and in int8. Where a study may add
+    adapters: their multiply-accumulates, the maps that they read and write, and how many.
 
     Attributes:
         shapes: Tells the shapes of students.
@@ -79,7 +79,9 @@ class Features:
         layers = [cost for kind in kinds for cost in _priors(context, kind, self._ways)]
         kernels = [can.recurrent for can in (context.capabilities, *context.targets.values())]
         run = {kind for each in kernels for kind in each if any(DYNAMIC in forms for forms in each[kind].values())}
-        self._recurrent = [layer for layer in context.recurrent if layer.kind in run]
+        # others run in float at all times, and take less of it where they read less
+        self._recurrent = (*context.recurrent, *context.float_recurrent)
+        self._may_run = np.array([layer in context.recurrent and layer.kind in run for layer in self._recurrent])
         self._reading = RecurrentShapes(context, self._recurrent)
         read = (RATES[BITS.index(32)], RATES[BITS.index(8)]) if self._recurrent else ()
         # of each block the layers that an adapter may stand behind, the last one first
@@ -104,10 +106,12 @@ class Features:
         place += [_place_of_ways(whole)] if self._ways else []
         terms = [self._terms(parts), self._replaced(spec)]
         if self._recurrent:
-            in_int8 = np.array([spec.activations.get(layer.name) == DYNAMIC for layer in self._recurrent])
+            asked = np.array([spec.activations.get(layer.name) == DYNAMIC for layer in self._recurrent])
+            in_int8 = asked & self._may_run
             macs = self._reading.macs(spec)
             terms.append(np.array([macs @ ~in_int8, macs @ in_int8]))
-            place.append(np.log2(np.where(in_int8, 8.0, 32.0)) / np.sqrt(len(in_int8)))
+            doublings = np.log2(np.where(in_int8, 8.0, 32.0)), np.log2(np.maximum(1, macs))
+            place += [each / np.sqrt(len(macs)) for each in doublings]
         if self._adapted:
             added = self._added(whole, spec)
             rank = added[:1] / (2 * np.maximum(1, added[1:2]))

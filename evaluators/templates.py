@@ -129,5 +129,10 @@ class Templates:
         return joined([self._example] * count)
 
 
+def exported_whole(structure: StudentSpec) -> StudentSpec:
+    """Return the structure that is exported for this one: of its graph, what lacks blocks or has factors is made."""
+    return replace(structure, dropped=(), factors={}) if _is_derived(structure) else structure
+
+
 def _is_derived(structure: StudentSpec) -> bool:
     return bool(structure.dropped or structure.factors)

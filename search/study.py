@@ -192,7 +192,7 @@ def opened(
         trials = sorted((*store.ended(), *store.interrupted()), key=lambda trial: trial.number)
         found = prepare_space(context, settings, say, time_left_s(), trials)
         tell_not_offered(settings, found.space, say)
-        check_reach(measure_reach(context, found.space, limits), limits, settings.target.any_of)
+        check_reach(measure_reach(context, found.space, limits), limits, settings.target.any_of, say)
         for session in context.sessions.values():
             _compare_teacher(session, limits, say)
         if keeps:

@@ -20,7 +20,7 @@ class NamedNetwork:
 
     Attributes:
         name: Of the network; empty for the teacher.
-        layers: Its layers, embeddings and recurrent layers among them where their bits are decided.
+        layers: Its layers, recurrent ones among them, and embeddings where their bits are decided.
         groups: Its groups of channels.
         blocks: Its blocks.
         modules: Its modules without submodules or weights.
@@ -65,6 +65,7 @@ class SpaceContext:
         no_tables: Those that stay as they are, with the reasons.
         recurrent: The teacher's recurrent layers, where their bits are decided too (see `spaces.recurrent`).
         no_recurrent: Those that stay as they are, with the reasons.
+        float_recurrent: The recurrent layers of all networks whose bits are not decided: they only take time.
         batch: Inputs per inference on the targets.
     """
 
@@ -92,6 +93,7 @@ class SpaceContext:
     no_tables: tuple[LeftOut, ...] = ()
     recurrent: tuple[Layer, ...] = ()
     no_recurrent: tuple[LeftOut, ...] = ()
+    float_recurrent: tuple[Layer, ...] = ()
     batch: int = 1
 
     @property
@@ -132,6 +134,7 @@ class SpaceContext:
             modules=tuple(module for module in self.modules if module.name in its.modules),
             tables=tuple(table for table in self.tables if table.name in its.layers),
             recurrent=tuple(layer for layer in self.recurrent if layer.name in its.layers),
+            float_recurrent=tuple(layer for layer in self.float_recurrent if layer.name in its.layers),
             networks=(),
         )
 

@@ -33,7 +33,7 @@ def united(
         students = {name: replace(each, tables=(), no_tables=()) for name, each in students.items()}
     found: dict[str, SpaceContext | Network] = {"": context, **students}
     whole = tuple(LeftOut(name, WHOLE_INPUTS) for name in students)
-    read = [layer for each in students.values() for layer in each.recurrent] if recurrent else []
+    read = tuple(layer for each in students.values() for layer in each.recurrent)
     return replace(
         context,
         layers=tuple(layer for each in found.values() for layer in each.layers),
@@ -42,7 +42,8 @@ def united(
         modules=tuple(module for each in found.values() for module in each.modules),
         tables=tuple(table for each in found.values() for table in each.tables),
         no_tables=tuple(entry for each in found.values() for entry in each.no_tables),
-        no_recurrent=(*context.no_recurrent, *(LeftOut(layer.name, IN_FLOAT) for layer in read)),
+        no_recurrent=(*context.no_recurrent, *(LeftOut(layer.name, IN_FLOAT) for layer in read if recurrent)),
+        float_recurrent=(*context.float_recurrent, *read),
         no_sizes=(*context.no_sizes, *whole),
         networks=tuple(_named(name, each) for name, each in found.items()),
     )
@@ -65,6 +66,7 @@ def of_one_network(context: SpaceContext, spec: StudentSpec) -> StudentSpec:
 
 
 def _named(name: str, found: SpaceContext | Network) -> NamedNetwork:
-    layers = found.all_layers if isinstance(found, SpaceContext) else (*found.layers, *found.tables)
+    other = found.float_recurrent if isinstance(found, SpaceContext) else ()
+    layers = (*found.layers, *found.tables, *found.recurrent, *other)
     parts = (layers, found.groups, found.blocks, found.modules)
     return NamedNetwork(name, *(tuple(part.name for part in each) for each in parts))

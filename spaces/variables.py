@@ -51,6 +51,7 @@ class Variable:
         bounds: Range of a number; None for other kinds.
         searched: The options that a search may draw, of unordered variables and numbers; all if empty.
         coupled: Whether an option may force the options of other variables, so that its effect cannot be told alone.
+        names: What options are called in words, of those whose value does not say it: (option, name).
     """
 
     axis: str
@@ -65,6 +66,7 @@ class Variable:
     bounds: Number | None = None
     searched: tuple[Option, ...] = ()
     coupled: bool = False
+    names: tuple[tuple[Option, str], ...] = ()
     _index: Mapping[Option, int] = field(init=False, repr=False, compare=False, hash=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -116,6 +118,10 @@ class Variable:
             return 0
         numbers = [(abs(o - option), i) for i, o in enumerate(self.options) if not isinstance(o, str)]
         return min(numbers)[1] if numbers else 0
+
+    def shown(self, option: Option) -> Option:
+        """Return what users are shown of an option: itself, or text where some options have names in words."""
+        return dict(self.names).get(option, str(option)) if self.names else option
 
     def legal(self, option: Option) -> Option:
         """Return `option` if it can be chosen here, else the nearest that can."""

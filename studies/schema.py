@@ -122,7 +122,7 @@ class TargetSection(Section):
         profile_seconds: Most seconds spent, on each target, on finding out which bits and channel counts win there.
             What is left open stays as the runtime declares it.
         learn_seconds: Most seconds spent, on each target, on timing plans that a model of its latency is fitted to.
-            They are no more than a twentieth of the minutes of a search.
+            They are no more than a twentieth of the minutes of a search; exports of other sizes may take as much again.
         precision: Half of the 95 % interval of the ratio to the teacher's latency at which a measurement may stop,
             and for which the front is measured in up to seven processes. The milliseconds carry the teacher's own
             interval besides.

@@ -18,20 +18,23 @@ def print_space(described: dict[str, Any]) -> None:
     """Print what `search.report.space_report.describe_space` says as tables."""
     console = screen(150)
     layers = _table("Layers", ("layer", "kind", "weight", "MMACs", "group", "decided by"))
+    everywhere = {variable["name"] for variable in described["variables"] if variable.get("everywhere")}
     for layer in described["layers"]:
+        decided = [name for name in layer["variables"] if name not in everywhere]
         layers.add_row(
             layer["name"],
             layer["kind"],
             " x ".join(map(str, layer["weight"])),
             f"{layer['macs'] / 1e6:.2f}",
             layer["group"] or "-",
-            ", ".join(layer["variables"]) or "-",
+            ", ".join(decided) or "-",
         )
     console.print(layers)
     variables = _table("Decisions", ("variable", "role", "options", "layers"))
     for variable in described["variables"]:
         options = _options(variable) + ("" if variable["searched"] else " (not searched)")
-        variables.add_row(variable["name"], variable["role"], options, ", ".join(variable["layers"]) or "-")
+        where = _network_of(variable, described) if variable.get("everywhere") else ", ".join(variable["layers"])
+        variables.add_row(variable["name"], variable["role"], options, where or "-")
     console.print(variables)
     if described["left_out"]:
         left = _table("Left out", ("what", "why"))
@@ -48,13 +51,19 @@ def print_space(described: dict[str, Any]) -> None:
             )
 
 
+def _network_of(variable: dict[str, Any], described: dict[str, Any]) -> str:
+    """Return what a decision about all layers of a network is about, in words."""
+    network = {layer["name"]: layer.get("network") for layer in described["layers"]}
+    names = dict.fromkeys(network.get(name) for name in variable["layers"])
+    return "every layer" if None in names else f"every layer of {' and '.join(n or 'the teacher' for n in names)}"
+
+
 def _options(variable: dict[str, Any]) -> str:
     if variable["range"] is not None:
         low, high, scale = variable["range"]
         return f"{low:g} to {high:g}{', logarithmic' if scale == 'log' else ''}; {variable['options'][0]:g} by default"
-    options = [f"{o:g}" if isinstance(o, float) else str(o) for o in variable["options"]]
-    if variable["axis"] == "size":
-        options[0] = "full"
+    names = variable.get("names", {})
+    options = [names.get(str(o)) or (f"{o:g}" if isinstance(o, float) else str(o)) for o in variable["options"]]
     shown = [*options[: MANY - 1], "...", options[-1]] if len(options) > MANY else options
     return " | ".join(shown)
 

@@ -11,18 +11,23 @@ from ..store.facts import TaskFacts
 from .record import SampleRecord
 
 
-def inputs_in_words(inputs: Mapping[str, NDArray[Any]], task: TaskFacts, samples: SampleRecord | None) -> list[str]:
+def inputs_in_words(
+    inputs: Mapping[str, NDArray[Any]], task: TaskFacts, samples: SampleRecord | None, size: int = 0
+) -> list[str]:
     """Return what a model takes, and what its classes and samples are, a line each.
 
     Args:
         inputs: The sample inputs, by name.
         task: What the study knows of its task.
         samples: The samples that the bundle holds, None without any.
+        size: That the file makes its inputs smaller to, as in `StudentSpec.size`.
     """
     lines = []
     for name, part in inputs.items():
         shape = ", ".join(map(str, part.shape[1:]))
         lines.append(f"{name}: a batch of [{shape}], {part.dtype}")
+    if size:
+        lines.append(f"give inputs of the full size: {smaller_in_words(inputs, size)}")
     known = task.preprocessing
     if known is not None and known.size is not None:
         mean = f", minus the mean {_numbers(known.mean)}" if known.mean else ""
@@ -47,6 +52,31 @@ def inputs_in_words(inputs: Mapping[str, NDArray[Any]], task: TaskFacts, samples
             f"computed {samples.answered}"
         )
     return lines
+
+
+def smaller_in_words(inputs: Mapping[str, NDArray[Any]], size: int) -> str:
+    """Return what a file does with its inputs that looks at smaller ones.
+
+    Args:
+        inputs: The sample inputs, by name, in full size; empty where none were kept.
+        size: Pixels of the shorter side of images, or tokens of sequences, that it looks at.
+    """
+    first = next(iter(inputs.values()), None)
+    if first is None:
+        return f"the file takes these and looks at {size} pixels of the shorter side, or at the first {size} tokens"
+    if first.ndim != 4:
+        return f"the file takes {first.shape[1]} tokens and reads the first {size} of them"
+    height, width = first.shape[2:]
+    to = f"{size} x {size} itself" if height == width else f"smaller itself, {size} on the shorter side"
+    return f"the file takes {height} x {width} pixels and makes them {to}"
+
+
+def cut_in_words(inputs: Mapping[str, NDArray[Any]], size: int) -> str:
+    """Return what sequences lose in a file that looks at so many tokens; empty where it looks at all, or at images."""
+    first = next(iter(inputs.values()), None)
+    if not size or first is None or first.ndim == 4:
+        return ""
+    return f"The file takes {first.shape[1]} tokens, but those after the first {size} have no effect on its answers."
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -19,7 +19,7 @@ from ...studies.study_file import StudyFile
 from ..report.html.wording import beginning, few_weights
 from ..report.intervals import speed_up
 from ..store.facts import TaskFacts
-from .card_inputs import inputs_in_words
+from .card_inputs import cut_in_words, inputs_in_words, smaller_in_words
 from .record import Figure, FileRecord, Record
 from .scripts import ScriptFacts, usage
 from .sources import sources_of, without_place
@@ -100,7 +100,7 @@ def model_card(facts: CardFacts) -> str:
         metric_note=_metric_note(facts),
         made_of=_made_of(facts),
         plan=sorted((name, str(value)) for name, value in facts.plan.choices.items()),
-        inputs=inputs_in_words(facts.inputs, facts.task, facts.record.samples),
+        inputs=inputs_in_words(facts.inputs, facts.task, facts.record.samples, facts.spec.size),
         limits=_limits(facts),
         recipe=Ready("recipe.toml"),
         sources=list(sources_of(facts.settings)),
@@ -234,7 +234,7 @@ def _made_of(facts: CardFacts) -> list[tuple[str, str]]:
         *([("student that it is cut from", spec.student)] if spec.student else []),
         ("channel groups that were shrunk", str(len(spec.channels))),
         *([("blocks that were dropped", ", ".join(spec.dropped))] if spec.dropped else []),
-        *([("size of inputs that it looks at", str(spec.size))] if spec.size else []),
+        *([("size of inputs", smaller_in_words(facts.inputs, spec.size))] if spec.size else []),
         *([("layers in two factors", _of_each(spec.factors))] if spec.factors else []),
         ("layers by bits", ", ".join(f"{n} in {b}" for b, n in sorted(bits.items())) or "all in 32"),
         *([("activations", ", ".join(f"{way} in {n}" for way, n in sorted(ways.items())))] if ways else []),
@@ -268,6 +268,8 @@ def _limits(facts: CardFacts) -> list[str]:
             "Numbers in few bits are rounded: on another kind of CPU answers differ a little (verify allows "
             f"{max(file.tolerance for file in files):.0%} of the largest)."
         )
+    if cut := cut_in_words(facts.inputs, facts.spec.size):
+        lines.append(cut)
     if facts.pickled:
         lines.append(
             "Weights are plain bytes, but the .pt2 archive holds example inputs that PyTorch reads with its restricted "

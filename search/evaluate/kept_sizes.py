@@ -23,6 +23,11 @@ KEPT = "sizes.json"
 Sizes = tuple[tuple[Resizing, ...], tuple[LeftOut, ...]]
 
 
+def has_sizes(folder: Path | None) -> bool:
+    """Tell whether a study's folder holds sizes: students of the study may have them, whatever its axes are now."""
+    return folder is not None and (folder / KEPT).exists()
+
+
 def sizes_of_study(task: PreparedTask, folder: Path | None, keeps: bool) -> Sizes:
     """Return the sizes that a task's teacher can look at, largest first, and why it cannot look at others.
 

@@ -11,7 +11,7 @@ from ...spaces.graph.devices import moved
 from ...spaces.network import Network, look_at_network
 from ...studies.task import PreparedTask
 from .first_weights import look_at_students
-from .kept_sizes import sizes_of_study
+from .kept_sizes import has_sizes, sizes_of_study
 
 
 def look_at_teacher(
@@ -31,7 +31,7 @@ def look_at_teacher(
     """
     found = look_at_network(moved(task.teacher, "cpu"), task.example_input)
     found = replace(found, students=look_at_students(task))
-    if SizeAxis.name not in axes:
+    if SizeAxis.name not in axes and not has_sizes(folder):
         return found
     resizings, no_sizes = sizes_of_study(task, folder, keeps)
     return replace(found, resizings=resizings, no_sizes=no_sizes)

@@ -65,7 +65,7 @@ class WarmStarts:
             return None  # the weights around its adapters are the teacher's
         own = self.students.get(spec.student)
         groups, blocks = (self.groups, self.blocks) if own is None else (own.groups, own.blocks)
-        best: tuple[float, float] | None = None
+        best: tuple[bool, float, float] | None = None
         found = None
         for trial in ended:
             if trial.technique or not trial.measured or trial.spec.recovery is None or len(trial.rungs) < self.rungs:
@@ -73,7 +73,8 @@ class WarmStarts:
             if _lasting(trial.spec) != _lasting(spec):
                 continue
             apart = distance(spec, trial.spec, groups, blocks)
-            rank = (round(apart, 3), -objective_value("accuracy", trial.measured))
+            other_inputs = trial.spec.size != spec.size
+            rank = (other_inputs, round(apart, 3), -objective_value("accuracy", trial.measured))
             if apart <= NEAR and (best is None or rank < best):
                 start = start_at(self.folder, trial, self.rungs)
                 if (checkpoints_folder(self.folder) / start.checkpoint).exists():
@@ -82,5 +83,8 @@ class WarmStarts:
 
 
 def _lasting(spec: StudentSpec) -> StudentSpec:
-    """Return what students must have in common for one to begin with weights of the other."""
-    return replace(spec.structure(), dropped=(), factors={})
+    """Return what students must have in common for one to begin with weights of the other.
+
+    Weights are of the same shape whatever the size of inputs.
+    """
+    return replace(spec.structure(), dropped=(), factors={}, size=0)

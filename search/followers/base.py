@@ -49,7 +49,7 @@ class EndedTrial:
         state: "finished", "gated" or "failed".
         label: Who proposed it, in words.
         reason: Why it ended, where it did not finish.
-        decisions: Every decision of its plan, by the name of its variable.
+        decisions: Every decision of its plan as users are shown it, by the name of its variable.
         figures: What was measured, by name: the objectives, and of each file the metric, latencies (ms) and sizes
             (bytes). Empty where nothing was.
         seconds: Time spent, by kind of work.

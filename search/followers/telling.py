@@ -62,13 +62,14 @@ class Telling:
 
     def _of(self, trial: Trial, volume: float | None) -> EndedTrial:
         ended_at_s = self._ended_at_s(trial)
-        unsaid = {v.name: v.options[0] for v in self.variables}  # the teacher's own
+        known = {variable.name: variable for variable in self.variables}
+        unsaid = {name: variable.options[0] for name, variable in known.items()}  # the teacher's own
         return EndedTrial(
             number=trial.number,
             state=str(trial.state),
             label=trial.label,
             reason=trial.reason,
-            decisions={**unsaid, **trial.plan.choices},
+            decisions={n: known[n].shown(o) if n in known else o for n, o in {**unsaid, **trial.plan.choices}.items()},
             figures={name: value for name, value in self._figures(trial).items() if math.isfinite(value)},
             seconds=dict(trial.seconds),
             rungs=trial.rungs,

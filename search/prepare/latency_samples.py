@@ -6,21 +6,23 @@ import itertools
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from ...errors import ExportError, MeasurementError, TrialFailed
 from ...evaluators.latency_model import UNKNOWN_ERROR, LatencyLearner, LatencyModel
 from ...evaluators.microbenchmarks import Say
+from ...evaluators.templates import exported_whole
 from ...spaces.axes.registry import SIZES
+from ...spaces.axes.size import SizeAxis
 from ...spaces.axes.student import TEACHER
 from ...spaces.plan import Plan
 from ...spaces.space import Space
-from ...spaces.spec import StudentSpec
+from ...spaces.spec import PLAIN, StudentSpec
 from ...spaces.target import PerTarget
 from ...spaces.variables import Number, Option, Value
 from ..evaluate.context import EvaluationContext
-from ..evaluate.gate import ShapeRecord, read_shape, time_shape
+from ..evaluate.gate import ShapeRecord, read_shape, shape_path, time_shape
 from ..evaluate.target_session import TargetSession
 from ..feasibility import Limits
 from ..propose.encoding import Parameter
@@ -87,7 +89,7 @@ def learn_latency(
     Args:
         context: What this process has of the study.
         space: The space.
-        seconds: Spent at most, on each target.
+        seconds: Spent at most, on each target. Plans whose graph was not exported yet take as much again at most.
         say: Takes a line about each model.
 
     Raises:
@@ -120,9 +122,9 @@ def sample_plans(space: Space, count: int, seed: int = 0, like: Plan | None = No
     """Return plans that tell most of what latency in this space hangs on; they are not taught.
 
     A longer list begins with the shorter one. The widest plans in all precisions come first, then the narrowest in the
-    fewest bits, soon also in the others. Then, over widths that fill the range evenly, in turn: one profile of widths
-    in one precision; every variable some steps off on its own; all alike but for one variable of few options. The last
-    two let a fit tell apart what uniform plans never do.
+    fewest bits, soon also in the others, and the smallest inputs alone. Then, over widths that fill the range evenly,
+    in turn: one profile of widths in one precision; every variable some steps off on its own; all alike but for one
+    variable of few options. The last two let a fit tell apart what uniform plans never do.
 
     Args:
         space: The space.
@@ -146,17 +148,26 @@ def _records(session: TargetSession) -> Iterator[ShapeRecord]:
 
 
 def _measure(context: EvaluationContext, specs: Sequence[StudentSpec], seconds: float) -> None:
-    started, longest = time.monotonic(), 0.0
+    # to export a graph takes as long as many measurements, and serves the search later: its time is not theirs
+    exported = {PLAIN}
+    spent: dict[bool, list[float]] = {True: [], False: []}
     for spec in specs:
-        begun = time.monotonic()
-        # a plan that would not be done in time is not begun
-        if context.stop() or begun - started + longest > seconds:
+        if context.stop():
             return
+        if all(read_shape(shape_path(session, spec), session) for session in context.sessions_for(spec).values()):
+            continue
+        graph = exported_whole(spec.structure())
+        its = spent[graph in exported]
+        # a plan that would not be done in time is not begun; another one may be
+        if sum(its) + median(its or [0.0]) >= seconds:
+            continue
+        begun = time.monotonic()
         try:
             time_shape(context, spec)
+            exported.add(graph)
         except (TrialFailed, ExportError, MeasurementError):
-            continue
-        longest = max(longest, time.monotonic() - begun)
+            pass
+        its.append(time.monotonic() - begun)
 
 
 def _design(space: Space, random_: random.Random, like: Plan) -> Iterator[Plan]:
@@ -165,7 +176,9 @@ def _design(space: Space, random_: random.Random, like: Plan) -> Iterator[Plan]:
     bits = space.options("bits") or (32,)
     sized = [variable for axis in SIZES for variable in space.of(axis)]
     low = min((variable.parts[-1] for variable in sized), default=1.0)
-    few = [i for i, v in enumerate(space.network) if len(v.options) <= FEW]
+    # no width says how small inputs are, and steps from their full size would reach but the next ones
+    sizes = {i: _in_turn(len(v.options), random_) for i, v in enumerate(space.network) if v.axis == SizeAxis.name}
+    few = [i for i, v in enumerate(space.network) if len(v.options) <= FEW or i in sizes]
 
     def uniform(width: float, precision: Option) -> Plan:
         return space.uniform({**dict.fromkeys(SIZES, width), "bits": precision}, like)
@@ -174,6 +187,7 @@ def _design(space: Space, random_: random.Random, like: Plan) -> Iterator[Plan]:
         yield uniform(1.0, precision)
     narrowest = [uniform(low, precision) for precision in bits]
     yield narrowest.pop()
+    yield space.repair(uniform(1.0, bits[0]).changed({v.name: v.options[-1] for v in space.of(SizeAxis.name)}))
     profile = ProfileEncoding(space)
     ranges = profile.latent()
     widths = qmc.Halton(1, scramble=False)
@@ -187,10 +201,16 @@ def _design(space: Space, random_: random.Random, like: Plan) -> Iterator[Plan]:
                 drawn[name] = parameter.clip(width * math.exp(random_.uniform(-ROLE_SPREAD, ROLE_SPREAD)))
         curved = profile.decode(drawn)
         yield space.repair(plan.changed({v.name: curved.choices.get(v.name, v.options[0]) for v in sized}))
-        yield _scattered(space, plan, random_)
+        yield _scattered(space, plan, random_, sizes)
         yield _one_changed(space, plan, few, random_)
         while narrowest and i == 2:  # far from most plans: not among the very first
             yield narrowest.pop()
+
+
+def _in_turn(count: int, random_: random.Random) -> Iterator[int]:
+    """Yield the numbers below `count` in a random order, and then in another one, without end."""
+    while True:
+        yield from random_.sample(range(count), count)
 
 
 def _drawn(parameter: Parameter, random_: random.Random) -> Value:
@@ -199,13 +219,22 @@ def _drawn(parameter: Parameter, random_: random.Random) -> Value:
     return random_.choice(parameter.options)
 
 
-def _scattered(space: Space, plan: Plan, random_: random.Random) -> Plan:
-    """Return a plan where every variable is off on its own; sorts of zeros in every second plan."""
+def _scattered(space: Space, plan: Plan, random_: random.Random, in_turn: Mapping[int, Iterator[int]]) -> Plan:
+    """Return a plan where every variable is off on its own; sorts of zeros in every second plan.
+
+    Args:
+        space: The space.
+        plan: What others are off from.
+        random_: Decides.
+        in_turn: Number of a variable -> the options that it takes, one after the other, in all plans of this kind.
+    """
     indices = list(space.indices(plan))
     sparse = random_.random() < 0.5
     for i, variable in enumerate(space.network):
         last = len(variable.options) - 1
-        if len(set(variable.families)) > 1:
+        if i in in_turn:
+            indices[i] = next(in_turn[i])
+        elif len(set(variable.families)) > 1:
             indices[i] = random_.randint(0, last) if sparse else indices[i]
         elif last < FEW:
             indices[i] = random_.randint(0, last)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 
-from ...errors import BudgetError, MeasurementError, TrialFailed
+from ...errors import BudgetError, ExportError, MeasurementError, TrialFailed
 from ...evaluators.measurement import Latency
+from ...evaluators.microbenchmarks import Say
 from ...spaces.axes.registry import SIZES
 from ...spaces.axes.student import TEACHER
 from ...spaces.plan import Plan
@@ -19,13 +21,34 @@ from ..feasibility import Limits
 
 FEW = 4
 """A variable with at most so many options is also changed by itself."""
+LESS_WORK = {"depth": "fewest blocks", "size": "smallest inputs"}
+"""Axes that leave work out and change the form of no layer, with what a user reads of their last options."""
 
 
-def measure_reach(context: EvaluationContext, space: Space, limits: Limits) -> PerTarget[Mapping[str, Latency]]:
-    """Measure the smallest plans of a space, in each precision.
+@dataclass(frozen=True)
+class Fastest:
+    """The fastest of the plans that were measured for a target.
 
-    The smallest plan need not be the fastest: narrow int8 layers are slower than wider ones on some CPUs. So where it
-    misses the budget, the fastest is looked for by descent before anything is called out of reach.
+    Attributes:
+        words: What it is, for the user.
+        plan: The plan.
+        latency: Of one inference.
+        sure: Whether all were measured that could be faster, where this one misses its budget; else time ran out.
+    """
+
+    words: str
+    plan: Plan
+    latency: Latency
+    sure: bool = True
+
+
+def measure_reach(context: EvaluationContext, space: Space, limits: Limits) -> PerTarget[Fastest]:
+    """Measure the smallest plans of a space.
+
+    Those of the smallest width are measured in each precision. Where they miss the budget, blocks are dropped and
+    inputs made smaller too. The smallest plan need not be the fastest: narrow int8 layers are slower than wider ones
+    on some CPUs. So where it misses the budget too, the fastest is looked for by descent before anything is called out
+    of reach. A plan that cannot be built or timed is passed over.
 
     Args:
         context: What this process has of the study.
@@ -33,86 +56,140 @@ def measure_reach(context: EvaluationContext, space: Space, limits: Limits) -> P
         limits: The study's budgets.
 
     Returns:
-        For each target, what was measured, by a name for the user.
+        For each target its fastest plan; none where time ran out before any was measured.
 
     Raises:
-        MeasurementError: A plan cannot be built or timed.
+        MeasurementError: No plan can be built and timed.
+        StorageError: The disk is full.
     """
-    found: dict[str, dict[str, Latency]] = {name: {} for name in context.sessions}
-    smallest: dict[str, dict[str, Plan]] = {name: {} for name in context.sessions}
-    for bits in space.options("bits") or (32,):
-        plain = f"smallest width in {'fp32' if bits == 32 else f'{bits} bits'}"
-        for target, student in product(space.options("target") or ("",), space.options("student") or (TEACHER,)):
-            like = Plan({"student": student, **({"target": target} if target else {})})
-            words = plain if student == TEACHER else f"{plain} of {student}"
-            plan = space.uniform({**dict.fromkeys(SIZES, 0.0), "bits": bits}, like)
-            for name, latency in _latencies(context, space, plan).items():
-                found[name][words], smallest[name][words] = latency, plan
-    for name, latencies in found.items():
-        words, best = min(latencies.items(), key=lambda item: item[1].p50_ms)
-        if limits.out_of_reach(name, best):
-            found[name][f"{words}, descended"] = _descend(context, space, name, smallest[name][words], best, limits)
-    return found
+    search = _Search(context, space, limits)
+    search.measure(_smallest(space, ()))
+    search.measure(_smallest(space, tuple(LESS_WORK)), only_missed=True)
+    sure = {name: search.descend(name) for name in context.sessions}
+    for name, complete in sure.items():
+        if complete and name not in search.fastest and search.failure is not None:
+            raise MeasurementError(f"the fastest plans cannot be measured: {search.failure}") from search.failure
+    return {name: replace(fastest, sure=sure[name]) for name, fastest in search.fastest.items()}
 
 
-def check_reach(found: PerTarget[Mapping[str, Latency]], limits: Limits, any_of: bool) -> None:
+def check_reach(found: PerTarget[Fastest], limits: Limits, any_of: bool, say: Say = lambda line: None) -> None:
     """Refuse budgets that even the fastest plans surely miss.
 
     Args:
         found: What `measure_reach` found.
         limits: The study's budgets.
         any_of: Whether each model is for one of the targets; then it is enough to reach one.
+        say: Takes a line about each budget of which it is not known whether it can be met.
 
     Raises:
         BudgetError: A budget is out of reach.
     """
     missed = []
-    for name, limit in limits.budgets.items():
-        words, fastest = min(found[name].items(), key=lambda item: item[1].p50_ms)
-        if limits.out_of_reach(name, fastest):
-            where = f"on {name}: " if len(found) > 1 else ""
+    for name, fastest in found.items():
+        if not limits.out_of_reach(name, fastest.latency):
+            continue
+        where, limit, latency = f"on {name}: " if len(limits.targets) > 1 else "", limits.budgets[name], fastest.latency
+        measured = (
+            f"({fastest.words}) was measured at {latency.p50_ms:.3g} ms (p50; {latency.at(limits.percentile):.3g} ms "
+            "held against the budget)"
+        )
+        if fastest.sure:
             missed.append(
-                f"{where}budget {limit:g} ms is out of reach: the fastest plan of this space ({words}) was measured at "
-                f"{fastest.p50_ms:.3g} ms (p50; {fastest.at(limits.percentile):.3g} ms held against the budget); ask "
+                f"{where}budget {limit:g} ms is out of reach: the fastest plan of this space {measured}; ask "
                 "for more than that, or lower min_channels_fraction, the batch, or the teacher's size"
             )
-    if missed and (not any_of or len(missed) == len(found)):
+        else:
+            say(f"{where}whether {limit:g} ms can be met is not known yet; the fastest plan so far {measured}")
+    if missed and (not any_of or len(missed) == len(limits.targets)):
         raise BudgetError(missed[0])
 
 
-def _descend(
-    context: EvaluationContext, space: Space, target: str, plan: Plan, latency: Latency, limits: Limits
-) -> Latency:
-    """Return the latency of the fastest plan found by changing one thing at a time.
+class _Search:
+    """Measures plans one after the other, and keeps the fastest of each target."""
 
-    It ends at the budget, where nothing is faster, or with the time of the search.
+    def __init__(self, context: EvaluationContext, space: Space, limits: Limits) -> None:
+        self.fastest: dict[str, Fastest] = {}
+        self.failure: Exception | None = None
+        self._context, self._space, self._limits = context, space, limits
+        self._tried: set[str] = set()
+
+    def measure(self, plans: Iterable[tuple[str, Plan]], only_missed: bool = False) -> None:
+        """Measure plans with their names, to the end of the search's time.
+
+        Args:
+            plans: The plans.
+            only_missed: Whether those are left out that are for no target whose budget is missed so far.
+        """
+        for words, plan in plans:
+            names = self._context.sessions_for(self._space.spec(plan))
+            if not only_missed or any(self._misses(name) for name in names):
+                if self._context.stop():
+                    return
+                self._try(words, plan)
+
+    def descend(self, target: str) -> bool:
+        """Look for a plan that meets the budget of a target, by changing one thing of the fastest at a time.
+
+        Returns:
+            Whether it came to an end: at the budget, or where nothing is faster; else time ran out.
+        """
+        start, improved = self.fastest.get(target), self._misses(target)
+        words = f"{start.words}, descended" if start else ""
+        while improved:
+            improved = False
+            for move in _moves(self._space):
+                if not self._misses(target):
+                    return True
+                if self._context.stop():
+                    return False
+                before = self.fastest.get(target)
+                if before is not None:
+                    self._try(words, self._space.repair(before.plan.changed(move)))
+                improved |= self.fastest.get(target) != before
+        return True
+
+    def _misses(self, target: str) -> bool:
+        fastest = self.fastest.get(target)
+        return fastest is None or self._limits.out_of_reach(target, fastest.latency)
+
+    def _try(self, words: str, plan: Plan) -> None:
+        spec = self._space.spec(plan)
+        if spec.shape_key() in self._tried:
+            return
+        self._tried.add(spec.shape_key())
+        try:
+            latencies = time_shape(self._context, spec).latencies
+        except (TrialFailed, ExportError, MeasurementError) as failure:
+            self.failure = self.failure or failure
+            return
+        for name, latency in latencies.items():
+            if name not in self.fastest or latency.p50_ms < self.fastest[name].latency.p50_ms:
+                self.fastest[name] = Fastest(words, plan, latency)
+
+
+def _smallest(space: Space, less: Sequence[str]) -> Iterator[tuple[str, Plan]]:
+    """Yield the narrowest plans with their names, in each precision and of each network; `less`: of `LESS_WORK`."""
+    for bits in space.options("bits") or (32,):
+        least = [LESS_WORK[axis] for axis in less if space.of(axis)]
+        plain = f"{', '.join([*least, 'smallest width'])} in {'fp32' if bits == 32 else f'{bits} bits'}"
+        for target, student in product(space.options("target") or ("",), space.options("student") or (TEACHER,)):
+            like = Plan({"student": student, **({"target": target} if target else {})})
+            words = plain if student == TEACHER else f"{plain} of {student}"
+            # of blocks and sizes the last option: what is left of the work is not always known
+            gone = {v.name: v.options[-1] for axis in less for v in space.of(axis)}
+            yield words, space.uniform({**dict.fromkeys(SIZES, 0.0), "bits": bits}, like.changed(gone))
+
+
+def _moves(space: Space) -> Iterator[Mapping[str, Option]]:
+    """Yield changes of all variables with the same options, or of one with few options.
+
+    No student is faster with one block more. Smaller inputs are resized first, which tiny networks may not win back.
     """
-    improved = True
-    while improved:
-        improved = False
-        for neighbour in _neighbours(space, plan):
-            found = _latencies(context, space, neighbour)[target]
-            if found.p50_ms < latency.p50_ms:
-                plan, latency, improved = neighbour, found, True
-            if context.stop() or not limits.out_of_reach(target, latency):
-                return latency
-    return latency
-
-
-def _neighbours(space: Space, plan: Plan) -> Iterator[Plan]:
-    """Yield plans where all variables with the same options, or one with few options, take another option."""
     alike: dict[tuple[str, tuple[Option, ...]], list[str]] = {}
     for variable in space.network:
         alike.setdefault((variable.axis, variable.options), []).append(variable.name)
-    for (_, options), names in alike.items():
-        for option in options:
-            yield space.repair(plan.changed(dict.fromkeys(names, option)))
-            if len(options) <= FEW and len(names) > 1:
-                yield from (space.repair(plan.changed({name: option})) for name in names)
-
-
-def _latencies(context: EvaluationContext, space: Space, plan: Plan) -> PerTarget[Latency]:
-    try:
-        return time_shape(context, space.spec(plan)).latencies
-    except TrialFailed as failure:
-        raise MeasurementError(f"the fastest plans cannot be measured: {failure}") from failure
+    for (axis, options), names in alike.items():
+        worth = {"depth": options[-1:], "size": (options[-1], options[0])}.get(axis, options)
+        yield from (dict.fromkeys(names, option) for option in worth)
+        if len(options) <= FEW and len(names) > 1:
+            yield from ({name: option} for option in worth for name in names)

@@ -166,6 +166,7 @@ def lay_context(
         no_tables=network.no_tables if settings.space.embeddings else (),
         recurrent=network.recurrent if settings.space.recurrent else (),
         no_recurrent=network.no_recurrent if settings.space.recurrent else tuple(_unasked(network)),
+        float_recurrent=() if settings.space.recurrent else network.recurrent,
     )
     return united(context, network.students, settings.space.embeddings, settings.space.recurrent)
 

@@ -18,10 +18,10 @@ def describe_space(
     targets: Sequence[Target],
     pattern_ratios: PerTarget[Mapping[str, Ratio]],
 ) -> dict[str, Any]:
-    """Return layers, groups, variables with their options, and what was left out and why.
+    """Return layers, groups, blocks, variables with their options, and what was left out and why.
 
-    Where the task brings students of the user's own, each layer and group says which network it is in, the teacher's
-    with an empty name.
+    Where the task brings students of the user's own, each of the former says which network it is in, the teacher's with
+    an empty name. "everywhere" says whether a variable is about all layers of its network.
 
     Args:
         space: The space.
@@ -31,7 +31,9 @@ def describe_space(
     """
     context = space.context
     writers = {m.layer: g.name for g in context.groups for m in g.members if m.side != "in"}
-    network = {n: {"network": net.name} for net in context.networks for n in (*net.layers, *net.groups)}
+    network = {n: {"network": net.name} for net in context.networks for n in (*net.layers, *net.groups, *net.blocks)}
+    # embeddings and recurrent layers have decisions of their own
+    whole = [[layer.name for layer in part.layers] for part in context.parts() if len(part.layers) > 1]
     missing = {(entry.name, entry.reason) for entry in (*left_out, *space.left_out())}
     return {
         "targets": [vars(target) for target in targets],
@@ -50,7 +52,10 @@ def describe_space(
         "groups": [
             {"name": g.name, "channels": g.channels, "kind": g.kind, **network.get(g.name, {})} for g in context.groups
         ],
-        "variables": [_variable(variable) for variable in space],
+        "blocks": [
+            {"name": b.name, "layers": [*b.layers, *b.recurrent], **network.get(b.name, {})} for b in context.blocks
+        ],
+        "variables": [{**_variable(v), "everywhere": any(map(frozenset(v.layers).issuperset, whole))} for v in space],
         "left_out": [{"name": name, "reason": reason} for name, reason in sorted(missing)],
         "patterns": {
             target: {kind: _ratio(ratio) for kind, ratio in each.items()} for target, each in pattern_ratios.items()
@@ -68,6 +73,7 @@ def _variable(variable: Variable) -> dict[str, Any]:
         "role": variable.role,
         "kind": variable.kind,
         "options": list(variable.options),
+        "names": {str(option): name for option, name in variable.names},
         "range": None if bounds is None else [bounds.low, bounds.high, "log" if bounds.log else "linear"],
         "layers": list(variable.layers),
         "depth": variable.depth,

@@ -178,7 +178,8 @@ class _Table:
         Args:
             sequences: Rows to stand beside where no limit says which model is wanted.
         """
-        meaning = "channels, bits and teaching of every part of the network, decided together"
+        axes = " and ".join(", ".join(self._facts.options).rsplit(", ", 1))
+        meaning = f"{axes or 'all that the study decides'}, decided together"
         searched = {entry.number for entry in self._searched}
         fitting = [entry for entry in self._front.fitting if entry.number in searched]
         beside = next((row for row in sequences if row.against is not None), None)

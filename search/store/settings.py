@@ -22,8 +22,8 @@ FIXED = ("task", "data", "teacher", "target", "recovery")
 """Sections that cannot change while a study goes on: their trials would not compare."""
 FIXED_KEYS = {"space": {"criterion", "embeddings", "recurrent"}}
 """Keys of other sections that cannot either: the students of one plan would not be the same."""
-NEEDED_FOR_EVER = ("size",)
-"""Axes that a study cannot lose: what they need of the network is only looked for where they are named."""
+NEEDS_WHAT_IS_KEPT = {"size": "sizes.json"}
+"""Axis -> the file of a study without which it cannot lose the axis: what students with it are made with."""
 FREE = {"profile_seconds", "learn_seconds", "precision"}
 """Keys of those sections that may: how long to look does not change what is seen."""
 
@@ -119,8 +119,9 @@ def check_settings(folder: Path, settings: StudyFile) -> None:
             f"{folder} was begun with [{section}] {key} = {before!r}, now it is {now!r}: its trials would not compare; "
             "use --fresh, or change it back"
         )
-    for axis in NEEDED_FOR_EVER:
-        if axis in _section(old, "space").get("axes", ()) and axis not in settings.space.axes:
+    axes = _section(old, "space").get("axes", ())
+    for axis, file in NEEDS_WHAT_IS_KEPT.items():
+        if axis in axes and axis not in settings.space.axes and not (folder / file).exists():
             raise StorageError(
                 f"{folder} was searched with the axis {axis!r}, and without it what it made cannot be made again: "
                 "add it to [space] axes, or use --fresh"

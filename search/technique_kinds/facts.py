@@ -118,14 +118,22 @@ def way(option: str) -> Need:
     return missing
 
 
-def axis(name: str, otherwise: str) -> Need:
+def axis(name: str, otherwise: str, what: str = "") -> Need:
     """Return the need of an axis that decides something here.
 
     Args:
         name: Of the axis.
         otherwise: What is said of a study without it.
+        what: How the names begin of what it leaves out, where it is there and this network gives it nothing to decide.
     """
-    return lambda facts: "" if name in facts.options else otherwise
+
+    def missing(facts: SpaceFacts) -> str:
+        if name in facts.options:
+            return ""
+        reasons = (why for left, why in facts.reasons.items() if what and f"{left} ".startswith(f"{what} "))
+        return next(reasons, otherwise)
+
+    return missing
 
 
 def narrower(facts: SpaceFacts) -> str:

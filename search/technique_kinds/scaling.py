@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...spaces.axes.size import FULL as FULL_SIZE
+from ...spaces.sizes import WHAT as SIZE_OF_INPUTS
 from ...spaces.variables import Variable
 from ..propose.compound import MOST, scaled
 from ..propose.counts import evenly, on_or_off
@@ -52,14 +53,14 @@ SHALLOWER = TechniqueKind(
     "fewer blocks",
     "blocks spread evenly over the depth are dropped, taught by the teacher",
     _shallower,
-    needs=(axis("depth", "no axis of this study drops blocks"),),
+    needs=(axis("depth", "no axis of this study drops blocks", what="depth"),),
     narrows=True,
 )
 SMALLER_INPUTS = TechniqueKind(
     "smaller inputs",
     "smaller images or shorter sequences, taught by the teacher",
     _smaller_inputs,
-    needs=(axis("size", "no axis of this study makes inputs smaller"),),
+    needs=(axis("size", "no axis of this study makes inputs smaller", what=SIZE_OF_INPUTS),),
     narrows=True,
 )
 COMPOUND = TechniqueKind(

@@ -45,7 +45,11 @@ class DepthAxis(AxisDefaults):
         if not context.blocks:
             return (LeftOut("depth", "no part of the network that has layers has a shortcut past it"),)
         reasons = {block.name: _why_kept(context, block) for block in context.blocks}
-        return tuple(LeftOut(name, reason) for name, reason in reasons.items() if reason is not None)
+        left = tuple(LeftOut(name, reason) for name, reason in reasons.items() if reason is not None)
+        if len(left) < len(reasons):
+            return left
+        why = "; ".join(dict.fromkeys(entry.reason for entry in left))
+        return (LeftOut("depth", f"no block may go: {why}"), *left)
 
     def apply(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> StudentSpec:
         """Return `spec` with the names of the blocks that go."""

@@ -24,13 +24,14 @@ class SizeAxis(AxisDefaults):
         """Return one variable over all layers, where the network can look at smaller inputs."""
         if not context.resizings:
             return ()
-        teacher = context.only("").layers  # students of the user's own look at all of their inputs
-        full = sum(layer.area for layer in teacher)
-        layers = tuple(layer.name for layer in teacher)
+        teacher = context.only("")  # students of the user's own look at all of their inputs
+        layers = tuple(layer.name for layer in teacher.layers)
+        full = {layer.name: layer.area for layer in (*teacher.layers, *teacher.recurrent, *teacher.float_recurrent)}
         areas = [resizing.areas for resizing in context.resizings]
-        parts = [sum(area for name, area in each.items() if name in layers) / full for each in areas]
+        parts = [sum(area for name, area in each.items() if name in full) / sum(full.values()) for each in areas]
         options = (FULL, *(resizing.size for resizing in context.resizings))
-        return (Variable(self.name, "", "input", "ordered", options, (1.0, *parts), layers=layers),)
+        names = ((FULL, "full"),)
+        return (Variable(self.name, "", "input", "ordered", options, (1.0, *parts), layers=layers, names=names),)
 
     def left_out(self, context: SpaceContext) -> tuple[LeftOut, ...]:
         """Return the sizes that the network cannot look at."""

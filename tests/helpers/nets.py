@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -21,10 +21,12 @@ from autocompress.spaces.axes.channels import ChannelsAxis
 from autocompress.spaces.axes.depth import DepthAxis
 from autocompress.spaces.axes.patterns import PatternAxis
 from autocompress.spaces.axes.recovery import RecoveryAxis
+from autocompress.spaces.axes.size import SizeAxis
 from autocompress.spaces.axes.width import WidthAxis
 from autocompress.spaces.context import SpaceContext
 from autocompress.spaces.graph.blocks import find_blocks
 from autocompress.spaces.graph.capture import capture
+from autocompress.spaces.graph.resized import Resizing
 from autocompress.spaces.groups import LeftOut, find_groups
 from autocompress.spaces.layers import find_layers, find_leaf_modules
 from autocompress.spaces.plan import Plan
@@ -103,7 +105,8 @@ ALL = [pytest.param(name, marks=pytest.mark.slow) if name == "mobilenet_v2" else
 """For parametrize: finding the groups of the largest takes seconds."""
 
 AXES: dict[str, Axis] = {
-    axis.name: axis for axis in (DepthAxis(), ChannelsAxis(), WidthAxis(), PatternAxis(), BitsAxis(), RecoveryAxis())
+    axis.name: axis
+    for axis in (DepthAxis(), ChannelsAxis(), WidthAxis(), SizeAxis(), PatternAxis(), BitsAxis(), RecoveryAxis())
 }
 CAPABILITIES = Capabilities(latency_bits=(32, 8), storage_bits=(16, 4), channel_multiple=8, patterns=("2:4",))
 
@@ -154,6 +157,16 @@ def shaken(model: nn.Module, seed: int = 0) -> nn.Module:
 def space_over(context: SpaceContext, *axes: str) -> Space:
     """The space over the built-in axes of these names, whatever is installed; whether to teach is always decided."""
     return Space(replace(context, axes=axes), [AXES[name] for name in dict.fromkeys((*axes, "recovery"))])
+
+
+def with_sizes(context: SpaceContext, full: int, sides: Sequence[int]) -> SpaceContext:
+    """The context with images of these sides beside the full one: as a space sees them, without a graph."""
+
+    def looking_at(side: int) -> Resizing:
+        areas = {layer.name: max(1, layer.area * side**2 // full**2) for layer in context.layers}
+        return Resizing(side, (side, side), (full, full), areas=areas)
+
+    return replace(context, resizings=tuple(map(looking_at, sides)))
 
 
 CAN_MORE = Capabilities(latency_bits=(32, 16, 8), storage_bits=(4,), channel_multiple=8)

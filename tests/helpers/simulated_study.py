@@ -119,6 +119,7 @@ def write_study(
     budget_ms: float | None = None,
     metric: MetricLabel = ACCURACY,
     labels: dict[int, str] | None = None,
+    space: Space | None = None,
 ) -> Front:
     """Write a study's folder, and read its front.
 
@@ -131,8 +132,9 @@ def write_study(
         budget_ms: What the study asks.
         metric: How the metric is shown.
         labels: Trial number -> what users see of its origin, in place of what it would be.
+        space: Of the study, in place of one over a chain of `layers` convolutions.
     """
-    space = chain([32, 48] * (layers // 2 - 1) + [64, 10])
+    space = space or chain([32, 48] * (layers // 2 - 1) + [64, 10])
     folder.mkdir(parents=True, exist_ok=True)
     settings = StudyFile(name="simulated").changed("budget", latency_ms=budget_ms)
     write_settings(folder, settings)

@@ -11,12 +11,14 @@ from autocompress.search.store.settings import check_settings, with_earlier_choi
 from autocompress.studies.study_file import StudyFile
 
 
-def test_a_study_does_not_lose_the_axis_size(tmp_path: Path) -> None:
+def test_a_study_loses_the_axis_size_only_where_it_keeps_the_sizes(tmp_path: Path) -> None:
     begun = StudyFile().changed("space", axes=("channels", "bits", "size"))
     write_settings(tmp_path, begun)
     check_settings(tmp_path, begun.changed("space", axes=("channels", "size", "recovery")))
     with pytest.raises(StorageError, match=r"axis 'size'.*add it to \[space\] axes"):
         check_settings(tmp_path, begun.changed("space", axes=("channels", "bits")))
+    (tmp_path / "sizes.json").write_text("{}")
+    check_settings(tmp_path, begun.changed("space", axes=("channels", "bits")))
 
 
 def test_it_may_come_later(tmp_path: Path) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from nets import CAPABILITIES, SMALL, net, space_over
+from nets import CAPABILITIES, SMALL, net, space_over, with_sizes
 
 from autocompress.evaluators.latency import Calibration, LatencyMeter
 from autocompress.evaluators.measurement import Latency
 from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.files import write_json
-from autocompress.search.evaluate.gate import ShapeRecord
+from autocompress.search.evaluate.gate import Shape, ShapeRecord, shape_path
 from autocompress.search.evaluate.target_session import TargetSession
 from autocompress.search.executors.base import ExecutorContext
 from autocompress.search.feasibility import Limits
+from autocompress.search.prepare import latency_samples
 from autocompress.search.prepare.latency_samples import held_ratio, learn_latency, sample_plans, samples
 from autocompress.search.prepare.space import space_without_measuring
 from autocompress.search.propose.by_hand import by_hand
@@ -27,6 +30,7 @@ from autocompress.spaces.spec import StudentSpec
 from autocompress.spaces.target import Capabilities, Target, joint_capabilities
 
 FLOATS, INTEGERS = Capabilities((32,), (), 8), Capabilities((32, 8), (), 8)
+SIZES = (14, 12, 10, 8)
 
 
 def choosing_space() -> Space:
@@ -79,15 +83,19 @@ def session(folder: Path) -> TargetSession:
     return TargetSession(Target(), get_runtime("onnxruntime"), None, meter, folder)  # type: ignore[arg-type]
 
 
-def test_only_what_compares_with_the_present_calibration_is_a_sample(tmp_path: Path) -> None:
+def latency() -> Latency:
     numbers = dict.fromkeys(("low_ms", "high_ms", "p95_ms", "p99_ms", "mean_ms"), 1.0)
     ratios = {"ratio": 0.5, "ratio_low": 0.5, "ratio_high": 0.5, "load_ms": 1.0, "peak_memory_mb": None}
     counts = {"samples": 1, "warmup": 1, "processes": 1, "disturbed": False}
-    latency = Latency(p50_ms=1.0, p90_ms=1.5, conditions={}, **numbers, **ratios, **counts)  # type: ignore[arg-type]
+    return Latency(p50_ms=1.0, p90_ms=1.5, conditions={}, **numbers, **ratios, **counts)  # type: ignore[arg-type]
+
+
+def test_only_what_compares_with_the_present_calibration_is_a_sample(tmp_path: Path) -> None:
+    here = latency()
     spec, other = StudentSpec({"a": 8}), StudentSpec({"a": 16})
     for name, record in {
-        "one": ShapeRecord(spec, "this machine", latency, 10),
-        "two": ShapeRecord(other, "another machine", latency, 10),
+        "one": ShapeRecord(spec, "this machine", here, 10),
+        "two": ShapeRecord(other, "another machine", here, 10),
     }.items():
         write_json(tmp_path / "latency" / f"{name}.json", to_plain(record))
     assert samples(session(tmp_path)) == [(StudentSpec(), 2.0), (spec, 1.0)]
@@ -99,6 +107,41 @@ def test_only_what_compares_with_the_present_calibration_is_a_sample(tmp_path: P
     assert held_ratio(session(tmp_path / "new"), "here", tail) == 1.0
     write_json(tmp_path / "latency" / "three.json", {"calibration": "this machine"})
     assert len(samples(session(tmp_path))) == 2, "what cannot be read is measured again"
+
+
+def sized_space() -> Space:
+    return space_over(with_sizes(net("digits").context, 16, SIZES), "channels", "size", "bits")
+
+
+def test_all_sizes_of_inputs_are_sampled_the_smallest_of_them_early() -> None:
+    found = sized_space()
+    specs = [found.spec(plan) for plan in sample_plans(found, 32)]
+    assert {spec.size for spec in specs} == {0, *SIZES}
+    assert SIZES[-1] in {spec.size for spec in specs[:6]}
+
+
+def test_exports_of_sizes_take_no_time_from_other_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A made-up clock: an export takes eight seconds, where the time of a search allows fifteen for all samples."""
+    opened, now_s, exported = session(tmp_path), [0.0], {StudentSpec()}
+
+    def time_shape(_: Any, spec: StudentSpec) -> Shape:
+        now_s[0] += 1.0 if spec.structure() in exported else 9.0
+        exported.add(spec.structure())
+        record = ShapeRecord(replace(spec, recovery=None), "this machine", latency(), 10)
+        write_json(shape_path(opened, spec), to_plain(record))
+        return Shape({}, 10)
+
+    monkeypatch.setattr(latency_samples, "time_shape", time_shape)
+    monkeypatch.setattr(latency_samples, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    context: Any = SimpleNamespace(
+        stop=lambda: False, sessions={"here": opened}, sessions_for=lambda spec: {"here": opened}
+    )
+    (learner,) = learn_latency(context, sized_space(), 15.0).values()
+    assert len(learner) >= 14 and SIZES[-1] in {spec.size for spec, _ in samples(opened)}
+    assert now_s[0] <= 2 * 15.0 + 9.0, "they take as much again at most, and an export more"
+    before = now_s[0]
+    learn_latency(context, sized_space(), 0.0)
+    assert now_s[0] == before, "without time nothing is measured"
 
 
 @pytest.mark.slow

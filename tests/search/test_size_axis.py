@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +24,10 @@ from autocompress.search.evaluate.look import look_at_teacher
 from autocompress.search.executors.base import ExecutorContext
 from autocompress.search.prepare.space import space_without_measuring
 from autocompress.spaces.plan import Plan
+from autocompress.spaces.shapes import Shapes
 from autocompress.spaces.spec import Recovery, StudentSpec
 from autocompress.spaces.target import Target
+from autocompress.studies.study_file import StudyFile
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +90,26 @@ def test_damaged_sizes_are_found_anew(context: EvaluationContext, tmp_path: Path
     path.write_text(content.replace("%s", kept["of"]))
     assert sizes_of_study(context.task, tmp_path, keeps=True)[0] == context.network.resizings
     assert json.loads(path.read_text()) == kept
+
+
+def test_students_of_a_size_outlive_the_axis(context: EvaluationContext) -> None:
+    """A study that goes on without `size` has made them, and still makes them again."""
+    settings = StudyFile().changed("space", axes=("channels", "bits"))
+    network = look_at_teacher(context.task, settings.space.axes, context.folder)
+    assert network.resizings == context.network.resizings
+    space = space_without_measuring(network, settings)
+    assert not space.of("size")
+    assert Shapes(space.context).of(StudentSpec(size=6)).macs.sum() < Shapes(space.context).of(StudentSpec()).macs.sum()
+
+
+def test_a_task_travels_without_the_code_of_its_network(context: EvaluationContext) -> None:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    from autocompress.search.executors.ray_cluster import pickled
+
+    settings = StudyFile().changed("space", axes=("channels", "size"))
+    found = pickled(context.task, settings, context.folder)
+    assert found is not None
+    again = pickle.loads(found)
+    assert again.bare is None
+    sizes = look_at_teacher(again, settings.space.axes, context.folder).resizings
+    assert sizes == context.network.resizings

@@ -206,7 +206,8 @@ class Sentences(nn.Module):
         return self.head(self.again(h)[0][:, -1])
 
 
-def test_latency_terms_of_recurrent_layers_are_of_what_students_have_of_them() -> None:
+@pytest.mark.parametrize("decided", ["recurrent", "float_recurrent"])
+def test_latency_terms_of_recurrent_layers_are_of_what_students_have_of_them(decided: str) -> None:
     tokens = torch.zeros(1, 16, dtype=torch.long)
     model = Sentences().eval()
     graph = capture(model, tokens)
@@ -215,7 +216,8 @@ def test_latency_terms_of_recurrent_layers_are_of_what_students_have_of_them() -
     base = SpaceContext(found.layers, found.groups, CAN, axes=("bits",), blocks=found.blocks, resizings=sizes)
     held = nn.Sequential(OrderedDict(small=nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 3))))
     small = look_at_network(capture(held.eval(), EXAMPLE[:, 0]), EXAMPLE[:, 0])
-    whole = united(replace(base, recurrent=found.recurrent), {"small": small})
+    given: dict[str, Any] = {decided: found.recurrent}
+    whole = united(replace(base, **given), {"small": small})
     features, parent = Features(whole), Parent.of(graph, replace(found, resizings=sizes))
     block = next(block.name for block in found.blocks if block.recurrent == ("memory",))
     narrow = next(g for g in found.groups if {m.layer for m in g.members} == {"inner", "memory"})
@@ -234,5 +236,6 @@ def test_latency_terms_of_recurrent_layers_are_of_what_students_have_of_them() -
         student = look_at_network(make_student(parent, spec).module, tokens)
         assert told(spec) == (sum(layer.macs for layer in student.recurrent), 0)
     int8 = StudentSpec(bits={"again": 8}, activations={"again": "dynamic"})
-    assert told(int8) == tuple(layer.macs for layer in found.recurrent)
+    each = tuple(layer.macs for layer in found.recurrent)
+    assert told(int8) == (each if decided == "recurrent" else (sum(each), 0)), "those that nothing is decided of"
     assert told(StudentSpec(student="small")) == (0, 0), "another network has none of them"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...trial import Trial
+from ..lost_layers import lost_layers
 from .record import Record
 from .wording import short
 
@@ -35,6 +36,7 @@ def layer_data(record: Record, notable: frozenset[int]) -> dict[str, Any]:
         "teacher": None if record.front.teacher is None else record.front.teacher.number,
         "error": {name: short(error, 3) for name, error in record.predictions.relative_error.items()},
         "students": {str(number): trial.spec.student for number, trial in numbers.items() if trial.spec.student},
+        "lost": _lost(record, numbers),
         "channels": _channels(record, numbers),
         "bits": _bits(record, numbers),
         "sensitivity": _sensitivity(record),
@@ -59,6 +61,13 @@ def _measured(record: Record) -> dict[str, dict[str, dict[str, Any]]]:
         }
         for name, trials in record.shares.items()
     }
+
+
+def _lost(record: Record, trials: dict[int, Trial]) -> dict[str, list[int]]:
+    """Return, by trial, the places of the layers that went with dropped blocks; trials that have all are left out."""
+    places = {layer["name"]: i for i, layer in enumerate(record.space.get("layers", []))}
+    found = {str(number): lost_layers(record.space, trial.spec) for number, trial in trials.items()}
+    return {number: sorted(places[name] for name in lost if name in places) for number, lost in found.items() if lost}
 
 
 def _channels(record: Record, trials: dict[int, Trial]) -> dict[str, dict[str, int]]:

@@ -35,6 +35,7 @@ def study_values(record: Record) -> dict[str, Any]:
                 "axis": v["axis"],
                 "first": v["options"][0],
                 "options": v["options"],
+                **({"names": v["names"]} if v.get("names") else {}),
                 "number": bool(v["range"]),
                 "layers": [places[name] for name in v["layers"] if name in places],
             }

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from ....spaces.spec import Recovery
+from ....spaces.spec import Recovery, StudentSpec
 from ...trial import Trial
+from ..lost_layers import lost_layers
 
 
 class PlanWords:
@@ -19,51 +20,58 @@ class PlanWords:
         Args:
             space: The study's `space.json`.
         """
-        self._layers = Counter(layer.get("network", "") for layer in space.get("layers", []))
+        self._space = space
+        self._layers: dict[str, set[str]] = {}
         self._channels: dict[str, dict[str, int]] = {}
+        self._writers: dict[str | None, set[str]] = {}
+        for layer in space.get("layers", []):
+            self._layers.setdefault(layer.get("network", ""), set()).add(layer["name"])
+            self._writers.setdefault(layer["group"], set()).add(layer["name"])
         for group in space.get("groups", []):
             self._channels.setdefault(group.get("network", ""), {})[group["name"]] = group["channels"]
 
     def of(self, trial: Trial) -> list[str]:
-        """Return what a plan does to the network that it cuts from, a few words for each kind of decision."""
+        """Return what a plan does to the network that it cuts from, a few words for each kind of decision.
+
+        Shares are those of what is left: layers of dropped blocks have neither channels nor bits.
+        """
         spec = trial.spec
-        layers = self._layers[spec.student]
+        gone = lost_layers(self._space, spec)
+        left = len(self._layers.get(spec.student, set()) - gone)
+
+        def layers(values: Mapping[str, Any]) -> list[tuple[Any, str]]:
+            counts = Counter(value for name, value in values.items() if name not in gone)
+            return [(value, f"{n} of {left} layers" if left else f"{n} layers") for value, n in sorted(counts.items())]
+
         return [
-            *self._widths(spec.channels, spec.student),
-            *(
-                f"{bits} bits in {_of_layers(count, layers)}"
-                for bits, count in sorted(Counter(spec.bits.values()).items())
-            ),
-            *(
-                f"{way} activations in {_of_layers(count, layers)}"
-                for way, count in sorted(Counter(spec.activations.values()).items())
-            ),
-            *(
-                f"{kind} zeros in {_of_layers(count, layers)}"
-                for kind, count in sorted(Counter(p.kind for p in spec.patterns.values()).items())
-            ),
+            *self._widths(spec, gone),
+            *(f"{bits} bits in {where}" for bits, where in layers(spec.bits)),
+            *(f"{way} activations in {where}" for way, where in layers(spec.activations)),
+            *(f"{kind} zeros in {where}" for kind, where in layers({n: p.kind for n, p in spec.patterns.items()})),
             *([f"{len(spec.replacements)} modules replaced"] if spec.replacements else []),
             *([f"{len(spec.dropped)} blocks dropped"] if spec.dropped else []),
             *([f"cut from student {spec.student}"] if spec.student else []),
             *([f"looks at inputs of size {spec.size}"] if spec.size else []),
-            *([f"two factors in the place of {_of_layers(len(spec.factors), layers)}"] if spec.factors else []),
+            *(f"two factors in the place of {where}" for _, where in layers(dict.fromkeys(spec.factors, ""))),
             *([f"for {spec.target}"] if spec.target else []),
             *([] if trial.plan.choices or spec.channels or spec.bits else ["the teacher as it is"]),
             teaching(spec.recovery),
         ]
 
-    def _widths(self, kept: Mapping[str, int], student: str) -> list[str]:
-        channels = self._channels.get(student, {})
-        changed = {name: count for name, count in kept.items() if name in channels}
+    def _widths(self, spec: StudentSpec, gone: frozenset[str]) -> list[str]:
+        channels = {
+            name: count for name, count in self._channels.get(spec.student, {}).items() if not self._is_gone(name, gone)
+        }
+        changed = {name: count for name, count in spec.channels.items() if name in channels}
         if not changed:
             return []
         total = sum(channels.values())
         left = total - sum(channels[name] - count for name, count in changed.items())
         return [f"{100 * left / total:.0f} % of channels ({len(changed)} of {len(channels)} groups narrower)"]
 
-
-def _of_layers(count: int, layers: int) -> str:
-    return f"{count} of {layers} layers" if layers else f"{count} layers"
+    def _is_gone(self, group: str, gone: frozenset[str]) -> bool:
+        writers = self._writers.get(group)
+        return writers is not None and gone.issuperset(writers)
 
 
 def teaching(recovery: Recovery | None) -> str:

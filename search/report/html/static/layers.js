@@ -9,7 +9,7 @@ const profileOf = (number, target) => D.layers.measured[target]?.[String(number)
 // Of all networks, each with its place in its own; of the one that the model is cut from.
 function layersOf(row) {
   const number = String(T.number[row]), L = D.layers, one = D.studies[0];
-  const channels = L.channels[number] ?? {}, bits = L.bits[number] ?? {};
+  const channels = L.channels[number] ?? {}, bits = L.bits[number] ?? {}, lost = new Set(L.lost[number] ?? []);
   const target = layersTarget(row), times = L.ms[target]?.[number], before = L.ms[target]?.["0"];
   const measured = profileOf(number, target), teacher = profileOf(L.teacher, target);
   const groups = new Map(one.groups.map((group, i) => [group.name, i]));
@@ -18,8 +18,8 @@ function layersOf(row) {
     const at = counts.get(layer.network ?? "") ?? 0, others = Boolean(layer.network);
     counts.set(layer.network ?? "", at + 1);
     const group = layer.group === null ? undefined : groups.get(layer.group), full = group === undefined ? null : one.groups[group].channels;
-    const kept = group === undefined || channels[group] === undefined ? layer.shape[0] : Math.round(layer.shape[0] * channels[group] / full);
-    return {...layer, at, full: layer.shape[0], kept, bits: bits[i] ?? 32, zeros: bits["z" + i] ?? "", ms: times?.[i] ?? null, before: others ? null : before?.[i] ?? null,
+    const gone = lost.has(i), kept = gone ? 0 : group === undefined || channels[group] === undefined ? layer.shape[0] : Math.round(layer.shape[0] * channels[group] / full);
+    return {...layer, at, full: layer.shape[0], gone, kept, bits: bits[i] ?? 32, zeros: gone ? "" : bits["z" + i] ?? "", ms: times?.[i] ?? null, before: others ? null : before?.[i] ?? null,
       share: measured?.layers[i] ?? null, shareBefore: others ? null : teacher?.layers[i] ?? null, joined: measured?.together.find(([those]) => those.includes(i)) ?? null};
   });
   return {all, its: all.filter(layer => layer.network === undefined || layer.network === own)};
@@ -30,11 +30,11 @@ function layerHover(layers, all) {
   return at => {
     const layer = layers[at];
     return [
-      `${layer.at + 1}. ${layer.name}`, `${layer.kind}, weights ${layer.shape.join(" × ")}`, `${layer.kept} of ${layer.full} output channels`,
-      `${layer.bits} bits${layer.zeros ? ", zeros: " + layer.zeros : ""}`,
+      `${layer.at + 1}. ${layer.name}`, `${layer.kind}, weights ${layer.shape.join(" × ")}`, layer.gone ? "gone: its block was dropped" : `${layer.kept} of ${layer.full} output channels`,
+      layer.gone ? "" : `${layer.bits} bits${layer.zeros ? ", zeros: " + layer.zeros : ""}`,
       layer.share === null ? "" : `measured: ${percent(layer.share)} % of this model's time${layer.shareBefore === null ? "" : ` (of the teacher's: ${percent(layer.shareBefore)} %)`}`,
       layer.joined === null ? "" : `measured: ${percent(layer.joined[1])} % in one operator for layers ${layer.joined[0].map(i => all[i].at + 1).join(", ")}`,
-      layer.ms === null ? "" : `predicted ${ms(layer.ms)} ms, ${(100 * layer.ms / total).toFixed(0)} % of all layers${layer.before === null ? "" : ` (teacher ${ms(layer.before)} ms)`}`,
+      layer.ms === null || layer.gone ? "" : `predicted ${ms(layer.ms)} ms, ${(100 * layer.ms / total).toFixed(0)} % of all layers${layer.before === null ? "" : ` (teacher ${ms(layer.before)} ms)`}`,
     ];
   };
 }
@@ -63,7 +63,7 @@ function drawLayers() {
   });
   chart($("layers-bits"), {
     left, top: 4, hover: hoverLayer, x: {domain, ...(timed ? {ticks: []} : last), grid: false}, y: {title: "bits", domain: [0, 1], ticks: []},
-    marks: [{kind: "cells", x: rows, rows, classes: layers.map(layer => `bits${layer.bits}`), texts: layers.map(layer => layer.bits + (layer.zeros ? "·z" : ""))}],
+    marks: [{kind: "cells", x: rows, rows, classes: layers.map(layer => layer.gone ? "gone" : `bits${layer.bits}`), texts: layers.map(layer => layer.gone ? "–" : layer.bits + (layer.zeros ? "·z" : ""))}],
   });
   $("layers-ms").hidden = !timed;
   $("layers-ms").setAttribute("aria-label", profile ? "Measured share of the time of each layer, of the teacher and of the model" : "Predicted milliseconds of each layer, of the teacher and of the model");
@@ -74,7 +74,7 @@ function drawLayers() {
       {kind: "columns", style: "hand", x: rows, y: layers.map(layer => layer.ms ?? 0), wide: .74, rows},
     ],
   });
-  $("layers-note").textContent = (layers.some(layer => layer.zeros) ? "·z: with zeros. " : "") + (profile ? measuredNote(profile, layers, target) : predictedNote(timed, target));
+  $("layers-note").textContent = (layers.some(layer => layer.zeros) ? "·z: with zeros. " : "") + (layers.some(layer => layer.gone) ? "–: gone with a block that was dropped. " : "") + (profile ? measuredNote(profile, layers, target) : predictedNote(timed, target));
   drawDecisions(row, all);
 }
 
@@ -109,7 +109,7 @@ function drawDecisions(row, layers) {
     const sum = name => its.reduce((total, layer) => total + layer[name], 0);
     const nats = D.layers.sensitivity[i]?.[variable.options.indexOf(option)];
     rows.push([
-      variable.name, `${text(variable.first)} → ${text(option)}`,
+      variable.name, `${optionText(variable, variable.first)} → ${optionText(variable, option)}`,
       timed ? `${ms(sum("before"))} → ${ms(sum("ms"))}` : "–",
       nats === undefined || nats === null ? "–" : nats.toPrecision(2),
       seen && seen[variable.name] !== undefined ? (seen[variable.name] > 0 ? "+" : "") + seen[variable.name].toFixed(4) : "–",

@@ -6,7 +6,7 @@ function parallelAxes() {
   for (const at of D.progress.parallel) {
     const variable = one.variables[at], value = row => T.choices[row][at] ?? variable.first;
     if (variable.number) found.push({name: variable.name, of: row => Number(value(row)), log: false});
-    else { const options = [...variable.options].reverse(), place = new Map(options.map((o, i) => [o, i])); found.push({name: variable.name, of: row => place.get(value(row)) ?? 0, options}); }
+    else { const options = [...variable.options].reverse(), place = new Map(options.map((o, i) => [o, i])); found.push({name: variable.name, of: row => place.get(value(row)) ?? 0, options: options.map(o => optionText(variable, o))}); }
   }
   const positive = row => latency(row, "p50");
   found.push({name: "latency, ms", of: row => Math.log(positive(row)), back: Math.exp}, {name: one.metric.name, of: row => T.metric[row]});

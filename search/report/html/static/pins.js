@@ -23,7 +23,8 @@ function optionsOf(row) {
   }
   return found;
 }
-const firstOption = (row, name) => (study(row).variables ?? []).find(v => v.name === name)?.first;
+const variableOf = (row, name) => (study(row).variables ?? []).find(v => v.name === name);
+const firstOption = (row, name) => variableOf(row, name)?.first;
 
 function compareRows(a, b) {
   const said = verdict(a, b), rows = [];
@@ -52,7 +53,7 @@ function drawPins() {
     const options = [...optionsOf(a)];
     if (options.length) {
       const list = element("details", {}, element("summary", {}, `${options.length} decisions`));
-      list.append(table(["decision", "teacher", "A"], options.map(([name, option]) => [name, text(firstOption(a, name)), text(option)])));
+      list.append(table(["decision", "teacher", "A"], options.map(([name, option]) => [name, inWords(a, name, firstOption(a, name)), inWords(a, name, option)])));
       box.append(list);
     }
     box.append(element("p", {class: "note"}, "Pin a second model to compare the two decision by decision."));
@@ -69,13 +70,16 @@ function drawPins() {
   const total = Math.max((study(a).variables ?? []).length, names.length);
   box.append(element("h3", {}, differ.length ? `${differ.length} of ${total} decisions differ` : "Every decision is alike"));
   if (differ.length) {
-    const decisions = table(["decision", "teacher", "A", "B"], differ.map(name => [name, text(firstOption(a, name) ?? firstOption(b, name)), text(of(left, a, name)), text(of(right, b, name))]));
+    const decisions = table(["decision", "teacher", "A", "B"], differ.map(name => [name, inWords(a, name, firstOption(a, name) ?? firstOption(b, name)), inWords(a, name, of(left, a, name)), inWords(b, name, of(right, b, name))]));
     decisions.id = "decisions";
     box.append(decisions);
   }
 }
 
 const text = option => option === undefined || option === null ? "–" : typeof option === "number" ? String(Number(option.toPrecision(4))) : String(option);
+/* An option as users read it: some have a name, where their value does not say what they are. */
+const optionText = (variable, option) => variable?.names?.[option] ?? text(option);
+const inWords = (row, name, option) => optionText(variableOf(row, name), option);
 
 function table(heads, rows) {
   const body = rows.map(cells => element("tr", {}, ...cells.map((cell, i) => element(i ? "td" : "th", i ? {} : {scope: "row"}, cell ?? ""))));
