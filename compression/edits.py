@@ -15,6 +15,7 @@ from ..spaces.graph.block import Block, drop_blocks
 from ..spaces.graph.resized import Resizing, resize
 from ..spaces.groups import Group, remove_channels
 from ..spaces.network import Network
+from ..spaces.sizes import groups_at
 from ..spaces.spec import StudentSpec
 from .adapters import add_adapters
 from .factored import factor_layers
@@ -92,11 +93,11 @@ def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, S
             there is no such block or size, or no block for adapters.
     """
     parent = parent.named(spec.student)
-    module = replaced(parent.module, spec.replacements)
+    module, groups = replaced(parent.module, spec.replacements), parent.groups
     if spec.size:
-        _resize(module, parent.resizings, spec.size)
+        groups = groups_at(groups, _resized(module, parent.resizings, spec.size))
     with torch.no_grad():
-        stayed = remove_channels(module, parent.groups, spec.channels)
+        stayed = remove_channels(module, groups, spec.channels)
     factor_layers(module, spec.factors)
     if spec.dropped:
         _drop(module, parent.blocks, spec.dropped)
@@ -108,11 +109,12 @@ def edited(parent: Parent, spec: StudentSpec) -> tuple[nn.Module, Mapping[str, S
     return module, stayed
 
 
-def _resize(module: nn.Module, resizings: Sequence[Resizing], size: int) -> None:
+def _resized(module: nn.Module, resizings: Sequence[Resizing], size: int) -> Resizing:
     resizing = next((each for each in resizings if each.size == size), None)
     if resizing is None or not isinstance(module, fx.GraphModule):
         raise TrialFailed(f"the network cannot look at inputs of size {size}")
     resize(module, resizing)
+    return resizing
 
 
 def _add(module: nn.Module, blocks: Mapping[int, Block], bottleneck: int) -> None:

@@ -20,12 +20,14 @@ from torch.nn.modules.conv import _ConvNd
 from ..errors import ExportError, one_line
 from ..quieting import quietly
 from ..spaces.graph.folding import folded
+from ..spaces.graph.input_names import as_given
 from ..spaces.inputs import Inputs, count_of, tensors_of
 from .free_batch import free_by_comparison, free_shapes
 from .fuse import fused, norm_pairs
 from .node_layers import layers_and_tables
 from .spelled_attention import spelled_out
 from .template_numbers import Key, Lesson, Use, constants_of, learned, numbers_of, places_of, rewrite, same_places
+from .template_weights import without_weights
 from .trace_back import Row, put_together, recurrent_layers, rows_of, trace_back, written
 
 OPSET = 21
@@ -39,7 +41,8 @@ class Template:
     """The teacher's graph, ready to take a student's weights.
 
     Attributes:
-        model: An onnx.ModelProto, with a free batch dimension where the network allows it.
+        model: An onnx.ModelProto, with a free batch dimension where the network allows it. An exact one has all of its
+            network's weights, any other only those that no parameter was found for.
         batch: Batch size of the example that it was exported with; 1 leaves the batch dimension free.
         pairs: Layers, and the batch norms folded into them.
         sources: Name of an initializer -> (name of the parameter that it holds, whether transposed).
@@ -154,7 +157,10 @@ def make_template(
     layers, tables = layers_and_tables(model, noisy, sources)
     batch = 1 if symbolic_batch or compared_with is not None else count_of(example_input)
     recurrent = recurrent_layers(model, sources, rows)
-    sources, rows = ({}, {}) if exact else (sources, rows)
+    if exact:
+        sources, rows = {}, {}
+    else:
+        model = without_weights(model, sources.keys() | rows.keys())
     return Template(model, batch, pairs, sources, layers, own, rows=rows, tables=tables, recurrent=recurrent)
 
 
@@ -212,16 +218,18 @@ def _exported(module: nn.Module, example_input: Inputs, symbolic_batch: bool) ->
 
 
 def input_names(module: nn.Module, example_input: Inputs) -> list[str]:
-    """Return the names of a network's inputs: a captured network knows them, any other has "input"."""
+    """Return the names of a network's inputs: a captured one knows what the user calls them, any other has "input"."""
     count = len(tensors_of(example_input))
     if isinstance(module, fx.GraphModule):
-        return [str(node.target) for node in module.graph.nodes if node.op == "placeholder"]
+        return [as_given(str(node.target)) for node in module.graph.nodes if node.op == "placeholder"]
     return ["input"] if count == 1 else [f"input_{i}" for i in range(count)]
 
 
 def _values(module: nn.Module) -> dict[str, np.ndarray[Any, Any]]:
-    tensors = (*module.named_parameters(), *module.named_buffers())
-    return {name: tensor.detach().float().cpu().numpy() for name, tensor in tensors}
+    # numpy has no bfloat16; positions, indices and masks stay whole numbers and truth values
+    tensors = {name: value.detach().cpu() for name, value in (*module.named_parameters(), *module.named_buffers())}
+    found = {n: value.float() if value.is_floating_point() else value for n, value in tensors.items()}
+    return {name: value.numpy() for name, value in found.items()}
 
 
 def _randomised(module: nn.Module) -> nn.Module:

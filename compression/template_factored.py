@@ -10,11 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from ..spaces.factors import SEPARABLE, Factor, names_of_parts
 from .export import Template
 from .template_numbers import Key, Lesson, constants_of
+from .template_weights import to_be_written
 
 SLOT = 1
 """The input of a node that holds the weight of its layer."""
@@ -161,11 +160,8 @@ def _parts(node: Any, layer: _Layer) -> Iterator[Any]:
 
 def _initializers(layer: _Layer) -> Iterator[Any]:
     """Yield the weights of both parts, without their numbers: those are written for each student."""
-    from onnx import numpy_helper
-
     for name, shape in layer.weights().items():
-        array = np.zeros(shape[::-1] if layer.transposed else shape, dtype=np.float32)
-        yield numpy_helper.from_array(array, f"{name}{layer.end}")
+        yield to_be_written(f"{name}{layer.end}", shape[::-1] if layer.transposed else shape)
 
 
 def _renamed(key: Key, layers: list[_Layer]) -> Key:

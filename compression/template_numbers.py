@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from torch import fx, nn
 
+from .template_weights import has_numbers
+
 Use = tuple[int, int, int]
 """One integer in a graph of ONNX: index of the node, index of its input, index in the constant, or LENGTH."""
 LENGTH = -1
@@ -36,7 +38,10 @@ class Lesson:
 
 
 def constants_of(model: Any) -> dict[Use, int]:
-    """Return every integer that a node of a graph (onnx.ModelProto) has as a constant, and how long float ones are."""
+    """Return every integer that a node of a graph (onnx.ModelProto) has as a constant, and how long float ones are.
+
+    Weights that are still to be written are none.
+    """
     from onnx import TensorProto, numpy_helper
 
     lists = {
@@ -44,7 +49,8 @@ def constants_of(model: Any) -> dict[Use, int]:
         for i in model.graph.initializer
         if i.data_type == TensorProto.INT64 and len(i.dims) == 1
     }
-    vectors = [i for i in model.graph.initializer if i.data_type == TensorProto.FLOAT and len(i.dims) == 1]
+    floats = (i for i in model.graph.initializer if i.data_type == TensorProto.FLOAT)
+    vectors = [i for i in floats if len(i.dims) == 1 and has_numbers(i)]
     lengths = {i.name: i.dims[0] for i in vectors if i.dims[0] > 1 and np.ptp(numpy_helper.to_array(i)) == 0}
     inputs = [(n, slot, name) for n, node in enumerate(model.graph.node) for slot, name in enumerate(node.input)]
     found = {(n, slot, at): value for n, slot, name in inputs for at, value in enumerate(lists.get(name, ()))}

@@ -36,11 +36,16 @@ def trace_back(model: Any, values: Mapping[str, NDArray[Any]]) -> dict[str, tupl
         # a vector may lie in any of several dimensions
         flat = array.ravel() if array.size == max(array.shape) else array
         for name, value in values.items():
-            if value.shape in (array.shape, flat.shape) and np.array_equal(value.ravel(), array.ravel()):
+            if value.shape in (array.shape, flat.shape) and _same(value.ravel(), array.ravel()):
                 found[initializer.name] = (name, False)
-            elif value.ndim == 2 and value.T.shape == array.shape and np.array_equal(value.T, array):
+            elif value.ndim == 2 and value.T.shape == array.shape and _same(value.T, array):
                 found[initializer.name] = (name, True)
     return found
+
+
+def _same(value: NDArray[Any], array: NDArray[Any]) -> bool:
+    """Tell whether an array holds a parameter's numbers, in whatever format."""
+    return np.array_equal(value.astype(array.dtype, copy=False), array)
 
 
 def rows_of(
@@ -128,9 +133,10 @@ def recurrent_layers(
 
 
 def written(old: Any, value: NDArray[Any], transposed: bool) -> Any:
-    """Return an initializer (onnx.TensorProto) with a parameter of another student."""
-    from onnx import numpy_helper
+    """Return an initializer (onnx.TensorProto) with a parameter of another student, in the format that it had."""
+    from onnx import helper, numpy_helper
 
+    value = value.astype(helper.tensor_dtype_to_np_dtype(old.data_type), copy=False)
     if value.ndim == 1 and len(old.dims) > 1:
         value = value.reshape([-1 if size > 1 else 1 for size in old.dims])
     return numpy_helper.from_array(np.ascontiguousarray(value.T if transposed else value), old.name)

@@ -286,7 +286,10 @@ class ArtifactBuilder:
             for value in (*model.graph.input, *model.graph.output):
                 value.type.tensor_type.shape.dim[0].dim_value = self.target.batch
         # a graph of a fixed batch needs a full one for its ranges
-        inputs = as_arrays(rows_of(self._calibration, slice(0, max(count, self.target.batch))))
+        many, calibration = max(count, self.target.batch), self._calibration
+        if not how.free and count_of(calibration) < many:
+            calibration = rows_of(calibration, torch.arange(many) % count_of(calibration))
+        inputs = as_arrays(rows_of(calibration, slice(0, many)))
         batches = (template.batch, self.target.batch)
         return BuildRequest(
             model, template.layers, {}, inputs, module, *batches, tables=template.tables, recurrent=template.recurrent

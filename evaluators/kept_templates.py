@@ -17,7 +17,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
@@ -27,7 +26,7 @@ from ..compression.export import Template
 from ..compression.template_numbers import Lesson
 from ..spaces.inputs import Inputs, tensors_of
 
-FORMAT = 2
+FORMAT = 3
 LARGEST_BYTES = 2**24
 """Of a file: a graph that holds more has weights that no parameter was found for."""
 MOST_FILES = 200
@@ -148,26 +147,14 @@ def _exporter() -> str:
 
 
 def _can_be_kept(template: Template) -> bool:
-    """Tell whether a template is as `make_template` makes it, and not too large without its weights."""
-    written = template.sources.keys() | template.rows.keys()
-    held = sum(len(i.raw_data) for i in template.model.graph.initializer if i.name not in written)
+    """Tell whether a template is as `make_template` makes it, and holds few numbers that are no student's."""
+    held = sum(len(i.raw_data) for i in template.model.graph.initializer)
     return held <= LARGEST_BYTES and not template.seen and not template.numbers
 
 
 def _plain(template: Template) -> dict[str, Any]:
-    import onnx
-
-    model = onnx.ModelProto()
-    model.CopyFrom(template.model)
-    written = template.sources.keys() | template.rows.keys()
-    emptied = []
-    for initializer in model.graph.initializer:
-        if initializer.name in written and initializer.data_type == onnx.TensorProto.FLOAT and initializer.raw_data:
-            initializer.ClearField("raw_data")
-            emptied.append(initializer.name)
     return {
-        "model": base64.b64encode(zlib.compress(model.SerializeToString(), 1)).decode(),
-        "emptied": emptied,
+        "model": base64.b64encode(zlib.compress(template.model.SerializeToString(), 1)).decode(),
         "batch": template.batch,
         "pairs": template.pairs,
         "sources": template.sources,
@@ -188,10 +175,6 @@ def _loaded(data: Any) -> Template:
         model.ParseFromString(zlib.decompress(base64.b64decode(data["model"])))
     except Exception as error:  # of zlib's own kind, or of protobuf's
         raise ValueError(str(error)) from error
-    emptied = set(data["emptied"])
-    for initializer in model.graph.initializer:
-        if initializer.name in emptied:
-            initializer.raw_data = np.zeros(initializer.dims, np.float32).tobytes()
     return Template(
         model,
         int(data["batch"]),

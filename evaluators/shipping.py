@@ -22,12 +22,14 @@ class MeasuredFile:
         latency: Of one inference; its ratio is to the first of the files. None where it was not run.
         size_bytes: Of the file.
         quality: The metric as a search keeps it, None where no data are at hand.
+        quality_sd: Standard error of it by resampling examples, of metrics that are no shares of right answers.
     """
 
     name: str
     latency: Latency | None
     size_bytes: int
     quality: float | None = None
+    quality_sd: float | None = None
 
 
 def which_to_ship(
@@ -35,14 +37,14 @@ def which_to_ship(
 ) -> str:
     """Return the file to ship: the fastest of those that are as good as the best, but for the noise of the metric.
 
-    That noise is a standard error of the difference of two binomial shares of so many examples. Files are scored on
-    the same ones, so their difference is surer than that of two samples. A metric that is no share of right answers
-    counts as it is.
+    That noise is a standard error of the difference of two files: of two binomial shares of so many examples, or what
+    resampling says where the metric is no share of right answers. Files are scored on the same examples, so their
+    difference is surer than that of two samples. A metric of which neither is known counts as it is.
 
     Args:
         files: The first is what the others are compared with.
         metric: How the metric is shown.
-        examples: Behind the metric.
+        examples: Behind the metric, where it is the share of them that is right; else 0.
         least: Metric, as a search keeps it, with which a file is good enough although others are better.
     """
     timed = [(file, file.latency) for file in files if file.latency is not None]
@@ -77,11 +79,13 @@ def verdict(latency: Latency) -> str:
 
 
 def _floor(files: Sequence[MeasuredFile], examples: int, least: float | None) -> float | None:
-    known = [file.quality for file in files if file.quality is not None and file.latency is not None]
+    known = [(f.quality, f.quality_sd) for f in files if f.quality is not None and f.latency is not None]
     if not known:
         return None
-    best = max(known)
+    best, sd = max(known, key=lambda pair: pair[0])
     noise = 0.0
-    if examples > 0:
+    if sd is not None:
+        noise = math.sqrt(2) * sd
+    elif examples > 0:
         noise = math.sqrt(2 * max(best * (1 - best), 1 / examples) / examples)
     return best - noise if least is None else min(best - noise, least)

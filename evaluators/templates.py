@@ -18,7 +18,7 @@ from .kept_templates import kept_template
 ANY_BATCH, COMPARED = 0, -1
 """A batch that is a symbol while a network is exported, and one that is freed where two exports differ."""
 KEPT = 8
-"""Templates kept at a time: each holds a whole graph."""
+"""Templates kept at a time: each holds a whole graph, without weights."""
 
 
 class Templates:

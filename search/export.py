@@ -29,10 +29,12 @@ from ..spaces.spec import StudentSpec
 from ..spaces.tables import find_tables
 from ..spaces.target import Target, bits_on, ways_on
 from ..studies.checkpoint import load_weights
+from ..studies.metric import SHARES
 from ..studies.study_file import StudyFile
 from ..studies.task import PreparedTask, Task
 from ..temporary import temporary_folder
 from .bundle.replacing import read_noted
+from .evaluate.bootstrap import standard_error
 from .evaluate.checkpoints import kept_student
 from .evaluate.target_session import timing_inputs
 from .exported import Exported, Exports, known_ranges_remark
@@ -119,7 +121,7 @@ def export(
         tuple(found),
         _measured_teacher(job, front, found),
         label,
-        len(prepared.validation),
+        len(prepared.validation) if prepared.metric.function in SHARES else 0,
         front.limits.min_accuracy,
     )
 
@@ -128,8 +130,8 @@ def _measured_teacher(work: _Work, front: Front, found: Sequence[Exported]) -> M
     latency = next((entry.beside for entry in found if entry.beside is not None), None)
     if latency is None or work.teacher is None:
         return None
-    quality = front.teacher.quality if front.teacher else None
-    return MeasuredFile(f"teacher on {work.teacher.target.name}", latency, file_bytes(work.teacher.path), quality)
+    quality, sd = (front.teacher.quality, front.teacher.quality_sd) if front.teacher else (None, None)
+    return MeasuredFile(f"teacher on {work.teacher.target.name}", latency, file_bytes(work.teacher.path), quality, sd)
 
 
 def teacher_file(folder: Path, target: Target) -> Path:
@@ -255,7 +257,7 @@ def _checked(
             f"the file differs from its student by {difference:.2g} of the largest output, allowed: {PARITY:g}; "
             "this runtime does not run this network right"
         )
-    outputs = file_outputs(part, runtime, target, data)
+    outputs = torch.from_numpy(file_outputs(part, runtime, target, data))
     chooses = expected.ndim == 2 and expected.shape[1] > 1 and data.labels.ndim == 1
     operators = runtime.inspect(part, target)
     with temporary_folder() as folder:
@@ -268,7 +270,8 @@ def _checked(
         built,
         difference=difference,
         agreement=float((got.argmax(-1) == expected.argmax(-1)).mean()) if chooses else None,
-        accuracy=work.task.metric.value(torch.from_numpy(outputs), data.labels),
+        accuracy=work.task.metric.value(outputs, data.labels),
+        accuracy_sd=standard_error(work.task.metric, outputs, data.labels),
         metric=work.task.metric.label.name,
         latency=latency,
         beside=beside[0] if work.teacher is not None else None,

@@ -26,6 +26,7 @@ class Exported:
             1), over `SAMPLES` inputs.
         agreement: Part of those inputs on which file and student choose the same class; None where they choose none.
         accuracy: Metric of the file in its own units, run by its own runtime over the validation split.
+        accuracy_sd: Standard error of it by resampling examples; None of shares of right answers.
         metric: Name of the metric.
         latency: Of one inference; its ratio is to the teacher's file on the study's first target, or to the first of
             the files that runs where the teacher's does not.
@@ -44,6 +45,7 @@ class Exported:
     difference: float | None = None
     agreement: float | None = None
     accuracy: float | None = None
+    accuracy_sd: float | None = None
     metric: str = "accuracy"
     latency: Latency | None = None
     beside: Latency | None = None
@@ -62,7 +64,7 @@ class Exports:
         teacher: The teacher's file on the study's first target, measured beside the first of `files` that runs; None
             where none does.
         label: How the metric is shown.
-        examples: Of the validation split.
+        examples: Of the validation split, where the metric is the share of them that is right; else 0.
         least: Metric that the study asks for, as a search keeps it; None where it asks for none.
     """
 
@@ -77,7 +79,7 @@ class Exports:
         found = [] if self.teacher is None else [self.teacher]
         for entry in self.files:
             quality = None if entry.accuracy is None else self.label.kept(entry.accuracy)
-            found.append(MeasuredFile(entry.target, entry.latency, entry.size_bytes, quality))
+            found.append(MeasuredFile(entry.target, entry.latency, entry.size_bytes, quality, entry.accuracy_sd))
         return found
 
 

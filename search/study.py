@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from torch import nn
 
-from ..compression.export import input_names
 from ..errors import StorageError, StudyOpen
 from ..evaluators.microbenchmarks import Say
 from ..evaluators.runtimes.registry import get_runtime
@@ -19,7 +17,6 @@ from ..evaluators.score import file_bytes
 from ..evaluators.timing.breathing import breathing
 from ..evaluators.timing.host import HERE, TimingHost
 from ..files import check_folder, disk_errors, sweep, write_json
-from ..spaces.inputs import tensors_of
 from ..spaces.space import Space
 from ..studies.checkpoint import save_weights
 from ..studies.metric import SHARES
@@ -27,7 +24,6 @@ from ..studies.preprocessing import preprocessing_of
 from ..studies.study_file import StudyFile
 from ..studies.task import Task
 from ..studies.teacher import epochs_told, prepare_teacher
-from ..studies.tracing import answers
 from ..temporary import sweep_temporary
 from .asked import check_asked, check_starts, tell_not_offered
 from .evaluate.build import file_accuracy
@@ -39,6 +35,7 @@ from .feasibility import Limits
 from .identity import check_identity
 from .objectives import directions_of, objectives_of
 from .prepare.reach import check_reach, measure_reach
+from .prepare.samples import keep_samples, tensor_facts
 from .prepare.space import prepare_space
 from .remeasure import begin_remeasuring, remeasure
 from .report.space_report import describe_space
@@ -46,7 +43,6 @@ from .store.access import Access, access_for_search
 from .store.facts import TaskFacts, known_facts, write_facts
 from .store.layout import remeasuring
 from .store.opening import begin_opening, end_opening, forget_students
-from .store.samples import Samples, known_samples, sample_rows, write_samples
 from .store.settings import check_like_others, check_settings, settings_path, with_earlier_choices, write_settings
 from .store.trials import TrialStore
 from .store.versions import versions
@@ -185,7 +181,7 @@ def opened(
         keeps = access.keeps() or not settings_path(folder).exists()  # a keeper that was killed while it opened
         if keeps:
             write_facts(folder, facts)
-        _keep_samples(context)
+        keep_samples(context, facts)
         limits = Limits.of(settings, facts)
         if remeasuring(folder):
             remeasure(context, store, objectives, say, stop)
@@ -244,6 +240,7 @@ def _facts(context: EvaluationContext, settings: StudyFile, task: Task) -> TaskF
     size = max(file_bytes(session.meter.reference) for session in context.sessions.values())
     runtimes = {s.target.runtime: get_runtime(s.target.runtime).available().version for s in context.sessions.values()}
     schedule = context.recoverer.schedule
+    inputs, output = tensor_facts(context.task)
     facts = TaskFacts(
         metric=context.task.metric.label,
         kind=task.kind or "",
@@ -257,24 +254,14 @@ def _facts(context: EvaluationContext, settings: StudyFile, task: Task) -> TaskF
         network=type(task.teacher).__name__,
         labels=tuple(task.labels or ()),
         preprocessing=task.preprocessing or preprocessing_of(task.validation),
+        inputs=inputs,
+        output=output,
     )
     if settings.budget.max_drop is None or facts.teacher is not None:
         return facts
     session = next(iter(context.sessions.values()))
     path = session.meter.reference
     return replace(facts, teacher=file_accuracy(context, session, path, context.task.validation))
-
-
-def _keep_samples(context: EvaluationContext) -> None:
-    if known_samples(context.folder) is not None:
-        return  # earlier trials answered these
-    task, data = context.task, context.task.validation
-    first = data.inputs(slice(0, 1))
-    size = sum(part.nbytes for part in (*tensors_of(first), answers(task.teacher, first)))
-    if rows := sample_rows(len(data), size):
-        names = input_names(task.teacher, task.example_input)
-        parts = (part.numpy() for part in tensors_of(data.inputs(rows)))
-        write_samples(context.folder, Samples(np.array(rows), dict(zip(names, parts, strict=True))))
 
 
 def _compare_teacher(session: TargetSession, limits: Limits, say: Say) -> None:

@@ -106,7 +106,7 @@ def inputs_given(value: Tensor | Sequence[Tensor] | Mapping[str, Tensor], interf
     if isinstance(value, Mapping):
         missing = [name for name in interface.names if name not in value]
         if missing:
-            raise DataError(f"{what} has no {missing[0]!r}: give {', '.join(interface.names)}")
+            raise DataError(f"{what} has no {missing[0]!r}: give {', '.join(map(str, interface.names))}")
         value = [value[name] for name in interface.names]
     parts = (value,) if isinstance(value, Tensor) else tuple(value)
     if len(parts) != len(interface.names):

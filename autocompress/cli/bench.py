@@ -63,6 +63,7 @@ def bench(
     files = timed_files(models, runtimes, device, threads, batch)
     limit = max_seconds or (None if wanted is None else 120.0)
     scores: list[float | None] = [None] * len(files)
+    sds: list[float | None] = [None] * len(files)
     metric, examples = None, 0
     with temporary_folder() as folder:
         if task_spec is not None:
@@ -71,7 +72,7 @@ def bench(
 
             scored = score_files(load_task(task_spec), files, Path(folder))
             files, metric, examples = list(scored.files), scored.metric, scored.examples
-            scores = list(scored.qualities)
+            scores, sds = list(scored.qualities), list(scored.sds)
         latencies = measure(files, wanted, processes, limit_seconds=limit)
     if as_json:
         rows = [
@@ -82,7 +83,7 @@ def bench(
         click.echo(json.dumps(rows))
     else:
         sizes = [file_bytes(file.path) for file in files]
-        rows_of = zip(labels(files), latencies, sizes, scores, strict=True)
+        rows_of = zip(labels(files), latencies, sizes, scores, sds, strict=True)
         measured = [MeasuredFile(*row) for row in rows_of]
         print_files(measured, metric, which_to_ship(measured, metric or ACCURACY, examples))
         click.echo(conditions_line(latencies))

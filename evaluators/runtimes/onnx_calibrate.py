@@ -15,8 +15,8 @@ from ...errors import MeasurementError, one_line
 from .base import Arrays, BuildRequest, Ranges
 from .calibrating import MINMAX, TRAINED
 from .clipping import HISTOGRAM_METHODS, Histogram, clipped
-from .onnx_float import CALIBRATION_BATCH, in_batches, left_in_float, name_types, own_batch
-from .onnx_ranges import float_session, nodes_beyond_eight_bits
+from .onnx_float import CALIBRATION_BATCH, in_batches, left_in_float, name_types
+from .onnx_ranges import float_session, nodes_beyond_eight_bits, own_batch
 
 MOST_BYTES = 256e6
 """Of all activations of a batch."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .base import Arrays
-from .onnx_ranges import float_session
+from .onnx_ranges import calibration_inputs, float_session, own_batch
 
 CALIBRATION_BATCH = 32
 """Inputs that calibration runs at a time where the graph's batch is free."""
@@ -75,25 +75,18 @@ def name_types(model: Any) -> None:
             model.graph.value_info.append(value)
 
 
-def own_batch(model: Any) -> int:
-    """Return the batch that a graph has of its own, 0 where it takes any."""
-    return int(model.graph.input[0].type.tensor_type.shape.dim[0].dim_value)
-
-
 def in_batches(
     model: Any, calibration: Arrays, size: int = CALIBRATION_BATCH
 ) -> Iterator[dict[str, np.ndarray[Any, Any]]]:
     """Yield calibration inputs by name, batch for batch.
 
-    A graph with a batch of its own takes nothing else: what does not fill one is left out.
+    A graph with a batch of its own takes nothing else: the last one is filled up with the first inputs.
 
     Args:
         model: The graph (onnx.ModelProto).
         calibration: Inputs [M, ...].
         size: Inputs at a time where the graph takes any batch.
     """
-    own = own_batch(model)
-    parts = calibration if isinstance(calibration, tuple) else (calibration,)
-    names = [given.name for given in model.graph.input]
-    for start in range(0, len(parts[0]) - (own - 1 if own else 0), own or size):
-        yield dict(zip(names, (part[start : start + (own or size)] for part in parts), strict=True))
+    count = len(calibration[0] if isinstance(calibration, tuple) else calibration)
+    for start in range(0, count, own_batch(model) or size):
+        yield calibration_inputs(model, calibration, size, start)

@@ -11,9 +11,9 @@ import numpy as np
 from ...quieting import quietly
 from ...temporary import temporary_folder
 from .base import Arrays, Ranges
-from .onnx_float import in_batches, left_in_float, name_types, own_batch
+from .onnx_float import in_batches, left_in_float, name_types
 from .onnx_int4 import int4_tensor
-from .onnx_ranges import float_session, nodes_beyond_eight_bits
+from .onnx_ranges import calibration_inputs, float_session, nodes_beyond_eight_bits
 from .onnx_weights import with_own_constants, with_own_weights
 
 RANGES = "ranges.json"
@@ -61,10 +61,9 @@ def _most_in_int8(model: Any, widths: Mapping[str, int], calibration: Arrays, ra
     try:
         return _int8(model, left_in_float(model, widths, far), calibration, ranges)
     except Exception:  # whatever the quantizer does not know of an operator
-        parts = calibration if isinstance(calibration, tuple) else (calibration,)
-        few = tuple(part[: own_batch(model) or 1] for part in parts)
-        names = (given.name for given in model.graph.input)
-        float_session(model).run(None, dict(zip(names, few, strict=True)))  # raises where no quantizer is to blame
+        given = calibration_inputs(model, calibration, 1)
+        float_session(model).run(None, given)  # raises where no quantizer is to blame
+        few = tuple(given.values())
     able = {node: 32 if width == 8 else width for node, width in widths.items()}
 
     def add(nodes: list[str]) -> None:

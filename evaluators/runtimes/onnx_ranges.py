@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .base import Arrays
 
@@ -35,13 +36,32 @@ def nodes_beyond_eight_bits(model: Any, calibration: Arrays) -> set[str]:
     del asked.graph.output[:]
     made = [name for node in model.graph.node for name in node.output if name]
     asked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in made)
-    given = calibration if isinstance(calibration, tuple) else (calibration,)
-    count = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or FEW
-    names = (value.name for value in model.graph.input)
-    found = float_session(asked).run(None, dict(zip(names, (part[:count] for part in given), strict=True)))
+    found = float_session(asked).run(None, calibration_inputs(model, calibration, FEW))
     far = {name for name, value in zip(made, found, strict=True) if _is_far(value)}
     far |= {i.name for i in model.graph.initializer if _is_far(_array(i))}
     return {node.name for node in model.graph.node if far & {*node.input, *node.output}}
+
+
+def own_batch(model: Any) -> int:
+    """Return the batch that a graph has of its own, 0 where it takes any."""
+    return int(model.graph.input[0].type.tensor_type.shape.dim[0].dim_value)
+
+
+def calibration_inputs(model: Any, calibration: Arrays, count: int, start: int = 0) -> dict[str, NDArray[Any]]:
+    """Return some calibration inputs by name.
+
+    A graph with a batch of its own takes nothing else: where inputs end, they begin again.
+
+    Args:
+        model: The graph (onnx.ModelProto).
+        calibration: Inputs [M, ...].
+        count: How many, at most, of a graph that takes any batch.
+        start: Number of the first one.
+    """
+    parts = calibration if isinstance(calibration, tuple) else (calibration,)
+    own = own_batch(model)
+    rows: Any = np.arange(start, start + own) % len(parts[0]) if own else slice(start, start + count)
+    return dict(zip((given.name for given in model.graph.input), (part[rows] for part in parts), strict=True))
 
 
 def float_session(model: Any) -> Any:

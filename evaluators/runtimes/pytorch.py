@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...quieting import quietly
+from ...spaces.graph.input_names import as_given
 from ...spaces.target import Capabilities, Target
 from ..timing.machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded, TensorInfo
@@ -134,7 +135,7 @@ class _LoadedProgram:
 
         torch.set_num_threads(target.threads)
         values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
-        self.inputs = tuple(_told(name, values[name]) for name in program.graph_signature.user_inputs)
+        self.inputs = tuple(_told(as_given(name), values[name]) for name in program.graph_signature.user_inputs)
         self._path = path
         if target.device != "cpu":
             from torch.export.passes import move_to_device_pass

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .onnx_float import CALIBRATION_BATCH, node_bits
+from .onnx_float import in_batches, node_bits
 from .onnx_int4 import int4_tensor
 from .onnx_weights import with_own_weights
 
@@ -262,9 +262,5 @@ def _ranges(model: Any, names: list[str], calibration: NDArray[Any]) -> dict[str
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(graph_model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    # a graph with a batch of its own takes nothing else: what does not fill one is left out
-    own = graph.input[0].type.tensor_type.shape.dim[0].dim_value
-    starts = range(0, len(calibration) - (own - 1 if own else 0), own or CALIBRATION_BATCH)
-    batches = (calibration[i : i + (own or CALIBRATION_BATCH)] for i in starts)
-    tops = [session.run(None, {graph.input[0].name: batch}) for batch in batches]
+    tops = [session.run(None, batch) for batch in in_batches(model, calibration)]
     return dict(zip(names, np.max(tops, axis=0).tolist(), strict=True))

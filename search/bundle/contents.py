@@ -24,7 +24,7 @@ from ..report.front import Front
 from ..report.intact import not_as_measured, refuse_inside_a_study
 from ..report.intervals import MetricIntervals, speed_up, split_sizes
 from ..store.facts import TaskFacts, read_facts
-from ..store.samples import read_answers, read_samples
+from ..store.samples import Samples, read_answers, read_samples
 from ..store.settings import read_settings
 from ..trial import Origin
 from .checksums import write_checksums
@@ -50,6 +50,7 @@ class _Source:
         settings: Of the study.
         facts: What the study knows of its task.
         sizes: Examples by split.
+        samples: Of the study, None where it kept none.
     """
 
     front: Front
@@ -58,6 +59,14 @@ class _Source:
     settings: StudyFile
     facts: TaskFacts
     sizes: Mapping[str, int]
+    samples: Samples | None
+
+    @property
+    def inputs(self) -> Mapping[str, NDArray[Any]]:
+        """The sample inputs [k, ...] by name; k is 0 without samples. Empty where their shapes were not kept either."""
+        if self.samples is not None:
+            return self.samples.inputs
+        return {each.name: np.empty((0, *each.shape), each.dtype) for each in self.facts.inputs}
 
     def figure(self, quality: float, split: str, sd: float | None = None) -> Figure:
         """Return a metric as it is shown, with its interval."""
@@ -95,7 +104,8 @@ def write_bundle(
     if reason := not_as_measured(front.folder, entry):
         raise StorageError(reason)
     facts, sizes = read_facts(front.folder), split_sizes(front.folder)
-    source = _Source(front, entry.on(paths), paths, read_settings(front.folder), facts, sizes)
+    samples = read_samples(front.folder)
+    source = _Source(front, entry.on(paths), paths, read_settings(front.folder), facts, sizes, samples)
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=out) as held:
@@ -118,7 +128,7 @@ def _write(source: _Source, folder: Path) -> PerTarget[str]:
         weights = path.with_name(path.name + ".data")  # of an ONNX file of more than 2 GB
         if weights.is_file():
             copy(weights, folder / f"{files[name]}.data")
-    samples, inputs = _write_samples(source, folder, files)
+    samples, inputs = _write_samples(source, folder, files), source.inputs
     write_json(folder / "labels.json", list(source.facts.labels))
     write_json(folder / "preprocessing.json", _preprocessing(source, inputs))
     _copy_tokenizer(source, folder)
@@ -149,9 +159,10 @@ def _script_facts(source: _Source, name: str, file: str, inputs: Mapping[str, ND
     version = str(source.entry.latencies[name].conditions.get("runtime_version", ""))
     precision = openvino_precision(source.paths[name]) if target.runtime == "openvino" else "f32"
     kinds = {key: str(part.dtype) for key, part in inputs.items()} or {"input": "float32"}
+    shapes = {key: part.shape[1:] for key, part in inputs.items()}
     shared = "../" if "/" in file else ""
     return ScriptFacts(
-        Path(file).name, shared, target, version, source.facts.kind, source.preprocessing, kinds, precision
+        Path(file).name, shared, target, version, source.facts.kind, source.preprocessing, kinds, precision, shapes
     )
 
 
@@ -159,30 +170,36 @@ def _target(source: _Source, name: str) -> Target:
     return next(target for target in source.settings.target.targets() if target.name == name)
 
 
-def _write_samples(
-    source: _Source, folder: Path, files: PerTarget[str]
-) -> tuple[SampleRecord | None, Mapping[str, NDArray[Any]]]:
-    """Write `samples.npz`; return what is said of it, and the inputs (empty where the study kept none)."""
-    study = source.front.folder
-    samples = read_samples(study)
+def _write_samples(source: _Source, folder: Path, files: PerTarget[str]) -> SampleRecord | None:
+    """Write `samples.npz`; return what is said of it, None where the study kept none."""
+    samples = source.samples
     if samples is None:
-        return None, {}
-    known, said = read_answers(study, source.entry.number), "when the model was measured, by its runtime"
-    if set(known) < set(files):  # a trial of an earlier version: its files are run here, if they can be
-        said = "when this bundle was written, by its runtime"
-        known = {}
-        for name, path in source.paths.items():
-            target = _target(source, name)
-            try:
-                known[name] = predict(path, get_runtime(target.runtime), target, tuple(samples.inputs.values()))
-            except AutoCompressError:
-                said = "not at all: its runtime is not here"
+        return None
+    known = read_answers(source.front.folder, source.entry.number)
+    said = "when the model was measured, by its runtime"
+    if set(known) < set(files):
+        known, said = _answers_now(source, samples)
     arrays = {f"input:{name}": part for name, part in samples.inputs.items()}
     arrays |= {f"answer:{name}": part for name, part in known.items()}
     with (folder / "samples.npz").open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     rows = tuple(int(row) for row in samples.rows)
-    return SampleRecord("validation", rows, tuple(samples.inputs), said), samples.inputs
+    return SampleRecord("validation", rows, tuple(samples.inputs), said)
+
+
+def _answers_now(source: _Source, samples: Samples) -> tuple[PerTarget[NDArray[Any]], str]:
+    """Return answers that were not kept, and when they were computed: those of a trial of an earlier version."""
+    output, known = source.facts.output, dict[str, NDArray[Any]]()
+    if output is not None and not samples.answered(output.bytes_of_one):
+        return known, "not at all: they are too large to keep"
+    said = "when this bundle was written, by its runtime"
+    for name, path in source.paths.items():
+        target = _target(source, name)
+        try:
+            known[name] = predict(path, get_runtime(target.runtime), target, tuple(samples.inputs.values()))
+        except AutoCompressError:
+            said = "not at all: its runtime is not here"
+    return known, said
 
 
 def _preprocessing(source: _Source, inputs: Mapping[str, NDArray[Any]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ class ScriptFacts:
         preprocessing: How a picture or a text becomes an input.
         inputs: dtype of each input, by name.
         precision: What the float layers of an OpenVINO file run in.
+        shapes: Of one example of each input, by name; empty where they are not known.
     """
 
     file: str
@@ -73,6 +74,7 @@ class ScriptFacts:
     preprocessing: Preprocessing
     inputs: Mapping[str, str]
     precision: str = "f32"
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def takes_pictures(self) -> bool:
@@ -81,8 +83,9 @@ class ScriptFacts:
 
     @property
     def takes_texts(self) -> bool:
-        """Whether inputs are whole numbers, which a text can become."""
-        return bool(self.inputs) and all(dtype.startswith(("int", "uint")) for dtype in self.inputs.values())
+        """Whether inputs are rows of whole numbers, which a text can become."""
+        whole = all(dtype.startswith(("int", "uint")) for dtype in self.inputs.values())
+        return bool(self.inputs) and whole and all(len(shape) == 1 for shape in self.shapes.values())
 
     @property
     def tokenizer_file(self) -> bool:

@@ -10,18 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ...errors import UsageError
 from ...files import PARTIAL, disk_errors, read_json, write_bytes
 from ...spaces.target import PerTarget, Target
 from ..report.entry import Entry
 from ..report.front import Front
 from ..report.intact import refuse_inside_a_study
+from ..store.facts import TensorFacts, read_facts
 from ..store.samples import read_arrays
 from .checksums import NAME, write_checksums
 from .contents import write_bundle
-from .record import FileRecord, Record, read_record
+from .record import FileRecord, read_record
 from .replacing import put_in_place, refuse_to_lose, written_before
 from .templates import Ready, filled
 
@@ -96,6 +95,7 @@ def write_repository(front: Front, entry: Entry, out: Path) -> PerTarget[Path]:
     owns = {name: f"{front.folder.name}_{name}" if several else front.folder.name for name in entry.trial.measured}
     models = {name: out / re.sub(r"[^A-Za-z0-9_.-]", "_", own) for name, own in owns.items()}
     refuse_inside_a_study(out)
+    output = read_facts(front.folder).output
     for model in models.values():
         refuse_to_lose(model, (CONFIG, LABELS, NAME), written_before(model, CONFIG))
     with ExitStack() as held:
@@ -105,7 +105,7 @@ def write_repository(front: Front, entry: Entry, out: Path) -> PerTarget[Path]:
             number = max((int(p.name) for p in model.glob("*") if p.name.isdigit()), default=0) + 1
             version = made[name] / str(number)
             file = write_bundle(front, entry, version, only=name)[name]
-            _write_config(made[name], model.name, version, name)
+            _write_config(made[name], model.name, version, name, output)
             found[name] = model / file.relative_to(made[name])
         for name, model in models.items():
             put_in_place(made[name], model, CONFIG)
@@ -128,7 +128,7 @@ def _beside(model: Path) -> Iterator[Path]:
                 model.rmdir()
 
 
-def _write_config(folder: Path, model: str, version: Path, target: str) -> None:
+def _write_config(folder: Path, model: str, version: Path, target: str, output: TensorFacts | None) -> None:
     """Write what a model has beside its versions.
 
     Args:
@@ -136,12 +136,13 @@ def _write_config(folder: Path, model: str, version: Path, target: str) -> None:
         model: Name of the model.
         version: The bundle that it is about.
         target: Name of the target.
+        output: What its file gives, None where the study did not keep that.
     """
     record = read_record(version)
     said = record.files[target]
     labels: list[str] = read_json(version / "labels.json")
     batch = fixed_batch(version / said.file, said.target)
-    inputs, output = _tensors(version, record, target, batch)
+    inputs, gives = _tensors(version, target, output, batch)
     named = "" if not labels or record.kind != "classification" else LABELS
     if named:
         lines = (" ".join(label.split()) or "-" for label in labels)
@@ -154,7 +155,7 @@ def _write_config(folder: Path, model: str, version: Path, target: str) -> None:
         batch=Ready(str(0 if batch else MOST)),
         gathers=batch is None,
         inputs=[_words(tensor) for tensor in inputs],
-        output=_words(output),
+        output=_words(gives),
         labels=_text(named) if named else "",
         kind=Ready("KIND_CPU" if said.target.device == "cpu" else "KIND_GPU"),
         parameters=_parameters(said),
@@ -173,24 +174,30 @@ def fixed_batch(path: Path, target: Target) -> int | None:
     return int(first.dim_value) if first.WhichOneof("value") == "dim_value" else None
 
 
-def _tensors(version: Path, record: Record, target: str, batch: int | None) -> tuple[Sequence[Tensor], Tensor]:
-    arrays = read_arrays(version / "samples.npz") or {}
-    if record.samples is None or f"answer:{target}" not in arrays:
-        raise UsageError("the study kept no samples, so the shapes of inputs and outputs are not known: search anew")
+def _tensors(
+    version: Path, target: str, output: TensorFacts | None, batch: int | None
+) -> tuple[Sequence[Tensor], Tensor]:
+    answer = (read_arrays(version / "samples.npz") or {}).get(f"answer:{target}")
+    if answer is not None:
+        output = TensorFacts("output", answer.shape[1:], str(answer.dtype))
+    inputs: list[dict[str, Any]] = read_json(version / "preprocessing.json")["inputs"]
+    if output is None or not inputs:
+        raise UsageError(
+            "Triton is told the shapes of inputs and outputs, which this study did not keep: search on in it, which "
+            "keeps them even where no trial is left to run"
+        )
     first = (batch,) if batch else ()
-    inputs = []
-    for name in record.samples.inputs:
-        part = arrays[f"input:{name}"]
-        inputs.append(Tensor(name, str(part.dtype), (*first, *part.shape[1:])))
-    answer = arrays[f"answer:{target}"]
-    return inputs, Tensor("output", str(np.dtype(answer.dtype)), (*first, *answer.shape[1:]))
+    takes = [Tensor(each["name"], each["dtype"], (*first, *each["shape"])) for each in inputs]
+    return takes, Tensor(output.name, output.dtype, (*first, *output.shape))
 
 
 def _words(tensor: Tensor) -> dict[str, Ready]:
     if tensor.dtype not in TYPES:
         raise UsageError(f"Triton has no type for {tensor.name}, which is {tensor.dtype}; allowed: {', '.join(TYPES)}")
-    dims = ", ".join(map(str, tensor.dims)) or "1"
-    return {"name": _text(tensor.name), "type": Ready(f"TYPE_{TYPES[tensor.dtype]}"), "dims": Ready(dims)}
+    words = {"name": _text(tensor.name), "type": Ready(f"TYPE_{TYPES[tensor.dtype]}")}
+    if not tensor.dims:  # the server has no dims without a number: it is told of [N, 1], and makes [N] of it
+        return words | {"dims": Ready("1"), "reshape": Ready("reshape: { shape: [ ] }")}
+    return words | {"dims": Ready(", ".join(map(str, tensor.dims))), "reshape": Ready("")}
 
 
 def _parameters(said: FileRecord) -> list[tuple[Ready, Ready]]:

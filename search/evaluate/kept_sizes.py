@@ -6,13 +6,14 @@ To find them takes a capture of the network for each size: seconds, of large net
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...files import read_object, write_json
 from ...spaces.graph.resized import Resizing
-from ...spaces.group import LeftOut
+from ...spaces.graph.shrink import Number
+from ...spaces.group import Group, LeftOut
 from ...spaces.inputs import tensors_of
 from ...spaces.sizes import find_sizes
 from ...studies.task import PreparedTask
@@ -28,11 +29,12 @@ def has_sizes(folder: Path | None) -> bool:
     return folder is not None and (folder / KEPT).exists()
 
 
-def sizes_of_study(task: PreparedTask, folder: Path | None, keeps: bool) -> Sizes:
+def sizes_of_study(task: PreparedTask, groups: Sequence[Group], folder: Path | None, keeps: bool) -> Sizes:
     """Return the sizes that a task's teacher can look at, largest first, and why it cannot look at others.
 
     Args:
         task: The task. Without its bare network, as it travels to other machines, nothing but what is kept is found.
+        groups: Its teacher's groups of channels.
         folder: The study's folder; None looks for them anew.
         keeps: Whether what is found is written there.
 
@@ -49,7 +51,7 @@ def sizes_of_study(task: PreparedTask, folder: Path | None, keeps: bool) -> Size
             pass  # damaged: what it held can be found again
     if task.bare is None:
         return (), ()
-    found = find_sizes(task.bare, task.teacher, task.example_input, task.interface)
+    found = find_sizes(task.bare, task.teacher, task.example_input, task.interface, groups)
     if path is not None and keeps:
         write_json(path, {"of": of, **_to_plain(found)})
     return found
@@ -70,6 +72,10 @@ def _to_plain(sizes: Sizes) -> dict[str, Any]:
                 "full": each.full,
                 "numbers": {node: list(numbers.items()) for node, numbers in each.numbers.items()},
                 "areas": dict(each.areas),
+                "falls": {
+                    group: [[n.node, n.argument, n.position, falls] for n, falls in numbers.items()]
+                    for group, numbers in each.falls.items()
+                },
             }
             for each in sizes[0]
         ],
@@ -86,6 +92,12 @@ def _from_plain(plain: Mapping[str, Any]) -> Sizes:
                 tuple(map(int, each["full"])),
                 {node: {int(at): number for at, number in numbers} for node, numbers in each["numbers"].items()},
                 {name: int(area) for name, area in each["areas"].items()},
+                {
+                    group: {
+                        Number(n, int(a), None if p is None else int(p)): tuple(map(int, f)) for n, a, p, f in numbers
+                    }
+                    for group, numbers in each["falls"].items()
+                },
             )
             for each in plain["sizes"]
         ),

@@ -33,5 +33,5 @@ def look_at_teacher(
     found = replace(found, students=look_at_students(task))
     if SizeAxis.name not in axes and not has_sizes(folder):
         return found
-    resizings, no_sizes = sizes_of_study(task, folder, keeps)
+    resizings, no_sizes = sizes_of_study(task, found.groups, folder, keeps)
     return replace(found, resizings=resizings, no_sizes=no_sizes)

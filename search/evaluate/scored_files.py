@@ -11,8 +11,9 @@ import torch
 from ...evaluators.runtimes.registry import get_runtime
 from ...evaluators.score import file_outputs
 from ...evaluators.timing.processes import TimedFile
-from ...studies.metric import MetricLabel
+from ...studies.metric import SHARES, MetricLabel
 from ...studies.task import Task
+from .bootstrap import standard_error
 from .target_session import timing_inputs
 
 
@@ -23,12 +24,14 @@ class ScoredFiles:
     Attributes:
         files: With a batch of the task's inputs, which they are to be timed on.
         qualities: The metric of each on the validation split, as a search keeps it.
+        sds: Standard error of each by resampling; None of shares of right answers.
         metric: How it is shown.
-        examples: Of the validation split.
+        examples: Of the validation split, where the metric is the share of them that is right; else 0.
     """
 
     files: tuple[TimedFile, ...]
     qualities: tuple[float, ...]
+    sds: tuple[float | None, ...]
     metric: MetricLabel
     examples: int
 
@@ -47,9 +50,13 @@ def score_files(task: Task, files: Sequence[TimedFile], folder: Path) -> ScoredF
         AutoCompressError: What the task's data raise.
     """
     prepared = task.bare().prepared()
-    inputs, data, label = timing_inputs(prepared, folder), prepared.validation, prepared.metric.label
-    qualities = []
+    inputs, data, metric = timing_inputs(prepared, folder), prepared.validation, prepared.metric
+    qualities = list[float]()
+    sds = list[float | None]()
     for file in files:
-        outputs = file_outputs(file.path, get_runtime(file.target.runtime), file.target, data)
-        qualities.append(label.kept(prepared.metric.value(torch.from_numpy(outputs), data.labels)))
-    return ScoredFiles(tuple(replace(file, inputs=inputs) for file in files), tuple(qualities), label, len(data))
+        outputs = torch.from_numpy(file_outputs(file.path, get_runtime(file.target.runtime), file.target, data))
+        qualities.append(metric.quality(outputs, data.labels))
+        sds.append(standard_error(metric, outputs, data.labels))
+    timed = tuple(replace(file, inputs=inputs) for file in files)
+    examples = len(data) if metric.function in SHARES else 0
+    return ScoredFiles(timed, tuple(qualities), tuple(sds), metric.label, examples)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from ...errors import StorageError, one_line
 from ...files import is_trouble, read_object, write_json
@@ -13,6 +16,26 @@ from ...spaces.plain import from_plain, to_plain
 from ...spaces.target import PerTarget
 from ...studies.metric import ACCURACY, MetricLabel
 from ...studies.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """One input or output of the files of a study.
+
+    Attributes:
+        name: As the network has it; the output is called "output".
+        shape: Of one example, without the batch.
+        dtype: As NumPy names it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def bytes_of_one(self) -> int:
+        """Bytes of one example."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
@@ -34,6 +57,8 @@ class TaskFacts:
         network: Class of the teacher, empty where it is not known.
         labels: Names of the classes, empty where they have none.
         preprocessing: How a picture or a text becomes an input, None where that is not known.
+        inputs: What the network takes, in its order; empty in studies of older versions.
+        output: What it gives; None in these.
     """
 
     metric: MetricLabel = ACCURACY
@@ -48,6 +73,8 @@ class TaskFacts:
     network: str = ""
     labels: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None
+    inputs: tuple[TensorFacts, ...] = ()
+    output: TensorFacts | None = None
 
 
 def read_facts(folder: Path) -> TaskFacts:

@@ -22,7 +22,7 @@ MOST = 8
 LIMIT_BYTES = 1_000_000
 """Of inputs and answers together, where more than one input is kept."""
 LIMIT_OF_ONE_BYTES = 8_000_000
-"""Of one input and its answer: where these need more, none is kept."""
+"""Of one input and its answer. Where these need more, inputs are kept alone; where one input does, none is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,16 +37,24 @@ class Samples:
     rows: NDArray[np.int64]
     inputs: Mapping[str, NDArray[Any]]
 
+    def answered(self, answer_bytes: int) -> bool:
+        """Tell whether answers of so many bytes each are kept beside the inputs: a map of pixels may be too large."""
+        inputs = sum(part.nbytes for part in self.inputs.values())
+        return inputs + answer_bytes * len(self.rows) <= LIMIT_OF_ONE_BYTES
 
-def sample_rows(count: int, bytes_of_one: int) -> list[int]:
+
+def sample_rows(count: int, input_bytes: int, answer_bytes: int) -> list[int]:
     """Return which examples of a split are kept: a few, spread evenly over it, since splits may be sorted by class.
 
     Args:
         count: Examples in the split.
-        bytes_of_one: Of one input and its answer.
+        input_bytes: Of one input.
+        answer_bytes: Of its answer.
     """
-    if bytes_of_one > LIMIT_OF_ONE_BYTES:
+    if input_bytes > LIMIT_OF_ONE_BYTES:
         return []
+    together = input_bytes + answer_bytes
+    bytes_of_one = input_bytes if together > LIMIT_OF_ONE_BYTES else together
     kept = min(MOST, count, max(1, LIMIT_BYTES // max(1, bytes_of_one)))
     return [i * count // kept for i in range(kept)]
 
@@ -93,7 +101,7 @@ def known_samples(study: Path) -> Samples | None:
 
 
 def write_answers(study: Path, number: int, outputs: PerTarget[NDArray[Any]]) -> None:
-    """Keep what the files of a trial answer to a study's samples, where it has samples.
+    """Keep what the files of a trial answer to a study's samples, where it has samples and answers are small enough.
 
     Args:
         study: The study's folder.
@@ -104,8 +112,11 @@ def write_answers(study: Path, number: int, outputs: PerTarget[NDArray[Any]]) ->
         StorageError: The disk is full or cannot be written.
     """
     samples = known_samples(study)
-    if samples is not None:
-        write_arrays(_answers_path(study, number), {name: all_of[samples.rows] for name, all_of in outputs.items()})
+    if samples is None:
+        return
+    kept = {name: all_of[samples.rows] for name, all_of in outputs.items() if samples.answered(all_of[:1].nbytes)}
+    if kept:
+        write_arrays(_answers_path(study, number), kept)
 
 
 def read_answers(study: Path, number: int) -> PerTarget[NDArray[Any]]:

@@ -14,7 +14,8 @@ from torch.nn.modules.conv import _ConvTransposeNd
 from ...quieting import quietly
 from ..inputs import Inputs, call, joined, tensors_of
 from .inlining import inline_blocks
-from .interface import Called, Interface
+from .input_names import as_parameter
+from .interface import Called, Interface, Name
 from .layers_from_functions import name_layers
 from .parameters_in_parts import divide_parameters
 
@@ -97,7 +98,7 @@ def _rebuilt(
     stored: dict[str, str],
     constants: dict[str, torch.Tensor],
     wrapper: str,
-    names: tuple[str, ...],
+    names: tuple[Name, ...],
 ) -> fx.GraphModule:
     made = fx.Graph()
     free_names = list(names)
@@ -126,7 +127,7 @@ def _rebuilt(
             outputs = node.args[0]
             made.output(fx.map_arg(outputs[0] if len(outputs) == 1 else outputs, there))
         elif node.op == "placeholder":
-            known[node] = made.placeholder(free_names.pop(0) if free_names else node.name)
+            known[node] = made.placeholder(as_parameter(str(free_names.pop(0))) if free_names else node.name)
         elif node.op == "call_function" and str(node.target).startswith("aten._assert"):
             continue
         elif node.op == "call_function":

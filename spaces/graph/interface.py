@@ -15,6 +15,8 @@ PREFERRED = ("logits", "out", "output", "prediction")
 """Names of outputs that are taken, in this order, where nothing else is said."""
 
 Style = Literal["positional", "keywords", "mapping", "sequence"]
+Name = str | int
+"""What an input is called: a parameter of the network, or a key of the mapping that it takes."""
 
 
 class UnclearOutput(ValueError):
@@ -32,7 +34,7 @@ class Interface:
             is the answer of the network: `logits`, `out`, or the first of a tuple.
     """
 
-    names: tuple[str, ...] = ("input",)
+    names: tuple[Name, ...] = ("input",)
     style: Style = "positional"
     output: str | int | None = None
 
@@ -47,8 +49,9 @@ class Interface:
             return self.output_of(network(*parts))
         if self.style == "sequence":
             return self.output_of(network(list(parts)))
-        named = dict(zip(self.names, parts, strict=True))
-        return self.output_of(network(named) if self.style == "mapping" else network(**named))
+        if self.style == "mapping":
+            return self.output_of(network(dict(zip(self.names, parts, strict=True))))
+        return self.output_of(network(**dict(zip(map(str, self.names), parts, strict=True))))
 
     def output_of(self, given: Any) -> Tensor:
         """Return the tensor that counts out of what a network gave."""

@@ -14,6 +14,7 @@ from ...errors import one_line
 from ..inputs import Inputs, call, joined, mapped, tensors_of
 from .capture import capture
 from .interface import Interface
+from .shrink import Number
 from .single_precision import in_single_precision
 
 EIGHTHS = (7, 6, 5, 4)
@@ -37,6 +38,8 @@ class Resizing:
         full: The shape that they have.
         numbers: Node name -> position among the numbers of its arguments -> number.
         areas: Name of a layer or recurrent layer -> positions of its output map, as in `Layer.area`.
+        falls: Name of a group -> a number in an operator -> by how much that falls with each channel, as in
+            `Group.numbers`; only of groups with numbers that count positions too.
     """
 
     size: int
@@ -44,6 +47,7 @@ class Resizing:
     full: tuple[int, ...]
     numbers: Mapping[str, Mapping[int, float | None]] = field(default_factory=dict)
     areas: Mapping[str, int] = field(default_factory=dict)
+    falls: Mapping[str, Mapping[Number, tuple[int, ...]]] = field(default_factory=dict)
 
 
 def sizes_of(example_input: Inputs) -> tuple[tuple[int, ...], ...]:
@@ -138,6 +142,24 @@ def resize(module: fx.GraphModule, resizing: Resizing) -> None:
         node.replace_all_uses_with(smaller, lambda user, own=smaller: user is not own)
     graph.lint()
     module.recompile()
+
+
+def changed_numbers(module: fx.GraphModule, resizing: Resizing) -> frozenset[Number]:
+    """Return the numbers in operators that are others with smaller inputs, named as those that fall with channels.
+
+    Args:
+        module: The network, whose nodes have the names that `capture` gave them.
+        resizing: How it differs.
+    """
+    found = set()
+    for node in module.graph.nodes:
+        changed, first = resizing.numbers.get(node.name, {}), 0
+        for index, argument in enumerate(node.args):
+            count, listed = len(_leaves(argument)), isinstance(argument, list | tuple)
+            places = [place for place in range(count) if first + place in changed]
+            found.update(Number(node.name, index, place if listed else None) for place in places)
+            first += count
+    return frozenset(found)
 
 
 class _Another(Exception):

@@ -125,7 +125,7 @@ class OneShape:
                 part = F.pad(part, (0, 0) * (part.ndim - 2) + (0, missing), value=fill)
         return _resized(part, self.size) if self.size is not None and wide else part
 
-    def inputs(self, inputs: Any, label: Any, names: Sequence[str], ignored: int) -> tuple[Any, Any]:
+    def inputs(self, inputs: Any, label: Any, names: Sequence[str | int], ignored: int) -> tuple[Any, Any]:
         """Return the inputs of one item and its label in this shape.
 
         Args:

@@ -146,9 +146,11 @@ def interface_of(teacher: nn.Module, batch: Any, output: str | int | None, split
     given, _ = _halves(batch, split, None if required < 2 else required)
     if isinstance(given, Mapping):
         any_name = any(p.kind == p.VAR_KEYWORD for p in parameters)
-        tensors = [str(name) for name, value in given.items() if _are_numbers(value)]
+        tensors = [name for name, value in given.items() if _are_numbers(value)]
         if not tensors:
             raise DataError(f"{split} items have no tensors among {', '.join(map(str, given)) or 'nothing'}: give some")
+        _check_names(tensors, split)
+        any_name = any_name and all(isinstance(name, str) for name in tensors)
         known = [name for name in tensors if name in {p.name for p in parameters}] or (tensors if any_name else [])
         if known:
             return Interface(tuple(known), "keywords", output)
@@ -169,6 +171,16 @@ def _are_numbers(value: Any) -> bool:
 def dtype_of(value: Tensor) -> str:
     """Return the name of a tensor's number format, such as "float32"."""
     return str(value.dtype).removeprefix("torch.")
+
+
+def _check_names(names: Sequence[Any], split: str) -> None:
+    """Refuse keys that no input of a file can be called by."""
+    for name in names:
+        if not isinstance(name, str | int) or name == "":
+            raise DataError(f"{split} items have an input named {name!r}: name inputs by text or whole numbers")
+    if len({str(name) for name in names}) < len(names):
+        keys = ", ".join(map(repr, names))
+        raise DataError(f"{split} items have inputs named {keys}, alike when written: give each a name of its own")
 
 
 def described(value: Any) -> str:

@@ -8,16 +8,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from bundles import run
+from torch import nn
 
-from autocompress.search.bundle.scripts import ScriptFacts, infer_script
+from autocompress.evaluators.runtimes.base import BuildRequest
+from autocompress.evaluators.runtimes.registry import get_runtime
+from autocompress.search.bundle.scripts import ScriptFacts, infer_script, usage
 from autocompress.spaces.target import Target
 from autocompress.studies.preprocessing import Preprocessing
 
+WITHOUT_CORE_ML = """
+import runpy, sys
+import coremltools, numpy
+def predict(self, given):
+    (array,) = given.values()
+    return {"output": numpy.array([[float(array.dtype == "int32")]])}
+coremltools.models.MLModel.predict = predict
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs a script up to what Core ML itself would do, and says whether that would be given whole numbers of 32 bits."""
 
-def write_script(folder: Path, kind: str, inputs: dict[str, str]) -> None:
+
+def write_script(folder: Path, kind: str, inputs: dict[str, str], runtime: str = "onnxruntime") -> None:
     """Write an infer.py for texts as bytes, with what it reads."""
-    facts = ScriptFacts("model.onnx", "", Target(), "1", kind, Preprocessing(tokenizer="bytes"), inputs)
+    file, target = f"model{get_runtime(runtime).suffix}", Target(runtime)
+    facts = ScriptFacts(file, "", target, "1", kind, Preprocessing(tokenizer="bytes"), inputs)
     (folder / "infer.py").write_text(infer_script(facts))
     about = [{"name": name, "shape": [8], "dtype": dtype} for name, dtype in inputs.items()]
     (folder / "preprocessing.json").write_text(json.dumps({"inputs": about, "picture": None, "text": None}))
@@ -74,3 +91,46 @@ def test_infer_gives_each_input_of_a_text_what_its_name_says(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     said = np.array(list(map(int, done.stdout.split()))).reshape(4, 8).tolist()
     assert said == [[97, 98] + [0] * 6, [0] * 8, [1, 1] + [0] * 6, list(range(8))]
+
+
+def tokens_model(folder: Path, runtime: str) -> torch.nn.Module:
+    """Write a file that takes eight tokens in 32 bits, from a network that takes them in 64."""
+    found = get_runtime(runtime)
+    if not found.available().builds:
+        pytest.skip(found.available().reason)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Embedding(256, 8), nn.Linear(8, 2)).eval()
+    tokens = torch.randint(0, 256, (4, 8)).numpy()
+    found.build(BuildRequest(None, {"1": "1"}, {}, tokens, network), folder / f"model{found.suffix}")
+    return network
+
+
+@pytest.mark.slow
+def test_infer_of_litert_gives_tokens_as_the_file_takes_them(tmp_path: Path) -> None:
+    network = tokens_model(tmp_path, "litert")
+    write_script(tmp_path, "regression", {"ids": "int64"}, "litert")
+    tokens = np.array([list(b"abcdefgh"), list(b"hgfedcba"), list(b"aabbccdd")])
+    np.save(tmp_path / "all.npy", tokens)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(tokens)).flatten(1).numpy()
+    for what, rows in ((tmp_path / "all.npy", expected), ("hgfedcba", expected[1:2])):
+        done = run(sys.executable, tmp_path / "infer.py", what)
+        assert done.returncode == 0, done.stderr
+        told = np.array([list(map(float, line.split())) for line in done.stdout.splitlines()])
+        assert np.allclose(told, rows, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_infer_of_core_ml_gives_tokens_as_the_file_takes_them(tmp_path: Path) -> None:
+    tokens_model(tmp_path, "coreml")
+    write_script(tmp_path, "regression", {"ids": "int64"}, "coreml")
+    done = run(sys.executable, "-c", WITHOUT_CORE_ML, tmp_path / "infer.py", "abcdefgh")
+    assert (done.returncode, done.stdout.strip()) == (0, "1"), done.stderr
+
+
+@pytest.mark.parametrize(("shape", "offered"), [((8,), True), ((), False), ((8, 3), False)])
+def test_numbers_are_offered_for_rows_of_them_alone(tmp_path: Path, shape: tuple[int, ...], offered: bool) -> None:
+    facts = ScriptFacts(
+        "model.onnx", "", Target(), "1", "regression", Preprocessing(), {"ids": "int64"}, shapes={"ids": shape}
+    )
+    assert ("12 5 7" in usage(facts)[0]) == ("12 5 7" in infer_script(facts)) == offered

@@ -20,7 +20,7 @@ from autocompress import BundleError, Front
 from autocompress.search.bundle.checksums import NAME, check
 from autocompress.search.bundle.record import read_record
 from autocompress.search.bundle.verify import check_files, verify
-from autocompress.search.store.samples import sample_rows
+from autocompress.search.store.samples import LIMIT_OF_ONE_BYTES, Samples, sample_rows
 
 WITHOUT_TORCH = """
 import sys
@@ -117,11 +117,27 @@ def test_an_earlier_bundle_is_replaced_and_other_files_stay(finished: Front, tmp
 
 
 @pytest.mark.parametrize(
-    ("count", "size", "kept"), [(300, 1000, 8), (3, 1000, 3), (300, 600_000, 1), (300, 9_000_000, 0)]
+    ("count", "input_bytes", "answer_bytes", "kept"),
+    [
+        (300, 900, 100, 8),
+        (3, 900, 100, 3),
+        (300, 500_000, 100_000, 1),
+        (300, 9_000_000, 40, 0),
+        (300, 600_000, 22_000_000, 1),  # of a map of pixels, which is not kept
+        (300, 1000, 22_000_000, 8),  # of a language model
+    ],
 )
-def test_samples_are_few_and_small(count: int, size: int, kept: int) -> None:
-    rows = sample_rows(count, size)
+def test_samples_are_few_and_small(count: int, input_bytes: int, answer_bytes: int, kept: int) -> None:
+    rows = sample_rows(count, input_bytes, answer_bytes)
     assert len(rows) == kept == len(set(rows)) and all(0 <= row < count for row in rows)
+
+
+@given(input_bytes=st.integers(1, 9_000_000), answer_bytes=st.integers(1, 30_000_000))
+def test_answers_are_kept_where_one_fits_beside_its_input(input_bytes: int, answer_bytes: int) -> None:
+    rows = sample_rows(300, input_bytes, answer_bytes)
+    inputs = np.broadcast_to(np.uint8(0), (len(rows), input_bytes))
+    kept = Samples(np.array(rows, np.int64), {"input": inputs}).answered(answer_bytes)
+    assert not rows or kept == (input_bytes + answer_bytes <= LIMIT_OF_ONE_BYTES)
 
 
 def test_verify_looks_at_bundles_alone(bundle: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,14 @@ def test_lower_is_better_wherever_it_is_shown(searched: Front, tmp_path: Path) -
     assert card["metric"] == {"name": "RMSE", "direction": "minimize"}
     assert card["validation"]["value"] == picked.entry.accuracy
     assert "| RMSE, validation split |" in (tmp_path / "README.md").read_text()
+
+
+def test_a_server_is_told_how_an_answer_without_dimensions_is_shaped(searched: Front, tmp_path: Path) -> None:
+    searched.pick(max_drop="50%").save(tmp_path, "triton")
+    (path,) = tmp_path.glob("*/config.pbtxt")
+    takes, gives = path.read_text().split("output [")
+    assert takes.count(f"dims: [ {LENGTH} ]") == 2 and "reshape" not in takes
+    assert re.search(r"dims: \[ 1 \]\s+reshape: \{ shape: \[ \] \}", gives)
 
 
 def test_another_metric_or_other_inputs_do_not_go_into_the_same_study(searched: Front) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from legality import changed_plan
+from merged_positions import MERGED
 
 from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.evaluators.score import predict
@@ -23,6 +24,8 @@ from autocompress.search.evaluate.kept_sizes import sizes_of_study
 from autocompress.search.evaluate.look import look_at_teacher
 from autocompress.search.executors.base import ExecutorContext
 from autocompress.search.prepare.space import space_without_measuring
+from autocompress.spaces.graph.capture import capture
+from autocompress.spaces.network import look_at_network
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.shapes import Shapes
 from autocompress.spaces.spec import Recovery, StudentSpec
@@ -74,13 +77,24 @@ def test_the_space_offers_sizes_with_what_they_cost(opened_context: ExecutorCont
 
 def test_sizes_are_found_once_in_a_study(context: EvaluationContext, tmp_path: Path) -> None:
     """What is kept is what was found, to the type of each number; without it a task that has travelled has none."""
-    task, folder = context.task, context.folder
+    task, folder, groups = context.task, context.folder, context.network.groups
     alone = replace(task, bare=None)
-    found = sizes_of_study(task, None, keeps=False)
-    assert found[0] and repr(sizes_of_study(alone, folder, keeps=False)) == repr(found)
-    assert sizes_of_study(alone, tmp_path, keeps=False) == ((), ())
+    found = sizes_of_study(task, groups, None, keeps=False)
+    assert found[0] and repr(sizes_of_study(alone, groups, folder, keeps=False)) == repr(found)
+    assert sizes_of_study(alone, groups, tmp_path, keeps=False) == ((), ())
     other = replace(alone, example_input=torch.zeros(1, 1, 16, 16))
-    assert sizes_of_study(other, folder, keeps=False) == ((), ()), "of other inputs"
+    assert sizes_of_study(other, groups, folder, keeps=False) == ((), ()), "of other inputs"
+
+
+def test_numbers_that_fall_otherwise_at_a_size_are_kept_with_it(context: EvaluationContext, tmp_path: Path) -> None:
+    model, example = MERGED["normed as one"]().eval(), torch.zeros(1, 3, 16, 16)
+    task = replace(
+        context.task, bare=model, teacher=capture(model, example, context.task.interface), example_input=example
+    )
+    groups = look_at_network(task.teacher, example).groups
+    found = sizes_of_study(task, groups, tmp_path, keeps=True)
+    assert found[0] and all(each.falls for each in found[0])
+    assert repr(sizes_of_study(replace(task, bare=None), groups, tmp_path, keeps=False)) == repr(found)
 
 
 @pytest.mark.parametrize("content", ['{"of": 1}', '{"of": "%s", "sizes": [{"size": "x"}], "left_out": []}'])
@@ -88,7 +102,8 @@ def test_damaged_sizes_are_found_anew(context: EvaluationContext, tmp_path: Path
     path = tmp_path / "sizes.json"
     kept = json.loads((context.folder / "sizes.json").read_text())
     path.write_text(content.replace("%s", kept["of"]))
-    assert sizes_of_study(context.task, tmp_path, keeps=True)[0] == context.network.resizings
+    found = sizes_of_study(context.task, context.network.groups, tmp_path, keeps=True)
+    assert found[0] == context.network.resizings
     assert json.loads(path.read_text()) == kept
 
 
