@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..spaces.inputs import Inputs, count_of, in_equal_parts
+from ..spaces.inputs import Inputs, call, count_of, in_equal_parts, mapped, rows_of
 from ..spaces.layers import kind_of, readers_of_weights
 from ..spaces.recurrent import recurrent_nodes
 from ..spaces.sensitivity import Question
@@ -30,6 +30,10 @@ from .student import make_student
 from .tape import Tape
 
 BATCH = 64
+NUMBERS = 2**25
+"""Numbers of the outputs of one pass; answers that hold many come fewer at a time."""
+PIECE = 2**23
+"""Numbers of outputs whose divergence is computed at once: about 0.5 GB in double precision, with what is between."""
 CEILING_NATS = 1000.0
 """The divergence of an input whose outputs are no numbers any more, and the most that one input can count."""
 TAPE_BYTES = 2**29
@@ -93,9 +97,11 @@ class KLMeter:
         self._copy = module_to_training_layout(copy.deepcopy(parent.module), self._device).eval()
         self._readers = readers_of_weights(self._copy)
         self.bytes = sum(p.numel() * p.element_size() for p in parent.module.parameters())
-        # equal parts: a batch norm cannot learn from a last batch of one input
-        self._batches = in_equal_parts(to_training_layout(inputs, self._device), -(-count_of(inputs) // BATCH))
-        self._inputs = count_of(inputs)
+        self._inputs, given = count_of(inputs), to_training_layout(inputs, self._device)
+        most = max(2, min(BATCH, NUMBERS // max(1, numbers_of_answer(self._copy, given))))
+        # equal parts: a batch norm cannot learn from a batch of one input
+        parts = max(1, min(-(-self._inputs // most), self._inputs // 2))
+        self._batches = in_equal_parts(given, parts)
         self._tape = Tape(TAPE_BYTES)
         self._ranges = self._ranges_of_layers()
 
@@ -122,13 +128,20 @@ class KLMeter:
     def _passes(self, variants: Sequence[_Variant]) -> Iterator[tuple[Question, float]]:
         """Yield (decision, sum of the divergences over a batch), batch by batch; the teacher's own pass is shared."""
         for batch in self._batches if variants else ():
-            expected = self._tape.record(self._copy, batch).double()
+            expected = self._tape.record(self._copy, batch)
             for variant in variants:
                 if self._stop():
                     raise Stopped
                 with variant.applied() as module:
-                    got = self._tape.play(module, batch, variant.until).double()
-                yield variant.question, _capped(self._soft(got, expected, 1.0))
+                    nats = self._nats(self._tape.play(module, batch, variant.until), expected)
+                yield variant.question, nats
+            del expected
+
+    def _nats(self, got: Tensor, expected: Tensor) -> float:
+        """Return the sum of the divergences of a batch of outputs [B, ...], which is computed in double precision."""
+        rows = max(1, PIECE // max(1, expected[0].numel()))
+        pieces = zip(torch.split(got, rows), torch.split(expected, rows), strict=True)
+        return _capped(torch.cat([self._soft(own.double(), other.double(), 1.0) for own, other in pieces]))
 
     def _variant(self, question: Question, spec: StudentSpec) -> _Variant:
         if spec.changes_network:
@@ -217,6 +230,13 @@ class KLMeter:
             for handle in hooks:
                 handle.remove()
         return ranges
+
+
+@torch.no_grad()
+def numbers_of_answer(network: nn.Module, inputs: Inputs) -> int:
+    """Return how many numbers a network in eval mode gives for one input, the first of some."""
+    answer: Tensor = call(network, mapped(torch.clone, rows_of(inputs, slice(0, 1))))
+    return answer.numel()
 
 
 def _called(module: nn.Module) -> list[str]:

@@ -18,6 +18,8 @@ from .losses import Divergence, categorical_divergence
 MIN_INPUTS, MAX_INPUTS = 64, 256
 MACS = 20_000_000_000
 """Multiply-accumulates of one pass over the inputs; heavy networks are looked at on fewer inputs, down to the least."""
+NUMBERS, FEWEST_INPUTS = 2**26, 8
+"""Numbers of the answers to all inputs, and inputs that networks of larger answers are looked at on at least."""
 STUDENT_BYTES = 2**28
 PACK = 32
 """Decisions that share a pass of the teacher at most; what is ended is kept."""
@@ -82,10 +84,19 @@ def measure_sensitivity(
     return of_questions({question: found[question] for question in asked}, count_of(inputs))
 
 
-def sensitivity_inputs(context: SpaceContext, calibration: Inputs) -> Inputs:
-    """Return the part of the calibration inputs, [M, ...] each, that a network of these layers is looked at on."""
+def sensitivity_inputs(context: SpaceContext, calibration: Inputs, numbers: int = 1) -> Inputs:
+    """Return the part of the calibration inputs, [M, ...] each, that a network is looked at on.
+
+    Args:
+        context: Its layers.
+        calibration: The inputs.
+        numbers: That it answers one input with; where they are many, fewer answers tell as much.
+    """
     macs = max(1, sum(layer.macs for layer in context.layers))
-    return rows_of(calibration, slice(0, min(MAX_INPUTS, max(MIN_INPUTS, MACS // macs))))
+    count = min(MAX_INPUTS, max(MIN_INPUTS, MACS // macs))
+    if count * numbers > NUMBERS:
+        count = max(FEWEST_INPUTS, NUMBERS // numbers)
+    return rows_of(calibration, slice(0, count))
 
 
 def _packs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
@@ -45,11 +46,16 @@ def file_outputs(
         The file's first output, [len(data), ...].
     """
     parts = (as_arrays(data.inputs(slice(i, i + CHUNK))) for i in range(0, len(data), CHUNK))
-    return predict(path, runtime, target, parts, slices)
+    return predict(path, runtime, target, parts, slices, len(data))
 
 
 def predict(
-    path: Path, runtime: Runtime, target: Target, inputs: Arrays | Iterable[Arrays], slices: Slices = nullcontext
+    path: Path,
+    runtime: Runtime,
+    target: Target,
+    inputs: Arrays | Iterable[Arrays],
+    slices: Slices = nullcontext,
+    count: int | None = None,
 ) -> NDArray[Any]:
     """Run a file over inputs.
 
@@ -63,6 +69,7 @@ def predict(
         inputs: An array [N, ...], a tuple of them for a file of several inputs, or chunks of either, so that a whole
             split need not be in memory.
         slices: Makes what short slices of this work run under, so that latencies are measured in peace.
+        count: Number of all inputs, where chunks are given and it is known; outputs are then in memory once.
 
     Returns:
         The file's first output, [N, ...].
@@ -74,10 +81,17 @@ def predict(
     """
     loaded = runtime.load(path, target)
     chunks = (inputs,) if isinstance(inputs, np.ndarray | tuple) else inputs
-    outputs = list(in_slices((part for chunk in chunks for part in _batches(path, loaded, target, chunk)), slices))
-    if not outputs:
+    parts = in_slices((part for chunk in chunks for part in _batches(path, loaded, target, chunk)), slices)
+    first = next(parts, None)
+    if first is None:
         raise DataError(f"{path}: no images to run it over; the split is empty")
-    return np.concatenate(outputs)
+    if count is None:
+        return np.concatenate([first, *parts])
+    outputs, done = np.empty((count, *first.shape[1:]), first.dtype), 0
+    for part in itertools.chain([first], parts):
+        outputs[done : done + len(part)] = part
+        done += len(part)
+    return outputs[:done]
 
 
 def relative_difference(got: Any, expected: Any) -> float:

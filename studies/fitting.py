@@ -10,9 +10,9 @@ from torch import Tensor
 from ..compression.losses import Divergence
 from ..errors import DataError
 from ..spaces.graph.interface import Interface
-from ..spaces.inputs import Inputs, shapes_of
+from ..spaces.inputs import Inputs, shapes_of, tensors_of
 from .data.images import check_labels
-from .data.reading import as_input, described
+from .data.reading import as_input, described, dtype_of
 from .data.streams import StreamedData
 from .data.tensors import MemoryData
 from .kinds import Kind, kinds_that_fit
@@ -115,8 +115,16 @@ def inputs_given(value: Tensor | Sequence[Tensor] | Mapping[str, Tensor], interf
     return parts[0] if len(parts) == 1 else parts
 
 
-def check_shapes(name: str, got: Inputs, expected: Inputs) -> None:
-    """Check that inputs have the shapes of those of validation, but for their number.
+def check_alike(name: str, got: Inputs, expected: Inputs) -> Inputs:
+    """Check that inputs have the shapes and the kinds of numbers of those of validation, but for their number.
+
+    Args:
+        name: What they are, for messages.
+        got: The inputs, [M, ...] each.
+        expected: Of validation, [B, ...] each.
+
+    Returns:
+        The inputs, with real numbers in the width that those of validation have.
 
     Raises:
         DataError: They have not.
@@ -124,3 +132,16 @@ def check_shapes(name: str, got: Inputs, expected: Inputs) -> None:
     if shapes_of(got) != shapes_of(expected):
         some, wanted = (" and ".join(map(str, shapes_of(each))) for each in (got, expected))
         raise DataError(f"{name} has inputs of shape {some}, validation has {wanted}: all splits must agree")
+    pairs = list(zip(tensors_of(got), tensors_of(expected), strict=True))
+    if any(_numbers(own) != _numbers(other) for own, other in pairs):
+        some, wanted = (" and ".join(dtype_of(part) for part in tensors_of(each)) for each in (got, expected))
+        raise DataError(f"{name} is {some}, validation {wanted}: give the same")
+    cast = tuple(own.to(other.dtype) if own.is_floating_point() else own for own, other in pairs)
+    return cast[0] if isinstance(got, Tensor) else cast
+
+
+def _numbers(part: Tensor) -> str:
+    """Return what the numbers of a tensor are, whatever their width: yes or no, real or whole."""
+    if part.dtype == torch.bool:
+        return "bool"
+    return "real" if part.is_floating_point() else "whole"

@@ -36,6 +36,8 @@ class Kind:
         metric: What models are judged by where the task brings no metric.
         classes: Number of classes, from outputs; None where labels are no class numbers.
         valid: Whether all these labels have values that can be.
+        positions: Whether labels have a number for each position of an input, as tokens and pixels do; None where they
+            may.
     """
 
     outputs: str
@@ -45,6 +47,7 @@ class Kind:
     metric: Metric
     classes: Callable[[Tensor], int] | None = None
     valid: Callable[[Tensor], bool] = lambda labels: True
+    positions: bool | None = None
 
 
 def shifted(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,6 +165,7 @@ KINDS: Mapping[KindName, Kind] = {
         Metric(top1),
         lambda outputs: outputs.shape[1],
         lambda y: not y.is_floating_point() or _shares(y),
+        positions=False,
     ),
     "binary": Kind(
         "[N] or [N, 1], a logit",
@@ -170,6 +174,7 @@ KINDS: Mapping[KindName, Kind] = {
         lambda _: Losses(_yes_loss, bernoulli_divergence),
         Metric(sign_accuracy),
         valid=_yes_or_no,
+        positions=False,
     ),
     "multilabel": Kind(
         "[N, K], logits",
@@ -178,6 +183,7 @@ KINDS: Mapping[KindName, Kind] = {
         lambda _: Losses(_yes_loss, bernoulli_divergence),
         Metric(micro_f1, MetricLabel("F1")),
         valid=_yes_or_no,
+        positions=False,
     ),
     "regression": Kind(
         "[N] or [N, ...]",
@@ -194,6 +200,7 @@ KINDS: Mapping[KindName, Kind] = {
         lambda _: Losses(_map_loss, _map_divergence, counted=_pixels_counted),
         Metric(mean_iou, MetricLabel("mIoU")),
         lambda outputs: max(2, outputs.shape[1]),
+        positions=True,
     ),
     "tokens": Kind(
         "[N, T, K]",
@@ -202,6 +209,7 @@ KINDS: Mapping[KindName, Kind] = {
         lambda _: Losses(_token_loss, _last, counted=_tokens_counted),
         Metric(token_accuracy),
         lambda outputs: outputs.shape[-1],
+        positions=True,
     ),
     "language_model": Kind(
         "[N, T, V]",
@@ -210,6 +218,7 @@ KINDS: Mapping[KindName, Kind] = {
         lambda _: Losses(_next_token_loss, _last, counted=_next_tokens_counted),
         Metric(perplexity, MetricLabel("perplexity", "minimize")),
         lambda outputs: outputs.shape[-1],
+        positions=True,
     ),
 }
 

@@ -14,18 +14,18 @@ from torch.utils.data import DataLoader, Dataset
 from ..compression.losses import Losses, squared_distance
 from ..compression.seeds import seeded_generator
 from ..errors import DataError, StudyFileError, UnknownName
-from ..spaces.graph.interface import ONE_INPUT
-from ..spaces.inputs import Inputs, count_of, joined, rows_of, tensors_of
+from ..spaces.inputs import Inputs, count_of, joined, rows_of
 from .bare import bare_network
 from .checks import check_memory, check_training, look_at_metric, remarks_on_outputs, remarks_on_splits
 from .data.images import ImageData
+from .data.looked import reading_of
 from .data.one_shape import OneShape
-from .data.reading import Reading, check_finite, described, interface_of
-from .data.sources import as_data, first_batch, materialise
+from .data.reading import Reading, check_finite, described
+from .data.sources import as_data, materialise
 from .data.streams import StreamedData
 from .data.tensors import MemoryData, TensorData
 from .early import EarlyWeights, bare_early, early_in_graph
-from .fitting import advice_on_labels, check_shapes, for_each_example, inputs_given, label_check, some_labels
+from .fitting import advice_on_labels, check_alike, for_each_example, inputs_given, label_check, some_labels
 from .kinds import KINDS, Kind, KindName
 from .loading import load_function
 from .metric import Direction, Metric, MetricFunction, metric_of, top1
@@ -73,7 +73,8 @@ class Task:
             number for each example or one for the batch, in place of the kind's own.
         output: Name or number of the output that counts, where the teacher gives several. None takes `logits`, `out`,
             the only tensor besides `loss`, or the first of a tuple.
-        length: The second dimension that inputs are filled up (with zeros) or cut to, where they differ in it.
+        length: The second dimension that inputs are filled up (with zeros) or cut to, where they differ in it. Labels
+            that have a number for each position follow (with -100).
         size: Height and width in pixels that images [C, H, W], and labels that are maps [H, W], are resized to.
         labels: Names of the classes, in the order of the outputs; they are shipped with models. Numbers become texts.
         preprocessing: How a picture or a text became an input; it is shipped with models, and not applied here. None
@@ -121,25 +122,16 @@ class Task:
         return replace(self, teacher=bare.network, early_weights=bare_early(self.teacher, self.early_weights))
 
     def reading(self) -> Reading:
-        """Return how the items of all splits become inputs and labels, as the first of validation show.
+        """Return how the items of all splits become inputs and labels, as some of validation show.
 
         Raises:
             DataError: They cannot be read.
             UnknownName: There is no such kind of task.
         """
-        self.kind_of_task()
-        shape = OneShape(self.length, self.size)
-        batch = first_batch(self.validation, "validation", Reading(shape=shape))
-        own = self.kind == "language_model"
-        if batch is None:
-            parts = self.validation.inputs(slice(0, 1)) if isinstance(self.validation, ImageData | TensorData) else ()
-            names = (
-                ("input",)
-                if len(tensors_of(parts)) == 1
-                else tuple(f"input_{i}" for i in range(len(tensors_of(parts))))
-            )
-            return Reading(replace(ONE_INPUT, names=names, output=self.output), shape, own)
-        return Reading(interface_of(self.teacher, batch, self.output, "validation"), shape, own)
+        kind = self.kind_of_task()
+        shape = OneShape(self.length, self.size, labels=None if kind is None else kind.positions)
+        splits = {"validation": self.validation, "train": self.train, "test": self.test}
+        return reading_of(self.teacher, splits, shape, self.output, own_labels=self.kind == "language_model")
 
     def kind_of_task(self) -> Kind | None:
         """Return what is known of the kind of task; None where the task brings everything itself.
@@ -179,12 +171,11 @@ class Task:
             if len(data) == 0:
                 raise DataError(f"the {split} split is empty: give at least one item")
         few = validation.inputs(slice(0, LOOKED_AT))
-        check_shapes("test", test.inputs(slice(0, 1)), few)
+        check_alike("test", test.inputs(slice(0, 1)), few)
         example = (
             few if self.example_input is None else inputs_given(self.example_input, reading.interface, "example_input")
         )
-        example = rows_of(example, slice(0, 1))
-        check_shapes("example_input", example, few)
+        example = check_alike("example_input", rows_of(example, slice(0, 1)), few)
         outputs = checked_answers(network, reading.interface, few)
         if computes_in_16_bits(network, reading.interface, few):
             say("teacher: what it computes in 16 bits is computed in float32, so answers differ a little")
@@ -197,12 +188,13 @@ class Task:
         if isinstance(train, StreamedData):
             train = train.checked(label_check(kind, outputs, classes))
         else:
-            check_shapes("train", train.inputs(slice(0, 1)), few)
+            check_alike("train", train.inputs(slice(0, 1)), few)
+        given = self.calibration is not None
         calibration = self._calibration(train, reading)
         if count_of(calibration) == 0:
             raise DataError("calibration has no inputs: give some, or leave it out to take them of train")
         check_finite(calibration, "calibration", "its inputs")
-        check_shapes("calibration", rows_of(calibration, slice(0, 1)), few)
+        calibration = check_alike("calibration" if given else "train", calibration, few)
         graph = captured_teacher(network, reading.interface, few, outputs)
         losses, metric = self._losses(kind, train, outputs), self._metric(kind)
         check_training(graph, train, losses)

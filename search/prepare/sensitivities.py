@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -11,11 +12,12 @@ from pathlib import Path
 import torch
 
 from ...cache import Cache, user_cache
+from ...compression.kl_meter import numbers_of_answer
 from ...compression.sensitivity import measure_sensitivity, sensitivity_inputs
 from ...evaluators.microbenchmarks import Say
 from ...evaluators.timing.breathing import Slices, breathing
 from ...spaces.context import SpaceContext
-from ...spaces.inputs import Inputs, tensors_of
+from ...spaces.inputs import Inputs, count_of, tensors_of
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.sensitivity import Sensitivity
 from ...spaces.space import Space
@@ -78,9 +80,14 @@ def _of_network(
     slices: Slices,
 ) -> Sensitivity:
     context = space.context.only(name)
-    inputs = sensitivity_inputs(context, task.calibration)
-    cache = sensitivity_cache()
+    cache, inputs = sensitivity_cache(), sensitivity_inputs(context, task.calibration)
     key = sensitivity_key(network, context, inputs)
+    known = cache.read(key)
+    if known is None and count_of(inputs):
+        few = sensitivity_inputs(context, inputs, numbers_of_answer(copy.deepcopy(network).eval(), inputs))
+        if count_of(few) < count_of(inputs):  # large answers
+            inputs, key = few, sensitivity_key(network, context, few)
+            known = cache.read(key)
 
     def keep(found: Sensitivity) -> None:
         before = cache.read(key)
@@ -93,7 +100,6 @@ def _of_network(
             breathe()
             return stop()
 
-        known = cache.read(key)
         return measure_sensitivity(network, space, inputs, stop_and_breathe, say, known, keep, task.losses.soft, name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -17,9 +18,8 @@ from torch.utils.data import (
 )
 
 from ...errors import DataError, one_line
-from .reading import Reading
+from .reading import PAIRS, Reading
 
-ONE_SIZE = "give images a size by Task(size=(height, width)), and sequences a length by Task(length=...)"
 TENSORS = "turn images into tensors in the dataset, for instance by torchvision.transforms.ToTensor()"
 Source = Dataset[Any] | DataLoader[Any]
 
@@ -70,7 +70,7 @@ def in_order(source: Source, split: str, reading: Reading) -> DataLoader[Any]:
     """Return what gives each item once, in the order of the dataset or of the sampler that a user chose."""
     if is_stream(source):
         if isinstance(source, DataLoader):
-            return source
+            return in_one_shape(source, reading)
         return DataLoader(source, 256, collate_fn=reading.collate)
     dataset = dataset_of(source, split)
     if isinstance(source, DataLoader):
@@ -78,7 +78,9 @@ def in_order(source: Source, split: str, reading: Reading) -> DataLoader[Any]:
         if indices is not None and type(source.batch_sampler) is BatchSampler:
             # it says which items the split has; their order is drawn anew each time
             return DataLoader(Subset(dataset, sorted(indices)), 256, collate_fn=collate_of(source, reading))
-        return source if has_own_order(source) else DataLoader(dataset, 256, collate_fn=collate_of(source, reading))
+        if has_own_order(source):
+            return in_one_shape(source, reading)
+        return DataLoader(dataset, 256, collate_fn=collate_of(source, reading))
     return DataLoader(dataset, 256, collate_fn=reading.collate)
 
 
@@ -87,7 +89,26 @@ def collate_of(source: DataLoader[Any], reading: Reading) -> Callable[[list[Any]
     return reading.collate if source.collate_fn is default_collate else source.collate_fn
 
 
-def read(loader: Iterable[Any], split: str) -> Iterator[Any]:
+def in_one_shape(source: DataLoader[Any], reading: Reading) -> DataLoader[Any]:
+    """Return a loader that is used as it is, but for items of differing shape, of which torch makes no batch."""
+    if source.collate_fn is not default_collate or not reading.shape.differs:
+        return source
+    made = copy.copy(source)
+    made.collate_fn, made._iterator = reading.collate, None
+    return made
+
+
+def one_shape_advice(reading: Reading) -> str:
+    """Return what to do where the items of a source differ in shape."""
+    size = "images a size by Task(size=(height, width))" if reading.shape.size is None else ""
+    length = "sequences a length by Task(length=...)" if reading.shape.length is None else ""
+    if size and length:
+        return f"give {size}, and {length}"
+    kept = "labels, and inputs that did not differ in it in a few items, keep their shape: bring them to one shape"
+    return f"{kept}, or give {size or length}" if size or length else kept
+
+
+def read(loader: Iterable[Any], split: str, reading: Reading = PAIRS) -> Iterator[Any]:
     """Yield the batches of a loader; what the user's code raises is told in one line.
 
     Raises:
@@ -99,7 +120,8 @@ def read(loader: Iterable[Any], split: str) -> Iterator[Any]:
         raise
     except Exception as error:
         cause = f"{type(error).__name__}: {_cause(error)}"
-        advice = ONE_SIZE if "equal size" in cause else TENSORS if "PIL" in cause else "mend its dataset"
+        shapes = one_shape_advice(reading)
+        advice = shapes if "equal size" in cause else TENSORS if "PIL" in cause else "mend its dataset"
         raise DataError(f"the {split} split cannot be read: {cause}; {advice}") from error
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
@@ -14,7 +15,7 @@ from torch.utils.data import default_collate
 from ...errors import DataError
 from ...spaces.graph.interface import ONE_INPUT, Interface, Style
 from ...spaces.inputs import Inputs, count_of, tensors_of
-from .one_shape import FILL, OneShape, as_tensor
+from .one_shape import Item, OneShape, as_tensor
 
 LABELS = ("labels", "label", "targets", "target", "y")
 """Keys of items that are mappings, under which their labels are looked for in this order."""
@@ -48,21 +49,31 @@ class Reading:
         Raises:
             DataError: It is anything else than inputs and labels.
         """
+        raw, labels = self.parts(batch, split)
+        found = _label(self._own(raw, split), len(raw[0]), split) if labels is None else labels
+        made, found = self.shape.batch(raw, found, IGNORED)
+        return (made[0] if len(made) == 1 else made), found
+
+    def parts(self, batch: Any, split: str) -> Item:
+        """Return the inputs, [B, ...] each, and the labels [B, ...] of a batch in whatever shape they have.
+
+        Args:
+            batch: What a loader gave.
+            split: What it is of, for messages.
+
+        Raises:
+            DataError: It is anything else than inputs and labels.
+        """
         given, labels = _halves(batch, split, len(self.interface.names))
         raw = tuple(as_input(part, f"{split} inputs") for part in self._in_order(given, split))
         if len({len(part) for part in raw}) > 1:
             raise DataError(f"{split} inputs of one batch hold {[len(part) for part in raw]} examples: they must agree")
-        if labels is None:
-            labels = self._own(raw, split)
-        found = _label(labels, len(raw[0]), split)
-        first = raw[0].shape
-        parts = tuple(self.shape.batch(part, first, FILL) for part in raw)
-        return (parts[0] if len(parts) == 1 else parts), self.shape.batch(found, first, IGNORED)
+        return raw, None if labels is None else _label(labels, len(raw[0]), split)
 
     def collate(self, items: list[Any]) -> Any:
         """Return items as one batch, after they were brought to one shape; lists of numbers are tensors."""
         if self.shape.differs:
-            return default_collate([self._item(item) for item in items])
+            return default_collate([self.item(item) for item in items])
         if isinstance(items[0], Mapping):
             return default_collate([{key: as_tensor(value) for key, value in item.items()} for item in items])
         return default_collate(items)
@@ -94,7 +105,7 @@ class Reading:
             raise DataError(f"{split} items have no labels, and no tokens that could be: give tokens as whole numbers")
         return tokens if mask is None or mask.shape != tokens.shape else tokens.masked_fill(mask == 0, IGNORED)
 
-    def _item(self, item: Any) -> Any:
+    def item(self, item: Any) -> Any:
         """Return an item that was brought to one shape."""
         given: Any = item[0] if isinstance(item, list | tuple) and len(item) == 1 else item
         inputs: Any = given
@@ -135,7 +146,9 @@ def interface_of(teacher: nn.Module, batch: Any, output: str | int | None, split
     given, _ = _halves(batch, split, None if required < 2 else required)
     if isinstance(given, Mapping):
         any_name = any(p.kind == p.VAR_KEYWORD for p in parameters)
-        tensors = [name for name, value in given.items() if isinstance(value, Tensor | list)]
+        tensors = [name for name, value in given.items() if _are_numbers(value)]
+        if not tensors:
+            raise DataError(f"{split} items have no tensors among {', '.join(map(str, given)) or 'nothing'}: give some")
         _check_names(tensors, split)
         any_name = any_name and all(isinstance(name, str) for name in tensors)
         known = [name for name in tensors if name in {p.name for p in parameters}] or (tensors if any_name else [])
@@ -151,6 +164,15 @@ def interface_of(teacher: nn.Module, batch: Any, output: str | int | None, split
     return Interface(("input",), "positional", output)
 
 
+def _are_numbers(value: Any) -> bool:
+    return value.dtype.kind in "biuf" if isinstance(value, np.ndarray) else isinstance(value, Tensor | list)
+
+
+def dtype_of(value: Tensor) -> str:
+    """Return the name of a tensor's number format, such as "float32"."""
+    return str(value.dtype).removeprefix("torch.")
+
+
 def _check_names(names: Sequence[Any], split: str) -> None:
     """Refuse keys that no input of a file can be called by."""
     for name in names:
@@ -164,7 +186,7 @@ def _check_names(names: Sequence[Any], split: str) -> None:
 def described(value: Any) -> str:
     """Return what something that ought to be a tensor is, in words."""
     if isinstance(value, Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+        return f"{dtype_of(value)} {list(value.shape)}"
     if isinstance(value, list | tuple) and value and isinstance(value[0], str):
         return "text"
     return type(value).__name__
@@ -186,7 +208,7 @@ def _halves(batch: Any, split: str, inputs: int | None) -> tuple[Any, Any]:
             f"{split} items have {len(batch)} parts: give (input, label) pairs, with a tuple or a mapping where there "
             "are several inputs"
         )
-    if isinstance(batch, Tensor):
+    if isinstance(batch, Tensor | np.ndarray):
         return batch, None
     raise DataError(
         f"{split} items must be (input, label) pairs or mappings, got {type(batch).__name__}: return a pair"
@@ -219,7 +241,7 @@ def as_input(given: Any, what: str) -> Tensor:
     if value.dtype == torch.uint8:
         raise DataError(
             f"{what} are {described(value)}, which networks do not take: give float tensors, scaled as the "
-            "teacher was trained on"
+            "teacher was trained on, or .long() of tokens"
         )
     if value.is_floating_point():
         return value.float()

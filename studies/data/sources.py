@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from ...errors import DataError, one_line
 from ...memory import available_bytes, gibibytes
+from ...spaces.graph.interface import Interface
 from ...spaces.inputs import Inputs, joined, rows_of, tensors_of
 from .images import ImageData
-from .loaders import ONE_SIZE, Source, collate_of, dataset_of, draws_again, has_own_order, in_order, is_stream, read
+from .loaders import (
+    Source,
+    collate_of,
+    dataset_of,
+    draws_again,
+    has_own_order,
+    in_order,
+    is_stream,
+    one_shape_advice,
+    read,
+)
 from .reading import PAIRS, Reading, check_finite, size_bytes
 from .streams import StreamedData
 from .tensors import MemoryData, TensorData
@@ -21,6 +33,10 @@ LIMIT_BYTES = 4 * 2**30
 """The most that is read into memory of one split."""
 CHECKED = 256
 """Items that are looked at together."""
+UNNAMED = Reading(Interface(names=()))
+"""Items whose inputs are not known yet."""
+LOOKED_AT, BATCHES = 32, 8
+"""Items of a source that are looked at by themselves; batches of a stream that come in their own way."""
 SCORED = ("validation", "test")
 """Splits that models are judged on: their items must be the same each time."""
 
@@ -94,7 +110,7 @@ def materialise(
     inputs: list[Inputs] = []
     labels: list[Tensor] = []
     size = 0
-    for batch in read(in_order(source, split, reading), split):
+    for batch in read(in_order(source, split, reading), split, reading):
         given, numbers = reading.batch(batch, split)
         start = sum(map(len, labels))
         check_finite(given, split, f"items {start} to {start + len(numbers) - 1}")
@@ -111,7 +127,8 @@ def materialise(
     try:
         stored, known = joined(inputs), torch.cat(labels)
     except RuntimeError as error:
-        raise DataError(f"the {split} split has items of differing shapes: {one_line(error)}; {ONE_SIZE}") from error
+        advice = one_shape_advice(reading)
+        raise DataError(f"the {split} split has items of differing shapes: {one_line(error)}; {advice}") from error
     if not is_stream(source) and split in SCORED and _is_random(source, _count(source, split), split, reading):
         raise DataError(
             f"the {split} split gives other items when they are read again: take random augmentation out of it, for "
@@ -132,10 +149,37 @@ def first_batch(source: Source | MemoryData, split: str, reading: Reading | None
     """
     if isinstance(source, ImageData | TensorData):
         return None
-    batch = next(read(in_order(source, split, reading or PAIRS), split), None)
+    reading = reading or PAIRS
+    batch = next(read(in_order(source, split, reading), split, reading), None)
     if batch is None:
         raise DataError(f"the {split} split is empty: give at least one item")
     return batch
+
+
+def items_alone(source: Source, split: str) -> list[Any]:
+    """Return some items, spread over a source, each in a batch of its own, whatever shapes they have.
+
+    Of a stream, they are the first ones, or the first batches where its loader puts these together in its own way.
+
+    Raises:
+        DataError: It is empty or cannot be read.
+    """
+
+    def alone(items: list[Any]) -> Any:
+        return default_collate([UNNAMED.item(item) for item in items])
+
+    own = source.collate_fn if isinstance(source, DataLoader) and source.collate_fn is not default_collate else None
+    items: Any = source.dataset if isinstance(source, DataLoader) else source
+    loader: Any = source
+    if not is_stream(source):
+        items = dataset_of(source, split)
+        loader = DataLoader(items, 1, sampler=_spread(len(items)), collate_fn=own or alone)
+    elif own is None:
+        loader = DataLoader(items, 1, collate_fn=alone)
+    found = list(itertools.islice(read(loader, split), BATCHES if loader is source else LOOKED_AT))
+    if not found:
+        raise DataError(f"the {split} split is empty: give at least one item")
+    return found
 
 
 def _streamed(source: Source, split: str, limit_bytes: int, reading: Reading) -> MemoryData | StreamedData:
@@ -147,7 +191,7 @@ def _streamed(source: Source, split: str, limit_bytes: int, reading: Reading) ->
             if "GiB in memory" not in str(error):
                 raise
     items, batches, size = 0, 0, 0
-    for batch in read(in_order(source, split, reading), split):
+    for batch in read(in_order(source, split, reading), split, reading):
         given, labels = reading.batch(batch, split)
         items, batches, size = items + len(labels), batches + 1, size + size_bytes(given)
         if size > limit_bytes:  # it may have no end: an epoch is as much as this
@@ -191,7 +235,7 @@ def _item(source: Source, index: int, split: str, reading: Reading) -> Inputs:
 def _labelled(source: Source, index: int, split: str, reading: Reading) -> tuple[Inputs, Tensor]:
     collate = collate_of(source, reading) if isinstance(source, DataLoader) else reading.collate
     loader = DataLoader(dataset_of(source, split), batch_size=1, sampler=[index], collate_fn=collate)
-    return reading.batch(next(iter(read(loader, split))), split)
+    return reading.batch(next(iter(read(loader, split, reading))), split)
 
 
 def _is_random(source: Source, count: int, split: str, reading: Reading) -> bool:
@@ -209,7 +253,7 @@ def _is_same(one: Tensor, other: Tensor) -> bool:
 
 def _spread(count: int) -> list[int]:
     # half of the items keep their look under a random flip, so a few items would not tell
-    looks = min(count, 32)
+    looks = min(count, LOOKED_AT)
     return [i * count // looks for i in range(looks)]
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from ...compression.seeds import seeded_generator
 from ...errors import DataError
 from ...spaces.inputs import Inputs, joined, rows_of
-from .loaders import Source, dataset_of, in_order, is_stream, read
+from .loaders import Source, dataset_of, in_one_shape, in_order, is_stream, read
 from .reading import PAIRS, Reading, check_finite
 
 Check = Callable[[Tensor, str], None]
@@ -51,8 +51,10 @@ class StreamedData:
             seed: The order of a Dataset's items follows from (seed, epoch).
         """
         if isinstance(self.source, DataLoader) or is_stream(self.source):
-            own = isinstance(self.source, DataLoader)
-            loader: Any = self.source if own else in_order(self.source, "train", self.reading)
+            if isinstance(self.source, DataLoader):
+                loader = in_one_shape(self.source, self.reading)
+            else:
+                loader = in_order(self.source, "train", self.reading)
             steps = self.counted[1] if self.counted else len(loader)
             return StreamedEpoch(loader, steps, self.reading, self.check)
         loader = DataLoader(
@@ -115,7 +117,7 @@ class StreamedEpoch:
     def _fetched(self) -> Any:
         for _ in range(2):
             if self._batches is None:
-                self._batches = read(self.loader, "train")
+                self._batches = read(self.loader, "train", self.reading)
             try:
                 return next(self._batches)
             except StopIteration:  # a stream that was shorter this time begins anew

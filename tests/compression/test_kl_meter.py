@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from nets import CAN_MORE, net, sensitivity_space, space_over
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from autocompress.compression.edits import Parent
 from autocompress.compression.fake_quant import FakeQuantizer
@@ -24,6 +27,7 @@ from autocompress.spaces.layers import find_layers
 from autocompress.spaces.sensitivity import Sensitivity
 from autocompress.spaces.space import Space
 from autocompress.spaces.spec import StudentSpec
+from autocompress.spaces.target import Capabilities
 from autocompress.spaces.variables import Variable
 from autocompress.studies.data.images import ImageData
 
@@ -194,3 +198,54 @@ def test_layers_of_a_fused_transformer_are_changed_like_any_others() -> None:
     )
     assert not torch.equal(plain, rough), "a look sees the bits"
     assert torch.backends.mha.get_fastpath_enabled() == before
+
+
+class Widest(TorchDispatchMode):
+    """Notes the bytes of the largest tensor in double precision that is made meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for part in tree_leaves(found):
+            if isinstance(part, Tensor) and part.dtype == torch.float64:
+                self.bytes = max(self.bytes, part.nbytes)
+        return found
+
+
+def test_large_answers_are_compared_a_piece_at_a_time() -> None:
+    torch.manual_seed(0)
+    layer, inputs = nn.Conv2d(1, 8, 3, padding=1), torch.randn(6, 1, 512, 512)
+    model = nn.Sequential(layer).eval()
+    context = SpaceContext(find_layers(model, inputs[:1]), (), Capabilities((32, 16), (), 8))
+    with Widest() as seen:
+        found = measure_sensitivity(model, space_over(context, "bits"), inputs)
+    assert 0 < seen.bytes <= 2**26, "each of the 6 answers is 16 MiB"
+    with torch.no_grad():
+        expected = model(inputs)
+        layer.weight.copy_(layer.weight.bfloat16().float())
+        got = model(inputs.bfloat16().float())
+    nats = [divergence(expected[i : i + 1], got[i : i + 1]) for i in range(6)]
+    assert nats_of(found, "bits:0")[16] == pytest.approx(sum(nats) / 6, rel=1e-2)
+
+
+def test_answers_in_small_batches_and_pieces_have_the_same_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
+    digits, row = net("digits"), "bits:layer2.0.conv1"
+    inputs, space = digits.inputs(7), sensitivity_space(digits, ("bits", "channels"), "layer2.0.conv1")
+    whole = nats_of(measure_sensitivity(digits.model, space, inputs), row)
+    monkeypatch.setattr("autocompress.compression.kl_meter.PIECE", 20)  # two answers of ten numbers
+    assert nats_of(measure_sensitivity(digits.model, space, inputs), row) == pytest.approx(whole, rel=1e-9)
+    monkeypatch.setattr("autocompress.compression.kl_meter.NUMBERS", 20)
+    learned_from: set[int] = set()
+
+    def look(module: nn.Module, args: Any) -> None:
+        if isinstance(module, nn.BatchNorm2d) and module.training:
+            learned_from.add(len(args[0]))
+
+    handle = nn.modules.module.register_module_forward_pre_hook(look)
+    fewer = nats_of(measure_sensitivity(digits.model, space, inputs), row)
+    handle.remove()
+    assert fewer == pytest.approx(whole, rel=1e-2)
+    assert learned_from == {2, 3}, "norms learn nothing from one"

@@ -201,6 +201,13 @@ def test_heavy_networks_are_looked_at_on_fewer_inputs() -> None:
     assert len(sensitivity_inputs(heavy, calibration)) == 64
 
 
+@pytest.mark.parametrize(
+    ("numbers", "count"), [(10, 256), (200_000, 256), (21 * 512 * 512, 12), (128 * 50_000, 10), (2**30, 8)]
+)
+def test_networks_of_large_answers_are_looked_at_on_fewer_inputs(numbers: int, count: int) -> None:
+    assert len(sensitivity_inputs(net("digits").context, torch.zeros(512, 1, 2, 2), numbers)) == count
+
+
 def test_figures_can_be_looked_up_by_question_and_merged() -> None:
     found = of_questions({Question("bits:a", 8): Measured(8, 0.25, 0.1)}, 4)
     other = of_questions({Question("bits:a", 8): Measured(8, 0.25, 0.2), Question("bits:b", 8): Measured(8, 1, 0)}, 4)

@@ -158,11 +158,15 @@ def test_a_disturbed_gate_stops_no_plan_by_a_hair() -> None:
     assert limits.surely_missed({HERE: replace(disturbed, p50_ms=2.4, low_ms=2.3, high_ms=2.5)}, 1000)
 
 
-def test_metrics_that_are_no_shares_have_an_interval_by_resampling() -> None:
+def test_metrics_that_are_no_shares_have_an_interval_by_resampling(monkeypatch: pytest.MonkeyPatch) -> None:
     random = torch.Generator().manual_seed(0)
     outputs, labels = torch.randn(400, generator=random), torch.zeros(400)
     sd = standard_error(metric_of(rmse, "minimize"), outputs, labels)
-    assert sd is not None and 0.7 < sd / (1 / np.sqrt(2 * 400)) < 1.4, "of a standard deviation of normal values"
+    near = 1 / np.sqrt(2 * 400)  # of a standard deviation of normal values
+    assert sd is not None and 0.7 < sd / near < 1.4
+    monkeypatch.setattr("autocompress.search.evaluate.bootstrap.COPIED_BYTES", 4 * 50)
+    few = standard_error(metric_of(rmse, "minimize"), outputs, labels)
+    assert few is not None and few != sd and 0.7 < few / near < 1.4, "of resamples of 50"
     assert standard_error(metric_of(top1), torch.eye(3), torch.arange(3)) is None
     assert standard_error(metric_of(rmse, "minimize"), outputs, labels, seconds=0.0) is None
     around = MetricIntervals(MetricLabel("rmse", "minimize")).around(-1.0, "validation", sd)

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from small_tasks import Knows, inputs, right, splits
 from torch import Tensor, nn
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset, WeightedRandomSampler
 
 from autocompress.errors import AutoCompressError, DataError, ExportError, MetricError, UnknownName
+from autocompress.studies.data.tensors import TensorData
 from autocompress.studies.metric import rmse
 from autocompress.studies.task import Task
 
@@ -231,3 +232,40 @@ def test_texts_of_differing_length_by_the_names_that_forward_knows() -> None:
     prepared = Task(Mean(), *(Words(seed) for seed in range(3)), length=7).prepared()
     assert [tuple(part.shape) for part in prepared.calibration] == [(120, 7), (120, 7)]
     assert [n.target for n in prepared.teacher.graph.nodes if n.op == "placeholder"] == ["input_ids", "attention_mask"]
+
+
+class InFloats(Words):
+    """The same texts, whose tokens were read as floating numbers."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        item = super().__getitem__(index)
+        return {**item, "input_ids": item["input_ids"].float()}
+
+
+def drawn(data: Dataset[Any]) -> DataLoader[Any]:
+    """Return a loader of its own order, which is read anew each epoch."""
+    return DataLoader(data, 8, sampler=WeightedRandomSampler([1.0] * 120, 120))
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"example_input": (torch.ones(1, 7), torch.ones(1, 7))}, "example_input is float32 and float32"),
+        ({"calibration": (torch.ones(9, 7), torch.ones(9, 7).long())}, "calibration is float32 and int64"),
+        ({"calibration": (torch.ones(9, 7).int(), torch.ones(9, 7).bool())}, "calibration is int64 and bool"),
+        ({"calibration": InFloats(3)}, "calibration is float32 and int64"),
+        ({"test": InFloats(3)}, "test is float32 and int64"),
+        ({"train": InFloats(3)}, "train is float32 and int64"),
+        ({"train": drawn(InFloats(3))}, "train is float32 and int64"),
+    ],
+)
+def test_all_parts_of_a_task_have_numbers_of_one_kind(parts: dict[str, Any], said: str) -> None:
+    words: dict[str, Any] = {name: Words(seed) for seed, name in enumerate(("train", "validation", "test"))}
+    with pytest.raises(DataError, match=f"^{said}, validation int64 and int64: give the same$"):
+        Task(Mean(), **{**words, **parts}, length=7).prepared()
+
+
+def test_wider_calibration_inputs_are_taken_in_the_width_of_validation() -> None:
+    wide = TensorData(inputs(9).double(), torch.zeros(150))
+    found = Task(Knows(), **splits(), calibration=wide).prepared().calibration
+    assert isinstance(found, Tensor) and found.dtype == torch.float32 and len(found) == 150

@@ -51,6 +51,7 @@ def mapping(batch: dict[str, Tensor]) -> Tensor:
 ID, MASK, Y = torch.ones(4, 6, dtype=torch.int32), torch.ones(4, 6, dtype=torch.bool), torch.arange(4)
 PIXELS = torch.zeros(4, 1, 3, 3)
 IDS = {"input_ids": ID, "attention_mask": MASK}
+ARRAYS = {name: part.numpy() for name, part in IDS.items()}
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,7 @@ IDS = {"input_ids": ID, "attention_mask": MASK}
         (named, {**IDS, "idx": Y, "labels": Y}, ("input_ids", "attention_mask"), "keywords"),
         (named, (IDS, Y), ("input_ids", "attention_mask"), "keywords"),
         (mapping, {"input_ids": ID, "labels": Y}, ("input_ids",), "mapping"),
+        (named, {"text": "ab", **ARRAYS, "labels": Y.numpy()}, ("input_ids", "attention_mask"), "keywords"),
     ],
 )  # fmt: skip
 def test_how_a_network_takes_a_batch(forward: Any, batch: Any, names: tuple[str, ...], style: str) -> None:
@@ -147,6 +149,7 @@ def test_a_batch_sampler_of_the_users_own_is_followed() -> None:
         ((PIXELS, PIXELS, Y), "3 parts"),
         ("text", "got str"),
         ((PIXELS.to(torch.uint8), Y), "uint8"),
+        ((ID.to(torch.uint8), Y), r"\.long\(\) of tokens"),
         ((PIXELS.to(torch.complex64), Y), "complex64"),
         ((PIXELS, Y[:2]), "for 4 inputs"),
         ((PIXELS, ["a"] * 4), "labels must be tensors"),
@@ -205,3 +208,9 @@ def test_the_items_of_a_subset_sampler_come_in_one_order() -> None:
     once, again = materialise(loader), materialise(loader)
     assert isinstance(once, ImageData) and isinstance(again, ImageData)
     assert torch.equal(once.images, again.images) and once.images[:, 0].tolist() == list(range(5, 30))
+
+
+def test_items_without_any_tensor_get_one_line() -> None:
+    for batch in ({"text": ("a", "b"), "labels": Y}, {"names": np.array(["a", "b"]), "labels": Y}, {"labels": Y}):
+        with pytest.raises(DataError, match=r"validation items have no tensors among (text|names|nothing)"):
+            interface_of(Takes(one), batch, None, "validation")
