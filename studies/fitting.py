@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,7 +93,7 @@ def for_each_example(distillation: Divergence) -> Divergence:
     return soft
 
 
-def inputs_given(value: Tensor | Sequence[Tensor] | Mapping[str, Tensor], interface: Interface, what: str) -> Inputs:
+def inputs_given(value: Tensor | Sequence[Tensor] | Mapping[Any, Tensor], interface: Interface, what: str) -> Inputs:
     """Return inputs that a user gave by themselves, in the order of the interface.
 
     Args:
