@@ -42,7 +42,7 @@ from .report.space_report import describe_space
 from .store.access import Access, access_for_search
 from .store.facts import TaskFacts, known_facts, write_facts
 from .store.layout import remeasuring
-from .store.opening import begin_opening, end_opening, forget_students
+from .store.opening import begin_opening, end_opening, forget_students, name_of
 from .store.settings import check_like_others, check_settings, settings_path, with_earlier_choices, write_settings
 from .store.trials import TrialStore
 from .store.versions import versions
@@ -76,13 +76,19 @@ class OpenStudy:
 
 
 def study_folder(runs: Path, name: str, fresh: bool) -> Path:
-    """Return the study's folder, a new one if `fresh`: `digits`, then `digits-2`, ... Nothing is overwritten."""
-    numbers = [1] if (runs / name).exists() else []
+    """Return the study's folder, a new one if `fresh`: `digits`, then `digits-2`, ... Nothing is overwritten.
+
+    A study that its user called so, as `resnet-50` beside `resnet`, is another one.
+    """
+    own = [1] if (runs / name).exists() else []
+    taken = list(own)
     for path in runs.glob(f"{glob.escape(name)}-*"):
         number = path.name[len(name) + 1 :]
-        if number.isdecimal() and int(number) > 1:
-            numbers.append(int(number))  # earlier ones may have been deleted
-    last = max(numbers, default=0) + fresh
+        if number.isdecimal() and int(number) > 1:  # earlier ones may have been deleted
+            taken.append(int(number))
+            if name_of(path) in (None, name):
+                own.append(int(number))
+    last = max(taken, default=0) + 1 if fresh else max(own, default=1)
     return runs / name if last <= 1 else runs / f"{name}-{last}"
 
 

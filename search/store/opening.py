@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from ...errors import StorageError
@@ -23,6 +24,8 @@ OF_STUDENTS = ("samples.npz", "space.json", "targets", "profile", "importance.np
 """What of these hangs on students of the user's own."""
 HELD = ("lock", "lock.json")
 """What lies in any folder that a search has open; see `lock`."""
+BEGUN = "opening.json"
+"""What a study is opened with, while it is not open yet."""
 
 
 def begin_opening(folder: Path, settings: StudyFile) -> bool:
@@ -40,7 +43,7 @@ def begin_opening(folder: Path, settings: StudyFile) -> bool:
     """
     if settings_path(folder).exists():
         return False  # it was opened; `check_settings` sees to the rest
-    path = folder / "opening.json"
+    path = folder / BEGUN
     removed, noted = False, read_object(path)
     if not any((folder / "trials").glob("*/plan.json")):
         if noted is None:
@@ -50,8 +53,17 @@ def begin_opening(folder: Path, settings: StudyFile) -> bool:
                 for name in MADE:
                     removed = removed or (folder / name).exists()
                     remove(folder / name)
-    write_json(path, fixed_part(settings))
+    write_json(path, {"study": {"name": settings.name}, **fixed_part(settings)})
     return removed
+
+
+def name_of(folder: Path) -> str | None:
+    """Return the name of the study in a folder; None where that is not known, as where there is none."""
+    with suppress(StorageError, AttributeError):
+        opened, begun = read_object(settings_path(folder)), read_object(folder / BEGUN)
+        name = opened.get("name") if opened is not None else (begun or {}).get("study", {}).get("name")
+        return name if isinstance(name, str) else None
+    return None
 
 
 def forget_students(folder: Path) -> None:
@@ -67,7 +79,7 @@ def forget_students(folder: Path) -> None:
 
 def end_opening(folder: Path) -> None:
     """Note that a study is open: its settings are kept from now on."""
-    (folder / "opening.json").unlink(missing_ok=True)
+    (folder / BEGUN).unlink(missing_ok=True)
 
 
 def _check_empty(folder: Path) -> None:

@@ -14,9 +14,12 @@ from as_measured import as_measured
 from brief import brief_command
 
 from autocompress.search.report.reading import read_front
+from autocompress.search.store.opening import begin_opening
+from autocompress.search.store.settings import write_settings
 from autocompress.search.store.trials import TrialStore
 from autocompress.search.study import study_folder
 from autocompress.search.trial import TrialState
+from autocompress.studies.study_file import StudyFile
 
 
 def test_a_fresh_study_never_takes_the_folder_of_another(tmp_path: Path) -> None:
@@ -33,6 +36,20 @@ def test_a_fresh_study_never_takes_the_folder_of_another(tmp_path: Path) -> None
     (tmp_path / "dig[i]ts-7").mkdir()
     assert study_folder(tmp_path, "digits", fresh=True) == tmp_path / "digits-4", "those are others"
     assert study_folder(tmp_path, "dig[i]ts", fresh=True) == tmp_path / "dig[i]ts-8"
+
+
+def test_a_study_whose_own_name_ends_in_a_number_is_no_later_one_of_another(tmp_path: Path) -> None:
+    """As `resnet-50` beside `resnet`: one would else go on in the other's folder, under its own limits."""
+    opened, begun = tmp_path / "resnet-50", tmp_path / "resnet-34"
+    write_settings(opened, StudyFile().named("resnet-50"))
+    begun.mkdir()
+    begin_opening(begun, StudyFile().named("resnet-34"))
+    assert study_folder(tmp_path, "resnet", fresh=False) == tmp_path / "resnet"
+    assert study_folder(tmp_path, "resnet", fresh=True) == tmp_path / "resnet-51", "where nothing is"
+    for folder in (tmp_path / "resnet", tmp_path / "resnet-2"):
+        write_settings(folder, StudyFile().named("resnet"))
+        assert study_folder(tmp_path, "resnet", fresh=False) == folder
+    assert study_folder(tmp_path, "resnet-50", fresh=False) == opened
 
 
 class Search:
