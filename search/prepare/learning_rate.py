@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ...compression.recover import Stopped
 from ...compression.student import make_student
-from ...errors import TrialFailed
+from ...errors import MetricError, TrialFailed
 from ...evaluators.microbenchmarks import Say
 from ...files import read_object, write_json
 from ...spaces.axes.bits import FULL
@@ -148,4 +148,7 @@ def _quality(context: EvaluationContext, spec: StudentSpec, rate: float, end_s: 
         return -math.inf
     except Stopped:
         return None
-    return look_at(context, student.module, fake, EXAMPLES)
+    try:
+        return look_at(context, student.module, fake, EXAMPLES)
+    except MetricError:  # of one that answers the same to all, as too large a rate makes it, or no number
+        return -math.inf

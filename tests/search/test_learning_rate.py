@@ -17,6 +17,7 @@ from autocompress.search.prepare.learning_rate import CAREFUL_RATE, KEPT, LEAST_
 from autocompress.search.prepare.space import prepare_space
 from autocompress.spaces.space import Space
 from autocompress.spaces.spec import ADAMW_PART, Recovery
+from autocompress.studies.metric import metric_of
 
 
 @given(st.floats(-12, 0), st.floats(0.01, 10))
@@ -66,6 +67,16 @@ def test_a_study_tries_rates_once_and_takes_the_best(
     assert again.context.recovery.learning_rate == rate and not any("AdamW" in line for line in said)
     variable = again.variable("recovery:learning_rate")
     assert variable is not None and variable.options == (rate,)
+
+
+def test_rates_after_which_the_metric_is_not_defined_are_none_to_take(
+    context: EvaluationContext, opened_context: ExecutorContext, briefly: None
+) -> None:
+    """Such as a correlation with answers that are all the same, which too large a rate ends at."""
+    odd = replace(context, task=replace(context.task, metric=metric_of(lambda outputs, labels: float("nan"))))
+    said: list[str] = []
+    assert space_of(odd, opened_context, said).context.recovery.learning_rate == CAREFUL_RATE
+    assert any("none at" in line for line in said)
 
 
 def test_a_study_that_was_begun_or_names_its_rate_tries_none(
