@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +30,9 @@ LOOK_IMAGES = 1000
 CHUNK = 256
 """Images in a forward pass."""
 
+Quiet = Callable[[], AbstractContextManager[Any]]
+"""Makes a context that is entered around every short piece of work, so that latencies are measured in peace."""
+
 
 def first_look(
     student: Student,
@@ -37,6 +42,7 @@ def first_look(
     metric: Callable[[Tensor, Tensor], float],
     device: torch.device,
     precise: bool = False,
+    quiet: Quiet = nullcontext,
 ) -> float:
     """Score an untrained student with its bits, on a part of `data` that is the same for every student.
 
@@ -55,12 +61,15 @@ def first_look(
         metric: Maps outputs [N, ...] and labels [N, ...] to a number.
         device: Where the student runs.
         precise: Whether outputs are measured numbers, which stay in float32.
+        quiet: See `Quiet`.
     """
     module = module_to_training_layout(student.module, device)
-    reestimate_norms(module, rows_of(calibration, slice(0, NORM_INPUTS)), NORM_BATCH)
+    with quiet():
+        reestimate_norms(module, rows_of(calibration, slice(0, NORM_INPUTS)), NORM_BATCH)
     rows = torch.randperm(len(data), generator=seeded_generator("look"))[:LOOK_IMAGES]
-    outputs = outputs_with_bits(module, fake, calibration, data, rows, device, precise)
-    return metric(outputs, data.labels[rows])
+    outputs = outputs_with_bits(module, fake, calibration, data, rows, device, precise, quiet)
+    with quiet():
+        return metric(outputs, data.labels[rows])
 
 
 @torch.no_grad()
@@ -72,6 +81,7 @@ def outputs_with_bits(
     rows: Tensor,
     device: torch.device,
     precise: bool = False,
+    quiet: Quiet = nullcontext,
 ) -> Tensor:
     """Run a network with fake quantization on some rows of `data`.
 
@@ -85,17 +95,22 @@ def outputs_with_bits(
         rows: Which rows of it, [R].
         device: Where the network runs.
         precise: Whether outputs are measured numbers, which stay in float32.
+        quiet: See `Quiet`.
 
     Returns:
         The outputs [R, ...], float32, on the CPU.
     """
     moved(module, device).eval()
     fake.switch_on()
+    parts: list[Tensor] = []
     try:
         with autocast_context(device, precise), every_layer_called():
             if fake.quantizes and not fake.ranges:
-                call(module, to_training_layout(rows_of(calibration, slice(0, RANGE_INPUTS)), device))
-            parts = [call(module, to_training_layout(data.inputs(some), device)) for some in torch.split(rows, CHUNK)]
+                with quiet():
+                    call(module, to_training_layout(rows_of(calibration, slice(0, RANGE_INPUTS)), device))
+            for some in torch.split(rows, CHUNK):
+                with quiet():  # until a GPU is through, too
+                    parts.append(call(module, to_training_layout(data.inputs(some), device)).float().cpu())
     finally:
         fake.switch_off()
-    return torch.cat([part.float().cpu() for part in parts])
+    return torch.cat(parts)

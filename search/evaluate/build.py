@@ -56,8 +56,12 @@ def build_and_measure(context: EvaluationContext, job: Job, clock: Clock) -> Per
             latency = session.meter.measure([path])[0]
             with context.slices():
                 compressed = compressed_bytes(path)
+            outputs, metric = torch.from_numpy(answers[name]), context.task.metric
+            with context.slices():
+                accuracy = metric.quality(outputs, data.labels)
+                accuracy_sd = standard_error(metric, outputs, data.labels)
             measured[name] = Measurement(
-                accuracy=context.task.metric.quality(torch.from_numpy(answers[name]), data.labels),
+                accuracy=accuracy,
                 latency=latency,
                 size_bytes=file_bytes(path),
                 compressed_bytes=compressed,
@@ -65,7 +69,7 @@ def build_and_measure(context: EvaluationContext, job: Job, clock: Clock) -> Per
                 remark=session.runtime.remark(operators, built.bits),
                 sha256=digest(path),
                 written=written_operators(path),
-                accuracy_sd=standard_error(context.task.metric, torch.from_numpy(answers[name]), data.labels),
+                accuracy_sd=accuracy_sd,
                 calibration=built.calibration,
             )
     write_answers(context.folder, job.number, answers)
@@ -80,5 +84,6 @@ def file_accuracy(context: EvaluationContext, session: TargetSession, path: Path
         MetricError: The metric gives no usable number.
         MeasurementError: The file cannot be run.
     """
-    outputs = file_outputs(path, session.runtime, session.target, data, context.slices)
-    return context.task.metric.quality(torch.from_numpy(outputs), data.labels)
+    outputs = torch.from_numpy(file_outputs(path, session.runtime, session.target, data, context.slices))
+    with context.slices():
+        return context.task.metric.quality(outputs, data.labels)

@@ -78,15 +78,16 @@ def first_accuracy(
     metric = task.metric.quality
     for start in dict.fromkeys((None, warm_start)):
         try:
-            student = start_student(context, spec, start)
+            with context.slices():
+                student = start_student(context, spec, start)
         except TrialFailed:
             continue  # the other student's weights are gone: the teacher's are still there
         bits, ways = spec.realised(spec.bits), spec.realised(spec.activations)
         fake = FakeQuantizer(student.module, bits, activations=ways)
         with suppress(MetricError):  # some metrics are not defined for a student that says one class for all
-            device = context.recoverer.device
+            device, precise = context.recoverer.device, task.losses.precise
             looks[start] = first_look(
-                student, fake, task.calibration, task.validation, metric, device, task.losses.precise
+                student, fake, task.calibration, task.validation, metric, device, precise, context.slices
             )
     if not looks:
         return None, False
@@ -105,14 +106,29 @@ def look_at(
 ) -> float:
     """Return the metric of a student in torch, with its bits, on a part of the validation split.
 
-    The part is the same for every student. The figure serves for stopping, never for a report.
+    The part is the same for every student: all of it where the metric is not defined on a part, which may lack a rare
+    class. The figure serves for stopping, never for a report.
+
+    Raises:
+        MetricError: The metric is not defined for this student.
     """
-    task, data = context.task, context.task.validation
-    order = torch.randperm(len(data), generator=seeded_generator("look"))[:examples]
+    count = len(context.task.validation)
+    part = torch.randperm(count, generator=seeded_generator("look"))[:examples]
+    try:
+        return _quality_on(context, module, fake, part)
+    except MetricError:
+        if len(part) == count:
+            raise
+    return _quality_on(context, module, fake, torch.arange(count))
+
+
+def _quality_on(context: EvaluationContext, module: torch.nn.Module, fake: FakeQuantizer, rows: torch.Tensor) -> float:
+    task, device = context.task, context.recoverer.device
     outputs = outputs_with_bits(
-        module, fake, task.calibration, data, order, context.recoverer.device, task.losses.precise
+        module, fake, task.calibration, task.validation, rows, device, task.losses.precise, context.slices
     )
-    return task.metric.quality(outputs, data.labels[order])
+    with context.slices():
+        return task.metric.quality(outputs, task.validation.labels[rows])
 
 
 def recovered_student(
