@@ -104,7 +104,8 @@ class Decisions:
     @property
     def opening(self) -> bool:
         """Whether what every study begins with is still under way."""
-        return self._proposer.opening
+        running = (trial for trial in self._running_trials if not trial.technique)
+        return self._proposer.opening or any(trial.to_its_end for trial in running)
 
     @property
     def searched_s(self) -> float:

@@ -116,19 +116,24 @@ class Patience:
         self._limits, self._objectives, self._examples = limits, objectives, file_examples
         self._since_s = searched_s
         self._limit_s = math.inf if minutes is None else 60 * minutes
-        self._finished = -1
+        self._ended = self._finished = -1
+        self._opening = False
         self.outlook: Outlook | None = None
 
     def look(self, trials: Sequence[Trial], searched_s: float, opening: bool) -> None:
-        """Take in the trials that ended.
+        """Take in how the study stands; called several times a second, also where no trial has ended since.
 
         Args:
             trials: Those that ended.
             searched_s: Seconds of searching.
             opening: Whether what every study begins with is still under way.
         """
-        if opening:
+        if opening or self._opening:  # a job may have taken long since it was seen last
             self._since_s = searched_s
+        self._opening = opening
+        if len(trials) == self._ended:
+            return
+        self._ended = len(trials)
         finished = sum(trial.finished for trial in trials)
         if finished != self._finished:
             self._finished = finished

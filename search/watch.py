@@ -128,7 +128,8 @@ class Watch:
                 least_s, precise_s = seconds_needed(self._study.context, front)
                 share_s = RESERVE_SHARE * 60 * (self._study.settings.search.minutes or 0)
                 self._stop.deadline_s = self._end_s - max(min(MIN_RESERVE_S, share_s), least_s, min(share_s, precise_s))
-            self.patience.look(snapshot.trials, self._decisions.searched_s, self._decisions.opening)
+        # a trial of the opening may take longer than a user has patience
+        self.patience.look(snapshot.trials, self._decisions.searched_s, self._decisions.opening)
         self._watcher.show(snapshot, self._stop.time_left_s())
         if keeps:
             self._status.look(snapshot, self._stop.time_left_s())

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -11,11 +14,15 @@ from hypothesis import given
 
 from autocompress.evaluators.measurement import Latency, Measurement
 from autocompress.search.feasibility import Limits
+from autocompress.search.pace import Snapshot, Stop
 from autocompress.search.pareto import hypervolume
 from autocompress.search.stopping import Outlook, Patience, _volumes, growth, outlook
+from autocompress.search.store.settings import write_settings
 from autocompress.search.trial import Origin, Trial, TrialState
+from autocompress.search.watch import Silent, Watch
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.spec import StudentSpec
+from autocompress.studies.study_file import StudyFile
 
 LIMITS = Limits(("cpu",), 5.0)
 OBJECTIVES = ("accuracy", "latency_ms")
@@ -77,7 +84,7 @@ def test_patience_ends_some_time_after_the_last_gain_and_never_in_the_opening() 
     assert not patience.is_over(900), "the opening is not held against the front"
     history.append(trial(3, 0.1, 5.0, 1000))
     patience.look(history, 1000, opening=False)
-    assert not patience.is_over(1400) and patience.is_over(1501)
+    assert not patience.is_over(1600) and patience.is_over(1601)
     history.append(trial(4, 0.97, 1.0, 1400))
     patience.look(history, 1400, opening=False)
     assert not patience.is_over(1900) and patience.is_over(2001)
@@ -85,6 +92,32 @@ def test_patience_ends_some_time_after_the_last_gain_and_never_in_the_opening() 
     again.look(history, 5001, opening=False)
     assert not again.is_over(5001), "a study that is run again has its patience anew"
     assert not Patience(LIMITS, OBJECTIVES, EXAMPLES, None, 0.0).is_over(1e9)
+
+
+def test_no_search_ends_by_its_patience_while_a_trial_of_its_beginning_runs(tmp_path: Path) -> None:
+    """One training may take longer than a user has patience with a front that stands still."""
+    settings = StudyFile().changed("search", patience=10.0)
+    write_settings(tmp_path, settings)
+    decisions: Any = SimpleNamespace(trials=[], unfinished=(), searched_s=0.0, opening=True)
+    nothing: Any = SimpleNamespace(look=lambda *told: None)
+    study: Any = SimpleNamespace(
+        folder=tmp_path,
+        settings=settings,
+        limits=LIMITS,
+        objectives=OBJECTIVES,
+        context=SimpleNamespace(task=SimpleNamespace(validation=range(EXAMPLES))),
+        access=SimpleNamespace(keeps=lambda: False),
+    )
+    watch = Watch(study, decisions, Silent(), Stop(), None, nothing, nothing, nothing)
+    for searched_s in (0.0, 400.0, 800.0, 1200.0):
+        decisions.searched_s = searched_s
+        watch(Snapshot([], 0, [], searched_s))
+        assert not watch.should_stop()
+    decisions.opening, decisions.searched_s = False, 2400.0  # it ended now, in this very process
+    watch(Snapshot([], 0, [], 2400.0))
+    assert not watch.should_stop(), "patience begins now"
+    decisions.searched_s = 3001.0
+    assert watch.should_stop()
 
 
 def test_what_is_not_known_of_the_calibration_hides_no_gain() -> None:
