@@ -21,7 +21,6 @@ from .failures import check_failures
 from .job_log import JobLog
 from .knowledge import Knowledge
 from .next_job import Assignment, NextJob, with_result
-from .objectives import objective_value
 from .pace import Pace, Snapshot
 from .peers import Peers
 from .promotion import Promotion
@@ -32,6 +31,7 @@ from .store.patience import WaitEnded
 from .store.trials import TrialStore
 from .time_left import TimeLeft
 from .trial import Trial, TrialState
+from .values import valued
 from .waiting import WaitingRoom
 
 
@@ -290,8 +290,7 @@ class Decisions:
         return None
 
     def _end(self, trial: Trial) -> None:
-        trial = replace(trial, ended_s=self.searched_s)
-        values = [objective_value(n, trial.measured) for n in self._promotion.objectives] if trial.measured else None
+        trial, values = valued(replace(trial, ended_s=self.searched_s), self._promotion.objectives)
         self._store.end(trial, values, self._space)
         self._knowledge.add(trial, self._proposals.get(trial.number))
         check_failures(self.trials)

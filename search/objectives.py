@@ -8,10 +8,11 @@ bring others through the entry-point group `autocompress.objectives`.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
 
-from ..errors import StudyFileError
+from ..errors import PluginError, StudyFileError, one_line
 from ..evaluators.measurement import Latency, Measurement
 from ..spaces.plugins import Registry
 from ..spaces.target import PerTarget
@@ -125,10 +126,24 @@ def is_maximized(name: str) -> bool:
 
 
 def objective_value(name: str, measured: PerTarget[Measurement]) -> float:
-    """Return the value of a model in the objective's own units."""
+    """Return the value of a model in the objective's own units.
+
+    Raises:
+        PluginError: An objective of an installed package gives no number for this model.
+    """
     if is_latency(name):
         return latency_of(name, {target: file.latency for target, file in measured.items()}).p50_ms
-    return _objective(name).value(measured)
+    objective = _objective(name)
+    try:
+        value = float(objective.value(measured))
+    except Exception as error:  # of a package's own code
+        raise PluginError(
+            f"objective {name!r} gives no number for a model ({type(error).__name__}: {one_line(error)}); leave it "
+            "out, or see to its package"
+        ) from error
+    if math.isnan(value):
+        raise PluginError(f"objective {name!r} gives no number for a model; leave it out, or see to its package")
+    return value
 
 
 def objective_costs(names: Sequence[str], measured: PerTarget[Measurement]) -> list[float]:

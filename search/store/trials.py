@@ -20,8 +20,9 @@ from ...files import write_json
 from ...remarks import remark
 from ...spaces.plain import to_plain
 from ...spaces.space import Space
-from ..objectives import directions_of, objective_value
+from ..objectives import directions_of
 from ..trial import Trial
+from ..values import valued
 from .database import Database, database_of
 from .insert import STATES, insert_ended, replace_trial
 from .layout import trial_folder
@@ -258,8 +259,7 @@ class TrialStore:
 
     def _put(self, missing: Sequence[Trial]) -> None:
         for trial in sorted(missing, key=lambda t: (t.ended_s or 0.0, t.number)):
-            values = [objective_value(name, trial.measured) for name in self._objectives] if trial.measured else None
-            self._unwritten.append((trial, values, None))
+            self._unwritten.append((*valued(trial, self._objectives), None))
 
     def _take_over(self) -> set[int]:
         """Take the trials of drivers that ended or died; one that never wrote its plan is begun here."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from importlib.metadata import EntryPoint
+from types import ModuleType
 
 import pytest
 
-from autocompress.errors import UnknownName
+from autocompress.errors import PluginError, UnknownName
+from autocompress.evaluators.measurement import Measurement
+from autocompress.search import objectives
 from autocompress.search.objectives import (
     OBJECTIVES,
     Accuracy,
@@ -19,6 +25,11 @@ from autocompress.search.objectives import (
     objective_value,
     objectives_of,
 )
+from autocompress.search.trial import Origin, Trial, TrialState
+from autocompress.search.values import valued
+from autocompress.spaces import plugins
+from autocompress.spaces.plan import Plan
+from autocompress.spaces.spec import StudentSpec
 from autocompress.studies.study_file import StudyFile
 from autocompress.testing import ObjectiveConformance
 from autocompress.testing.objective import FILE
@@ -77,3 +88,48 @@ def test_a_model_for_several_targets_has_a_latency_on_each() -> None:
 def test_an_unknown_objective_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownName, match="did you mean 'accuracy'"):
         objectives_of(StudyFile().changed("search", objectives=("acuracy", "latency_ms")))
+
+
+class Energy:
+    """An objective of somebody's own, which not every machine tells."""
+
+    name = "energy"
+    maximized = False
+
+    def value(self, measured: Mapping[str, Measurement]) -> float:
+        return max(file.latency.energy_mj for file in measured.values())  # type: ignore[type-var, return-value]
+
+
+class Undefined(Energy):
+    name = "undefined"
+
+    def value(self, measured: Mapping[str, Measurement]) -> float:
+        return super().value(measured) if measured["here"].latency.energy_mj else float("nan")
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    module = ModuleType("objectives_of_a_test")
+    module.__dict__.update(Energy=Energy, Undefined=Undefined)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    mine = {cls.name: f"{module.__name__}:{cls.__name__}" for cls in (Energy, Undefined)}
+    theirs = plugins.installed(OBJECTIVES.group)
+    monkeypatch.setattr(
+        plugins, "installed", lambda group: (*theirs, *(EntryPoint(name, value, group) for name, value in mine.items()))
+    )
+    objectives._objective.cache_clear()
+    yield
+    objectives._objective.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["energy", "undefined"])
+def test_a_model_that_an_objective_gives_no_number_for_has_failed(own: None, name: str) -> None:
+    """It ended the search in a traceback, and every later run of the study."""
+    trial = Trial(2, Plan(), StudentSpec(), Origin.SEARCH, "search", TrialState.FINISHED, measured={"here": FILE})
+    assert valued(trial, ("accuracy", name)) == (trial, [FILE.accuracy, FILE.latency.energy_mj])
+    unknown = replace(trial, measured={"here": replace(FILE, latency=replace(FILE.latency, energy_mj=None))})
+    failed, values = valued(unknown, ("accuracy", name))
+    assert failed.state is TrialState.FAILED and not failed.measured and values is None
+    assert name in failed.reason and "\n" not in failed.reason
+    with pytest.raises(PluginError, match=name):
+        valued(replace(unknown, origin=Origin.TEACHER), ("accuracy", name))
