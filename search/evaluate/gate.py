@@ -12,7 +12,7 @@ from ...errors import StorageError, one_line
 from ...evaluators.latency import in_scale
 from ...evaluators.measurement import Latency
 from ...evaluators.score import file_bytes
-from ...files import PARTIAL, read_json, write_json
+from ...files import PARTIAL, disk_errors, read_json, write_json
 from ...remarks import remark
 from ...spaces.plain import from_plain, to_plain
 from ...spaces.spec import StudentSpec
@@ -75,7 +75,7 @@ def time_shape(context: EvaluationContext, spec: StudentSpec, clock: Clock | Non
     for name, session in context.sessions_for(spec).items():
         record = read_shape(shape_path(session, spec), session)
         if record is None:
-            with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=session.folder) as folder:
+            with disk_errors(session.folder), tempfile.TemporaryDirectory(prefix=PARTIAL, dir=session.folder) as folder:
                 path, spent = Path(folder) / f"model{session.runtime.suffix}", Clock()
                 with clock.time("building"), spent.time("building"):
                     student = student or make_student(context.parent, spec)

@@ -9,10 +9,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
-from ...errors import ExportError, MeasurementError, TrialFailed
+from ...errors import AutoCompressError, ExportError, MeasurementError, TrialFailed, one_line
 from ...evaluators.latency_model import UNKNOWN_ERROR, LatencyLearner, LatencyModel
 from ...evaluators.microbenchmarks import Say
 from ...evaluators.templates import exported_whole
+from ...remarks import remark
 from ...spaces.axes.registry import SIZES
 from ...spaces.axes.size import SizeAxis
 from ...spaces.axes.student import TEACHER
@@ -167,6 +168,10 @@ def _measure(context: EvaluationContext, specs: Sequence[StudentSpec], seconds: 
             exported.add(graph)
         except (TrialFailed, ExportError, MeasurementError):
             pass
+        except (AutoCompressError, OSError):
+            raise
+        except Exception as fault:  # of this plan alone, as it would be of a trial
+            remark(f"a plan to learn latency from cannot be measured: {type(fault).__name__}: {one_line(fault)}")
         its.append(time.monotonic() - begun)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from ...errors import BudgetError, ExportError, MeasurementError, TrialFailed
+from ...errors import AutoCompressError, BudgetError, ExportError, MeasurementError, TrialFailed, one_line
 from ...evaluators.measurement import Latency
 from ...evaluators.microbenchmarks import Say
 from ...spaces.axes.registry import SIZES
@@ -161,6 +161,11 @@ class _Search:
             latencies = time_shape(self._context, spec).latencies
         except (TrialFailed, ExportError, MeasurementError) as failure:
             self.failure = self.failure or failure
+            return
+        except (AutoCompressError, OSError):
+            raise
+        except Exception as fault:  # of this plan alone, as it would be of a trial
+            self.failure = self.failure or TrialFailed(f"{type(fault).__name__}: {one_line(fault)}")
             return
         for name, latency in latencies.items():
             if name not in self.fastest or latency.p50_ms < self.fastest[name].latency.p50_ms:

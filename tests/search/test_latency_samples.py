@@ -144,6 +144,28 @@ def test_exports_of_sizes_take_no_time_from_other_samples(tmp_path: Path, monkey
     assert now_s[0] == before, "without time nothing is measured"
 
 
+def test_a_plan_that_no_library_knows_what_to_do_with_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a search, where such a plan costs its trial alone; here it cost the study its first trial."""
+    opened = session(tmp_path)
+
+    def time_shape(_: Any, spec: StudentSpec) -> Shape:
+        if spec.bits:
+            raise KeyError("Conv_7")
+        record = ShapeRecord(replace(spec, recovery=None), "this machine", latency(), 10)
+        write_json(shape_path(opened, spec), to_plain(record))
+        return Shape({}, 10)
+
+    monkeypatch.setattr(latency_samples, "time_shape", time_shape)
+    context: Any = SimpleNamespace(
+        stop=lambda: False, sessions={"here": opened}, sessions_for=lambda spec: {"here": opened}
+    )
+    (learner,) = learn_latency(context, sized_space(), 60.0).values()
+    assert len(learner) > 4 and not any(spec.bits for spec, _ in samples(opened))
+    assert any("KeyError" in record.getMessage() for record in caplog.records)
+
+
 @pytest.mark.slow
 def test_a_study_learns_its_latency_and_does_not_measure_twice(opened_context: ExecutorContext) -> None:
     said: list[str] = []

@@ -132,7 +132,7 @@ def test_time_that_runs_out_calls_nothing_out_of_reach(space: Space, monkeypatch
         assert len(said) == (count > 0) and all("not known" in line for line in said)
 
 
-@pytest.mark.parametrize("error", [TrialFailed, ExportError, MeasurementError])
+@pytest.mark.parametrize("error", [TrialFailed, ExportError, MeasurementError, KeyError])
 def test_plans_that_fail_are_passed_over(space: Space, monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
     def smaller_ones(spec: StudentSpec) -> None:
         if spec.size:
