@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -122,8 +123,20 @@ def _cpu_name() -> str | None:
 
 
 def _gpu_name() -> str | None:
-    # The driver's own tool is asked: importing torch for a name would cost seconds.
-    return _first_line(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
+    try:
+        return _told_gpu_name()
+    except LookupError:
+        return None
+
+
+@functools.cache
+def _told_gpu_name() -> str:
+    # The driver's own tool is asked: importing torch for a name would cost seconds. Once told, the name stays: on a
+    # busy machine the tool may not answer in time, and a GPU without a name would be taken for another one.
+    name = _first_line(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
+    if name is None:
+        raise LookupError
+    return name
 
 
 def _first_line(command: list[str]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from autocompress.errors import ConditionsChanged, MeasurementError, RuntimeUnav
 from autocompress.evaluators.latency import Calibration, LatencyMeter, is_faster
 from autocompress.evaluators.measurement import Latency
 from autocompress.evaluators.timing import child as timing_child
+from autocompress.evaluators.timing import machine
 from autocompress.evaluators.timing.energy import EnergyMeter
 from autocompress.evaluators.timing.machine import conditions, fingerprint
 from autocompress.evaluators.timing.processes import (
@@ -142,6 +144,26 @@ def test_the_fingerprint_does_not_change_with_the_load() -> None:
         assert fingerprint({**now, passing: 99.0}) == fingerprint(now)
     assert fingerprint({**now, "threads": 64}) != fingerprint(now)
     assert fingerprint(json.loads(json.dumps(now))) == fingerprint(now)
+
+
+def test_a_gpu_whose_driver_does_not_answer_once_is_no_other_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each measurement asks; one that took too long, on a busy machine, ended the search as on another machine."""
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho A GPU, 550.1\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    machine._told_gpu_name.cache_clear()
+    before = conditions(Target("onnxruntime", "cuda"), "1.0")
+    assert before["device_name"] == "A GPU, 550.1"
+    tool.write_text("#!/bin/sh\nexit 9\n")
+    assert fingerprint(conditions(Target("onnxruntime", "cuda"), "1.0")) == fingerprint(before)
+    machine._told_gpu_name.cache_clear()
+    assert conditions(Target("onnxruntime", "cuda"), "1.0")["device_name"] is None, "one that never answered has none"
+    tool.write_text("#!/bin/sh\necho A GPU, 550.1\n")
+    assert fingerprint(conditions(Target("onnxruntime", "cuda"), "1.0")) == fingerprint(before), "until it does"
+    machine._told_gpu_name.cache_clear()
 
 
 def test_records_of_earlier_versions_are_still_read() -> None:
