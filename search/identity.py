@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import math
 import textwrap
 from collections.abc import Callable, Mapping
 from importlib import metadata
@@ -45,6 +46,8 @@ SAME_ANSWERS = 1e-3
 """Largest difference of answers, as a part of the largest: another number of threads adds in another order."""
 DECIDING = ("torch", "onnx", "onnxscript")
 """Libraries whose version decides what a student computes and what file it becomes."""
+FIGURES = ("metric", "metric on answers in reverse")
+"""Of an identity: what `_metric` says."""
 FILE = "identity.json"
 STUDENTS = "students"
 """Of the user's own, with the form of each: not their weights, as the study keeps those that they begin with."""
@@ -101,7 +104,7 @@ def differences(before: Mapping[str, str], now: Mapping[str, str], forms: bool =
         if name == "answers":
             if (apart := _apart(before.get(name), value)) > SAME_ANSWERS:
                 found.append(("forward pass of the teacher", "", f"its answers differ by {apart:.2g} of the largest"))
-        elif before.get(name, value) != value:
+        elif before.get(name, value) != value and not (name in FIGURES and _rounded_apart(before[name], value)):
             found.append((name, before[name], value))
     return found
 
@@ -181,6 +184,18 @@ def _metric(task: PreparedTask, outputs: Tensor) -> str:
     except MetricError:
         value = "undefined"
     return f"{label.name} ({label.direction}), {value} on {len(outputs)} inputs"
+
+
+def _rounded_apart(before: str, now: str) -> bool:
+    """Tell whether two figures of one metric differ by rounding alone: another machine adds in another order."""
+    (name, _, one), (same, _, other) = before.rpartition(", "), now.rpartition(", ")
+    try:
+        (first, of), (second, as_many) = (each.split(maxsplit=1) for each in (one, other))
+        a, b = float(first), float(second)
+    except ValueError:
+        return False
+    last_digit = 10.0 ** (math.floor(math.log10(max(abs(a), abs(b), 1e-300))) - 2)
+    return name == same and of == as_many and abs(a - b) < 1.5 * last_digit
 
 
 def _code(metric: Metric) -> str:

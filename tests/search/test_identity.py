@@ -19,7 +19,7 @@ from autocompress.errors import DataError, StorageError
 from autocompress.search.executors import worker
 from autocompress.search.executors.base import ExecutorContext
 from autocompress.search.executors.worker import WorkerUnusable
-from autocompress.search.identity import check_identity, identity_of
+from autocompress.search.identity import check_identity, differences, identity_of
 from autocompress.studies.metric import top1
 
 
@@ -74,6 +74,20 @@ def test_another_task_is_refused_and_what_differs_is_said(tmp_path: Path, other:
         check_identity(tmp_path, changed.prepared())
     assert "\n" not in str(refused.value) and len(str(refused.value)) < 400
     assert (tmp_path / "identity.json").read_bytes() == begun
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [("0.123", "0.124", True), ("9.99", "10", True), ("-0.0502", "-0.0501", True), ("1.23e+04", "1.24e+04", True),
+     ("0.123", "0.125", False), ("0.123", "undefined", False), ("0.5", "0.516", False)],
+)  # fmt: skip
+def test_the_last_digit_of_a_metric_is_that_of_the_machine(one: str, other: str, same: bool) -> None:
+    """Another processor, or number of threads, adds in another order: a figure between two of them falls either way."""
+    before, now = ({"metric": f"RMSE (minimize), {each} on 64 inputs"} for each in (one, other))
+    assert (not differences(before, now)) == (not differences(now, before)) == same
+    for another in ("MAE (minimize), 0.124 on 64 inputs", "RMSE (minimize), 0.124 on 60 inputs"):
+        assert differences(before, {"metric": another})
+    assert differences({"teacher": "0.123 a"}, {"teacher": "0.124 a"}), "a digest is no figure"
 
 
 def test_the_code_of_a_metric_counts_but_not_its_comments(tmp_path: Path) -> None:
