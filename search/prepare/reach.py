@@ -34,19 +34,21 @@ class Fastest:
         plan: The plan.
         latency: Of one inference.
         sure: Whether all were measured that could be faster, where this one misses its budget; else time ran out.
+        least_bytes: Size of the smallest model that was measured, whichever plan it is of.
     """
 
     words: str
     plan: Plan
     latency: Latency
     sure: bool = True
+    least_bytes: int = 0
 
 
 def measure_reach(context: EvaluationContext, space: Space, limits: Limits) -> PerTarget[Fastest]:
     """Measure the smallest plans of a space.
 
-    Those of the smallest width are measured in each precision. Where they miss the budget, blocks are dropped and
-    inputs made smaller too. The smallest plan need not be the fastest: narrow int8 layers are slower than wider ones
+    Those of the smallest width are measured in each precision. Where they miss a limit, blocks are dropped and inputs
+    made smaller too. The smallest plan need not be the fastest: narrow int8 layers are slower than wider ones
     on some CPUs. So where it misses the budget too, the fastest is looked for by descent before anything is called out
     of reach. A plan that cannot be built or timed is passed over.
 
@@ -64,12 +66,14 @@ def measure_reach(context: EvaluationContext, space: Space, limits: Limits) -> P
     """
     search = _Search(context, space, limits)
     search.measure(_smallest(space, ()))
-    search.measure(_smallest(space, tuple(LESS_WORK)), only_missed=True)
+    too_large = limits.max_mb is not None and min(search.sizes, default=0) > limits.max_mb * 1e6
+    search.measure(_smallest(space, tuple(LESS_WORK)), only_missed=not too_large)
     sure = {name: search.descend(name) for name in context.sessions}
     for name, complete in sure.items():
         if complete and name not in search.fastest and search.failure is not None:
             raise MeasurementError(f"the fastest plans cannot be measured: {search.failure}") from search.failure
-    return {name: replace(fastest, sure=sure[name]) for name, fastest in search.fastest.items()}
+    least = min(search.sizes, default=0)
+    return {name: replace(fastest, sure=sure[name], least_bytes=least) for name, fastest in search.fastest.items()}
 
 
 def check_reach(found: PerTarget[Fastest], limits: Limits, any_of: bool, say: Say = lambda line: None) -> None:
@@ -79,11 +83,15 @@ def check_reach(found: PerTarget[Fastest], limits: Limits, any_of: bool, say: Sa
         found: What `measure_reach` found.
         limits: The study's budgets.
         any_of: Whether each model is for one of the targets; then it is enough to reach one.
-        say: Takes a line about each budget of which it is not known whether it can be met.
+        say: Takes a line about each limit of which it is not known whether it can be met.
 
     Raises:
         BudgetError: A budget is out of reach.
     """
+    least_mb = min((fastest.least_bytes for fastest in found.values()), default=0) / 1e6
+    if limits.max_mb is not None and least_mb > limits.max_mb:
+        known = f"the smallest model so far has {least_mb:.3g} MB"
+        say(f"whether {limits.max_mb:.3g} MB can be met is not known yet; {known}")
     missed = []
     for name, fastest in found.items():
         if not limits.out_of_reach(name, fastest.latency):
@@ -109,6 +117,7 @@ class _Search:
 
     def __init__(self, context: EvaluationContext, space: Space, limits: Limits) -> None:
         self.fastest: dict[str, Fastest] = {}
+        self.sizes: list[int] = []
         self.failure: Exception | None = None
         self._context, self._space, self._limits = context, space, limits
         self._tried: set[str] = set()
@@ -158,7 +167,7 @@ class _Search:
             return
         self._tried.add(spec.shape_key())
         try:
-            latencies = time_shape(self._context, spec).latencies
+            shape = time_shape(self._context, spec)
         except (TrialFailed, ExportError, MeasurementError) as failure:
             self.failure = self.failure or failure
             return
@@ -167,7 +176,8 @@ class _Search:
         except Exception as fault:  # of this plan alone, as it would be of a trial
             self.failure = self.failure or TrialFailed(f"{type(fault).__name__}: {one_line(fault)}")
             return
-        for name, latency in latencies.items():
+        self.sizes.append(shape.size_bytes)
+        for name, latency in shape.latencies.items():
             if name not in self.fastest or latency.p50_ms < self.fastest[name].latency.p50_ms:
                 self.fastest[name] = Fastest(words, plan, latency)
 

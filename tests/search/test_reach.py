@@ -65,9 +65,15 @@ class Machine:
         self.fails(spec)
         return Shape({TARGET: latency(self.ms(spec), 10.0, random.Random(0))}, 1000)
 
-    def check(self, monkeypatch: pytest.MonkeyPatch, budget_ms: float, say: Callable[[str], None] = print) -> None:
+    def check(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        budget_ms: float,
+        say: Callable[[str], None] = print,
+        max_mb: float | None = None,
+    ) -> None:
         monkeypatch.setattr(reach, "time_shape", self.time_shape)
-        limits = Limits((TARGET,), budget_ms)
+        limits = Limits((TARGET,), budget_ms, max_mb=max_mb)
         context: Any = SimpleNamespace(
             sessions={TARGET: None},
             sessions_for=lambda spec: {TARGET: None},
@@ -103,6 +109,16 @@ def test_a_budget_that_narrow_students_meet_takes_no_other_plans(space: Space, m
     machine = Machine(space)
     machine.check(monkeypatch, 100.0)
     assert machine.timed == [space.spec(narrow(space, bits)) for bits in (32, 8)]
+
+
+def test_a_size_that_no_plan_has_so_far_is_told(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search would else go through one plan after the other, all night, and say at its end that none was small."""
+    for most_mb, told in ((0.0009, True), (0.001, False), (None, False)):
+        said: list[str] = []
+        machine = Machine(space)
+        machine.check(monkeypatch, 100.0, said.append, most_mb)
+        assert any("0.0009 MB" in line and "0.001 MB" in line for line in said) == told
+        assert any(spec.dropped for spec in machine.timed) == told, "students without blocks were tried too"
 
 
 def test_nothing_is_timed_twice_nor_blocks_one_by_one(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
