@@ -179,6 +179,7 @@ def _searched(
             watcher.note(decisions.snapshot())  # what had ended when jobs were broken off
             followings.look(driver.trials)
         done = not stop() and watch.patience.is_over(decisions.searched_s)
+        outlook = watch.patience.seen(decisions.searched_s)
         search_s = time.monotonic() - loop_s
         if stop() and not driver.trials:
             watcher.say(nothing_tried(time.monotonic() - begin_s, None if stop.asked.is_set() else minutes))
@@ -217,7 +218,7 @@ def _searched(
             exhausted=exhausted,
             interrupted=stop.asked.is_set(),
             waiting=driver.waiting,
-            outlook=watch.patience.outlook,
+            outlook=outlook,
             done=done,
             trouble=trouble,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,6 +138,10 @@ class Patience:
         if finished != self._finished:
             self._finished = finished
             self.outlook = outlook(trials, self._limits, self._objectives, self._examples, searched_s)
+
+    def seen(self, searched_s: float) -> Outlook | None:
+        """Return how the front stands after so many seconds of searching: what ended since left it as it was."""
+        return None if self.outlook is None else replace(self.outlook, searched_s=searched_s)
 
     def is_over(self, searched_s: float) -> bool:
         """Tell whether to end."""

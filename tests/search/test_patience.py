@@ -120,6 +120,15 @@ def test_no_search_ends_by_its_patience_while_a_trial_of_its_beginning_runs(tmp_
     assert watch.should_stop()
 
 
+def test_a_front_has_stood_still_until_now_whatever_ended_last() -> None:
+    """Where every plan misses its budget nothing is finished for hours, and the front stands still for these."""
+    patience = Patience(LIMITS, OBJECTIVES, EXAMPLES, None, 0.0)
+    patience.look([trial(1, 0.5, 4.0, 60), trial(2, 0.9, 2.0, 120)], 120, opening=False)
+    found = patience.seen(7320.0)
+    assert found is not None and "for 120 of 122 minutes" in found.line()
+    assert Patience(LIMITS, OBJECTIVES, EXAMPLES, None, 0.0).seen(60.0) is None
+
+
 def test_what_is_not_known_of_the_calibration_hides_no_gain() -> None:
     """It moves all models alike: one that is a tenth faster is so, however little is known of milliseconds."""
 
