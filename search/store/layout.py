@@ -6,6 +6,9 @@ from pathlib import Path
 
 from ...errors import UsageError
 
+CALIBRATION = "calibration.json"
+"""In the folder of a target: what the teacher's file takes there."""
+
 
 def trial_folder(study: Path, number: int) -> Path:
     """Return where a trial's files lie."""
@@ -19,7 +22,7 @@ def target_folder(study: Path, target: str) -> Path:
 
 def calibration_path(study: Path, target: str) -> Path:
     """Return where it is kept what the teacher's file takes on a target."""
-    return target_folder(study, target) / "calibration.json"
+    return target_folder(study, target) / CALIBRATION
 
 
 def model_path(study: Path, number: int, target: str, suffix: str, alone: bool) -> Path:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...errors import StorageError
-from ...files import PARTIAL, disk_errors, read_object, remove, write_json
+from ...files import disk_errors, read_object, remove, write_json
 from ...studies.study_file import StudyFile
 from .settings import first_change, fixed_part, settings_path
 
@@ -86,7 +86,8 @@ def _check_empty(folder: Path) -> None:
     """Refuse a folder in which something lies that no search has made."""
     with disk_errors(folder):
         names = sorted(path.name for path in folder.iterdir())
-    theirs = [name for name in names if name not in HELD and not name.startswith(PARTIAL)]
+    # what begins with a dot is not finished, or a system's own: no study has such a file
+    theirs = [name for name in names if name not in HELD and not name.startswith(".")]
     if theirs:
         raise StorageError(
             f"{folder} is there and no study of AutoCompress, and a search might write over its {theirs[0]}: move it "

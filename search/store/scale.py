@@ -16,7 +16,7 @@ from ...files import read_object
 from ...spaces.plain import from_plain
 from ...spaces.target import PerTarget
 from ..trial import Trial
-from .layout import calibration_path
+from .layout import CALIBRATION
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Scale:
             StorageError: A calibration cannot be read.
         """
         found = {}
-        for path in sorted(study.glob("targets/*")):
-            calibration = read_calibration(calibration_path(study, path.name))
+        for path in sorted(study.glob(f"targets/*/{CALIBRATION}")):  # a system leaves files of its own in folders
+            calibration = read_calibration(path)
             if calibration is not None:
-                found[path.name] = calibration
+                found[path.parent.name] = calibration
         return cls(found)
 
     def latencies(self, measured: PerTarget[Latency]) -> PerTarget[Latency]:

@@ -13,13 +13,17 @@ from pathlib import Path
 import pytest
 
 from autocompress.errors import StorageError
+from autocompress.evaluators.latency import Calibration
 from autocompress.files import copy, digest, move, read_json, write_json
 from autocompress.search.store.access import access_for_search
+from autocompress.search.store.layout import calibration_path
 from autocompress.search.store.lock import DEAD_S, locked, owner
 from autocompress.search.store.opening import begin_opening, end_opening
+from autocompress.search.store.scale import Scale
 from autocompress.search.store.settings import check_settings, read_settings, settings_path, write_settings
 from autocompress.search.store.trials import TrialStore
 from autocompress.search.trial import Origin, Trial, TrialState
+from autocompress.spaces.plain import to_plain
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.spec import StudentSpec
 from autocompress.studies.study_file import StudyFile
@@ -147,6 +151,17 @@ def test_what_any_search_leaves_in_a_new_folder_is_nobodys(tmp_path: Path) -> No
         (tmp_path / ".part-abc-identity.json").write_text("{}")
         assert not begin_opening(tmp_path, StudyFile())
     assert (tmp_path / "opening.json").exists()
+
+
+def test_files_that_a_system_leaves_in_folders_are_none_of_a_study(tmp_path: Path) -> None:
+    """As macOS does in each that somebody looks into: no command read such a study any more."""
+    (tmp_path / ".DS_Store").write_bytes(b"\0")
+    assert not begin_opening(tmp_path, StudyFile())
+    calibration = Calibration(1.0, 0.9, 1.1, 1.0, 3, False, "this machine")
+    write_json(calibration_path(tmp_path, "cpu"), to_plain(calibration))
+    for folder in (tmp_path / "targets", tmp_path / "targets" / "cpu"):
+        (folder / ".DS_Store").write_bytes(b"\0")
+    assert Scale.of(tmp_path).calibrations == {"cpu": calibration}
 
 
 @pytest.mark.parametrize(
