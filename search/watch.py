@@ -23,6 +23,8 @@ MIN_RESERVE_S = 10.0
 """Seconds that are kept back for confirming the front, at least."""
 RESERVE_SHARE = 0.15
 """Of the time of a search, what is kept back for confirming the front more precisely than it must be."""
+MOST_SHARE = 0.5
+"""Of that time, what is kept back at most: to score a large test split may take longer than all of it."""
 
 
 class Watcher(Protocol):
@@ -126,7 +128,8 @@ class Watch:
             if self._end_s is not None:
                 front = replace(self.known, trials=tuple(snapshot.trials))
                 least_s, precise_s = seconds_needed(self._study.context, front)
-                share_s = RESERVE_SHARE * 60 * (self._study.settings.search.minutes or 0)
+                whole_s = 60 * (self._study.settings.search.minutes or 0)
+                share_s, least_s = RESERVE_SHARE * whole_s, min(least_s, MOST_SHARE * whole_s)
                 self._stop.deadline_s = self._end_s - max(min(MIN_RESERVE_S, share_s), least_s, min(share_s, precise_s))
         # a trial of the opening may take longer than a user has patience
         self.patience.look(snapshot.trials, self._decisions.searched_s, self._decisions.opening)

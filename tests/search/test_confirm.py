@@ -16,7 +16,7 @@ from simulated_study import TARGET, write_study
 from autocompress.errors import MeasurementError
 from autocompress.evaluators.measurement import Latency
 from autocompress.search.report import confirm as confirming
-from autocompress.search.report.confirm import PROCESSES, candidates, confirm, is_open, seconds_needed
+from autocompress.search.report.confirm import PROCESSES, by_weight, candidates, confirm, is_open, seconds_needed
 from autocompress.search.report.front import Front
 from autocompress.search.report.looks import read_looks
 from autocompress.search.report.reading import read_front
@@ -165,6 +165,24 @@ def test_models_that_take_longer_to_load_than_there_is_time_are_said_to_be_left(
     found, said = confirmed(SimulatedMeter(process_s=46.0), 60.0)
     assert any(is_open(entry) for entry in candidates(found))
     assert "no time was left to confirm" in said[-1]
+
+
+def test_a_model_that_takes_too_long_to_score_keeps_no_other_waiting(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the teacher may, of which there is one: no run of a study would else come to confirm a model."""
+    assert front.teacher is not None
+    slow, trials = front.teacher.number, []
+    for trial in front.trials:
+        file = trial.measured.get(TARGET)
+        if trial.number == slow and file is not None:
+            latency = replace(file.latency, load_ms=1e6)
+            trial = replace(trial, measured={TARGET: replace(file, latency=latency)})
+        trials.append(trial)
+    monkeypatch.setattr(confirming, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    waiting, context = by_weight(replace(front, trials=tuple(trials))), context_of(front, SimulatedMeter())
+    in_time = [entry.number for entry in confirming._in_time(waiting, 10, context, 1e3)]
+    assert in_time == [entry.number for entry in waiting if entry.number != slow]
 
 
 def test_time_to_load_is_kept_back_and_spent(
