@@ -141,10 +141,11 @@ def _told_gpu_name() -> str:
 
 def _first_line(command: list[str]) -> str | None:
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        said = subprocess.run(command, capture_output=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.strip().splitlines()[0] if answer.strip() else None
+    answer = said.decode(errors="replace").strip()
+    return answer.splitlines()[0] if answer else None
 
 
 def _read(path: str) -> str | None:

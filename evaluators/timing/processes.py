@@ -198,7 +198,8 @@ def _run(request: TimingRequest) -> subprocess.CompletedProcess[str]:
             command,
             input=json.dumps(asdict(request), default=str),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",  # libraries print what they like
             env=_environment(os.environ, request.threads),
             timeout=_HANGS_AFTER_SECONDS,
             check=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,17 @@ def test_huge_pages_are_asked_for_beside_what_the_user_has_tuned(
         "glibc.malloc.hugetlb=2",
     ]
     assert {env["OMP_NUM_THREADS"] for env in seen} == {"3"}
+
+
+def test_what_a_library_prints_before_it_dies_may_be_in_any_encoding(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying = tmp_path / "dying"
+    dying.write_text("#!/bin/sh\nprintf 'no kernel for this pr\\351cision\\n' >&2\nexit 2\n")
+    dying.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(dying))
+    with pytest.raises(MeasurementError, match=r"no kernel for this pr.cision"):
+        time_in_fresh_process(_alone(files["reference"]))
 
 
 def test_the_fingerprint_does_not_change_with_the_load() -> None:
