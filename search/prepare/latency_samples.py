@@ -42,13 +42,14 @@ FEW = 4
 def samples(session: TargetSession) -> list[tuple[StudentSpec, float]]:
     """Return every shape measured on this target so far, with its median latency (ms), the teacher first.
 
-    Only what compares with the present calibration counts.
+    Only what compares with the present calibration counts, and nothing with adapters, which no prediction knows of.
 
     Raises:
         StorageError: A file in the study's folder cannot be read.
     """
     found = {StudentSpec(): session.calibration.p50_ms}
-    found.update((record.spec, record.latency.p50_ms) for record in _records(session))
+    plain = (record for record in _records(session) if record.spec.recovery is None)
+    found.update((record.spec, record.latency.p50_ms) for record in plain)
     return list(found.items())
 
 

@@ -26,7 +26,7 @@ from autocompress.spaces.axes.target import TargetAxis
 from autocompress.spaces.plain import to_plain
 from autocompress.spaces.plan import Plan
 from autocompress.spaces.space import Space, build_space
-from autocompress.spaces.spec import StudentSpec
+from autocompress.spaces.spec import Recovery, StudentSpec
 from autocompress.spaces.target import Capabilities, Target, joint_capabilities
 
 FLOATS, INTEGERS = Capabilities((32,), (), 8), Capabilities((32, 8), (), 8)
@@ -96,6 +96,7 @@ def test_only_what_compares_with_the_present_calibration_is_a_sample(tmp_path: P
     for name, record in {
         "one": ShapeRecord(spec, "this machine", here, 10),
         "two": ShapeRecord(other, "another machine", here, 10),
+        "adapted": ShapeRecord(replace(spec, recovery=Recovery(tune="adapters")), "this machine", here, 10),
     }.items():
         write_json(tmp_path / "latency" / f"{name}.json", to_plain(record))
     assert samples(session(tmp_path)) == [(StudentSpec(), 2.0), (spec, 1.0)]
