@@ -14,6 +14,7 @@ from ..studies.task import Task
 from .evaluate.target_session import usable_runtime
 from .executors.registry import executor_factory
 from .objectives import objectives_of
+from .store.facts import TaskFacts
 from .store.place import check_address
 from .technique_kinds.facts import SpaceFacts
 from .techniques import asked_for
@@ -49,6 +50,23 @@ def tell_not_offered(settings: StudySections, space: Space, say: Callable[[str],
     for kind in asked_for(settings.search.baselines)[1]:
         if why := kind.why_not(facts):
             say(f"{kind.name}: {why}")
+
+
+def tell_points(settings: StudySections, facts: TaskFacts, say: Callable[[str], None]) -> None:
+    """Say what points are where the metric is none of 0 to 1, as percentages are not: a user may mean other ones.
+
+    Args:
+        settings: Of the study.
+        facts: What is known of its task.
+        say: Takes a line.
+    """
+    drop, metric = settings.budget.max_drop or "", facts.metric
+    if drop.endswith("pt") and facts.teacher is not None and abs(facts.teacher) > 1:
+        number = float(drop.removesuffix("pt"))
+        say(
+            f"careful: max_drop = {drop} is {number / 100:g} in {metric.name}, of which the teacher has "
+            f"{metric.text(facts.teacher)}; max_drop = {number:g} is {number:g}"
+        )
 
 
 def check_asked(settings: StudySections, say: Callable[[str], None] = lambda line: None) -> None:

@@ -25,7 +25,7 @@ from ..studies.study_file import StudyFile
 from ..studies.task import Task
 from ..studies.teacher import epochs_told, prepare_teacher
 from ..temporary import sweep_temporary
-from .asked import check_asked, check_starts, tell_not_offered
+from .asked import check_asked, check_starts, tell_not_offered, tell_points
 from .evaluate.build import file_accuracy
 from .evaluate.context import EvaluationContext, open_context, training_slices
 from .evaluate.first_machine import check_first_machine
@@ -189,6 +189,7 @@ def opened(
             write_facts(folder, facts)
         keep_samples(context, facts)
         limits = Limits.of(settings, facts)
+        tell_points(settings, facts, say)
         if remeasuring(folder):
             remeasure(context, store, objectives, say, stop)
         trials = sorted((*store.ended(), *store.interrupted()), key=lambda trial: trial.number)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from simulation import latency
 
 from autocompress.errors import UsageError
+from autocompress.search.asked import tell_points
 from autocompress.search.feasibility import LEAST_INTEREST, Limits, after_drop
 from autocompress.search.store.facts import TaskFacts
 from autocompress.studies.metric import MetricLabel
@@ -94,6 +95,17 @@ def test_a_drop_is_against_the_teacher_whatever_is_better(value: float, percent:
 def test_a_drop_that_cannot_be_is_told(drop: str) -> None:
     with pytest.raises(UsageError, match="max_drop"):
         after_drop(0.9, drop)
+
+
+@pytest.mark.parametrize(
+    ("drop", "teacher", "told"),
+    [("1.5pt", 92.31, "1.5pt is 0.015 in accuracy, of which the teacher has 92.31; max_drop = 1.5 is 1.5"),
+     ("1.5pt", 0.9231, None), ("1.5pt", None, None), ("1.5%", 92.31, None), (None, 92.31, None)],
+)  # fmt: skip
+def test_points_of_a_metric_in_percent_are_told(drop: str | None, teacher: float | None, told: str | None) -> None:
+    said: list[str] = []
+    tell_points(StudyFile().changed("budget", max_drop=drop), TaskFacts(teacher=teacher), said.append)
+    assert len(said) == (told is not None) and all(str(told) in line for line in said)
 
 
 def test_a_drop_is_a_limit_that_the_search_looks_at() -> None:
