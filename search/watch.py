@@ -131,8 +131,7 @@ class Watch:
                 whole_s = 60 * (self._study.settings.search.minutes or 0)
                 share_s, least_s = RESERVE_SHARE * whole_s, min(least_s, MOST_SHARE * whole_s)
                 self._stop.deadline_s = self._end_s - max(min(MIN_RESERVE_S, share_s), least_s, min(share_s, precise_s))
-        # a trial of the opening may take longer than a user has patience
-        self.patience.look(snapshot.trials, self._decisions.searched_s, self._decisions.opening)
+        self._look_patiently()
         self._watcher.show(snapshot, self._stop.time_left_s())
         if keeps:
             self._status.look(snapshot, self._stop.time_left_s())
@@ -140,4 +139,9 @@ class Watch:
 
     def should_stop(self) -> bool:
         """Tell whether to end."""
+        self._look_patiently()
         return self._stop() or self.patience.is_over(self._decisions.searched_s)
+
+    def _look_patiently(self) -> None:
+        # not as trials end alone: one of the opening may take longer than a user has patience
+        self.patience.look(self._decisions.trials, self._decisions.searched_s, self._decisions.opening)

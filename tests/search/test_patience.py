@@ -114,7 +114,6 @@ def test_no_search_ends_by_its_patience_while_a_trial_of_its_beginning_runs(tmp_
         watch(Snapshot([], 0, [], searched_s))
         assert not watch.should_stop()
     decisions.opening, decisions.searched_s = False, 2400.0  # it ended now, in this very process
-    watch(Snapshot([], 0, [], 2400.0))
     assert not watch.should_stop(), "patience begins now"
     decisions.searched_s = 3001.0
     assert watch.should_stop()
