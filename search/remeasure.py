@@ -27,7 +27,7 @@ class _Gone(MeasurementError):
 
 
 def begin_remeasuring(folder: Path) -> None:
-    """Note that all is to be measured anew, and forget the calibrations and profiles of before.
+    """Note that all is to be measured anew, and forget the calibrations, shapes and profiles of before.
 
     Nothing is read: a calibration may be damaged.
 
@@ -39,7 +39,8 @@ def begin_remeasuring(folder: Path) -> None:
     """
     if not remeasuring(folder):
         write_note(folder, Note())
-    _forget(*folder.glob("targets/*/calibration.json"), folder / "profiles.json")
+    known = (*folder.glob("targets/*/calibration.json"), *folder.glob("targets/*/latency/*.json"))
+    _forget(*known, folder / "profiles.json")
 
 
 def remeasure(

@@ -227,3 +227,12 @@ def test_plans_that_were_stopped_on_another_machine_may_be_proposed_here(
     for trial in (driver.trials[0], stopped):
         driver.decisions._knowledge.learn(trial)
     assert [violation is None for _, _, violation, _ in told] == [True, False], "nothing is learned of it"
+
+
+def test_what_shapes_took_before_is_forgotten(study: Path, tmp_path: Path) -> None:
+    """Machines may be called alike: gates of students that wait would else be those of the machine of before."""
+    copy = shutil.copytree(study, tmp_path / "simulated")
+    shape = calibration_path(copy, TARGET).parent / "latency" / "abc.json"
+    write_json(shape, {})
+    begin_remeasuring(copy)
+    assert not shape.exists() and not calibration_path(copy, TARGET).exists()
