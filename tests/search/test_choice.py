@@ -29,7 +29,7 @@ from autocompress.search.report.terminal_plot import points_of
 from autocompress.search.store.facts import TaskFacts
 from autocompress.search.trial import Origin, Trial
 from autocompress.spaces.spec import StudentSpec
-from autocompress.studies.metric import ACCURACY, MetricLabel, metric_of, rmse, top1
+from autocompress.studies.metric import ACCURACY, MetricLabel, metric_of, micro_f1, rmse, top1
 from autocompress.studies.study_file import StudyFile
 
 
@@ -173,6 +173,19 @@ def test_metrics_that_are_no_shares_have_an_interval_by_resampling(monkeypatch: 
     assert around.low is not None and around.high is not None and around.low < 1.0 < around.high
     own = MetricIntervals(ACCURACY, {"validation": 100}).around(0.9, "validation", 0.1)
     assert own.low is not None and 0.9 - own.low > 0.19, "of a user's own metric, whatever its name"
+
+
+@pytest.mark.parametrize("count", [10, 200])
+def test_a_score_without_any_mistake_is_not_sure_for_that(count: int) -> None:
+    """Resamples of examples that are all right say the same, however few there are."""
+    labels = (torch.arange(count * 3).view(count, 3) % 2).float()
+    metric = metric_of(micro_f1)
+    sd = standard_error(metric, labels - 0.5, labels)
+    perfect = MetricIntervals(metric.label).around(1.0, "validation", sd)
+    share = MetricIntervals(ACCURACY, {"validation": count}).around(1.0, "validation")
+    assert perfect.low == pytest.approx(share.low) and share.low is not None and share.low < 1
+    exact = standard_error(metric_of(rmse, "minimize"), labels, labels)
+    assert exact == 0, "of what has no best score but that, nothing is known"
 
 
 @pytest.mark.parametrize(("share", "known"), [(True, True), (False, False), (None, True)])
