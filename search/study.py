@@ -88,7 +88,9 @@ def study_folder(runs: Path, name: str, fresh: bool) -> Path:
             taken.append(int(number))
             if name_of(path) in (None, name):
                 own.append(int(number))
-    last = max(taken, default=0) + 1 if fresh else max(own, default=1)
+    last = max(own, default=0) + 1 if fresh else max(own, default=1)
+    while fresh and last in taken:
+        last += 1
     return runs / name if last <= 1 else runs / f"{name}-{last}"
 
 

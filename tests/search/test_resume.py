@@ -40,16 +40,17 @@ def test_a_fresh_study_never_takes_the_folder_of_another(tmp_path: Path) -> None
 
 def test_a_study_whose_own_name_ends_in_a_number_is_no_later_one_of_another(tmp_path: Path) -> None:
     """As `resnet-50` beside `resnet`: one would else go on in the other's folder, under its own limits."""
-    opened, begun = tmp_path / "resnet-50", tmp_path / "resnet-34"
-    write_settings(opened, StudyFile().named("resnet-50"))
+    opened, begun = tmp_path / "net-2", tmp_path / "net-4"
+    write_settings(opened, StudyFile().named("net-2"))
     begun.mkdir()
-    begin_opening(begun, StudyFile().named("resnet-34"))
-    assert study_folder(tmp_path, "resnet", fresh=False) == tmp_path / "resnet"
-    assert study_folder(tmp_path, "resnet", fresh=True) == tmp_path / "resnet-51", "where nothing is"
-    for folder in (tmp_path / "resnet", tmp_path / "resnet-2"):
-        write_settings(folder, StudyFile().named("resnet"))
-        assert study_folder(tmp_path, "resnet", fresh=False) == folder
-    assert study_folder(tmp_path, "resnet-50", fresh=False) == opened
+    begin_opening(begun, StudyFile().named("net-4"))
+    assert study_folder(tmp_path, "net", fresh=False) == tmp_path / "net"
+    for name in ("net", "net-3", "net-5"):
+        folder = study_folder(tmp_path, "net", fresh=True)
+        assert folder == tmp_path / name and not folder.exists()
+        write_settings(folder, StudyFile().named("net"))
+        assert study_folder(tmp_path, "net", fresh=False) == folder
+    assert study_folder(tmp_path, "net-2", fresh=False) == opened
 
 
 class Search:
