@@ -17,7 +17,7 @@ from ..spaces.space import Space
 from .deaths import Deaths
 from .evaluate.job import Job, JobResult
 from .evaluate.warm_start import WarmStarts
-from .failures import check_failures
+from .failures import check_failures, may_be_tried_again
 from .job_log import JobLog
 from .knowledge import Knowledge
 from .next_job import Assignment, NextJob, with_result
@@ -90,11 +90,12 @@ class Decisions:
         self.room = WaitingRoom(promotion, waiting)
         self._peers = Peers(store, self._knowledge, proposer, self.room)
         self._left = TimeLeft(self._pace, self.room, proposer)
-        # what a tighter budget of an earlier run stopped may be proposed again
+        told = [trial for trial in self.trials if not may_be_tried_again(trial)]
+        # what a tighter budget of an earlier run stopped may be proposed again, too
         missed, gated = self._limits.surely_missed, TrialState.GATED
-        tried = [t for t in self.trials if t.state is not gated or missed(t.gate, t.gate_bytes)]
+        tried = [t for t in told if t.state is not gated or missed(t.gate, t.gate_bytes)]
         proposer.know([*tried, *waiting], [t for t in interrupted if t.state is not TrialState.WAITING])
-        for trial in (*self.trials, *waiting):
+        for trial in (*told, *waiting):
             self._knowledge.remember(trial)
         self._started, self._over, self.exhausted, self.seconds = 0, False, False, self._log.seconds
         self._run_s = self._pace.clock_s()

@@ -218,6 +218,22 @@ def test_many_failures_in_a_row_end_the_study_with_the_reason(problem: Problem, 
     assert len(driver.trials) == MANY_FAILURES, "and what failed is kept"
 
 
+def test_a_teacher_that_failed_is_tried_by_the_next_run(problem: Problem, tmp_path: Path) -> None:
+    """Without it nothing of a study can be compared with anything."""
+
+    class Failing(SimulatedExecutor):
+        def result(self, job: Job) -> JobResult:
+            if job.number == 1:
+                return JobResult(failure="the timing process was killed")
+            return super().result(job)
+
+    executor = Failing(problem)
+    make_driver(problem, executor, tmp_path, QUICK).run(lambda: executor.clock_s > 0.3 * HOUR_S, lambda _: None)
+    driver, _ = search(problem, tmp_path, 0.5, QUICK)
+    teachers = [trial for trial in driver.trials if trial.origin is Origin.TEACHER]
+    assert [trial.finished for trial in teachers] == [False, True]
+
+
 @pytest.mark.parametrize("step", ["gate", "rung"])
 def test_a_job_that_was_stopped_is_taken_up_by_the_next_run(problem: Problem, tmp_path: Path, step: str) -> None:
     """Ctrl-C breaks a training off: the trial has not failed."""
