@@ -17,7 +17,7 @@ from ..spaces.space import Space
 from .deaths import Deaths
 from .evaluate.job import Job, JobResult
 from .evaluate.warm_start import WarmStarts
-from .failures import check_failures, may_be_tried_again
+from .failures import check_failures, to_try_again
 from .job_log import JobLog
 from .knowledge import Knowledge
 from .next_job import Assignment, NextJob, with_result
@@ -90,7 +90,8 @@ class Decisions:
         self.room = WaitingRoom(promotion, waiting)
         self._peers = Peers(store, self._knowledge, proposer, self.room)
         self._left = TimeLeft(self._pace, self.room, proposer)
-        told = [trial for trial in self.trials if not may_be_tried_again(trial)]
+        again = to_try_again(self.trials)
+        told = [trial for trial in self.trials if trial.number not in again]
         # what a tighter budget of an earlier run stopped may be proposed again, too
         missed, gated = self._limits.surely_missed, TrialState.GATED
         tried = [t for t in told if t.state is not gated or missed(t.gate, t.gate_bytes)]
@@ -294,4 +295,4 @@ class Decisions:
         trial, values = valued(replace(trial, ended_s=self.searched_s), self._promotion.objectives)
         self._store.end(trial, values, self._space)
         self._knowledge.add(trial, self._proposals.get(trial.number))
-        check_failures(self.trials)
+        check_failures(self.trials[self._known :])

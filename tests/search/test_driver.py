@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -211,11 +212,25 @@ def test_many_failures_in_a_row_end_the_study_with_the_reason(problem: Problem, 
         def result(self, job: Job) -> JobResult:
             return JobResult(failure="the disk is gone")
 
-    executor = Failing(problem)
-    driver = make_driver(problem, executor, tmp_path)
-    with pytest.raises(MeasurementError, match=f"last {MANY_FAILURES} trials failed, .* the disk is gone"):
-        driver.run(lambda: False, lambda _: None)
-    assert len(driver.trials) == MANY_FAILURES, "and what failed is kept"
+    def fail() -> list[Trial]:
+        driver = make_driver(problem, Failing(problem), tmp_path / "broken")
+        with pytest.raises(MeasurementError, match=f"last {MANY_FAILURES} trials failed, .* the disk is gone"):
+            driver.run(lambda: False, lambda _: None)
+        return driver.trials
+
+    def plans(trials: Iterable[Trial]) -> set[str]:
+        return {trial.spec.key() for trial in trials}
+
+    first = fail()
+    assert len(first) == MANY_FAILURES, "and what failed is kept"
+    mended, _ = search(problem, Path(shutil.copytree(tmp_path / "broken", tmp_path / "mended")), 1.0, QUICK)
+    tried_again = plans(trial for trial in mended.trials if trial.state is not TrialState.FAILED)
+    assert plans(first) <= tried_again, "no plan is lost by that"
+    second = fail()[MANY_FAILURES:]
+    assert plans(second) == plans(first)
+    third = fail()[2 * MANY_FAILURES :]
+    assert len(third) == MANY_FAILURES
+    assert len(plans(third) & plans(first)) == 1, "but for the teacher, none is tried for ever"
 
 
 def test_a_teacher_that_failed_is_tried_by_the_next_run(problem: Problem, tmp_path: Path) -> None:
