@@ -44,7 +44,7 @@ def check_first_machine(context: EvaluationContext, say: Say) -> None:
     One that takes its place later, while the study is open, is held against it likewise, and left out if it differs.
 
     On that one itself, what is needed for that in a later run is measured, once. Where files are timed on the driver's
-    own machine, nothing is done: a container has another name each time, and a study moves with its user.
+    own machine, another name is said and no more: a container has one each time, and a study moves with its user.
 
     Args:
         context: The driver's, with the calibrations that the study has.
@@ -54,9 +54,14 @@ def check_first_machine(context: EvaluationContext, say: Say) -> None:
         StorageError: The machine measures otherwise; or the disk cannot be written.
         MeasurementError: The control cannot be timed.
     """
-    if isinstance(context.host, ThisMachine):
-        return
     name = context.host.name
+    if isinstance(context.host, ThisMachine):
+        for first in sorted({_calibrated_on(session) for session in context.sessions.values()} - {"", name}):
+            say(
+                f"this study was calibrated on {first}, and {name} times its files now: if that is another machine, "
+                "milliseconds are still those of the first (ratios are not), and --remeasure measures all anew"
+            )
+        return
     known = {target: _read(context.folder, target, session) for target, session in context.sessions.items()}
     own = {t: s for t, s in context.sessions.items() if _calibrated_on(s) == name and known[t] is None}
     others = {t: s for t, s in context.sessions.items() if _calibrated_on(s) not in ("", name)}

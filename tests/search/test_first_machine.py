@@ -74,3 +74,18 @@ def test_a_machine_that_takes_the_place_of_one_that_died_is_held_against_it(
     assert "a control takes" in why_not_in_its_place(context, Elsewhere("board-3", second=1.3))
     other = Elsewhere("board-4", device="a third CPU")
     assert "a third CPU" in why_not_in_its_place(context, other) and not other.asked
+
+
+def test_a_study_that_moved_with_its_user_is_told_whose_milliseconds_it_has(opened_context: ExecutorContext) -> None:
+    """Machines that are called alike need not be as fast. Nothing is measured for that: a container has many names."""
+    context, said = opened_context.context, list[str]()
+    check_first_machine(context, said.append)
+    assert not said
+    sessions = {}
+    for name, session in context.sessions.items():
+        known = session.calibration
+        moved = replace(known, conditions={**known.conditions, "host": "an-old-laptop"})
+        sessions[name] = replace(session, meter=replace(session.meter, calibration=moved))
+    check_first_machine(replace(context, sessions=sessions), said.append)
+    (line,) = said
+    assert "calibrated on an-old-laptop" in line and "--remeasure" in line
