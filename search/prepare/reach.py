@@ -97,9 +97,9 @@ def check_reach(found: PerTarget[Fastest], limits: Limits, any_of: bool, say: Sa
         if not limits.out_of_reach(name, fastest.latency):
             continue
         where, limit, latency = f"on {name}: " if len(limits.targets) > 1 else "", limits.budgets[name], fastest.latency
+        held_ms = limits.held_ms(name, latency)[2]
         measured = (
-            f"({fastest.words}) was measured at {latency.p50_ms:.3g} ms (p50; {limits.held_ms(name, latency)[2]:.3g} ms "
-            "held against the budget)"
+            f"({fastest.words}) was measured at {latency.p50_ms:.3g} ms (p50; {held_ms:.3g} ms held against the budget)"
         )
         if fastest.sure:
             missed.append(
