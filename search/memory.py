@@ -9,6 +9,7 @@ from ..compression.distill import LIMIT_BYTES
 from ..errors import UsageError
 from ..memory import available_bytes, gibibytes
 from ..studies.data.streams import StreamedData
+from ..studies.tracing import answers
 from .evaluate.context import EvaluationContext
 
 NOTED = 0.25
@@ -84,3 +85,24 @@ def check_memory(
         raise UsageError(f"this search needs about {needed.words(free)}: {mend}")
     if needed.total_bytes > NOTED * free:
         say(f"memory: about {needed.words(free)}")
+
+
+def check_answers(context: EvaluationContext, free_bytes: int | None = None) -> None:
+    """Refuse splits whose answers do not fit into memory: a metric has all of them at once.
+
+    Args:
+        context: The driver's own evaluation context.
+        free_bytes: What there is; looked up if None.
+
+    Raises:
+        UsageError: They do not fit.
+    """
+    task, free = context.task, available_bytes() if free_bytes is None else free_bytes
+    of_one = answers(task.teacher, task.validation.inputs(slice(0, 1))).nbytes
+    for name, count in (("validation", len(task.validation)), ("test", len(task.test))):
+        if count * of_one > free:
+            raise UsageError(
+                f"the answers of a file to all {count} {name} inputs take {gibibytes(count * of_one)}, and "
+                f"{gibibytes(free)} are free; allowed: up to {free // of_one} {name} items, or a network whose answers "
+                "are smaller"
+            )

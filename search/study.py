@@ -33,6 +33,7 @@ from .evaluate.recalibration import recalibrated
 from .evaluate.target_session import TargetSession
 from .feasibility import Limits
 from .identity import check_identity
+from .memory import check_answers
 from .objectives import directions_of, objectives_of
 from .prepare.reach import check_reach, measure_reach
 from .prepare.samples import keep_samples, tensor_facts
@@ -184,6 +185,7 @@ def opened(
         if anew:
             begin_remeasuring(folder)
         context = open_context(prepared, settings, folder, stop, say, time_left_s=time_left_s, host=host)
+        check_answers(context)
         check_first_machine(context, say)
         facts = _facts(context, settings, task)
         keeps = access.keeps() or not settings_path(folder).exists()  # a keeper that was killed while it opened

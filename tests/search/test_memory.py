@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset
 from autocompress.errors import DataError, UsageError
 from autocompress.memory import available_bytes
 from autocompress.search.executors.base import ExecutorContext
-from autocompress.search.memory import answers_bytes, check_memory
+from autocompress.search.memory import answers_bytes, check_answers, check_memory
 from autocompress.studies.data import sources
 from autocompress.studies.data.sources import materialise
 
@@ -73,6 +73,19 @@ def test_a_search_says_what_it_needs_and_refuses_what_there_is_not(opened_contex
         check_memory(context, 4, said.append, 1 << 20)
     check_memory(context, 1, said.append, 3 << 30)
     assert len(said) <= 1 and all("1 workers" in line for line in said)
+
+
+def test_a_split_whose_answers_have_no_room_is_refused_before_anything_is_trained(
+    opened_context: ExecutorContext,
+) -> None:
+    """As maps of pixels may be: the system killed the search while the teacher was scored, without a word."""
+    context = opened_context.context
+    check_answers(context, MANY)
+    with pytest.raises(
+        UsageError, match=r"answers of a file to all \d+ validation inputs take .* allowed: up to \d"
+    ) as told:
+        check_answers(context, 100)
+    assert "\n" not in str(told.value)
 
 
 def test_the_teachers_answers_are_counted_as_they_are_kept(opened_context: ExecutorContext) -> None:
