@@ -66,11 +66,13 @@ def print_files(
 
 
 def _times(latency: Latency, rates: bool, energy: bool) -> list[str]:
-    found = [f"{latency.p50_ms:.3g}", f"{latency.low_ms:.3g} to {latency.high_ms:.3g}"]
-    found += [f"{latency.p95_ms:.3g}", f"{latency.p99_ms:.3g}"]
+    from ..evaluators.measurement import plain_figure
+
+    found = [plain_figure(latency.p50_ms), f"{plain_figure(latency.low_ms)} to {plain_figure(latency.high_ms)}"]
+    found += [plain_figure(latency.p95_ms), plain_figure(latency.p99_ms)]
     if rates:
         found += [f"{latency.throughput_per_s:,.0f}", _or_dash(latency.peak_memory_mb, lambda mb: f"{mb:.0f}")]
-    return [*found, _or_dash(latency.energy_mj, lambda mj: f"{mj:.3g}")] if energy else found
+    return [*found, _or_dash(latency.energy_mj, plain_figure)] if energy else found
 
 
 def _beside_first(latency: Latency) -> list[str]:

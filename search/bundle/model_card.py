@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...evaluators.measurement import ms_text
 from ...spaces.factors import Factor
 from ...spaces.plan import Plan
 from ...spaces.spec import StudentSpec
@@ -158,7 +159,7 @@ def _summary(facts: CardFacts, name: str, file: FileRecord) -> str:
     what = f"the teacher {facts.task.network}" if facts.task.network else "its teacher"
     return (
         f"A compressed version of {what}: {facts.metric.name} {facts.text(record.validation)} on the validation split, "
-        f"{file.latency.p50_ms:.3f} ms for a batch of {file.target.batch} on {name}, "
+        f"{ms_text(file.latency.p50_ms)} ms for a batch of {file.target.batch} on {name}, "
         f"{speed_up(file.latency).value:.2f} times as fast as the teacher's file, "
         f"{file.size_bytes / 1000:.0f} kB. It is trial {record.trial} ({record.origin}) of the study {record.study}."
     )
@@ -196,7 +197,7 @@ def _metric_note(facts: CardFacts) -> str:
 
 def _place(facts: CardFacts, name: str, file: FileRecord) -> dict[str, Any]:
     latency, folder = file.latency, file.file.rpartition("/")[0]
-    interval = f"(95 % interval {latency.low_ms:.3f} to {latency.high_ms:.3f})"
+    interval = f"(95 % interval {latency.interval_text})"
     memory = "not known" if latency.peak_memory_mb is None else f"{latency.peak_memory_mb:.0f} MB"
     return {
         "target": name,
@@ -204,8 +205,11 @@ def _place(facts: CardFacts, name: str, file: FileRecord) -> dict[str, Any]:
         "folder": Ready(f"{folder}/" if folder else ""),
         "figures": [
             (f"{facts.metric.name}, validation split", facts.text(file.validation)),
-            ("latency, p50", f"{latency.p50_ms:.3f} ms {interval}"),
-            ("latency, p90 / p95 / p99", f"{latency.p90_ms:.3f} / {latency.p95_ms:.3f} / {latency.p99_ms:.3f} ms"),
+            ("latency, p50", f"{ms_text(latency.p50_ms)} ms {interval}"),
+            (
+                "latency, p90 / p95 / p99",
+                f"{ms_text(latency.p90_ms)} / {ms_text(latency.p95_ms)} / {ms_text(latency.p99_ms)} ms",
+            ),
             ("size, compressed size", f"{file.size_bytes:,} bytes, {file.compressed_bytes:,} bytes"),
             ("operators", file.operators_in_words or "not known"),
             ("peak memory of a process that runs it", memory),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import AutoCompressError, one_line
+from ...evaluators.measurement import ms_text
 from ...spaces.plain import to_plain
 from ..store.database import database_of
 from ..store.settings import read_settings
@@ -158,9 +159,8 @@ def _told(best: Entry | None, front: Front) -> str:
     if best is None:
         return f"no model{where} yet"
     target = f" on {best.target}" if len(front.targets) > 1 else ""
-    return (
-        f"trial {best.number}{where}: {best.metric.name} {best.metric_text}, p50 {best.latency.p50_ms:.3f} ms{target}"
-    )
+    p50 = f"p50 {ms_text(best.latency.p50_ms)} ms{target}"
+    return f"trial {best.number}{where}: {best.metric.name} {best.metric_text}, {p50}"
 
 
 def _duration(seconds: float) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ...evaluators.measurement import ms_text
 from ...studies.metric import MetricLabel
 from .intervals import Interval
 from .techniques import SEARCH, Row, TechniqueTable
@@ -34,8 +35,8 @@ def cells(row: Row, metric: MetricLabel) -> tuple[Cell, ...]:
         (str(row.entry.number), ""),
         _of_metric(row.metric, metric),
         NOTHING if row.test is None else _of_metric(row.test, metric),
-        _figure(row.p50_ms, "{:.3f}"),
-        _figure(row.speed_up, "{:.2f}", " x"),
+        _figure(row.p50_ms, ms_text),
+        _figure(row.speed_up, "{:.2f}".format, " x"),
         (f"{(row.size_bytes or 0) / 1000:.0f}", ""),
         _training(row),
         (f"{row.tried} in {_seconds(row.spent_s)}", ""),
@@ -116,11 +117,11 @@ def _of_metric(value: Interval, metric: MetricLabel) -> Cell:
     return text(value.value), f"{text(value.low)} to {text(value.high)}"
 
 
-def _figure(value: Interval, form: str, unit: str = "") -> Cell:
-    first = form.format(value.value) + unit
+def _figure(value: Interval, text: Callable[[float], str], unit: str = "") -> Cell:
+    first = text(value.value) + unit
     if value.low is None or value.high is None:
         return first, ""
-    return first, f"{form.format(value.low)} to {form.format(value.high)}"
+    return first, f"{text(value.low)} to {text(value.high)}"
 
 
 def _training(row: Row) -> Cell:

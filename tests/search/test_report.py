@@ -294,14 +294,3 @@ def test_the_page_leaves_out_what_the_front_does(study: Path) -> None:
     row = without["number"].index(number)
     assert (without["state"][row], without["reason"][row]) == ("left out", "its file is another one")
     assert without["metric"][row] is None and not without["front"][row] and not without["fits"][row]
-
-
-def test_a_study_in_which_one_stands_has_its_name(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports, cards and model repositories are named after it: "." would name none, ".." the folder above."""
-    from autocompress.search.store.layout import find_study_folder
-
-    for place, given in ((study, "."), (study / "targets", "..")):
-        monkeypatch.chdir(place)
-        assert find_study_folder(Path(given)).name == study.name
-        done = CliRunner().invoke(main, ["front", given])
-        assert done.exit_code == 0 and done.output.startswith(f"{study.name}: ")

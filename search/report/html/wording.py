@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from ....evaluators.measurement import ms_text
 from ....spaces.spec import Recovery, StudentSpec
 from ...trial import Trial
 from ..lost_layers import lost_layers
@@ -113,8 +114,8 @@ def kilobytes(size_bytes: float) -> str:
 
 
 def milliseconds(ms: float) -> str:
-    """Return milliseconds with four significant digits at most three behind the point."""
-    return f"{ms:.3f}" if ms < 100 else f"{ms:.1f}"
+    """Return milliseconds: one digit behind the point of long ones, more of short ones; `ms` of format.js is alike."""
+    return ms_text(ms) if ms < 100 else f"{ms:.1f}"
 
 
 def duration(seconds: float) -> str:

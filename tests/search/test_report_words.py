@@ -1,0 +1,101 @@
+"""What tables, choices and reports say in words and figures is what was measured, and what would really do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from simulated_study import write_study
+from test_front import HERE, finished_trial, latency
+
+from autocompress.cli import main
+from autocompress.evaluators.measurement import Latency, ms_text, plain_figure
+from autocompress.search.feasibility import Limits
+from autocompress.search.report import table
+from autocompress.search.report.front import Front
+from autocompress.search.report.html.wording import milliseconds
+from autocompress.search.report.intervals import MetricIntervals
+from autocompress.search.report.picked import line
+from autocompress.search.store.layout import find_study_folder
+from autocompress.search.trial import Origin, Trial
+from autocompress.studies.metric import ACCURACY, rounded
+
+
+def of_teacher(ms: float, teacher_ms: float, wide: float = 1.2) -> Latency:
+    """A latency whose ratio to the teacher's is surer than its milliseconds."""
+    ratio = ms / teacher_ms
+    return replace(latency(ms, wide), ratio=ratio, ratio_low=ratio / 1.01, ratio_high=ratio * 1.01)
+
+
+def front_of(*trials: Trial, limits: Limits, examples: int = 0) -> Front:
+    intervals = MetricIntervals(ACCURACY, {"validation": examples} if examples else {})
+    teacher = replace(finished_trial(1, 0.9, of_teacher(10.0, 10.0)), origin=Origin.TEACHER)
+    return Front(Path("study"), ("accuracy", "latency_ms"), (teacher, *trials), {}, limits, intervals=intervals)
+
+
+def test_a_study_in_which_one_stands_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports, cards and model repositories are named after it: "." would name none, ".." the folder above."""
+    study = tmp_path / "runs" / "mine"
+    write_study(study, 4)
+    for place, given_ in ((study, "."), (study / "targets", "..")):
+        monkeypatch.chdir(place)
+        assert find_study_folder(Path(given_)).name == "mine"
+        done = CliRunner().invoke(main, ["front", given_])
+        assert done.exit_code == 0 and done.output.startswith("mine: ")
+
+
+def test_short_latencies_are_told_apart() -> None:
+    slow, fast = finished_trial(2, 0.9, latency(0.0044, 1.02)), finished_trial(3, 0.9, latency(0.0036, 1.02))
+    found = front_of(slow, fast, limits=Limits((HERE,), 0.004))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table, "_near", lambda *_: "model.onnx")
+        shown = {row[1]: row for row in table.rows(found)}
+    heads = table.heads(found)
+    p50, ends = heads.index("p50 ms"), heads.index("95 % interval")
+    assert shown["3"][p50] == "0.00360" and shown["3"][ends] == "0.00353 to 0.00367"
+    assert "p50 0.00360 ms (0.00353 to 0.00367)" in line(found.fitting[0])
+    assert found.explain(Limits((HERE,), 0.003)).count("0.003") >= 2
+    assert milliseconds(0.0036) == "0.00360" and milliseconds(12.3456) == "12.346" and milliseconds(4321.5) == "4321.5"
+
+
+@given(st.floats(1e-9, 1e7))
+def test_figures_hold_three_digits_and_no_powers_of_ten(value: float) -> None:
+    for text in (ms_text(value), plain_figure(value), plain_figure(value, 4)):
+        assert "e+" not in text
+        assert float(text) == pytest.approx(value, rel=6e-3)
+    up = rounded(value, 12, up=True)
+    assert "E" not in up and float(up) >= value
+
+
+def test_a_part_of_the_teachers_latency_that_is_said_to_do_really_does() -> None:
+    """In milliseconds the interval is wider: as a budget in milliseconds, the same figure would not do."""
+    limits = Limits((HERE,), on={HERE: 5.0}, relative={HERE: 0.5})
+    found = front_of(finished_trial(2, 0.88, of_teacher(5.5, 10.0)), limits=limits)
+    assert not found.fitting
+    said = re.search(r"relaxing one would do: p50 latency ([\d.]+) % of the teacher's", found.explain(limits))
+    assert said is not None and found.pick(speedup=100 / float(said[1])).entry.number == 2
+    assert "upper end 55.55 % of the teacher's at p50" in found.explain(limits)
+    assert not found.under(limits.changed(float(said[1]) / 10))
+
+
+def test_a_metric_that_is_said_to_do_really_does_where_the_limit_is_against_the_teacher() -> None:
+    limits = Limits((HERE,), 6.0, min_accuracy=0.89)
+    found = front_of(finished_trial(2, 0.88, latency(5.0, 1.01)), limits=limits, examples=1000)
+    said = re.search(r"would do: .*accuracy ([\d.]+)", text := found.explain(limits))
+    assert said is not None and found.under(limits.changed(min_accuracy=float(said[1]))), text
+    assert "interval begins" not in text, "the figure itself is held against a limit against the teacher"
+
+
+def test_the_legend_says_what_a_part_of_the_teachers_latency_is_held_against() -> None:
+    part = Limits((HERE,), on={HERE: 5.0}, relative={HERE: 0.5})
+    model = finished_trial(2, 0.88, of_teacher(4.8, 10.0))
+    assert model.measured[HERE].latency.high_ms > 5.0
+    found = front_of(model, limits=part)
+    assert [e.number for e in found.fitting] == [2], "its interval in milliseconds goes beyond the budget"
+    assert "upper end of its ratio to the teacher's" in table.legend(found)
+    assert "upper end of the interval" in table.legend(front_of(model, limits=Limits((HERE,), 5.0)))
