@@ -9,7 +9,7 @@ from ...evaluators.measurement import ms_text
 from ..trial import Origin
 from .entry import Entry
 from .picked import Picked, line, may_miss
-from .policy import POLICIES, choose
+from .policy import choose, in_words
 
 NEXT = 2
 """Models that are named after the one that was chosen."""
@@ -42,7 +42,7 @@ def _anew(picked: Picked) -> list[str]:
 
 def _words(picked: Picked) -> str:
     if picked.policy is not None:
-        return POLICIES[picked.policy].words
+        return in_words(picked.front, picked.policy, picked.limits or picked.front.limits)
     limits = picked.limits
     if limits is not None and limits.min_accuracy is not None and not limits.budgets:
         return "fastest model"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,18 +13,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulated_study import write_study
 from test_front import HERE, finished_trial, latency
+from test_policy import FRONT, on
 
 from autocompress.cli import main
 from autocompress.evaluators.measurement import Latency, ms_text, plain_figure
 from autocompress.search.feasibility import Limits
 from autocompress.search.report import table
+from autocompress.search.report.choice import choice_lines
 from autocompress.search.report.front import Front
-from autocompress.search.report.html.wording import milliseconds
+from autocompress.search.report.html.answer import Answer, answer
+from autocompress.search.report.html.record import Record
+from autocompress.search.report.html.wording import milliseconds, short
 from autocompress.search.report.intervals import MetricIntervals
 from autocompress.search.report.picked import line
+from autocompress.search.store.facts import TaskFacts
 from autocompress.search.store.layout import find_study_folder
 from autocompress.search.trial import Origin, Trial
 from autocompress.studies.metric import ACCURACY, rounded
+from autocompress.studies.study_file import StudyFile
 
 
 def of_teacher(ms: float, teacher_ms: float, wide: float = 1.2) -> Latency:
@@ -99,3 +106,41 @@ def test_the_legend_says_what_a_part_of_the_teachers_latency_is_held_against() -
     assert [e.number for e in found.fitting] == [2], "its interval in milliseconds goes beyond the budget"
     assert "upper end of its ratio to the teacher's" in table.legend(found)
     assert "upper end of the interval" in table.legend(front_of(model, limits=Limits((HERE,), 5.0)))
+
+
+def answered(*trials: Trial, limits: Limits, any_of: bool = False) -> Answer:
+    front = Front(Path("study"), ("accuracy", "latency_ms"), trials, {}, limits, any_of)
+    return answer(Record(front, StudyFile(), TaskFacts(), identity={"validation": "10000 items"}))
+
+
+def test_models_for_different_targets_are_told_apart_by_their_milliseconds() -> None:
+    fast, slow = on(HERE, 2, 0.9, 2.0), on("openvino", 3, 0.9, 12.0)
+    said = answered(fast, slow, limits=Limits((HERE, "openvino"), 20.0), any_of=True)
+    assert said.number == 2 and "told apart" not in " ".join(said.same)
+
+
+def test_what_is_better_and_not_surely_slower_than_the_knee_is_named() -> None:
+    def at(number: int, accuracy: float, ms: float) -> Trial:
+        wide = {"ratio": ms / 10, "ratio_low": 0.7 * ms / 10, "ratio_high": 1.3 * ms / 10}
+        return finished_trial(number, accuracy, replace(latency(ms), **wide))
+
+    teacher = replace(at(1, 0.96, 10.0), origin=Origin.TEACHER)
+    said = answered(teacher, at(2, 0.1, 0.5), at(3, 0.90, 1.0), at(4, 0.93, 1.25), limits=Limits((HERE,)))
+    assert said.number == 3
+    words = " ".join(said.same)
+    assert "trial 4 (1.250 ms) is better beyond noise" in words and "No other model" not in words
+    alone = answered(teacher, at(2, 0.1, 0.5), at(3, 0.90, 1.0), limits=Limits((HERE,)))
+    assert "No other model is as good" in " ".join(alone.same), "no limit was asked for"
+
+
+def test_the_fastest_is_said_to_be_as_good_as_the_teacher_only_where_it_must_be() -> None:
+    asked, unasked = FRONT.pick(min_accuracy=0.5, policy="fastest"), FRONT.pick(policy="fastest")
+    assert asked.entry.number == 5 and unasked.entry.number == 3
+    assert "as good as the teacher" not in "\n".join(choice_lines(asked))
+    assert "as good as the teacher" in "\n".join(choice_lines(unasked))
+    alone = answered(finished_trial(2, 0.9, latency(2.0)), finished_trial(3, 0.4, latency(1.0)), limits=Limits((HERE,)))
+    assert "teacher" not in " ".join(other.title for other in alone.others), "none was measured"
+
+
+def test_what_is_no_number_stands_as_nothing_in_the_page() -> None:
+    assert short(math.nan) is None and short(math.inf) is None and short(2.0) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -126,8 +127,8 @@ def duration(seconds: float) -> str:
 
 
 def short(value: float | None, digits: int = 5) -> float | int | None:
-    """Return a number with few significant digits, so that a report stays small."""
-    if value is None:
-        return None
+    """Return a number with few significant digits, so that a report stays small; None for what is no number."""
+    if value is None or not math.isfinite(value):
+        return None  # JSON has no other word for it
     rounded = float(f"{value:.{digits}g}")
     return int(rounded) if rounded.is_integer() else rounded
