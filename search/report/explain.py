@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ...errors import one_line
 from ...evaluators.measurement import digits_behind, ms_text
 from ...studies.metric import rounded
 from ..feasibility import Limits
+from ..trial import Trial, TrialState
 from .entry import Entry
 
 NEAR = "1%"
@@ -18,13 +20,10 @@ def explain(entries: Sequence[Entry], limits: Limits, least: Callable[[Entry], f
     """Return why no model meets the limits: the closest one, what binds, and the nearest relaxations.
 
     Args:
-        entries: All finished trials.
+        entries: All finished trials, at least one.
         limits: What is asked of a model.
         least: Returns the lower end of a model's metric, as a search keeps it.
     """
-    if not entries:
-        return "no model was finished yet: give the search more time"
-
     checks, nearest = _checks(limits, least), closest(entries, limits, least)
     binding = max(_excess(checks, nearest).items(), key=lambda item: item[1], default=("limits", 0.0))[0]
     ways = []
@@ -48,6 +47,21 @@ def _upper_end(entry: Entry, limits: Limits) -> str:
     if entry.target in limits.relative:
         return f"{100 * entry.latency.ratio_at(limits.percentile):.4g} % of the teacher's"
     return f"{ms_text(entry.latency.at(limits.percentile))} ms"
+
+
+def none_finished(trials: Sequence[Trial]) -> str:
+    """Return why a study has no model: what became of its trials.
+
+    Args:
+        trials: All that ended; none of them finished.
+    """
+    told = []
+    for state, words in ((TrialState.FAILED, "failed"), (TrialState.GATED, "stopped at the gate")):
+        ended = [trial for trial in trials if trial.state is state]
+        if ended:
+            last = f"the last, trial {ended[-1].number}: {one_line(ended[-1].reason or 'no reason kept')}"
+            told.append(f"{len(ended)} {words} ({last})")
+    return f"no model was finished: {'; '.join(told) or 'give the search more time'}"
 
 
 def closest(entries: Sequence[Entry], limits: Limits, least: Callable[[Entry], float]) -> Entry:

@@ -167,8 +167,6 @@ def measured_to_pay(front: Front) -> list[str]:
 
 def verdict(front: Front) -> str:
     """Return the best model under the budget in one line, or why there is none."""
-    if not front.entries:
-        return "no model was finished: give the search more time"
     if not front.fitting:
         return front.explain(front.limits)
     best = front.fitting[0]

@@ -16,6 +16,7 @@ from test_front import HERE, finished_trial, latency
 from test_policy import FRONT, on
 
 from autocompress.cli import main
+from autocompress.errors import BudgetError
 from autocompress.evaluators.measurement import Latency, ms_text, plain_figure
 from autocompress.search.feasibility import Limits
 from autocompress.search.report import table
@@ -28,7 +29,7 @@ from autocompress.search.report.intervals import MetricIntervals
 from autocompress.search.report.picked import line
 from autocompress.search.store.facts import TaskFacts
 from autocompress.search.store.layout import find_study_folder
-from autocompress.search.trial import Origin, Trial
+from autocompress.search.trial import Origin, Trial, TrialState
 from autocompress.studies.metric import ACCURACY, rounded
 from autocompress.studies.study_file import StudyFile
 
@@ -144,3 +145,17 @@ def test_the_fastest_is_said_to_be_as_good_as_the_teacher_only_where_it_must_be(
 
 def test_what_is_no_number_stands_as_nothing_in_the_page() -> None:
     assert short(math.nan) is None and short(math.inf) is None and short(2.0) == 2
+
+
+def test_a_study_whose_trials_all_ended_early_says_of_what() -> None:
+    """More time would not help where every training fails."""
+    failed = replace(finished_trial(1, 0.9, latency(1.0)), state=TrialState.FAILED, measured={}, reason="out of memory")
+    gated = replace(failed, number=2, state=TrialState.GATED, reason="9 ms or more, over the budget of 5 ms")
+    found = Front(Path("study"), ("accuracy", "latency_ms"), (failed, replace(failed, number=3), gated), {}, Limits())
+    for said in (table.verdict(found), answer(Record(found, StudyFile(), TaskFacts())).missing):
+        assert "2 failed (the last, trial 3: out of memory)" in said and "1 stopped at the gate" in said
+        assert "more time" not in said
+    with pytest.raises(BudgetError, match="out of memory"):
+        found.pick()
+    lost = replace(found, trials=(finished_trial(1, 0.9, latency(1.0)),), changed={1: "its file is gone"})
+    assert table.verdict(lost) == "no model is left to choose from: its file is gone"

@@ -110,7 +110,7 @@ def answer(record: Record) -> Answer:
         title = title if before is None else f"{before.title}; {title[0].lower()}{title[1:]}"
         others[entry.number] = describe(record, entry, title, words)
     if best is None:
-        missing = front.explain(limits) if front.entries else "no model is finished yet"
+        missing = front.explain(limits) if front.trials else "no model is finished yet"
         return Answer(tuple(limits.in_words()), None, missing, (), tuple(others.values()))
     title = "Best under the limits" if limits.any else TITLES["knee"]
     chosen = describe(record, best, title, words)
