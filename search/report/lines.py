@@ -29,16 +29,17 @@ def trial_line(trial: Trial, metric: MetricLabel) -> str:
 
 
 def best_line(trials: Sequence[Trial], limits: Limits) -> str:
-    """Return one line: the most accurate finished trial that meets the budgets so far."""
-    budgets = sorted(set(limits.budgets.values()))
-    where = f" under {' and '.join(f'{limit:g} ms' for limit in budgets)}" if budgets else ""
+    """Return one line: the most accurate finished trial that meets the limits so far."""
+    where = f" under {', '.join(words)}" if (words := limits.in_words()) else ""
     best: tuple[float, Trial] | None = None
     for trial in trials:
         latencies = {name: file.latency for name, file in trial.measured.items()}
-        if trial.measured and limits.meets_latency(latencies):
-            quality = objective_value("accuracy", trial.measured)
-            if best is None or quality > best[0]:
-                best = quality, trial
+        if not trial.measured:
+            continue
+        size = max(file.size_bytes for file in trial.measured.values())
+        quality = objective_value("accuracy", trial.measured)
+        if limits.are_met(latencies, quality, size) and (best is None or quality > best[0]):
+            best = quality, trial
     if best is None:
         return f"none{where} yet"
     quality, trial = best

@@ -139,11 +139,13 @@ def _against(row: Row, metric: MetricLabel) -> Cell:
     if found is None:
         return NOTHING
     apart = found.difference
-    digits = 4 if abs(apart.value) < 10 else 2
+    shown = _of_metric(found.metric, metric)[0]
+    # a small metric has more digits behind the point, and so have its differences
+    digits = max(len(shown.partition(".")[2]), 4 if abs(apart.value) < 10 else 2)
     figures = [apart.value] if apart.low is None or apart.high is None else [apart.low, apart.high]
     ends = " to ".join(f"{number:+.{digits}f}" for number in figures)
     mark = "" if found.split == "test" else " v"
-    first = f"{_of_metric(found.metric, metric)[0]}{mark}, trial {found.entry.number}"
+    first = f"{shown}{mark}, trial {found.entry.number}"
     return first, f"{apart.value:+.{digits}f}{BELOW}{ends}" if len(figures) > 1 else ends
 
 

@@ -21,16 +21,20 @@ from autocompress.evaluators.measurement import Latency, ms_text, plain_figure
 from autocompress.search.feasibility import Limits
 from autocompress.search.report import table
 from autocompress.search.report.choice import choice_lines
+from autocompress.search.report.entry import Entry
 from autocompress.search.report.front import Front
 from autocompress.search.report.html.answer import Answer, answer
 from autocompress.search.report.html.record import Record
 from autocompress.search.report.html.wording import milliseconds, short
-from autocompress.search.report.intervals import MetricIntervals
+from autocompress.search.report.intervals import Interval, MetricIntervals
+from autocompress.search.report.lines import best_line
 from autocompress.search.report.picked import line
+from autocompress.search.report.technique_table import cells
+from autocompress.search.report.techniques import Against, Row
 from autocompress.search.store.facts import TaskFacts
 from autocompress.search.store.layout import find_study_folder
 from autocompress.search.trial import Origin, Trial, TrialState
-from autocompress.studies.metric import ACCURACY, rounded
+from autocompress.studies.metric import ACCURACY, MetricLabel, rounded
 from autocompress.studies.study_file import StudyFile
 
 
@@ -159,3 +163,20 @@ def test_a_study_whose_trials_all_ended_early_says_of_what() -> None:
         found.pick()
     lost = replace(found, trials=(finished_trial(1, 0.9, latency(1.0)),), changed={1: "its file is gone"})
     assert table.verdict(lost) == "no model is left to choose from: its file is gone"
+
+
+def test_the_best_so_far_meets_every_limit_as_it_does_in_the_end() -> None:
+    large, small = finished_trial(2, 0.9, latency(1.0), 3_000_000), finished_trial(3, 0.8, latency(1.0), 900_000)
+    said = best_line((large, small), Limits((HERE,), 5.0, max_mb=1.0))
+    assert said.startswith("trial 3 under p50 budget 5 ms, at most 1 MB")
+    assert best_line((large,), Limits((HERE,), 5.0, max_mb=1.0)).startswith("none under")
+    assert best_line((large, small), Limits((HERE,))).startswith("trial 2: ")
+
+
+def test_differences_of_small_metrics_have_their_digits() -> None:
+    small = MetricLabel("error", "minimize")
+    entry = Entry(finished_trial(2, -1.5e-5, latency(1.0)), None, small)
+    beside = Against(entry, Interval(1.5e-5), Interval(-2.1e-6), "test")
+    row = Row("pruning", entry=entry, metric=Interval(1.71e-5), p50_ms=Interval(1.0), speed_up=Interval(2.0))
+    row = replace(row, against=beside)
+    assert cells(row, small)[-1] == ("0.00001500, trial 2", "-0.00000210")

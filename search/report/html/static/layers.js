@@ -112,7 +112,7 @@ function drawDecisions(row, layers) {
       variable.name, `${optionText(variable, variable.first)} → ${optionText(variable, option)}`,
       timed ? `${ms(sum("before"))} → ${ms(sum("ms"))}` : "–",
       nats === undefined || nats === null ? "–" : nats.toPrecision(2),
-      seen && seen[variable.name] !== undefined ? (seen[variable.name] > 0 ? "+" : "") + seen[variable.name].toFixed(4) : "–",
+      seen && seen[variable.name] !== undefined ? (seen[variable.name] > 0 ? "+" : "") + seen[variable.name].toFixed(Math.max(4, digits(T.metric[row]))) : "–",
     ]);
   });
   const made = table(["decision", "teacher → here", "its layers, predicted ms", "predicted harm alone, nats", `${one.metric.name}, as seen among trials`], rows);

@@ -76,7 +76,7 @@ function drawPins() {
   }
 }
 
-const text = option => option === undefined || option === null ? "–" : typeof option === "number" ? String(Number(option.toPrecision(4))) : String(option);
+const text = option => option === undefined || option === null ? "–" : typeof option === "number" && !Number.isInteger(option) ? String(Number(option.toPrecision(4))) : String(option);
 /* An option as users read it: some have a name, where their value does not say what they are. */
 const optionText = (variable, option) => variable?.names?.[option] ?? text(option);
 const inWords = (row, name, option) => optionText(variableOf(row, name), option);
