@@ -57,6 +57,25 @@ def test_studies_are_laid_over_each_other_with_models_measured_elsewhere(
     assert not find(chromium, "img") and chromium.get_log("browser") == []
 
 
+def test_what_was_measured_elsewhere_without_an_interval_is_compared_as_it_is(
+    chromium: Any, study: Path, record: Record, tmp_path: Path
+) -> None:
+    """A second is not faster than a millisecond because nobody knows its interval, and no file smaller than none."""
+    table = tmp_path / "theirs.csv"
+    table.write_text("name,metric,latency_ms\nslow,0,1000\nslower,0,3000\n")
+    compare_studies([study], [table], tmp_path / "compare.html")
+    show(chromium, tmp_path / "compare.html")
+
+    def compared(one: str, other: str) -> str:
+        chromium.execute_script(f"location.hash = 'pins={one},{other}'")
+        chromium.refresh()
+        return text(chromium, "#measured-comparison")
+
+    best = compared("1.1", f"0.{record.front.best[0].number}")
+    assert "B is faster" in best and "A is" not in best and "smaller" not in best and "()" not in best
+    assert "A is faster" in compared("1.1", "1.2")
+
+
 def test_models_for_one_of_several_targets_lie_on_one_front(chromium: Any, record: Record, tmp_path: Path) -> None:
     other, both = "openvino", ("onnxruntime", "openvino")
     trials = tuple(
