@@ -165,6 +165,12 @@ def test_the_keyboard_does_what_the_mouse_does(page: Any) -> None:
     page.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
     page.switch_to.active_element.send_keys(Keys.ENTER)
     assert find(page, "#measured-comparison")
+    head = next(button for button in find(page, "#models thead button") if button.text == "accuracy")
+    page.execute_script("arguments[0].focus()", head)
+    for order in ("ascending", "descending"):
+        page.switch_to.active_element.send_keys(Keys.ENTER)
+        assert page.switch_to.active_element.text.startswith("accuracy"), "whoever sorts can go on from there"
+        assert find(page, f"#models th[aria-sort={order}]")
 
 
 def test_what_was_chosen_is_kept_when_the_page_loads_itself_again(page: Any, record: Record) -> None:

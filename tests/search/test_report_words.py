@@ -24,6 +24,7 @@ from autocompress.search.report.choice import choice_lines
 from autocompress.search.report.entry import Entry
 from autocompress.search.report.front import Front
 from autocompress.search.report.html.answer import Answer, answer
+from autocompress.search.report.html.points import study_values
 from autocompress.search.report.html.record import Record
 from autocompress.search.report.html.wording import milliseconds, short
 from autocompress.search.report.intervals import Interval, MetricIntervals
@@ -180,3 +181,17 @@ def test_differences_of_small_metrics_have_their_digits() -> None:
     row = Row("pruning", entry=entry, metric=Interval(1.71e-5), p50_ms=Interval(1.0), speed_up=Interval(2.0))
     row = replace(row, against=beside)
     assert cells(row, small)[-1] == ("0.00001500, trial 2", "-0.00000210")
+
+
+def test_layers_of_every_kind_have_the_channels_that_they_write() -> None:
+    """A table of 30000 rows of 64 has 64, of which a narrower student keeps some; four gates of an LSTM write one."""
+    shapes = {
+        "embedding": [30_000, 64],
+        "linear": [128, 64],
+        "conv": [32, 3, 3, 3],
+        "lstm": [512, 64],
+        "gru": [384, 64],
+    }
+    layers = [{"name": kind, "kind": kind, "weight": shape, "group": None} for kind, shape in shapes.items()]
+    record = Record(front_of(limits=Limits((HERE,))), StudyFile(), TaskFacts(), space={"layers": layers})
+    assert [layer["outputs"] for layer in study_values(record)["layers"]] == [64, 128, 32, 128, 128]

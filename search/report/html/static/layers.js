@@ -18,8 +18,8 @@ function layersOf(row) {
     const at = counts.get(layer.network ?? "") ?? 0, others = Boolean(layer.network);
     counts.set(layer.network ?? "", at + 1);
     const group = layer.group === null ? undefined : groups.get(layer.group), full = group === undefined ? null : one.groups[group].channels;
-    const gone = lost.has(i), kept = gone ? 0 : group === undefined || channels[group] === undefined ? layer.shape[0] : Math.round(layer.shape[0] * channels[group] / full);
-    return {...layer, at, full: layer.shape[0], gone, kept, bits: bits[i] ?? 32, zeros: gone ? "" : bits["z" + i] ?? "", ms: times?.[i] ?? null, before: others ? null : before?.[i] ?? null,
+    const gone = lost.has(i), kept = gone ? 0 : group === undefined || channels[group] === undefined ? layer.outputs : Math.round(layer.outputs * channels[group] / full);
+    return {...layer, at, full: layer.outputs, gone, kept, bits: bits[i] ?? 32, zeros: gone ? "" : bits["z" + i] ?? "", ms: times?.[i] ?? null, before: others ? null : before?.[i] ?? null,
       share: measured?.layers[i] ?? null, shareBefore: others ? null : teacher?.layers[i] ?? null, joined: measured?.together.find(([those]) => those.includes(i)) ?? null};
   });
   return {all, its: all.filter(layer => layer.network === undefined || layer.network === own)};
