@@ -30,6 +30,7 @@ from autocompress.search.report.html.wording import milliseconds, short
 from autocompress.search.report.intervals import Interval, MetricIntervals
 from autocompress.search.report.lines import best_line
 from autocompress.search.report.picked import line
+from autocompress.search.report.plot import plot
 from autocompress.search.report.technique_table import cells
 from autocompress.search.report.techniques import Against, Row
 from autocompress.search.store.facts import TaskFacts
@@ -195,3 +196,14 @@ def test_layers_of_every_kind_have_the_channels_that_they_write() -> None:
     layers = [{"name": kind, "kind": kind, "weight": shape, "group": None} for kind, shape in shapes.items()]
     record = Record(front_of(limits=Limits((HERE,))), StudyFile(), TaskFacts(), space={"layers": layers})
     assert [layer["outputs"] for layer in study_values(record)["layers"]] == [64, 128, 32, 128, 128]
+
+
+def test_a_picture_shows_a_budget_however_it_was_asked_for(tmp_path: Path) -> None:
+    import matplotlib
+
+    limits = Limits((HERE, "openvino"), on={HERE: 5.0, "openvino": 3.0}, relative={HERE: 0.5})
+    found = front_of(finished_trial(2, 0.88, of_teacher(5.5, 10.0)), limits=limits)
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        plot(found, tmp_path / "front.svg")
+    drawn = (tmp_path / "front.svg").read_text()
+    assert "budget 5 ms" in drawn and "budget 3 ms" not in drawn, "latencies are those on the first target"
