@@ -22,7 +22,7 @@ from ..report.intervals import speed_up
 from ..store.facts import TaskFacts
 from .card_inputs import cut_in_words, inputs_in_words, smaller_in_words
 from .record import Figure, FileRecord, Record
-from .scripts import ScriptFacts, usage
+from .scripts import PACKAGES, ScriptFacts, usage
 from .sources import sources_of, without_place
 from .templates import Ready, code, filled, quoted
 
@@ -203,6 +203,7 @@ def _place(facts: CardFacts, name: str, file: FileRecord) -> dict[str, Any]:
         "target": name,
         "file": file.file,
         "folder": Ready(f"{folder}/" if folder else ""),
+        "script": file.target.runtime in PACKAGES,
         "figures": [
             (f"{facts.metric.name}, validation split", facts.text(file.validation)),
             ("latency, p50", f"{ms_text(latency.p50_ms)} ms {interval}"),
