@@ -86,7 +86,7 @@ class Standing:
             "best": None if best is None else {
                 "trial": best.number,
                 best.metric.key: best.accuracy,
-                "p50_ms": best.latency.p50_ms,
+                "p50_ms": best.reported_latency.p50_ms,
                 "target": best.target,
             },
         }  # fmt: skip
@@ -159,7 +159,7 @@ def _told(best: Entry | None, front: Front) -> str:
     if best is None:
         return f"no model{where} yet"
     target = f" on {best.target}" if len(front.targets) > 1 else ""
-    p50 = f"p50 {ms_text(best.latency.p50_ms)} ms{target}"
+    p50 = f"p50 {ms_text(best.reported_latency.p50_ms)} ms{target}"
     return f"trial {best.number}{where}: {best.metric.name} {best.metric_text}, {p50}"
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 
 CODE = """
 import click
@@ -31,3 +35,16 @@ def test_a_search_whose_reader_has_gone_goes_on_and_shows_its_front() -> None:
         assert process.wait() == 0
     assert "the front" in said and "Traceback" not in said
     assert said.count("trial") <= 2, "the lines of progress were for that reader"
+
+
+def test_whoever_watches_ends_it_by_ctrl_c_at_any_moment(
+    study: Path, cli: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading a large study takes longer than the pause between two looks."""
+
+    def pressed(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("autocompress.search.report.standing.read_standing", pressed)
+    assert cli("status", study, "--watch") == (0, "", "")
+    assert cli("status", study)[0] == 130

@@ -21,7 +21,7 @@ from autocompress.evaluators.measurement import Latency, ms_text, plain_figure
 from autocompress.search.feasibility import Limits
 from autocompress.search.report import table
 from autocompress.search.report.choice import choice_lines
-from autocompress.search.report.entry import Entry
+from autocompress.search.report.entry import Confirmed, Entry
 from autocompress.search.report.front import Front
 from autocompress.search.report.html.answer import Answer, answer
 from autocompress.search.report.html.points import study_values
@@ -31,6 +31,7 @@ from autocompress.search.report.intervals import Interval, MetricIntervals
 from autocompress.search.report.lines import best_line
 from autocompress.search.report.picked import line
 from autocompress.search.report.plot import plot
+from autocompress.search.report.standing import Standing
 from autocompress.search.report.technique_table import cells
 from autocompress.search.report.techniques import Against, Row
 from autocompress.search.store.facts import TaskFacts
@@ -207,3 +208,11 @@ def test_a_picture_shows_a_budget_however_it_was_asked_for(tmp_path: Path) -> No
         plot(found, tmp_path / "front.svg")
     drawn = (tmp_path / "front.svg").read_text()
     assert "budget 5 ms" in drawn and "budget 3 ms" not in drawn, "latencies are those on the first target"
+
+
+def test_a_study_that_stands_still_tells_the_latency_that_its_front_tells() -> None:
+    found = front_of(finished_trial(2, 0.95, latency(2.0, 1.01)), limits=Limits((HERE,), 5.0))
+    anew = Confirmed({HERE: latency(2.0, 1.01)}, 0.9, {HERE: latency(2.1, 1.01)})
+    standing = Standing(found.with_confirmed({2: anew}), "", None)
+    assert standing.as_plain()["best"]["p50_ms"] == 2.1
+    assert any("p50 2.100 ms" in words for _, words in standing.lines())
