@@ -48,3 +48,10 @@ def test_whoever_watches_ends_it_by_ctrl_c_at_any_moment(
     monkeypatch.setattr("autocompress.search.report.standing.read_standing", pressed)
     assert cli("status", study, "--watch") == (0, "", "")
     assert cli("status", study)[0] == 130
+
+
+def test_the_front_is_shown_beside_its_picture(study: Path, cli: Callable[..., tuple[int, str, str]]) -> None:
+    picture = study.parent / "front.svg"
+    code, out, _ = cli("front", study, "--plot", picture)
+    assert code == 0 and out == cli("front", study)[1] and picture.stat().st_size > 1000
+    assert cli("front", study, "--plot", picture, "--json")[1].startswith("["), "a program gets its table alone"
