@@ -116,7 +116,7 @@ function setUpFront() {
   for (const control of document.querySelectorAll("section[aria-labelledby=front] .controls, section[aria-labelledby=front] > .note")) control.hidden = !AXES.size;
   $("axis").value = state.axis;
   $("axis").addEventListener("change", () => { state.axis = $("axis").value; state.log = null; $("chart")._zoom = null; changed("axis"); });
-  $("log").addEventListener("change", () => { state.log = $("log").checked; changed("log"); });
+  $("log").addEventListener("change", () => { state.log = $("log").checked; $("chart")._zoom = null; changed("log"); });
   $("bars").addEventListener("change", () => { state.bars = $("bars").checked; changed("bars"); });
   $("unpin").addEventListener("click", () => { state.pins = []; changed("pins"); });
   whenChanged(() => drawFront());
