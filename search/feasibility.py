@@ -270,5 +270,5 @@ def part_of(text: str) -> float:
     except ValueError:
         part = math.nan
     if not 0 < part < math.inf:
-        raise UsageError(f"{text!r}; allowed: a part of the teacher's above 0, such as 25%")
+        raise UsageError(f"max_size = {text!r}; allowed: a part of the teacher's above 0, such as 25%")
     return part

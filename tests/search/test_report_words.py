@@ -24,8 +24,9 @@ from autocompress.search.report.choice import choice_lines
 from autocompress.search.report.entry import Confirmed, Entry
 from autocompress.search.report.front import Front
 from autocompress.search.report.html.answer import Answer, answer
+from autocompress.search.report.html.build import report_text
 from autocompress.search.report.html.points import study_values
-from autocompress.search.report.html.record import Record
+from autocompress.search.report.html.record import Record, read_record
 from autocompress.search.report.html.wording import milliseconds, short
 from autocompress.search.report.intervals import Interval, MetricIntervals
 from autocompress.search.report.lines import best_line
@@ -216,3 +217,10 @@ def test_a_study_that_stands_still_tells_the_latency_that_its_front_tells() -> N
     standing = Standing(found.with_confirmed({2: anew}), "", None)
     assert standing.as_plain()["best"]["p50_ms"] == 2.1
     assert any("p50 2.100 ms" in words for _, words in standing.lines())
+
+
+def test_a_page_of_a_running_search_says_of_when_it_is(tmp_path: Path) -> None:
+    """A search that was killed leaves such a page behind: nobody can say in it that the search runs now."""
+    write_study(tmp_path / "mine", 4)
+    record = read_record(tmp_path / "mine")
+    assert "searching, as of 2" in report_text(record, reload=True) and "searching, as of" not in report_text(record)
