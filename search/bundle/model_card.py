@@ -189,9 +189,10 @@ def _metric_note(facts: CardFacts) -> str:
     if facts.record.validation.low is not None:
         share = "its interval is that of a share of so many examples"
         known = "its interval is what resampling the examples showed" if facts.resampled else share
+    scored = "was scored once, at its end" if facts.record.test is not None else "was not scored with this model"
     return (
         f"The metric ({facts.metric.name}{side}) is that of the files, run by the runtimes named below{over}; {known}. "
-        "The search chose by the validation split; the test split was scored once, at its end."
+        f"The search chose by the validation split; the test split {scored}."
     )
 
 

@@ -103,3 +103,11 @@ def test_files_for_a_gpu_ask_for_the_runtime_that_has_one() -> None:
 def test_a_script_is_python_whatever_its_inputs_are_called() -> None:
     inputs = {"price\\unit": "float32", '"""quoted"""': "float32"}
     compile(infer_script(ScriptFacts("model.onnx", "", Target(), "1", "", Preprocessing(), inputs)), "infer.py", "exec")
+
+
+def test_a_card_says_whether_the_test_split_was_scored(front: Front, tmp_path: Path) -> None:
+    for name, found in (("scored", front), ("before", replace(front, confirmed={}))):
+        write_bundle(found, found.trial(2).entry, tmp_path / name)
+        said = (tmp_path / name / "README.md").read_text()
+        assert ("test split was scored once" in said) == (name == "scored")
+        assert ("test split | not scored" in said) == (name == "before") == ("was not scored with this model" in said)
