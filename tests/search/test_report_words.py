@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
 import re
 from dataclasses import replace
@@ -15,6 +17,7 @@ from simulated_study import write_study
 from test_front import HERE, finished_trial, latency
 from test_policy import FRONT, on
 
+import autocompress
 from autocompress.cli import main
 from autocompress.errors import BudgetError
 from autocompress.evaluators.measurement import Latency, ms_text, plain_figure
@@ -32,9 +35,10 @@ from autocompress.search.report.intervals import Interval, MetricIntervals
 from autocompress.search.report.lines import best_line
 from autocompress.search.report.picked import line
 from autocompress.search.report.plot import plot
+from autocompress.search.report.reading import read_front
 from autocompress.search.report.standing import Standing
 from autocompress.search.report.technique_table import cells
-from autocompress.search.report.techniques import Against, Row
+from autocompress.search.report.techniques import Against, Row, command
 from autocompress.search.store.facts import TaskFacts
 from autocompress.search.store.layout import find_study_folder
 from autocompress.search.trial import Origin, Trial, TrialState
@@ -224,3 +228,16 @@ def test_a_page_of_a_running_search_says_of_when_it_is(tmp_path: Path) -> None:
     write_study(tmp_path / "mine", 4)
     record = read_record(tmp_path / "mine")
     assert "searching, as of 2" in report_text(record, reload=True) and "searching, as of" not in report_text(record)
+
+
+def test_what_tries_missing_techniques_can_be_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study that was searched from Python goes on from there: the call names where it lies."""
+    study = tmp_path / "my runs" / "mine"
+    write_study(study, 4)
+    for place in (tmp_path, study, tmp_path / "my runs"):
+        monkeypatch.chdir(place)
+        call = ast.parse(command(read_front(study)), mode="eval").body
+        assert isinstance(call, ast.Call) and ast.unparse(call.func) == "autocompress.compress"
+        given_ = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
+        inspect.signature(autocompress.compress).bind(None, **given_)
+        assert Path(given_["runs"]).resolve() == study.parent and given_["search"] == {"baselines": ("all",)}
