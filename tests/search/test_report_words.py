@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import io
 import math
 import re
 from dataclasses import replace
@@ -13,12 +14,14 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from simulated_study import write_study
 from test_front import HERE, finished_trial, latency
 from test_policy import FRONT, on
 
 import autocompress
 from autocompress.cli import main
+from autocompress.cli.fit import print_table
 from autocompress.errors import BudgetError
 from autocompress.evaluators.measurement import Latency, ms_text, plain_figure
 from autocompress.search.feasibility import Limits
@@ -241,3 +244,18 @@ def test_what_tries_missing_techniques_can_be_called(tmp_path: Path, monkeypatch
         given_ = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
         inspect.signature(autocompress.compress).bind(None, **given_)
         assert Path(given_["runs"]).resolve() == study.parent and given_["search"] == {"baselines": ("all",)}
+
+
+@pytest.mark.parametrize("columns", [80, 100, 240])
+def test_latencies_on_many_targets_are_left_out_before_they_are_cut(columns: int) -> None:
+    names = (HERE, "openvino", "executorch", "litert", "pytorch")
+    model = finished_trial(2, 0.88, of_teacher(1234.5, 2000.0))
+    models = replace(model, measured=dict.fromkeys(names, model.measured[HERE]))
+    found = Front(Path("study"), ("accuracy", "latency_ms"), (models,), {}, Limits(names))
+    console = Console(file=io.StringIO(), width=columns, highlight=False, markup=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table, "_near", lambda *_: "model.onnx")
+        print_table(console, found, table.rich_table(found), plot=False)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in said and "1234.500" in said
+    assert ("left out for want of columns" in said) == (columns < 240)
