@@ -232,4 +232,8 @@ def test_it_is_readable_on_a_phone_and_in_the_dark(study: Path) -> None:
         assert max(int(part) for part in paper.strip("rgb()").split(",")) < 60
         ink = driver.execute_script("return getComputedStyle(document.querySelector('#chart text')).fill")
         assert min(int(part) for part in ink.strip("rgb()").split(",")) > 120
+        asked = {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", asked)
+        paper = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert min(int(part) for part in paper.strip("rgb()").split(",")) > 200, "paper is white"
         assert driver.get_log("browser") == []

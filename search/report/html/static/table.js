@@ -49,7 +49,7 @@ function drawTable() {
     if (y === null || y === undefined) return -1;
     return (typeof x === "string" ? x.localeCompare(y) : x - y) * sign;
   });
-  const head = element("tr", {}, ...columns.map(column => element("th", {scope: "col", class: column.number ? "n" : null, "aria-sort": column.name === by.name ? (view.down ? "descending" : "ascending") : null},
+  const head = element("tr", {}, ...columns.map(column => element("th", {scope: "col", "aria-label": column.title ? null : "front, by hand, or how it ended", class: column.number ? "n" : null, "aria-sort": column.name === by.name ? (view.down ? "descending" : "ascending") : null},
     column.title ? element("button", {type: "button", "data-column": column.name, onclick: () => { view.down = view.sort === column.name ? !view.down : false; view.sort = column.name; drawTable(); }}, column.title) : "")), element("th", {scope: "col"}, "to ship it"));
   const taken = choice();
   const body = rows.slice(0, view.shown).map(row => {
