@@ -259,3 +259,14 @@ def test_latencies_on_many_targets_are_left_out_before_they_are_cut(columns: int
     said = console.file.getvalue()  # type: ignore[attr-defined]
     assert "…" not in said and "1234.500" in said
     assert ("left out for want of columns" in said) == (columns < 240)
+
+
+def test_an_interval_begins_with_its_lower_end_also_where_lower_is_better() -> None:
+    metric = MetricLabel("perplexity", "minimize")
+    trial = finished_trial(2, -13.0, latency(2.0))
+    measured = {HERE: replace(trial.measured[HERE], accuracy_sd=0.5)}
+    front = Front(
+        Path("study"), ("accuracy",), (replace(trial, measured=measured),), {}, Limits((HERE,), metric=metric)
+    )
+    said = answer(Record(front, StudyFile(), TaskFacts(metric=metric))).choice
+    assert said is not None and (said.metric, said.metric_interval) == ("13.00", "12.02 to 13.98")

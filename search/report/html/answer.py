@@ -166,7 +166,7 @@ def _metric_interval(record: Record, quality: float, split: str, sd: float | Non
     interval = record.metric_interval(quality, split, sd)
     if interval is None:
         return ""
-    low, high = sorted(record.metric.kept(end) for end in interval)
+    low, high = (record.metric.kept(end) for end in interval)
     return f"{record.metric.text(low)} to {record.metric.text(high)}"
 
 
