@@ -98,7 +98,7 @@ class Standing:
             return f"open, {self.owner}"
         left = self.status.time_left_s
         ends = "until Ctrl-C" if left is None else f"{_duration(max(0.0, left))} left"
-        return f"running, {self.owner}; {ends}, as of {_duration(time.time() - self.status.at_s)} ago"
+        return f"running, {self.owner}; {ends}, as of {_duration(max(0.0, time.time() - self.status.at_s))} ago"
 
 
 def read_standing(folder: Path) -> Standing:

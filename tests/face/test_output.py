@@ -55,3 +55,14 @@ def test_the_front_is_shown_beside_its_picture(study: Path, cli: Callable[..., t
     code, out, _ = cli("front", study, "--plot", picture)
     assert code == 0 and out == cli("front", study)[1] and picture.stat().st_size > 1000
     assert cli("front", study, "--plot", picture, "--json")[1].startswith("["), "a program gets its table alone"
+
+
+def test_a_study_that_is_named_as_elsewhere_is_pointed_to(
+    study: Path, cli: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`front simulated` finds it under runs/; `search` takes study files by name, and tells where that one is."""
+    monkeypatch.chdir(study.parent.parent)
+    assert cli("front", "simulated")[0] == 0
+    code, _, err = cli("search", "simulated")
+    assert code == 2 and "give runs/simulated" in err and len(err.splitlines()) == 1
+    assert "unknown study" in cli("search", "another")[2]
