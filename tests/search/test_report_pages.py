@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import simulated_study
 from browser import find, missing, opened, show, slide, text
 from click.testing import CliRunner
 from simulated_study import write_study
@@ -16,6 +17,7 @@ from autocompress.search.report.html.answer import pick_command
 from autocompress.search.report.html.compare_page import compare_studies
 from autocompress.search.report.html.points import study_values
 from autocompress.search.report.html.record import Record, read_record
+from autocompress.search.store.settings import read_settings, write_settings
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "a browser is there")
 EVIL = '<img src="x" onerror="document.title = 1">'
@@ -74,6 +76,23 @@ def test_what_was_measured_elsewhere_without_an_interval_is_compared_as_it_is(
     best = compared("1.1", f"0.{record.front.best[0].number}")
     assert "B is faster" in best and "A is" not in best and "smaller" not in best and "()" not in best
     assert "A is faster" in compared("1.1", "1.2")
+
+
+def test_studies_on_different_targets_lie_in_one_chart(
+    chromium: Any, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulated_study, "TARGET", "openvino")
+    other = tmp_path / "elsewhere"
+    write_study(other, 30, seed=3)
+    write_settings(other, read_settings(other).changed("target", runtime="openvino"))
+    comparison = compare_studies([study, other], [], tmp_path / "compare.html")
+    assert "These studies have different targets." in comparison.warnings
+    chromium.get_log("browser")
+    show(chromium, tmp_path / "compare.html")
+    for style in ("study0", "study1"):
+        assert find(chromium, f"#chart .{style} .point")
+    assert {"onnxruntime", "openvino"} <= {cell.text for cell in find(chromium, "#models tbody td")}
+    assert chromium.get_log("browser") == []
 
 
 def test_models_for_one_of_several_targets_lie_on_one_front(chromium: Any, record: Record, tmp_path: Path) -> None:
