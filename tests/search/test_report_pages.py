@@ -79,7 +79,7 @@ def test_what_was_measured_elsewhere_without_an_interval_is_compared_as_it_is(
 
 
 def test_studies_on_different_targets_lie_in_one_chart(
-    chromium: Any, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    chromium: Any, study: Path, record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(simulated_study, "TARGET", "openvino")
     other = tmp_path / "elsewhere"
@@ -92,6 +92,10 @@ def test_studies_on_different_targets_lie_in_one_chart(
     for style in ("study0", "study1"):
         assert find(chromium, f"#chart .{style} .point")
     assert {"onnxruntime", "openvino"} <= {cell.text for cell in find(chromium, "#models tbody td")}
+    here, there = record.front.best[0].number, read_record(other).front.best[-1].number
+    chromium.execute_script(f"location.hash = 'pins=0.{here},1.{there}'")
+    chromium.refresh()
+    assert "ms on openvino A is faster" in text(chromium, "#measured-comparison")
     assert chromium.get_log("browser") == []
 
 

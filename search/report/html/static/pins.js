@@ -39,6 +39,12 @@ function compareRows(a, b) {
     const at = D.latency[name], text = row => `${ms(at.p50[row])} ms` + (known(at.low[row]) && known(at.high[row]) ? ` (${interval(at.low[row], at.high[row], ms)})` : "");
     rows.push([`latency${targets.length > 1 ? " on " + name : ""}`, text(a), text(b), word[how]]);
   }
+  if (!Object.keys(said.latency).length && ownTarget(a) && ownTarget(b)) {
+    // for different targets: ratios are to different files
+    const ends = row => [latency(row, "low") ?? latency(row, "p50"), latency(row, "high") ?? latency(row, "p50")];
+    const text = row => `${ms(latency(row, "p50"))} ms on ${ownTarget(row)}`, [lowA, highA] = ends(a), [lowB, highB] = ends(b);
+    rows.push(["latency", text(a), text(b), word[highA < lowB ? "faster" : lowA > highB ? "slower" : "tie"]]);
+  }
   rows.push(["size, kB", kilobytes(T.bytes[a]), kilobytes(T.bytes[b]), !known(T.bytes[a]) || !known(T.bytes[b]) ? "" : T.bytes[a] === T.bytes[b] ? "alike" : T.bytes[a] < T.bytes[b] ? "A is smaller" : "B is smaller"]);
   return rows;
 }
