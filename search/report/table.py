@@ -125,7 +125,9 @@ def legend(front: Front) -> str:
     if limits.budgets:
         tail = "of the interval" if limits.percentile == 50 else f"of p{limits.percentile}'s interval, which is shown"
         if limits.budgets.keys() <= limits.relative.keys():
-            tail = "of its ratio to the teacher's, which is surer than its milliseconds"
+            of_tail = f"the ratio of its p{limits.percentile} to the teacher's median"
+            ratio = "its ratio to the teacher's" if limits.percentile == 50 else of_tail
+            tail = f"of {ratio}, which is surer than its milliseconds"
         words.append(f"a latency counts by the upper end {tail}")
     batches = {e.latency.conditions.get("batch", 1) for e in front.entries}
     if batches - {1}:

@@ -121,6 +121,8 @@ def test_the_legend_says_what_a_part_of_the_teachers_latency_is_held_against() -
     found = front_of(model, limits=part)
     assert [e.number for e in found.fitting] == [2], "its interval in milliseconds goes beyond the budget"
     assert "upper end of its ratio to the teacher's" in table.legend(found)
+    tail = replace(found, limits=replace(part, percentile=95))
+    assert "upper end of the ratio of its p95 to the teacher's median" in table.legend(tail)
     assert "upper end of the interval" in table.legend(front_of(model, limits=Limits((HERE,), 5.0)))
 
 
