@@ -8,7 +8,7 @@ from functools import cached_property
 
 from ..errors import UsageError
 from ..evaluators.latency import own_disturbances
-from ..evaluators.measurement import Latency
+from ..evaluators.measurement import Latency, plain_figure
 from ..spaces.target import PerTarget
 from ..studies.metric import ACCURACY, MetricLabel
 from ..studies.schema import StudySections
@@ -100,7 +100,7 @@ class Limits:
         """Return each limit in a few words."""
         of = "the teacher's" if self.percentile == 50 else "the teacher's median"
         parts = {name: f" ({100 * part:.3g} % of {of})" for name, part in self.relative.items()}
-        budgets = {name: f"{ms:.4g} ms{parts.get(name, '')}" for name, ms in self.budgets.items()}
+        budgets = {name: f"{plain_figure(ms, 4)} ms{parts.get(name, '')}" for name, ms in self.budgets.items()}
         if len(set(budgets.values())) == 1 and len(budgets) == len(self.targets):
             found = [f"p{self.percentile} budget {next(iter(budgets.values()))}"]
         else:
@@ -109,7 +109,7 @@ class Limits:
             side = "at least" if self.metric.maximized else "at most"
             found.append(f"{self.metric.name} {side} {self.metric.text(self.min_accuracy)}")
         if self.max_mb is not None:
-            found.append(f"at most {self.max_mb:.3g} MB")
+            found.append(f"at most {plain_figure(self.max_mb)} MB")
         return found
 
     def changed(
@@ -175,9 +175,10 @@ class Limits:
             if self.out_of_reach(name, latency):
                 where = f" on {name}" if len(self.targets) > 1 else ""
                 least = self.held_ms(name, latency)[0]
-                return f"{least:.3g} ms or more{where}, over the budget of {self.budgets[name]:.4g} ms"
+                budget = plain_figure(self.budgets[name], 4)
+                return f"{plain_figure(least, 4)} ms or more{where}, over the budget of {budget} ms"
         if self.max_mb is not None and size_bytes > self.max_mb * 1e6:
-            return f"{size_bytes / 1e6:.3g} MB, over the limit of {self.max_mb:g} MB"
+            return f"{plain_figure(size_bytes / 1e6, 4)} MB, over the limit of {plain_figure(self.max_mb, 4)} MB"
         return ""
 
     def out_of_reach(self, name: str, fastest: Latency) -> bool:
@@ -269,5 +270,5 @@ def part_of(text: str) -> float:
     except ValueError:
         part = math.nan
     if not 0 < part < math.inf:
-        raise UsageError(f"{text!r}; allowed: a part of the teacher's above 0, such as 25%")
+        raise UsageError(f"max_size = {text!r}; allowed: a part of the teacher's above 0, such as 25%")
     return part

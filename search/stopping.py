@@ -65,6 +65,7 @@ class Outlook:
         high: Upper end of the band.
         gains: When it grew beyond that band.
         searched_s: Seconds of searching.
+        budgeted: Whether there is a budget; without one, latencies up to the teacher's count.
     """
 
     hypervolume: float
@@ -72,6 +73,7 @@ class Outlook:
     high: float
     gains: tuple[Gain, ...]
     searched_s: float
+    budgeted: bool = True
 
     @property
     def last_gain_s(self) -> float:
@@ -81,8 +83,9 @@ class Outlook:
     def line(self) -> str:
         """Return one line for a report."""
         since = f"{(self.searched_s - self.last_gain_s) / 60:.0f} of {self.searched_s / 60:.0f} minutes"
+        under = "the budget" if self.budgeted else "the teacher's latency"
         return (
-            f"hypervolume under the budget {self.hypervolume:.3f} ({self.low:.3f} to {self.high:.3f}); the front has "
+            f"hypervolume under {under} {self.hypervolume:.3f} ({self.low:.3f} to {self.high:.3f}); the front has "
             f"stood still, but for noise, for {since}"
         )
 
@@ -169,7 +172,7 @@ def outlook(
         return None
     gains = [Gain(standing.at_s, standing.number) for standing in standings if standing.gain]
     last = standings[-1]
-    return Outlook(last.volume, last.low, last.high, tuple(gains), searched_s)
+    return Outlook(last.volume, last.low, last.high, tuple(gains), searched_s, bool(limits.budgets))
 
 
 def growth(trials: Sequence[Trial], limits: Limits, objectives: Sequence[str], file_examples: int) -> list[Standing]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from ..errors import StorageError, StudyOpen
+from ..evaluators.measurement import plain_figure
 from ..evaluators.microbenchmarks import Say
 from ..evaluators.runtimes.registry import get_runtime
 from ..evaluators.score import file_bytes
@@ -281,8 +282,10 @@ def _compare_teacher(session: TargetSession, limits: Limits, say: Say) -> None:
         return
     calibration = session.calibration
     where = f" on {session.name}" if len(limits.targets) > 1 else ""
-    figure = f"{calibration.p50_ms:.3g} ms (p50; {calibration.low_ms:.3g} to {calibration.high_ms:.3g}){where}"
+    p50, low, high = map(plain_figure, (calibration.p50_ms, calibration.low_ms, calibration.high_ms))
+    figure = f"{p50} ms (p50; {low} to {high}){where}"
+    budget = plain_figure(budget_ms, 4)
     if limits.percentile == 50 and calibration.high_ms <= budget_ms:
-        say(f"the teacher already meets the budget of {budget_ms:g} ms: {figure}; searching on for better")
+        say(f"the teacher already meets the budget of {budget} ms: {figure}; searching on for better")
     else:
-        say(f"the teacher takes {figure}; the budget is {budget_ms:.4g} ms")
+        say(f"the teacher takes {figure}; the budget is {budget} ms")

@@ -74,7 +74,7 @@ def rounded(value: float, digits: int, up: bool) -> str:
     if float(nearest) >= value if up else float(nearest) <= value:
         return nearest
     step = decimal.Decimal(1).scaleb(-digits)
-    return str(decimal.Decimal(nearest) + (step if up else -step))
+    return f"{decimal.Decimal(nearest) + (step if up else -step):f}"
 
 
 def _digits(value: float) -> int:

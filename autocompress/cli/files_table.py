@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.table import Table
 
+from .fit import left_out_line, narrowed
 from .screen import screen
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 
 TIMES, RATES = ("p50 ms", "95 % interval", "p95", "p99"), ("per s", "MB")
+SPARED = ("MB", "mJ", "per s", "p99", "p95", "kB", "difference", "same class", "layers by bits")
+"""Columns that a narrow terminal does without, in this order: figures that are cut short tell nothing."""
+NAME = 30
+"""Columns that names of files have in any case."""
 
 
 def print_files(
@@ -55,7 +60,12 @@ def print_files(
             row += _beside_first(file.latency) if several and index else [""] * (3 * several)
         table.add_row(*row)
     console = screen(240)
+    table.columns[0].max_width = NAME  # more of a name goes on in a further line
+    gone = narrowed(console, table, SPARED)
+    table.columns[0].max_width = None
     console.print(table)
+    if gone:
+        console.print(left_out_line(gone), style="dim")
     legend = "per s: inputs a second; MB: peak memory of the process; " if rates else ""
     legend += "of the first: its time over that of the first file"
     if any(file.latency is not None and file.latency.disturbed for file in files):
@@ -66,11 +76,13 @@ def print_files(
 
 
 def _times(latency: Latency, rates: bool, energy: bool) -> list[str]:
-    found = [f"{latency.p50_ms:.3g}", f"{latency.low_ms:.3g} to {latency.high_ms:.3g}"]
-    found += [f"{latency.p95_ms:.3g}", f"{latency.p99_ms:.3g}"]
+    from ..evaluators.measurement import plain_figure
+
+    found = [plain_figure(latency.p50_ms), f"{plain_figure(latency.low_ms)} to {plain_figure(latency.high_ms)}"]
+    found += [plain_figure(latency.p95_ms), plain_figure(latency.p99_ms)]
     if rates:
         found += [f"{latency.throughput_per_s:,.0f}", _or_dash(latency.peak_memory_mb, lambda mb: f"{mb:.0f}")]
-    return [*found, _or_dash(latency.energy_mj, lambda mj: f"{mj:.3g}")] if energy else found
+    return [*found, _or_dash(latency.energy_mj, plain_figure)] if energy else found
 
 
 def _beside_first(latency: Latency) -> list[str]:

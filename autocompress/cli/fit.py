@@ -71,7 +71,7 @@ def print_table(console: Console, found: Front, shown: Table, plot: bool) -> Non
     from ..search.report.terminal_plot import GAP, LEAST_WIDTH, terminal_plot
 
     plot = plot and console.encoding.lower().startswith("utf")
-    gone = narrowed(console, shown)
+    gone = narrowed(console, shown, (*SPARED, *(f"{name} ms" for name in reversed(found.targets[1:]))))
     room = console.width - width_of(console, shown) - GAP
     beside = plot and room >= LEAST_WIDTH
     lines = min(MOST_PLOT_LINES, max(PLOT_LINES, shown.row_count + 3)) if beside else PLOT_LINES

@@ -43,5 +43,5 @@ def front(
         click.echo(found.to_pandas().to_csv(index=False), nl=False)
     elif form == "json":
         click.echo(found.to_pandas().to_json(orient="records", indent=1))
-    elif parquet is None and plot is None:
+    elif parquet is None:
         print_front(found, plot=not no_plot)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import UsageError
+from ..errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
     from ..studies.study_file import StudyFile
@@ -56,7 +56,13 @@ def find_study(study: str | None, task_spec: str | None, run_code: bool = False)
             check_made_here(Path(study), found)
         return found
     if study is not None:
-        return load_study(study)
+        try:
+            return load_study(study)
+        except UnknownName:
+            folder = Path("runs") / study
+            if not (folder / "study.json").is_file():
+                raise
+            raise UsageError(f"{study} is no study file; to go on with the study of this name, give {folder}") from None
     if not Path(DEFAULT_STUDY).exists():
         return load_study("digits")
     found = load_study(DEFAULT_STUDY)

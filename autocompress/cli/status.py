@@ -24,22 +24,23 @@ def status(study: Path, watch: bool, as_json: bool) -> None:
     from ..search.store.layout import find_study_folder
 
     folder = find_study_folder(study)
-    while True:
-        standing = read_standing(folder)
-        if as_json:
-            click.echo(json.dumps(standing.as_plain()))
-        else:
-            if watch:
-                click.clear()
-            click.echo(f"{folder.name}")
-            for name, words in standing.lines():
-                click.echo(f"  {name:8}{words}")
-        if not watch:
-            return
-        try:
+    try:
+        while True:
+            standing = read_standing(folder)
+            if as_json:
+                click.echo(json.dumps(standing.as_plain()))
+            else:
+                if watch:
+                    click.clear()
+                click.echo(f"{folder.name}")
+                for name, words in standing.lines():
+                    click.echo(f"  {name:8}{words}")
+            if not watch:
+                return
             time.sleep(EVERY_S)
-        except KeyboardInterrupt:
-            return
+    except KeyboardInterrupt:
+        if not watch:
+            raise
 
 
 @click.command()

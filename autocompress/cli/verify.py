@@ -28,6 +28,8 @@ def verify(bundle: Path, no_latency: bool) -> None:
 
 
 def _lines(found: Verified) -> list[str]:
+    from ..evaluators.measurement import ms_text
+
     said, there = found.said, found.said.latency
     lines = []
     if found.difference is not None:
@@ -46,9 +48,9 @@ def _lines(found: Verified) -> list[str]:
     else:
         verdict = "the intervals overlap"
     lines += [
-        f"{found.target}: p50 here  {here.p50_ms:.3f} ms ({here.low_ms:.3f} to {here.high_ms:.3f}) on "
+        f"{found.target}: p50 here  {ms_text(here.p50_ms)} ms ({here.interval_text}) on "
         f"{here.conditions.get('device_name')}" + (" (disturbed)" if here.disturbed else ""),
-        f"{found.target}: p50 there {there.p50_ms:.3f} ms ({there.low_ms:.3f} to {there.high_ms:.3f}) on "
+        f"{found.target}: p50 there {ms_text(there.p50_ms)} ms ({there.interval_text}) on "
         f"{there.conditions.get('device_name')}: {verdict}",
     ]
     return lines

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...evaluators.measurement import ms_text
 from ...spaces.factors import Factor
 from ...spaces.plan import Plan
 from ...spaces.spec import StudentSpec
@@ -21,7 +22,7 @@ from ..report.intervals import speed_up
 from ..store.facts import TaskFacts
 from .card_inputs import cut_in_words, inputs_in_words, smaller_in_words
 from .record import Figure, FileRecord, Record
-from .scripts import ScriptFacts, usage
+from .scripts import PACKAGES, ScriptFacts, usage
 from .sources import sources_of, without_place
 from .templates import Ready, code, filled, quoted
 
@@ -158,7 +159,7 @@ def _summary(facts: CardFacts, name: str, file: FileRecord) -> str:
     what = f"the teacher {facts.task.network}" if facts.task.network else "its teacher"
     return (
         f"A compressed version of {what}: {facts.metric.name} {facts.text(record.validation)} on the validation split, "
-        f"{file.latency.p50_ms:.3f} ms for a batch of {file.target.batch} on {name}, "
+        f"{ms_text(file.latency.p50_ms)} ms for a batch of {file.target.batch} on {name}, "
         f"{speed_up(file.latency).value:.2f} times as fast as the teacher's file, "
         f"{file.size_bytes / 1000:.0f} kB. It is trial {record.trial} ({record.origin}) of the study {record.study}."
     )
@@ -188,24 +189,29 @@ def _metric_note(facts: CardFacts) -> str:
     if facts.record.validation.low is not None:
         share = "its interval is that of a share of so many examples"
         known = "its interval is what resampling the examples showed" if facts.resampled else share
+    scored = "was scored once, at its end" if facts.record.test is not None else "was not scored with this model"
     return (
         f"The metric ({facts.metric.name}{side}) is that of the files, run by the runtimes named below{over}; {known}. "
-        "The search chose by the validation split; the test split was scored once, at its end."
+        f"The search chose by the validation split; the test split {scored}."
     )
 
 
 def _place(facts: CardFacts, name: str, file: FileRecord) -> dict[str, Any]:
     latency, folder = file.latency, file.file.rpartition("/")[0]
-    interval = f"(95 % interval {latency.low_ms:.3f} to {latency.high_ms:.3f})"
+    interval = f"(95 % interval {latency.interval_text})"
     memory = "not known" if latency.peak_memory_mb is None else f"{latency.peak_memory_mb:.0f} MB"
     return {
         "target": name,
         "file": file.file,
         "folder": Ready(f"{folder}/" if folder else ""),
+        "script": file.target.runtime in PACKAGES,
         "figures": [
             (f"{facts.metric.name}, validation split", facts.text(file.validation)),
-            ("latency, p50", f"{latency.p50_ms:.3f} ms {interval}"),
-            ("latency, p90 / p95 / p99", f"{latency.p90_ms:.3f} / {latency.p95_ms:.3f} / {latency.p99_ms:.3f} ms"),
+            ("latency, p50", f"{ms_text(latency.p50_ms)} ms {interval}"),
+            (
+                "latency, p90 / p95 / p99",
+                f"{ms_text(latency.p90_ms)} / {ms_text(latency.p95_ms)} / {ms_text(latency.p99_ms)} ms",
+            ),
             ("size, compressed size", f"{file.size_bytes:,} bytes, {file.compressed_bytes:,} bytes"),
             ("operators", file.operators_in_words or "not known"),
             ("peak memory of a process that runs it", memory),

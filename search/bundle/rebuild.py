@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from ...errors import BundleError, UsageError
-from ...evaluators.measurement import Latency
+from ...evaluators.measurement import Latency, ms_text
 from ...files import check_folder, digest, disk_errors, remove, write_json
 from ...spaces.target import PerTarget
 from ...studies.checkpoint import load_weights
@@ -280,7 +280,7 @@ def _latency(
 
 def _words(latency: Latency | LatencyFigure) -> str:
     return (
-        f"{latency.p50_ms:.3f} ms ({latency.low_ms:.3f} to {latency.high_ms:.3f}), {latency.ratio:.3f} "
+        f"{ms_text(latency.p50_ms)} ms ({ms_text(latency.low_ms)} to {ms_text(latency.high_ms)}), {latency.ratio:.3f} "
         f"({latency.ratio_low:.3f} to {latency.ratio_high:.3f}) of the teacher's"
     )
 

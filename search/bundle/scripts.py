@@ -110,7 +110,7 @@ def infer_script(facts: ScriptFacts) -> str:
     return filled(
         "infer.py.j2",
         file=Ready(facts.file),
-        usage=Ready(arguments),
+        usage=Ready(arguments.replace("\\", "\\\\").replace('"""', "'''")),
         kinds=Ready(json.dumps(f": {kinds}")),
         imports=Ready(imports + "\n"),
         load=Ready(load),
@@ -129,6 +129,8 @@ def infer_script(facts: ScriptFacts) -> str:
 def requirements(facts: ScriptFacts) -> str:
     """Return the text of `requirements.txt`: exact versions of the runtime, as it was measured, and of numpy."""
     runtime, *others = PACKAGES[facts.target.runtime]
+    if runtime == "onnxruntime" and facts.target.device != "cpu":
+        runtime = "onnxruntime-gpu"  # the other one has no GPU, and would run the model on the CPU without a word
     names = [*others, "numpy"]
     names += ["pillow"] if facts.takes_pictures else []
     named = facts.preprocessing.tokenizer

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from ...evaluators.latency import Calibration
+from ...evaluators.measurement import plain_figure
 from ...evaluators.microbenchmarks import Say
 from ...evaluators.timing.moments import drift_of_run, remember_drift
 from ...files import write_json
@@ -45,9 +46,10 @@ def changes(before: Calibration, now: Calibration) -> list[str]:
     """Return what is to be told where a calibration has become another one."""
     found = []
     if abs(math.log(now.p50_ms / before.p50_ms)) > TOLD:
+        p50, low, high, was = map(plain_figure, (now.p50_ms, now.low_ms, now.high_ms, before.p50_ms))
         found.append(
-            f"recalibrated: the teacher takes {now.p50_ms:.3g} ms ({now.low_ms:.3g} to {now.high_ms:.3g}) by "
-            f"{now.moments} moments, not {before.p50_ms:.3g} ms; all milliseconds of the study follow"
+            f"recalibrated: the teacher takes {p50} ms ({low} to {high}) by "
+            f"{now.moments} moments, not {was} ms; all milliseconds of the study follow"
         )
     if before.disturbed and not now.disturbed:
         found.append("the teacher was seen undisturbed since: latencies are no longer marked for its calibration")

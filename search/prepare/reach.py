@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from ...errors import AutoCompressError, BudgetError, ExportError, MeasurementError, TrialFailed, one_line
-from ...evaluators.measurement import Latency
+from ...evaluators.measurement import Latency, plain_figure
 from ...evaluators.microbenchmarks import Say
 from ...spaces.axes.registry import SIZES
 from ...spaces.axes.student import TEACHER
@@ -96,18 +96,17 @@ def check_reach(found: PerTarget[Fastest], limits: Limits, any_of: bool, say: Sa
     for name, fastest in found.items():
         if not limits.out_of_reach(name, fastest.latency):
             continue
-        where, limit, latency = f"on {name}: " if len(limits.targets) > 1 else "", limits.budgets[name], fastest.latency
-        held_ms = limits.held_ms(name, latency)[2]
-        measured = (
-            f"({fastest.words}) was measured at {latency.p50_ms:.3g} ms (p50; {held_ms:.3g} ms held against the budget)"
-        )
+        where, latency = f"on {name}: " if len(limits.targets) > 1 else "", fastest.latency
+        limit = plain_figure(limits.budgets[name], 4)
+        p50, held = map(plain_figure, (latency.p50_ms, limits.held_ms(name, latency)[2]))
+        measured = f"({fastest.words}) was measured at {p50} ms (p50; {held} ms held against the budget)"
         if fastest.sure:
             missed.append(
-                f"{where}budget {limit:g} ms is out of reach: the fastest plan of this space {measured}; ask "
+                f"{where}budget {limit} ms is out of reach: the fastest plan of this space {measured}; ask "
                 "for more than that, or lower min_channels_fraction, the batch, or the teacher's size"
             )
         else:
-            say(f"{where}whether {limit:g} ms can be met is not known yet; the fastest plan so far {measured}")
+            say(f"{where}whether {limit} ms can be met is not known yet; the fastest plan so far {measured}")
     if missed and (not any_of or len(missed) == len(limits.targets)):
         raise BudgetError(missed[0])
 

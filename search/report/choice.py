@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...evaluators.latency import is_faster
+from ...evaluators.measurement import ms_text
 from ..trial import Origin
 from .entry import Entry
 from .picked import Picked, line, may_miss
-from .policy import POLICIES, choose
+from .policy import choose, in_words
 
 NEXT = 2
 """Models that are named after the one that was chosen."""
@@ -35,14 +36,13 @@ def _anew(picked: Picked) -> list[str]:
     if confirmed is None or not confirmed.anew:
         return ["its latency had a say in the choice: `autocompress bench` measures it anew"] if picked.limits else []
     latency = confirmed.anew[picked.entry.target]
-    ends = f"{latency.low_ms:.3f} to {latency.high_ms:.3f}"
     miss = may_miss(picked.entry, picked.limits or picked.front.limits)
-    return [f"measured anew after it was chosen: p50 {latency.p50_ms:.3f} ms ({ends}){miss}"]
+    return [f"measured anew after it was chosen: p50 {ms_text(latency.p50_ms)} ms ({latency.interval_text}){miss}"]
 
 
 def _words(picked: Picked) -> str:
     if picked.policy is not None:
-        return POLICIES[picked.policy].words
+        return in_words(picked.front, picked.policy, picked.limits or picked.front.limits)
     limits = picked.limits
     if limits is not None and limits.min_accuracy is not None and not limits.budgets:
         return "fastest model"

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ...errors import one_line
+from ...evaluators.measurement import digits_behind, ms_text
 from ...studies.metric import rounded
 from ..feasibility import Limits
+from ..trial import Trial, TrialState
 from .entry import Entry
 
 NEAR = "1%"
@@ -17,28 +20,48 @@ def explain(entries: Sequence[Entry], limits: Limits, least: Callable[[Entry], f
     """Return why no model meets the limits: the closest one, what binds, and the nearest relaxations.
 
     Args:
-        entries: All finished trials.
+        entries: All finished trials, at least one.
         limits: What is asked of a model.
         least: Returns the lower end of a model's metric, as a search keeps it.
     """
-    if not entries:
-        return "no model was finished yet: give the search more time"
-
     checks, nearest = _checks(limits, least), closest(entries, limits, least)
     binding = max(_excess(checks, nearest).items(), key=lambda item: item[1], default=("limits", 0.0))[0]
     ways = []
     for check in checks:
-        free = [check.value(e) for e in entries if check.limit is not None and not _excess(checks, e, check.name)]
+        free = [check.told(e) for e in entries if check.limit is not None and not _excess(checks, e, check.name)]
         if free:
             ways.append(check.words(max(free) if check.least else min(free)))
     met = f"; relaxing one would do: {', or '.join(ways)}" if ways else ""
-    if binding == limits.metric.name and least(nearest) < nearest.quality:
-        binding += f", whose interval begins at {limits.metric.text(least(nearest))}"
+    if binding == limits.metric.name and limits.sure_accuracy is not None and least(nearest) < nearest.quality:
+        end = "begins" if limits.metric.maximized else "ends"
+        binding += f", whose interval {end} at {limits.metric.text(least(nearest))}"
     return (
         f"no model meets the constraints; closest is trial {nearest.number} "
-        f"({nearest.metric_text} {limits.metric.name}, p50 {nearest.latency.p50_ms:.3f} ms, upper end "
-        f"{nearest.latency.at(limits.percentile):.3f} ms at p{limits.percentile}), held back by its {binding}{met}"
+        f"({nearest.metric_text} {limits.metric.name}, p50 {ms_text(nearest.latency.p50_ms)} ms, upper end "
+        f"{_upper_end(nearest, limits)} at p{limits.percentile}), held back by its {binding}{met}"
     )
+
+
+def _upper_end(entry: Entry, limits: Limits) -> str:
+    """Return what is held against the budget of a model's target, with its unit."""
+    if entry.target in limits.relative:
+        return f"{100 * entry.latency.ratio_at(limits.percentile):.4g} % of the teacher's"
+    return f"{ms_text(entry.latency.at(limits.percentile))} ms"
+
+
+def none_finished(trials: Sequence[Trial]) -> str:
+    """Return why a study has no model: what became of its trials.
+
+    Args:
+        trials: All that ended; none of them finished.
+    """
+    told = []
+    for state, words in ((TrialState.FAILED, "failed"), (TrialState.GATED, "stopped at the gate")):
+        ended = [trial for trial in trials if trial.state is state]
+        if ended:
+            last = f"the last, trial {ended[-1].number}: {one_line(ended[-1].reason or 'no reason kept')}"
+            told.append(f"{len(ended)} {words} ({last})")
+    return f"no model was finished: {'; '.join(told) or 'give the search more time'}"
 
 
 def closest(entries: Sequence[Entry], limits: Limits, least: Callable[[Entry], float]) -> Entry:
@@ -73,7 +96,17 @@ def not_near(teacher: Entry | None, found: Sequence[Entry]) -> str:
 
 @dataclass(frozen=True)
 class _Check:
-    """One limit, for explaining. least: the value must be at least the limit; else at most."""
+    """One limit, for explaining.
+
+    Attributes:
+        name: In words.
+        limit: None where nothing is asked.
+        value: Of a model, that is held against the limit.
+        unit: Of both.
+        least: Whether the value must be at least the limit, else at most.
+        text: Puts a limit that would do into words.
+        asked: Of a model, what a user may ask for so that it is met; the value itself where that is None.
+    """
 
     name: str
     limit: float | None
@@ -81,6 +114,7 @@ class _Check:
     unit: str
     least: bool = False
     text: Callable[[float], str] = "{:.4f}".format
+    asked: Callable[[Entry], float] | None = None
 
     def gap(self, entry: Entry) -> float:
         if self.limit is None:
@@ -88,9 +122,12 @@ class _Check:
         got = self.value(entry)
         return (self.limit - got if self.least else got - self.limit) / max(abs(self.limit), 1e-12)
 
+    def told(self, entry: Entry) -> float:
+        return (self.asked or self.value)(entry)
+
     def words(self, need: float) -> str:
         """Round towards what would still do; a limit that was divided and multiplied again may be an ulp off."""
-        number = self.text(need) if self.least else rounded(need * (1 + 1e-12), 3, up=True)
+        number = self.text(need) if self.least else rounded(need * (1 + 1e-12), digits_behind(need), up=True)
         return f"{self.name} {number}{' ' + self.unit if self.unit else ''}"
 
 
@@ -109,7 +146,8 @@ def _checks(limits: Limits, least: Callable[[Entry], float]) -> list[_Check]:
 
     return [
         _latency_check(limits),
-        _Check(limits.metric.name, limits.min_accuracy, quality, "", True, limits.metric.lenient),
+        # whoever asks for another metric asks for one that is sure, also where the limit was one against the teacher
+        _Check(limits.metric.name, limits.min_accuracy, quality, "", True, limits.metric.lenient, least),
         _Check("size", limits.max_mb, lambda e: e.size_bytes / 1e6, "MB"),
     ]
 
@@ -118,6 +156,11 @@ def _latency_check(limits: Limits) -> _Check:
     """Return the check of latency: of several targets, the one that is furthest over its own budget."""
     where = f" on {next(iter(limits.budgets))}" if len(limits.budgets) == 1 < len(limits.targets) else ""
     name = f"p{limits.percentile} latency{where}"
+    parts = {limits.relative.get(target) for target in limits.budgets}
+    if len(parts) == 1 and (part := next(iter(parts))) is not None:
+        # it is held against the ratio; in milliseconds it would be held against an interval that is wider
+        percent, of = 100 * part, "% of the teacher's"
+        return _Check(name, percent, lambda e: percent * max(limits.parts(e.latencies).values(), default=0.0), of)
     different = len(set(limits.budgets.values())) > 1
     if different:
         worst = "times the budget of its target"

@@ -254,10 +254,11 @@ class Front:
 
     def explain(self, limits: Limits) -> str:
         """Return why no model meets the limits: the closest one, what binds, and the nearest relaxations."""
-        from .explain import explain
+        from .explain import explain, none_finished
 
-        if self.changed and not self.entries:
-            return f"no model is left to choose from: {told(self.changed)[0]}"
+        if not self.entries:
+            left_out = f"no model is left to choose from: {told(self.changed)[0]}" if self.changed else ""
+            return left_out or none_finished(self.trials)
         return explain(self.entries, limits, self.least)
 
     def with_confirmed(self, confirmed: Mapping[int, Confirmed]) -> Front:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...evaluators.measurement import ms_text
 from ...studies.metric import MetricLabel
 from ..feasibility import Limits
 from ..objectives import objective_value
@@ -19,7 +20,7 @@ def trial_line(trial: Trial, metric: MetricLabel) -> str:
     parts = []
     for name, file in trial.measured.items():
         latency, where = file.latency, f" on {name}" if several else ""
-        parts.append(f"p50 {latency.p50_ms:.3f} ms ({latency.low_ms:.3f} to {latency.high_ms:.3f}){where}")
+        parts.append(f"p50 {ms_text(latency.p50_ms)} ms ({latency.interval_text}){where}")
     remarks = [f"{name + ': ' if several else ''}{file.remark}" for name, file in trial.measured.items() if file.remark]
     size = max(file.size_bytes for file in trial.measured.values())
     quality = objective_value("accuracy", trial.measured)
@@ -28,22 +29,22 @@ def trial_line(trial: Trial, metric: MetricLabel) -> str:
 
 
 def best_line(trials: Sequence[Trial], limits: Limits) -> str:
-    """Return one line: the most accurate finished trial that meets the budgets so far."""
-    budgets = sorted(set(limits.budgets.values()))
-    where = f" under {' and '.join(f'{limit:g} ms' for limit in budgets)}" if budgets else ""
+    """Return one line: the most accurate finished trial that meets the limits so far."""
+    where = f" under {', '.join(words)}" if (words := limits.in_words()) else ""
     best: tuple[float, Trial] | None = None
     for trial in trials:
         latencies = {name: file.latency for name, file in trial.measured.items()}
-        if trial.measured and limits.meets_latency(latencies):
-            quality = objective_value("accuracy", trial.measured)
-            if best is None or quality > best[0]:
-                best = quality, trial
+        if not trial.measured:
+            continue
+        size = max(file.size_bytes for file in trial.measured.values())
+        quality = objective_value("accuracy", trial.measured)
+        if limits.are_met(latencies, quality, size) and (best is None or quality > best[0]):
+            best = quality, trial
     if best is None:
         return f"none{where} yet"
     quality, trial = best
     metric = limits.metric
     name, file = next(iter(trial.measured.items()))
     target = f" on {name}" if trial.spec.target else ""
-    return (
-        f"trial {trial.number}{where}: {metric.name} {metric.text(quality)}, p50 {file.latency.p50_ms:.3f} ms{target}"
-    )
+    p50 = f"p50 {ms_text(file.latency.p50_ms)} ms{target}"
+    return f"trial {trial.number}{where}: {metric.name} {metric.text(quality)}, {p50}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...evaluators.measurement import ms_text
 from ..feasibility import Limits
 from .entry import Entry
 
@@ -86,6 +87,6 @@ def line(entry: Entry) -> str:
     test = f", test {entry.test_text}" if entry.test_text else ""
     worth = f"{entry.metric.name} {entry.metric_text}{test}"
     return (
-        f"trial {entry.number} ({entry.trial.label}): {worth}, p50 {latency.p50_ms:.3f} ms "
-        f"({latency.low_ms:.3f} to {latency.high_ms:.3f}) on {entry.target}, {entry.size_bytes / 1000:.0f} kB"
+        f"trial {entry.number} ({entry.trial.label}): {worth}, p50 {ms_text(latency.p50_ms)} ms "
+        f"({latency.interval_text}) on {entry.target}, {entry.size_bytes / 1000:.0f} kB"
     )

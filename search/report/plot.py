@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import UsageError
+from ...evaluators.measurement import plain_figure
 from ...files import given_file
 from .entry import Entry
 from .front import Front
@@ -60,8 +61,8 @@ def plot(front: Front, path: Path) -> None:
             fontsize=7.5,
             color=ORANGE,
         )
-    if front.limits.budget_ms:
-        axes.axvline(front.limits.budget_ms, color=GREEN, ls="--", lw=1, label=f"budget {front.limits.budget_ms:g} ms")
+    for budget in _budgets(front):
+        axes.axvline(budget, color=GREEN, ls="--", lw=1, label=f"budget {plain_figure(budget, 4)} ms")
     axes.margins(x=0.12)
     times = [e.reported_latency.p50_ms for e in front.entries]
     if max(times) > 5 * min(times):
@@ -85,6 +86,13 @@ def plot(front: Front, path: Path) -> None:
             figure.savefig(path, dpi=150)
     finally:
         plt.close(figure)
+
+
+def _budgets(front: Front) -> list[float]:
+    """Return the budgets (ms) of the latencies that are drawn: of the first target, or of each model's own."""
+    budgets = front.limits.budgets
+    drawn = front.targets if front.any_of else front.targets[:1]
+    return sorted({budgets[name] for name in drawn if name in budgets})
 
 
 def _plain(text: str) -> str:

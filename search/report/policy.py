@@ -14,6 +14,8 @@ from .entry import Entry
 from .explain import NEAR
 from .front import Front
 
+AS_GOOD = " that is about as good as the teacher"
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -66,6 +68,20 @@ def slowness(front: Front) -> Callable[[Entry], float]:
     return lambda entry: max(latency.p50_ms / unit_ms[name] for name, latency in entry.latencies.items())
 
 
+def held_to_teacher(front: Front, limits: Limits) -> bool:
+    """Tell whether "fastest" and "smallest" ask for a model that is about as good as the teacher.
+
+    They do where no limit asks for a metric, and a teacher was measured.
+    """
+    return limits.min_accuracy is None and front.teacher is not None
+
+
+def in_words(front: Front, policy: str, limits: Limits) -> str:
+    """Return what a policy chooses under limits, to follow on "the"."""
+    words = POLICIES[policy].words
+    return words if held_to_teacher(front, limits) else words.removesuffix(AS_GOOD)
+
+
 def near_teacher(front: Front, limits: Limits) -> list[Entry]:
     """Return the models under the limits that are about as good as the teacher, best first.
 
@@ -73,7 +89,7 @@ def near_teacher(front: Front, limits: Limits) -> list[Entry]:
     measured, all models under the limits count.
     """
     found = front.under(limits)
-    if limits.min_accuracy is not None or front.teacher is None:
+    if front.teacher is None or not held_to_teacher(front, limits):
         return found
     floor = least_near(front.teacher)
     return [entry for entry in found if entry.quality >= floor]
@@ -128,8 +144,8 @@ POLICIES = {
     policy.name: policy
     for policy in (
         Policy("accuracy", "most accurate model", _accuracy),
-        Policy("fastest", "fastest model that is about as good as the teacher", _fastest),
-        Policy("smallest", "smallest model that is about as good as the teacher", _smallest),
+        Policy("fastest", f"fastest model{AS_GOOD}", _fastest),
+        Policy("smallest", f"smallest model{AS_GOOD}", _smallest),
         Policy("knee", "knee of the front, beyond which each gain in the metric costs the most time", _knee),
     )
 }

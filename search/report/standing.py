@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import AutoCompressError, one_line
+from ...evaluators.measurement import ms_text
 from ...spaces.plain import to_plain
 from ..store.database import database_of
 from ..store.settings import read_settings
@@ -85,7 +86,7 @@ class Standing:
             "best": None if best is None else {
                 "trial": best.number,
                 best.metric.key: best.accuracy,
-                "p50_ms": best.latency.p50_ms,
+                "p50_ms": best.reported_latency.p50_ms,
                 "target": best.target,
             },
         }  # fmt: skip
@@ -97,7 +98,7 @@ class Standing:
             return f"open, {self.owner}"
         left = self.status.time_left_s
         ends = "until Ctrl-C" if left is None else f"{_duration(max(0.0, left))} left"
-        return f"running, {self.owner}; {ends}, as of {_duration(time.time() - self.status.at_s)} ago"
+        return f"running, {self.owner}; {ends}, as of {_duration(max(0.0, time.time() - self.status.at_s))} ago"
 
 
 def read_standing(folder: Path) -> Standing:
@@ -158,9 +159,8 @@ def _told(best: Entry | None, front: Front) -> str:
     if best is None:
         return f"no model{where} yet"
     target = f" on {best.target}" if len(front.targets) > 1 else ""
-    return (
-        f"trial {best.number}{where}: {best.metric.name} {best.metric_text}, p50 {best.latency.p50_ms:.3f} ms{target}"
-    )
+    p50 = f"p50 {ms_text(best.reported_latency.p50_ms)} ms{target}"
+    return f"trial {best.number}{where}: {best.metric.name} {best.metric_text}, {p50}"
 
 
 def _duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...evaluators.measurement import ms_text
 from ...files import read_object
 from .confirm import candidates
 from .entry import Entry
@@ -55,10 +56,10 @@ def rows(front: Front) -> list[tuple[str, ...]]:
                 *((entry.target,) if front.any_of else ()),
                 entry.metric_text + _missed(poor),
                 entry.test_text or "-",
-                f"{latency.p50_ms:.3f}",
-                f"{latency.low_ms:.3f} to {latency.high_ms:.3f}" + (missed if limits.percentile == 50 else ""),
-                *(() if limits.percentile == 50 else (f"{latency.at(limits.percentile):.3f}{missed}",)),
-                *(f"{entry.reported[name].p50_ms:.3f}{_missed(name in late)}" for name in others),
+                ms_text(latency.p50_ms),
+                latency.interval_text + (missed if limits.percentile == 50 else ""),
+                *(() if limits.percentile == 50 else (f"{ms_text(latency.at(limits.percentile))}{missed}",)),
+                *(f"{ms_text(entry.reported[name].p50_ms)}{_missed(name in late)}" for name in others),
                 f"{speed_up(latency).value:.2f} x",
                 f"{entry.size_bytes / 1000:.0f}{_missed(large)}",
                 f"{entry.compressed_bytes / 1000:.0f}",
@@ -123,6 +124,10 @@ def legend(front: Front) -> str:
         words.append("< meets every limit, ! misses one")
     if limits.budgets:
         tail = "of the interval" if limits.percentile == 50 else f"of p{limits.percentile}'s interval, which is shown"
+        if limits.budgets.keys() <= limits.relative.keys():
+            of_tail = f"the ratio of its p{limits.percentile} to the teacher's median"
+            ratio = "its ratio to the teacher's" if limits.percentile == 50 else of_tail
+            tail = f"of {ratio}, which is surer than its milliseconds"
         words.append(f"a latency counts by the upper end {tail}")
     batches = {e.latency.conditions.get("batch", 1) for e in front.entries}
     if batches - {1}:
@@ -164,22 +169,20 @@ def measured_to_pay(front: Front) -> list[str]:
 
 def verdict(front: Front) -> str:
     """Return the best model under the budget in one line, or why there is none."""
-    if not front.entries:
-        return "no model was finished: give the search more time"
     if not front.fitting:
         return front.explain(front.limits)
     best = front.fitting[0]
     times = f", {speed_up(best.reported_latency).value:.2f} times as fast as the teacher"
     times += f" on {best.target}" if len(front.targets) > 1 else ""
     others = {name: latency for name, latency in best.reported.items() if name != best.target}
-    times += "".join(f", {other.p50_ms:.3f} ms on {name}" for name, other in others.items())
+    times += "".join(f", {ms_text(other.p50_ms)} ms on {name}" for name, other in others.items())
     where = f" on {best.target}" if front.any_of else ""
     p50_ms = best.reported_latency.p50_ms
     hand = f" ({best.trial.label}, as one would do by hand: the search found none better)"
     return (
         f"best{' under the budget' if front.limits.budgets else ''}: trial {best.number}"
         f"{hand if best.trial.origin.by_hand else ''}, "
-        f"{best.metric.name} {best.metric_text}{_ends(front, best)}, p50 {p50_ms:.3f} ms{where}"
+        f"{best.metric.name} {best.metric_text}{_ends(front, best)}, p50 {ms_text(p50_ms)} ms{where}"
         f"{times}{_anew(front, best)}: {_near(front, best)}"
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ...evaluators.measurement import ms_text
 from ...studies.metric import MetricLabel
 from .intervals import Interval
 from .techniques import SEARCH, Row, TechniqueTable
@@ -34,8 +35,8 @@ def cells(row: Row, metric: MetricLabel) -> tuple[Cell, ...]:
         (str(row.entry.number), ""),
         _of_metric(row.metric, metric),
         NOTHING if row.test is None else _of_metric(row.test, metric),
-        _figure(row.p50_ms, "{:.3f}"),
-        _figure(row.speed_up, "{:.2f}", " x"),
+        _figure(row.p50_ms, ms_text),
+        _figure(row.speed_up, "{:.2f}".format, " x"),
         (f"{(row.size_bytes or 0) / 1000:.0f}", ""),
         _training(row),
         (f"{row.tried} in {_seconds(row.spent_s)}", ""),
@@ -116,11 +117,11 @@ def _of_metric(value: Interval, metric: MetricLabel) -> Cell:
     return text(value.value), f"{text(value.low)} to {text(value.high)}"
 
 
-def _figure(value: Interval, form: str, unit: str = "") -> Cell:
-    first = form.format(value.value) + unit
+def _figure(value: Interval, text: Callable[[float], str], unit: str = "") -> Cell:
+    first = text(value.value) + unit
     if value.low is None or value.high is None:
         return first, ""
-    return first, f"{form.format(value.low)} to {form.format(value.high)}"
+    return first, f"{text(value.low)} to {text(value.high)}"
 
 
 def _training(row: Row) -> Cell:
@@ -138,11 +139,13 @@ def _against(row: Row, metric: MetricLabel) -> Cell:
     if found is None:
         return NOTHING
     apart = found.difference
-    digits = 4 if abs(apart.value) < 10 else 2
+    shown = _of_metric(found.metric, metric)[0]
+    # a small metric has more digits behind the point, and so have its differences
+    digits = max(len(shown.partition(".")[2]), 4 if abs(apart.value) < 10 else 2)
     figures = [apart.value] if apart.low is None or apart.high is None else [apart.low, apart.high]
     ends = " to ".join(f"{number:+.{digits}f}" for number in figures)
     mark = "" if found.split == "test" else " v"
-    first = f"{_of_metric(found.metric, metric)[0]}{mark}, trial {found.entry.number}"
+    first = f"{shown}{mark}, trial {found.entry.number}"
     return first, f"{apart.value:+.{digits}f}{BELOW}{ends}" if len(figures) > 1 else ends
 
 

@@ -6,10 +6,12 @@ the command that tries it.
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ...errors import one_line
 from ...files import read_object
@@ -128,10 +130,11 @@ def techniques(front: Front) -> TechniqueTable:
 def command(front: Front) -> str:
     """Return what a user types so that the missing techniques are tried."""
     settings = read_settings(front.folder)
-    if settings.task.source is None and settings.teacher.model is None:
-        return f'compress(task, name="{settings.name}", search={{"baselines": ("all",)}})'
     near = os.path.relpath(front.folder)
-    return f"autocompress search {shlex.quote(str(front.folder) if near.startswith('..') else near)} --baselines all"
+    path = front.folder if near.startswith(".") else Path(near)
+    if settings.task.source is None and settings.teacher.model is None:
+        return f'autocompress.compress(task, runs={json.dumps(str(path.parent))}, search={{"baselines": ("all",)}})'
+    return f"autocompress search {shlex.quote(str(path))} --baselines all"
 
 
 def no_slower(entry: Entry, than: Entry) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import quantiles
 from typing import TYPE_CHECKING
 
+from ...evaluators.measurement import plain_figure
 from ..trial import Origin
 from .entry import Entry
 from .front import Front
@@ -190,7 +191,7 @@ def _legend(points: Sequence[Point], left_out: int, budgets: Sequence[float], wi
     used = {point.mark for point in points}
     words = [f"{mark} {name}" for mark, name in NAMES.items() if mark in used]
     words.append(f"{INTERVAL} interval of the front, and its trial")
-    words += [f"{BUDGET} budget {budget:.4g} ms" for budget in budgets]
+    words += [f"{BUDGET} budget {plain_figure(budget, 4)} ms" for budget in budgets]
     if left_out:
         words.append(f"{left_out} further off not drawn")
     line = ""

@@ -74,4 +74,5 @@ def find_study_folder(study: Path) -> Path:
         study = Path("runs") / study
     if study.is_file():
         raise UsageError(f"{study} is a file; give the folder of a search, such as runs/digits")
-    return study
+    # "." and ".." are no names, and what a study is called stands in reports, cards and model repositories
+    return study.resolve() if study.name in ("", "..") else study

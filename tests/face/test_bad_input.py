@@ -28,7 +28,7 @@ PICK = [
     (("--max-drop", "-1%"), ("max_drop = '-1%'",)),
     (("--max-drop", ""), ("max_drop = ''",)),
     (("--max-drop", "1 %%"), ("max_drop",)),
-    (("--max-size", "0%"), ("'0%'",)),
+    (("--max-size", "0%"), ("max_size = '0%'",)),
     (("--max-size", "5"), ("'5'",)),
     (("--max-size", "nan%"), ("'nan%'",)),
     (("--max-size", ""), ("''",)),

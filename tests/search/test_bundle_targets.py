@@ -11,12 +11,15 @@ from simulated_study import TARGET, write_study
 from autocompress.files import write_bytes
 from autocompress.search.bundle.contents import write_bundle
 from autocompress.search.bundle.record import read_record
+from autocompress.search.bundle.scripts import ScriptFacts, infer_script, requirements
 from autocompress.search.report.entry import Confirmed
 from autocompress.search.report.front import Front
 from autocompress.search.report.looks import LongLook, LongLooks
 from autocompress.search.store.layout import trial_folder
 from autocompress.search.store.settings import read_settings, write_settings
 from autocompress.search.trial import Trial
+from autocompress.spaces.target import Target
+from autocompress.studies.preprocessing import Preprocessing
 
 BOTH = (TARGET, "pytorch")
 TESTS = {TARGET: 0.85, "pytorch": 0.7}
@@ -71,3 +74,40 @@ def test_a_bundle_of_all_targets_has_the_worst_figures_and_the_first_speed_up(fr
     assert record.test is not None and record.test.value == min(TESTS.values())
     assert record.speed_up == 1 / files[TARGET].latency.ratio
     assert f"speed-up over the teacher on {TARGET}" in (tmp_path / "both" / "README.md").read_text()
+
+
+def test_a_card_promises_no_script_that_is_not_there(front: Front, tmp_path: Path) -> None:
+    """AutoCompress writes none for a runtime of a plug-in."""
+    own, folder = "own_runtime", front.folder
+    write_settings(folder, read_settings(folder).changed("target", runtime=(own, TARGET)))
+    trial = next(trial for trial in front.trials if trial.number == 2)
+    file = trial.measured[TARGET]
+    for measured, there in (({own: file}, False), ({TARGET: file}, True), ({own: file, TARGET: file}, False)):
+        for name in measured:
+            write_bytes(trial_folder(folder, 2) / name / "model.onnx", b"no model")
+        found = replace(front, trials=(replace(trial, measured=measured),), confirmed={})
+        out = tmp_path / "-".join(measured)
+        write_bundle(found, found.trial(2).entry, out)
+        card = (out / "README.md").read_text()
+        said = card.partition("## Use it")[2].partition("## Figures")[0]
+        assert ("infer.py" in said) == there == ("requirements.txt" in said)
+        assert ("is a plug-in" in said) == (own in measured)
+
+
+def test_files_for_a_gpu_ask_for_the_runtime_that_has_one() -> None:
+    facts = ScriptFacts("model.onnx", "", Target(TARGET, "cuda"), "1.31.0", "", Preprocessing(), {"input": "float32"})
+    assert "onnxruntime-gpu==1.31.0" in requirements(facts).split()
+    assert "onnxruntime==1.31.0" in requirements(replace(facts, target=Target(TARGET))).split()
+
+
+def test_a_script_is_python_whatever_its_inputs_are_called() -> None:
+    inputs = {"price\\unit": "float32", '"""quoted"""': "float32"}
+    compile(infer_script(ScriptFacts("model.onnx", "", Target(), "1", "", Preprocessing(), inputs)), "infer.py", "exec")
+
+
+def test_a_card_says_whether_the_test_split_was_scored(front: Front, tmp_path: Path) -> None:
+    for name, found in (("scored", front), ("before", replace(front, confirmed={}))):
+        write_bundle(found, found.trial(2).entry, tmp_path / name)
+        said = (tmp_path / name / "README.md").read_text()
+        assert ("test split was scored once" in said) == (name == "scored")
+        assert ("test split | not scored" in said) == (name == "before") == ("was not scored with this model" in said)

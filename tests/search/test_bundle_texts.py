@@ -72,6 +72,8 @@ def test_infer_tells_nothing_of_what_a_text_was_filled_up_with(
     np.save(tmp_path / "ids.npy", np.arange(8))
     whole = run(sys.executable, tmp_path / "infer.py", tmp_path / "ids.npy").stdout
     assert whole.startswith("next: 7" if kind == "language_model" else "0 1 2 3 4 5 6 7")
+    nothing = run(sys.executable, tmp_path / "infer.py", "")
+    assert (nothing.returncode, nothing.stderr.strip()) == (1, "give at least one token")
 
 
 def test_infer_gives_each_input_of_a_text_what_its_name_says(tmp_path: Path) -> None:

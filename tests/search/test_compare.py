@@ -85,3 +85,13 @@ def test_without_chromium_it_is_named_what_to_install(tmp_path: Path, monkeypatc
     done = CliRunner().invoke(main, ["report", str(tmp_path / "a"), "--pdf", str(tmp_path / "a.pdf")])
     assert done.exit_code == 2 and "apt-get install chromium" in done.output
     assert (tmp_path / "a" / "report.html").exists()
+
+
+def test_percentages_beside_shares_are_pointed_out(tmp_path: Path) -> None:
+    write_study(tmp_path / "a", 8)
+    for name, metric in (("percent", "91.2"), ("share", "0.912")):
+        (tmp_path / f"{name}.csv").write_text(f"name,metric,latency_ms\nx,{metric},1\n")
+    tables = [argument for name in ("percent", "share") for argument in ("--csv", str(tmp_path / f"{name}.csv"))]
+    done = CliRunner().invoke(main, ["compare", str(tmp_path / "a"), *tables, "--out", str(tmp_path / "compare.html")])
+    assert done.exit_code == 0, done.output
+    assert "percent holds metrics above 1" in done.output and "share holds" not in done.output

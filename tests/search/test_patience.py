@@ -197,3 +197,11 @@ def test_volumes_of_many_sets_are_those_of_each(found: list[tuple[float, float]]
     both = _volumes(np.stack([points, points + 0.1]), (1.0, 5.0))
     assert both[0] == pytest.approx(hypervolume(points.tolist(), (1.0, 5.0)), abs=1e-9)
     assert both[1] == pytest.approx(hypervolume((points + 0.1).tolist(), (1.0, 5.0)), abs=1e-9)
+
+
+def test_it_is_said_up_to_which_latency_the_volume_counts() -> None:
+    teacher = replace(trial(1, 0.9, 10.0, 1.0), origin=Origin.TEACHER)
+    trials = [teacher, trial(2, 0.8, 2.0, 2.0), trial(3, 0.7, 1.0, 3.0)]
+    for limits, words in ((LIMITS, "under the budget"), (Limits(("cpu",)), "under the teacher's latency")):
+        found = look(trials, 4.0, limits)
+        assert found is not None and words in found.line()

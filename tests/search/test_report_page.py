@@ -165,6 +165,12 @@ def test_the_keyboard_does_what_the_mouse_does(page: Any) -> None:
     page.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
     page.switch_to.active_element.send_keys(Keys.ENTER)
     assert find(page, "#measured-comparison")
+    head = next(button for button in find(page, "#models thead button") if button.text == "accuracy")
+    page.execute_script("arguments[0].focus()", head)
+    for order in ("ascending", "descending"):
+        page.switch_to.active_element.send_keys(Keys.ENTER)
+        assert page.switch_to.active_element.text.startswith("accuracy"), "whoever sorts can go on from there"
+        assert find(page, f"#models th[aria-sort={order}]")
 
 
 def test_what_was_chosen_is_kept_when_the_page_loads_itself_again(page: Any, record: Record) -> None:
@@ -226,4 +232,8 @@ def test_it_is_readable_on_a_phone_and_in_the_dark(study: Path) -> None:
         assert max(int(part) for part in paper.strip("rgb()").split(",")) < 60
         ink = driver.execute_script("return getComputedStyle(document.querySelector('#chart text')).fill")
         assert min(int(part) for part in ink.strip("rgb()").split(",")) > 120
+        asked = {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", asked)
+        paper = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert min(int(part) for part in paper.strip("rgb()").split(",")) > 200, "paper is white"
         assert driver.get_log("browser") == []

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import simulated_study
 from browser import find, missing, opened, show, slide, text
 from click.testing import CliRunner
 from simulated_study import write_study
@@ -16,6 +17,7 @@ from autocompress.search.report.html.answer import pick_command
 from autocompress.search.report.html.compare_page import compare_studies
 from autocompress.search.report.html.points import study_values
 from autocompress.search.report.html.record import Record, read_record
+from autocompress.search.store.settings import read_settings, write_settings
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "a browser is there")
 EVIL = '<img src="x" onerror="document.title = 1">'
@@ -55,6 +57,46 @@ def test_studies_are_laid_over_each_other_with_models_measured_elsewhere(
         ActionChains(chromium).move_to_element(point).click().perform()
     assert "of simulated" in text(chromium, "#pins") and "of other" in text(chromium, "#pins")
     assert not find(chromium, "img") and chromium.get_log("browser") == []
+
+
+def test_what_was_measured_elsewhere_without_an_interval_is_compared_as_it_is(
+    chromium: Any, study: Path, record: Record, tmp_path: Path
+) -> None:
+    """A second is not faster than a millisecond because nobody knows its interval, and no file smaller than none."""
+    table = tmp_path / "theirs.csv"
+    table.write_text("name,metric,latency_ms\nslow,0,1000\nslower,0,3000\n")
+    compare_studies([study], [table], tmp_path / "compare.html")
+    show(chromium, tmp_path / "compare.html")
+
+    def compared(one: str, other: str) -> str:
+        chromium.execute_script(f"location.hash = 'pins={one},{other}'")
+        chromium.refresh()
+        return text(chromium, "#measured-comparison")
+
+    best = compared("1.1", f"0.{record.front.best[0].number}")
+    assert "B is faster" in best and "A is" not in best and "smaller" not in best and "()" not in best
+    assert "A is faster" in compared("1.1", "1.2")
+
+
+def test_studies_on_different_targets_lie_in_one_chart(
+    chromium: Any, study: Path, record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulated_study, "TARGET", "openvino")
+    other = tmp_path / "elsewhere"
+    write_study(other, 30, seed=3)
+    write_settings(other, read_settings(other).changed("target", runtime="openvino"))
+    comparison = compare_studies([study, other], [], tmp_path / "compare.html")
+    assert "These studies have different targets." in comparison.warnings
+    chromium.get_log("browser")
+    show(chromium, tmp_path / "compare.html")
+    for style in ("study0", "study1"):
+        assert find(chromium, f"#chart .{style} .point")
+    assert {"onnxruntime", "openvino"} <= {cell.text for cell in find(chromium, "#models tbody td")}
+    here, there = record.front.best[0].number, read_record(other).front.best[-1].number
+    chromium.execute_script(f"location.hash = 'pins=0.{here},1.{there}'")
+    chromium.refresh()
+    assert "ms on openvino A is faster" in text(chromium, "#measured-comparison")
+    assert chromium.get_log("browser") == []
 
 
 def test_models_for_one_of_several_targets_lie_on_one_front(chromium: Any, record: Record, tmp_path: Path) -> None:

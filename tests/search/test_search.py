@@ -20,6 +20,7 @@ from as_measured import as_measured
 
 import autocompress
 from autocompress.errors import StorageError
+from autocompress.evaluators.measurement import ms_text
 from autocompress.search.executors.base import ExecutorContext
 from autocompress.search.pareto import dominates
 from autocompress.search.prepare.space import prepare_space
@@ -155,7 +156,7 @@ def test_front_prints_the_table_and_exports_every_trial(
     code, out, err = cli("front", finished.folder)
     assert (code, err) == (0, "") and "best under the budget" in out
     for entry in finished.best:
-        assert f"{entry.reported[entry.target].p50_ms:.3f}" in out
+        assert ms_text(entry.reported[entry.target].p50_ms) in out
     assert "measured on onnxruntime: 2:4 zeros take" in out, "what was seen to pay, and what was not"
     code, out, _ = cli("front", finished.folder, "--json")
     rows = json.loads(out)

@@ -9,7 +9,7 @@ from typing import Any
 from ..entry import Entry
 from ..intervals import speed_up
 from ..picked import may_miss
-from ..policy import choose
+from ..policy import choose, held_to_teacher
 from .record import Record
 from .wording import PlanWords, kilobytes, milliseconds
 
@@ -100,7 +100,7 @@ def answer(record: Record) -> Answer:
         best = choose(front, "knee")
     others: dict[int, Choice] = {}
     titles = {**TITLES, "accuracy": f"{'Highest' if record.metric.maximized else 'Lowest'} {record.metric.name}"}
-    if limits.min_accuracy is not None:
+    if not held_to_teacher(front, limits):
         titles |= {"fastest": "Fastest", "smallest": "Smallest"}
     for policy, title in titles.items():
         entry = choose(front, policy)
@@ -110,7 +110,7 @@ def answer(record: Record) -> Answer:
         title = title if before is None else f"{before.title}; {title[0].lower()}{title[1:]}"
         others[entry.number] = describe(record, entry, title, words)
     if best is None:
-        missing = front.explain(limits) if front.entries else "no model is finished yet"
+        missing = front.explain(limits) if front.trials else "no model is finished yet"
         return Answer(tuple(limits.in_words()), None, missing, (), tuple(others.values()))
     title = "Best under the limits" if limits.any else TITLES["knee"]
     chosen = describe(record, best, title, words)
@@ -138,7 +138,7 @@ def describe(record: Record, entry: Entry, title: str, words: PlanWords) -> Choi
                 name,
                 milliseconds(latency.p50_ms),
                 f"{milliseconds(latency.low_ms)} to {milliseconds(latency.high_ms)}",
-                "" if percentile == 50 else f"p{percentile} {milliseconds(latency.at(percentile))}",
+                "" if percentile == 50 else f"p{percentile} up to {milliseconds(latency.at(percentile))}",
             )
             for name, latency in entry.reported.items()
         ),
@@ -166,7 +166,7 @@ def _metric_interval(record: Record, quality: float, split: str, sd: float | Non
     interval = record.metric_interval(quality, split, sd)
     if interval is None:
         return ""
-    low, high = sorted(record.metric.kept(end) for end in interval)
+    low, high = (record.metric.kept(end) for end in interval)
     return f"{record.metric.text(low)} to {record.metric.text(high)}"
 
 
@@ -176,6 +176,8 @@ def _same(record: Record, best: Entry) -> list[str]:
     level = [e for e in rivals if record.metric_verdict(e, best) == "tie"]
     faster = [e for e in level if record.latency_verdict(e, best) == "faster"]
     twins = [e for e in level if record.latency_verdict(e, best) == "tie"]
+    better = [e for e in rivals if record.metric_verdict(e, best) == "better"]
+    better = [e for e in better if record.latency_verdict(e, best) != "slower"]
     metric, found = record.metric.name, list[str]()
     if miss := may_miss(best, record.front.limits):
         found.append(f"It was measured anew after the choice{miss}.")
@@ -187,8 +189,11 @@ def _same(record: Record, best: Entry) -> list[str]:
         found.append(
             f"Its {metric} cannot be told apart from {_named(faster)}, which {_is(faster)} faster beyond noise."
         )
-    if not twins and not faster and rivals and record.knows_noise:
-        found.append("No other model under the limits is as good and as fast, within the noise of both.")
+    if better:
+        found.append(f"By {metric}, {_named(better)} {_is(better)} better beyond noise, and not slower beyond noise.")
+    if not twins and not faster and not better and rivals and record.knows_noise:
+        which = "model under the limits" if record.front.limits.any else "model"
+        found.append(f"No other {which} is as good and as fast, within the noise of both.")
     return found
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ def compare_studies(folders: Sequence[Path], tables: Sequence[Path], path: Path)
         for found, name in zip(baselines, names[len(records) :], strict=True)
     ]
     comparison = compare(contenders, records)
+    strange = _other_scale(records, dict(zip(names[len(records) :], baselines, strict=True)))
+    comparison = replace(comparison, warnings=(*comparison.warnings, *strange))
     write_bytes(path, _text(records, baselines, names, comparison).encode())
     return comparison
 
@@ -77,6 +80,18 @@ def _text(
         "written": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     }
     return render("compare.html", shown, data)
+
+
+def _other_scale(records: Sequence[Record], baselines: Mapping[str, Sequence[Baseline]]) -> list[str]:
+    """Return which tables seem to hold percentages, where the metric of the studies is a share."""
+    known = [entry.accuracy for record in records for entry in record.front.entries]
+    if not known or not all(0 <= value <= 1 for value in known) or not records[0].metric.maximized:
+        return []
+    return [
+        f"{name} holds metrics above 1, and those of the studies lie between 0 and 1: is it in percent?"
+        for name, found in baselines.items()
+        if any(one.figures["metric"] > 1 for one in found)
+    ]
 
 
 def _unique(names: Sequence[str]) -> list[str]:

@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ....evaluators.measurement import Latency
+from ....spaces.tables import EMBEDDING
 from ...trial import Trial
 from ..entry import Entry
 from ..intervals import Z95, speed_up
 from .answer import SHIPPED, pick_command
 from .record import Record
 from .wording import PlanWords, short
+
+GATES = {"lstm": 4, "gru": 3}
+"""Kind of recurrent layer -> weights of one channel that stand below each other."""
 
 
 def study_values(record: Record) -> dict[str, Any]:
@@ -46,6 +50,7 @@ def study_values(record: Record) -> dict[str, Any]:
                 "name": layer["name"],
                 "kind": layer["kind"],
                 "shape": layer["weight"],
+                "outputs": _outputs(layer),
                 "group": layer["group"],
                 **({"network": layer["network"]} if "network" in layer else {}),
             }
@@ -53,6 +58,12 @@ def study_values(record: Record) -> dict[str, Any]:
         ],
         "groups": [{"name": group["name"], "channels": group["channels"]} for group in space.get("groups", [])],
     }
+
+
+def _outputs(layer: Mapping[str, Any]) -> int:
+    """Return how many channels a layer writes: an embedding as many as its rows have, a recurrent layer one gate's."""
+    shape: list[int] = layer["weight"]
+    return shape[1] if layer["kind"] == EMBEDDING else shape[0] // GATES.get(layer["kind"], 1)
 
 
 def trial_columns(record: Record) -> dict[str, list[Any]]:

@@ -96,8 +96,14 @@ class Record:
         return metric_verdict(self, a, self, b)
 
     def latency_verdict(self, a: Entry, b: Entry) -> Literal["faster", "slower", "tie"]:
-        """Return how `a` compares with `b` on the targets that both have: a tie unless it is one thing on all."""
+        """Return how `a` compares with `b` on the targets that both have: a tie unless it is one thing on all.
+
+        Ratios are to the teacher's file for the same target: models for different ones are compared in milliseconds.
+        """
         found = {is_faster(a.reported[name], b.reported[name]) for name in a.reported if name in b.reported}
+        if not found:
+            one, other = a.reported_latency, b.reported_latency
+            return "faster" if one.high_ms < other.low_ms else "slower" if one.low_ms > other.high_ms else "tie"
         return found.pop() if len(found) == 1 else "tie"
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from ....evaluators.measurement import ms_text
 from ....spaces.spec import Recovery, StudentSpec
 from ...trial import Trial
 from ..lost_layers import lost_layers
@@ -113,8 +115,8 @@ def kilobytes(size_bytes: float) -> str:
 
 
 def milliseconds(ms: float) -> str:
-    """Return milliseconds with four significant digits at most three behind the point."""
-    return f"{ms:.3f}" if ms < 100 else f"{ms:.1f}"
+    """Return milliseconds: one digit behind the point of long ones, more of short ones; `ms` of format.js is alike."""
+    return ms_text(ms) if ms < 100 else f"{ms:.1f}"
 
 
 def duration(seconds: float) -> str:
@@ -125,8 +127,8 @@ def duration(seconds: float) -> str:
 
 
 def short(value: float | None, digits: int = 5) -> float | int | None:
-    """Return a number with few significant digits, so that a report stays small."""
-    if value is None:
-        return None
+    """Return a number with few significant digits, so that a report stays small; None for what is no number."""
+    if value is None or not math.isfinite(value):
+        return None  # JSON has no other word for it
     rounded = float(f"{value:.{digits}g}")
     return int(rounded) if rounded.is_integer() else rounded

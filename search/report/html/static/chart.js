@@ -34,6 +34,7 @@ function symbolPath(symbol, x, y, r) {
 function niceTicks(low, high, count) {
   const rough = (high - low) / Math.max(1, count), power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map(m => m * power).find(s => s >= rough * .999) ?? 10 * power;
+  if (!(step > 1e-12 * Math.max(Math.abs(low), Math.abs(high)))) return [low, high]; // a zoom beyond what numbers can tell apart
   const found = [];
   for (let i = Math.ceil(low / step - 1e-9); i * step <= high * (1 + 1e-12) + step * 1e-9; i++) found.push(Number((i * step).toPrecision(12)));
   return found;

@@ -29,7 +29,9 @@ function latency(row, column, target) {
   return own === undefined ? null : D.latency[own][column][row];
 }
 
-const FIRST_AXIS = "latency:" + (D.studies.some(one => one.anyOf) ? "" : targets[0]);
+/* Where models are for different targets, or studies are, they lie together on the latency of their own target alone. */
+const apart = D.studies.some(one => one.anyOf || !one.targets.includes(targets[0]));
+const FIRST_AXIS = "latency:" + (apart ? "" : targets[0]);
 const state = {axis: FIRST_AXIS, log: null, bars: true, budget: null, least: null, typed: false, most: null, pins: [], touched: false, layers: null};
 const listeners = [];
 const whenChanged = listener => listeners.push(listener);

@@ -1,7 +1,7 @@
 // Numbers and texts as they are shown.
 const digits = value => Math.abs(value) >= 10 ? 2 : value === 0 || Math.abs(value) >= 0.01 ? 4 : Math.min(12, 3 - Math.floor(Math.log10(Math.abs(value))));
 const metricText = value => value === null || value === undefined ? "–" : value.toFixed(digits(value));
-const ms = value => value === null || value === undefined ? "–" : value < 100 ? value.toFixed(3) : value.toFixed(1);
+const ms = value => value === null || value === undefined ? "–" : value.toFixed(value >= 100 ? 1 : value >= .1 || value <= 0 ? 3 : Math.min(12, 2 - Math.floor(Math.log10(value))));
 const kilobytes = value => value === null || value === undefined ? "–" : (value / 1e3).toFixed(value < 1e4 ? 1 : 0);
 const interval = (low, high, text) => low === null || low === undefined ? "" : `${text(low)} to ${text(high)}`;
 const command = row => study(row).command + T.number[row] + " --out deploy";

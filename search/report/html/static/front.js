@@ -4,8 +4,7 @@ const MOST_BARS = 300;
 
 const AXES = new Map();
 const perTarget = targets.length > 1 ? name => ` on ${name}` : () => "";
-// where each model is for one of the targets, they lie together on the latency of their own alone
-if (D.studies.some(one => one.anyOf)) AXES.set("latency:", {title: "latency on a model's own target, p50 ms", of: row => latency(row, "p50"), ends: row => [latency(row, "low"), latency(row, "high")]});
+if (apart) AXES.set("latency:", {title: "latency on a model's own target, p50 ms", of: row => latency(row, "p50"), ends: row => [latency(row, "low"), latency(row, "high")]});
 for (const name of targets) AXES.set("latency:" + name, {title: `latency${perTarget(name)}, p50 ms`, of: row => D.latency[name].p50[row], ends: row => [D.latency[name].low[row], D.latency[name].high[row]]});
 AXES.set("bytes", {title: "size of the file, kB", of: row => T.bytes[row] === null ? null : T.bytes[row] / 1e3});
 AXES.set("zstd", {title: "compressed size, kB", of: row => T.zstd[row] === null ? null : T.zstd[row] / 1e3});
@@ -116,7 +115,7 @@ function setUpFront() {
   for (const control of document.querySelectorAll("section[aria-labelledby=front] .controls, section[aria-labelledby=front] > .note")) control.hidden = !AXES.size;
   $("axis").value = state.axis;
   $("axis").addEventListener("change", () => { state.axis = $("axis").value; state.log = null; $("chart")._zoom = null; changed("axis"); });
-  $("log").addEventListener("change", () => { state.log = $("log").checked; changed("log"); });
+  $("log").addEventListener("change", () => { state.log = $("log").checked; $("chart")._zoom = null; changed("log"); });
   $("bars").addEventListener("change", () => { state.bars = $("bars").checked; changed("bars"); });
   $("unpin").addEventListener("click", () => { state.pins = []; changed("pins"); });
   whenChanged(() => drawFront());

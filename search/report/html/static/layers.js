@@ -18,8 +18,8 @@ function layersOf(row) {
     const at = counts.get(layer.network ?? "") ?? 0, others = Boolean(layer.network);
     counts.set(layer.network ?? "", at + 1);
     const group = layer.group === null ? undefined : groups.get(layer.group), full = group === undefined ? null : one.groups[group].channels;
-    const gone = lost.has(i), kept = gone ? 0 : group === undefined || channels[group] === undefined ? layer.shape[0] : Math.round(layer.shape[0] * channels[group] / full);
-    return {...layer, at, full: layer.shape[0], gone, kept, bits: bits[i] ?? 32, zeros: gone ? "" : bits["z" + i] ?? "", ms: times?.[i] ?? null, before: others ? null : before?.[i] ?? null,
+    const gone = lost.has(i), kept = gone ? 0 : group === undefined || channels[group] === undefined ? layer.outputs : Math.round(layer.outputs * channels[group] / full);
+    return {...layer, at, full: layer.outputs, gone, kept, bits: bits[i] ?? 32, zeros: gone ? "" : bits["z" + i] ?? "", ms: times?.[i] ?? null, before: others ? null : before?.[i] ?? null,
       share: measured?.layers[i] ?? null, shareBefore: others ? null : teacher?.layers[i] ?? null, joined: measured?.together.find(([those]) => those.includes(i)) ?? null};
   });
   return {all, its: all.filter(layer => layer.network === undefined || layer.network === own)};
@@ -112,7 +112,7 @@ function drawDecisions(row, layers) {
       variable.name, `${optionText(variable, variable.first)} → ${optionText(variable, option)}`,
       timed ? `${ms(sum("before"))} → ${ms(sum("ms"))}` : "–",
       nats === undefined || nats === null ? "–" : nats.toPrecision(2),
-      seen && seen[variable.name] !== undefined ? (seen[variable.name] > 0 ? "+" : "") + seen[variable.name].toFixed(4) : "–",
+      seen && seen[variable.name] !== undefined ? (seen[variable.name] > 0 ? "+" : "") + seen[variable.name].toFixed(Math.max(4, digits(T.metric[row]))) : "–",
     ]);
   });
   const made = table(["decision", "teacher → here", "its layers, predicted ms", "predicted harm alone, nats", `${one.metric.name}, as seen among trials`], rows);

@@ -1,16 +1,19 @@
 // Pinned models: one in words, two compared decision by decision.
 function verdict(a, b) {
-  // beyond noise or not: metrics by the root of the sum of squares of half their intervals, latencies by their ratios' intervals
+  // beyond noise or not: metrics by the root of the sum of squares of half their intervals, latencies by their ratios' intervals;
+  // what was measured elsewhere may have no interval, and counts as it is
   const found = {};
   const gap = T.metric[a] - T.metric[b];
-  const half = row => T.metricLow[row] === null ? 0 : (T.metricHigh[row] - T.metricLow[row]) / 2;
+  const half = row => !known(T.metricLow[row]) || !known(T.metricHigh[row]) ? 0 : (T.metricHigh[row] - T.metricLow[row]) / 2;
   found.metric = Math.abs(gap) <= Math.hypot(half(a), half(b)) ? "tie" : better(a, T.metric[a], T.metric[b]) ? "better" : "worse";
   found.latency = {};
-  const column = T.study[a] === T.study[b] ? ["ratioLow", "ratioHigh"] : ["low", "high"];
+  const ends = (at, row) => T.study[a] === T.study[b] && known(at.ratioLow[a]) && known(at.ratioLow[b])
+    ? [at.ratioLow[row], at.ratioHigh[row]] : [at.low[row] ?? at.p50[row], at.high[row] ?? at.p50[row]];
   for (const name of targets) {
     const at = D.latency[name];
     if (at.p50[a] === null || at.p50[b] === null) continue;
-    found.latency[name] = at[column[1]][a] < at[column[0]][b] ? "faster" : at[column[0]][a] > at[column[1]][b] ? "slower" : "tie";
+    const [lowA, highA] = ends(at, a), [lowB, highB] = ends(at, b);
+    found.latency[name] = highA < lowB ? "faster" : lowA > highB ? "slower" : "tie";
   }
   return found;
 }
@@ -29,14 +32,20 @@ const firstOption = (row, name) => variableOf(row, name)?.first;
 function compareRows(a, b) {
   const said = verdict(a, b), rows = [];
   const word = {tie: "not told apart", better: "A is better", worse: "B is better", faster: "A is faster", slower: "B is faster"};
-  const metricOf = row => metricText(T.metric[row]) + (T.metricLow[row] === null ? "" : ` (${interval(T.metricLow[row], T.metricHigh[row], metricText)})`);
+  const metricOf = row => metricText(T.metric[row]) + (!known(T.metricLow[row]) || !known(T.metricHigh[row]) ? "" : ` (${interval(T.metricLow[row], T.metricHigh[row], metricText)})`);
   rows.push([study(a).metric.name, metricOf(a), metricOf(b), word[said.metric]]);
   if (T.test[a] !== null || T.test[b] !== null) rows.push(["on the test split", metricText(T.test[a]), metricText(T.test[b]), ""]);
   for (const [name, how] of Object.entries(said.latency)) {
-    const at = D.latency[name], text = row => `${ms(at.p50[row])} ms (${interval(at.low[row], at.high[row], ms)})`;
+    const at = D.latency[name], text = row => `${ms(at.p50[row])} ms` + (known(at.low[row]) && known(at.high[row]) ? ` (${interval(at.low[row], at.high[row], ms)})` : "");
     rows.push([`latency${targets.length > 1 ? " on " + name : ""}`, text(a), text(b), word[how]]);
   }
-  rows.push(["size, kB", kilobytes(T.bytes[a]), kilobytes(T.bytes[b]), T.bytes[a] === T.bytes[b] ? "alike" : T.bytes[a] < T.bytes[b] ? "A is smaller" : "B is smaller"]);
+  if (!Object.keys(said.latency).length && ownTarget(a) && ownTarget(b)) {
+    // for different targets: ratios are to different files
+    const ends = row => [latency(row, "low") ?? latency(row, "p50"), latency(row, "high") ?? latency(row, "p50")];
+    const text = row => `${ms(latency(row, "p50"))} ms on ${ownTarget(row)}`, [lowA, highA] = ends(a), [lowB, highB] = ends(b);
+    rows.push(["latency", text(a), text(b), word[highA < lowB ? "faster" : lowA > highB ? "slower" : "tie"]]);
+  }
+  rows.push(["size, kB", kilobytes(T.bytes[a]), kilobytes(T.bytes[b]), !known(T.bytes[a]) || !known(T.bytes[b]) ? "" : T.bytes[a] === T.bytes[b] ? "alike" : T.bytes[a] < T.bytes[b] ? "A is smaller" : "B is smaller"]);
   return rows;
 }
 
@@ -76,7 +85,7 @@ function drawPins() {
   }
 }
 
-const text = option => option === undefined || option === null ? "–" : typeof option === "number" ? String(Number(option.toPrecision(4))) : String(option);
+const text = option => option === undefined || option === null ? "–" : typeof option === "number" && !Number.isInteger(option) ? String(Number(option.toPrecision(4))) : String(option);
 /* An option as users read it: some have a name, where their value does not say what they are. */
 const optionText = (variable, option) => variable?.names?.[option] ?? text(option);
 const inWords = (row, name, option) => optionText(variableOf(row, name), option);

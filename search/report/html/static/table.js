@@ -49,18 +49,19 @@ function drawTable() {
     if (y === null || y === undefined) return -1;
     return (typeof x === "string" ? x.localeCompare(y) : x - y) * sign;
   });
-  const head = element("tr", {}, ...columns.map(column => element("th", {scope: "col", class: column.number ? "n" : null, "aria-sort": column.name === by.name ? (view.down ? "descending" : "ascending") : null},
-    column.title ? element("button", {type: "button", onclick: () => { view.down = view.sort === column.name ? !view.down : false; view.sort = column.name; drawTable(); }}, column.title) : "")), element("th", {scope: "col"}, "to ship it"));
+  const head = element("tr", {}, ...columns.map(column => element("th", {scope: "col", "aria-label": column.title ? null : "front, by hand, or how it ended", class: column.number ? "n" : null, "aria-sort": column.name === by.name ? (view.down ? "descending" : "ascending") : null},
+    column.title ? element("button", {type: "button", "data-column": column.name, onclick: () => { view.down = view.sort === column.name ? !view.down : false; view.sort = column.name; drawTable(); }}, column.title) : "")), element("th", {scope: "col"}, "to ship it"));
   const taken = choice();
   const body = rows.slice(0, view.shown).map(row => {
     const cells = columns.map(column => element("td", {class: column.number ? "n" : column.muted ? "i" : null}, String(column.text ? column.text(row) : column.of(row))));
     const last = finished(row) && study(row).command ? element("td", {}, copyButton(command(row))) : element("td", {class: "wide i"}, T.reason[row] ?? "");
     return element("tr", {tabindex: finished(row) ? 0 : null, "data-row": row, class: [row === taken ? "chosen" : "", state.pins.includes(row) ? "pinned" : ""].join(" ").trim() || null, title: T.plan[row] || null}, ...cells, last);
   });
-  const focused = document.activeElement?.dataset?.row;
+  const {row: focused, column: sorting} = document.activeElement?.dataset ?? {};
   $("models").tHead.replaceChildren(head);
   $("models").tBodies[0].replaceChildren(...body);
   if (focused !== undefined) $("models").querySelector(`[data-row="${focused}"]`)?.focus({preventScroll: true});
+  if (sorting !== undefined) [...$("models").tHead.querySelectorAll("button")].find(button => button.dataset.column === sorting)?.focus({preventScroll: true});
   const more = rows.length > view.shown;
   $("shown").textContent = `${Math.min(rows.length, view.shown)} of ${rows.length} model${rows.length === 1 ? "" : "s"}`;
   $("more").hidden = !more;
