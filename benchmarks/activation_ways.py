@@ -5,7 +5,7 @@
 An encoder of BERT's form (package transformers), a network of linear layers and recurrent layers, all with random
 weights, are exported as students are and built in each way. Files of one network and size take turns in the same
 processes, so that ratios to its float file hardly depend on what else runs. Errors are of outputs, as parts of the
-largest (at least 1); they say nothing of accuracy.
+largest; they say nothing of accuracy.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from ..spaces.graph.devices import moved
 from ..spaces.inputs import Inputs, call, rows_of
 from .fake_quant import FakeQuantizer
 from .norms import reestimate_norms
+from .passes import inputs_at_once
 from .precision import autocast_context, module_to_training_layout, to_training_layout
 from .seeds import seeded_generator
 from .student import Student
@@ -28,7 +29,7 @@ RANGE_INPUTS = 128
 LOOK_IMAGES = 1000
 """At most so many validation images are looked at, the same ones for every student."""
 CHUNK = 256
-"""Images in a forward pass."""
+"""Inputs in a forward pass, at most."""
 
 Quiet = Callable[[], AbstractContextManager[Any]]
 """Makes a context that is entered around every short piece of work, so that latencies are measured in peace."""
@@ -64,8 +65,10 @@ def first_look(
         quiet: See `Quiet`.
     """
     module = module_to_training_layout(student.module, device)
+    inputs = rows_of(calibration, slice(0, NORM_INPUTS))
     with quiet():
-        reestimate_norms(module, rows_of(calibration, slice(0, NORM_INPUTS)), NORM_BATCH)
+        batch = inputs_at_once(module.eval(), to_training_layout(rows_of(inputs, slice(0, 1)), device), NORM_BATCH)
+        reestimate_norms(module, inputs, max(2, batch))
     rows = torch.randperm(len(data), generator=seeded_generator("look"))[:LOOK_IMAGES]
     outputs = outputs_with_bits(module, fake, calibration, data, rows, device, precise, quiet)
     with quiet():
@@ -101,14 +104,16 @@ def outputs_with_bits(
         The outputs [R, ...], float32, on the CPU.
     """
     moved(module, device).eval()
+    with quiet():
+        many = inputs_at_once(module, to_training_layout(data.inputs(rows[:1]), device), CHUNK)
     fake.switch_on()
     parts: list[Tensor] = []
     try:
         with autocast_context(device, precise), every_layer_called():
             if fake.quantizes and not fake.ranges:
                 with quiet():
-                    call(module, to_training_layout(rows_of(calibration, slice(0, RANGE_INPUTS)), device))
-            for some in torch.split(rows, CHUNK):
+                    call(module, to_training_layout(rows_of(calibration, slice(0, min(RANGE_INPUTS, many))), device))
+            for some in torch.split(rows, many):
                 with quiet():  # until a GPU is through, too
                     parts.append(call(module, to_training_layout(data.inputs(some), device)).float().cpu())
     finally:

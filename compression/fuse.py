@@ -39,9 +39,14 @@ def norm_pairs(model: nn.Module, example_input: Inputs) -> tuple[tuple[str, str]
         if scale is None or len(source.users) != 1 or len(source.args) < 2:
             continue
         weight = names.get(getattr(source.args[1], "name", ""), "")
-        layer, norm = weight.rpartition(".")[0], names.get(scale.name, "").rpartition(".")[0]
+        factor = names.get(scale.name, "")
+        layer, norm = weight.rpartition(".")[0], factor.rpartition(".")[0]
         fusable = isinstance(modules.get(layer), nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
-        if fusable and isinstance(modules.get(norm), nn.modules.batchnorm._BatchNorm) and readers[weight] == 1:
+        # a norm of tokens [N, T, F] has numbers for T, and a linear layer before it writes F
+        fusable = fusable and (not isinstance(modules.get(layer), nn.Linear) or source.meta["val"].ndim == 2)
+        # a layer that runs twice keeps its norm outside, and so does a norm behind several layers
+        fusable = fusable and readers[weight] == readers[factor] == 1
+        if fusable and isinstance(modules.get(norm), nn.modules.batchnorm._BatchNorm):
             pairs.append((layer, norm))
     return tuple(pairs)
 

@@ -24,6 +24,7 @@ from .fake_quant import FakeQuantizer
 from .losses import Divergence
 from .masks import mask_of
 from .norms import estimating, norms_of
+from .passes import inputs_at_once
 from .precision import module_to_training_layout, to_training_layout, training_device
 from .recover import Stopped
 from .student import make_student
@@ -98,7 +99,8 @@ class KLMeter:
         self._readers = readers_of_weights(self._copy)
         self.bytes = sum(p.numel() * p.element_size() for p in parent.module.parameters())
         self._inputs, given = count_of(inputs), to_training_layout(inputs, self._device)
-        most = max(2, min(BATCH, NUMBERS // max(1, numbers_of_answer(self._copy, given))))
+        few = min(BATCH, NUMBERS // max(1, numbers_of_answer(self._copy, given)))
+        most = max(2, inputs_at_once(self._copy, given, few))
         # equal parts: a batch norm cannot learn from a batch of one input
         parts = max(1, min(-(-self._inputs // most), self._inputs // 2))
         self._batches = in_equal_parts(given, parts)

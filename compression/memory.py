@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..spaces.inputs import Inputs, call, count_of
+
 
 @dataclass(frozen=True)
 class StepBytes:
@@ -73,6 +75,27 @@ class StepMeter:
         )
         if self.largest is None or found.total > self.largest.total:
             self.largest = found
+
+
+def activation_bytes(network: nn.Module, inputs: Inputs) -> int:
+    """Return the bytes that a forward pass keeps of one input for the backward pass.
+
+    Args:
+        network: In training mode, its weights to be trained.
+        inputs: Some inputs, [B, ...] each, on its device.
+    """
+    own = {_storage(tensor) for tensor in (*network.parameters(), *network.buffers())}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if (place := _storage(tensor)) not in own:
+            kept[place] = _bytes(tensor)
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        outputs = call(network, inputs)  # keeps them alive, so that none has the place of another
+    del outputs
+    return sum(kept.values()) // count_of(inputs)
 
 
 def _storage(tensor: Tensor) -> int:

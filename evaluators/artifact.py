@@ -160,8 +160,8 @@ class ArtifactBuilder:
             student: Name of the network of the user's own that it is cut from; empty for the teacher.
 
         Returns:
-            The largest absolute difference, relative to the largest output (at least 1), at the target's batch and,
-            where files take any, at another.
+            The largest absolute difference, relative to the largest output, at the target's batch and, where files
+            take any, at another.
 
         Raises:
             MeasurementError: The file cannot be loaded or run.

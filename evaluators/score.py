@@ -19,8 +19,10 @@ from .timing.breathing import Slices, in_slices
 
 CHUNK = 1024
 """Inputs that are float numbers in memory at a time, whatever the size of a split."""
-
-
+CHUNK_BYTES = 2**30
+"""The most that they take there, but for one batch."""
+SMALLEST = 1e-2
+"""An output that counts as the largest where all are smaller: float32 differs by 1e-5 where what was added is large."""
 PARITY = 1e-3
 """Largest difference allowed between a file in 32 bits and its network, relative to the largest output."""
 
@@ -40,12 +42,15 @@ class Split(Protocol):
 def file_outputs(
     path: Path, runtime: Runtime, target: Target, data: Split, slices: Slices = nullcontext
 ) -> NDArray[Any]:
-    """Run a file over a whole split, `CHUNK` inputs in memory at a time; see `predict`.
+    """Run a file over a whole split, `CHUNK` inputs in memory at a time and fewer of large ones; see `predict`.
 
     Returns:
         The file's first output, [len(data), ...].
     """
-    parts = (as_arrays(data.inputs(slice(i, i + CHUNK))) for i in range(0, len(data), CHUNK))
+    first = as_arrays(data.inputs(slice(0, 1)))
+    each = sum(part.nbytes for part in (first if isinstance(first, tuple) else (first,)))
+    chunk = min(CHUNK, max(1, CHUNK_BYTES // max(1, each * target.batch)) * target.batch)
+    parts = (as_arrays(data.inputs(slice(i, i + chunk))) for i in range(0, len(data), chunk))
     return predict(path, runtime, target, parts, slices, len(data))
 
 
@@ -95,12 +100,13 @@ def predict(
 
 
 def relative_difference(got: Any, expected: Any) -> float:
-    """Return the largest absolute difference of two arrays, relative to the largest of `expected` (at least 1).
+    """Return the largest absolute difference of two arrays, relative to the largest of `expected`.
 
-    It is infinite where a number of either is none, so that no bound lets it pass.
+    That counts as `SMALLEST` where it is less. A difference is infinite where a number of either is none, so that no
+    bound lets it pass.
     """
     with np.errstate(all="ignore"):
-        found = float(np.abs(got - expected).max() / max(1.0, float(np.abs(expected).max())))
+        found = float(np.abs(got - expected).max() / max(SMALLEST, float(np.abs(expected).max())))
     return found if math.isfinite(found) else math.inf
 
 

@@ -62,6 +62,8 @@ def bare_network(teacher: nn.Module) -> Bare:
         remarks.append(f"teacher: {hooks} hooks left out: only what forward does is compressed")
     if fixed := _train_fixed_weights(network):
         remarks.append(f"teacher: {fixed} fixed weights (buffers) of layers are trained in students, too")
+    if bounded := _plain_tables(network):
+        remarks.append(f"teacher: rows of {bounded} embeddings cut to their largest norm for good")
     if frozen:
         remarks.append(f"teacher: {frozen} frozen weights are trained in students, which have to recover")
     formats = Counter(p.dtype for p in network.parameters() if p.is_floating_point() and p.dtype != torch.float32)
@@ -110,6 +112,8 @@ def _copied(network: nn.Module) -> nn.Module:
                 continue
             if isinstance(value, nn.parameter.UninitializedParameter | nn.parameter.UninitializedBuffer):
                 raise ExportError("the teacher has lazy layers that never ran: call it once on an input")
+            if value.is_meta:
+                raise ExportError("the teacher has weights without values (on the device meta): load its weights first")
             with torch.inference_mode(False):
                 plain = torch.empty_like(value, device="cpu", requires_grad=False).copy_(value.detach())
             parameter = isinstance(value, nn.Parameter)
@@ -187,6 +191,26 @@ def _train_fixed_weights(network: nn.Module) -> int:
                 made.setdefault(id(value), nn.Parameter(value.detach()))
                 setattr(module, name, made[id(value)])
     return len(made)
+
+
+@torch.no_grad()
+def _plain_tables(network: nn.Module) -> int:
+    """Let embeddings look rows up and do no more: none is shortened then, and gradients are plain numbers.
+
+    Returns:
+        The number of those whose rows were bounded.
+    """
+    count = 0
+    for module in network.modules():
+        if not isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            continue
+        module.sparse = False  # a gradient of a few rows cannot be clipped, nor moved by AdamW
+        if module.max_norm is not None:
+            rows = torch.arange(module.num_embeddings)
+            torch.embedding_renorm_(module.weight.data, rows, module.max_norm, module.norm_type)
+            module.max_norm = None
+            count += 1
+    return count
 
 
 def _drop_hooks(network: nn.Module) -> int:

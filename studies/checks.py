@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..compression.losses import Losses
+from ..compression.passes import inputs_at_once
 from ..compression.precision import (
     autocast_context,
     module_to_training_layout,
@@ -32,6 +33,8 @@ FEW = 8
 LOOK = 1000
 """Validation examples that the metric is tried on, at most."""
 LOOK_SECONDS, LOOK_BYTES = 3.0, 2**28
+TOGETHER = 32
+"""Examples that the teacher looks at together, at most."""
 SHUFFLES = 16
 CLEARLY, PERHAPS = 6.0, 3.0
 """Standard deviations of shuffled figures by which they are better, so that a metric is refused or remarked on."""
@@ -134,7 +137,7 @@ def look_at_metric(
     rows = torch.randperm(len(validation), generator=generator)[:LOOK].sort().values
     parts: list[Tensor] = []
     ends = time.monotonic() + LOOK_SECONDS
-    for some in torch.split(rows, 32):
+    for some in torch.split(rows, inputs_at_once(graph, validation.inputs(rows[:1]), TOGETHER)):
         parts.append(answers(graph, validation.inputs(some)))
         if time.monotonic() > ends or sum(part.nbytes for part in parts) > LOOK_BYTES:
             break
@@ -206,9 +209,12 @@ def remarks_on_splits(
         if first in seen and (shared := len(seen[first] & seen[second])):
             share = f"{shared} of {len(seen[second])}"
             found.append(f"careful: {share} different {second} inputs are in {first} too, so figures on them flatter")
-    for name in ("validation", "test"):
-        if missing := missing_classes(splits[name].labels, classes).replace("validation", name):
+    for name, data in splits.items():
+        # in maps of classes there are too many numbers to count them for one remark
+        asked = classes if name != "train" or data.labels.ndim == 1 else None
+        if missing := missing_classes(data.labels, asked).replace("validation", name):
             found.append(f"careful: {missing.removeprefix('; ')}")
+    for name in ("validation", "test"):
         if len(splits[name]) < FEW_EXAMPLES:
             found.append(f"careful: {name} has {len(splits[name])} items, so its figures are coarse")
     return found

@@ -46,6 +46,10 @@ def advice_on_labels(name: str, kind: Kind, outputs: Tensor, labels: Tensor) -> 
     ways = {".long()": labels.long()} if whole else {}
     if labels.ndim > 1 and labels.shape[1] == 1:
         ways |= {".squeeze(1)": labels.squeeze(1)} | {f".squeeze(1){way}": y.squeeze(1) for way, y in ways.items()}
+    if bool((labels.abs() == 1).all()):
+        ways[".clamp_min(0)"] = labels.clamp_min(0)  # -1 says no
+    if labels.ndim > 2:
+        ways[".movedim(-1, 1)"] = labels.movedim(-1, 1)  # channels that lie last
     if not labels.is_floating_point():
         ways[".float()"] = labels.float()  # one-hot
     for way, changed in ways.items():
@@ -77,7 +81,8 @@ def label_check(kind: Kind | None, outputs: Tensor, classes: int | None) -> Call
             values = ", ".join(f"{float(v):g}" for v in labels.flatten()[:3])
             raise DataError(f"{split} labels are {described(labels)} ({values}, ...), allowed: {kind.labels}")
         if classes is not None and not labels.is_floating_point():
-            counted = labels[(labels >= 0) & (labels != 255)] if labels.ndim > 1 else labels
+            left_out = (labels < 0) if kind.void is None else (labels < 0) | (labels == kind.void)
+            counted = labels[~left_out] if labels.ndim > 1 else labels
             check_labels(counted, classes, split)
 
     return check

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import math
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +24,8 @@ from ..compression.losses import (
 from .data.reading import IGNORED
 from .metric import Metric, MetricLabel, mean_iou, micro_f1, rmse, sign_accuracy, top1
 
+VOID = 255
+"""What stands for no class in maps of classes."""
 KindName = Literal["classification", "binary", "multilabel", "regression", "segmentation", "tokens", "language_model"]
 
 
@@ -38,6 +43,8 @@ class Kind:
         valid: Whether all these labels have values that can be.
         positions: Whether labels have a number for each position of an input, as tokens and pixels do; None where they
             may.
+        void: A number in labels of several dimensions that is no class, besides negative ones.
+        leaves_out: Whether labels can say of a position that it does not count.
     """
 
     outputs: str
@@ -48,6 +55,8 @@ class Kind:
     classes: Callable[[Tensor], int] | None = None
     valid: Callable[[Tensor], bool] = lambda labels: True
     positions: bool | None = None
+    void: int | None = None
+    leaves_out: bool = True
 
 
 def shifted(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,7 +82,7 @@ def perplexity(outputs: Tensor, labels: Tensor) -> float:
         logits, tokens = shifted(some, wanted)
         total += float(F.cross_entropy(logits.double(), tokens, reduction="sum"))
         count += len(tokens)
-    return float(torch.tensor(total / max(1, count)).exp())
+    return float(torch.tensor(total / count).exp()) if count else math.nan
 
 
 def _is_integer(labels: Tensor) -> bool:
@@ -99,6 +108,11 @@ def _classification(outputs: Tensor, labels: Tensor) -> bool:
     return (labels.ndim == 1 and _is_integer(labels)) or (labels.shape == outputs.shape and _shares(labels))
 
 
+def _mean(loss: Tensor, counted: Tensor) -> Tensor:
+    """Return the mean loss of a batch, 0 where nothing in it counts: of nothing, the mean is no number."""
+    return torch.where(counted.any(), loss, torch.zeros_like(loss))
+
+
 def _maps(outputs: Tensor, labels: Tensor) -> bool:
     positions = outputs.shape[2:]
     fits = labels.shape[1:] in (positions, (1, *positions))
@@ -107,10 +121,12 @@ def _maps(outputs: Tensor, labels: Tensor) -> bool:
 
 def _map_loss(outputs: Tensor, labels: Tensor) -> Tensor:
     labels = labels.reshape(len(outputs), *outputs.shape[2:]).long()
+    counted = (labels >= 0) & (labels != VOID)
     if outputs.shape[1] == 1:
-        counted = (labels >= 0) & (labels != 255)
-        return F.binary_cross_entropy_with_logits(outputs[:, 0][counted], labels[counted].float())
-    return F.cross_entropy(outputs, labels.masked_fill((labels < 0) | (labels == 255), IGNORED), ignore_index=IGNORED)
+        loss = F.binary_cross_entropy_with_logits(outputs[:, 0][counted], labels[counted].float())
+    else:
+        loss = F.cross_entropy(outputs, labels.masked_fill(~counted, IGNORED), ignore_index=IGNORED)
+    return _mean(loss, counted)
 
 
 def _map_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -123,8 +139,9 @@ def _yes_loss(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def _token_loss(outputs: Tensor, labels: Tensor) -> Tensor:
-    labels = labels.masked_fill(labels < 0, IGNORED)
-    return F.cross_entropy(outputs.flatten(0, -2), labels.flatten(), ignore_index=IGNORED)
+    counted = labels >= 0
+    labels = labels.masked_fill(~counted, IGNORED)
+    return _mean(F.cross_entropy(outputs.flatten(0, -2), labels.flatten(), ignore_index=IGNORED), counted)
 
 
 def _tokens_counted(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -137,11 +154,24 @@ def _next_tokens_counted(outputs: Tensor, labels: Tensor) -> Tensor:
 
 def _pixels_counted(outputs: Tensor, labels: Tensor) -> Tensor:
     labels = labels.reshape(len(outputs), 1, *outputs.shape[2:])
-    return (labels >= 0) & (labels != 255)
+    return (labels >= 0) & (labels != VOID)
 
 
 def _next_token_loss(outputs: Tensor, labels: Tensor) -> Tensor:
-    return F.cross_entropy(*shifted(outputs, labels))
+    outputs, tokens = shifted(outputs, labels)
+    return _mean(F.cross_entropy(outputs, tokens), tokens >= 0)
+
+
+def _as_many(outputs: Tensor, labels: Tensor) -> bool:
+    """Tell whether labels have a number for each output, in the same order: one shape is the other, or parts of it."""
+    if outputs[0].numel() != labels[0].numel():
+        return False
+    # after how many numbers its rows, its planes and so on end
+    ours, theirs = (
+        set(itertools.accumulate((size for size in reversed(part.shape[1:]) if size > 1), operator.mul))
+        for part in (outputs, labels)
+    )
+    return ours <= theirs or theirs <= ours
 
 
 def _regression(labels: Tensor) -> Losses:
@@ -187,11 +217,12 @@ KINDS: Mapping[KindName, Kind] = {
     ),
     "regression": Kind(
         "[N] or [N, ...]",
-        "numbers, as many for each input",
-        lambda o, y: o[0].numel() == y[0].numel(),
+        "numbers, as many for each input and in the order of the outputs",
+        _as_many,
         _regression,
         Metric(rmse, MetricLabel("RMSE", "minimize")),
         valid=lambda y: bool(torch.isfinite(y.double()).all()),
+        leaves_out=False,
     ),
     "segmentation": Kind(
         "[N, K, ...], one logit for each class and position",
@@ -200,7 +231,9 @@ KINDS: Mapping[KindName, Kind] = {
         lambda _: Losses(_map_loss, _map_divergence, counted=_pixels_counted),
         Metric(mean_iou, MetricLabel("mIoU")),
         lambda outputs: max(2, outputs.shape[1]),
+        valid=lambda y: not y.is_floating_point() or _yes_or_no(y),
         positions=True,
+        void=VOID,
     ),
     "tokens": Kind(
         "[N, T, K]",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import keyword
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from ..errors import AutoCompressError, DataError, one_line
 from ..spaces.axes.student import AT_WIDTH, TEACHER
+from ..spaces.graph.attribute_names import as_attribute
 from ..spaces.graph.interface import Interface
 from ..spaces.inputs import Inputs, shapes_of
 from .bare import bare_network
@@ -146,7 +146,8 @@ def _width_of(maker: Callable[..., nn.Module]) -> Any:
 
 def _prefix(name: str, taken: frozenset[str]) -> str:
     word, _, width = name.partition(AT_WIDTH)
-    if not word.isidentifier() or keyword.iskeyword(word) or word == TEACHER or word in dir(nn.Module):
+    taken_by_graphs = as_attribute(nn.Module(), word) != word
+    if not word.isidentifier() or taken_by_graphs or word == TEACHER or word in dir(nn.Module):
         raise DataError(f"a student cannot be called {word!r}: give a name of letters, digits and _ that means nothing")
     prefix = f"{word}_at_{width.replace('.', '_')}" if width else word
     if prefix in taken:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from ..compression.losses import Losses, squared_distance
+from ..compression.losses import Losses, squared_distance, where_outputs_are
 from ..compression.seeds import seeded_generator
 from ..errors import DataError, StudyFileError, UnknownName
 from ..spaces.inputs import Inputs, count_of, joined, rows_of
@@ -32,7 +32,7 @@ from .metric import Direction, Metric, MetricFunction, metric_of, top1
 from .own_students import Maker, Wanted, captured_students
 from .prepared import PreparedTask
 from .preprocessing import Preprocessing, names_of_classes
-from .tracing import captured_teacher, checked_answers, computes_in_16_bits
+from .tracing import captured_teacher, checked_answers, computes_in_16_bits, remarks_on_other_outputs
 
 __all__ = ["PreparedTask", "Task", "load_task", "top1"]
 
@@ -74,7 +74,7 @@ class Task:
         output: Name or number of the output that counts, where the teacher gives several. None takes `logits`, `out`,
             the only tensor besides `loss`, or the first of a tuple.
         length: The second dimension that inputs are filled up (with zeros) or cut to, where they differ in it. Labels
-            that have a number for each position follow (with -100).
+            that have a number for each position follow (with -100; those of a regression are only cut).
         size: Height and width in pixels that images [C, H, W], and labels that are maps [H, W], are resized to.
         labels: Names of the classes, in the order of the outputs; they are shipped with models. Numbers become texts.
         preprocessing: How a picture or a text became an input; it is shipped with models, and not applied here. None
@@ -129,7 +129,8 @@ class Task:
             UnknownName: There is no such kind of task.
         """
         kind = self.kind_of_task()
-        shape = OneShape(self.length, self.size, labels=None if kind is None else kind.positions)
+        positions, fills = (None, True) if kind is None else (kind.positions, kind.leaves_out)
+        shape = OneShape(self.length, self.size, labels=positions, fills=fills)
         splits = {"validation": self.validation, "train": self.train, "test": self.test}
         return reading_of(self.teacher, splits, shape, self.output, own_labels=self.kind == "language_model")
 
@@ -183,7 +184,8 @@ class Task:
         classes = self._check_labels(kind, outputs, validation, test, train)
         if self.labels is not None and classes is not None and len(self.labels) != classes:
             raise DataError(f"{len(self.labels)} labels for {classes} classes: name each class once, in their order")
-        for remark in remarks_on_outputs(self.kind, outputs):
+        remarks = remarks_on_other_outputs(network, reading.interface, few)
+        for remark in (*remarks, *remarks_on_outputs(self.kind, outputs)):
             say(remark)
         if isinstance(train, StreamedData):
             train = train.checked(label_check(kind, outputs, classes))
@@ -225,14 +227,15 @@ class Task:
         return found
 
     def _losses(self, kind: Kind | None, train: MemoryData | StreamedData, outputs: Tensor) -> Losses:
+        own = where_outputs_are(self.loss)
         if kind is not None:
             made = kind.losses(some_labels(train))
         else:
-            assert self.loss is not None
+            assert own is not None
             spread = float(outputs.var(unbiased=False)) or 1.0
-            made = Losses(self.loss, lambda student, teacher, _: squared_distance(student, teacher, spread))
+            made = Losses(own, lambda student, teacher, _: squared_distance(student, teacher, spread))
         soft = made.soft if self.distillation is None else for_each_example(self.distillation)
-        return replace(made, hard=made.hard if self.loss is None else self.loss, soft=soft)
+        return replace(made, hard=own or made.hard, soft=soft)
 
     def _check_labels(self, kind: Kind | None, outputs: Tensor, *splits: MemoryData | StreamedData) -> int | None:
         if kind is None:

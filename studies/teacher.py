@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..compression.losses import where_outputs_are
 from ..compression.precision import (
     autocast_context,
     module_to_training_layout,
@@ -96,7 +97,8 @@ def prepare_teacher(
     reading = task.reading()
     data = as_data(task.train, reading=reading)
     kind = task.kind_of_task()
-    lesson = task.loss or (kind.losses(some_labels(data)).hard if kind is not None else None)
+    own = where_outputs_are(task.loss)
+    lesson = own or (kind.losses(some_labels(data)).hard if kind is not None else None)
     assert lesson is not None
     loss = _train(_Lesson(reading.interface, lesson), teacher, data, section, stop, progress)
     save_weights(teacher, path, {"key": key})

@@ -23,6 +23,8 @@ TOLERANCE = 1e-4
 """Largest difference of a graph from its network, relative to the largest output."""
 COARSE = 0.05
 """The same, where the network computes in 16 bits."""
+SMALLEST = 1e-3
+"""An output that counts as the largest where all are smaller: differences of what is nearly nothing mean nothing."""
 
 
 @torch.no_grad()
@@ -110,6 +112,25 @@ def captured_teacher(network: nn.Module, interface: Interface, inputs: Inputs, e
     return graph
 
 
+def remarks_on_other_outputs(network: nn.Module, interface: Interface, inputs: Inputs) -> list[str]:
+    """Return a line about what a teacher gives beside the output that counts, none where it gives nothing or was asked.
+
+    Args:
+        network: The bare teacher, in eval mode on the CPU.
+        interface: How it is called.
+        inputs: Some inputs, [B, ...], which it takes.
+    """
+    if interface.output is not None:
+        return []
+    with torch.no_grad():
+        one = rows_of(inputs, slice(0, 1))
+        given = interface.given(network, mapped(torch.clone, _in_own_format(network, interface, one)))
+    others = ", ".join(repr(name) if isinstance(name, str) else f"number {name}" for name in interface.others(given))
+    if not others:
+        return []
+    return [f"careful: students and files have one of the teacher's outputs alone, not {others}; output=... says which"]
+
+
 @torch.no_grad()
 def _called(network: nn.Module, interface: Interface, inputs: Inputs) -> Tensor:
     try:
@@ -192,4 +213,4 @@ def _cause(error: Exception) -> str:
 
 def _difference(got: Tensor, expected: Tensor) -> float:
     got, expected = got.float(), expected.float()
-    return float((got - expected).abs().max() / expected.abs().max().clamp_min(1.0)) if got.numel() else 0.0
+    return float((got - expected).abs().max() / expected.abs().max().clamp_min(SMALLEST)) if got.numel() else 0.0

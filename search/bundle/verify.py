@@ -36,7 +36,7 @@ class Verified:
         target: Name of the target.
         said: What the bundle says of it.
         difference: Largest difference of its answers to the samples from those that are expected, relative to the
-            largest of these (at least 1).
+            largest of these.
         samples: Number of samples.
         latency: Of one inference, here.
         reason: Why something was not looked at.

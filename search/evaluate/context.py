@@ -30,7 +30,7 @@ from ...studies.data.streams import StreamedData
 from ...studies.schema import StudySections
 from ...studies.task import PreparedTask
 from ..store.layout import remeasuring, target_folder
-from .batch_memory import check_batch
+from .batch_memory import check_batch, remark_on_training
 from .criterion import rated_network
 from .first_weights import check_first_weights, load_first_weights, look_at_students, teach_students
 from .look import look_at_teacher
@@ -175,6 +175,8 @@ def _recoverer(task: PreparedTask, settings: StudySections, network: Network, wo
         check_training(task.teacher, task.train, task.losses, batch_size)
     steps = schedule.steps(task.train)
     say(f"recovery: {steps} steps with batches of {batch_size}, {epochs:.3g} epochs")
+    if not worker and (remark := remark_on_training(task, batch_size)):
+        say(remark)
     answering = module_to_training_layout(copy.deepcopy(task.teacher), device)
     lessons = Lessons(answering, last, device, task.losses.precise, frozenset(settings.recovery.aids))
     if not worker:

@@ -13,6 +13,8 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from ...quieting import quietly
 from ..inputs import Inputs, call, joined, tensors_of
+from .attribute_names import as_attribute
+from .changed_inputs import changed_inputs
 from .inlining import inline_blocks
 from .input_names import as_parameter
 from .interface import Called, Interface, Name
@@ -31,7 +33,8 @@ INLINED = (nn.MultiheadAttention, nn.GLU, nn.Softmax, nn.Softmax2d, nn.LogSoftma
 def capture(model: nn.Module, example_input: Inputs, interface: Interface | None = None) -> fx.GraphModule:
     """Return a network as a graph in eval mode, over copies of the same layers; its batch is free where it can be.
 
-    Names of modules and of parameters stay what they are, but for weights that functions take (see `name_layers`).
+    Names of modules and of parameters stay what they are, but for weights that functions take (see `name_layers`) and
+    names that no graph can have (see `as_attribute`). Inputs and buffers that it changes in place are copied first.
     Blocks under `no_grad` or autocast become part of the graph. Convolutions, linear layers, norms, embeddings,
     activations, pooling and dropout are modules in it; everything else is an operator of ATen, whose numbers can be
     rewritten.
@@ -116,8 +119,16 @@ def _rebuilt(
     def there(node: fx.Node) -> fx.Node:
         return attribute(stored[node.name]) if node.name in stored and node.op == "placeholder" else known[node]
 
+    given = [node for node in graph.nodes if node.op == "placeholder" and node.name not in stored]
+    for node in given:
+        known[node] = made.placeholder(as_parameter(str(free_names.pop(0))) if free_names else node.name)
+    for node in changed_inputs(graph):  # whoever calls the graph keeps what it gave, and the graph its buffers
+        if node.name in stored:
+            attributes[stored[node.name]] = made.call_function(torch.ops.aten.clone.default, (there(node),))
+        else:
+            known[node] = made.call_function(torch.ops.aten.clone.default, (known[node],))
     for node in graph.nodes:
-        if node in done or (node.op == "placeholder" and node.name in stored):
+        if node in done or node.op == "placeholder":
             continue
         if node in runs:
             path, nodes, source, last = runs[node]
@@ -126,8 +137,6 @@ def _rebuilt(
         elif node.op == "output":
             outputs = node.args[0]
             made.output(fx.map_arg(outputs[0] if len(outputs) == 1 else outputs, there))
-        elif node.op == "placeholder":
-            known[node] = made.placeholder(as_parameter(str(free_names.pop(0))) if free_names else node.name)
         elif node.op == "call_function" and str(node.target).startswith("aten._assert"):
             continue
         elif node.op == "call_function":
@@ -166,19 +175,18 @@ class _Holder:
         self._model, self._constants = model, constants
 
     def module(self, path: str) -> str:
-        self._set(path, self._model.get_submodule(path))
-        return path
+        return self._set(path, self._model.get_submodule(path))
 
     def place(self, name: str) -> str:
         owner, _, leaf = name.rpartition(".")
         value: Any = self._constants.get(name)
         with contextlib.suppress(AttributeError):
             value = getattr(self._model.get_submodule(owner), leaf)
-        self._set(name, value)
-        return name
+        return self._set(name, value)
 
-    def _set(self, path: str, value: Any) -> None:
-        *owners, leaf = path.split(".")
+    def _set(self, path: str, value: Any) -> str:
+        name = as_attribute(self._model, path)
+        *owners, leaf = name.split(".")
         at = self.tree
         for part in owners:
             if getattr(at, part, None) is None:
@@ -186,11 +194,12 @@ class _Holder:
             at = getattr(at, part)
         before = getattr(at, leaf, None)
         if before is not None and (type(before) is not nn.Module or not isinstance(value, nn.Module)):
-            return  # what was made to hold one weight of a module gives way to the module
+            return name  # what was made to hold one weight of a module gives way to the module
         if isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter):
             at.register_buffer(leaf, value.detach())
         else:
             setattr(at, leaf, value)
+        return name
 
 
 Run = tuple[str, set[fx.Node], fx.Node, fx.Node]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,14 +44,26 @@ class Interface:
         Raises:
             UnclearOutput: It cannot be told which that is.
         """
+        return self.output_of(self.given(network, inputs))
+
+    def given(self, network: nn.Module, inputs: Inputs) -> Any:
+        """Return all that a network gives."""
         parts = tensors_of(inputs)
         if self.style == "positional":
-            return self.output_of(network(*parts))
+            return network(*parts)
         if self.style == "sequence":
-            return self.output_of(network(list(parts)))
+            return network(list(parts))
         if self.style == "mapping":
-            return self.output_of(network(dict(zip(self.names, parts, strict=True))))
-        return self.output_of(network(**dict(zip(map(str, self.names), parts, strict=True))))
+            return network(dict(zip(self.names, parts, strict=True)))
+        return network(**dict(zip(map(str, self.names), parts, strict=True)))
+
+    def others(self, given: Any) -> list[Name]:
+        """Return the names or numbers of tensors that a network gave beside the one that counts, but for a loss."""
+        if isinstance(given, Tensor):
+            return []
+        counts, named = self.output_of(given), _by_name(given)
+        items: Iterable[tuple[Name, Any]] = enumerate(given) if named is None else named.items()
+        return [n for n, value in items if isinstance(value, Tensor) and value is not counts and n != "loss"]
 
     def output_of(self, given: Any) -> Tensor:
         """Return the tensor that counts out of what a network gave."""

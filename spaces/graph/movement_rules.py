@@ -137,6 +137,8 @@ def padded(walk: Walk, node: fx.Node, value: Tensor) -> Tensor:
         if not changes(walk, found, dim) or mode != "constant" or min(before, after) < 0:
             if changes(walk, found, dim):
                 walk.pin(found, "it is padded from itself")
+            start, end = max(0, -before), found.shape[dim] - max(0, -after)  # less than none cuts off
+            found = found.narrow(dim, start, end - start)
             positions = fixed_like(found, dim, before), fixed_like(found, dim, after)
             found = torch.cat([positions[0], found, positions[1]], dim) if max(before, after) > 0 else found
             counted += [None, None]

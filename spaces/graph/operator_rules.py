@@ -29,6 +29,8 @@ def nothing(walk: Walk, node: fx.Node, value: Any) -> Any:
 
 def reduced(walk: Walk, node: fx.Node, value: Any) -> Any:
     """Take away dimensions; channels that are reduced leave no trace."""
+    if len(node.args) > 1 and isinstance(node.args[1], fx.Node) and name_of(node) in ("max", "min"):
+        return paired(walk, node, value)  # the larger of two values, element by element
     labels = walk.of(node.args[0])
     at = 2 if name_of(node) in ("norm", "linalg_vector_norm") else 1  # behind the order of the norm
     dims = node.args[at] if len(node.args) > at else node.kwargs.get("dim")

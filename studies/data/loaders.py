@@ -22,6 +22,8 @@ from .reading import PAIRS, Reading
 
 TENSORS = "turn images into tensors in the dataset, for instance by torchvision.transforms.ToTensor()"
 Source = Dataset[Any] | DataLoader[Any]
+TOGETHER = 256
+"""Items that are read together."""
 
 
 def is_stream(source: Source) -> bool:
@@ -66,22 +68,29 @@ def draws_again(source: Source) -> bool:
     return bool(getattr(inner, "replacement", False))
 
 
-def in_order(source: Source, split: str, reading: Reading) -> DataLoader[Any]:
-    """Return what gives each item once, in the order of the dataset or of the sampler that a user chose."""
+def in_order(source: Source, split: str, reading: Reading, size: int = TOGETHER) -> DataLoader[Any]:
+    """Return what gives each item once, in the order of the dataset or of the sampler that a user chose.
+
+    Args:
+        source: A user's data.
+        split: What it is, for messages.
+        reading: How items become a batch.
+        size: Items in a batch, where the source does not bring batches of its own.
+    """
     if is_stream(source):
         if isinstance(source, DataLoader):
             return in_one_shape(source, reading)
-        return DataLoader(source, 256, collate_fn=reading.collate)
+        return DataLoader(source, size, collate_fn=reading.collate)
     dataset = dataset_of(source, split)
     if isinstance(source, DataLoader):
         indices = getattr(source.sampler, "indices", None)
         if indices is not None and type(source.batch_sampler) is BatchSampler:
             # it says which items the split has; their order is drawn anew each time
-            return DataLoader(Subset(dataset, sorted(indices)), 256, collate_fn=collate_of(source, reading))
+            return DataLoader(Subset(dataset, sorted(indices)), size, collate_fn=collate_of(source, reading))
         if has_own_order(source):
             return in_one_shape(source, reading)
-        return DataLoader(dataset, 256, collate_fn=collate_of(source, reading))
-    return DataLoader(dataset, 256, collate_fn=reading.collate)
+        return DataLoader(dataset, size, collate_fn=collate_of(source, reading))
+    return DataLoader(dataset, size, collate_fn=reading.collate)
 
 
 def collate_of(source: DataLoader[Any], reading: Reading) -> Callable[[list[Any]], Any]:

@@ -37,6 +37,7 @@ class OneShape:
         wide: The same for `size`.
         labels: Whether labels have a number for each position of such an input, and so its shape. None where only
             their own shape tells.
+        fills: Whether labels that are too short may be filled up. Those of a task that counts every number may not.
     """
 
     length: int | None = None
@@ -44,6 +45,7 @@ class OneShape:
     long: tuple[bool, ...] | None = None
     wide: tuple[bool, ...] | None = None
     labels: bool | None = None
+    fills: bool = True
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -115,15 +117,22 @@ class OneShape:
         if self.labels is False:
             return made, label
         wide = self.size is not None and _extent(_shape(label)) in extents
-        return made, self._fitted(label, ignored, not wide and _length(_shape(label)) in lengths, wide)
+        long = not wide and _length(_shape(label)) in lengths
+        if long and not self.fills and self.length is not None and label.shape[1] < self.length:
+            raise DataError(
+                f"labels have a number for each of {label.shape[1]} positions, and what would fill them up to length = "
+                f"{self.length} would count: bring them to one length, or say kind=None, with a loss and a metric that "
+                f"leave {ignored} out"
+            )
+        return made, self._fitted(label, ignored, long, wide, maps=True)
 
-    def _fitted(self, part: Any, fill: int, long: bool, wide: bool) -> Any:
+    def _fitted(self, part: Any, fill: int, long: bool, wide: bool, maps: bool = False) -> Any:
         if self.length is not None and long:
             missing = self.length - part.shape[1]
             part = part[:, : self.length]
             if missing > 0:
                 part = F.pad(part, (0, 0) * (part.ndim - 2) + (0, missing), value=fill)
-        return _resized(part, self.size) if self.size is not None and wide else part
+        return _resized(part, self.size, maps) if self.size is not None and wide else part
 
     def inputs(self, inputs: Any, label: Any, names: Sequence[str | int], ignored: int) -> tuple[Any, Any]:
         """Return the inputs of one item and its label in this shape.
@@ -183,11 +192,12 @@ def _as_item(value: Any) -> Any:
     return value[0] if isinstance(value, Tensor) else value
 
 
-def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+def _resized(images: Tensor, size: tuple[int, int], maps: bool) -> Tensor:
     if tuple(images.shape[-2:]) == tuple(size):
         return images
     planes = images.reshape(len(images), -1, *images.shape[-2:])
-    if images.is_floating_point():
+    yes_or_no = maps and bool(((images == 0) | (images == 1)).all())  # a mask has no values between
+    if images.is_floating_point() and not yes_or_no:
         found = F.interpolate(planes, size, mode="bilinear", antialias=True)
     else:
         found = F.interpolate(planes.double(), size, mode="nearest-exact").to(images.dtype)

@@ -19,6 +19,8 @@ from .one_shape import Item, OneShape, as_tensor
 
 LABELS = ("labels", "label", "targets", "target", "y")
 """Keys of items that are mappings, under which their labels are looked for in this order."""
+OUTPUT = "output"
+"""What files call their answer."""
 IGNORED = -100
 """What labels that have one number for each position are filled up with."""
 
@@ -152,6 +154,8 @@ def interface_of(teacher: nn.Module, batch: Any, output: str | int | None, split
         _check_names(tensors, split)
         any_name = any_name and all(isinstance(name, str) for name in tensors)
         known = [name for name in tensors if name in {p.name for p in parameters}] or (tensors if any_name else [])
+        if OUTPUT in (known or tensors):
+            raise DataError(f"{split} items have an input named {OUTPUT!r}, as files call their answer: rename it")
         if known:
             return Interface(tuple(known), "keywords", output)
         return Interface(tuple(tensors), "mapping", output)
@@ -159,7 +163,7 @@ def interface_of(teacher: nn.Module, batch: Any, output: str | int | None, split
         if len(given) == 1:
             return Interface(("input",), "positional", output)
         style: Style = "positional" if many or len(places) >= len(given) else "sequence"
-        names = places[: len(given)] if style == "positional" and not many else []
+        names = places[: len(given)] if style == "positional" and not many and OUTPUT not in places else []
         return Interface(tuple(names or [f"input_{i}" for i in range(len(given))]), style, output)
     return Interface(("input",), "positional", output)
 
@@ -217,9 +221,11 @@ def _halves(batch: Any, split: str, inputs: int | None) -> tuple[Any, Any]:
 
 def _tensor(value: Any, what: str) -> Tensor:
     try:
-        found: Tensor = torch.as_tensor(value).cpu()
+        found: Tensor = torch.as_tensor(value).detach().cpu()
     except Exception:
         raise DataError(f"{what} must be tensors, got {described(value)}: convert them to numbers") from None
+    if found.layout != torch.strided or found.is_nested:
+        raise DataError(f"{what} are sparse or nested tensors: give dense ones, such as .to_dense() of them")
     return found
 
 

@@ -15,6 +15,7 @@ from ...spaces.graph.interface import Interface
 from ...spaces.inputs import Inputs, joined, rows_of, tensors_of
 from .images import ImageData
 from .loaders import (
+    TOGETHER,
     Source,
     collate_of,
     dataset_of,
@@ -35,6 +36,8 @@ CHECKED = 256
 """Items that are looked at together."""
 UNNAMED = Reading(Interface(names=()))
 """Items whose inputs are not known yet."""
+FIRST = 8
+"""Items of a source that show how a batch is made up."""
 LOOKED_AT, BATCHES = 32, 8
 """Items of a source that are looked at by themselves; batches of a stream that come in their own way."""
 SCORED = ("validation", "test")
@@ -118,10 +121,7 @@ def materialise(
         labels.append(numbers)
         size += size_bytes(given)
         if size > limit_bytes:
-            raise DataError(
-                f"the {split} split needs more than {limit_bytes / 2**30:.1f} GiB in memory: "
-                "give fewer items, for instance by torch.utils.data.Subset"
-            )
+            raise _too_large(split, limit_bytes)
     if not labels:
         raise DataError(f"the {split} split is empty: give at least one item")
     try:
@@ -150,7 +150,8 @@ def first_batch(source: Source | MemoryData, split: str, reading: Reading | None
     if isinstance(source, ImageData | TensorData):
         return None
     reading = reading or PAIRS
-    batch = next(read(in_order(source, split, reading), split, reading), None)
+    few = in_order(source, split, reading, size=FIRST if not is_stream(source) else TOGETHER)
+    batch = next(read(few, split, reading), None)
     if batch is None:
         raise DataError(f"the {split} split is empty: give at least one item")
     return batch
@@ -262,11 +263,20 @@ def _check_memory(source: Source, split: str, limit_bytes: int, reading: Reading
     if is_stream(source) or not (count := len(dataset_of(source, split))):  # type: ignore[arg-type]
         return
     needed, free = size_bytes(_item(source, 0, split, reading)) * count, available_bytes()
+    if needed > limit_bytes and not has_own_order(source):
+        raise _too_large(split, limit_bytes)
     if needed <= limit_bytes and 2 * needed > free:
         raise DataError(
             f"the {split} split needs about {gibibytes(2 * needed)} of memory while it is read, and {gibibytes(free)} "
             "are free: give fewer items, for instance by torch.utils.data.Subset, or end other programs"
         )
+
+
+def _too_large(split: str, limit_bytes: int) -> DataError:
+    return DataError(
+        f"the {split} split needs more than {limit_bytes / 2**30:.1f} GiB in memory: "
+        "give fewer items, for instance by torch.utils.data.Subset"
+    )
 
 
 def _finite(data: MemoryData, split: str) -> MemoryData:

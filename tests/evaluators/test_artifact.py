@@ -239,11 +239,13 @@ def test_a_split_is_run_in_chunks(templates: Templates, tmp_path: Path, monkeypa
             return INPUTS[which]
 
     seen: list[slice] = []
-    monkeypatch.setattr("autocompress.evaluators.score.CHUNK", 5)
     built = builder(templates).build(templates.network, StudentSpec(), tmp_path / "model.onnx")
-    outputs = file_outputs(built.path, OnnxRuntime(), Target(), Split())
-    assert outputs.shape == (16, 5) and len(seen) == 4
-    np.testing.assert_array_equal(outputs, predict(built.path, OnnxRuntime(), Target(), INPUTS.numpy()))
+    expected = predict(built.path, OnnxRuntime(), Target(), INPUTS.numpy())
+    for name, most, largest in (("CHUNK", 5, 5), ("CHUNK_BYTES", 3 * INPUTS[0].nbytes, 3)):
+        seen.clear()
+        monkeypatch.setattr(f"autocompress.evaluators.score.{name}", most)
+        np.testing.assert_array_equal(file_outputs(built.path, OnnxRuntime(), Target(), Split()), expected)
+        assert max(len(INPUTS[which]) for which in seen) == largest
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from operator_layers import Functions, GivenSize, Multiplied, Twice, WithoutWeights
+from operator_layers import Functions, GivenSize, Larger, Multiplied, Twice, WithoutWeights
 from torch import Tensor, nn
 
 PIXELS = (3, 16, 16)
@@ -271,6 +271,7 @@ ODD: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], set[tuple[int, in
     "projected": (Projected, PIXELS, {(32, 1), (48, 1), (24, 1)}),
     "given size": (GivenSize, PIXELS, {(16, 1), (24, 1), (20, 1), (12, 1)}),
     "twice": (Twice, PIXELS, set()),
+    "larger": (Larger, PIXELS, {(16, 1), (24, 1)}),
     "without weights": (WithoutWeights, PIXELS, {(24, 1), (48, 1)}),
     "multiplied": (Multiplied, PIXELS, {(24, 1), (48, 1), (40, 1)}),
     "functions": (Functions, PIXELS, {(16, 1), (24, 1)}),

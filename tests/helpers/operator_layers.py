@@ -89,3 +89,16 @@ class Multiplied(nn.Module):
         x = x + self.down(F.gelu(self.up(self.norm(x))))
         x = x + F.gelu(x @ self.wide) @ self.back.T
         return F.linear(x.mean(1), self.head.t())
+
+
+class Larger(nn.Module):
+    """The larger of two halves counts, as in maxout networks; borders are padded with less than nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Conv2d(3, 32, 3, padding=1), nn.Conv2d(16, 24, 3), nn.Linear(24, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = self.first(x).chunk(2, 1)
+        x = F.pad(torch.max(left, right), [-1, -2, -1, 2])
+        return self.head(self.second(x).relu().mean((2, 3)))

@@ -37,7 +37,18 @@ def test_every_group_is_found_and_any_choice_of_channels_runs(name: str) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["projected", "given size", "functions", "chosen", "cross stage", "spread", "two sequences", "two widths"]
+    "name",
+    [
+        "projected",
+        "given size",
+        "larger",
+        "functions",
+        "chosen",
+        "cross stage",
+        "spread",
+        "two sequences",
+        "two widths",
+    ],
 )
 def test_a_student_answers_as_the_network_in_which_the_same_channels_are_silent(name: str) -> None:
     torch.manual_seed(0)

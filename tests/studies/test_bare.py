@@ -147,7 +147,26 @@ def test_what_cannot_be_taken_is_told_in_one_line() -> None:
     scripted = torch.jit.script(nn.Linear(2, 2))
     locked = nn.Linear(2, 2)
     locked.lock = threading.Lock()  # type: ignore[assignment]
-    for teacher, message in ((scripted, "TorchScript"), (locked, "cannot be copied"), (nn.LazyLinear(3), "never ran")):
+    for teacher, message in (
+        (scripted, "TorchScript"),
+        (locked, "cannot be copied"),
+        (nn.LazyLinear(3), "never ran"),
+        (nn.Linear(2, 2, device="meta"), "without values"),
+    ):
         with pytest.raises(ExportError, match=message) as caught:
             bare_network(teacher)
         assert "\n" not in str(caught.value)
+
+
+def test_tables_look_rows_up_and_do_no_more() -> None:
+    torch.manual_seed(0)
+    teacher = nn.Sequential(nn.Embedding(9, 4, max_norm=0.5, sparse=True), nn.Flatten(), nn.Linear(12, 2)).eval()
+    kept, words = copy.deepcopy(teacher.state_dict()), torch.randint(9, (5, 3))
+    bare = bare_network(teacher)
+    assert any("largest norm" in line for line in bare.remarks)
+    assert all(torch.equal(value, kept[name]) for name, value in teacher.state_dict().items()), "theirs stays"
+    network: Any = bare.network
+    network(words).sum().backward()
+    assert not network[0].weight.grad.is_sparse, "an optimizer of ours can move it"
+    torch.testing.assert_close(network(words), teacher(words))
+    assert float(network[0].weight.norm(dim=1).max()) <= 0.5 + 1e-6

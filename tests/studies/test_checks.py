@@ -27,6 +27,13 @@ class LooksAtTheBatch(Knows):
         return super().forward(x - x.mean(0))
 
 
+class HardlySpeaks(LooksAtTheBatch):
+    """Answers in thousandths."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) / 1000
+
+
 class Frozen(Knows):
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
@@ -77,6 +84,7 @@ def norm_of_the_batch() -> nn.Module:
     [
         ({"teacher": Drops()}, right, DataError, "other outputs for the same inputs"),
         ({"teacher": LooksAtTheBatch()}, right, DataError, "depends on the others of its batch"),
+        ({"teacher": HardlySpeaks()}, right, DataError, "depends on the others of its batch"),
         ({"teacher": norm_of_the_batch()}, right, DataError, "norms without running statistics .*: 1; "),
         ({"teacher": Detached()}, right, DataError, "reaches no weight"),
         (
@@ -115,6 +123,7 @@ def norm_of_the_batch() -> nn.Module:
         ({}, lambda x: x.sum(1), DataError, "kind 'classification'.* labels float32"),
         ({"teacher": Knows(1)}, lambda x: (x[:, 0] > 0).long(), DataError, "kind='binary'"),
         ({"teacher": Knows(1)}, lambda x: x[:, 0], DataError, "kind='regression'"),
+        ({"teacher": Knows(1), "kind": "binary"}, lambda x: x[:, 0].sign(), DataError, r"give labels.clamp_min\(0\)"),
         ({"kind": "segmentation"}, right, DataError, r"outputs \[N, K, ...\].* kind='classification'"),
         ({"kind": "clasification"}, right, UnknownName, "did you mean 'classification'"),
         ({"kind": None}, right, DataError, "a loss and a metric"),

@@ -201,3 +201,39 @@ def test_numbers_of_regression_are_kept_precise_with_a_loss_of_ones_own() -> Non
     net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)).eval()
     for loss in (None, lambda outputs, labels: (outputs[:, 0] - labels).abs().mean()):
         assert Task(net, data, data, data, kind="regression", loss=loss).prepared().losses.precise
+
+
+@pytest.mark.parametrize("name", ["segmentation", "tokens", "language_model"])
+def test_a_batch_in_which_nothing_counts_teaches_nothing_and_is_worth_nothing(name: KindName) -> None:
+    outputs, labels = sample(name)
+    kind, nothing = KINDS[name], torch.full_like(labels, -100)
+    for each in (outputs, outputs[:, :1]) if name == "segmentation" else (outputs,):
+        answers = each.clone().requires_grad_()
+        loss = kind.losses(labels).hard(answers, nothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert float(loss.detach()) == 0.0 and answers.grad is not None and not answers.grad.any()
+    with pytest.raises(MetricError, match="returned nan"):
+        kind.metric.quality(outputs, nothing)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "fits"),
+    [
+        ((4, 34), (4, 17, 2), True),
+        ((4, 1, 8, 6), (4, 8, 6), True),
+        ((4, 12, 5), (4, 3, 4, 5), True),
+        ((4, 3, 8, 6), (4, 8, 6, 3), False),
+        ((4, 2, 3), (4, 3, 2), False),
+        ((4, 6), (4, 5), False),
+        ((4,), (4, 1), True),
+    ],
+)
+def test_numbers_of_regression_lie_in_the_order_of_the_outputs(
+    outputs: tuple[int, ...], labels: tuple[int, ...], fits: bool
+) -> None:
+    assert KINDS["regression"].fits(torch.zeros(outputs), torch.zeros(labels)) == fits
+
+
+def test_masks_of_segmentation_are_whole_numbers() -> None:
+    mask = torch.tensor([[[[0.0, 1.0], [1.0, 0.0]]]])
+    assert KINDS["segmentation"].valid(mask) and not KINDS["segmentation"].valid(mask * 0.5)

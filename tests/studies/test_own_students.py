@@ -130,6 +130,7 @@ def _fails() -> nn.Module:
         ("teacher", student_task.plain, "cannot be called 'teacher'"),
         ("forward", student_task.plain, "cannot be called 'forward'"),
         ("a.b", student_task.plain, "cannot be called 'a.b'"),
+        ("meta", student_task.plain, "cannot be called 'meta'"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
+    Dataset,
     IterableDataset,
     SubsetRandomSampler,
     TensorDataset,
@@ -24,6 +25,7 @@ from autocompress.studies.data.images import ImageData
 from autocompress.studies.data.reading import Reading, interface_of
 from autocompress.studies.data.sources import as_data, materialise
 from autocompress.studies.data.streams import StreamedData
+from autocompress.studies.task import Task
 
 
 class Takes(nn.Module):
@@ -154,12 +156,18 @@ def test_a_batch_sampler_of_the_users_own_is_followed() -> None:
         ((PIXELS, Y[:2]), "for 4 inputs"),
         ((PIXELS, ["a"] * 4), "labels must be tensors"),
         (PIXELS, "no labels"),
+        ((PIXELS.flatten(1).to_sparse(), Y), r"\.to_dense\(\)"),
     ],
 )
 def test_batches_that_cannot_be_used_get_one_line(batch: Any, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         Reading().batch(batch, "train")
     assert "\n" not in str(caught.value)
+
+
+def test_inputs_that_somebody_differentiates_by_are_plain_numbers() -> None:
+    inputs, _ = Reading().batch((PIXELS.clone().requires_grad_(), Y), "train")
+    assert isinstance(inputs, Tensor) and not inputs.requires_grad
 
 
 def test_a_mask_leaves_own_labels_out() -> None:
@@ -214,3 +222,33 @@ def test_items_without_any_tensor_get_one_line() -> None:
     for batch in ({"text": ("a", "b"), "labels": Y}, {"names": np.array(["a", "b"]), "labels": Y}, {"labels": Y}):
         with pytest.raises(DataError, match=r"validation items have no tensors among (text|names|nothing)"):
             interface_of(Takes(one), batch, None, "validation")
+
+
+def test_an_input_is_not_called_as_the_answer_is() -> None:
+    def forward(left: Tensor, output: Tensor) -> Tensor:
+        return left + output
+
+    batch = {"left": PIXELS, "output": PIXELS, "labels": Y}
+    with pytest.raises(DataError, match="an input named 'output', as files call their answer"):
+        interface_of(Takes(forward), batch, None, "train")
+    assert interface_of(Takes(forward), ((PIXELS, PIXELS), Y), None, "train").names == ("input_0", "input_1")
+    assert interface_of(Takes(one), {"x": PIXELS, "output": PIXELS, "labels": Y}, None, "train").names == ("x",)
+
+
+def test_a_split_that_is_too_large_is_refused_before_it_is_read() -> None:
+    class Large(Dataset[Any]):
+        def __len__(self) -> int:
+            return 10_000
+
+        def __getitem__(self, index: int) -> Any:
+            read.append(index)
+            return torch.zeros(3, 32, 32), index % 2
+
+    read: list[int] = []
+    task = Task(nn.Linear(1, 1), *[Large()] * 3)
+    reading = task.reading()
+    with pytest.raises(DataError, match=r"the validation split needs more than 0.0 GiB in memory: give fewer items"):
+        materialise(Large(), "validation", 1000, reading)
+    assert len(read) < 32
+    few = DataLoader(Large(), sampler=SubsetRandomSampler(range(5)))
+    assert len(materialise(few, "validation", 5 * 3 * 32 * 32 * 4, reading)) == 5, "of its part alone"

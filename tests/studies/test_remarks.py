@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import PIL.Image
@@ -94,3 +95,40 @@ def test_items_that_are_no_tensors_are_refused_with_what_to_do(item: Any, said: 
     data = Pictures(item)
     with pytest.raises(DataError, match=said):
         Task(Knows(), data, data, data).prepared()
+
+
+class Several(Knows):
+    """Gives something beside its answer, in one of several forms."""
+
+    def __init__(self, give: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.give = give
+
+    def forward(self, x: Tensor) -> Any:
+        return self.give(super().forward(x))
+
+
+@pytest.mark.parametrize(
+    ("give", "output", "said"),
+    [
+        (lambda y: (y, y + 1, None), None, "not number 1;"),
+        (lambda y: [y, y + 1, y + 2], None, "not number 1, number 2;"),
+        (lambda y: {"logits": y, "aux": y + 1, "hidden": (y,)}, None, "not 'aux';"),
+        (lambda y: (y, y + 1), 0, ""),
+        (lambda y: {"logits": y, "loss": y.sum(), "aux": None}, None, ""),
+        (lambda y: (y,), None, ""),
+    ],
+)
+def test_outputs_that_files_will_lack_are_named(give: Callable[[Tensor], Any], output: Any, said: str) -> None:
+    told: list[str] = []
+    Task(Several(give), **splits(), output=output).prepared(told.append)
+    assert [line for line in told if "outputs alone" in line and said in line] if said else "alone" not in str(told)
+
+
+def test_a_class_that_students_would_never_see_is_told() -> None:
+    made = splits()
+    x, y = made["train"].tensors
+    made["train"] = TensorDataset(x[y != 3], y[y != 3])
+    told: list[str] = []
+    Task(Knows(), **made).prepared(told.append)
+    assert "careful: class 3 has no items in train" in told
