@@ -81,6 +81,8 @@ def pairs_of(module: nn.Module) -> tuple[Pair, ...]:
             norm, before = before, _only_input(before)
         if before is None or not isinstance(first := _module_at(before, modules), nn.Conv1d | nn.Conv2d | nn.Linear):
             continue
+        if isinstance(first, nn.Linear) != isinstance(second, nn.Linear):
+            continue  # the one has its channels in another dimension than the other reads
         names = [str(each.target) for each in (before, norm) if each is not None]
         if any(uses.count(name) > 1 for name in names) or first.weight.shape[0] != _in_channels(second):
             continue

@@ -92,7 +92,7 @@ def outputs_with_bits(
 
     Args:
         module: The network.
-        fake: Its fake quantization, which takes its ranges from RANGE_INPUTS calibration inputs where it has none.
+        fake: Its fake quantization. Where it has no ranges, it takes them of RANGE_INPUTS calibration inputs at most.
         calibration: Inputs [M, ...] of the training data.
         data: What is looked at.
         rows: Which rows of it, [R].

@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from ..quieting import quietly
 from ..spaces.inputs import Inputs, tensors_of
+from .graph_norms import GraphNorm
 
 
 def norm_pairs(model: nn.Module, example_input: Inputs) -> tuple[tuple[str, str], ...]:
@@ -39,14 +41,15 @@ def norm_pairs(model: nn.Module, example_input: Inputs) -> tuple[tuple[str, str]
         if scale is None or len(source.users) != 1 or len(source.args) < 2:
             continue
         weight = names.get(getattr(source.args[1], "name", ""), "")
-        factor = names.get(scale.name, "")
-        layer, norm = weight.rpartition(".")[0], factor.rpartition(".")[0]
+        scales = names.get(scale.name, "")
+        layer, norm = weight.rpartition(".")[0], scales.rpartition(".")[0]
         fusable = isinstance(modules.get(layer), nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
         # a norm of tokens [N, T, F] has numbers for T, and a linear layer before it writes F
         fusable = fusable and (not isinstance(modules.get(layer), nn.Linear) or source.meta["val"].ndim == 2)
+        # what is an operator in the teacher stays one in files of its students
+        known = isinstance(modules.get(norm), _BatchNorm) and not isinstance(modules.get(norm), GraphNorm)
         # a layer that runs twice keeps its norm outside, and so does a norm behind several layers
-        fusable = fusable and readers[weight] == readers[factor] == 1
-        if fusable and isinstance(modules.get(norm), nn.modules.batchnorm._BatchNorm):
+        if fusable and known and readers[weight] == readers[scales] == 1:
             pairs.append((layer, norm))
     return tuple(pairs)
 

@@ -21,6 +21,7 @@ from ..spaces.sensitivity import Question
 from ..spaces.spec import StudentSpec
 from .edits import Parent
 from .fake_quant import FakeQuantizer
+from .graph_norms import norms_as_modules
 from .losses import Divergence
 from .masks import mask_of
 from .norms import estimating, norms_of
@@ -95,7 +96,8 @@ class KLMeter:
             stop: Asked before every forward pass of a variant.
         """
         self._parent, self._soft, self._stop, self._device = parent, soft, stop, training_device()
-        self._copy = module_to_training_layout(copy.deepcopy(parent.module), self._device).eval()
+        copied = norms_as_modules(copy.deepcopy(parent.module))  # as students have them: calls are counted
+        self._copy = module_to_training_layout(copied, self._device).eval()
         self._readers = readers_of_weights(self._copy)
         self.bytes = sum(p.numel() * p.element_size() for p in parent.module.parameters())
         self._inputs, given = count_of(inputs), to_training_layout(inputs, self._device)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""Outputs [B, ...] and labels [B, ...] to the mean loss of the batch."""
 Divergence = Callable[[Tensor, Tensor, float], Tensor]
 """(student's outputs [B, ...], teacher's outputs [B, ...], temperature) -> one number for each example, [B]."""
 
@@ -90,14 +87,6 @@ def squared_distance(student: Tensor, teacher: Tensor, scale: float = 1.0) -> Te
     """
     each = (student - teacher).square() / scale
     return each.flatten(1).mean(1) if each.ndim > 1 else each
-
-
-def where_outputs_are(loss: Loss | None) -> Loss | None:
-    """Return a user's loss; one that is a module, as with weights of classes, comes to where the outputs are."""
-    if not isinstance(loss, nn.Module):
-        return loss
-    own = copy.deepcopy(loss)  # theirs stays where it is
-    return lambda outputs, labels: own.to(outputs.device)(outputs, labels)  # type: ignore[no-any-return]
 
 
 CLASSIFICATION = Losses(F.cross_entropy, categorical_divergence)

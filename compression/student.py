@@ -10,6 +10,7 @@ from torch import nn
 
 from ..spaces.spec import StudentSpec
 from .edits import Parent, edited
+from .graph_norms import norms_as_modules
 from .masks import mask_of
 
 
@@ -58,8 +59,9 @@ def make_student(parent: Parent, spec: StudentSpec) -> Student:
             weights are not known.
     """
     module, stayed = edited(parent, spec)
+    module = norms_as_modules(module)
     for parameter in module.parameters():
-        parameter.requires_grad_(True)
+        parameter.requires_grad_(can_learn(parameter))
     masks = {}
     for name, pattern in spec.realised(spec.patterns).items():
         weight = module.get_submodule(name).weight
@@ -72,6 +74,11 @@ def make_student(parent: Parent, spec: StudentSpec) -> Student:
     student = Student(module, masks, stayed)
     student.hold_masks()
     return student
+
+
+def can_learn(parameter: nn.Parameter) -> bool:
+    """Tell whether a parameter has a gradient: some networks keep whole numbers, such as indices, as parameters."""
+    return parameter.is_floating_point() or parameter.is_complex()
 
 
 def renew(module: nn.Module, seed: int = 0) -> None:

@@ -16,10 +16,13 @@ from .coded_weight import CodedWeight
 from .layer_forward import ADAPTABLE, own_weight, with_weight
 from .norms import norms_of
 from .seeds import seeded_generator
-from .student import Student
+from .student import Student, can_learn
 
 ALPHA = 16.0
 """Updates of rank r count alpha / r times (Hu et al. 2021, arXiv:2106.09685, section 4.1)."""
+LEAST_MOMENTUM = 0.1
+"""Of norms while a student is taught, PyTorch's default. Some networks are built with 0.0003, or with the mean over
+all batches that there ever were: with these, a student would keep the statistics of its teacher's wider layers."""
 
 
 class LowRank(nn.Module):
@@ -65,7 +68,8 @@ class Tuning:
         Args:
             student: It is changed: what is not trained needs no gradient, and layers with updates compute with them.
             recovery: Says what is trained.
-            last_layer: Name of the layer that answers; None where it is not known, and the last one made is taken.
+            last_layer: Name of the layer that answers; where that is not known, or the student lacks it, the last one
+                made is taken.
             seed: Of the updates.
         """
         self._student, self._module = student, student.module
@@ -74,12 +78,14 @@ class Tuning:
         self.body_stands = recovery.tune == "classifier"
         """Whether nothing before the last layer changes."""
         if recovery.tune == "full":
-            self.trained = list(self._module.parameters())
+            self.trained = [p for p in self._module.parameters() if can_learn(p)]
             return
-        last = last_layer or _last_made(self._module)
+        # a block that the student lacks may hold the layer that answers in others
+        known = {name for name, _ in self._module.named_modules(remove_duplicate=False)}
+        last = last_layer if last_layer in known else _last_made(self._module)
         chosen = set(map(id, self._module.get_submodule(last).parameters())) if last else set()
         if recovery.tune != "classifier":
-            chosen |= {id(p) for p in self._module.parameters() if p.ndim <= 1}
+            chosen |= {id(p) for p in self._module.parameters() if p.ndim <= 1 and can_learn(p)}
         if recovery.tune == ADAPTERS:
             chosen |= {id(p) for name, p in self._module.named_parameters() if name.startswith(PREFIX)}
         if recovery.tune in WITH_UPDATES:
@@ -115,11 +121,16 @@ class Tuning:
         return [name for name, layer in able.items() if not own_weight(name, layer).requires_grad]
 
     def train_mode(self) -> None:
-        """Put the student in training mode; norms whose inputs do not change any more keep their statistics."""
+        """Put the student in training mode; norms whose inputs do not change any more keep their statistics.
+
+        Those that would hardly follow what they see in a training that is short beside the teacher's follow faster.
+        """
         self._module.train()
-        if self.body_stands:
-            for norm in norms_of(self._module):
+        for norm in norms_of(self._module):
+            if self.body_stands:
                 norm.eval()
+            elif norm.momentum is None or norm.momentum < LEAST_MOMENTUM:
+                norm.momentum = LEAST_MOMENTUM
 
     def weight(self, name: str, layer: nn.Module) -> Tensor:
         """Return the weight that a layer computes with: with its update, and with the zeros of its pattern."""
@@ -177,7 +188,7 @@ class Tuning:
             del self._updates[name]
         self._coded.clear()
         for parameter in self._module.parameters():
-            parameter.requires_grad_(True)
+            parameter.requires_grad_(can_learn(parameter))
 
     def _base(self, name: str, layer: nn.Module) -> Tensor:
         coded = self._coded.get(name)

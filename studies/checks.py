@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, fx, nn
 
+from ..compression.graph_norms import norms_as_modules
 from ..compression.losses import Losses
 from ..compression.passes import inputs_at_once
 from ..compression.precision import (
@@ -85,7 +86,7 @@ def check_training(graph: fx.GraphModule, train: MemoryData | StreamedData, loss
     if not any(True for _ in graph.parameters()):
         raise DataError("the teacher has no weights: there is nothing to compress")
     device = training_device()
-    network = module_to_training_layout(copy.deepcopy(graph), device).train()
+    network = module_to_training_layout(norms_as_modules(copy.deepcopy(graph)), device).train()
     before = torch.get_rng_state()
     try:
         with autocast_context(device):

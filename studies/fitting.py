@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..compression.losses import Divergence
+from ..compression.losses import Divergence, Losses, squared_distance
 from ..errors import DataError
 from ..spaces.graph.interface import Interface
 from ..spaces.inputs import Inputs, shapes_of, tensors_of
@@ -20,6 +21,10 @@ from .kinds import Kind, kinds_that_fit
 
 LABELS = 1024
 """Labels of a stream that are looked at."""
+STEP, COARSE = 2**-8, 0.05
+"""A step of bfloat16, in parts of a number; and what it may be in parts of the deviation of outputs."""
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""Outputs [B, ...] and labels [B, ...] to the mean loss of the batch."""
 
 
 def some_labels(train: MemoryData | StreamedData) -> Tensor:
@@ -86,6 +91,45 @@ def label_check(kind: Kind | None, outputs: Tensor, classes: int | None) -> Call
             check_labels(counted, classes, split)
 
     return check
+
+
+class PlacedLoss:
+    """A loss that is a module, such as one with weights of classes, on whatever device outputs are."""
+
+    def __init__(self, module: nn.Module) -> None:
+        """Take the user's module, which stays where it is."""
+        self._module, self._placed = module, dict[torch.device, nn.Module]()
+
+    def __call__(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return what the module says of outputs [B, ...] and labels [B, ...]."""
+        device = outputs.device
+        if device.type != "cpu" and device not in self._placed:
+            self._placed[device] = copy.deepcopy(self._module).to(device)
+        found: Tensor = self._placed.get(device, self._module)(outputs, labels)
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_module": self._module, "_placed": {}}  # other machines have other devices
+
+
+def placed(loss: LossFunction | None) -> LossFunction | None:
+    """Return a user's loss as one that can be computed on any device."""
+    return PlacedLoss(loss) if isinstance(loss, nn.Module) else loss
+
+
+def own_losses(loss: LossFunction, outputs: Tensor) -> Losses:
+    """Return the losses of a task of no kind: its own, and the squared distance from the teacher, over their variance.
+
+    Outputs are measured numbers where the steps of bfloat16 are coarse beside what they differ by between inputs.
+
+    Args:
+        loss: Against labels.
+        outputs: Of the teacher for a few inputs, [B, ...].
+    """
+    spread = float(outputs.var(unbiased=False)) or 1.0
+    steps, differences = (outputs * STEP).square().mean(), outputs.var(0, unbiased=False).mean()
+    precise = float(steps) > COARSE**2 * float(differences)
+    return Losses(loss, lambda student, teacher, _: squared_distance(student, teacher, spread), precise)
 
 
 def for_each_example(distillation: Divergence) -> Divergence:

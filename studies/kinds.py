@@ -108,25 +108,25 @@ def _classification(outputs: Tensor, labels: Tensor) -> bool:
     return (labels.ndim == 1 and _is_integer(labels)) or (labels.shape == outputs.shape and _shares(labels))
 
 
-def _mean(loss: Tensor, counted: Tensor) -> Tensor:
-    """Return the mean loss of a batch, 0 where nothing in it counts: of nothing, the mean is no number."""
-    return torch.where(counted.any(), loss, torch.zeros_like(loss))
-
-
 def _maps(outputs: Tensor, labels: Tensor) -> bool:
     positions = outputs.shape[2:]
     fits = labels.shape[1:] in (positions, (1, *positions))
     return outputs.ndim >= 3 and fits and (_is_integer(labels) or _yes_or_no(labels))
 
 
+def _cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean over the labels that count; 0 where none does, as in a batch whose labels are all unknown."""
+    total = F.cross_entropy(outputs, labels, ignore_index=IGNORED, reduction="sum")
+    return total / (labels != IGNORED).sum().clamp_min(1)
+
+
 def _map_loss(outputs: Tensor, labels: Tensor) -> Tensor:
     labels = labels.reshape(len(outputs), *outputs.shape[2:]).long()
     counted = (labels >= 0) & (labels != VOID)
     if outputs.shape[1] == 1:
-        loss = F.binary_cross_entropy_with_logits(outputs[:, 0][counted], labels[counted].float())
-    else:
-        loss = F.cross_entropy(outputs, labels.masked_fill(~counted, IGNORED), ignore_index=IGNORED)
-    return _mean(loss, counted)
+        answers, wanted = outputs[:, 0][counted], labels[counted].float()
+        return F.binary_cross_entropy_with_logits(answers, wanted, reduction="sum") / max(1, wanted.numel())
+    return _cross_entropy(outputs, labels.masked_fill(~counted, IGNORED))
 
 
 def _map_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -139,9 +139,7 @@ def _yes_loss(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def _token_loss(outputs: Tensor, labels: Tensor) -> Tensor:
-    counted = labels >= 0
-    labels = labels.masked_fill(~counted, IGNORED)
-    return _mean(F.cross_entropy(outputs.flatten(0, -2), labels.flatten(), ignore_index=IGNORED), counted)
+    return _cross_entropy(outputs.flatten(0, -2), labels.masked_fill(labels < 0, IGNORED).flatten())
 
 
 def _tokens_counted(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -158,8 +156,7 @@ def _pixels_counted(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def _next_token_loss(outputs: Tensor, labels: Tensor) -> Tensor:
-    outputs, tokens = shifted(outputs, labels)
-    return _mean(F.cross_entropy(outputs, tokens), tokens >= 0)
+    return _cross_entropy(*shifted(outputs, labels))
 
 
 def _as_many(outputs: Tensor, labels: Tensor) -> bool:

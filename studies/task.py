@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from ..compression.losses import Losses, squared_distance, where_outputs_are
+from ..compression.losses import Losses
 from ..compression.seeds import seeded_generator
 from ..errors import DataError, StudyFileError, UnknownName
 from ..spaces.inputs import Inputs, count_of, joined, rows_of
@@ -25,7 +25,16 @@ from .data.sources import as_data, materialise
 from .data.streams import StreamedData
 from .data.tensors import MemoryData, TensorData
 from .early import EarlyWeights, bare_early, early_in_graph
-from .fitting import advice_on_labels, check_alike, for_each_example, inputs_given, label_check, some_labels
+from .fitting import (
+    advice_on_labels,
+    check_alike,
+    for_each_example,
+    inputs_given,
+    label_check,
+    own_losses,
+    placed,
+    some_labels,
+)
 from .kinds import KINDS, Kind, KindName
 from .loading import load_function
 from .metric import Direction, Metric, MetricFunction, metric_of, top1
@@ -227,15 +236,14 @@ class Task:
         return found
 
     def _losses(self, kind: Kind | None, train: MemoryData | StreamedData, outputs: Tensor) -> Losses:
-        own = where_outputs_are(self.loss)
+        own = placed(self.loss)
         if kind is not None:
             made = kind.losses(some_labels(train))
         else:
             assert own is not None
-            spread = float(outputs.var(unbiased=False)) or 1.0
-            made = Losses(own, lambda student, teacher, _: squared_distance(student, teacher, spread))
+            made = own_losses(own, outputs)
         soft = made.soft if self.distillation is None else for_each_example(self.distillation)
-        return replace(made, hard=own or made.hard, soft=soft)
+        return replace(made, hard=made.hard if own is None else own, soft=soft)
 
     def _check_labels(self, kind: Kind | None, outputs: Tensor, *splits: MemoryData | StreamedData) -> int | None:
         if kind is None:

@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..compression.losses import where_outputs_are
 from ..compression.precision import (
     autocast_context,
     module_to_training_layout,
@@ -28,7 +27,7 @@ from .checkpoint import load_weights, plain_bytes, read_notes, save_weights
 from .data.sources import as_data
 from .data.streams import StreamedData
 from .data.tensors import MemoryData
-from .fitting import some_labels
+from .fitting import placed, some_labels
 from .schema import TeacherSection
 from .study_file import StudyFile
 from .task import Task
@@ -97,10 +96,10 @@ def prepare_teacher(
     reading = task.reading()
     data = as_data(task.train, reading=reading)
     kind = task.kind_of_task()
-    own = where_outputs_are(task.loss)
-    lesson = own or (kind.losses(some_labels(data)).hard if kind is not None else None)
+    lesson = placed(task.loss) or (kind.losses(some_labels(data)).hard if kind is not None else None)
     assert lesson is not None
-    loss = _train(_Lesson(reading.interface, lesson), teacher, data, section, stop, progress)
+    precise = kind is not None and kind.losses(torch.zeros(1)).precise
+    loss = _train(_Lesson(reading.interface, lesson, precise), teacher, data, section, stop, progress)
     save_weights(teacher, path, {"key": key})
     log(f"teacher: {section.epochs} epochs in {time.monotonic() - start_s:.0f} s, last mean loss {loss:.3f}")
     return teacher
@@ -119,6 +118,7 @@ def _key(study_file: StudyFile, teacher: nn.Module) -> str:
 class _Lesson:
     interface: Interface
     loss: Callable[[Tensor, Tensor], Tensor]
+    precise: bool = False
 
 
 def _train(
@@ -148,7 +148,7 @@ def _train(
                 group["lr"] = section.learning_rate * schedule(done)
             inputs, labels = plan.batch(step)
             try:
-                with autocast_context(device):
+                with autocast_context(device, lesson.precise):
                     outputs = lesson.interface.call(teacher, to_training_layout(inputs, device))
                 loss = lesson.loss(outputs.float(), labels.to(device))
                 optimizer.zero_grad(set_to_none=True)

@@ -165,6 +165,8 @@ def _recoverer(task: PreparedTask, settings: StudySections, network: Network, wo
     device = training_device()
     last = next((layer.name for layer in reversed(network.layers) if layer.kind == "linear"), None)
     epochs, batch_size = fitting_schedule(len(task.train), settings.recovery.epochs, settings.recovery.batch_size)
+    if isinstance(task.train, StreamedData):
+        batch_size = task.train.batch_of(batch_size)
     schedule = Schedule(
         epochs=epochs,
         rungs=settings.recovery.rungs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import traceback
 from dataclasses import replace
 
@@ -25,6 +26,10 @@ from .context import EvaluationContext
 from .gate import time_shape
 from .job import Clock, Job, JobResult
 from .rung import train_rung
+
+LARGE_BYTES = 2**25
+"""Weights of a network whose students are freed as soon as a job is done. A graph refers to itself, so Python leaves it
+to its collector, which counts objects and not how large they are: many students would wait in memory for it."""
 
 
 def evaluate(context: EvaluationContext, job: Job) -> JobResult:
@@ -59,6 +64,9 @@ def evaluate(context: EvaluationContext, job: Job) -> JobResult:
         path = trial_folder(context.folder, job.number) / "fault.txt"
         write_bytes(path, traceback.format_exc().encode())
         return JobResult(failure=f"{type(fault).__name__}: {one_line(fault)} (see {path})", seconds=clock.seconds)
+    finally:
+        if sum(p.nbytes for p in context.task.teacher.parameters()) > LARGE_BYTES:
+            gc.collect()
 
 
 def _done(context: EvaluationContext, job: Job, clock: Clock) -> JobResult:

@@ -67,6 +67,13 @@ class StreamedData:
         )
         return StreamedEpoch(loader, len(loader), self.reading, self.check)
 
+    def batch_of(self, batch_size: int) -> int:
+        """Return how many items a batch has where so many are asked for: a loader and a stream bring their own."""
+        if not isinstance(self.source, DataLoader) and not is_stream(self.source):
+            return batch_size
+        plan = self.epoch_plan(0, batch_size, 0)
+        return plan.loader.batch_size or max(1, round(len(self) / max(1, plan.steps)))
+
     def checked(self, check: Check) -> StreamedData:
         """Return the same data, whose labels are checked as they come."""
         return replace(self, check=check)

@@ -96,3 +96,18 @@ def test_a_channel_that_is_silent_stays_as_it_is() -> None:
     with torch.no_grad():
         torch.testing.assert_close(other(OTHERS), silent(OTHERS), rtol=1e-4, atol=1e-5)
     assert all(bool(torch.isfinite(value).all()) for value in other.state_dict().values())
+
+
+class ReadsPositions(nn.Module):
+    """A linear layer that reads the positions behind a convolution, of which there are as many as channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channels, self.positions = nn.Conv1d(4, 6, 1), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.positions(torch.relu(self.channels(x))).mean(1)
+
+
+def test_channels_and_positions_are_told_apart() -> None:
+    assert pairs_of(capture(ReadsPositions().eval(), torch.randn(1, 4, 6))) == ()

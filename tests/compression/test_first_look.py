@@ -134,3 +134,18 @@ def test_a_student_can_be_trained_after_a_look(tmp_path: Path) -> None:
         ends.append(dict(student.module.named_parameters()))
     for key, value in ends[0].items():
         torch.testing.assert_close(value, ends[1][key], rtol=1e-4, atol=1e-5)
+
+
+def test_large_images_come_fewer_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as a chunk of small ones would not fit into memory."""
+    net = nets.net("digits")
+    data, outputs, sizes = data_of(net, 50), [], list[int]()
+    for numbers in (2**25, 10 * net.example.numel()):
+        monkeypatch.setattr("autocompress.compression.first_look.NUMBERS", numbers)
+        student, spec = small_student(net, bits=False)
+        sizes.clear()
+        student.module.register_forward_hook(lambda _m, given, _o: sizes.append(len(given[0])))
+        fake = FakeQuantizer(student.module, spec.bits)
+        outputs.append(outputs_with_bits(student.module, fake, net.inputs(20), data, torch.arange(50), CPU))
+    assert sizes == [10] * 5
+    torch.testing.assert_close(*outputs)

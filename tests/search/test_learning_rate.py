@@ -104,3 +104,13 @@ def test_what_a_search_may_draw_lies_around_the_usual_rate(opened_context: Execu
         bounds.append((variable.bounds.low, variable.bounds.high))
     assert bounds[0] == (0.003, 0.1)
     assert bounds[1] == pytest.approx((0.003 / 100, 0.1 / 100))
+
+
+def test_a_metric_that_says_nothing_of_short_trainings_does_not_end_a_search(
+    context: EvaluationContext, opened_context: ExecutorContext, briefly: None
+) -> None:
+    undefined = metric_of(lambda outputs, labels: float("nan"))
+    said: list[str] = []
+    context = replace(context, task=replace(context.task, metric=undefined))
+    assert space_of(context, opened_context, said).context.recovery.learning_rate == CAREFUL_RATE
+    assert any("none at" in line for line in said)

@@ -237,3 +237,19 @@ def test_numbers_of_regression_lie_in_the_order_of_the_outputs(
 def test_masks_of_segmentation_are_whole_numbers() -> None:
     mask = torch.tensor([[[[0.0, 1.0], [1.0, 0.0]]]])
     assert KINDS["segmentation"].valid(mask) and not KINDS["segmentation"].valid(mask * 0.5)
+
+
+@pytest.mark.parametrize("name", ["segmentation", "tokens", "language_model", "yes-or-no maps"])
+def test_a_batch_in_which_no_label_counts_teaches_nothing(name: str) -> None:
+    outputs, labels = sample("segmentation" if name == "yes-or-no maps" else name)
+    if name == "yes-or-no maps":
+        name, outputs, labels = "segmentation", outputs[:, :1], labels % 2
+    losses = KINDS[name].losses(labels)  # type: ignore[index]
+    outputs = outputs.clone().requires_grad_()
+    loss = losses.hard(outputs, torch.full_like(labels, -100))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert float(loss.detach()) == 0 and outputs.grad is not None and not outputs.grad.any()
+    some = labels.clone()
+    some[1:] = -1
+    alone = losses.hard(outputs[:1], labels[:1])
+    torch.testing.assert_close(losses.hard(outputs, some), alone)

@@ -121,6 +121,18 @@ def test_a_last_batch_of_one_comes_with_an_item_of_the_batch_before() -> None:
     assert [len(plan.batch(i)[1]) for i in range(plan.steps)] == [1, 1, 1, 1], "a user's own batches of one stay"
 
 
+def test_the_batch_of_a_loader_is_told_as_it_is() -> None:
+    weighted = WeightedRandomSampler([1.0] * 20, 20)
+    for source, batch in (
+        (DataLoader(items(20), batch_size=5, sampler=weighted), 5),
+        (DataLoader(items(20), batch_sampler=BatchSampler(weighted, 4, drop_last=False)), 4),
+        (DataLoader(Endless(30, random=True), batch_size=8), 8),
+    ):
+        data = as_data(source)
+        assert isinstance(data, StreamedData) and data.batch_of(16) == batch
+    assert StreamedData(items(20)).batch_of(16) == 16, "nothing of its own"
+
+
 def test_samplers_of_validation() -> None:
     part = materialise(DataLoader(items(20), batch_size=4, sampler=SubsetRandomSampler([3, 5, 8])))
     assert isinstance(part, ImageData) and sorted(part.images[:, 0].tolist()) == [3, 5, 8], "it chose the split"

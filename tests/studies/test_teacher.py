@@ -6,15 +6,17 @@ import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from autocompress.errors import DataError, StorageError, StudyFileError, UnknownName, UsageError
 from autocompress.studies.checkpoint import fit_weights, load_weights, read_notes, save_weights
 from autocompress.studies.data.images import ImageData
+from autocompress.studies.kinds import KindName
 from autocompress.studies.models import CIFAR_DEPTHS, build_model, cifar_resnet, digits_net
 from autocompress.studies.study_file import StudyFile, load_study
 from autocompress.studies.task import Task
@@ -246,3 +248,27 @@ def test_a_network_with_a_part_called_module_gets_its_own_weights_back(tmp_path:
     save_weights(one, tmp_path / "w.safetensors")
     load_weights(other, tmp_path / "w.safetensors")
     assert torch.equal(one.module.weight, other.module.weight)
+
+
+class Notes(nn.Linear):
+    """Notes whether it is trained in 16 bits."""
+
+    coarse: ClassVar[list[bool]] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.coarse.append(torch.is_autocast_enabled(x.device.type))
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(("kind", "coarse"), [("regression", False), ("binary", True)])
+def test_a_teacher_of_measured_numbers_is_trained_in_single_precision(
+    tmp_path: Path, study: StudyFile, monkeypatch: pytest.MonkeyPatch, kind: KindName, coarse: bool
+) -> None:
+    """Steps of bfloat16 are eight years wide around the year 2000."""
+    monkeypatch.setattr("autocompress.compression.precision._cpu_has_fast_bf16", lambda: True)
+    monkeypatch.setattr(Notes, "coarse", [])
+    inputs = torch.randn(32, 4)
+    data = TensorDataset(inputs, inputs.sum(1) if kind == "regression" else (inputs.sum(1) > 0).long())
+    prepare_teacher(study.changed("teacher", epochs=1), Task(Notes(4, 1), data, data, data, kind=kind), tmp_path)
+    assert set(Notes.coarse) == {coarse}
