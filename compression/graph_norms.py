@@ -30,7 +30,8 @@ class GraphNorm(_BatchNorm):
 
     def __init__(self, held: nn.Module, momentum: float, eps: float) -> None:
         """Take the weights, the buffers and the parts of the module that held them for the operator."""
-        weight, bias, mean, variance = (getattr(held, name, None) for name in (*LEARNED, *SEEN))
+        parts: list[Any] = [getattr(held, name, None) for name in (*LEARNED, *SEEN)]
+        weight, bias, mean, variance = parts
         assert isinstance(mean, Tensor)
         super().__init__(len(mean), eps, momentum or None, affine=False)
         self.affine, self.weight, self.bias = weight is not None, weight, bias

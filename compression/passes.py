@@ -24,7 +24,8 @@ def inputs_at_once(network: nn.Module, inputs: Inputs, most: int) -> int:
         inputs: Some inputs, [B, ...] each, on its device. It looks at the first.
         most: Inputs at a time of a network whose values are small.
     """
-    with _Sizes() as seen:
+    seen = _Sizes()
+    with seen:
         call(network, mapped(torch.clone, rows_of(inputs, slice(0, 1))))
     return max(1, min(most, NUMBERS // max(1, seen.largest)))
 
@@ -38,9 +39,10 @@ class _Sizes(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.largest = 0
+        self.largest: int = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
-        self.largest = max([self.largest, *(part.numel() for part in tree_leaves(found) if isinstance(part, Tensor))])
+        parts: list[Any] = tree_leaves(found)
+        self.largest = max([self.largest, *(part.numel() for part in parts if isinstance(part, Tensor))])
         return found

@@ -194,6 +194,8 @@ def _rounded_apart(before: str, now: str) -> bool:
         a, b = float(first), float(second)
     except ValueError:
         return False
+    if not (math.isfinite(a) and math.isfinite(b)):
+        return False
     last_digit = 10.0 ** (math.floor(math.log10(max(abs(a), abs(b), 1e-300))) - 2)
     return name == same and of == as_many and abs(a - b) < 1.5 * last_digit
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..compression.recover import Stopped
-from ..errors import ConditionsChanged, TrialFailed
+from ..errors import AutoCompressError, ConditionsChanged, ExportError, MeasurementError, TrialFailed, one_line
 from ..evaluators.microbenchmarks import Say
 from .prepare.forecast import forecast
 from .study import OpenStudy
@@ -22,8 +22,13 @@ def tell_forecast(study: OpenStudy, left_s: float | None, say: Say) -> None:
         found = forecast(study.context, study.store.ended(), study.settings.target.any_of, recovery)
     except Stopped:
         return
-    except TrialFailed as failure:
-        say(f"no forecast: {failure}")
+    except (TrialFailed, ExportError, MeasurementError) as failure:
+        say(f"no forecast: {one_line(failure)}")
+        return
+    except (AutoCompressError, OSError):
+        raise
+    except Exception as fault:  # such as no memory for a student of the teacher's size: smaller ones may have it
+        say(f"no forecast: {type(fault).__name__}: {one_line(fault)}")
         return
     for line in found.lines(left_s, search.trials, search.workers):
         say(line)

@@ -138,7 +138,8 @@ class Task:
             UnknownName: There is no such kind of task.
         """
         kind = self.kind_of_task()
-        positions, fills = (None, True) if kind is None else (kind.positions, kind.leaves_out)
+        positions, own = None if kind is None else kind.positions, self.loss is not None and self.metric is not None
+        fills = own or kind is None or kind.leaves_out
         shape = OneShape(self.length, self.size, labels=positions, fills=fills)
         splits = {"validation": self.validation, "train": self.train, "test": self.test}
         return reading_of(self.teacher, splits, shape, self.output, own_labels=self.kind == "language_model")
@@ -182,9 +183,8 @@ class Task:
                 raise DataError(f"the {split} split is empty: give at least one item")
         few = validation.inputs(slice(0, LOOKED_AT))
         check_alike("test", test.inputs(slice(0, 1)), few)
-        example = (
-            few if self.example_input is None else inputs_given(self.example_input, reading.interface, "example_input")
-        )
+        own = self.example_input
+        example = few if own is None else inputs_given(own, reading.interface, "example_input")
         example = check_alike("example_input", rows_of(example, slice(0, 1)), few)
         outputs = checked_answers(network, reading.interface, few)
         if computes_in_16_bits(network, reading.interface, few):

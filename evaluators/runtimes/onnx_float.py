@@ -12,6 +12,8 @@ from .onnx_ranges import calibration_inputs, float_session, own_batch
 
 CALIBRATION_BATCH = 32
 """Inputs that calibration runs at a time where the graph's batch is free."""
+CALIBRATION_BYTES = 2**25
+"""The most that they take: what a network makes of large images takes a hundred times as much."""
 
 _FLOAT_OPERATORS = ("BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization")
 # Norms have no kernels in 8 bits: one would only lose the precision of its weights
@@ -85,8 +87,10 @@ def in_batches(
     Args:
         model: The graph (onnx.ModelProto).
         calibration: Inputs [M, ...].
-        size: Inputs at a time where the graph takes any batch.
+        size: Inputs at a time where the graph takes any batch; fewer where they are large.
     """
-    count = len(calibration[0] if isinstance(calibration, tuple) else calibration)
-    for start in range(0, count, own_batch(model) or size):
+    parts = calibration if isinstance(calibration, tuple) else (calibration,)
+    each = sum(part[:1].nbytes for part in parts)
+    size = max(1, min(size, CALIBRATION_BYTES // max(1, each)))
+    for start in range(0, len(parts[0]), own_batch(model) or size):
         yield calibration_inputs(model, calibration, size, start)

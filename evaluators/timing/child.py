@@ -29,7 +29,7 @@ from ..runtimes.base import Loaded, TensorInfo
 from ..runtimes.registry import get_runtime
 from .energy import EnergyMeter
 from .enough import is_enough
-from .machine import cpu_mhz, gpu_mhz
+from .machine import cpu_mhz, gpu_mhz, is_fine
 from .processes import EXIT_MEASUREMENT, EXIT_UNAVAILABLE, ModelTimes, ProcessTimes, TimedFile, TimingRequest
 from .statistics import Statistic, choose_statistic, common_statistic, log_ratio
 
@@ -58,10 +58,13 @@ class _Subject:
     wall_ns: list[list[int]] = field(default_factory=list)
     cpu_ns: list[list[int]] = field(default_factory=list)
     queue_share: list[float] = field(default_factory=list)
+    counts_cpu: bool = True
 
     def times(self) -> ModelTimes:
         """Return the times so far, in milliseconds."""
         wall, cpu = (np.array(rows, dtype=float) / 1e6 for rows in (self.wall_ns, self.cpu_ns))
+        if not self.counts_cpu:
+            cpu = wall
         share = np.array(self.queue_share)
         load_ms = round(self.load_ms, 3)
         return ModelTimes(wall, cpu, share, load_ms, self.warmup, self.peak_memory_mb, self.energy_mj)
@@ -76,10 +79,13 @@ def measure(request: TimingRequest) -> ProcessTimes:
         PluginError: A runtime's package is broken.
     """
     order = random.Random(request.seed)
+    counts_cpu = is_fine(time.process_time_ns)
     made: dict[int, _Subject] = {}
     for index in order.sample(range(len(request.files)), len(request.files)):
         made[index] = _build(request.files[index], alone=not made)
     subjects = [made[index] for index in range(len(request.files))]
+    for subject in subjects:
+        subject.counts_cpu = counts_cpu
     if request.max_rounds == 0:
         return ProcessTimes(tuple(subject.times() for subject in subjects))
     gc.collect()
@@ -106,7 +112,8 @@ def measure(request: TimingRequest) -> ProcessTimes:
     for file, subject in zip(request.files, subjects, strict=True):
         if (meter := EnergyMeter.for_device(_GPUS.get(file.target.device, file.target.device))) is not None:
             seconds = min(_ENERGY_SECONDS, request.max_seconds / (3 * len(subjects)))
-            subject.energy_mj = _energy_mj(subject.call, meter, seconds)
+            with contextlib.suppress(MeasurementError):  # latencies are there, whatever became of the counter
+                subject.energy_mj = _energy_mj(subject.call, meter, seconds)
     known = [clock for clock in clocks if clock is not None]
     return ProcessTimes(
         tuple(subject.times() for subject in subjects),

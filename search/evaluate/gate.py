@@ -77,10 +77,9 @@ def time_shape(context: EvaluationContext, spec: StudentSpec, clock: Clock | Non
         if record is None:
             with disk_errors(session.folder), tempfile.TemporaryDirectory(prefix=PARTIAL, dir=session.folder) as folder:
                 path, spent = Path(folder) / f"model{session.runtime.suffix}", Clock()
-                with clock.time("building"), spent.time("building"):
+                with clock.time("building"), spent.time("building"), context.slices():
                     student = student or make_student(context.parent, spec)
-                    with context.slices():
-                        session.builder.build(student.module, spec, path, CALIBRATION)
+                    session.builder.build(student.module, spec, path, CALIBRATION)
                 with clock.time("measuring"), spent.time("measuring"):
                     latency = session.meter.measure([path])[0]
                 size = file_bytes(path)

@@ -52,7 +52,8 @@ def train_rung(context: EvaluationContext, job: Job, clock: Clock, meter: StepMe
                 _continue_from(earlier, path)
             # what was begun has weights of its own; where it began still says which of them patterns hold at zero
             begun = path.exists() and not begins_with(job.spec).patterns
-            student = start_student(context, begins_with(job.spec), None if begun else job.warm_start)
+            with context.slices():
+                student = start_student(context, begins_with(job.spec), None if begun else job.warm_start)
             recoverer = context.recoverer.with_seed(job.seed)
             fake = recoverer.recover(student, job.spec, job.rung, path, context.stop, meter)
             earlier.unlink(missing_ok=True)

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from ...compression.recover import Stopped
 from ...compression.student import make_student
-from ...errors import MetricError, TrialFailed
+from ...errors import AutoCompressError, MetricError, TrialFailed, one_line
 from ...evaluators.microbenchmarks import Say
 from ...files import read_object, write_json
+from ...remarks import remark
 from ...spaces.axes.bits import FULL
 from ...spaces.space import Space
 from ...spaces.spec import ADAMW_PART, StudentSpec
@@ -140,15 +141,17 @@ def _quality(context: EvaluationContext, spec: StudentSpec, rate: float, end_s: 
     epoch_steps = recoverer.data.epoch_plan(0, recoverer.schedule.batch_size, recoverer.schedule.seed).steps
     steps = min(STEPS, recoverer.schedule.steps(recoverer.data))
     short = replace(recoverer, schedule=replace(recoverer.schedule, epochs=steps / epoch_steps, rungs=(1.0,)))
-    student = make_student(context.parent, spec)
     try:
+        student = make_student(context.parent, spec)
         with temporary_folder() as folder:
             fake = short.recover(student, spec, 0, folder / "student.pt", stop)
-    except TrialFailed:
-        return -math.inf
+        return look_at(context, student.module, fake, EXAMPLES)
     except Stopped:
         return None
-    try:
-        return look_at(context, student.module, fake, EXAMPLES)
-    except MetricError:  # of one that answers the same to all, as too large a rate makes it, or no number
+    except (TrialFailed, MetricError):  # too large a rate makes one that answers the same to all, or no numbers
+        return -math.inf
+    except (AutoCompressError, OSError):
+        raise
+    except Exception as fault:  # of this student alone, as it would be of a trial
+        remark(f"a student to try a learning rate with cannot be taught: {type(fault).__name__}: {one_line(fault)}")
         return -math.inf

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ...errors import MeasurementError, TrialFailed, UsageError
+from ...errors import AutoCompressError, ExportError, MeasurementError, TrialFailed, UsageError, one_line
 from ...evaluators.microbenchmarks import Say, study_profile
 from ...spaces.axes.patterns import MIN_WEIGHTS, PatternAxis
 from ...spaces.context import SpaceContext
@@ -82,7 +82,7 @@ def prepare_space(
         context.stop,
         host=context.host,
     )
-    ratios = _pattern_ratios(context) if PatternAxis.name in settings.space.axes else {}
+    ratios = _pattern_ratios(context, say) if PatternAxis.name in settings.space.axes else {}
     paying = tuple(sorted({kind for each in ratios.values() for kind, r in each.items() if r.high < PATTERN_GAIN}))
     taught_by = next((t.spec.recovery.optimizer for t in trials if t.spec.recovery is not None), None)
     laid = lay_context(context.network, settings, profile, paying, taught_by)
@@ -182,15 +182,22 @@ def storage_counts(settings: StudySections) -> bool:
     return bool(sizes) or settings.budget.max_mb is not None or settings.budget.max_size is not None
 
 
-def _pattern_ratios(context: EvaluationContext) -> dict[str, dict[str, Ratio]]:
+def _pattern_ratios(context: EvaluationContext, say: Say) -> dict[str, dict[str, Ratio]]:
+    """Return what patterns are worth on the teacher, by target and pattern; one that cannot be measured is left out."""
     layers = [layer.name for layer in context.network.layers if layer.weights >= MIN_WEIGHTS]
     found: dict[str, dict[str, Ratio]] = {name: {} for name in context.sessions}
     for kind, rate in RATES.items():
         spec = StudentSpec(patterns=dict.fromkeys(layers, Pattern(kind, rate)))
         try:
-            shape = time_shape(context, spec)
-        except TrialFailed as failure:
-            raise MeasurementError(f"the teacher with {kind} zeros cannot be measured: {failure}") from failure
-        for name, latency in shape.latencies.items():
+            latencies = time_shape(context, spec).latencies
+        except (TrialFailed, ExportError, MeasurementError) as failure:
+            latencies, why = {}, one_line(failure)
+        except (AutoCompressError, OSError):
+            raise
+        except Exception as fault:  # of these zeros alone, as it would be of a trial
+            latencies, why = {}, f"{type(fault).__name__}: {one_line(fault)}"
+        if not latencies:
+            say(f"the teacher with {kind} zeros cannot be measured, and such zeros are not offered: {why[:160]}")
+        for name, latency in latencies.items():
             found[name][kind] = Ratio(latency.ratio, latency.ratio_low, latency.ratio_high, latency.disturbed)
     return found

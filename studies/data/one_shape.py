@@ -121,7 +121,7 @@ class OneShape:
         if long and not self.fills and self.length is not None and label.shape[1] < self.length:
             raise DataError(
                 f"labels have a number for each of {label.shape[1]} positions, and what would fill them up to length = "
-                f"{self.length} would count: bring them to one length, or say kind=None, with a loss and a metric that "
+                f"{self.length} would count: bring them to one length, or give a loss and a metric of your own that "
                 f"leave {ignored} out"
             )
         return made, self._fitted(label, ignored, long, wide, maps=True)

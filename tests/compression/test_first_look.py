@@ -115,7 +115,8 @@ def test_no_more_inputs_than_said_are_looked_at() -> None:
     data = ImageData(torch.zeros(LOOK_IMAGES + 500, 3, 16, 16), torch.arange(LOOK_IMAGES + 500))
     counted: list[int] = []
     look(student, StudentSpec(), net.inputs(NORM_INPUTS + 100), data, lambda _o, y: counted.extend(y.tolist()) or 1.0)
-    assert len(set(counted)) == len(counted) == LOOK_IMAGES and sum(seen) == LOOK_IMAGES + NORM_INPUTS
+    assert len(set(counted)) == len(counted) == LOOK_IMAGES
+    assert sum(seen) == LOOK_IMAGES + NORM_INPUTS + 2, "and twice one, to see how large its values are"
 
 
 def test_a_student_can_be_trained_after_a_look(tmp_path: Path) -> None:
@@ -134,18 +135,3 @@ def test_a_student_can_be_trained_after_a_look(tmp_path: Path) -> None:
         ends.append(dict(student.module.named_parameters()))
     for key, value in ends[0].items():
         torch.testing.assert_close(value, ends[1][key], rtol=1e-4, atol=1e-5)
-
-
-def test_large_images_come_fewer_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many as a chunk of small ones would not fit into memory."""
-    net = nets.net("digits")
-    data, outputs, sizes = data_of(net, 50), [], list[int]()
-    for numbers in (2**25, 10 * net.example.numel()):
-        monkeypatch.setattr("autocompress.compression.first_look.NUMBERS", numbers)
-        student, spec = small_student(net, bits=False)
-        sizes.clear()
-        student.module.register_forward_hook(lambda _m, given, _o: sizes.append(len(given[0])))
-        fake = FakeQuantizer(student.module, spec.bits)
-        outputs.append(outputs_with_bits(student.module, fake, net.inputs(20), data, torch.arange(50), CPU))
-    assert sizes == [10] * 5
-    torch.testing.assert_close(*outputs)

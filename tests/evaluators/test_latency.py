@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,38 @@ def test_energy_is_told_where_it_is_counted_and_never_made_up(
 
     assert told(uncounted) is None
     assert told(counted) == pytest.approx(counted.reference.energy_mj)
+
+
+def test_a_counter_that_stops_counting_costs_the_energy_alone(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(_Counter):
+        def joules(self) -> float:
+            raise MeasurementError("energy of GPU can no longer be read")
+
+    monkeypatch.setattr(EnergyMeter, "for_device", lambda _: Broken())
+    found = timing_child.measure(replace(_alone(files["twin"]), max_seconds=0.05))
+    assert found.reference.energy_mj is None and found.reference.wall_ms.size > 0
+
+
+def test_where_cpu_time_is_counted_in_long_ticks_the_wall_tells_what_files_take(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows and in sandboxes: most inferences took no CPU time at all there, and nothing could be timed."""
+    monkeypatch.setattr(time, "process_time_ns", lambda: time.perf_counter_ns() // 10**7 * 10**7)
+    request = replace(_alone(files["twin"]), files=(TimedFile(files["twin"], Target()),) * 2, max_seconds=0.1)
+    found = ProcessTimes.from_dict(json.loads(json.dumps(timing_child.measure(request).to_dict())))
+    assert (found.reference.cpu_ms == found.reference.wall_ms).all() and (found.reference.cpu_ms > 0).all()
+    statistic = choose_statistic(Target(), True)
+    readings = Readings(request.files, (statistic, statistic), (found,), ({}, {}), peaks_mb=(1.0, 1.0))
+    assert readings.ratio(1).log == pytest.approx(0, abs=1)
+    assert readings.conditions(1)["statistic"] == "wall time, 20% quantile"
+
+
+def test_a_clock_that_others_take_some_time_of_is_fine_all_the_same() -> None:
+    """Another thread may run between two looks at it."""
+    told = iter([0, 5_000_000, 5_000_200])
+    assert machine.is_fine(lambda: next(told))
 
 
 def test_a_file_for_another_batch_is_refused_and_not_timed_as_something_else(tmp_path: Path) -> None:

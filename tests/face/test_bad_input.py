@@ -75,7 +75,7 @@ LOOK = [
     (("compare", "simulated", "--csv", "file"), ("'name' is missing",)),
     (("front", "file"), ("file is a file",)),
     (("front", "folder"), ("no study in folder",)),
-    (("front", "."), ("no study in .",)),
+    (("front", "."), ("no study in /",)),
     (("front", ""), ("empty",)),
     (("front", LONG), ("300 bytes",)),
     (("front", "a\nb"), ("no study in a b",)),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autocompress.compression.schedule import Schedule
+from autocompress.errors import MeasurementError
+from autocompress.search import told
 from autocompress.search.prepare.forecast import Forecast, forecast
 
 if TYPE_CHECKING:
@@ -61,6 +64,30 @@ def test_a_forecast_is_of_real_steps_and_files(opened_context: ExecutorContext) 
     assert told.training_s > 0 and told.building_s > 0 and told.measuring_s > 0 and 0 <= told.reading_share <= 1
     after = context.task.teacher.state_dict()
     assert all((after[name] == value).all() for name, value in before.items()), "the teacher was trained"
+
+
+@pytest.mark.parametrize("failure", [MeasurementError("was killed"), RuntimeError("out of memory")])
+def test_a_forecast_that_cannot_be_costs_no_search_its_begin(
+    opened_context: ExecutorContext, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    """A student of the teacher's size may need memory that smaller ones do not."""
+
+    def forecast(*arguments: Any) -> Forecast:
+        raise failure
+
+    monkeypatch.setattr(told, "forecast", forecast)
+    context = SimpleNamespace(recovery=None)
+    store = SimpleNamespace(ended=list)
+    study: Any = SimpleNamespace(
+        settings=opened_context.settings,
+        context=opened_context.context,
+        space=SimpleNamespace(context=context),
+        store=store,
+    )
+    said: list[str] = []
+    told.tell_forecast(study, None, said.append)
+    (line,) = said
+    assert line.startswith("no forecast: ") and str(failure) in line
 
 
 @pytest.mark.slow

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autocompress.compression.student import Student
 from autocompress.search.evaluate.context import EvaluationContext
 from autocompress.search.executors.base import ExecutorContext
+from autocompress.search.prepare import learning_rate
 from autocompress.search.prepare.learning_rate import CAREFUL_RATE, KEPT, LEAST_RATE, MOST_RATE, try_rates
 from autocompress.search.prepare.space import prepare_space
 from autocompress.spaces.space import Space
@@ -77,6 +79,18 @@ def test_rates_after_which_the_metric_is_not_defined_are_none_to_take(
     said: list[str] = []
     assert space_of(odd, opened_context, said).context.recovery.learning_rate == CAREFUL_RATE
     assert any("none at" in line for line in said)
+
+
+def test_a_student_that_cannot_be_taught_costs_no_search_its_begin(
+    context: EvaluationContext, opened_context: ExecutorContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one that a GPU has no memory for: students of fewer channels may be taught all the same."""
+
+    def no_memory(*arguments: object) -> Student:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(learning_rate, "make_student", no_memory)
+    assert space_of(context, opened_context, []).context.recovery.learning_rate == CAREFUL_RATE
 
 
 def test_a_study_that_was_begun_or_names_its_rate_tries_none(

@@ -253,7 +253,8 @@ def test_latencies_on_many_targets_are_left_out_before_they_are_cut(columns: int
     names = (HERE, "openvino", "executorch", "litert", "pytorch")
     model = finished_trial(2, 0.88, of_teacher(1234.5, 2000.0))
     models = replace(model, measured=dict.fromkeys(names, model.measured[HERE]))
-    found = Front(Path("study"), ("accuracy", "latency_ms"), (models,), {}, Limits(names))
+    objectives = ("accuracy", *(f"latency_ms@{name}" for name in names))
+    found = Front(Path("study"), objectives, (models,), {}, Limits(names))
     console = Console(file=io.StringIO(), width=columns, highlight=False, markup=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(table, "_near", lambda *_: "model.onnx")
