@@ -3,9 +3,10 @@
     python benchmarks/zoo.py                                  # all of them
     python benchmarks/zoo.py timm [names ...] --markdown zoo.md
 
-Every network has random weights: nothing is downloaded. One joint plan is drawn for each, written as an ONNX file, and
-held against its student at batches of 1 and of 8. Each network has a process of its own, with a time limit and a limit
-of memory, so that one that cannot be handled costs its row alone.
+Every network has random weights: nothing is downloaded. Two joint plans are drawn for each: "narrow" gives every group
+of channels a width of its own, "whole" drops a third of the blocks too, and makes inputs smaller. Both are written as
+ONNX files, and held against their students at batches of 1 and of 8. Each network has a process of its own, with a time
+limit and a limit of memory, so that one that cannot be handled costs its row alone.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from autocompress.evaluators.timing.machine import conditions
 from autocompress.spaces.target import Target
 
 HEAD = (
-    "| network | groups | weights in groups | trace, find, export [CPU s] | file against student | int8 | memory [GB] "
-    "| what is left out, and why |\n| --- | --- | --- | --- | --- | --- | --- | --- |"
+    "| network | groups, blocks, sizes | weights in groups | trace, groups, sizes, export [CPU s] | narrow file | int8 "
+    "| whole file | int8 | memory [GB] | what is left out, and why |\n|" + " --- |" * 10
 )
 COVERED, PARITY = 0.6, 1e-4
 
@@ -70,14 +71,16 @@ def _news(connection: Connection, found: dict[str, Any]) -> bool:
 def shown(row: dict[str, Any]) -> str:
     """Return a line of the table."""
     reasons = "; ".join(f"{names}: {reason}" for names, reason in row.get("reasons", ()))
-    remark = row.get("traceback") or row.get("remark") or reasons
-    seconds = ", ".join(f"{row[key]:.0f}" if key in row else "-" for key in ("trace_s", "find_s", "export_s"))
+    remarks = (row.get(key) for key in ("traceback", "remark", "parity_remark", "whole_remark"))
+    remark = next((told for told in remarks if told), reasons)
+    found = ", ".join(str(row.get(key, "-")) for key in ("groups", "blocks", "sizes"))
+    parts = ("trace_s", "find_s", "sizes_s", "parity_s")
+    seconds = ", ".join(f"{row[part]:.0f}" if part in row else "-" for part in parts)
     covered = f"{row['covered']:.0%}" if "covered" in row else "-"
-    parity = f"{row['parity']:.0e}" if "parity" in row else "-"
-    return (
-        f"| {row['name']} | {row.get('groups', '-')} | {covered} | {seconds} | {parity} | {row.get('int8', '-')} "
-        f"| {row.get('memory_gb', '-')} | {remark} |"
+    files = " | ".join(
+        f"{f'{row[key]:.0e}' if key in row else '-'} | {row.get(f'{key}_int8', '-')}" for key in ("parity", "whole")
     )
+    return f"| {row['name']} | {found} | {covered} | {seconds} | {files} | {row.get('memory_gb', '-')} | {remark} |"
 
 
 def summary(rows: list[dict[str, Any]]) -> Iterator[str]:
@@ -86,9 +89,9 @@ def summary(rows: list[dict[str, Any]]) -> Iterator[str]:
         own = [row for row in rows if row["source"] == source]
         ended = sum("traceback" not in row for row in own)
         covered = sum(row.get("covered", 0.0) >= COVERED for row in own)
-        files = [row["parity"] for row in own if "parity" in row]
+        files = [row[key] for row in own for key in ("parity", "whole") if key in row]
         agree = sum(off <= PARITY for off in files)
-        int8 = sum(row.get("int8") == "built" for row in own)
+        int8 = sum(row.get(f"{key}_int8") == "built" for row in own for key in ("parity", "whole"))
         slowest = max((row.get("find_s", 0.0) for row in own), default=0.0)
         yield (
             f"{source}: {ended} of {len(own)} without a traceback, {covered} with {COVERED:.0%} or more of their "

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +26,9 @@ from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.evaluators.score import predict, relative_difference
 from autocompress.evaluators.templates import Templates
 from autocompress.spaces.graph.capture import capture
+from autocompress.spaces.layers import find_layers
 from autocompress.spaces.network import Network, look_at_network
+from autocompress.spaces.sizes import find_sizes
 from autocompress.spaces.spec import StudentSpec
 from autocompress.spaces.target import Target
 
@@ -76,16 +79,31 @@ def _look(make: Callable[[], tuple[nn.Module, Tensor]], files: bool, tell: Telle
     start = time.process_time()
     network = look_at_network(graph, example)
     tell(find_s=time.process_time() - start, groups=len(network.groups), **coverage(graph, network))
-    draw = random.Random(0)
-    counts = {group.name: draw.choice(group.choices(8, 0.25)) for group in network.groups}
-    student = make_student(Parent(graph, network.groups), StudentSpec(counts)).module
-    inputs = alike(example, 8)
-    with torch.no_grad():
-        if student(inputs[:1]).shape != module(inputs[:1]).shape:
-            raise AssertionError("a joint plan changes the output shape")
-    if files:
-        with TemporaryDirectory() as folder:
-            build(network, student, inputs, Path(folder), tell)
+    start = time.process_time()
+    sizes, _ = find_sizes(module, graph, example, None, network.groups)
+    network = replace(network, resizings=sizes)
+    tell(sizes_s=time.process_time() - start, blocks=len(network.blocks), sizes=len(sizes))
+    inputs, parent, draw = alike(example, 8), Parent.of(graph, network), random.Random(0)
+    for key, spec in (("parity", narrow(network, draw)), ("whole", whole(network, draw))):
+        student = make_student(parent, spec).module
+        with torch.no_grad():
+            if student(inputs[:1]).shape != module(inputs[:1]).shape:
+                raise AssertionError("a joint plan changes the output shape")
+        if files:
+            with TemporaryDirectory() as folder:
+                build(student, inputs, Path(folder), tell, key)
+
+
+def narrow(network: Network, draw: random.Random) -> StudentSpec:
+    """Return a joint plan in which every group of channels has a width of its own, down to a quarter."""
+    return StudentSpec({group.name: draw.choice(group.choices(8, 0.25)) for group in network.groups})
+
+
+def whole(network: Network, draw: random.Random) -> StudentSpec:
+    """Return one that lacks a third of the blocks too, and makes inputs smaller where the network allows it."""
+    few = [block.name for block in network.blocks[:-1] if draw.random() < 1 / 3]
+    size = draw.choice(network.resizings).size if network.resizings else 0
+    return replace(narrow(network, draw), dropped=tuple(few), size=size)
 
 
 def coverage(graph: fx.GraphModule, network: Network) -> dict[str, Any]:
@@ -116,8 +134,16 @@ def alike(example: Tensor, count: int) -> Tensor:
     return torch.randn(shape) if example.is_floating_point() else torch.randint(5, 1000, shape)
 
 
-def build(network: Network, student: nn.Module, inputs: Tensor, folder: Path, tell: Teller) -> None:
-    """Write a student's files in 32 and in 8 bits, and hold the first against it at batches of 1 and 8."""
+def build(student: nn.Module, inputs: Tensor, folder: Path, tell: Teller, key: str) -> None:
+    """Write a student's files in 32 and in 8 bits, and hold the first against it at batches of 1 and 8.
+
+    Args:
+        student: The network.
+        inputs: [8, ...].
+        folder: Of the files.
+        tell: Takes what is found: the largest difference as `key`, what became of 8 bits as `key` and "_int8".
+        key: Names the student.
+    """
     runtime, start, worst = get_runtime("onnxruntime"), time.process_time(), 0.0
     templates = Templates(student, inputs[:1], exact=True)  # one export serves all files
     try:
@@ -125,23 +151,25 @@ def build(network: Network, student: nn.Module, inputs: Tensor, folder: Path, te
             builder = ArtifactBuilder(runtime, Target("onnxruntime", batch=batch), templates, inputs, inputs[:2])
             builder.build(student, StudentSpec(), folder / "student.onnx")
             if batch == 1:
-                tell(export_s=time.process_time() - start, int8=int8(builder, network, student, folder / "int8.onnx"))
-            for size in {batch, 8 if builder.free else batch}:
+                tell(**{f"{key}_s": time.process_time() - start})
+                tell(**{f"{key}_int8": int8(builder, student, folder / "int8.onnx", inputs[:1])})
+            for size in {batch, 8 if builder.batching().free else batch}:
                 got = predict(folder / "student.onnx", runtime, Target("onnxruntime", batch=size), inputs.numpy())
                 with torch.no_grad():
                     worst = max(worst, relative_difference(got, student(inputs).numpy()))
-            if builder.free:
+            if builder.batching().free:
                 break
     except (AutoCompressError, TrialFailed) as error:
-        tell(remark=f"no file: {one_line(error)[:160]}", export_s=time.process_time() - start)
+        tell(**{f"{key}_s": time.process_time() - start, f"{key}_remark": f"no file: {one_line(error)[:160]}"})
         return
-    tell(parity=worst)
+    tell(**{key: worst})
 
 
-def int8(builder: ArtifactBuilder, network: Network, student: nn.Module, path: Path) -> str:
+def int8(builder: ArtifactBuilder, student: nn.Module, path: Path, example: Tensor) -> str:
     """Write a student's file in 8 bits; return "built", or why it could not be."""
     try:
-        builder.build(student, StudentSpec(bits={layer.name: 8 for layer in network.layers}), path, 2)
+        layers = find_layers(student, example)
+        builder.build(student, StudentSpec(bits={layer.name: 8 for layer in layers}), path, 2)
     except (AutoCompressError, TrialFailed) as error:
         return one_line(error).rpartition(": ")[2][:100]
     return "built"

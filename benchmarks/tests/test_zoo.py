@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import importlib.util
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ import torch
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.groups import remove_channels
 from autocompress.spaces.network import look_at_network
+from benchmarks import zoo_row
 from benchmarks.zoo_networks import SOURCES
 from benchmarks.zoo_row import alike, coverage
 
@@ -51,3 +55,10 @@ def test_most_of_a_network_lies_in_groups_and_any_joint_plan_runs(library: str, 
             remove_channels(student, network.groups, kept)
             outputs = student(inputs)
             assert outputs.shape == module(inputs).shape and outputs.isfinite().all()
+
+
+@pytest.mark.slow
+def test_the_command_writes_files_of_both_plans_that_are_their_students() -> None:
+    command = [sys.executable, "zoo.py", "torchvision", "squeezenet1_1"]
+    told = subprocess.run(command, cwd=Path(zoo_row.__file__).parent, capture_output=True, text=True, check=True).stdout
+    assert "1 of 1 without a traceback" in told and "2 of 2 files within 1e-04, 2 in int8" in told, told
