@@ -25,11 +25,12 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# mypy looks at the package as it is installed, in which the rooms lie inside autocompress.
+# mypy looks at the package as it is installed, in which the rooms lie inside autocompress, and at what uses it.
 types: $(VENV)/installed
 	rm -rf build/types
 	$(BIN)/python -c "import setuptools; setuptools.setup()" --quiet build --build-lib build/types
-	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml -p autocompress
+	cp -R benchmarks build/types
+	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml -p autocompress -p benchmarks
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

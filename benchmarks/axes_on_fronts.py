@@ -45,7 +45,7 @@ def main() -> None:
 
 def rows_of(front: Front, embedded: frozenset[str]) -> dict[str, tuple[float, ...]]:
     """Return the row of each kind of decision that some model of a study has, as numbers."""
-    objectives, found = front.objectives, {}
+    objectives, found = front.objectives, dict[str, tuple[float, ...]]()
     for name, has in kinds(embedded).items():
         having = [entry for entry in front.entries if has(entry.trial.spec)]
         others = [entry for entry in front.entries if not has(entry.trial.spec)]

@@ -22,7 +22,7 @@ from networks import machine_line
 
 from autocompress.search.evaluate.job import Job
 from autocompress.search.evaluate.parcel import Parcel
-from autocompress.search.executors import on_ray
+from autocompress.search.executors import on_ray, ray_opening
 from autocompress.search.executors.ray_actor import ActorHandle
 from autocompress.search.executors.ray_files import StudyFiles
 from autocompress.search.run import run_search
@@ -61,7 +61,7 @@ def main() -> None:
         opening.append(len(pickle.dumps(found.parcel)) + len(found.task or b""))
         return found
 
-    on_opening: Callable[..., Any] = on_ray.opening_of
+    on_opening: Callable[..., Any] = ray_opening.opening_of
     parcel, take_in = StudyFiles.parcel, StudyFiles.take_in
     settings = load_study(options.study)
     settings = settings.changed("search", executor="ray", workers=1, minutes=options.minutes, shared=options.shared)

@@ -23,6 +23,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from scipy.stats import t as student_t
@@ -116,7 +117,7 @@ def searched_and_fixed(trainer: Trainer, trials: int, seed: int) -> tuple[list[T
     sampler.tell(0, {name: getattr(trainer.default, name) for name in SEARCHED}, [-first.validation])
     for number, order in enumerate(orders[1:], 1):
         ticket, latent = sampler.ask()
-        drawn = {name: SEARCHED[name].clip(float(value)) for name, value in latent.items()}
+        drawn: dict[str, Any] = {name: SEARCHED[name].clip(float(value)) for name, value in latent.items()}
         searched.append(trainer.teach(replace(trainer.default, **drawn), order))
         sampler.tell(number, latent, [-searched[-1].validation], ticket)
         fixed.append(trainer.teach(trainer.default, order))
@@ -173,7 +174,8 @@ def compare(context: EvaluationContext, space: Space, name: str, options: argpar
         print(f"    searched - fixed       {difference(here)}", flush=True)
         of_search += here
         for aid, weight in AID_WEIGHTS.items():
-            recovery = replace(trainer.default, **{f"{aid}_weight": weight})
+            shown: dict[str, Any] = {f"{aid}_weight": weight}
+            recovery = replace(trainer.default, **shown)
             ways = [trainer.teach(recovery, 1000 * seed) for seed in range(options.seeds)]
             pairs = [(way.test, without.test) for way, without in zip(ways, plain, strict=True)]
             longer = sum(way.seconds for way in ways) / sum(without.seconds for without in plain)

@@ -21,6 +21,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -212,7 +213,7 @@ def print_warm_starts(contexts: Sequence[EvaluationContext], space: Space, paren
             teacher = context.task.teacher
             trained(context, parent.spec)
             path = checkpoint_path(context.folder, parent.spec, len(context.recoverer.schedule.rungs) - 1)
-            taught = warm_parent(Parent.of(teacher, context.network), parent.spec, read_weights(path))
+            taught: Any = warm_parent(Parent.of(teacher, context.network), parent.spec, read_weights(path))
             own = context.folder / f"from-{parent.spec.training_key()}"
             warm = replace(context, task=replace(context.task, teacher=taught.module), folder=own)
             looks = [known_before(context, child, start)["first look"] for start in (teacher, taught.module)]

@@ -23,9 +23,10 @@ from networks import machine_line
 from torch import Tensor, nn
 
 from autocompress.compression.export import make_template
-from autocompress.evaluators.bench import TimedFile, bench
+from autocompress.evaluators.bench import bench
 from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.evaluators.score import predict
+from autocompress.evaluators.timing.processes import TimedFile
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.target import Target
 

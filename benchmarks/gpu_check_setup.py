@@ -59,7 +59,7 @@ def machine_facts(device: str) -> list[str]:
     """Return what the check runs on, one fact a line: the GPU, its driver and clocks, and versions."""
     import torch
 
-    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    cudnn = torch.backends.cudnn.version()
     versions = [f"torch {torch.__version__}", f"CUDA {torch.version.cuda}", f"cuDNN {cudnn}"]
     names = ("triton", "onnx", "onnxruntime")
     versions += [f"{name} {_version(name) or 'absent'}" for name in names]

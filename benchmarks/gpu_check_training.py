@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from autocompress.compression.precision import module_to_training_layout, to_tra
 from autocompress.compression.recover import Recoverer
 from autocompress.compression.schedule import Schedule
 from autocompress.compression.student import Student
+from autocompress.spaces.inputs import Inputs, mapped
 from autocompress.spaces.spec import Recovery, StudentSpec
 from autocompress.studies.data.images import ImageData
 from autocompress.studies.models import cifar_resnet
@@ -36,7 +37,7 @@ def training(part: Part) -> None:
     device = torch.device(part.device)
     images = _images(part).to(device)
     torch.manual_seed(0)
-    teacher = cifar_resnet(20)
+    teacher: nn.Module = cifar_resnet(20)
     if part.weights is not None:
         from autocompress.studies.checkpoint import load_weights
 
@@ -101,7 +102,7 @@ class _Loop:
         device: torch.device,
         dtype: torch.dtype,
         channels_last: bool,
-        batches: list[tuple[Tensor, Tensor]],
+        batches: Sequence[tuple[Inputs, Tensor]],
         taught: list[Lesson],
     ) -> None:
         torch.manual_seed(1)
@@ -183,8 +184,8 @@ def _columns(rows: dict[str, list[Any]]) -> tuple[str, str]:
     return image, next((name for name in rows if name.startswith("label")), "label")
 
 
-def _contiguous(inputs: Tensor, device: torch.device) -> Tensor:
-    return inputs.to(device).contiguous()
+def _contiguous(inputs: Inputs, device: torch.device) -> Inputs:
+    return mapped(lambda part: part.to(device).contiguous(), inputs)
 
 
 def _wait(device: torch.device) -> None:

@@ -156,11 +156,12 @@ def simulated(machine: Machine, folder: Path) -> Iterator[LatencyMeter]:
         for number in range(machine.world.known):
             earlier, begun_s = Watch(folder / f"watch-{number}.jsonl"), machine.at_s
             meter = LatencyMeter(target, Path("reference.onnx"), host=machine, watch=earlier)
-            meter = replace(meter, calibration=meter.calibrate())
+            calibration = meter.calibrate()
+            meter = replace(meter, calibration=calibration)
             for _ in range(MOMENTS - 1):
                 machine.next_moment()
                 meter.measure([Path("candidate.onnx")])
-            remember_drift(dict(meter.calibration.conditions), drift_of_run(earlier.read(), begun_s))
+            remember_drift(dict(calibration.conditions), drift_of_run(earlier.read(), begun_s))
             machine.next_moment()
         yield LatencyMeter(target, Path("reference.onnx"), host=machine, watch=Watch(folder / "watch.jsonl"))
 

@@ -92,7 +92,7 @@ def train(threads: int, lock: Path | None) -> None:
             while time.monotonic() < slice_ends:
                 loss = cross_entropy(model(images), labels)
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 told.one_more()
 

@@ -14,10 +14,10 @@ from autocompress.compression.edits import Parent
 from autocompress.compression.export import Template, make_template
 from autocompress.compression.student import make_student
 from autocompress.errors import MeasurementError
-from autocompress.evaluators.bench import TimedFile
 from autocompress.evaluators.runtimes.base import BuildRequest
 from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.evaluators.timing.machine import conditions
+from autocompress.evaluators.timing.processes import TimedFile
 from autocompress.spaces.context import SpaceContext
 from autocompress.spaces.groups import Group
 from autocompress.spaces.layers import Layer

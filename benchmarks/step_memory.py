@@ -34,9 +34,9 @@ def step_bytes(network: str, batch: int, size: int, recovery: Recovery) -> StepB
         recovery: Says what is trained, and by which optimizer.
     """
     inputs = torch.randn(batch, 3, size, size)
-    module = capture(models.get_model(network, weights=None), inputs[:1])
-    student = make_student(Parent.of(module, look_at_network(module, inputs[:1])), StudentSpec(recovery=recovery))
-    last = find_layers(module, inputs[:1])[-1].name
+    graph = capture(models.get_model(network, weights=None), inputs[:1])
+    student = make_student(Parent.of(graph, look_at_network(graph, inputs[:1])), StudentSpec(recovery=recovery))
+    last = find_layers(graph, inputs[:1])[-1].name
     module = student.module
     tuning = Tuning(student, recovery, last)
     optimizer = make_optimizer(recovery, tuning.trained, 0.0)

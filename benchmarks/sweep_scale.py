@@ -102,7 +102,8 @@ class ChargedExecutor(SimulatedExecutor):
         self.driver_s += spent_s
 
 
-Given, Found = ParamSpec("Given"), TypeVar("Found")
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
 
 
 def network_of(decisions: int) -> SimulatedNetwork:

@@ -75,8 +75,8 @@ class Host:
     @classmethod
     def start(cls, number: int, hidden: Path | None) -> Host:
         """Start Ray on a host of its own; `hidden` is a folder that it cannot see."""
-        where = ("--head", f"--port={PORT}", "--include-dashboard=false") if number == 0 else ()
-        where = where or (f"--address={ADDRESSES[0]}:{PORT}",)
+        head = ("--head", f"--port={PORT}", "--include-dashboard=false")
+        where = head if number == 0 else (f"--address={ADDRESSES[0]}:{PORT}",)
         ray = " ".join((*RAY, *where, f"--node-ip-address={ADDRESSES[number]}"))
         hide = "" if hidden is None else f"mount -t tmpfs none {hidden};"
         script = f"hostname {NAMES[number]}; mount -t tmpfs none /tmp; {hide} cd /; while true; do {ray}; sleep 1; done"

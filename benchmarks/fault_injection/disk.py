@@ -147,7 +147,8 @@ def read_only(folder: Path, finished: Arena) -> Row:
     for path in (*copy.rglob("*"), copy):
         path.chmod(path.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
     before = _state(copy)
-    for words in (("front",), ("front", "--json"), ("space",), ("pick",), ("verify",), ("report",)):
+    looks: list[list[str]] = [["front"], ["front", "--json"], ["space"], ["pick"], ["verify"], ["report"]]
+    for words in looks:
         row.times += 1
         out = ("--out", folder / f"out-{words[0]}.html" if words[0] == "report" else folder / f"out-{words[0]}")
         more = out if words[0] in ("pick", "report") else ()

@@ -160,10 +160,11 @@ class SimulatedNetwork:
         self._strength = rng.uniform(-0.25, 0.5, len(self._pairs))
         # what is summed before the power is taken: the variables, and the pairs by the first of the two
         kinds = np.array([f"{v.axis} {role_class(v)}" for v in variables])
-        self._parts: list[Ints | slice] = [(kinds == kind).nonzero()[0] for kind in dict.fromkeys(kinds)]
-        self._pair_parts: list[Ints | slice] = [np.isin(self._pairs[:, 0], part).nonzero()[0] for part in self._parts]
-        if not self.flavour.by_role:
-            self._parts, self._pair_parts = [slice(None)], [slice(None)]
+        of_kinds: list[Ints] = [(kinds == kind).nonzero()[0] for kind in dict.fromkeys(kinds)]
+        self._parts: list[Ints | slice] = [*of_kinds] if self.flavour.by_role else [slice(None)]
+        self._pair_parts: list[Ints | slice] = [slice(None)]
+        if self.flavour.by_role:
+            self._pair_parts = [np.isin(self._pairs[:, 0], part).nonzero()[0] for part in of_kinds]
 
     def _left(self, designs: Ints, repaired: float, aware: bool) -> Floats:
         """Return the harm [n] of designs [n, variables] when so much of what can be repaired was."""

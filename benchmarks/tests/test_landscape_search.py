@@ -172,7 +172,7 @@ def test_the_search_itself_runs_on_simulated_time(network: SimulatedNetwork, tmp
 
 def test_only_known_parts_are_left_out(network: SimulatedNetwork, tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="rungs"):
-        make_search(network, SimulatedExecutor(network), tmp_path, 0, ("doubts",))
+        make_search(network, SimulatedExecutor(network), tmp_path, 0, ("doubts",))  # type: ignore[arg-type]
 
 
 def test_the_searched_reference_lies_beyond_what_anybody_finds(network: SimulatedNetwork) -> None:
