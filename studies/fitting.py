@@ -93,6 +93,20 @@ def label_check(kind: Kind | None, outputs: Tensor, classes: int | None) -> Call
     return check
 
 
+def check_names(names: Sequence[object] | None, classes: int | None) -> None:
+    """Refuse names of classes that are too many or too few.
+
+    Args:
+        names: A user's, None where there are none.
+        classes: How many classes there are, None where there are none.
+
+    Raises:
+        DataError: There is another number of classes.
+    """
+    if names is not None and classes is not None and len(names) != classes:
+        raise DataError(f"{len(names)} labels for {classes} classes: name each class once, in their order")
+
+
 class PlacedLoss:
     """A loss that is a module, such as one with weights of classes, on whatever device outputs are."""
 

@@ -28,6 +28,7 @@ from .early import EarlyWeights, bare_early, early_in_graph
 from .fitting import (
     advice_on_labels,
     check_alike,
+    check_names,
     for_each_example,
     inputs_given,
     label_check,
@@ -191,8 +192,7 @@ class Task:
             say("teacher: what it computes in 16 bits is computed in float32, so answers differ a little")
         check_memory({"validation": len(validation), "test": len(test)}, outputs[0].nbytes)
         classes = self._check_labels(kind, outputs, validation, test, train)
-        if self.labels is not None and classes is not None and len(self.labels) != classes:
-            raise DataError(f"{len(self.labels)} labels for {classes} classes: name each class once, in their order")
+        check_names(self.labels, outputs.shape[1] if self.kind == "multilabel" else classes)
         remarks = remarks_on_other_outputs(network, reading.interface, few)
         for remark in (*remarks, *remarks_on_outputs(self.kind, outputs)):
             say(remark)

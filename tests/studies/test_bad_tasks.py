@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from small_tasks import Knows, right, splits
 from torch import Tensor, nn
 from torch.utils.data import (
@@ -81,6 +82,14 @@ class Fresh(Dataset[Any]):
         return inputs + 1e-3 * torch.randn(6) * (float("nan") if row == self.bad else 1.0), label
 
 
+def in_one_hot(given: Task) -> Task:
+    """Return the same task with an answer for each class, yes or no."""
+    for split in ("train", "validation", "test"):
+        items = [(x, F.one_hot(torch.as_tensor(y), 4).float()) for x, y in getattr(given, split)]
+        given = replace(given, **{split: items})
+    return replace(given, kind="multilabel")
+
+
 def metric_that(change: Callable[[Tensor, Tensor], Any]) -> Change:
     return lambda given: replace(given, metric=change)
 
@@ -133,6 +142,10 @@ REFUSED: dict[str, tuple[Change, tuple[str, ...]]] = {
     "no such kind": (lambda t: replace(t, kind="clasification"), ("did you mean 'classification'",)),
     "an empty kind": (lambda t: replace(t, kind=""), ("unknown kind of task ''",)),
     "too few names of classes": (lambda t: replace(t, labels=["a"]), ("1 labels for 4 classes",)),
+    "too few names of yes-or-no answers": (
+        lambda t: replace(in_one_hot(t), labels=["a", "b"]),
+        ("2 labels for 4 classes",),
+    ),
     "a negative length": (lambda t: replace(t, length=-1), ("length = -1",)),
     "no size": (lambda t: replace(t, size=(0, 5)), ("size = (0, 5)",)),
     "no such output": (lambda t: replace(t, output="nothing"), ("no output 'nothing'",)),
