@@ -52,6 +52,7 @@ class SpaceContext:
         patterns: Sparsity patterns that the user allows, None for all that pay.
         profile: What bits and channels were measured to win on the targets, None where that is not known.
         recovery: How students are taught where nothing else is decided.
+        held: Numbers of `recovery` that no search decides, by name.
         ways: Which weights a recovery may train, of `spec.TUNES`; the first is that of students made by hand.
         aids: What the teacher may show students beside its outputs, of `spec.AIDS`.
         starts: Whose weights students may begin with; see `axes.recovery`.
@@ -82,6 +83,7 @@ class SpaceContext:
     patterns: tuple[str, ...] | None = None
     profile: TargetProfile | None = None
     recovery: Recovery = field(default_factory=Recovery)
+    held: frozenset[str] = frozenset()
     ways: tuple[str, ...] = (Recovery.tune,)
     aids: tuple[str, ...] = ()
     starts: tuple[str, ...] = ("teacher",)

@@ -35,8 +35,9 @@ def _one(mistake: Any) -> str:
     value = mistake["input"]
     if len(loc) > 2 and isinstance(inner := schema.get("additionalProperties"), dict):
         return f"[{section}.{key}] {loc[2]} = {_short(value)}; allowed: {_in_words(inner)}"
-    if mistake["type"] == "literal_error" and isinstance(value, str):
-        return f"{where}{UnknownName(f'value of {key}', value, map(str, _choices(schema)))}"
+    choices = _choices(schema)
+    if mistake["type"] == "literal_error" and isinstance(value, str) and choices:
+        return f"{where}{UnknownName(f'value of {key}', value, map(str, choices))}"
     if not section and "$ref" in str(schema):
         return f"[{key}] must be a section, got {value!r}: write its keys below a line [{key}]"
     return f"{where}{key} = {_short(value)}; allowed: {_in_words(schema)}"
@@ -63,6 +64,8 @@ def _choices(schema: dict[str, Any]) -> list[Any]:
 def _in_words(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_in_words(part) for part in schema["anyOf"] if part.get("type") != "null")
+    if "const" in schema:
+        return repr(schema["const"])
     if "enum" in schema:
         return ", ".join(map(repr, schema["enum"]))
     if schema.get("type") == "array":

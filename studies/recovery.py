@@ -12,6 +12,8 @@ from .section import Count, Positive, Section, named_once
 
 Calibration = Literal["minmax", "percentile-99.99", "percentile-99.9", "entropy", "mse", "trained", "auto"]
 """How the ranges of 8-bit activations are found."""
+SEARCHED: Literal["searched"] = "searched"
+"""In the place of a number that the search decides for each student."""
 
 
 class RecoverySection(Section):
@@ -26,6 +28,8 @@ class RecoverySection(Section):
         optimizer: "sgd" or "adamw". Without it AdamW for networks that are normalised by layers, as transformers are.
         learning_rate: Peak of the schedule where nothing else decides it, about which a search tries others. Without
             it 0.02 for SGD; that of AdamW is found by a few short trainings before the first trial.
+        temperature: What softens the outputs of teacher and student, 1 to 10; "searched" lets a search decide it.
+        alpha: Weight of the teacher's outputs against the labels, 0 to 1; likewise.
         ways: Which weights a training may change: "full" all of them, "classifier" the last layer, "bitfit" biases,
             norms and the last layer, "lora" those and an update of low rank for each other layer, "qlora" the same
             over weights that are kept in 8 bits meanwhile, "adapters" biases, norms, the last layer and bottlenecks
@@ -55,6 +59,8 @@ class RecoverySection(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     optimizer: Literal["sgd", "adamw"] | None = None
     learning_rate: Positive | None = None
+    temperature: Literal["searched"] | Annotated[float, Field(ge=1, le=10)] = Recovery.temperature
+    alpha: Literal["searched"] | Annotated[float, Field(ge=0, le=1)] = Recovery.alpha
     ways: Annotated[
         tuple[Literal["full", "classifier", "bitfit", "lora", "qlora", "adapters"], ...],
         Field(strict=False, min_length=1),
@@ -72,6 +78,12 @@ class RecoverySection(Section):
     @classmethod
     def _in_one_order(cls, aids: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(aid for aid in AIDS if aid in aids)
+
+    @property
+    def held(self) -> dict[str, float]:
+        """The numbers of distillation that all students have, by name; a search decides the others."""
+        numbers = {"temperature": self.temperature, "alpha": self.alpha}
+        return {name: float(number) for name, number in numbers.items() if number != SEARCHED}
 
     ramp: Literal["cubic"] | None = None
     learned_steps: bool = False

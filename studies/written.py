@@ -10,6 +10,7 @@ from collections.abc import Mapping, Set
 from ..errors import StudyFileError
 from ..spaces.spec import WITH_RANK
 from .data.source import DATA_SOURCES
+from .recovery import SEARCHED
 from .schema import StudySections
 from .section import Section
 
@@ -78,6 +79,11 @@ def check_effect(study: StudySections, written: Written) -> None:
             raise StudyFileError(f"[space] {key} has no effect without the axis {axis!r}: add it, or remove {key}")
     if study.recovery.aids and "aids" in written.get("recovery", set()) and "recovery" not in axes:
         raise StudyFileError("[recovery] aids has no effect without the axis 'recovery': add it, or remove aids")
+    for key in ("temperature", "alpha"):
+        if getattr(taught, key) == SEARCHED and "recovery" not in axes:
+            raise StudyFileError(
+                f"[recovery] {key} = \"{SEARCHED}\" has no effect without the axis 'recovery': add it, or give a number"
+            )
     if "ramp" in written.get("recovery", set()) and study.recovery.ramp is not None and "pattern" not in axes:
         raise StudyFileError("[recovery] ramp has no effect without the axis 'pattern': add it, or remove ramp")
     if taught.learned_steps and not {"bits", "recovery"} <= set(axes):

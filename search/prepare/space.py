@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ...errors import AutoCompressError, ExportError, MeasurementError, TrialFailed, UsageError, one_line
 from ...evaluators.microbenchmarks import Say, study_profile
@@ -134,6 +135,7 @@ def lay_context(
     part = ADAMW_PART if optimizer == "adamw" else 1.0
     rate = Recovery.learning_rate if taught.learning_rate is None else taught.learning_rate / part
     found = {t.name: usable_runtime(t).capabilities(t) for t in settings.target.targets()}
+    held: dict[str, Any] = taught.held
     joint = joint_capabilities(list(found.values()), settings.target.any_of)
     context = SpaceContext(
         layers=network.layers,
@@ -154,7 +156,9 @@ def lay_context(
             rank=taught.rank,
             ramp=taught.ramp or "",
             learned_steps=taught.learned_steps,
+            **held,
         ),
+        held=frozenset(held),
         ways=taught.ways,
         aids=settings.recovery.aids,
         starts=settings.recovery.starts,

@@ -11,6 +11,7 @@ from ...errors import StorageError, UsageError
 from ...files import read_object, write_json
 from ...remarks import remark
 from ...studies.budget import LATENCY_KEYS, BudgetSection
+from ...studies.recovery import SEARCHED
 from ...studies.schema import StudySections
 from ...studies.study_file import StudyFile
 from ...studies.task import Task
@@ -24,8 +25,8 @@ FIXED_KEYS = {"space": {"criterion", "embeddings", "recurrent"}}
 """Keys of other sections that cannot either: the students of one plan would not be the same."""
 NEEDS_WHAT_IS_KEPT = {"size": "sizes.json"}
 """Axis -> the file of a study without which it cannot lose the axis: what students with it are made with."""
-FREE = {"profile_seconds", "learn_seconds", "precision"}
-"""Keys of those sections that may: how long to look does not change what is seen."""
+FREE = {"profile_seconds", "learn_seconds", "precision", "temperature", "alpha"}
+"""Keys of those sections that may: how long to look does not change what is seen, and plans name the other two."""
 
 
 def settings_path(folder: Path) -> Path:
@@ -182,7 +183,7 @@ def _section(old: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def with_earlier_choices(folder: Path, settings: StudyFile) -> tuple[StudyFile, list[str], list[str]]:
-    """Return settings with the limits and the axes that a study was searched with, where they say nothing of them.
+    """Return settings with the limits, axes and held numbers of a study's last search, where they say nothing of them.
 
     Args:
         folder: The study's folder.
@@ -204,6 +205,11 @@ def with_earlier_choices(folder: Path, settings: StudyFile) -> tuple[StudyFile, 
     kept = {key: value for key, value in _section(old, "budget").items() if key not in said and value != plain.get(key)}
     if kept:
         settings = settings.changed("budget", **kept)
+    # studies had no such keys when all of them searched these numbers
+    taught = dict.fromkeys(("temperature", "alpha"), SEARCHED) | _section(old, "recovery")
+    others = {key for key in ("temperature", "alpha") if taught[key] != getattr(settings.recovery, key)}
+    if others := others - settings.recovery.model_fields_set:
+        settings = settings.changed("recovery", **{key: taught[key] for key in others})
     axes = _section(old, "space").get("axes", settings.space.axes)
     if "axes" in settings.space.model_fields_set or tuple(axes) == settings.space.axes:
         axes = []

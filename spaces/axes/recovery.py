@@ -40,9 +40,10 @@ OF_PLACES = ("feature_weight", *AID_NUMBERS)
 class RecoveryAxis(AxisDefaults):
     """What is trained, temperature and alpha, learning rate, feature matching, aids, quantization-aware training.
 
-    Every space knows whether and how a student is taught. A search decides how, where a study asks for this axis; else
-    all its students are taught in the space's default way. Where a study offers no other way than to train all
-    weights, the space is the one that it always was: no sampler's history is lost.
+    Every space knows whether and how a student is taught. A search decides how, where a study asks for this axis, but
+    for the numbers that the study holds; else all its students are taught in the space's default way. Where a study
+    offers no other way than to train all weights, the space is the one that it always was: no sampler's history is
+    lost.
     """
 
     name = "recovery"
@@ -58,7 +59,7 @@ class RecoveryAxis(AxisDefaults):
         found = [self._variable("method", (NOT_TAUGHT, TAUGHT, *others), searched=ways)]
         for subject, bounds in _numbers(context).items():
             options = (getattr(default, subject),)
-            held = () if asked else options
+            held = () if asked and subject not in context.held else options
             found.append(Variable(self.name, subject, "teaching", "number", options, bounds=bounds, searched=held))
         starts = (TEACHERS, NEW, *((EARLY,) if EARLY in context.starts else ()))
         found.append(self._variable("start", starts, searched=context.starts))
