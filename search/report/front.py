@@ -270,10 +270,14 @@ class Front:
         return replace(self, changed={**self.changed, **changed})
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return one row for each trial, ended in whatever way; every decision is a column."""
+        """Return one row for each trial, ended in whatever way; every decision is a column.
+
+        The outcome of trials in `changed` is "left out", and nothing that was measured of them is told.
+        """
         from .frame import to_frame
 
-        return to_frame(self.trials, self.confirmed, frozenset(e.number for e in self.best), self.limits.metric)
+        best = frozenset(e.number for e in self.best)
+        return to_frame(self.trials, self.confirmed, best, self.limits.metric, self.changed)
 
     @cached_property
     def _teachers(self) -> list[Entry]:
