@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from simulated_study import TARGET, write_study
 
+from autocompress.evaluators.timing.processes import TimedFile
 from autocompress.files import write_bytes
 from autocompress.search.bundle.contents import write_bundle
 from autocompress.search.bundle.record import read_record
 from autocompress.search.bundle.scripts import ScriptFacts, infer_script, requirements
+from autocompress.search.exported import Exported
 from autocompress.search.report.entry import Confirmed
 from autocompress.search.report.front import Front
 from autocompress.search.report.looks import LongLook, LongLooks
@@ -111,3 +115,17 @@ def test_a_card_says_whether_the_test_split_was_scored(front: Front, tmp_path: P
         said = (tmp_path / name / "README.md").read_text()
         assert ("test split was scored once" in said) == (name == "scored")
         assert ("test split | not scored" in said) == (name == "before") == ("was not scored with this model" in said)
+
+
+def test_an_export_tells_the_teacher_by_the_file_that_it_times(front: Front) -> None:
+    """The teacher's worst file is another one: it is for a target that the table has no row of."""
+    from autocompress.search.export import _measured_teacher
+
+    assert front.teacher is not None
+    files = front.teacher.trial.measured
+    for name in BOTH:
+        timed = TimedFile(trial_folder(front.folder, 1) / name / "model.onnx", Target(name))
+        work: Any = SimpleNamespace(teacher=timed)
+        found = _measured_teacher(work, front, [Exported(name, beside=files[name].latency)])
+        assert found is not None and found.name == f"teacher on {name}"
+        assert found.quality == files[name].accuracy
