@@ -100,6 +100,9 @@ def _one(
     state = runtime.available()
     if not state.ok:
         return Verified(bundle, name, said, reason=state.reason)
+    if state.devices and said.target.device not in state.devices:
+        here = f"{said.target.runtime} {state.version} has no device {said.target.device!r} here, only"
+        return Verified(bundle, name, said, reason=f"{here} {', '.join(state.devices)}")
     path = bundle / said.file
     if not any(listed_file == said.file or listed_file.startswith(f"{said.file}/") for listed_file in listed(bundle)):
         raise BundleError(

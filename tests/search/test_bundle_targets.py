@@ -13,8 +13,9 @@ from simulated_study import TARGET, write_study
 from autocompress.evaluators.timing.processes import TimedFile
 from autocompress.files import write_bytes
 from autocompress.search.bundle.contents import write_bundle
-from autocompress.search.bundle.record import read_record
+from autocompress.search.bundle.record import read_record, write_record
 from autocompress.search.bundle.scripts import ScriptFacts, infer_script, requirements
+from autocompress.search.bundle.verify import verify
 from autocompress.search.exported import Exported
 from autocompress.search.report.entry import Confirmed
 from autocompress.search.report.front import Front
@@ -129,3 +130,15 @@ def test_an_export_tells_the_teacher_by_the_file_that_it_times(front: Front) -> 
         found = _measured_teacher(work, front, [Exported(name, beside=files[name].latency)])
         assert found is not None and found.name == f"teacher on {name}"
         assert found.quality == files[name].accuracy
+
+
+def test_a_file_for_a_device_that_is_not_here_keeps_no_other_from_being_checked(front: Front, tmp_path: Path) -> None:
+    gpu = f"{TARGET}@cuda"
+    folder = tmp_path / "both"
+    write_bundle(front, front.trial(2).entry, folder)
+    record = read_record(folder)
+    files = {gpu: replace(record.files[TARGET], target=Target(TARGET, "cuda")), **record.files}
+    write_record(folder, replace(record, files=files))
+    found = list(verify(folder, timed=False))
+    assert [each.target for each in found] == [gpu, *BOTH]
+    assert "cuda" in found[0].reason and "no samples" in found[1].reason
