@@ -13,6 +13,7 @@ from simulated_study import TARGET, write_study
 from autocompress.evaluators.timing.processes import TimedFile
 from autocompress.files import write_bytes
 from autocompress.search.bundle.contents import write_bundle
+from autocompress.search.bundle.hub import add_hub_files
 from autocompress.search.bundle.record import read_record, write_record
 from autocompress.search.bundle.scripts import ScriptFacts, infer_script, requirements
 from autocompress.search.bundle.verify import verify
@@ -20,6 +21,7 @@ from autocompress.search.exported import Exported
 from autocompress.search.report.entry import Confirmed
 from autocompress.search.report.front import Front
 from autocompress.search.report.looks import LongLook, LongLooks
+from autocompress.search.store.facts import read_facts, write_facts
 from autocompress.search.store.layout import trial_folder
 from autocompress.search.store.settings import read_settings, write_settings
 from autocompress.search.trial import Trial
@@ -142,3 +144,17 @@ def test_a_file_for_a_device_that_is_not_here_keeps_no_other_from_being_checked(
     found = list(verify(folder, timed=False))
     assert [each.target for each in found] == [gpu, *BOTH]
     assert "cuda" in found[0].reason and "no samples" in found[1].reason
+
+
+def test_inputs_of_a_size_without_channels_are_told_as_no_pictures(front: Front, tmp_path: Path) -> None:
+    """`infer.py` takes arrays alone then, and the Hub's tools are told nothing of pictures."""
+    facts = read_facts(front.folder)
+    write_facts(front.folder, replace(facts, preprocessing=Preprocessing((32, 32))))
+    write_bundle(front, front.trial(2).entry, tmp_path / "hub", add_hub_files)
+    assert not (tmp_path / "hub" / "preprocessor_config.json").exists()
+    card = (tmp_path / "hub" / "README.md").read_text()
+    assert "None channels" not in card and "give arrays, prepared alike" in card
+    write_facts(front.folder, replace(facts, preprocessing=Preprocessing((32, 32), 3)))
+    write_bundle(front, front.trial(2).entry, tmp_path / "pictures", add_hub_files)
+    assert (tmp_path / "pictures" / "preprocessor_config.json").exists()
+    assert "32 x 32 pixels of 3 channels" in (tmp_path / "pictures" / "README.md").read_text()
