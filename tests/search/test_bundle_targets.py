@@ -158,3 +158,19 @@ def test_inputs_of_a_size_without_channels_are_told_as_no_pictures(front: Front,
     write_bundle(front, front.trial(2).entry, tmp_path / "pictures", add_hub_files)
     assert (tmp_path / "pictures" / "preprocessor_config.json").exists()
     assert "32 x 32 pixels of 3 channels" in (tmp_path / "pictures" / "README.md").read_text()
+
+
+def test_a_bundle_does_not_tell_the_name_of_the_machine(front: Front, tmp_path: Path) -> None:
+    """It is given away, and what it was measured on is told by its parts."""
+    trials = []
+    for trial in front.trials:
+        measured = {}
+        for name, file in trial.measured.items():
+            conditions = {**file.latency.conditions, "host": "a-name-of-ours"}
+            measured[name] = replace(file, latency=replace(file.latency, conditions=conditions))
+        trials.append(replace(trial, measured=measured))
+    named = replace(front, trials=tuple(trials), confirmed={})
+    write_bundle(named, named.trial(2).entry, tmp_path / "deploy", add_hub_files)
+    found = [path for path in (tmp_path / "deploy").rglob("*") if path.is_file()]
+    assert len(found) > 8 and not [path.name for path in found if b"a-name-of-ours" in path.read_bytes()]
+    assert read_record(tmp_path / "deploy").files[TARGET].latency.conditions["device_name"] == "a simulated CPU"
