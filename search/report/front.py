@@ -240,7 +240,7 @@ class Front:
         if max_drop is not None:
             if self.teacher is None:
                 raise BudgetError("max_drop is against the teacher, which was not measured yet: search on")
-            floor = after_drop(self.teacher.quality, max_drop)
+            floor = after_drop(self.teacher.quality, str(max_drop))  # from Python, 0.01 is a number
             given = limits.min_accuracy if min_accuracy is not None else None
             sure = limits.sure_accuracy if min_accuracy is not None else None
             floor = floor if given is None else max(floor, given)
@@ -248,7 +248,7 @@ class Front:
         if max_size is not None:
             if self.teacher is None:
                 raise BudgetError("max_size is against the teacher, which was not measured yet: search on")
-            most = self.teacher.size_bytes / 1e6 * part_of(max_size)
+            most = self.teacher.size_bytes / 1e6 * part_of(str(max_size))
             limits = replace(limits, max_mb=most if max_mb is None else min(most, max_mb))
         return limits
 
