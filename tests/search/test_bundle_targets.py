@@ -7,9 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from simulated_study import TARGET, write_study
 
+from autocompress.errors import BundleError
+from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.evaluators.timing.processes import TimedFile
 from autocompress.files import write_bytes
 from autocompress.search.bundle.contents import write_bundle
@@ -174,3 +177,16 @@ def test_a_bundle_does_not_tell_the_name_of_the_machine(front: Front, tmp_path: 
     found = [path for path in (tmp_path / "deploy").rglob("*") if path.is_file()]
     assert len(found) > 8 and not [path.name for path in found if b"a-name-of-ours" in path.read_bytes()]
     assert read_record(tmp_path / "deploy").files[TARGET].latency.conditions["device_name"] == "a simulated CPU"
+
+
+def test_answers_that_cannot_be_read_as_numbers_are_told_as_such(
+    front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same shape is no reason: a machine whose numbers overflow is to be seen."""
+    from autocompress.search.bundle import verify as module
+
+    write_bundle(front, front.trial(2).entry, tmp_path / "both")
+    said, answers = read_record(tmp_path / "both").files[TARGET], np.ones((8, 10), np.float32)
+    monkeypatch.setattr(module, "predict", lambda *_: answers * np.nan)
+    with pytest.raises(BundleError, match=r"differ from those expected by inf .*, here is \d"):
+        module._difference(tmp_path / "model.onnx", get_runtime(TARGET), said, (answers,), answers)
