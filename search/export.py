@@ -130,8 +130,10 @@ def _measured_teacher(work: _Work, front: Front, found: Sequence[Exported]) -> M
     latency = next((entry.beside for entry in found if entry.beside is not None), None)
     if latency is None or work.teacher is None:
         return None
-    quality, sd = (front.teacher.quality, front.teacher.quality_sd) if front.teacher else (None, None)
-    return MeasuredFile(f"teacher on {work.teacher.target.name}", latency, file_bytes(work.teacher.path), quality, sd)
+    name = work.teacher.target.name
+    known = None if front.teacher is None else front.teacher.on((name,))  # of its files, the one that was timed
+    quality, sd = (None, None) if known is None else (known.quality, known.quality_sd)
+    return MeasuredFile(f"teacher on {name}", latency, file_bytes(work.teacher.path), quality, sd)
 
 
 def teacher_file(folder: Path, target: Target) -> Path:

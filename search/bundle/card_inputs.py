@@ -29,7 +29,7 @@ def inputs_in_words(
     if size:
         lines.append(f"give inputs of the full size: {smaller_in_words(inputs, size)}")
     known = task.preprocessing
-    if known is not None and known.size is not None:
+    if known is not None and known.size is not None and known.channels is not None:
         mean = f", minus the mean {_numbers(known.mean)}" if known.mean else ""
         std = f", divided by the deviation {_numbers(known.std)}" if known.std else ""
         height, width = known.size

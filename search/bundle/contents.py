@@ -233,6 +233,8 @@ def _record(source: _Source, folder: Path, files: PerTarget[str], samples: Sampl
     described = {}
     for name, file in files.items():
         measured, latency = entry.trial.measured[name], entry.reported[name]
+        # a bundle is given away: the name of the machine is nobody's business
+        conditions = {key: value for key, value in latency.conditions.items() if key != "host"}
         described[name] = FileRecord(
             file=file,
             sha256=digest(folder / file),
@@ -240,7 +242,7 @@ def _record(source: _Source, folder: Path, files: PerTarget[str], samples: Sampl
             compressed_bytes=measured.compressed_bytes,
             target=_target(source, name),
             validation=source.figure(measured.accuracy, "validation", measured.accuracy_sd),
-            latency=latency,
+            latency=replace(latency, conditions=conditions),
             operators=measured.operators,
             tolerance=TOLERANCES[bits],
             remark=measured.remark,

@@ -35,7 +35,7 @@ def add_hub_files(folder: Path) -> None:
         config["label2id"] = {name: i for i, name in enumerate(labels)}
     write_json(folder / "config.json", config)
     picture = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))["picture"]
-    if picture is not None:
+    if picture is not None and picture["channels"] is not None:
         write_json(folder / "preprocessor_config.json", _preprocessor(picture))
 
 

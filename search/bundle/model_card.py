@@ -218,8 +218,7 @@ def _place(facts: CardFacts, name: str, file: FileRecord) -> dict[str, Any]:
             *([("ranges of 8-bit activations", file.calibration)] if file.calibration else []),
             ("SHA-256", code(file.sha256)),
         ],
-        # a bundle is given away: the name of the machine is nobody's business
-        "conditions": [(key, _plain(value)) for key, value in latency.conditions.items() if key != "host"],
+        "conditions": [(key, _plain(value)) for key, value in latency.conditions.items()],
         "operators": list(file.operators.items()),
         "remark": file.remark,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...studies.metric import MetricLabel
@@ -15,9 +16,13 @@ if TYPE_CHECKING:
 
 
 def to_frame(
-    trials: Sequence[Trial], confirmed: Mapping[int, Confirmed], on_front: frozenset[int], metric: MetricLabel
+    trials: Sequence[Trial],
+    confirmed: Mapping[int, Confirmed],
+    on_front: frozenset[int],
+    metric: MetricLabel,
+    left_out: Mapping[int, str],
 ) -> pandas.DataFrame:
-    """Return one row for each trial, ended in whatever way.
+    """Return one row for each trial, ended in whatever way; what was measured is not told of those that are left out.
 
     Columns say how it went, what was measured (milliseconds, bytes), and each decision, as `channels.conv1`. With
     several targets, measured columns have the target's name behind an `@`. What a sampler drew is `drawn.<name>`.
@@ -27,13 +32,18 @@ def to_frame(
         confirmed: The longer looks, by trial number.
         on_front: Numbers of the trials on the front.
         metric: How the metric is shown. Its columns are named "accuracy", or as a metric that is minimized.
+        left_out: Trials whose figures are those of another file or another machine, with the reason.
     """
     import pandas
 
     several = len({name for trial in trials for name in trial.measured}) > 1
-    return pandas.DataFrame(
-        [_row(t, confirmed.get(t.number), on_front, metric, several) for t in sorted(trials, key=_number)]
-    )
+    rows = []
+    for trial in sorted(trials, key=_number):
+        if reason := left_out.get(trial.number, ""):
+            trial = replace(trial, gate={}, measured={}, reason=reason)
+        row = _row(trial, confirmed.get(trial.number), on_front, metric, several)
+        rows.append(row | {"outcome": "left out"} if reason else row)
+    return pandas.DataFrame(rows)
 
 
 def _number(trial: Trial) -> int:

@@ -240,7 +240,7 @@ class Front:
         if max_drop is not None:
             if self.teacher is None:
                 raise BudgetError("max_drop is against the teacher, which was not measured yet: search on")
-            floor = after_drop(self.teacher.quality, max_drop)
+            floor = after_drop(self.teacher.quality, str(max_drop))  # from Python, 0.01 is a number
             given = limits.min_accuracy if min_accuracy is not None else None
             sure = limits.sure_accuracy if min_accuracy is not None else None
             floor = floor if given is None else max(floor, given)
@@ -248,7 +248,7 @@ class Front:
         if max_size is not None:
             if self.teacher is None:
                 raise BudgetError("max_size is against the teacher, which was not measured yet: search on")
-            most = self.teacher.size_bytes / 1e6 * part_of(max_size)
+            most = self.teacher.size_bytes / 1e6 * part_of(str(max_size))
             limits = replace(limits, max_mb=most if max_mb is None else min(most, max_mb))
         return limits
 
@@ -270,10 +270,14 @@ class Front:
         return replace(self, changed={**self.changed, **changed})
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return one row for each trial, ended in whatever way; every decision is a column."""
+        """Return one row for each trial, ended in whatever way; every decision is a column.
+
+        The outcome of trials in `changed` is "left out", and nothing that was measured of them is told.
+        """
         from .frame import to_frame
 
-        return to_frame(self.trials, self.confirmed, frozenset(e.number for e in self.best), self.limits.metric)
+        best = frozenset(e.number for e in self.best)
+        return to_frame(self.trials, self.confirmed, best, self.limits.metric, self.changed)
 
     @cached_property
     def _teachers(self) -> list[Entry]:

@@ -69,6 +69,8 @@ def test_studies_of_different_metrics_are_not_compared(tmp_path: Path) -> None:
         ("name,metric,latency_ms\nx,0.9,-1\n", "line 2: latency_ms is '-1'"),
         ("name,metric,latency_ms\nx,nan,1\n", "line 2: metric is 'nan'"),
         ("name,metric,latency_ms\n", "no models in it"),
+        ("name,metric,latency_ms\nx,0,91,1\n", "line 2: 4 cells for 3 columns"),
+        ("name,metric,latency_ms,metric\nx,0.9,1,0.8\n", "column 'metric' is there twice"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_told_in_one_line(tmp_path: Path, text: str, said: str) -> None:

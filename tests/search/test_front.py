@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from autocompress.errors import BudgetError
+from autocompress.errors import BudgetError, UsageError
 from autocompress.evaluators.measurement import Latency, Measurement
 from autocompress.search.feasibility import Limits
 from autocompress.search.pareto import dominates, non_dominated
@@ -123,6 +124,17 @@ def test_pick_keeps_the_limits_of_the_study_that_are_not_given_anew(front: Front
         with pytest.raises(BudgetError):
             study.pick(*asked)
     assert [e.number for e in study.fitting] == [e.number for e in front.under(study.limits)]
+
+
+def test_limits_against_the_teacher_may_be_given_as_the_numbers_they_are_said_to_be() -> None:
+    """From Python, max_drop = 0.02 is what --max-drop 0.02 is."""
+    teacher = replace(finished_trial(1, 0.9, latency(2.0, 1.0), 4000), origin=Origin.TEACHER)
+    trials = (teacher, finished_trial(2, 0.89, latency(1.0, 1.0)), finished_trial(3, 0.8, latency(0.5, 1.0)))
+    front = Front(Path("study"), ("accuracy", "latency_ms"), trials, {}, Limits((HERE,)))
+    number: Any = 0.02
+    assert front.pick(max_drop="0.02").entry.number == front.pick(max_drop=number).entry.number == 2
+    with pytest.raises(UsageError, match="max_size = '25'; allowed: a part of the teacher's"):
+        front.pick(max_size=cast(Any, 25))
 
 
 def test_pick_keeps_the_percentile_and_the_budgets_of_single_targets() -> None:

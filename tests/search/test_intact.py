@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,18 @@ def test_two_swapped_files_are_neither_shown_nor_picked(front: Front) -> None:
     with pytest.raises(StorageError, match="not the file that trial"):
         left.trial(one)
     assert len(rows(left)) > 0
+
+
+def test_tables_for_programs_leave_out_what_the_front_does(front: Front) -> None:
+    """Milliseconds of another machine are no figures of a model, whoever reads them."""
+    number, whole = front.best[-1].number, front.to_pandas().set_index("trial")
+    frame = front.without({number: "measured on another machine"}).to_pandas().set_index("trial")
+    row = frame.loc[number]
+    assert (row["outcome"], row["reason"]) == ("left out", "measured on another machine")
+    for column in ("gate_p50_ms", "p50_ms", "p99_ms", "accuracy", "test_accuracy", "size_bytes", "peak_memory_mb"):
+        assert row[column] is None or math.isnan(row[column]), column
+    others = whole["outcome"].drop(number) == "finished"
+    assert frame["p50_ms"].drop(number)[others].tolist() == whole["p50_ms"].drop(number)[others].tolist()
 
 
 def test_a_file_that_is_gone_costs_its_trial_alone(front: Front) -> None:

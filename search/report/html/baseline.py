@@ -52,6 +52,13 @@ def read_baselines(path: Path) -> list[Baseline]:
     if missing or strange:
         what = f"column {missing[0]!r} is missing" if missing else f"unknown column {strange[0]!r}"
         raise UsageError(f"{path}: {what}; needed: {', '.join(NEEDED)}; allowed besides: {', '.join(ALLOWED)}")
+    if twice := next((head for head in heads if heads.count(head) > 1), None):
+        raise UsageError(f"{path}: column {twice!r} is there twice; keep one")
+    for line, row in rows:
+        more = row.get("") or []
+        if any(cell.strip() for cell in more):
+            cells = f"{len(heads) + len(more)} cells for {len(heads)} columns"
+            raise UsageError(f"{path}, line {line}: {cells}; write decimals with a point")
     if not rows:
         raise UsageError(f"{path}: no models in it; give a line for each")
     return [_baseline(path, line, row) for line, row in rows]
