@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from torch import Tensor
 
 from autocompress.compression.recover import Stopped
-from autocompress.errors import MetricError
+from autocompress.compression.recovered import read_weights
+from autocompress.errors import MetricError, TrialFailed
 from autocompress.evaluators.activations import Activations
 from autocompress.evaluators.artifact import ArtifactBuilder
 from autocompress.evaluators.measurement import Measurement
@@ -143,6 +145,25 @@ def test_a_checkpoint_that_is_damaged_is_trained_again(
     look = path.with_suffix(f".{spec.key()}.json")
     look.write_text('{"accur')
     assert evaluate(here, Job(910, spec, "rung", 1)).accuracy is not None
+
+
+def test_a_training_that_was_stopped_while_done_again_goes_on(context: EvaluationContext, tmp_path: Path) -> None:
+    """Its checkpoint holds half of a training then, and no file is built of that."""
+    here = replace(context, folder=tmp_path)
+    spec = StudentSpec(recovery=Recovery())
+    for rung in (0, 1):
+        evaluate(here, Job(912, spec, "rung", rung))
+    path = checkpoint_path(tmp_path, spec, 1)
+    whole, _ = read_weights(path), path.unlink()
+    asked = iter([False, False])
+    stopped = evaluate(replace(here, stop=lambda: next(asked, True)), Job(912, spec, "build"))
+    assert stopped.stopped and path.exists()
+    with pytest.raises(TrialFailed, match="not taught to their end"):
+        read_weights(path)
+    built = evaluate(here, Job(912, spec, "build"))
+    assert built.measured, built.failure
+    again = read_weights(path)
+    assert all(torch.allclose(again[name], value, atol=1e-3) for name, value in whole.items())
 
 
 def test_what_it_began_with_is_damaged_too(context: EvaluationContext, tmp_path: Path) -> None:
