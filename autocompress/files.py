@@ -24,6 +24,8 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _NAMES = ("EIO", "ESTALE", "ETIMEDOUT", "ENXIO", "ENODEV", "EREMOTEIO")
 TROUBLE = frozenset(vars(errno)[name] for name in _NAMES if name in vars(errno))
 """What a system says of a disk that fails, or of a network's that is out of reach: nothing is wrong with a file."""
+REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EOPNOTSUPP)
+"""What it says of a file that cannot be had there."""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -205,7 +207,11 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise StorageError(f"{path}: the disk is full; free some space and run the same command again") from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP):
+        if error.errno == errno.ENOLCK:  # a network's disk that is mounted without locks
+            raise StorageError(
+                f"{path}: no file can be locked there ({error.strerror}); choose a folder on another disk"
+            ) from error
+        if error.errno in REFUSED:
             raise StorageError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
         if is_trouble(error):
             raise StorageError(_troubled(path, error)) from error

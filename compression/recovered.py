@@ -72,7 +72,7 @@ def load_recovered(student: Student, spec: StudentSpec, checkpoint: Path) -> Stu
         The student, with the ranges too that quantization-aware training learned.
 
     Raises:
-        TrialFailed: They are gone, or cannot be read.
+        TrialFailed: They are gone, cannot be read, or are those of a training that has not come to its end.
     """
     state = _state(checkpoint)
     student.module.load_state_dict(state["module"])
@@ -86,7 +86,7 @@ def read_weights(checkpoint: Path) -> dict[str, Tensor]:
     """Return parameters and buffers by name, as a training wrote them to `checkpoint`.
 
     Raises:
-        TrialFailed: They are gone, or cannot be read.
+        TrialFailed: They are gone, cannot be read, or are those of a training that has not come to its end.
     """
     weights: dict[str, Tensor] = _state(checkpoint)["module"]
     return weights
@@ -96,4 +96,6 @@ def _state(checkpoint: Path) -> dict[str, Any]:
     state = read_checkpoint(checkpoint)
     if state is None:
         raise TrialFailed(f"{checkpoint}: the weights of this student are gone")
+    if state["optimizer"] is not None:  # it was being taught again when a search ended
+        raise TrialFailed(f"{checkpoint}: the weights of this student are not taught to their end")
     return state

@@ -136,7 +136,7 @@ def recovered_student(
 ) -> Student:
     """Return the student with the weights that its recovery ended with.
 
-    Where they are gone, or their file is cut, it is taught again.
+    Where they are gone, or their file is cut, it is taught again; where a search ended meanwhile, to the end.
 
     Raises:
         TrialFailed: The weights are gone, and so are those that it began with.

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from ...compression.gradual import begins_with
 from ...compression.memory import StepMeter
 from ...compression.recover import Stopped
+from ...compression.recovered import read_checkpoint
 from ...errors import StorageError, one_line
 from ...files import PARTIAL, read_json, write_json
 from ...remarks import remark
@@ -48,10 +49,11 @@ def train_rung(context: EvaluationContext, job: Job, clock: Clock, meter: StepMe
             return known
         with clock.time("training"):
             earlier = checkpoint_path(context.folder, job.spec, job.rung - 1, job.warm_start)
-            if job.rung and not path.exists():
+            # a file that is cut is put aside here already: what it held is no beginning
+            if read_checkpoint(path) is None and job.rung:
                 _continue_from(earlier, path)
             # what was begun has weights of its own; where it began still says which of them patterns hold at zero
-            begun = path.exists() and not begins_with(job.spec).patterns
+            begun = read_checkpoint(path) is not None and not begins_with(job.spec).patterns
             with context.slices():
                 student = start_student(context, begins_with(job.spec), None if begun else job.warm_start)
             recoverer = context.recoverer.with_seed(job.seed)

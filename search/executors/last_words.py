@@ -33,7 +33,7 @@ class LastWords:
     def close(self) -> None:
         """End well: nothing is said."""
         assert self._teller.stdin is not None
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # an earlier call was broken off
             self._teller.stdin.write(b".")
             self._teller.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):

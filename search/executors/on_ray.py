@@ -92,7 +92,8 @@ class RayExecutor:
         self._logs, self._workers = WorkerLogs(context.folder), list[ActorHandle]()
         self._queue: deque[tuple[Job, Future[JobResult]]] = deque()
         self._began_s = time.monotonic()
-        self._looked_s, self._waits, self._closing = float("-inf"), False, False
+        self._looked_s, self._waits = float("-inf"), False
+        self._closing = self._closed = False
         self.run_pending()
 
     @staticmethod
@@ -136,13 +137,16 @@ class RayExecutor:
         return [self._state(worker) for worker in self._workers]
 
     def close(self) -> None:
-        """Let trainings save how far they came, end the workers, and shut a cluster down that was started here."""
-        if self._closing:
+        """Let trainings save how far they came, end the workers, and shut a cluster down that was started here.
+
+        Where that was broken off, as by Ctrl-C, the next call ends what is left and waits for nobody.
+        """
+        if self._closed:
             return
+        until_s = time.monotonic() + (0.0 if self._closing else CLOSE_S)
         self._closing = True
         with contextlib.suppress(self._ray.exceptions.RayError):
             self._bulletin.end.remote()
-        until_s = time.monotonic() + CLOSE_S
         while any(worker.job for worker in self._workers) and time.monotonic() < until_s:
             self._take_in()
             time.sleep(0.1)
@@ -158,6 +162,7 @@ class RayExecutor:
         if not self._joined:
             self._ray.shutdown()
         self._last_words.close()
+        self._closed = True
 
     def _state(self, worker: ActorHandle) -> WorkerState:
         since_s, job = time.time() - (time.monotonic() - worker.begun_s), worker.job

@@ -6,16 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from torch import Tensor
 
 from autocompress.compression.recover import Stopped
-from autocompress.errors import MetricError
+from autocompress.compression.recovered import read_checkpoint, read_weights
+from autocompress.compression.student import Student
+from autocompress.errors import MetricError, TrialFailed
 from autocompress.evaluators.activations import Activations
 from autocompress.evaluators.artifact import ArtifactBuilder
 from autocompress.evaluators.measurement import Measurement
 from autocompress.evaluators.templates import Templates
 from autocompress.search.evaluate import evaluation
-from autocompress.search.evaluate.checkpoints import checkpoint_path, recovered_student
+from autocompress.search.evaluate import rung as rungs
+from autocompress.search.evaluate.checkpoints import checkpoint_path, recovered_student, start_student
 from autocompress.search.evaluate.context import EvaluationContext
 from autocompress.search.evaluate.evaluation import evaluate
 from autocompress.search.evaluate.gate import shape_path, time_shape
@@ -143,6 +147,52 @@ def test_a_checkpoint_that_is_damaged_is_trained_again(
     look = path.with_suffix(f".{spec.key()}.json")
     look.write_text('{"accur')
     assert evaluate(here, Job(910, spec, "rung", 1)).accuracy is not None
+
+
+def test_a_training_that_was_stopped_while_done_again_goes_on(context: EvaluationContext, tmp_path: Path) -> None:
+    """Its checkpoint holds half of a training then, and no file is built of that."""
+    here = replace(context, folder=tmp_path)
+    spec = StudentSpec(recovery=Recovery())
+    for rung in (0, 1):
+        evaluate(here, Job(912, spec, "rung", rung))
+    path = checkpoint_path(tmp_path, spec, 1)
+    whole, _ = read_weights(path), path.unlink()
+    asked = iter([False, False])
+    stopped = evaluate(replace(here, stop=lambda: next(asked, True)), Job(912, spec, "build"))
+    assert stopped.stopped and path.exists()
+    with pytest.raises(TrialFailed, match="not taught to their end"):
+        read_weights(path)
+    built = evaluate(here, Job(912, spec, "build"))
+    assert built.measured, built.failure
+    again = read_weights(path)
+    assert all(torch.allclose(again[name], value, atol=1e-3) for name, value in whole.items())
+
+
+@pytest.mark.parametrize("rung", [0, 1])
+def test_a_student_whose_checkpoint_is_cut_begins_where_it_began(
+    context: EvaluationContext, tmp_path: Path, rung: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the weights of the student that its trial names, or with those of the rung before."""
+    here = replace(context, folder=tmp_path)
+    spec = StudentSpec(recovery=Recovery())
+    for each in (0, 1):
+        evaluate(here, Job(913, spec, "rung", each))
+    start = WarmStart(913, spec, checkpoint_path(tmp_path, spec, 1).name)
+    other = replace(spec, recovery=Recovery(alpha=0.3))
+    if rung:
+        evaluate(here, Job(914, other, "rung", 0, start))
+    path = checkpoint_path(tmp_path, other, rung, start)
+    path.write_bytes(b"PK")
+    begun: list[tuple[WarmStart | None, int]] = []
+
+    def watched(context: EvaluationContext, spec: StudentSpec, begins: WarmStart | None) -> Student:
+        begun.append((begins, (read_checkpoint(path) or {"step": 0})["step"]))
+        return start_student(context, spec, begins)
+
+    monkeypatch.setattr(rungs, "start_student", watched)
+    assert evaluate(here, Job(914, other, "rung", rung, start)).accuracy is not None
+    steps = context.recoverer.schedule.rung_step(0, context.recoverer.data)
+    assert begun == [(None, steps) if rung else (start, 0)]
 
 
 def test_what_it_began_with_is_damaged_too(context: EvaluationContext, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import pty
 import subprocess
@@ -14,6 +15,7 @@ from stored_trials import a_store, a_trial, end
 
 from autocompress.errors import StorageError
 from autocompress.files import disk_errors, move, read_json, write_json
+from autocompress.search.store.lock import locked
 from autocompress.search.store.sqlite_file import reason
 from autocompress.search.trial import TrialState
 
@@ -29,6 +31,22 @@ def test_each_way_in_which_a_disk_fails_is_one_line(tmp_path: Path, name: str) -
         raise OSError(number, os.strerror(number))
     assert os.strerror(number) in str(caught.value) and "\n" not in str(caught.value)
     assert ("the disk gives an error" in str(caught.value)) == (name != "ENOTEMPTY")
+
+
+@pytest.mark.parametrize("name", ["ENOLCK", "EOPNOTSUPP"])
+def test_a_disk_on_which_nothing_can_be_locked_is_one_line(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a network's disk that is mounted without locks."""
+    number = getattr(errno, name)
+
+    def refused(handle: int, how: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with pytest.raises(StorageError, match=f"{os.strerror(number)}.*choose") as caught, locked(tmp_path):
+        raise AssertionError
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_file_that_the_disk_does_not_give_is_not_taken_for_damaged(tmp_path: Path) -> None:

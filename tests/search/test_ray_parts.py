@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +15,12 @@ from autocompress.errors import MeasurementError, StorageError, TimingHostLost
 from autocompress.evaluators.agreement import ControlRatio, difference
 from autocompress.evaluators.timing.host import TimingHost
 from autocompress.evaluators.timing.processes import TimedFile, TimingRequest
+from autocompress.search.evaluate.job import Job
 from autocompress.search.executors.base import ExecutorContext, JobLost, WorkerDied
 from autocompress.search.executors.ray_deaths import why_ended
 from autocompress.search.executors.ray_guard import Guard, Life, Untrusted
 from autocompress.search.executors.ray_timing import MOST_KEPT, RayTimingHost, TimingService
+from autocompress.spaces.spec import StudentSpec
 from autocompress.spaces.target import Target
 from autocompress.studies.study_file import StudyFile
 
@@ -140,4 +144,36 @@ def test_a_task_that_cannot_be_sent_is_refused_without_last_words(
     with pytest.raises(MeasurementError, match="cannot be sent to other machines"):
         RayExecutor(given, 1)
     assert not ray.is_initialized()
+    assert "ended from outside" not in capfd.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_close_that_was_broken_off_is_finished_by_the_next(
+    opened_context: ExecutorContext, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A second Ctrl-C, or the end of the seconds after SIGTERM, comes while workers are waited for."""
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    import ray
+
+    from autocompress.search.executors.on_ray import CLOSE_S, RayExecutor
+
+    executor = RayExecutor(
+        replace(opened_context, settings=opened_context.settings.changed("search", executor="ray")), 1
+    )
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(executor._logs, "close", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            executor.close()
+    future = executor.submit(Job(1, StudentSpec(), "gate"))
+    begun_s = time.monotonic()
+    executor.close()
+    executor.close()
+    assert future.cancelled() and not ray.is_initialized() and time.monotonic() - begun_s < CLOSE_S
+    del executor
+    gc.collect()
     assert "ended from outside" not in capfd.readouterr().err
