@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from ..files import expanded
+
 LONGEST = 255
 """Bytes of one part of a path, on the file systems that there are."""
 
@@ -24,7 +26,7 @@ class GivenPath(click.ParamType[Path]):
             self.fail("it is empty; give the name of a file or folder", param, ctx)
         if "\0" in text:
             self.fail("it holds a character of number 0, which no name can", param, ctx)
-        path = Path(text)
+        path = expanded(text)  # shells leave ~ in --out=~/models as it is
         longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
         if longest > LONGEST:
             self.fail(f"a part of it has {longest} bytes; allowed: up to {LONGEST}", param, ctx)

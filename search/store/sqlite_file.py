@@ -158,7 +158,7 @@ def is_sound(path: Path) -> bool:
 
 def address(path: Path, how: str) -> str:
     """Return SQLite's name of a file, with how to open it, such as "mode=ro"; any character may be in a path."""
-    return f"file:{quote(str(path.absolute()))}?{how}"
+    return f"file:{quote(os.fsencode(path.absolute()))}?{how}"
 
 
 def check_version(path: Path, connection: sqlite3.Connection) -> None:

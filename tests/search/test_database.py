@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import sqlite3
 import subprocess
@@ -131,3 +132,12 @@ def test_what_is_written_anew_is_not_undone_by_a_row_that_was_late(
     assert store.ended() == [a_trial(1), *new]
     store.close()
     assert read_trials(tmp_path, "study") == [a_trial(1), *new]
+
+
+def test_a_study_lies_in_a_folder_whose_name_is_no_utf_8(tmp_path: Path) -> None:
+    """As those of a disk that was written with Latin-1."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    store = a_store(folder)
+    end(store, a_trial(1))
+    assert [trial.number for trial in a_store(folder).ended()] == [1]
