@@ -22,6 +22,16 @@ def absent_layers(context: SpaceContext, spec: StudentSpec) -> frozenset[str]:
     return gone | _layers_of_others(context.networks, spec.student) if context.networks else gone
 
 
+def groups_of_others(context: SpaceContext, spec: StudentSpec) -> frozenset[str]:
+    """Return the groups of channels of networks that a student is not cut from; some touch no layer.
+
+    Args:
+        context: What its space stands on.
+        spec: What becomes of the teacher.
+    """
+    return frozenset(name for net in context.networks if net.name != spec.student for name in net.groups)
+
+
 def first_where_absent(
     context: SpaceContext, spec: StudentSpec, decisions: Sequence[tuple[Variable, Option]]
 ) -> Sequence[tuple[Variable, Option]]:

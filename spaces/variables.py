@@ -28,7 +28,7 @@ class Number:
 
         Plans that differ by less than the third digit count as one plan.
         """
-        return min(self.high, max(self.low, float(f"{value:.3g}")))
+        return min(self.high, max(self.low, _rounded(value)))
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,13 @@ class Variable:
     def legal(self, option: Option) -> Option:
         """Return `option` if it can be chosen here, else the nearest that can."""
         if self.bounds is not None:
-            value = float(option) if not isinstance(option, str) else float(self.options[0])
-            return self.bounds.clip(value) if math.isfinite(value) else self.options[0]
+            default = float(self.options[0])
+            value = float(option) if not isinstance(option, str) else default
+            found = self.bounds.clip(value) if math.isfinite(value) else default
+            # a default may have more digits than plans are told apart by
+            return default if found == _rounded(default) else found
         return self.options[self.index(option)]
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")

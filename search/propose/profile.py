@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from ...spaces.plan import Plan
+from ...spaces.presence import absent_layers
 from ...spaces.space import Space
 from ...spaces.variables import Number, Option, Value, Variable
 from .counts import Counted, on_or_off
@@ -68,8 +69,13 @@ class _Curve:
         wanted = float(latent[f"{self.name}.level"]) * np.exp(exponent)
         return {v.name: _snapped(v, part, sort) for v, part in zip(self.variables, wanted, strict=True)}
 
-    def encode(self, plan: Plan) -> dict[str, Value]:
-        """Return the least-squares fit of the logarithms of the parts that are left."""
+    def encode(self, plan: Plan, gone: frozenset[str] = frozenset()) -> dict[str, Value]:
+        """Return the least-squares fit of the logarithms of the parts that are left.
+
+        Args:
+            plan: The plan.
+            gone: Layers that it lacks: what it says of these counts only where it lacks all.
+        """
         at = [v.index(plan.choices.get(v.name)) for v in self.variables]
         found: dict[str, Value] = {}
         if len(self.families) > 1:
@@ -77,7 +83,9 @@ class _Curve:
             found[f"{self.name}.sort"] = max(sorted(set(taken)), key=taken.count) if taken else "none"
         logs = np.log([max(v.parts[i], 1e-3) for v, i in zip(self.variables, at, strict=True)])
         columns = np.stack([np.ones(len(logs)), *self.trends.values()], axis=1)
-        fit, *_ = np.linalg.lstsq(columns, logs, rcond=None)
+        there = np.array([not gone.issuperset(v.layers) for v in self.variables])
+        rows = there if there.any() else ~there
+        fit, *_ = np.linalg.lstsq(columns[rows], logs[rows], rcond=None)
         level = self.latent()[f"{self.name}.level"]
         assert isinstance(level, Number)
         found[f"{self.name}.level"] = min(level.high, max(level.low, math.exp(float(fit[0]))))
@@ -134,8 +142,9 @@ class ProfileEncoding:
         if not is_drawn(self._space, plan):
             return None
         found: dict[str, Value] = {}
+        gone = absent_layers(self._space.context, self._space.spec(plan))
         for curve in self._curves:
-            found |= curve.encode(plan)
+            found |= curve.encode(plan) if isinstance(curve, Counted) else curve.encode(plan, gone)
         for variable in self._single:
             found[variable.name] = value_of(variable, plan)
         return found

@@ -36,7 +36,9 @@ def _shallower(context: DesignContext) -> Iterator[Steps]:
         gone: list[Variable] = [its[i] for its in roles for i in evenly(len(its), round(part * len(its)))]
         if gone:
             plan = context.taught().changed({variable.name: variable.options[-1] for variable in gone})
-            plans[f"without {len(gone)} blocks"] = context.space.repair(plan)
+            # blocks of the user's own networks are none of this student's
+            if count := len(context.space.spec(plan).dropped):
+                plans[f"without {count} blocks"] = context.space.repair(plan)
     usual = list(plans)[(len(plans) - 1) // 2] if plans else ""
     for label, plan in context.within(plans, usual):
         yield (design(plan, label),)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..context import SpaceContext
 from ..groups import Group, LeftOut
+from ..presence import first_where_absent, groups_of_others
 from ..roles import group_roles
 from ..spec import StudentSpec
 from ..variables import Variable
@@ -53,6 +54,12 @@ class ChannelsAxis(AxisDefaults):
                 step = context.channel_multiple(group)
                 found.append(LeftOut(group.name, f"{group.channels} channels have no smaller count in steps of {step}"))
         return tuple(found)
+
+    def repair(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> Sequence[Decision]:
+        """Return `decisions`, with all channels of groups that the student lacks, as those of embeddings beside it."""
+        others = groups_of_others(context, spec)
+        there = first_where_absent(context, spec, decisions)
+        return [(v, v.options[0] if v.subject in others else option) for v, option in there]
 
     def apply(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> StudentSpec:
         """Return `spec` with the counts of groups that shrink."""

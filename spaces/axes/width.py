@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..context import SpaceContext
-from ..presence import absent_layers
+from ..presence import absent_layers, groups_of_others
 from ..spec import StudentSpec
 from ..variables import Variable
 from .base import AxisDefaults, Decision
@@ -35,10 +35,10 @@ class WidthAxis(AxisDefaults):
     def apply(self, context: SpaceContext, spec: StudentSpec, decisions: Sequence[Decision]) -> StudentSpec:
         """Return `spec` with the nearest legal count of every group."""
         counts = dict(spec.channels)
-        gone = absent_layers(context, spec)
+        gone, others = absent_layers(context, spec), groups_of_others(context, spec)
         for _, width in decisions:
             for group in ChannelsAxis().variables(context):
-                if group.layers and gone.issuperset(group.layers):
+                if group.subject in others or (group.layers and gone.issuperset(group.layers)):
                     continue
                 full = int(group.options[0])
                 at = min(range(len(group.parts)), key=lambda i: abs(group.parts[i] - float(width)))

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from rich_spaces import rich_space
 from simulation import Problem, make_problem
+from synthetic_spaces import chain
 
 from autocompress.search.propose.learned.coding import Coding
 from autocompress.search.propose.learned.known import Known
@@ -17,6 +18,7 @@ from autocompress.search.propose.role_classes import role_classes
 from autocompress.search.trainings import trained
 from autocompress.search.trial import Origin, Trial, TrialState
 from autocompress.spaces.plan import Plan
+from autocompress.spaces.spec import ADAMW_PART, Recovery
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,14 @@ def test_plans_around_one_share_its_training_and_are_other_plans(problem: Proble
     assert len(found) > 5 and len(set(found)) == len(found) and plan not in found
     assert {problem.space.spec(other).training_key() for other in found} == {problem.space.spec(plan).training_key()}
     assert all(problem.space.spec(other).key() != problem.space.spec(plan).key() for other in found)
+
+
+def test_a_learning_rate_of_many_digits_is_shared_too() -> None:
+    """AdamW at 0.001 is 0.00666... as SGD takes it; plans are told apart by three digits."""
+    space = chain([32] * 6, recovery=Recovery(learning_rate=0.001 / ADAMW_PART, optimizer="adamw"))
+    coding, plan = Coding(space), space.repair(space.taught)
+    assert coding.plan(coding.row(plan)) == plan
+    assert Sharing(space, coding, role_classes(space), seed=0).around(plan)
 
 
 def test_the_price_is_what_was_seen(problem: Problem, sharing: Sharing) -> None:

@@ -118,3 +118,13 @@ def test_a_plan_is_repaired_to_what_its_own_target_runs() -> None:
     assert set(space.spec(here).bits.values()) == {8} and space.spec(here).target == "here"
     assert set(space.spec(there).bits.values()) == {16} and space.spec(there).target == "there", "the next wider one"
     assert space.spec(Plan()).target == "here", "the first where nothing is chosen"
+
+
+def test_the_default_of_a_number_is_no_choice_however_many_digits_it_has() -> None:
+    space = nets.space_over(replace(rich_context(), recovery=Recovery(learning_rate=0.02 / 3)), "recovery")
+    rate = space.variable("recovery:learning_rate")
+    assert rate is not None
+    for said in (rate.options[0], 0.00667, 0.006668):
+        assert space.repair(space.taught.changed({rate.name: said})) == space.taught
+    other = space.repair(space.taught.changed({rate.name: 0.00668}))
+    assert other.choices[rate.name] == 0.00668

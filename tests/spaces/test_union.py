@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import OrderedDict
 from dataclasses import replace
 
 import nets
@@ -11,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from autocompress.spaces.axes.base import Axis
 from autocompress.spaces.axes.bits import BitsAxis, regions
@@ -138,6 +139,39 @@ def test_a_plan_decides_about_its_own_network_alone(data: st.DataObject) -> None
     assert spec.channels.keys() <= {group.name for group in its.groups}
     assert spec.bits.keys() | spec.patterns.keys() <= {layer.name for layer in its.layers}
     assert set(spec.dropped) <= {block.name for block in its.blocks}
+
+
+class Reader(nn.Module):
+    """Words, read by an LSTM layer: the channels between the two touch no layer that a search prunes by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.gates = nn.Embedding(50, 32), nn.LSTM(32, 16, batch_first=True)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        answers: Tensor = self.head(self.gates(self.words(x))[0][:, -1])
+        return answers
+
+
+def with_reader() -> SpaceContext:
+    words, held = torch.zeros(1, 5, dtype=torch.long), nn.Sequential(OrderedDict(reader=Reader()))
+    reader = look_at_network(capture(held.eval(), words), words)
+    assert [group.name for group in reader.groups] == ["reader.words"]
+    return united(replace(nets.net("digits").context, axes=()), {"reader": reader})
+
+
+def test_channels_of_an_embedding_are_those_of_its_own_network() -> None:
+    found = Space(with_reader(), [StudentAxis(), ChannelsAxis(), RecoveryAxis()])
+    narrow = Plan({"channels:reader.words": 16})
+    assert found.repair(narrow) == Plan(), "a student has one plan"
+    assert found.spec(narrow.changed({"student": "reader"})).channels == {"reader.words": 16}
+
+
+def test_a_width_leaves_the_embeddings_of_other_networks_alone() -> None:
+    found = Space(with_reader(), [StudentAxis(), WidthAxis(), RecoveryAxis()])
+    channels = found.spec(Plan({"width": 0.5})).channels
+    assert channels and "reader.words" not in channels
 
 
 @pytest.mark.parametrize("name", ["", "deep", "flat"])

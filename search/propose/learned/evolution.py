@@ -39,12 +39,12 @@ class Evolution:
             generations: How often children are made.
             children: How many at a time.
         """
-        rows = np.unique(start, axis=0)
+        rows = self._legal(start)
         ms, cost = predict(rows)
         kept = self._best(ms, cost)
         rows, ms, cost = rows[kept], ms[kept], cost[kept]
         for _ in range(generations if len(rows) else 0):
-            new = np.unique(self._children(rows, children), axis=0)
+            new = self._legal(self._children(rows, children))
             new = new[~(new[:, None, :] == rows[None, :, :]).all(axis=2).any(axis=1)]
             if not len(new):
                 continue
@@ -53,6 +53,14 @@ class Evolution:
             kept = self._best(ms, cost)
             rows, ms, cost = rows[kept], ms[kept], cost[kept]
         return rows
+
+    def _legal(self, rows: Rows) -> Rows:
+        """Return the rows of the legal plans that these stand for, each once.
+
+        What they say of dropped blocks, or of other networks, is no part of a plan: models know nothing of it.
+        """
+        found = np.array([self._coding.row(self._coding.plan(row)) for row in rows])
+        return np.asarray(np.unique(found.reshape(rows.shape), axis=0))
 
     def _best(self, ms: Vector, cost: Vector) -> NDArray[np.int64]:
         """Return the numbers of the best two of each slice of latency, of those that can be used."""
