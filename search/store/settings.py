@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from ...errors import StorageError, UsageError
 from ...files import read_object, write_json
 from ...remarks import remark
+from ...spaces.spec import Recovery
 from ...studies.budget import LATENCY_KEYS, BudgetSection
 from ...studies.recovery import SEARCHED
 from ...studies.schema import StudySections
@@ -25,8 +26,10 @@ FIXED_KEYS = {"space": {"criterion", "embeddings", "recurrent"}}
 """Keys of other sections that cannot either: the students of one plan would not be the same."""
 NEEDS_WHAT_IS_KEPT = {"size": "sizes.json"}
 """Axis -> the file of a study without which it cannot lose the axis: what students with it are made with."""
-FREE = {"profile_seconds", "learn_seconds", "precision", "temperature", "alpha"}
-"""Keys of those sections that may: how long to look does not change what is seen, and plans name the other two."""
+FREE = {"profile_seconds", "learn_seconds", "precision"}
+"""Keys of those sections that may: how long to look does not change what is seen."""
+HELD = ("temperature", "alpha")
+"""Numbers that a study may hold or search by turns. Plans name those that are not the one that is held."""
 
 
 def settings_path(folder: Path) -> Path:
@@ -165,6 +168,9 @@ def first_change(old: dict[str, Any], settings: StudyFile) -> tuple[str, str, An
         before = getattr(StudySections(), section).model_dump(mode="json", by_alias=True) | _section(old, section)
         for key, now in new[section].items():
             fixed = key in FIXED_KEYS.get(section, {key}) and key not in FREE
+            turned = key in HELD and SEARCHED in (before[key], now)
+            if turned and getattr(Recovery, key) in (before[key], now):
+                continue
             if fixed and before.get(key) != now:
                 return section, key, before.get(key), now
     return None
@@ -206,8 +212,8 @@ def with_earlier_choices(folder: Path, settings: StudyFile) -> tuple[StudyFile, 
     if kept:
         settings = settings.changed("budget", **kept)
     # studies had no such keys when all of them searched these numbers
-    taught = dict.fromkeys(("temperature", "alpha"), SEARCHED) | _section(old, "recovery")
-    others = {key for key in ("temperature", "alpha") if taught[key] != getattr(settings.recovery, key)}
+    taught = dict.fromkeys(HELD, SEARCHED) | _section(old, "recovery")
+    others = {key for key in HELD if taught[key] != getattr(settings.recovery, key)}
     if others := others - settings.recovery.model_fields_set:
         settings = settings.changed("recovery", **{key: taught[key] for key in others})
     axes = _section(old, "space").get("axes", settings.space.axes)

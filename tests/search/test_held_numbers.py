@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from autocompress.errors import StudyFileError, UsageError
+from autocompress.errors import StorageError, StudyFileError, UsageError
 from autocompress.search.prepare.space import space_without_measuring
 from autocompress.search.store.settings import check_settings, with_earlier_choices, write_settings
 from autocompress.spaces.network import look_at_network
@@ -67,10 +67,19 @@ def test_a_study_whose_version_searched_them_goes_on_so(tmp_path: Path) -> None:
     assert searched(asked) & set(NUMBERS) == {"alpha"}
 
 
-def test_a_study_goes_on_with_the_numbers_that_it_holds_until_others_are_named(tmp_path: Path) -> None:
-    write_settings(tmp_path, StudyFile().changed("recovery", temperature=2.0, alpha="searched"))
+def test_a_study_goes_on_searching_what_it_searched(tmp_path: Path) -> None:
+    write_settings(tmp_path, StudyFile().changed("recovery", alpha="searched"))
+    check_settings(tmp_path, StudyFile())
     again, _, _ = with_earlier_choices(tmp_path, StudyFile())
-    assert again.recovery.held == {"temperature": 2.0}
-    other = StudyFile().changed("recovery", temperature=3.0)
-    check_settings(tmp_path, other)
-    assert with_earlier_choices(tmp_path, other)[0].recovery.held == {"temperature": 3.0}
+    assert searched(again) & set(NUMBERS) == {"alpha"}
+
+
+def test_a_number_is_held_or_searched_by_turns_and_never_another_one(tmp_path: Path) -> None:
+    """Plans do not name the number that is held: it would become another one in them."""
+    study = StudyFile()
+    write_settings(tmp_path, study)
+    check_settings(tmp_path, study.changed("recovery", temperature="searched"))
+    for held, then in ((4.0, 3.0), (2.0, "searched")):
+        write_settings(tmp_path, study.changed("recovery", temperature=held))
+        with pytest.raises(StorageError, match=r"\[recovery\] temperature"):
+            check_settings(tmp_path, study.changed("recovery", temperature=then))
