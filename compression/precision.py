@@ -51,12 +51,29 @@ def _laid_out(part: Tensor) -> Tensor:
 
 
 def module_to_training_layout(module: nn.Module, device: torch.device) -> nn.Module:
-    """Move the module to the device, its convolution weights in channels_last. Changes it in place."""
+    """Move the module to the device, its convolution weights in channels_last. Changes it in place.
+
+    Strided pointwise convolutions whose inputs are no multiple of 8 compute in the plain layout on CPUs: with AVX2 and one
+    thread, oneDNN 3.12 (in PyTorch 2.14) writes beyond the gradient of their weights in channels_last.
+    """
     moved(module, device)
     for parameter in module.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d) and device.type == "cpu" and _writes_beyond(layer):
+            layer.weight.data = layer.weight.data.contiguous()
+            if _in_plain_layout not in layer._forward_pre_hooks.values():
+                layer.register_forward_pre_hook(_in_plain_layout)
     return module
+
+
+def _writes_beyond(layer: nn.Conv2d) -> bool:
+    return set(layer.kernel_size) == {1} and max(layer.stride) > 1 and bool(layer.in_channels % 8)
+
+
+def _in_plain_layout(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(part.contiguous() for part in inputs)
 
 
 @functools.cache

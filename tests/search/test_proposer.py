@@ -250,7 +250,7 @@ def test_parts_of_the_search_can_be_left_out(problem: Problem, part: str) -> Non
         problem.space, settings, OBJECTIVES, problem.surrogates, ("here",), {"here": problem.budget_ms}
     )
     found: list[str] = []
-    for number in range(1, 80):
+    for number in range(1, 160):
         proposal = proposer.propose()
         assert proposal is not None
         by_solver = proposal.origin is Origin.DESIGN and "budget_ms" in (proposal.latent or {})
