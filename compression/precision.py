@@ -53,8 +53,8 @@ def _laid_out(part: Tensor) -> Tensor:
 def module_to_training_layout(module: nn.Module, device: torch.device) -> nn.Module:
     """Move the module to the device, its convolution weights in channels_last. Changes it in place.
 
-    Strided pointwise convolutions whose inputs are no multiple of 8 compute in the plain layout on CPUs: with AVX2 and one
-    thread, oneDNN 3.12 (in PyTorch 2.14) writes beyond the gradient of their weights in channels_last.
+    Strided pointwise convolutions whose inputs are no multiple of 8 compute in the plain layout on CPUs: with AVX2 and
+    one thread, oneDNN 3.12 (in PyTorch 2.14) writes beyond the gradient of their weights in channels_last.
     """
     moved(module, device)
     for parameter in module.parameters():
