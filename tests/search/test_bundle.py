@@ -199,7 +199,7 @@ def test_a_model_repository_has_versions(finished: Front, tmp_path: Path) -> Non
 
 
 def test_pick_says_what_it_chose_and_why(finished: Front, cli: Callable[..., Any], tmp_path: Path) -> None:
-    code_, out, err = cli("pick", finished.folder, "--policy", "smallest")
+    code_, out, err = cli("pick", finished.folder, "--policy", "smallest", "--min-accuracy", "0.2")
     assert (code_, err) == (0, "")
     assert "chose trial" in out and "it is the smallest model" in out and "next  trial" in out
     assert not list(tmp_path.iterdir())
