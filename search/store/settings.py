@@ -214,7 +214,8 @@ def with_earlier_choices(folder: Path, settings: StudyFile) -> tuple[StudyFile, 
     # studies had no such keys when all of them searched these numbers
     taught = dict.fromkeys(HELD, SEARCHED) | _section(old, "recovery")
     others = {key for key in HELD if taught[key] != getattr(settings.recovery, key)}
-    if others := others - settings.recovery.model_fields_set:
+    others -= settings.recovery.model_fields_set
+    if others and "recovery" in _section(old, "space").get("axes", settings.space.axes):
         settings = settings.changed("recovery", **{key: taught[key] for key in others})
     axes = _section(old, "space").get("axes", settings.space.axes)
     if "axes" in settings.space.model_fields_set or tuple(axes) == settings.space.axes:

@@ -83,3 +83,14 @@ def test_a_number_is_held_or_searched_by_turns_and_never_another_one(tmp_path: P
         write_settings(tmp_path, study.changed("recovery", temperature=held))
         with pytest.raises(StorageError, match=r"\[recovery\] temperature"):
             check_settings(tmp_path, study.changed("recovery", temperature=then))
+
+
+def test_a_study_that_searched_no_teaching_searches_none_now(tmp_path: Path) -> None:
+    write_settings(tmp_path, StudyFile().changed("space", axes=("channels",)))
+    file = tmp_path / "study.json"
+    old = json.loads(file.read_text())
+    for key in NUMBERS:
+        del old["recovery"][key]
+    file.write_text(json.dumps(old))
+    again, _, _ = with_earlier_choices(tmp_path, StudyFile())
+    assert set(again.recovery.held) == set(NUMBERS)
