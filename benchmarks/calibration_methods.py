@@ -68,6 +68,7 @@ def compare(task: PreparedTask, runtime_name: str, seeds: int, inputs: int, exam
     spec = StudentSpec(bits=dict.fromkeys(layers, 8))
     templates = Templates(network, task.example_input)
     ways = [method for method in METHODS if method != TRAINED]
+    top = runtime.capabilities(target).weight_top
     ways = [*ways, *(f"{method}{edit}" for edit in EDITS for method in (MINMAX, "mse")), AUTO]
     found: dict[str, list[Found]] = defaultdict(list)
     with torch.no_grad():
@@ -85,7 +86,7 @@ def compare(task: PreparedTask, runtime_name: str, seeds: int, inputs: int, exam
                 builder.teacher_file(folder / f"teacher{runtime.suffix}")
                 begun = time.process_time()
                 edit = EDITS.get(way.removeprefix(activations.method), lambda module, *_: module)
-                module = edit(network, spec.bits, rows_of(calibration, slice(0, FOR_EDITS)))
+                module = edit(network, spec.bits, rows_of(calibration, slice(0, FOR_EDITS)), top)
                 if module is None:
                     continue  # nothing to edit
                 file = folder / f"int8{runtime.suffix}"

@@ -16,11 +16,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..spaces.inputs import Inputs, call
 from ..spaces.layers import kind_of, readers_of_weights
+from ..spaces.target import INT8_TOP
 from .fake_quant import FakeQuantizer
 
 
 @torch.no_grad()
-def correct_biases(module: nn.Module, bits: Mapping[str, int], inputs: Inputs) -> nn.Module:
+def correct_biases(module: nn.Module, bits: Mapping[str, int], inputs: Inputs, weight_top: int = INT8_TOP) -> nn.Module:
     """Return a copy of a network whose biases make up for its bits.
 
     Each layer is corrected with all layers before it rounded and corrected. A layer without a bias has the running mean
@@ -31,6 +32,7 @@ def correct_biases(module: nn.Module, bits: Mapping[str, int], inputs: Inputs) -
         module: The network, on the CPU and in eval mode; it stays as it is.
         bits: Layer name -> bits, where that is not 32.
         inputs: Calibration inputs [M, ...], run at once.
+        weight_top: Largest code of weights in 8 bits.
     """
     copied = copy.deepcopy(module).eval()
     parts, readers = dict(copied.named_modules()), readers_of_weights(copied)
@@ -56,7 +58,7 @@ def correct_biases(module: nn.Module, bits: Mapping[str, int], inputs: Inputs) -
         if (len(readers.get(id(bias), ())) <= 1 if isinstance(bias, Tensor) else name in norms)
     ]
     hooks = [layers[name].register_forward_hook(corrected(name)) for name in usable]
-    fake = FakeQuantizer(copied, few)
+    fake = FakeQuantizer(copied, few, weight_top=weight_top)
     fake.switch_on()
     try:
         call(copied, inputs)

@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..spaces.inputs import Inputs, call
 from ..spaces.layers import readers_of_weights
+from ..spaces.target import INT8_TOP
 
 MOST = 100.0
 """A channel is scaled by no more, nor by less than one over it: what hardly speaks is noise."""
@@ -34,13 +35,16 @@ class Pair:
 
 
 @torch.no_grad()
-def equalize(module: nn.Module, bits: Mapping[str, int], inputs: Inputs) -> nn.Module | None:
+def equalize(
+    module: nn.Module, bits: Mapping[str, int], inputs: Inputs, weight_top: int = INT8_TOP
+) -> nn.Module | None:
     """Return a copy of a network that answers the same and loses less to 8 bits; None where nothing can be scaled.
 
     Args:
         module: The network, on the CPU and in eval mode; one that is no graph is left alone.
         bits: Layer name -> bits, where that is not 32.
         inputs: Calibration inputs [M, ...], run at once.
+        weight_top: Largest code of weights in 8 bits, which makes no difference here.
     """
     pairs = [pair for pair in pairs_of(module) if bits.get(pair.second) == 8]
     if not pairs:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..spaces.recurrent import recurrent_nodes
 from ..spaces.spec import DYNAMIC, FLOAT, GROUP, STATIC
+from ..spaces.target import INT8_TOP, top_of
 from .layer_forward import WeightOf, own_weight, with_weight
 from .learned_steps import LearnedSteps
 from .recurrent import RoundedReading
@@ -45,6 +46,7 @@ class FakeQuantizer:
         weight_of: WeightOf = own_weight,
         steps: LearnedSteps | None = None,
         activations: Mapping[str, str] | None = None,
+        weight_top: int = INT8_TOP,
     ) -> None:
         """Prepare for a network.
 
@@ -55,8 +57,9 @@ class FakeQuantizer:
             steps: The ends of the grids, where they are learned. Else they are those of what is quantized.
             activations: As a specification has them, for layers whose ranges are not known beforehand; their grids are
                 not learned.
+            weight_top: Largest code of weights that are multiplied in 8 bits, as `Capabilities` has it.
         """
-        self._weight_of, self._steps, self._ways = weight_of, steps, activations or {}
+        self._weight_of, self._steps, self._ways, self._top = weight_of, steps, activations or {}, weight_top
         recurrent = {name: width for name, width in bits.items() if width < 16 and name in recurrent_nodes(module)}
         few = {name: width for name, width in bits.items() if width < 16 and name not in recurrent}
         self._layers = {name: (module.get_submodule(name), width) for name, width in few.items()}
@@ -89,8 +92,10 @@ class FakeQuantizer:
             reading.on = False
 
     def _reading(self, module: nn.Module, name: str, width: int) -> RoundedReading:
-        read = _rounded_over_itself if self._ways.get(name) == DYNAMIC else None
-        return RoundedReading(module, name, lambda weight: fake_quantized_weight(weight, width), read)
+        runs = self._ways.get(name) == DYNAMIC  # else its weights are only stored in so many bits
+        top = self._top if runs else INT8_TOP
+        read = _rounded_over_itself if runs else None
+        return RoundedReading(module, name, lambda weight: fake_quantized_weight(weight, width, top), read)
 
     def _forward(self, name: str, layer: nn.Module, width: int) -> Any:
         if isinstance(layer, nn.Embedding):
@@ -111,8 +116,8 @@ class FakeQuantizer:
         if way == FLOAT:
             return fake_quantized_groups(weight, width)
         if self._steps is None or way != STATIC:
-            return fake_quantized_weight(weight, width)
-        return self._steps.weight(name, weight, width)
+            return fake_quantized_weight(weight, width, self._top)
+        return self._steps.weight(name, weight, width, self._top)
 
     def _fake_quantized_inputs(self, name: str, inputs: Tensor, training: bool, way: str) -> Tensor:
         if way == DYNAMIC:
@@ -145,9 +150,15 @@ def _range_of(inputs: Tensor) -> Tensor:
     return torch.stack([low.clamp(max=0), high.clamp(min=0)]).float()
 
 
-def fake_quantized_weight(weight: Tensor, width: int) -> Tensor:
-    """Return `weight` [out, in, ...] on the symmetric grid of `width` bits, with one scale for each output channel."""
-    top = 2 ** (width - 1) - 1
+def fake_quantized_weight(weight: Tensor, width: int, weight_top: int = INT8_TOP) -> Tensor:
+    """Return a weight on a symmetric grid, with one scale for each output channel.
+
+    Args:
+        weight: [out, in, ...].
+        width: Bits of the grid.
+        weight_top: Its largest code where that is 8.
+    """
+    top = top_of(width, weight_top)
     scale = (weight.detach().abs().flatten(1).amax(dim=1) / top).clamp_min(1e-12).float()
     zero = torch.zeros(len(scale), dtype=torch.int32, device=weight.device)
     return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -top, top)

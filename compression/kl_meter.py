@@ -19,6 +19,7 @@ from ..spaces.layers import kind_of, readers_of_weights
 from ..spaces.recurrent import recurrent_nodes
 from ..spaces.sensitivity import Question
 from ..spaces.spec import StudentSpec
+from ..spaces.target import INT8_TOP
 from .edits import Parent
 from .fake_quant import FakeQuantizer
 from .graph_norms import norms_as_modules
@@ -86,7 +87,14 @@ class KLMeter:
         bytes: Of the teacher's weights.
     """
 
-    def __init__(self, parent: Parent, inputs: Inputs, soft: Divergence, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        parent: Parent,
+        inputs: Inputs,
+        soft: Divergence,
+        stop: Callable[[], bool],
+        weight_top: int = INT8_TOP,
+    ) -> None:
         """Look at a copy of a teacher.
 
         Args:
@@ -94,8 +102,10 @@ class KLMeter:
             inputs: [M, ...] each, looked at a batch at a time.
             soft: How far answers are from the teacher's, at a temperature of 1.
             stop: Asked before every forward pass of a variant.
+            weight_top: Largest code of weights that targets multiply in 8 bits.
         """
         self._parent, self._soft, self._stop, self._device = parent, soft, stop, training_device()
+        self._top = weight_top
         copied = norms_as_modules(copy.deepcopy(parent.module))  # as students have them: calls are counted
         self._copy = module_to_training_layout(copied, self._device).eval()
         self._readers = readers_of_weights(self._copy)
@@ -153,7 +163,7 @@ class KLMeter:
         if any(self._others_read(name) for name in spec.patterns):
             return _Variant(question, self._made(spec), 0)  # the zeros are there for them too
         if read := recurrent_nodes(self._copy).keys() & spec.bits.keys():
-            fake = FakeQuantizer(self._copy, spec.bits, activations=spec.activations)
+            fake = FakeQuantizer(self._copy, spec.bits, activations=spec.activations, weight_top=self._top)
             return _Variant(question, self._copy, min(self._calls_before(name) for name in read), fake=fake)
         touched = dict.fromkeys((*spec.patterns, *spec.bits))
         forwards = [(self._copy.get_submodule(name), self._numbers(name, spec)) for name in touched]
@@ -170,7 +180,8 @@ class KLMeter:
             return functools.partial(F.embedding, weight=weight.detach().half().to(weight.dtype))
         if spec.bits[name] == 16:
             return _forward(layer, weight.detach().bfloat16().to(weight.dtype), rounded=True)
-        fake = FakeQuantizer(self._copy, {name: spec.bits[name]}, activations=spec.activations)
+        bits = {name: spec.bits[name]}
+        fake = FakeQuantizer(self._copy, bits, activations=spec.activations, weight_top=self._top)
         fake.ranges |= {name: self._ranges[name]} if name in self._ranges else {}
         fake.switch_on()
         forward: Forward = layer.forward

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..spaces.target import INT8_TOP, top_of
 from .layer_forward import own_weight
 
 RATE = 3e-3
@@ -37,15 +38,16 @@ class LearnedSteps:
         self._ends: dict[str, _Ends] = {}
         self._earlier: dict[str, Any] = {}
 
-    def weight(self, name: str, weight: Tensor, width: int) -> Tensor:
+    def weight(self, name: str, weight: Tensor, width: int, weight_top: int = INT8_TOP) -> Tensor:
         """Return a weight [out, in, ...] on the symmetric grid of `width` bits with the learned ends.
 
         Args:
             name: Of the layer.
             weight: What it computes with.
             width: 8 or 4.
+            weight_top: Largest code of 8 bits.
         """
-        top = 2 ** (width - 1) - 1
+        top = top_of(width, weight_top)
         first = weight.detach().abs().flatten(1).amax(dim=1).clamp_min(1e-12).float()
         # beyond the largest weight there is nothing, and whoever quantizes the file knows no larger end
         end = first if name in self._standing else torch.minimum(self._of(f"{name}.weight", first), first)

@@ -11,11 +11,12 @@ from .corrected import correct_biases
 from .equalized import equalize
 
 EQUALIZED, CORRECTED = "+equalized", "+biases"
-EDITS: Mapping[str, Callable[[nn.Module, Mapping[str, int], Inputs], nn.Module | None]] = {
+EDITS: Mapping[str, Callable[[nn.Module, Mapping[str, int], Inputs, int], nn.Module | None]] = {
     EQUALIZED: equalize,
     CORRECTED: correct_biases,
 }
-"""What the name of a calibration ends with -> the edit: (student, layer name -> bits, calibration inputs) -> a copy.
+"""What the name of a calibration ends with -> the edit: (student, layer name -> bits, calibration inputs, largest
+code of weights in 8 bits) -> a copy.
 
 Biases come last, as they make up for the rounding of the weights that there are.
 """

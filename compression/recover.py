@@ -14,6 +14,7 @@ from torch import nn
 
 from ..errors import TrialFailed
 from ..spaces.spec import Recovery, StudentSpec
+from ..spaces.target import INT8_TOP
 from .aids import StudentAids
 from .attention import attention_context
 from .distill import FeatureTap, Lessons, distillation_loss
@@ -57,6 +58,7 @@ class Recoverer:
         losses: What students are taught by.
         longest_sequence: That attention in the teacher has queries from; see `compression.attention`.
         head: Name of the layer that answers, which is trained in every way; without it that of the lessons.
+        weight_top: Largest code of weights that targets multiply in 8 bits, which fake quantization has too.
     """
 
     data: TrainingData
@@ -67,6 +69,7 @@ class Recoverer:
     losses: Losses = CLASSIFICATION
     longest_sequence: int = 0
     head: str | None = None
+    weight_top: int = INT8_TOP
 
     def with_seed(self, seed: int) -> Recoverer:
         """Return what trains with this seed in place of the schedule's own."""
@@ -118,7 +121,8 @@ class Recoverer:
         # what a finished training wrote is cut at its learned ends
         bits, ways = spec.realised(spec.bits), spec.realised(spec.activations)
         steps = LearnedSteps(tuning.standing(bits)) if recovery.learned_steps and step < total else None
-        fake = FakeQuantizer(module, bits, tuning.weight if tuning.adapts else own_weight, steps, ways)
+        weight_of = tuning.weight if tuning.adapts else own_weight
+        fake = FakeQuantizer(module, bits, weight_of, steps, ways, self.weight_top)
         scaler = make_scaler(self.device, self.losses.precise)
         # on the device already: taps share the buffers
         aids = StudentAids(recovery, module, self.lessons.places if recovery.aids else None)

@@ -71,7 +71,7 @@ def measure_sensitivity(
     if missing:
         say(f"sensitivity: {len(missing)} decisions on {count_of(inputs)} inputs")
         context = space.context.only(network)
-        meter = KLMeter(Parent.of(teacher, context), inputs, soft, stop)
+        meter = KLMeter(Parent.of(teacher, context), inputs, soft, stop, context.capabilities.weight_top)
         macs = count_of(inputs) * sum(layer.macs for layer in context.layers)
         most = min(PACK, max(1, PACK_MACS // max(1, macs)))
         students = [question for question, spec in missing.items() if meter.makes_student(spec)]

@@ -182,12 +182,12 @@ class ArtifactBuilder:
         if found.loss is None:
             return found
         many = min(FOR_EDITS, inputs_for_ranges(count_of(self._calibration)))
-        few = many if self.batching(spec.student).free else self.target.batch
-        inputs = rows_of(self._calibration, slice(0, few))
+        few = slice(0, many if self.batching(spec.student).free else self.target.batch)
+        inputs, top = rows_of(self._calibration, few), self.runtime.capabilities(self.target).weight_top
         for name, edit in EDITS.items():
             if name == EQUALIZED and found.method == TRAINED:
                 continue  # those ranges are of the channels as they were
-            edited = edit(module, found.request.static_bits, inputs)
+            edited = edit(module, found.request.static_bits, inputs, top)
             better = None if edited is None else self._edited(edited, spec, found, plain)
             if edited is not None and better is not None:
                 module, found = edited, replace(better, method=found.method + name)

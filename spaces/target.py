@@ -12,6 +12,20 @@ from .spec import DYNAMIC
 
 T = TypeVar("T")
 
+INT8_TOP = 127
+"""The largest code of a weight in 8 bits, on a symmetric grid that is used up."""
+
+
+def top_of(width: int, weight_top: int = INT8_TOP) -> int:
+    """Return the largest code of a weight on a symmetric grid of some bits.
+
+    Args:
+        width: 8 or 4.
+        weight_top: That of 8 bits, see `Capabilities`.
+    """
+    return weight_top if width == 8 else int(2 ** (width - 1) - 1)
+
+
 PerTarget = Mapping[str, T]
 """A value for each target, by the target's name, in the order of the study's targets."""
 
@@ -57,6 +71,8 @@ class Capabilities:
             that there are, the better one first: `spec.DYNAMIC` has kernels in so many bits, with `spec.FLOAT` weights
             are only stored in them.
         one_input: Whether files are built for networks of one input alone, which is told before anything is built.
+        weight_top: Largest code of weights that are multiplied in 8 bits. Where kernels would overflow with 127 it is
+            less; files and fake quantization have this grid.
     """
 
     latency_bits: tuple[int, ...]
@@ -68,6 +84,7 @@ class Capabilities:
     ways: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     recurrent: Mapping[str, Mapping[int, tuple[str, ...]]] = field(default_factory=dict)
     one_input: bool = False
+    weight_top: int = INT8_TOP
 
     def with_patterns(self, patterns: tuple[str, ...]) -> Capabilities:
         """Return the same with these patterns as those that can be faster."""
@@ -191,6 +208,7 @@ def joint_capabilities(found: Sequence[Capabilities], any_of: bool) -> Capabilit
         ways=_joint_ways([c.ways for c in found], any_of),
         recurrent=_joint_recurrent([c.recurrent for c in found], any_of),
         one_input=any(c.one_input for c in found),
+        weight_top=min(c.weight_top for c in found),
     )
 
 

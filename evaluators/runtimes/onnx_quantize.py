@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...quieting import quietly
+from ...spaces.target import INT8_TOP
 from ...temporary import temporary_folder
 from .base import Arrays, Ranges
 from .onnx_float import in_batches, left_in_float, name_types
@@ -25,6 +26,7 @@ def quantize(
     bits: Mapping[str, int],
     calibration: Arrays,
     ranges: Ranges | None = None,
+    weight_top: int = INT8_TOP,
 ) -> Any:
     """Return a copy of a graph with fewer bits.
 
@@ -40,6 +42,7 @@ def quantize(
         calibration: Inputs [M, ...] of the calibration split, for the activation ranges of 8-bit layers.
         ranges: Those ranges, where they are known; see `onnx_calibrate.activation_ranges`. Else they go from the least
             to the largest value.
+        weight_top: Largest code of weights in 8 bits, as `Capabilities` has it: 127 or 64.
 
     Returns:
         The copy, or `model` itself where nothing has fewer bits.
@@ -51,15 +54,15 @@ def quantize(
     widths = {node: bits.get(layer, 32) for node, layer in layers.items()}
     model = with_own_weights(model, layers, {layer: width for layer, width in bits.items() if width < 32})
     if 8 in widths.values():
-        model = _most_in_int8(model, widths, calibration, ranges or {})
+        model = _most_in_int8(model, widths, calibration, ranges or {}, weight_top)
     stored = {layer: width for layer, width in bits.items() if width in (4, 16)}
     return _store(model, layers, stored) if stored else model
 
 
-def _most_in_int8(model: Any, widths: Mapping[str, int], calibration: Arrays, ranges: Ranges) -> Any:
+def _most_in_int8(model: Any, widths: Mapping[str, int], calibration: Arrays, ranges: Ranges, top: int) -> Any:
     far = nodes_beyond_eight_bits(model, calibration)
     try:
-        return _int8(model, left_in_float(model, widths, far), calibration, ranges)
+        return _int8(model, left_in_float(model, widths, far), calibration, ranges, top)
     except Exception:  # whatever the quantizer does not know of an operator
         given = calibration_inputs(model, calibration, 1)
         float_session(model).run(None, given)  # raises where no quantizer is to blame
@@ -69,7 +72,7 @@ def _most_in_int8(model: Any, widths: Mapping[str, int], calibration: Arrays, ra
     def add(nodes: list[str]) -> None:
         more = {**able, **dict.fromkeys(nodes, 8)}
         try:
-            _int8(model, left_in_float(model, more, far), few, ranges)
+            _int8(model, left_in_float(model, more, far), few, ranges, top)
         except Exception:
             if len(nodes) > 1:
                 add(nodes[: len(nodes) // 2])
@@ -78,10 +81,10 @@ def _most_in_int8(model: Any, widths: Mapping[str, int], calibration: Arrays, ra
             able.update(more)
 
     add([node for node, width in widths.items() if width == 8])
-    return _int8(model, left_in_float(model, able, far), calibration, ranges) if 8 in able.values() else model
+    return _int8(model, left_in_float(model, able, far), calibration, ranges, top) if 8 in able.values() else model
 
 
-def _int8(model: Any, excluded: list[str], calibration: Arrays, ranges: Ranges) -> Any:
+def _int8(model: Any, excluded: list[str], calibration: Arrays, ranges: Ranges, top: int) -> Any:
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -110,6 +113,7 @@ def _int8(model: Any, excluded: list[str], calibration: Arrays, ranges: Ranges) 
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
+            reduce_range=top < INT8_TOP,  # a grid from -64 to 64
             nodes_to_exclude=excluded,
             calibration_cache_path=folder / RANGES if ranges else None,
             extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...spaces.spec import DYNAMIC, FLOAT
+from ...spaces.target import INT8_TOP
 from .onnx_ways import DOMAIN
 
-BITS, TOP = 8, 127
+BITS = 8
 STORED: Mapping[str, Mapping[int, tuple[str, ...]]] = {kind: {BITS: (FLOAT,)} for kind in ("lstm", "gru")}
 """Kind of layer -> bits -> the forms that every runtime of ONNX files has."""
 RUN: Mapping[str, Mapping[int, tuple[str, ...]]] = {**STORED, "lstm": {BITS: (DYNAMIC, FLOAT)}}
@@ -25,7 +26,11 @@ OPERATORS = ("LSTM", "GRU")
 
 
 def store_recurrent(
-    model: Any, recurrent: Mapping[str, str], bits: Mapping[str, int], activations: Mapping[str, str] | None = None
+    model: Any,
+    recurrent: Mapping[str, str],
+    bits: Mapping[str, int],
+    activations: Mapping[str, str] | None = None,
+    weight_top: int = INT8_TOP,
 ) -> Any:
     """Return a copy of a graph with recurrent layers in 8 bits, or the graph itself where none is.
 
@@ -36,6 +41,7 @@ def store_recurrent(
         recurrent: Node name -> the recurrent layer that it runs.
         bits: Layer name -> bits of its weights.
         activations: Layer name -> "dynamic" for LSTM layers that are to run in 8 bits.
+        weight_top: Largest code of the weights of these, as `Capabilities` has it.
     """
     import onnx
     from onnx import helper, numpy_helper
@@ -53,7 +59,7 @@ def store_recurrent(
         if node.name not in asked or not set(node.input[1:3]) <= weights.keys():
             nodes.append(node)
         elif node.op_type == "LSTM" and (activations or {}).get(recurrent[node.name]) == DYNAMIC:
-            nodes.append(_dynamic(node, weights, made))
+            nodes.append(_dynamic(node, weights, made, weight_top))
         else:
             nodes += [*_from_codes(node, weights, made), node]
     kept = _read(nodes, {value.name for value in copy.graph.output})
@@ -69,13 +75,13 @@ def store_recurrent(
     return copy
 
 
-def _dynamic(node: Any, weights: Mapping[str, NDArray[Any]], made: dict[str, NDArray[Any]]) -> Any:
+def _dynamic(node: Any, weights: Mapping[str, NDArray[Any]], made: dict[str, NDArray[Any]], top: int) -> Any:
     """Return the node that runs an LSTM layer in int8; it has the same name and the same outputs."""
     from onnx import helper
 
     given, scales = [*node.input, *[""] * (8 - len(node.input))], []
     for at in (1, 2):
-        codes, scale = _rounded(weights[node.input[at]])
+        codes, scale = _rounded(weights[node.input[at]], top)
         names = [f"{node.input[at]}_{what}" for what in ("transposed", "scales", "zero_points")]
         arrays = (np.ascontiguousarray(codes.transpose(0, 2, 1)), scale, np.zeros_like(scale, np.int8))
         made |= zip(names, arrays, strict=True)
@@ -98,7 +104,7 @@ def _from_codes(node: Any, weights: Mapping[str, NDArray[Any]], made: dict[str, 
     nodes = []
     for at in (1, 2):
         name = node.input[at]
-        codes, scale = _rounded(weights[name])
+        codes, scale = _rounded(weights[name], INT8_TOP)
         stored = {f"{name}_quantized": codes, f"{name}_scale": -scale[..., None]}
         if not stored.keys() <= made.keys():
             made |= stored
@@ -111,10 +117,10 @@ def _from_codes(node: Any, weights: Mapping[str, NDArray[Any]], made: dict[str, 
     return nodes
 
 
-def _rounded(weight: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _rounded(weight: NDArray[Any], top: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the codes of a weight [directions, rows, numbers], int8, and the scale of each row [directions, rows]."""
-    scale = np.maximum(np.abs(weight).max(axis=2), 1e-12).astype(np.float32) / np.float32(TOP)
-    return np.clip(np.rint(weight / scale[..., None]), -TOP, TOP).astype(np.int8), scale
+    scale = np.maximum(np.abs(weight).max(axis=2), 1e-12).astype(np.float32) / np.float32(top)
+    return np.clip(np.rint(weight / scale[..., None]), -top, top).astype(np.int8), scale
 
 
 def _constants(model: Any, names: set[str]) -> dict[str, NDArray[Any]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from ...spaces.target import Capabilities, Target
 from ...temporary import temporary_folder
 from ..timing.machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded, Ranges, TensorInfo
+from .onnx_overflow import top_without_overflow
 from .onnx_recurrent import RUN, STORED, store_recurrent
 from .onnx_tables import TABLE_BITS, store_tables
 from .onnx_ways import WAYS, compute_otherwise
@@ -57,6 +60,21 @@ def session_options(target: Target) -> Any:
     return options
 
 
+@functools.cache
+def weight_top() -> int:
+    """Return the largest code of weights in 8 bits that the kernels on this CPU multiply without overflow."""
+
+    def run(file: bytes, row: NDArray[Any]) -> NDArray[Any]:
+        import onnxruntime
+
+        options = session_options(Target("onnxruntime"))
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        found: NDArray[Any] = session.run(None, {"row": row})[0]
+        return found
+
+    return top_without_overflow(run)
+
+
 class OnnxRuntime:
     """ONNX Runtime (https://onnxruntime.ai).
 
@@ -82,7 +100,8 @@ class OnnxRuntime:
         """Return what the kernels on the target can use.
 
         On a CPU, 8 bits are faster where there is a kernel for u8 times s8; 16 and 4 bits are turned back to float for
-        convolutions. Float convolutions are blocked by 16 channels (NCHWc). Zeros are not skipped.
+        convolutions. Float convolutions are blocked by 16 channels (NCHWc). Zeros are not skipped. Weights in 8 bits
+        lie on a smaller grid where the kernels would overflow, see `onnx_overflow`.
 
         Raises:
             RuntimeUnavailable: The device is unknown.
@@ -94,7 +113,8 @@ class OnnxRuntime:
         x86 = platform.machine().lower() in ("x86_64", "amd64")
         if x86 and present is not None and "avx2" not in present:
             return Capabilities((32,), (16, 8, 4), channel_multiple=16, table_bits=TABLE_BITS, recurrent=STORED)
-        return Capabilities((32, 8), (16, 4), channel_multiple=16, table_bits=TABLE_BITS, ways=WAYS, recurrent=RUN)
+        can = Capabilities((32, 8), (16, 4), channel_multiple=16, table_bits=TABLE_BITS, ways=WAYS, recurrent=RUN)
+        return replace(can, weight_top=weight_top())
 
     def build(self, request: BuildRequest, path: Path) -> None:
         """Write an ONNX file, quantized as `onnx_quantize`, `onnx_ways`, `onnx_tables` and `onnx_recurrent` say.
@@ -105,10 +125,11 @@ class OnnxRuntime:
         from .onnx_quantize import quantize
 
         try:
-            model = quantize(request.model, request.layers, request.static_bits, request.calibration, request.ranges)
-            model = compute_otherwise(model, request.layers, request.bits, request.activations)
+            top, static = weight_top(), request.static_bits
+            model = quantize(request.model, request.layers, static, request.calibration, request.ranges, top)
+            model = compute_otherwise(model, request.layers, request.bits, request.activations, top)
             model = store_tables(model, request.tables, request.bits)
-            model = store_recurrent(model, request.recurrent, request.bits, request.activations)
+            model = store_recurrent(model, request.recurrent, request.bits, request.activations, top)
         except Exception as error:
             raise MeasurementError(f"{path}: cannot be quantized: {one_line(error)}") from error
         path.write_bytes(model.SerializeToString())

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...spaces.spec import DYNAMIC, FLOAT, GROUP
+from ...spaces.target import INT8_TOP, top_of
 from .onnx_weights import with_own_weights
 
 WAYS: Mapping[int, tuple[str, ...]] = {8: (DYNAMIC, FLOAT), 4: (FLOAT,)}
@@ -23,7 +24,11 @@ INT8_MATH = 4
 
 
 def compute_otherwise(
-    model: Any, layers: Mapping[str, str], bits: Mapping[str, int], activations: Mapping[str, str]
+    model: Any,
+    layers: Mapping[str, str],
+    bits: Mapping[str, int],
+    activations: Mapping[str, str],
+    weight_top: int = INT8_TOP,
 ) -> Any:
     """Return a copy of a graph in which some linear layers have dynamic or float activations.
 
@@ -34,6 +39,7 @@ def compute_otherwise(
         layers: Node name -> layer name.
         bits: Layer name -> bits of its weights.
         activations: Layer name -> "dynamic" or "float".
+        weight_top: Largest code of weights in 8 bits with dynamic activations, as `Capabilities` has it.
 
     Returns:
         The copy, or `model` itself where there are no such layers.
@@ -58,7 +64,7 @@ def compute_otherwise(
             nodes.append(node)
             continue
         form = _Form(node)
-        arrays = form.dynamic(weight) if way == DYNAMIC else form.by_groups(weight, width)
+        arrays = form.dynamic(weight, weight_top) if way == DYNAMIC else form.by_groups(weight, width)
         made |= arrays
         nodes += form.nodes
     read = {name for node in nodes for name in node.input} | {value.name for value in copy.graph.output}
@@ -98,11 +104,11 @@ class _Form:
         self.nodes: list[Any] = []
         self._node, self._weight = node, node.input[1]
 
-    def dynamic(self, weight: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def dynamic(self, weight: NDArray[Any], top: int) -> dict[str, NDArray[Any]]:
         """Make the form with dynamic activations, and return its initializers; sessions join it to one operator."""
         from onnx import TensorProto
 
-        codes, scale = _rounded(weight, 8)
+        codes, scale = _rounded(weight, top)
         names = [f"{self._weight}_{what}" for what in ("quantized", "scale", "zero_point")]
         outputs = [f"{self._node.name}_{what}" for what in ("rounded", "rounded_scale", "rounded_zero")]
         self._add("DynamicQuantizeLinear", [self._node.input[0]], outputs)
@@ -117,7 +123,7 @@ class _Form:
         outputs, inputs = weight.shape
         groups = -(-inputs // GROUP)
         whole = np.pad(weight, ((0, 0), (0, groups * GROUP - inputs)))
-        codes, scale = _rounded(whole.reshape(-1, GROUP), width)
+        codes, scale = _rounded(whole.reshape(-1, GROUP), top_of(width))
         packed = (codes.astype(np.int16) + 2 ** (width - 1)).astype(np.uint8).reshape(outputs, groups, GROUP)
         if width == 4:
             packed = packed[..., ::2] | packed[..., 1::2] << 4
@@ -144,8 +150,7 @@ class _Form:
         return made[0]
 
 
-def _rounded(weight: NDArray[Any], width: int) -> tuple[NDArray[Any], NDArray[Any]]:
+def _rounded(weight: NDArray[Any], top: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the codes of a weight [rows, numbers] on the symmetric grid of each row, int8, and its scales [rows]."""
-    top = 2 ** (width - 1) - 1
     scale = np.maximum(np.abs(weight).max(axis=1), 1e-12).astype(np.float32) / np.float32(top)
     return np.clip(np.rint(weight / scale[:, None]), -top, top).astype(np.int8), scale

@@ -6,6 +6,7 @@ import copy
 import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ...errors import MeasurementError, RuntimeUnavailable, one_line
 from ...spaces.target import Capabilities, Target
 from ..timing.machine import instruction_sets
 from .base import Availability, BuildRequest, Loaded, Ranges, TensorInfo
+from .onnx_overflow import top_without_overflow
 from .onnx_recurrent import STORED, store_recurrent
 from .onnx_tables import TABLE_BITS, store_tables
 from .profiling import OperatorTime
@@ -25,6 +27,21 @@ PRECISION_KEY = "autocompress.float_precision"
 INT8 = ("i8", "u8")
 PASSES = 3
 """Times that a file is loaded to be profiled: counters are means, so one pass that other work disturbs is left out."""
+
+
+@functools.cache
+def weight_top() -> int:
+    """Return the largest code of weights in 8 bits that the kernels on this CPU multiply without overflow."""
+
+    def run(file: bytes, row: NDArray[Any]) -> NDArray[Any]:
+        import openvino
+
+        core = openvino.Core()
+        compiled = core.compile_model(core.read_model(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        found: NDArray[Any] = compiled(row)[0].copy()
+        return found
+
+    return top_without_overflow(run)
 
 
 class OpenVino:
@@ -46,7 +63,8 @@ class OpenVino:
         """Return what the kernels on the CPU can use.
 
         bfloat16 pays where the CPU has instructions for it, int8 everywhere. Zeros are not skipped; channels are padded
-        to the vector width, in steps without cliffs.
+        to the vector width, in steps without cliffs. Weights in 8 bits lie on a smaller grid where the kernels would
+        overflow, see `onnx_overflow`.
 
         Raises:
             RuntimeUnavailable: The device is not "cpu".
@@ -55,7 +73,8 @@ class OpenVino:
             raise RuntimeUnavailable(f"openvino: unknown device {target.device!r}, allowed: cpu; change the target")
         fast_bf16 = bool({"amx_bf16", "avx512_bf16"} & set(instruction_sets() or ()))
         bits = (32, 16, 8) if fast_bf16 else (32, 8)
-        return Capabilities(bits, (), channel_multiple=8, one_float=True, table_bits=TABLE_BITS, recurrent=STORED)
+        can = Capabilities(bits, (), channel_multiple=8, one_float=True, table_bits=TABLE_BITS, recurrent=STORED)
+        return replace(can, weight_top=weight_top())
 
     def build(self, request: BuildRequest, path: Path) -> None:
         """Write an ONNX file in OpenVINO's favourite form.
@@ -70,7 +89,7 @@ class OpenVino:
 
         eight = {layer: bits for layer, bits in request.static_bits.items() if bits == 8}
         try:
-            model = quantize(request.model, request.layers, eight, request.calibration, request.ranges)
+            model = quantize(request.model, request.layers, eight, request.calibration, request.ranges, weight_top())
             model = store_tables(model, request.tables, request.bits)
             model = store_recurrent(model, request.recurrent, request.bits)
         except Exception as error:

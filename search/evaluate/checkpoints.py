@@ -83,7 +83,7 @@ def first_accuracy(
         except TrialFailed:
             continue  # the other student's weights are gone: the teacher's are still there
         bits, ways = spec.realised(spec.bits), spec.realised(spec.activations)
-        fake = FakeQuantizer(student.module, bits, activations=ways)
+        fake = FakeQuantizer(student.module, bits, activations=ways, weight_top=context.recoverer.weight_top)
         with suppress(MetricError):  # some metrics are not defined for a student that says one class for all
             device, precise = context.recoverer.device, task.losses.precise
             looks[start] = first_look(

@@ -193,6 +193,7 @@ def _recoverer(task: PreparedTask, settings: StudySections, network: Network, wo
         task.losses,
         longest_sequence(task.teacher, task.example_input),
         network.layers[-1].name if network.layers else None,
+        min(usable_runtime(target).capabilities(target).weight_top for target in settings.target.targets()),
     )
 
 

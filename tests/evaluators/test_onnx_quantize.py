@@ -18,7 +18,7 @@ from autocompress.evaluators.runtimes import onnx_quantize
 from autocompress.evaluators.runtimes.base import BuildRequest
 from autocompress.evaluators.runtimes.onnx_calibrate import activation_ranges
 from autocompress.evaluators.runtimes.onnx_quantize import quantize
-from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
+from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime, weight_top
 from autocompress.spaces.target import Target
 
 
@@ -137,7 +137,9 @@ QUICK = ("group norm", "layer norm of images", "where", "gru")
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS])
 def test_whatever_lies_between_the_layers_they_run_in_int8(name: str, tmp_path: Path) -> None:
     template, model, inputs = made(name)
-    small = quantize(model, template.layers, dict.fromkeys(template.layers.values(), 8), inputs)
+    small = quantize(
+        model, template.layers, dict.fromkeys(template.layers.values(), 8), inputs, weight_top=weight_top()
+    )
     assert remark(small, tmp_path / "int8.onnx", len(template.layers)) == ""
     assert alike(answers(small, inputs), answers(model, inputs)) > NEAR.get(name, 0.98)
 
@@ -147,7 +149,7 @@ def test_ranges_by_another_method_do_for_whatever_lies_between(name: str, tmp_pa
     template, model, inputs = made(name)
     bits = dict.fromkeys(template.layers.values(), 8)
     found = activation_ranges(BuildRequest(model, template.layers, bits, inputs), ["percentile-99.99"])
-    small = quantize(model, template.layers, bits, inputs, found["percentile-99.99"])
+    small = quantize(model, template.layers, bits, inputs, found["percentile-99.99"], weight_top=weight_top())
     assert remark(small, tmp_path / "int8.onnx", len(template.layers)) == ""
     assert alike(answers(small, inputs), answers(model, inputs)) > NEAR.get(name, 0.98) - 0.02
 
@@ -157,7 +159,7 @@ def test_ranges_by_another_method_do_for_whatever_lies_between(name: str, tmp_pa
 def test_a_single_layer_behind_a_norm_runs_in_int8(name: str, tmp_path: Path) -> None:
     template, model, inputs = made(name)
     for layer in template.layers.values():
-        small = quantize(model, template.layers, {layer: 8}, inputs)
+        small = quantize(model, template.layers, {layer: 8}, inputs, weight_top=weight_top())
         assert remark(small, tmp_path / "int8.onnx", 1) == ""
         assert alike(answers(small, inputs), answers(model, inputs)) > 0.98
 
@@ -177,17 +179,17 @@ def test_a_layer_that_cannot_be_quantized_stays_in_float_and_is_told(
         return before(model, excluded, calibration, ranges)
 
     monkeypatch.setattr(onnx_quantize, "_int8", refuses)
-    small = quantize(model, template.layers, bits, inputs)
+    small = quantize(model, template.layers, bits, inputs, weight_top=weight_top())
     assert remark(small, tmp_path / "int8.onnx", len(bits)) == "3 layers run in int8, 5 were asked for"
     assert len(refused) < 12 and not refused[-1]
     assert alike(answers(small, inputs), answers(model, inputs)) > 0.98
-    assert quantize(model, template.layers, {"head": 8}, inputs) is model
+    assert quantize(model, template.layers, {"head": 8}, inputs, weight_top=weight_top()) is model
 
 
 def test_calibration_inputs_that_the_graph_does_not_take_are_no_reason_to_stay_in_float() -> None:
     template, model, inputs = made("group norm")
     with pytest.raises(Exception, match="input"):
-        quantize(model, template.layers, {"head": 8}, inputs[:, :2])
+        quantize(model, template.layers, {"head": 8}, inputs[:, :2], weight_top=weight_top())
 
 
 class Masked(nn.Module):
@@ -214,7 +216,7 @@ def test_a_mask_does_not_take_the_steps_of_eight_bits_for_itself(least: float) -
     mask[:, 0] = True
     template = make_template(net, (inputs[:2], mask[:2]), exact=True, symbolic_batch=True)
     model, given = template.write(net), (inputs.numpy(), mask.numpy())
-    small = quantize(model, template.layers, dict.fromkeys(template.layers.values(), 8), given)
+    small = quantize(model, template.layers, dict.fromkeys(template.layers.values(), 8), given, weight_top=weight_top())
     with torch.no_grad():
         expected = net(inputs, mask).numpy()
     names = [value.name for value in small.graph.input]

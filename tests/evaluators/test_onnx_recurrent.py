@@ -14,7 +14,7 @@ from autocompress.compression.edits import Parent
 from autocompress.compression.fake_quant import FakeQuantizer, fake_quantized_weight
 from autocompress.compression.student import make_student
 from autocompress.evaluators.artifact import ArtifactBuilder
-from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
+from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime, weight_top
 from autocompress.evaluators.runtimes.registry import get_runtime
 from autocompress.evaluators.templates import Templates
 from autocompress.spaces.graph.capture import capture
@@ -65,7 +65,7 @@ def answers(path: Path, runtime: str = "onnxruntime") -> np.ndarray:
 
 def of_student(module: nn.Module, spec: StudentSpec) -> tuple[np.ndarray, np.ndarray]:
     """What a student answers to one input after the other: in float, and with fake quantization."""
-    fake = FakeQuantizer(module, spec.bits, activations=spec.activations)
+    fake = FakeQuantizer(module, spec.bits, activations=spec.activations, weight_top=weight_top())
     with torch.no_grad():
         plain = module(INPUTS).numpy()
         fake.switch_on()
@@ -106,7 +106,8 @@ def test_the_kernel_rounds_what_is_read_and_what_is_remembered(tmp_path: Path) -
 @torch.no_grad()
 def step_by_step(reader: Reader, one: Tensor) -> Tensor:
     memory = reader.memory
-    into, over = (fake_quantized_weight(weight, 8) for weight in (memory.weight_ih_l0, memory.weight_hh_l0))
+    weights = (memory.weight_ih_l0, memory.weight_hh_l0)
+    into, over = (fake_quantized_weight(weight, 8, weight_top()) for weight in weights)
     gates = rounded(reader.steps(one).relu()) @ into.T + memory.bias_ih_l0 + memory.bias_hh_l0
     hidden = cell = torch.zeros(10)
     for step in gates:

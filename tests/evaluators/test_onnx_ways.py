@@ -15,7 +15,7 @@ from autocompress.compression.export import Template, make_template
 from autocompress.compression.fake_quant import FakeQuantizer
 from autocompress.evaluators.runtimes.base import BuildRequest
 from autocompress.evaluators.runtimes.onnx_layers import layers_in
-from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime
+from autocompress.evaluators.runtimes.onnx_runtime import OnnxRuntime, weight_top
 from autocompress.spaces.graph.capture import capture
 from autocompress.spaces.target import Target
 
@@ -58,7 +58,7 @@ def built(
 
 
 def rounded(module: nn.Module, inputs: tuple[torch.Tensor, ...], bits: dict[str, int], way: str) -> torch.Tensor:
-    fake = FakeQuantizer(module, bits, activations=dict.fromkeys(bits, way))
+    fake = FakeQuantizer(module, bits, activations=dict.fromkeys(bits, way), weight_top=weight_top())
     fake.switch_on()
     try:
         with torch.no_grad():
