@@ -39,6 +39,7 @@ def describe_runtimes() -> list[dict[str, Any]]:
                 "latency_bits": list(can.latency_bits),
                 "storage_bits": list(can.storage_bits),
                 "channel_multiple": can.channel_multiple,
+                "weight_top": can.weight_top,
                 "patterns": list(can.patterns),
                 "table_bits": list(can.table_bits),
                 "ways": _by_bits(can.ways),
