@@ -171,12 +171,12 @@ def test_a_layer_that_cannot_be_quantized_stays_in_float_and_is_told(
     bits = dict.fromkeys(template.layers.values(), 8)
     before, refused = onnx_quantize._int8, []
 
-    def refuses(model: Any, excluded: list[str], calibration: np.ndarray[Any, Any], ranges: Any) -> Any:
+    def refuses(model: Any, excluded: list[str], *rest: Any) -> Any:
         wrong = {n for n, layer in template.layers.items() if layer in ("middle.down", "head")} - set(excluded)
         refused.append(wrong)
         if wrong:
             raise ValueError("no scale")
-        return before(model, excluded, calibration, ranges)
+        return before(model, excluded, *rest)
 
     monkeypatch.setattr(onnx_quantize, "_int8", refuses)
     small = quantize(model, template.layers, bits, inputs, weight_top=weight_top())
