@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import StorageError
-from ...evaluators.agreement import ControlRatio, control_ratio, difference, tells_nothing
+from ...evaluators.agreement import ControlRatio, control_ratio, held_against, tells_nothing
 from ...evaluators.timing.host import Replaceable, ThisMachine, TimingHost
 from ...files import is_trouble, read_object, write_json
 from ...spaces.plain import from_plain, to_plain
@@ -21,8 +21,6 @@ from .control import control_files
 from .target_session import TargetSession
 
 Say = Callable[[str], None]
-TRIES = 3
-"""Times that a machine is held against the first where other work ran meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +100,7 @@ def why_not_in_its_place(context: EvaluationContext, machine: TimingHost) -> str
             kept = known[target]
             if kept is None or target not in controls:
                 return "nothing is known by which to tell whether it measures alike"
-            for _ in range(TRIES):
-                found = control_ratio(session.meter, machine, controls[target])
-                if not tells_nothing(why := difference(found, kept.measured)):
-                    break
+            found, why = held_against(session.meter, machine, controls[target], kept.measured)
             if why:
                 return why
             if found.host not in (kept.measured.host, *kept.agree):
@@ -132,8 +127,8 @@ def _compare(
         kept = known[target]
         if kept is None or target not in controls:
             continue
-        found = control_ratio(session.meter, context.host, controls[target])
-        why, first = difference(found, kept.measured), kept.measured.host
+        _, why = held_against(session.meter, context.host, controls[target], kept.measured)
+        first = kept.measured.host
         if not why:
             say(f"this study was calibrated on {first}; {name} times its files now, and agrees with it on a control")
             _write(context.folder, target, replace(kept, agree=(*kept.agree, name)))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from autocompress.evaluators.agreement import PROCESSES
 from autocompress.evaluators.timing.host import HERE, TimingHost
 from autocompress.evaluators.timing.processes import ModelTimes, ProcessTimes, TimingRequest
 from autocompress.spaces.target import Target
@@ -21,12 +22,14 @@ class Elsewhere:
     Attributes:
         speed: How many times as fast it is in all.
         second: How many times as long every file but the teacher takes as on others.
+        busy: How many times as long it takes while other work runs, the first time that this machine is asked.
     """
 
     name: str = "board-3"
     asked: list[TimingRequest] = field(default_factory=list)
     speed: float = 1.0
     second: float = 1.0
+    busy: float = 1.0
     device: str = "another CPU"
 
     def time(self, request: TimingRequest) -> ProcessTimes:
@@ -37,7 +40,8 @@ class Elsewhere:
             wall = ms * (1 + 0.01 * np.abs(random.standard_normal((12, 5))))
             return ModelTimes(wall, wall, np.zeros(12), 1.0, 1, 1.0)
 
-        taken = (2.0 if file.path.name == "teacher.onnx" else self.second for file in request.files)
+        second = self.second * (self.busy if len(self.asked) <= PROCESSES else 1.0)
+        taken = (2.0 if file.path.name == "teacher.onnx" else second for file in request.files)
         return ProcessTimes(tuple(times(ms / self.speed) for ms in taken))
 
     def conditions(self, target: Target) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 from elsewhere import Elsewhere
 
 from autocompress.errors import StorageError
+from autocompress.evaluators.agreement import disagreement
 from autocompress.search.evaluate.context import EvaluationContext, open_context
 from autocompress.search.evaluate.first_machine import check_first_machine, why_not_in_its_place
 from autocompress.search.executors.base import ExecutorContext
@@ -74,6 +75,21 @@ def test_a_machine_that_takes_the_place_of_one_that_died_is_held_against_it(
     assert "a control takes" in why_not_in_its_place(context, Elsewhere("board-3", second=1.3))
     other = Elsewhere("board-4", device="a third CPU")
     assert "a third CPU" in why_not_in_its_place(context, other) and not other.asked
+
+
+def test_one_look_in_which_other_work_ran_does_not_make_a_machine_another_one(
+    opened_context: ExecutorContext, tmp_path: Path
+) -> None:
+    context = opened(opened_context, tmp_path, Elsewhere("board-1"))
+    checked(context, Elsewhere("board-1"))
+    assert why_not_in_its_place(context, Elsewhere("board-2", busy=1.2)) == ""
+    (line,) = checked(context, Elsewhere("board-3", busy=1.2))
+    assert "agrees" in line
+    meter = next(iter(context.sessions.values())).meter
+    control = tmp_path / "control.onnx"
+    first = replace(meter, host=Elsewhere("board-1"))
+    assert disagreement(first, Elsewhere("board-4", busy=1.2), control) == ""
+    assert "a control takes" in disagreement(first, Elsewhere("board-5", second=1.2), control)
 
 
 def test_a_study_that_moved_with_its_user_is_told_whose_milliseconds_it_has(opened_context: ExecutorContext) -> None:
