@@ -101,14 +101,15 @@ def compare(task: PreparedTask, runtime_name: str, seeds: int, inputs: int, exam
     print("| way | metric | against minmax | distance x 1000 | against minmax | seconds |")
     print("| --- | --- | --- | --- | --- | --- |")
     for way, each in found.items():
-        metric, apart = _apart([f.metric for f in each], [f.metric for f in found[MINMAX]])
-        distance, further = _apart([f.distance for f in each], [f.distance for f in found[MINMAX]])
+        metric, apart = means_apart([f.metric for f in each], [f.metric for f in found[MINMAX]])
+        distance, further = means_apart([f.distance for f in each], [f.distance for f in found[MINMAX]])
         seconds = statistics.fmean(f.seconds for f in each)
         print(f"| {way} | {metric:.4f} | {apart} | {distance:.2f} | {further} | {seconds:.1f} |")
     print(f"\nauto chose: {', '.join(f.method for f in found[AUTO])}", flush=True)
 
 
-def _apart(values: Sequence[float], others: Sequence[float]) -> tuple[float, str]:
+def means_apart(values: Sequence[float], others: Sequence[float]) -> tuple[float, str]:
+    """Return the mean of some values, and that of what they are above others, with its 95 % interval, in words."""
     differences = [a - b for a, b in zip(values, others, strict=True)]
     text = f"{statistics.fmean(differences):+.4f}"
     if len(differences) > 1:
