@@ -69,6 +69,9 @@ def held_against(meter: LatencyMeter, host: TimingHost, control: Path, first: Co
         control: The file.
         first: What it takes on the other one.
 
+    Returns:
+        What the last look found, which is the first that finds no difference, and the words.
+
     Raises:
         MeasurementError: It cannot be timed.
         TimingHostLost: The machine is gone.

@@ -101,20 +101,14 @@ class OnnxRuntime:
 
         On a CPU, 8 bits are faster where there is a kernel for u8 times s8; 16 and 4 bits are turned back to float for
         convolutions. Float convolutions are blocked by 16 channels (NCHWc). Zeros are not skipped. Weights in 8 bits
-        lie on a smaller grid where the kernels would overflow, see `onnx_overflow`.
+        lie on a smaller grid where the CPU's kernels would overflow, see `onnx_overflow`; on a GPU too, as what it has
+        no kernel for runs on the CPU.
 
         Raises:
             RuntimeUnavailable: The device is unknown.
         """
         _providers(target)
-        if target.device != "cpu":
-            return Capabilities(latency_bits=(32,), storage_bits=(16, 8, 4), channel_multiple=8)
-        present = instruction_sets()
-        x86 = platform.machine().lower() in ("x86_64", "amd64")
-        if x86 and present is not None and "avx2" not in present:
-            return Capabilities((32,), (16, 8, 4), channel_multiple=16, table_bits=TABLE_BITS, recurrent=STORED)
-        can = Capabilities((32, 8), (16, 4), channel_multiple=16, table_bits=TABLE_BITS, ways=WAYS, recurrent=RUN)
-        return replace(can, weight_top=weight_top())
+        return replace(_kernels(target), weight_top=weight_top())
 
     def build(self, request: BuildRequest, path: Path) -> None:
         """Write an ONNX file, quantized as `onnx_quantize`, `onnx_ways`, `onnx_tables` and `onnx_recurrent` say.
@@ -200,6 +194,16 @@ class OnnxRuntime:
             events = json.loads(Path(session.end_profiling()).read_bytes())
             file, ran = onnx.load(path, load_external_data=False), onnx.load(rewritten, load_external_data=False)
             return operators_of(events, WARM_UP, file, ran, layers)
+
+
+def _kernels(target: Target) -> Capabilities:
+    if target.device != "cpu":
+        return Capabilities(latency_bits=(32,), storage_bits=(16, 8, 4), channel_multiple=8)
+    present = instruction_sets()
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    if x86 and present is not None and "avx2" not in present:
+        return Capabilities((32,), (16, 8, 4), channel_multiple=16, table_bits=TABLE_BITS, recurrent=STORED)
+    return Capabilities((32, 8), (16, 4), channel_multiple=16, table_bits=TABLE_BITS, ways=WAYS, recurrent=RUN)
 
 
 class _LoadedSession:

@@ -67,12 +67,13 @@ def test_sums_of_the_largest_codes_are_what_they_are(runtime: str, tmp_path: Pat
     assert relative_difference(predict(path, found, Target(runtime), as_arrays(INPUTS)), wanted) < 0.05
 
 
-def test_linear_layers_with_dynamic_activations_do_not_overflow_either(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["dynamic", "float"])
+def test_linear_layers_without_known_ranges_do_not_overflow_either(tmp_path: Path, way: str) -> None:
     network = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8))
     for layer in (network[0], network[2]):
         nn.init.constant_(layer.weight, 1 / 64)
     inputs = 0.9 + 0.1 * torch.rand(16, 64, generator=torch.Generator().manual_seed(0))
-    path = built(tmp_path, "onnxruntime", network, inputs, "dynamic")
+    path = built(tmp_path, "onnxruntime", network, inputs, way)
     with torch.no_grad():
         wanted = network(inputs).numpy()
     got = predict(path, get_runtime("onnxruntime"), Target("onnxruntime"), as_arrays(inputs))
